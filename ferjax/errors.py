@@ -1,0 +1,67 @@
+"""The errors that ferjax raises: one base class, each also the nearest builtin."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class FerjaxError(Exception):
+    """Base class of every error that ferjax raises on purpose."""
+
+
+class ImageError(FerjaxError, ValueError):
+    """An image cannot be read, or an array is not an image."""
+
+
+class LabelsError(FerjaxError, ValueError):
+    """Label names do not fit the network or are not known."""
+
+
+class LayerError(FerjaxError, ValueError):
+    """A layer description is invalid, or layers do not fit together."""
+
+
+class UnknownLayerError(LayerError):
+    """A layer is outside the vocabulary."""
+
+
+class WeightFileError(FerjaxError, ValueError):
+    """A weight file cannot be used. `problems` lists everything that is wrong with it.
+
+    >>> print(WeightFileError("m.h5", ["layer 'a': no kernel", "layer 'b': no bias"]))
+    m.h5: 2 problems: layer 'a': no kernel; layer 'b': no bias
+    """
+
+    def __init__(self, path: object, problems: str | Sequence[str]) -> None:
+        self.path = str(path)
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__(self.path, self.problems)
+
+    def __str__(self) -> str:
+        count = f"{len(self.problems)} problems: " if len(self.problems) > 1 else ""
+        # Names come from the file: a control character in one must not break the line.
+        return printable(f"{self.path}: {count}{'; '.join(self.problems)}")
+
+
+class WriteError(FerjaxError, OSError):
+    """A file cannot be written."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+def printable(text: str, limit: int = 4000) -> str:
+    """Return `text` on one line: control characters escaped, the middle cut beyond `limit`."""
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: 2 * limit])
+    return line if len(line) <= limit else f"{line[: limit // 2]} ... {line[-limit // 2 :]}"
+
+
+def near_misses(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'a' or 'b'?" for the closest known names, or nothing.
+
+    >>> near_misses("Conv2d", ["Conv2D", "Dense"])
+    "; did you mean 'Conv2D'?"
+    """
+    close = difflib.get_close_matches(str(name)[:100], list(known), n=3, cutoff=0.7)
+    return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""

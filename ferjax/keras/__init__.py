@@ -1,0 +1,20 @@
+"""Keras weight files, read and written with h5py alone: neither Keras nor TensorFlow is needed."""
+
+from __future__ import annotations
+
+from ferjax.keras.config import Architecture
+from ferjax.keras.identify import KINDS
+from ferjax.keras.optimizer import OptimizerState
+from ferjax.keras.reader import KerasModel, load, load_architecture
+from ferjax.keras.writer import kind_of, save
+
+__all__ = [
+    "KINDS",
+    "Architecture",
+    "KerasModel",
+    "OptimizerState",
+    "kind_of",
+    "load",
+    "load_architecture",
+    "save",
+]

@@ -1,0 +1,659 @@
+"""Keras's model JSON -> Graph, of every Keras from 2.0 to 3.15, and Graph -> JSON.
+
+Layers are looked up in the vocabulary by `class_name` alone. What a config says of modules,
+registered names or functions is never imported, decoded or run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ferjax.errors import LayerError, UnknownLayerError, printable
+from ferjax.keras.layout import Container, Leaf
+from ferjax.keras.problems import Problem
+from ferjax.nets.graph import Call, Graph
+from ferjax.nets.initializers import SETTINGS, L1L2, Initializer
+from ferjax.nets.layers import VOCABULARY, InputLayer, Layer, layer_class, snake_case
+
+_MOST_JSON = 16 << 20
+_MOST_LAYERS = 10_000
+_MOST_NESTING = 20
+
+_MODELS = {"Sequential", "Functional", "Model"}
+# Names under which TensorFlow's Keras has written the same layers.
+_ALIASES = {"BatchNormalizationV1": "BatchNormalization", "BatchNormalizationV2": "BatchNormalization"}
+# Keys that say how a layer is trained, built or stored, not what it computes. What ferjax leaves
+# out of them is noted if it is set.
+_NOTED = {
+    "activity_regularizer",
+    "beta_constraint",
+    "bias_constraint",
+    "alpha_constraint",
+    "depthwise_constraint",
+    "gamma_constraint",
+    "kernel_constraint",
+    "pointwise_constraint",
+    "lora_rank",
+}
+# Settings that would change the result, with the values under which they don't.
+_REFUSED: dict[str, tuple[Any, ...]] = {
+    "renorm": (None, False),
+    "virtual_batch_size": (None,),
+    "quantization_config": (None,),
+    "adjustment": (None,),
+}
+
+
+@dataclass
+class Architecture:
+    """What a model's JSON says."""
+
+    graph: Graph
+    layout: Container
+    notes: list[str] = field(default_factory=list)
+
+
+def parse_json(text: str, what: str) -> dict[str, Any]:
+    """Return a JSON object from untrusted text.
+
+    Raises:
+        Problem: it is too long or too deep, or no JSON object.
+    """
+    if len(text) > _MOST_JSON:
+        raise Problem(f"{what}: {len(text)} characters are more than {_MOST_JSON}")
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise Problem(f"{what}: nested too deeply") from None
+    except ValueError as error:  # also integers of more digits than Python converts
+        raise Problem(f"{what}: not JSON ({printable(str(error), 100)})") from None
+    if not isinstance(value, dict):
+        raise Problem(f"{what}: expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def parse_model(config: Mapping[str, Any], keras_major: int) -> Architecture:
+    """Return the architecture of a model config, `{"class_name": ..., "config": ...}`.
+
+    Nested models are flattened; a layer name that occurs twice gets the nested model's name in
+    front.
+
+    Raises:
+        Problem: anything in it is outside the vocabulary or inconsistent; all of it is named.
+    """
+    return _Parser(keras_major).parse(config)
+
+
+def model_major(config: Mapping[str, Any], stated: str | None) -> int:
+    """Return the major Keras version behind a config, from what it states or how it looks."""
+    version = stated if stated is not None else config.get("keras_version")
+    if isinstance(version, str) and version[:1].isdigit():
+        return int(version.split(".")[0][:4])
+    # A bare config: only Keras 3 writes modules for every layer and InputLayers with batch_shape.
+    return 3 if '"batch_shape"' in json.dumps(config)[:200_000] else 2
+
+
+class _Entry(NamedTuple):
+    """One layer of a functional model, with the origins of the inputs of each of its calls."""
+
+    kind: str
+    config: Any
+    nodes: list[list[tuple[str, int, int]]]
+
+
+@dataclass
+class _Model:
+    """A model while it is being flattened."""
+
+    name: str  # goes in front of its layer names where they are taken; empty: the whole model
+    kind: str
+    config: Any
+    container: Container
+    made: dict[str, str | _Model] = field(default_factory=dict)
+
+
+class _Parser:
+    def __init__(self, keras_major: int) -> None:
+        self.keras_major = keras_major
+        self.layers: dict[str, Layer] = {}
+        self.calls: list[Call] = []
+        self.notes: list[str] = []
+        self.problems: list[str] = []
+        self.count = 0
+
+    def parse(self, config: Mapping[str, Any]) -> Architecture:
+        name, kind, inner = _head(config, "model")
+        self.check_layers(kind, inner)
+        if self.problems:
+            raise Problem("; ".join(self.problems))
+        root = Container(name, kind)
+        try:
+            shape, input_name = self.input_of(kind, inner, config)
+            self.register(input_name, InputLayer(name=input_name, shape=shape), "")
+            self.calls.append(Call(input_name, ()))
+            self.apply(_Model("", kind, inner, root), 0)
+            graph = Graph(tuple(self.layers.values()), tuple(self.calls), name, kind != "Sequential")
+        except LayerError as error:
+            raise Problem(str(error)) from None
+        if kind != "Sequential":
+            # The file's order holds the InputLayer too, not always first.
+            order = [leaf.name for leaf in root.leaves() if leaf.name is not None]
+            layers = tuple(self.layers[name] for name in order)
+            graph = Graph(layers, graph.calls, name, True)
+        return Architecture(graph, root, self.notes)
+
+    # --- a first pass over everything, so that all problems are named at once ---
+
+    def check_layers(self, kind: str, inner: Any, depth: int = 0) -> None:
+        if depth > _MOST_NESTING:
+            raise Problem(f"models nested more than {_MOST_NESTING} deep")
+        for entry in _entries(kind, inner):
+            self.count += 1
+            if self.count > _MOST_LAYERS:
+                raise Problem(f"more than {_MOST_LAYERS} layers")
+            try:
+                name, layer_kind, config = _head(entry, "layer")
+                if layer_kind in _MODELS:
+                    self.check_layers(layer_kind, config, depth + 1)
+                else:
+                    layer_class(_ALIASES.get(layer_kind, layer_kind), name)
+            except (UnknownLayerError, Problem) as error:
+                self.problems.append(str(error))
+
+    # --- the model's input ---
+
+    def input_of(
+        self, kind: str, inner: Any, model: Mapping[str, Any]
+    ) -> tuple[tuple[int | None, ...], str]:
+        entries = _entries(kind, inner)
+        if kind != "Sequential":
+            names = _ends(inner.get("input_layers"), "input_layers")
+            if len(names) != 1:
+                raise Problem(f"{len(names)} inputs ({', '.join(n for n, *_ in names)}), expected 1")
+            by_name = {_head(e, "layer")[0]: e for e in entries}
+            entry = by_name.get(names[0][0])
+            if entry is None:
+                raise Problem(f"input layer {names[0][0]!r} is not among the layers")
+            return _input_shape(_head(entry, "layer")[2], names[0][0]), names[0][0]
+        # A Sequential: an InputLayer, or an input shape on the first layer, however deep.
+        while entries:
+            name, first_kind, config = _head(entries[0], "layer")
+            if first_kind not in _MODELS:
+                break
+            kind, model, entries = first_kind, entries[0], _entries(first_kind, config)
+        else:
+            raise Problem("a model without layers")
+        if first_kind == "InputLayer":
+            return _input_shape(config, name), name
+        built = model.get("build_config") or {}
+        shape = config.get("batch_input_shape") or config.get("batch_shape")
+        if shape is None and isinstance(inner, dict):
+            shape = inner.get("build_input_shape")
+        if shape is None and isinstance(built, dict):
+            shape = built.get("input_shape")
+        if shape is None:
+            raise Problem(f"layer {name!r}: the model's input shape is nowhere in its config")
+        return _shape_from_batch(shape, name), f"{name}_input"
+
+    # --- layers and their connections ---
+
+    def register(self, wanted: str, layer: Layer, prefix: str) -> str:
+        """Keep a layer under a name that is unique in the flat graph."""
+        name, tries = wanted, 0
+        while name in self.layers:
+            if not prefix:
+                raise Problem(f"layer {name!r} is there twice")
+            tries += 1
+            name = f"{prefix}_{wanted}" + (f"_{tries}" if tries > 1 else "")
+        self.layers[name] = dataclasses.replace(layer, name=name)
+        return name
+
+    def apply(self, model: _Model, source: int) -> int:
+        """Emit the calls of a model on the result of call `source`; return where its output is."""
+        if model.kind != "Sequential":
+            return self.apply_functional(model, source)
+        for entry in _entries(model.kind, model.config):
+            name, kind, config = _head(entry, "layer")
+            if kind != "InputLayer":  # Keras's Sequential does not count it among its layers
+                source = self.call(self.make(model, name, kind, config), [source])
+        return source
+
+    def make(self, model: _Model, name: str, kind: str, config: Any) -> str | _Model:
+        """Return a layer's name in the graph, or a nested model; made at the first call only."""
+        if name in model.made:
+            return model.made[name]
+        made: str | _Model
+        if kind in _MODELS:
+            nested = Container(name, "Functional" if kind == "Model" else kind)
+            made = _Model(name, kind, config, nested)
+            model.container.children.append(nested)
+        else:
+            kind = _ALIASES.get(kind, kind)
+            made = self.register(name, self.layer(name, kind, config), model.name)
+            model.container.children.append(Leaf(name, kind, made))
+        model.made[name] = made
+        return made
+
+    def call(self, made: str | _Model, sources: list[int]) -> int:
+        if isinstance(made, _Model):
+            if len(sources) != 1:
+                raise Problem(f"model {made.name!r}: expected one input, got {len(sources)}")
+            return self.apply(made, sources[0])
+        self.calls.append(Call(made, tuple(sources)))
+        if len(self.calls) > _MOST_LAYERS:
+            raise Problem(f"more than {_MOST_LAYERS} layer calls")
+        return len(self.calls) - 1
+
+    def apply_functional(self, model: _Model, source: int) -> int:
+        entries: dict[str, _Entry] = {}
+        for entry in _entries(model.kind, model.config):
+            name, kind, config = _head(entry, "layer")
+            if name in entries:
+                raise Problem(f"layer {name!r} is there twice")
+            entries[name] = _Entry(kind, config, _inbound(entry, name))
+        inputs = _ends(model.config.get("input_layers"), "input_layers")
+        outputs = _ends(model.config.get("output_layers"), "output_layers")
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise Problem(
+                f"{len(inputs)} inputs and {len(outputs)} outputs of model {model.name!r}, "
+                "expected one of each"
+            )
+        input_name = inputs[0][0]
+        for name, entry in entries.items():  # in the file's order, which is that of the weights
+            if entry.kind != "InputLayer":
+                if not entry.nodes:
+                    raise Problem(f"layer {name!r} is connected to nothing")
+                self.make(model, name, entry.kind, entry.config)
+            elif name != input_name:
+                raise Problem(f"layer {name!r} is a second input, expected one")
+            elif name not in model.made:
+                model.made[name] = name
+                in_graph = None if model.name else name
+                model.container.children.append(Leaf(name, entry.kind, in_graph))
+        results = self.connect(model, entries, input_name, source)
+        output = _node(entries, *outputs[0])
+        if output not in results:
+            raise Problem(f"the output is a call of layer {output[0]!r} that is never made")
+        return results[output]
+
+    def connect(
+        self, model: _Model, entries: Mapping[str, _Entry], input_name: str, source: int
+    ) -> dict[tuple[str, int], int]:
+        """Emit every call whose inputs are known until none is left; return where each result is."""
+        results = {(input_name, 0): source}
+        waiting: dict[tuple[str, int], list[tuple[str, int]]] = {}
+        missing: dict[tuple[str, int], int] = {}
+        inputs: dict[tuple[str, int], list[tuple[str, int]]] = {}
+        ready: deque[tuple[str, int]] = deque()
+        for name, entry in entries.items():
+            for index, node in enumerate(entry.nodes):
+                here = (name, index)
+                inputs[here] = [_node(entries, *origin) for origin in node]
+                open_inputs = {i for i in inputs[here] if i not in results}
+                missing[here] = len(open_inputs)
+                for origin in open_inputs:
+                    waiting.setdefault(origin, []).append(here)
+                if not open_inputs:
+                    ready.append(here)
+        while ready:
+            here = ready.popleft()
+            results[here] = self.call(model.made[here[0]], [results[i] for i in inputs[here]])
+            for behind in waiting.get(here, ()):
+                missing[behind] -= 1
+                if not missing[behind]:
+                    ready.append(behind)
+        stuck = sorted({name for (name, index) in missing if (name, index) not in results})
+        if stuck:
+            raise Problem(f"layers whose inputs never come: {', '.join(map(repr, stuck[:10]))}")
+        return results
+
+    # --- one layer ---
+
+    def layer(self, name: str, kind: str, config: Mapping[str, Any]) -> Layer:
+        config = {key: _plain(value) for key, value in config.items()}
+        self.note_policy(name, config.get("dtype"))
+        if kind == "LeakyReLU" and "alpha" in config:
+            config["negative_slope"] = config["alpha"]
+        given: dict[str, Any] = {"name": name}
+        fields = {f.name: f for f in dataclasses.fields(VOCABULARY[kind])} | {"name": None}
+        for key, value in config.items():
+            if key == "name":
+                continue
+            if key in _REFUSED and value not in _REFUSED[key]:
+                raise LayerError(f"layer {name!r} ({kind}): {key}={value!r} is not supported")
+            if key in fields and not (key == "data_format" and value is None):
+                given[key] = self.value(name, key, value)
+            elif key in _NOTED and value is not None:
+                self.notes.append(f"layer {name!r}: {key} is left out")
+        given = {key: value for key, value in given.items() if value is not _DEFAULT}
+        try:
+            return VOCABULARY[kind](**given)
+        except TypeError:
+            lacking = [f.name for f in dataclasses.fields(VOCABULARY[kind]) if _needed(f, given)]
+            raise LayerError(f"layer {name!r} ({kind}): no {', '.join(lacking)} given") from None
+
+    def value(self, name: str, key: str, value: Any) -> Any:
+        if key.endswith("_initializer"):
+            found = _initializer(value)
+            if found is None:
+                self.notes.append(f"layer {name!r}: {key} is left out, only training would use it")
+                return _DEFAULT
+            return found
+        if key.endswith("_regularizer"):
+            penalty = _regularizer(value)
+            if penalty is _DEFAULT:
+                self.notes.append(f"layer {name!r}: {key} is left out, only training would use it")
+            return penalty
+        if key == "activation":
+            value = _activation(value)
+            if value == "hard_sigmoid" and self.keras_major < 3:
+                return "keras2_hard_sigmoid"
+        return value
+
+    def note_policy(self, name: str, dtype: Any) -> None:
+        policy = dtype if isinstance(dtype, str) else None
+        if isinstance(dtype, dict):
+            inner = dtype.get("config")
+            policy = inner.get("name") if isinstance(inner, dict) else None
+        if isinstance(policy, str) and policy not in ("float32", "uint8"):
+            note = f"computed in float32, where the file asks for {printable(policy, 40)}"
+            if note not in self.notes:
+                self.notes.append(note)
+
+
+_DEFAULT = object()
+
+
+def _needed(f: dataclasses.Field[Any], given: Mapping[str, Any]) -> bool:
+    return f.default is dataclasses.MISSING and f.name not in given
+
+
+def _head(entry: Any, what: str) -> tuple[str, str, Any]:
+    """Return (name, class, config) of a layer's or a model's JSON."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
+        raise Problem(f"{what} without a class_name: {printable(repr(entry), 80)}")
+    kind, config = entry["class_name"], entry.get("config")
+    if kind == "Sequential" and isinstance(config, list):  # Keras 2.0 and 2.1
+        name = entry.get("name", "sequential")
+    elif isinstance(config, dict):
+        name = config.get("name", entry.get("name", kind.lower()))
+    else:
+        raise Problem(f"{what} {printable(kind, 80)!r} without a config")
+    if what == "model" and kind not in _MODELS:
+        raise Problem(f"expected a Sequential or functional model, got {printable(kind, 80)!r}")
+    if not isinstance(name, str) or not name or len(name) > 1000:
+        raise Problem(f"{what} of class {printable(kind, 80)!r} without a usable name")
+    return name, kind, config
+
+
+def _entries(kind: str, inner: Any) -> list[Any]:
+    layers = inner if isinstance(inner, list) else inner.get("layers")
+    if not isinstance(layers, list) or not layers:
+        raise Problem(f"a {kind} model without layers")
+    return layers
+
+
+def _ends(value: Any, key: str) -> list[tuple[str, int, int]]:
+    """Return (layer, node, tensor) of `[["in", 0, 0]]` or, Keras 3, of a flat `["in", 0, 0]`."""
+    ends = [value] if isinstance(value, list) and value and isinstance(value[0], str) else value
+    if isinstance(ends, dict):
+        ends = list(ends.values())
+    if not isinstance(ends, list):
+        raise Problem(f"expected a list of {key}, got {printable(repr(ends), 80)}")
+    return [_origin(end, key) for end in ends]
+
+
+def _origin(value: Any, what: str) -> tuple[str, int, int]:
+    if isinstance(value, list) and len(value) >= 3 and isinstance(value[0], str):
+        node, tensor = value[1], value[2]
+        if isinstance(node, int) and isinstance(tensor, int):
+            return value[0], node, tensor
+    raise Problem(f"{what}: expected [layer, node, tensor], got {printable(repr(value), 80)}")
+
+
+def _inbound(entry: Mapping[str, Any], name: str) -> list[list[tuple[str, int, int]]]:
+    """Return, for each call of a layer, where its inputs come from, in Keras 2's or 3's form."""
+    nodes = entry.get("inbound_nodes", [])
+    if not isinstance(nodes, list):
+        raise Problem(f"layer {name!r}: expected a list of inbound_nodes")
+    result = []
+    for node in nodes:
+        if isinstance(node, dict):
+            args = node.get("args")
+            origins = list(_histories(args, name)) if isinstance(args, list) else []
+            if node.get("kwargs") and any(_histories(node["kwargs"], name)):
+                raise Problem(f"layer {name!r}: inputs by keyword are not supported")
+        elif isinstance(node, list):
+            node = [node] if node and isinstance(node[0], str) else node
+            origins = [_origin(origin, f"layer {name!r}") for origin in node]
+            if any(len(o) > 3 and isinstance(o[3], dict) and _carries_tensor(o[3]) for o in node):
+                raise Problem(f"layer {name!r}: inputs by keyword are not supported")
+        else:
+            raise Problem(f"layer {name!r}: inbound node {printable(repr(node), 80)}")
+        if not origins:
+            raise Problem(f"layer {name!r}: a call without inputs")
+        result.append(origins)
+    return result
+
+
+def _carries_tensor(kwargs: Mapping[str, Any]) -> bool:
+    return any(isinstance(value, list) and value and value[0] != "_CONSTANT_VALUE"
+               and isinstance(value[0], str) and len(value) >= 3 for value in kwargs.values())
+
+
+def _histories(value: Any, name: str, depth: int = 0) -> Iterable[tuple[str, int, int]]:
+    """Yield the origins of the tensors in Keras 3's call arguments."""
+    if depth > 6:
+        raise Problem(f"layer {name!r}: call arguments nested too deeply")
+    if isinstance(value, list):
+        for item in value:
+            yield from _histories(item, name, depth + 1)
+    elif isinstance(value, dict):
+        if value.get("class_name") == "__keras_tensor__":
+            config = value.get("config")
+            history = config.get("keras_history") if isinstance(config, dict) else None
+            yield _origin(history, f"layer {name!r}")
+        else:
+            for item in value.values():
+                yield from _histories(item, name, depth + 1)
+
+
+def _node(entries: Mapping[str, _Entry], name: str, node: int, tensor: int) -> tuple[str, int]:
+    """Return which call of which layer a tensor comes from."""
+    if name not in entries:
+        raise Problem(f"an input comes from {name!r}, which is not among the layers")
+    if tensor:
+        raise Problem(f"layer {name!r}: its output {tensor} is used, expected layers of one output")
+    if entries[name].kind in _MODELS and len(entries[name].nodes) == node:
+        node -= 1  # a model has one call of its own, made when it was built
+    return name, node
+
+
+def _input_shape(config: Any, name: str) -> tuple[int | None, ...]:
+    for key in ("batch_shape", "batch_input_shape"):
+        if config.get(key) is not None:
+            return _shape_from_batch(config[key], name)
+    if config.get("shape") is not None:
+        return _shape_from_batch([None, *_plain(config["shape"])], name)
+    raise Problem(f"layer {name!r}: an input without a shape")
+
+
+def _shape_from_batch(shape: Any, name: str) -> tuple[int | None, ...]:
+    shape = _plain(shape)
+    if isinstance(shape, dict) and len(shape) == 1:
+        (shape,) = shape.values()
+    if not isinstance(shape, list) or not 2 <= len(shape) <= 6:
+        raise Problem(f"layer {name!r}: input shape {printable(repr(shape), 80)}")
+    return tuple(shape[1:])
+
+
+def _plain(value: Any) -> Any:
+    """Unwrap numbers and tuples that Keras stored with their Python types."""
+    if isinstance(value, dict):
+        if set(value) == {"type", "value"}:
+            return value["value"]
+        if value.get("class_name") == "__tuple__" and isinstance(value.get("items"), list):
+            return value["items"]
+        if value.get("class_name") == "__numpy__" and isinstance(value.get("config"), dict):
+            return value["config"].get("value")
+    return value
+
+
+def _activation(value: Any) -> Any:
+    if isinstance(value, dict):  # Keras 3: {"module": "builtins", "class_name": "function", ...}
+        inner = value.get("config")
+        if value.get("class_name") == "function" and isinstance(inner, str):
+            return inner
+        raise LayerError(f"expected an activation by name, got {printable(repr(value), 80)}")
+    return value
+
+
+_INITIALIZER_ALIASES = {
+    "zero": "zeros",
+    "one": "ones",
+    "uniform": "random_uniform",
+    "normal": "random_normal",
+    "identity_initializer": "identity",
+}
+# What VarianceScaling is called where its settings are the well-known ones, as (scale, mode).
+_SCHEMES = {(1.0, "fan_avg"): "glorot", (2.0, "fan_in"): "he", (1.0, "fan_in"): "lecun"}
+
+
+def _initializer(value: Any) -> Initializer | None:
+    """Return an initializer of the vocabulary, or None."""
+    settings: Any = {}
+    if isinstance(value, dict):
+        value, settings = value.get("class_name"), value.get("config") or {}
+    if not isinstance(value, str) or not isinstance(settings, dict):
+        return None
+    name = snake_case(value) if value != value.lower() else value
+    name = _INITIALIZER_ALIASES.get(name, name)
+    if name not in SETTINGS:
+        return None
+    kept = {k: settings[k] for k in SETTINGS[name] if k in settings}
+    if not all(isinstance(v, int | float | str) for v in kept.values()):
+        return None
+    if name == "variance_scaling":
+        if kept.get("distribution") == "normal":  # Keras 2's name for it
+            kept["distribution"] = "truncated_normal"
+        scheme = _SCHEMES.get((float(kept.get("scale", 1.0)), str(kept.get("mode", "fan_in"))))
+        kind = {"uniform": "uniform", "truncated_normal": "normal"}.get(
+            str(kept.get("distribution", "truncated_normal"))
+        )
+        if scheme and kind:
+            return Initializer(f"{scheme}_{kind}")
+    return Initializer(name, tuple(sorted(kept.items())))
+
+
+def _regularizer(value: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, dict) and isinstance(value.get("config"), dict):
+        l1, l2 = (_plain(value["config"].get(k, 0.0)) for k in ("l1", "l2"))
+        known = value.get("class_name") in ("L1L2", "L1", "L2")
+        if known and all(isinstance(v, int | float) for v in (l1, l2)):
+            return L1L2(float(l1), float(l2))
+    return _DEFAULT
+
+
+# --- writing -----------------------------------------------------------------------------------
+
+
+def keras_version(graph: Graph) -> str:
+    """Return the Keras version to state in a file, for readers that go by it.
+
+    Keras 2's, which every reader accepts, unless the network has Keras 3's hard_sigmoid: the two
+    share a name, and only the version tells them apart.
+    """
+    activations = {getattr(layer, "activation", None) for layer in graph.layers}
+    if {"hard_sigmoid", "keras2_hard_sigmoid"} <= activations:
+        raise LayerError(
+            "layers with Keras 2's and with Keras 3's hard_sigmoid: no Keras file can hold both"
+        )
+    return "3.0.0" if "hard_sigmoid" in activations else "2.15.0"
+
+
+def model_config(graph: Graph) -> dict[str, Any]:
+    """Return the smallest config that Keras 2.2.4 to 3.15 all load, as far as they know the layers.
+
+    It is Keras 2's: InputLayer with `batch_input_shape`, `class_name` "Model" and Keras 2's
+    `inbound_nodes` for a functional model.
+    """
+    if not graph.functional:
+        layers = [_entry(layer) for layer in graph.layers]
+        return {"class_name": "Sequential", "config": {"name": graph.name, "layers": layers}}
+    indices: dict[str, int] = {}
+    origins = []  # of each call: [layer name, which of its calls]
+    for call in graph.calls:
+        origins.append([call.layer, indices.get(call.layer, 0)])
+        indices[call.layer] = indices.get(call.layer, 0) + 1
+    entries = []
+    for layer in graph.layers:
+        nodes = [
+            [[*origins[i], 0, {}] for i in call.inputs]
+            for call in graph.calls
+            if call.layer == layer.name and call.inputs
+        ]
+        entries.append({**_entry(layer), "name": layer.name, "inbound_nodes": nodes})
+    return {
+        "class_name": "Model",
+        "config": {
+            "name": graph.name,
+            "layers": entries,
+            "input_layers": [[*origins[0], 0]],
+            "output_layers": [[*origins[-1], 0]],
+        },
+    }
+
+
+# Names that differ between what a layer is called here and what every Keras accepts.
+_WRITTEN_AS = {("LeakyReLU", "negative_slope"): "alpha"}
+# Left out at these values, because an older or newer Keras does not know the key.
+_OMITTED: dict[str, Any] = {
+    "groups": 1,
+    "keepdims": False,
+    "seed": None,
+    "noise_shape": None,
+    "value_range": (0.0, 255.0),
+    "mean": None,
+    "variance": None,
+}
+_NO_DATA_FORMAT = {"RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast"}
+
+
+def _entry(layer: Layer) -> dict[str, Any]:
+    config: dict[str, Any] = {"name": layer.name, "trainable": layer.trainable, "dtype": "float32"}
+    if isinstance(layer, InputLayer):
+        del config["trainable"]
+        config |= {"batch_input_shape": [None, *layer.shape], "sparse": False}
+        return {"class_name": layer.kind, "config": config}
+    for f in dataclasses.fields(layer):
+        value = getattr(layer, f.name)
+        if f.name in ("name", "trainable"):
+            continue
+        if f.name in _OMITTED and value == _OMITTED[f.name]:
+            continue
+        if f.name == "data_format" and layer.kind in _NO_DATA_FORMAT and value == "channels_last":
+            continue
+        config[_WRITTEN_AS.get((layer.kind, f.name), f.name)] = _json(value)
+    return {"class_name": layer.kind, "config": config}
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, Initializer):
+        if not value.settings:
+            return value.name
+        kind = "".join(part.title() for part in value.name.split("_"))
+        return {"class_name": kind, "config": dict(value.settings)}
+    if isinstance(value, L1L2):
+        return {"class_name": "L1L2", "config": {"l1": value.l1, "l2": value.l2}}
+    if value == "keras2_hard_sigmoid":
+        return "hard_sigmoid"
+    if isinstance(value, tuple):
+        return [_json(item) for item in value]
+    return value

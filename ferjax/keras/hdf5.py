@@ -1,0 +1,237 @@
+"""Guarded reading of HDF5: a weight file is untrusted input.
+
+Nothing is reached but by names that are listed or expected; links out of the file, external
+storage, virtual datasets and unknown filters are refused before they are followed; shapes and
+sizes are checked before anything is read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+import h5py
+import numpy as np
+
+from ferjax.keras.problems import Problem
+
+# The filters that h5py itself brings: deflate, shuffle, fletcher32, lzf. For any other id the HDF5
+# library would look for native code in a plugin directory.
+_FILTERS = {1, 2, 3, 32000}
+# Trained weights compress by a tenth; a thousandfold is what zeros reach.
+_MOST_EXPANSION = 100
+_SMALL = 1 << 20
+_MOST_BYTES = 1 << 30
+_MOST_NAMES = 100_000
+_MOST_CHUNKS = 4096
+
+# What h5py raises on files that are damaged or lie; RecursionError and MemoryError included.
+BROKEN = (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError, MemoryError)
+
+
+@contextmanager
+def opened(file: Any) -> Iterator[h5py.File]:
+    """Open a path or a file object for reading.
+
+    Raises:
+        Problem: it is not HDF5, or truncated or damaged.
+    """
+    try:
+        root = h5py.File(file, "r")
+    except BROKEN as error:
+        text = str(error)
+        cause = "truncated" if "truncated" in text else "damaged"
+        raise Problem(f"{cause} HDF5 file ({_first_line(text)})") from None
+    try:
+        yield root
+    finally:
+        root.close()
+
+
+def is_hdf5(file: IO[bytes]) -> bool:
+    """Whether the HDF5 signature stands where it may: at 0, 512, 1024, 2048, ..."""
+    offset = 0
+    file.seek(0, 2)
+    size = file.tell()
+    while offset + 8 <= size and offset <= 1 << 20:
+        file.seek(offset)
+        if file.read(8) == b"\x89HDF\r\n\x1a\n":
+            return True
+        offset = 2 * offset or 512
+    return False
+
+
+def _first_line(text: str) -> str:
+    return text.strip().splitlines()[0][:160] if text.strip() else "no details"
+
+
+def child(group: h5py.Group, path: str) -> Any:
+    """Return the group or dataset at `path` below `group`, or None where there is none.
+
+    Raises:
+        Problem: a part of the path is a link of another kind than a hard link, or unreadable.
+    """
+    if not path or path.startswith("/") or any(p in ("", ".", "..") for p in path.split("/")):
+        raise Problem(f"unsafe name {path!r}")
+    here: Any = group
+    for part in path.split("/"):
+        if not isinstance(here, h5py.Group):
+            return None
+        try:
+            link = here.get(part, getlink=True)
+            if link is None:
+                return None
+            if not isinstance(link, h5py.HardLink):
+                kind = "an external" if isinstance(link, h5py.ExternalLink) else "a soft"
+                raise Problem(f"{path!r} is {kind} link, which is not followed")
+            here = here[part]
+        except BROKEN as error:
+            raise Problem(f"{path!r} cannot be read ({_first_line(str(error))})") from None
+    return here
+
+
+def subgroup(group: h5py.Group, path: str) -> h5py.Group | None:
+    """Return the group at `path`, or None where there is none."""
+    found = child(group, path)
+    if found is not None and not isinstance(found, h5py.Group):
+        raise Problem(f"expected a group at {path!r}, got a {type(found).__name__.lower()}")
+    return found
+
+
+def has_attribute(group: h5py.Group, name: str) -> bool:
+    try:
+        return name in group.attrs
+    except BROKEN:
+        return False
+
+
+def _attribute(group: h5py.Group, name: str) -> Any:
+    """Return an attribute of text, numbers or nothing; None where there is none."""
+    if not has_attribute(group, name):
+        return None
+    try:
+        dtype = group.attrs.get_id(name).dtype
+        if dtype.kind == "O" and h5py.check_string_dtype(dtype) is None:
+            raise Problem(f"attribute {name!r}: expected text, got {dtype.metadata or dtype}")
+        return group.attrs[name]
+    except BROKEN as error:
+        raise Problem(
+            f"attribute {name!r} cannot be read ({_first_line(str(error))})"
+        ) from None
+
+
+def _decoded(value: Any, name: str) -> str:
+    if isinstance(value, bytes):  # np.bytes_ too
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            raise Problem(f"attribute {name!r}: expected UTF-8 text") from None
+    if isinstance(value, str):
+        # h5py hands undecodable bytes over as lone surrogates.
+        if any("\ud800" <= c <= "\udfff" for c in value):
+            raise Problem(f"attribute {name!r}: expected UTF-8 text")
+        return value
+    raise Problem(f"attribute {name!r}: expected text, got {type(value).__name__}")
+
+
+def text(group: h5py.Group, name: str) -> str | None:
+    """Return a text attribute, or None where there is none."""
+    value = _attribute(group, name)
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.reshape(-1)[0]
+    return None if value is None else _decoded(value, name)
+
+
+def names(group: h5py.Group, name: str) -> list[str] | None:
+    """Return a list of names, whole or in the chunks `name0`, `name1`, ...; None without one."""
+    values = _attribute(group, name)
+    if values is None:
+        parts = []
+        while has_attribute(group, f"{name}{len(parts)}"):
+            if len(parts) == _MOST_CHUNKS:
+                raise Problem(f"attribute {name!r}: more than {_MOST_CHUNKS} chunks")
+            part = _attribute(group, f"{name}{len(parts)}")
+            parts.append(_name_list(part, f"{name}{len(parts)}"))
+        return [n for part in parts for n in part] if parts else None
+    return _name_list(values, name)
+
+
+def _name_list(values: Any, name: str) -> list[str]:
+    if isinstance(values, h5py.Empty):
+        return []
+    if not isinstance(values, np.ndarray) or values.ndim != 1:
+        kind = values.shape if isinstance(values, np.ndarray) else type(values).__name__
+        raise Problem(f"attribute {name!r}: expected a list of names, got {kind}")
+    if values.size == 0:  # Keras stores an empty list as float64
+        return []
+    if values.dtype.kind not in "SO":
+        raise Problem(f"attribute {name!r}: expected a list of names, got {values.dtype}")
+    if values.size > _MOST_NAMES:
+        raise Problem(f"attribute {name!r}: more than {_MOST_NAMES} names")
+    return [_decoded(value, name) for value in values]
+
+
+def read_array(dataset: Any, shape: tuple[int, ...], dtype: str = "float32") -> np.ndarray:
+    """Return a dataset as little-endian `dtype`, once everything about it is as expected.
+
+    Raises:
+        Problem: there is none, it has another shape or type, lies elsewhere, expands beyond
+            reason, cannot be read, or holds NaN or infinity.
+    """
+    if dataset is None:
+        raise Problem(f"missing, expected an array of shape {shape}")
+    if not isinstance(dataset, h5py.Dataset):
+        raise Problem(f"expected an array of shape {shape}, got a {type(dataset).__name__}")
+    try:
+        _check_storage(dataset, shape)
+        kind = dataset.dtype
+        if kind == np.dtype("V2") and dataset.attrs.get("dtype") in ("bfloat16", b"bfloat16"):
+            values = _from_bfloat16(dataset[()])
+        elif kind.kind == "f" and kind.itemsize in (2, 4, 8) and dtype == "float32":
+            values = np.asarray(dataset[()])
+        elif kind.kind in "iu" and dtype.startswith("int"):
+            values = np.asarray(dataset[()])
+        else:
+            raise Problem(f"expected {dtype} values, got {kind}")
+    except BROKEN as error:
+        raise Problem(f"cannot be read ({_first_line(str(error))})") from None
+    with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, and is refused
+        array = np.ascontiguousarray(values, dtype=np.dtype(dtype).newbyteorder("<"))
+    if not np.isfinite(array).all():
+        raise Problem(f"{int((~np.isfinite(array)).sum())} of its {array.size} values not finite")
+    return array.reshape(shape)
+
+
+def _check_storage(dataset: h5py.Dataset, shape: tuple[int, ...]) -> None:
+    if dataset.shape is None or tuple(dataset.shape) != shape:
+        raise Problem(f"expected shape {shape}, got {dataset.shape}")
+    creation = dataset.id.get_create_plist()
+    if dataset.is_virtual:
+        raise Problem("a virtual dataset, whose values lie elsewhere")
+    if creation.get_external_count():
+        raise Problem("its values lie in another file, which is not read")
+    filters = {creation.get_filter(i)[0] for i in range(creation.get_nfilters())}
+    if not filters <= _FILTERS:
+        raise Problem(f"unknown compression filter {sorted(filters - _FILTERS)}")
+    size = math.prod(shape) * dataset.dtype.itemsize
+    stored = dataset.id.get_storage_size()
+    if size > _MOST_BYTES:
+        raise Problem(f"{size} bytes are more than the {_MOST_BYTES} that one array may have")
+    if size > _SMALL and size > _MOST_EXPANSION * stored:
+        raise Problem(f"expands from {stored} bytes to {size}")
+    if size and not stored:
+        raise Problem("declared, but its values were never written")
+
+
+def _from_bfloat16(values: Any) -> np.ndarray:
+    bits = np.asarray(values).view("<u2").astype("<u4") << 16
+    return bits.view("<f4")
+
+
+def exists(group: h5py.Group, path: str) -> bool:
+    try:
+        return child(group, path) is not None
+    except Problem:
+        return False

@@ -1,0 +1,210 @@
+"""The weights of legacy `.h5` files: a group a layer, with its arrays listed by name.
+
+Written by Keras 1 and 2, and as whole models by Keras 3. The order of the layers stands in the
+attribute `layer_names` alone, that of a layer's arrays in its `weight_names`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ferjax.keras import hdf5
+from ferjax.keras.layout import Container, Leaf, expected_weights
+from ferjax.keras.problems import Problem, Problems
+from ferjax.keras.variables import Arrays
+from ferjax.nets.graph import Graph
+from ferjax.nets.layers import Conv2D, Weight
+
+# HDF5 limits an object's header; Keras splits longer lists of names.
+HEADER_LIMIT = 64512
+
+
+def read_weights(
+    group: h5py.Group, graph: Graph, layout: Container, problems: Problems, *, by_order: bool
+) -> Arrays:
+    """Return every array of `graph` from the group that holds `layer_names`.
+
+    Args:
+        by_order: a weights-only file, whose layers may have other names than the graph's; then
+            the layers with weights are matched in order, as Keras does.
+    """
+    arrays: Arrays = {}
+    stored = hdf5.names(group, "layer_names") or []
+    if len(set(stored)) != len(stored):
+        raise Problem("layer_names: a name is there twice")
+    wanted = {n.keras_name: n for n in layout.children if expected_weights(graph, n)}
+    sources: dict[str, str] = {}  # layer name -> group name
+    weight_names: dict[str, list[str]] = {}
+    for name in stored:
+        with problems.at(f"layer {name!r}"):
+            weight_names[name] = _weight_names(group, name)
+    weighted = [name for name in stored if weight_names.get(name) or name in wanted]
+    if set(weighted) == set(wanted) or not by_order:
+        for name in wanted:
+            if name in weight_names:
+                sources[name] = name
+            elif name not in stored:
+                problems.add(f"layer {name!r}: missing in the file")
+        extra = [name for name in weighted if name not in wanted]
+        for name in extra:
+            if _left_over(graph, name, weight_names[name]):
+                problems.add(f"layer {name!r}: weights that the architecture has no place for")
+    elif len(weighted) != len(wanted):
+        raise Problem(
+            f"expected {len(wanted)} layers with weights for {graph.name!r}, "
+            f"got {len(weighted)}: {', '.join(weighted[:30]) or 'none'}"
+        )
+    else:
+        sources = dict(zip(wanted, weighted))
+    for name, source in sources.items():
+        _read_layer(group, source, weight_names[source], graph, wanted[name], problems, arrays)
+    return arrays
+
+
+def _left_over(graph: Graph, name: str, weights: list[str]) -> bool:
+    """Whether weights of a layer that should have none matter (a random generator's do not)."""
+    states = ("StateVar", "seed_generator_state")
+    return name not in graph.by_name or not all(_last(w).startswith(states) for w in weights)
+
+
+def _weight_names(group: h5py.Group, layer: str) -> list[str]:
+    inside = hdf5.subgroup(group, layer)
+    if inside is None:
+        raise Problem("listed in layer_names, but missing in the file")
+    names = hdf5.names(inside, "weight_names")
+    if names is None:
+        raise Problem("its list of weight_names is missing")
+    return names
+
+
+def _last(weight_name: str) -> str:
+    """Return the array's own name: `kernel` of `conv2d_2/kernel:0`."""
+    return weight_name.rsplit("/", 1)[-1].split(":", 1)[0]
+
+
+def _read_layer(
+    group: h5py.Group,
+    source: str,
+    names: list[str],
+    graph: Graph,
+    node: Leaf | Container,
+    problems: Problems,
+    arrays: Arrays,
+) -> None:
+    place = f"layer {source!r}"
+    with problems.at(place):
+        inside = hdf5.subgroup(group, source)
+        assert inside is not None
+        expected = expected_weights(graph, node)
+        if len(set(names)) != len(names):
+            raise Problem("weight_names: a name is there twice")
+        matched = _match(names, expected, isinstance(node, Container))
+        for (leaf, weight), name in zip(expected, matched):
+            with problems.at(f"{place}: {weight.keras_names[0]}"):
+                dataset = hdf5.child(inside, name)
+                assert leaf.name is not None
+                layer = graph.by_name[leaf.name]
+                keras1 = _last(name).endswith("_W") and isinstance(layer, Conv2D)
+                arrays[leaf.name, weight.name] = (
+                    _keras1_kernel(dataset, weight)
+                    if keras1
+                    else hdf5.read_array(dataset, weight.shape, weight.dtype)
+                )
+
+
+def _match(
+    names: list[str], expected: list[tuple[Leaf, Weight]], nested: bool
+) -> list[str]:
+    """Return the stored name of each expected array.
+
+    A layer's arrays are told by the end of their names; those of a nested model by the layer's
+    name before it, or in order where that is not unique.
+    """
+    kept = [n for n in names if not _last(n).startswith(("StateVar", "seed_generator_state"))]
+    if len(kept) != len(expected):
+        wanted = ", ".join(w.keras_names[0] for _, w in expected[:8])
+        raise Problem(f"expected {len(expected)} arrays ({wanted}), got {len(kept)}: {kept[:8]}")
+    if not nested:
+        by_end = {_keras2_name(_last(name)): name for name in kept}
+        found = [
+            next((by_end[k] for k in weight.keras_names if k in by_end), None)
+            for _, weight in expected
+        ]
+        if None in found or len(set(found)) != len(expected):
+            wanted = ", ".join(w.keras_names[0] for _, w in expected)
+            raise Problem(f"expected arrays named {wanted}, got {', '.join(kept)}")
+        return [name for name in found if name is not None]
+    by_layer = {(name.split("/")[-2] if "/" in name else "", _last(name)): name for name in kept}
+    keys = [
+        next(((leaf.keras_name, k) for k in w.keras_names if (leaf.keras_name, k) in by_layer), None)
+        for leaf, w in expected
+    ]
+    if None in keys or len(set(keys)) != len(expected):
+        return kept
+    return [by_layer[key] for key in keys if key is not None]
+
+
+def _keras2_name(name: str) -> str:
+    """Return Keras 2's name of an array for Keras 1's, such as `convolution2d_1_W`."""
+    for end, keras2 in (("_W", "kernel"), ("_b", "bias")):
+        if name.endswith(end):
+            return keras2
+    for end in ("gamma", "beta", "running_mean", "running_std"):
+        if name.endswith(f"_{end}"):
+            return end
+    return name
+
+
+def _keras1_kernel(dataset: Any, weight: Weight) -> np.ndarray:
+    """Read a convolution kernel of Keras 1, which may be stored in Theano's order, OIHW."""
+    height, width, channels, filters = weight.shape
+    theano = (filters, channels, height, width)
+    if isinstance(dataset, h5py.Dataset) and dataset.shape == theano != weight.shape:
+        return np.ascontiguousarray(hdf5.read_array(dataset, theano).transpose(2, 3, 1, 0))
+    return hdf5.read_array(dataset, weight.shape)
+
+
+# --- writing -----------------------------------------------------------------------------------
+
+
+def write_weights(group: h5py.Group, graph: Graph, arrays: Arrays, version: str) -> None:
+    """Write every array of `graph` so that Keras 1.2 to 3.15 find it: `LAYER/LAYER/kernel:0`."""
+    layers = [la for la in graph.layers if graph.functional or la.kind != "InputLayer"]
+    # Bytes, because Keras up to 2.4 decodes what it reads.
+    group.attrs["keras_version"] = np.bytes_(version)
+    group.attrs["backend"] = np.bytes_("tensorflow")
+    write_names(group, "layer_names", [layer.name for layer in layers])
+    names = {layer.name: graph.weights.get(layer.name, ()) for layer in layers}
+    for name in sorted(names):  # the order in which Keras creates the groups
+        write_arrays(
+            group.create_group(name),
+            {f"{name}/{w.keras_names[0]}:0": arrays[name, w.name] for w in names[name]},
+        )
+    if "top_level_model_weights" not in group:
+        write_arrays(group.create_group("top_level_model_weights"), {})
+
+
+def write_arrays(group: h5py.Group, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays under their names, and the list of them that gives their order."""
+    write_names(group, "weight_names", list(arrays))
+    for name, array in arrays.items():
+        group.create_dataset(name, data=array)
+
+
+def write_names(group: h5py.Group, attribute: str, names: list[str]) -> None:
+    """Write a list of names as Keras does: fixed-width bytes, in chunks where they are long."""
+    encoded = [name.encode() for name in names]
+    width = max(map(len, encoded), default=1)
+    if width > HEADER_LIMIT:
+        raise Problem(f"a name of {width} bytes is more than HDF5 can list")
+    fit = max(HEADER_LIMIT // max(width, 1), 1)
+    if len(encoded) <= fit:
+        group.attrs[attribute] = np.array(encoded, dtype=f"S{max(width, 1)}")
+        return
+    for index in range(0, len(encoded), fit):
+        chunk = np.array(encoded[index : index + fit], dtype=f"S{width}")
+        group.attrs[f"{attribute}{index // fit}"] = chunk

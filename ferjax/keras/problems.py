@@ -1,0 +1,54 @@
+"""Collect everything that is wrong with a file, to be reported at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ferjax.errors import FerjaxError, WeightFileError, printable
+
+_MOST = 20
+
+
+class Problem(Exception):
+    """One thing that is wrong with the file being read."""
+
+
+class Problems:
+    """The problems of one file, each with the place it was found at."""
+
+    def __init__(self, path: object) -> None:
+        self.path = path
+        self.found: list[str] = []
+
+    def add(self, problem: str) -> None:
+        self.found.append(printable(problem, 500))
+
+    @contextmanager
+    def at(self, place: str) -> Iterator[None]:
+        """Collect a problem that the block meets, and go on behind it."""
+        try:
+            yield
+        except Problem as problem:
+            self.add(f"{place}: {problem}" if place else str(problem))
+
+    def raise_any(self) -> None:
+        """Raise one WeightFileError with all that was found, if anything was."""
+        if len(self.found) > _MOST:
+            rest = f"and {len(self.found) - _MOST} more"
+            raise WeightFileError(self.path, [*self.found[:_MOST], rest])
+        if self.found:
+            raise WeightFileError(self.path, self.found)
+
+
+@contextmanager
+def fatal(path: object) -> Iterator[None]:
+    """Turn a problem that leaves nothing to go on with into the error that callers see."""
+    try:
+        yield
+    except Problem as problem:
+        raise WeightFileError(path, printable(str(problem))) from None
+    except WeightFileError:
+        raise
+    except FerjaxError as error:  # an invalid layer or graph
+        raise WeightFileError(path, printable(str(error))) from None

@@ -1,0 +1,294 @@
+"""Read what any Keras wrote: architecture, weights, optimizer state, labels."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+
+from ferjax.errors import WeightFileError
+from ferjax.keras import hdf5, legacy, optimizer, v3
+from ferjax.keras.config import Architecture, model_major, parse_json, parse_model
+from ferjax.keras.identify import ARCHIVE, V3_WEIGHTS, WEIGHTS_ONLY, WHOLE, first_bytes, identify
+from ferjax.keras.layout import flat
+from ferjax.keras.optimizer import OptimizerState
+from ferjax.keras.problems import Problem, Problems, fatal
+from ferjax.keras.variables import Arrays, to_variables
+from ferjax.nets.graph import Graph
+
+if TYPE_CHECKING:
+    from ferjax.nets.network import Network
+
+# What ferjax adds to the files that it writes, as JSON; Keras does not look at it.
+METADATA = "ferjax_metadata"
+_MOST_ARCHIVE_BYTES = 1 << 30
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass
+class KerasModel:
+    """What a Keras file holds.
+
+    Attributes:
+        path: the file.
+        kind: "h5", "weights-only-h5", "weights.h5" or "keras".
+        graph: the layers and their connections; nested models are flattened.
+        variables: {"params", "batch_stats"}: {layer: {weight: array}}, NumPy float32.
+        optimizer_state: Adam's moments and step count, or None.
+        keras_version: the version that wrote the file, or None where it does not say.
+        labels: the class names in output order, where the file has them.
+        metadata: what else ferjax stored with the weights.
+        notes: what was left out or replaced, and why.
+    """
+
+    path: str
+    kind: str
+    graph: Graph
+    variables: dict[str, Any]
+    optimizer_state: OptimizerState | None = None
+    keras_version: str | None = None
+    labels: list[str] | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def network(self) -> Network:
+        """The Flax module; made when first asked for, because Flax is slow to import."""
+        from ferjax.nets.network import Network
+
+        return Network(self.graph)
+
+
+def load(
+    path: PathLike,
+    config: PathLike | Mapping[str, Any] | None = None,
+    architecture: str | Network | Graph | None = None,
+    *,
+    with_optimizer: bool = True,
+) -> KerasModel:
+    """Read a Keras file of any kind, told by its content; nothing in it is ever run.
+
+    Args:
+        path: a whole-model or weights-only `.h5`, a `.weights.h5` or a `.keras` file.
+        config: the architecture of a weights-only file: a `model.json`, any Keras file that has a
+            config, or the parsed JSON.
+        architecture: instead, a named architecture ("fer_cnn8", "fer_cnn5") or a Network.
+        with_optimizer: read Adam's moments too, where the file has them.
+
+    Raises:
+        WeightFileError: the file cannot be used; it names everything that is wrong, by layer.
+    """
+    if config is not None and architecture is not None:
+        raise WeightFileError(path, "give a config or an architecture, not both")
+    with fatal(path):
+        kind = identify(path)
+        with _opened(path, kind) as source:
+            chosen, by_order = _architecture(source, config, architecture)
+            problems = Problems(path)
+            arrays = _read_arrays(source, chosen, by_order, problems)
+            problems.raise_any()
+            metadata = source.metadata()
+            model = KerasModel(
+                path=str(path),
+                kind=kind,
+                graph=chosen.graph,
+                variables=to_variables(chosen.graph, arrays),
+                keras_version=source.keras_version(),
+                labels=_labels(metadata),
+                metadata=metadata,
+                notes=list(chosen.notes),
+            )
+            if with_optimizer:
+                try:
+                    model.optimizer_state = _read_optimizer(source, chosen.graph)
+                except Problem as problem:  # predictions do not need it
+                    model.notes.append(f"optimizer state is left out: {problem}")
+    return model
+
+
+def load_architecture(config: PathLike | Mapping[str, Any]) -> Architecture:
+    """Return the architecture from a `model.json` or from any Keras file that has a config.
+
+    Raises:
+        WeightFileError: there is none, or it is invalid or outside the vocabulary.
+    """
+    if isinstance(config, Mapping):
+        with fatal("config"):
+            return parse_model(config, model_major(config, None))
+    with fatal(config):
+        if first_bytes(config).lstrip().startswith(b"{"):
+            if os.stat(config).st_size > 4 * (16 << 20):
+                raise Problem("too large for a model config")
+            text = Path(config).read_bytes().decode("utf-8", errors="replace")
+            parsed = parse_json(text, "model config")
+            return parse_model(parsed, model_major(parsed, None))
+        with _opened(config, identify(config)) as source:
+            found = source.config()
+            if found is None:
+                raise Problem("holds weights only, no config")
+            return parse_model(found, model_major(found, source.keras_version()))
+
+
+@dataclass
+class Source:
+    """An open file with the members that its kind has."""
+
+    path: str
+    kind: str
+    root: h5py.File
+    archive: zipfile.ZipFile | None = None
+
+    def json(self, name: str) -> dict[str, Any] | None:
+        """Return a JSON member of the archive, or JSON attribute of the file; None without it."""
+        if self.archive is not None:
+            raw = _member(self.archive, name, 4 * (16 << 20))
+            return None if raw is None else parse_json(raw.decode("utf-8", errors="replace"), name)
+        text = hdf5.text(self.root, name)
+        return None if text is None else parse_json(text, name)
+
+    def config(self) -> dict[str, Any] | None:
+        if self.kind == ARCHIVE:
+            return self.json("config.json")
+        return self.json("model_config") if self.kind == WHOLE else None
+
+    def keras_version(self) -> str | None:
+        if self.kind == ARCHIVE:
+            version = (self.json("metadata.json") or {}).get("keras_version")
+            return version if isinstance(version, str) else None
+        version = hdf5.text(self.root, "keras_version")
+        if version is None and self.kind == WHOLE:
+            weights = hdf5.subgroup(self.root, "model_weights")
+            version = None if weights is None else hdf5.text(weights, "keras_version")
+        return version
+
+    def compiled(self) -> dict[str, Any]:
+        """Return how the model was compiled, empty where that is unknown or not JSON."""
+        try:
+            if self.kind == ARCHIVE:
+                config = (self.config() or {}).get("compile_config")
+                return config if isinstance(config, dict) else {}
+            return self.json("training_config") or {} if self.kind == WHOLE else {}
+        except Problem:
+            return {}
+
+    def metadata(self) -> dict[str, Any]:
+        try:
+            if self.kind == ARCHIVE:
+                found = (self.json("metadata.json") or {}).get(METADATA)
+            else:
+                found = self.json(METADATA)
+        except Problem:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+@contextmanager
+def _opened(path: PathLike, kind: str) -> Iterator[Source]:
+    if kind != ARCHIVE:
+        with hdf5.opened(path) as root:
+            yield Source(str(path), kind, root)
+        return
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise Problem(f"a truncated or damaged zip archive ({error})") from None
+    with archive:
+        weights = _member(archive, "model.weights.h5", _MOST_ARCHIVE_BYTES)
+        if weights is None:
+            raise Problem("a .keras archive without model.weights.h5")
+        with hdf5.opened(io.BytesIO(weights)) as root:
+            yield Source(str(path), kind, root, archive)
+
+
+def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes | None:
+    """Return a member by its exact name, within bounds on its size and its compression."""
+    try:
+        info = archive.getinfo(name)
+    except KeyError:
+        return None
+    if info.file_size > most:
+        raise Problem(f"{name}: {info.file_size} bytes are more than {most}")
+    if info.file_size > (1 << 20) and info.file_size > 100 * info.compress_size:
+        raise Problem(f"{name}: expands from {info.compress_size} bytes to {info.file_size}")
+    try:
+        return archive.read(info)
+    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError) as error:
+        raise Problem(f"{name}: cannot be read ({error})") from None
+    except Exception as error:  # zlib.error and lzma's and bz2's own
+        raise Problem(f"{name}: cannot be unpacked ({error})") from None
+
+
+def _architecture(
+    source: Source,
+    config: PathLike | Mapping[str, Any] | None,
+    architecture: str | Network | Graph | None,
+) -> tuple[Architecture, bool]:
+    """Return the architecture, and whether layers may be matched by their order alone."""
+    if config is not None:
+        return load_architecture(config), True
+    if architecture is not None:
+        if isinstance(architecture, str):
+            from ferjax.nets.architectures import architecture as named
+
+            architecture = named(architecture)
+        graph = architecture if isinstance(architecture, Graph) else architecture.graph
+        return Architecture(graph, flat(graph)), True
+    found = source.config()
+    if found is None:
+        if source.kind in (WEIGHTS_ONLY, V3_WEIGHTS):
+            raise Problem(_no_architecture(source.path))
+        raise Problem("no model_config: the architecture is missing; give a config")
+    return parse_model(found, model_major(found, source.keras_version())), False
+
+
+def _no_architecture(path: str) -> str:
+    beside = [
+        p.name
+        for p in (Path(path).with_suffix(".json"), Path(path).with_name("model.json"))
+        if p.is_file()
+    ]
+    hint = f" ({beside[0]} lies beside it)" if beside else ""
+    return (
+        "holds weights only: give the architecture, as config (--config model.json)"
+        f"{hint} or by name (--architecture fer_cnn5)"
+    )
+
+
+def _read_arrays(
+    source: Source, chosen: Architecture, by_order: bool, problems: Problems
+) -> Arrays:
+    if source.kind in (V3_WEIGHTS, ARCHIVE):
+        return v3.read_weights(source.root, chosen.graph, chosen.layout, problems)
+    group: Any = source.root
+    if source.kind == WHOLE:
+        group = hdf5.subgroup(source.root, "model_weights")
+        if group is None:
+            raise Problem("its group 'model_weights' is missing")
+    return legacy.read_weights(group, chosen.graph, chosen.layout, problems, by_order=by_order)
+
+
+def _read_optimizer(source: Source, graph: Graph) -> OptimizerState | None:
+    compiled = optimizer.optimizer_config(source.compiled())
+    if source.kind in (V3_WEIGHTS, ARCHIVE):
+        return optimizer.read_v3(source.root, graph, compiled)
+    if source.kind == WHOLE:
+        group = hdf5.subgroup(source.root, "optimizer_weights")
+        if group is not None:
+            return optimizer.read_legacy(group, graph, compiled)
+    return None
+
+
+def _labels(metadata: Mapping[str, Any]) -> list[str] | None:
+    labels = metadata.get("labels")
+    if isinstance(labels, list) and labels and all(isinstance(n, str) for n in labels):
+        return labels
+    return None

@@ -1,0 +1,88 @@
+"""The weights of `.weights.h5` files, alone or inside a `.keras` archive.
+
+`layers/conv2d_1/vars/0`: layers go by their class in snake case, counted in the model's order,
+arrays by their position.
+"""
+
+from __future__ import annotations
+
+import h5py
+
+from ferjax.keras import hdf5
+from ferjax.keras.layout import Container, Leaf, expected_weights, flat
+from ferjax.keras.problems import Problem, Problems
+from ferjax.keras.variables import Arrays
+from ferjax.nets.graph import Graph
+
+# Keras 2.12 to 2.14 wrote another group, in which every layer with weights counts twice.
+_KERAS_2_12 = "_layer_checkpoint_dependencies"
+
+
+def read_weights(
+    root: h5py.Group, graph: Graph, layout: Container, problems: Problems
+) -> Arrays:
+    """Return every array of `graph`; a layer that has none is not looked at."""
+    arrays: Arrays = {}
+    _read_container(root, graph, layout, "", problems, arrays)
+    return arrays
+
+
+def _read_container(
+    group: h5py.Group,
+    graph: Graph,
+    container: Container,
+    path: str,
+    problems: Problems,
+    arrays: Arrays,
+) -> None:
+    if not any(expected_weights(graph, node) for node in container.children):
+        return
+    old = not hdf5.exists(group, "layers") and hdf5.exists(group, _KERAS_2_12)
+    layers = None
+    with problems.at(path or "file"):
+        layers = hdf5.subgroup(group, _KERAS_2_12 if old else "layers")
+        if layers is None:
+            raise Problem("its group 'layers' is missing")
+    if layers is None:
+        return
+    for key, node in container.keys(lambda node: old and bool(expected_weights(graph, node))):
+        here = f"{path}/{key}" if path else key
+        if isinstance(node, Leaf):
+            with problems.at(f"layer {node.keras_name!r}"):
+                _read_layer(layers, key, graph, node, problems, arrays)
+        elif expected_weights(graph, node):
+            with problems.at(f"model {node.keras_name!r}"):
+                inside = hdf5.subgroup(layers, key)
+                if inside is None:
+                    raise Problem(f"its group {here!r} is missing")
+                _read_container(inside, graph, node, here, problems, arrays)
+
+
+def _read_layer(
+    layers: h5py.Group, key: str, graph: Graph, leaf: Leaf, problems: Problems, arrays: Arrays
+) -> None:
+    expected = expected_weights(graph, leaf)
+    if not expected:
+        return
+    stored = hdf5.subgroup(layers, f"{key}/vars")
+    if stored is None:
+        wanted = ", ".join(w.keras_names[0] for _, w in expected)
+        raise Problem(f"its group {key + '/vars'!r} is missing, expected {wanted}")
+    if len(stored) != len(expected):
+        wanted = ", ".join(w.keras_names[0] for _, w in expected)
+        raise Problem(f"expected {len(expected)} arrays ({wanted}), got {len(stored)}")
+    for position, (_, weight) in enumerate(expected):
+        with problems.at(f"layer {leaf.keras_name!r}: {weight.keras_names[0]}"):
+            dataset = hdf5.child(stored, str(position))
+            assert leaf.name is not None
+            arrays[leaf.name, weight.name] = hdf5.read_array(dataset, weight.shape, weight.dtype)
+
+
+def write_weights(root: h5py.Group, graph: Graph, arrays: Arrays) -> None:
+    """Write every array of `graph`; weightless layers get an empty group, which Keras 2.15 needs."""
+    for key, leaf in flat(graph).keys():
+        stored = root.create_group(f"layers/{key}/vars")
+        assert isinstance(leaf, Leaf)
+        for position, (_, weight) in enumerate(expected_weights(graph, leaf)):
+            stored.create_dataset(str(position), data=arrays[leaf.keras_name, weight.name])
+    root.create_group("vars")

@@ -1,0 +1,55 @@
+"""Between a file's arrays, by (layer, weight), and the variables pytree of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ferjax.keras.problems import Problem, Problems
+from ferjax.nets.graph import Graph
+
+Arrays = dict[tuple[str, str], np.ndarray]
+
+
+def to_variables(graph: Graph, arrays: Arrays) -> dict[str, Any]:
+    """Return {"params": {layer: {weight: array}}, "batch_stats": {...}}."""
+    variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
+    for layer, weights in graph.weights.items():
+        for weight in weights:
+            group = variables[weight.collection].setdefault(layer, {})
+            group[weight.name] = arrays[layer, weight.name]
+    return variables
+
+
+def from_variables(graph: Graph, variables: Mapping[str, Any], problems: Problems) -> Arrays:
+    """Return the arrays of a variables pytree, each checked against the graph; each used once."""
+    arrays: Arrays = {}
+    unused = {
+        (collection, layer, name)
+        for collection in ("params", "batch_stats")
+        for layer, weights in (variables.get(collection) or {}).items()
+        for name in weights
+    }
+    for layer, weights in graph.weights.items():
+        for weight in weights:
+            place = f"layer {layer!r}: {weight.collection} {weight.name}"
+            with problems.at(place):
+                group = (variables.get(weight.collection) or {}).get(layer) or {}
+                if weight.name not in group:
+                    raise Problem(f"missing, expected an array of shape {weight.shape}")
+                unused.discard((weight.collection, layer, weight.name))
+                arrays[layer, weight.name] = _checked(group[weight.name], weight.shape, weight.dtype)
+    for collection, layer, name in sorted(unused):
+        problems.add(f"layer {layer!r}: {collection} {name}: the network has no place for it")
+    return arrays
+
+
+def _checked(value: Any, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    array = np.asarray(value)
+    if array.shape != shape:
+        raise Problem(f"expected shape {shape}, got {array.shape}")
+    if array.dtype.kind not in "fiuV":
+        raise Problem(f"expected {dtype} values, got {array.dtype}")
+    return np.ascontiguousarray(array.astype(np.dtype(dtype).newbyteorder("<"))).reshape(shape)

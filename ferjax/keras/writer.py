@@ -1,0 +1,182 @@
+"""Write networks as files that Keras opens."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import warnings
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from ferjax.errors import WriteError
+from ferjax.files import replacing
+from ferjax.keras import legacy, optimizer, v3
+from ferjax.keras.config import keras_version, model_config
+from ferjax.keras.identify import ARCHIVE, KINDS, V3_WEIGHTS, WEIGHTS_ONLY, WHOLE
+from ferjax.keras.optimizer import OptimizerState
+from ferjax.keras.problems import Problems, fatal
+from ferjax.keras.reader import METADATA
+from ferjax.keras.variables import Arrays, from_variables
+from ferjax.nets.graph import Graph
+
+if TYPE_CHECKING:
+    from ferjax.nets.network import Network
+
+
+def kind_of(path: str | os.PathLike[str]) -> str | None:
+    """Return the kind that a file name stands for, or None where it is ambiguous.
+
+    >>> [kind_of(name) for name in ("a.h5", "a.weights.h5", "a.keras", "a.bin")]
+    ['h5', 'weights.h5', 'keras', None]
+    """
+    name = Path(path).name.lower()
+    for suffix, kind in (
+        (".weights.h5", V3_WEIGHTS),
+        (".h5", WHOLE),
+        (".hdf5", WHOLE),
+        (".keras", ARCHIVE),
+    ):
+        if name.endswith(suffix):
+            return kind
+    return None
+
+
+def save(
+    path: str | os.PathLike[str],
+    network: Network | Graph,
+    variables: Mapping[str, Any],
+    optimizer_state: OptimizerState | None = None,
+    labels: Sequence[str] | None = None,
+    *,
+    kind: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a Keras file; a crash leaves the old file or the new one.
+
+    A whole-model `.h5` opens with plain `load_model` in Keras 2.2.4 to 3.15, a `.keras` in
+    Keras 2.15 and 3.
+
+    Args:
+        path: ending in `.h5`, `.weights.h5` or `.keras`, unless `kind` is given.
+        network: a Network, or its Graph.
+        variables: {"params", "batch_stats"} as `network.init` returns them.
+        optimizer_state: Adam's; an `.h5` with it is for Keras 2.15, `.keras` and `.weights.h5`
+            with it are for Keras 3.
+        labels: the class names in output order, stored where Keras does not mind them.
+        kind: "h5", "weights-only-h5", "weights.h5" or "keras".
+        metadata: JSON values to store beside the labels.
+
+    Raises:
+        WeightFileError: the variables do not fit the network.
+        WriteError: the file cannot be written, or its kind is not told by its name.
+    """
+    kind = kind or kind_of(path)
+    if kind not in KINDS:
+        raise WriteError(f"{path}: expected a kind among {', '.join(KINDS)}, got {kind!r}")
+    graph = network if isinstance(network, Graph) else network.graph
+    if optimizer_state is not None and kind == WEIGHTS_ONLY:
+        raise WriteError(f"{path}: a weights-only .h5 has no place for optimizer state")
+    problems = Problems(path)
+    arrays = from_variables(graph, variables, problems)
+    problems.raise_any()
+    extra = {**(metadata or {}), **({"labels": list(labels)} if labels is not None else {})}
+    with fatal(path):
+        _warn(path, graph, kind)
+        version = keras_version(graph)
+        if optimizer_state is not None:
+            optimizer.flat_moments(graph, optimizer_state)  # problems come before any file
+        with replacing(path) as temporary:
+            if kind == ARCHIVE:
+                _write_archive(temporary, graph, arrays, version, optimizer_state, extra)
+            else:
+                with h5py.File(temporary, "w") as root:
+                    _write_hdf5(root, kind, graph, arrays, version, optimizer_state, extra)
+
+
+def _write_hdf5(
+    root: h5py.File,
+    kind: str,
+    graph: Graph,
+    arrays: Arrays,
+    version: str,
+    state: OptimizerState | None,
+    extra: dict[str, Any],
+) -> None:
+    if extra:
+        root.attrs[METADATA] = _text(extra)
+    if kind == V3_WEIGHTS:
+        v3.write_weights(root, graph, arrays)
+        if state is not None:
+            optimizer.write_v3(root, graph, state)
+        return
+    if kind == WEIGHTS_ONLY:
+        legacy.write_weights(root, graph, arrays, version)
+        return
+    root.attrs["keras_version"] = np.bytes_(version)
+    root.attrs["backend"] = np.bytes_("tensorflow")
+    root.attrs["model_config"] = _text(model_config(graph))
+    legacy.write_weights(root.create_group("model_weights"), graph, arrays, version)
+    if state is not None:
+        root.attrs["training_config"] = _text(optimizer.training_config(state, keras_3=False))
+        moments = optimizer.legacy_arrays(graph, state)
+        legacy.write_arrays(root.create_group("optimizer_weights"), moments)
+
+
+def _write_archive(
+    path: Path,
+    graph: Graph,
+    arrays: Arrays,
+    version: str,
+    state: OptimizerState | None,
+    extra: dict[str, Any],
+) -> None:
+    config: dict[str, Any] = {
+        "module": "keras",
+        "registered_name": None,
+        **model_config(graph),
+        "build_config": {"input_shape": [None, *graph.input_shape]},
+    }
+    if state is not None:
+        config["compile_config"] = optimizer.training_config(state, keras_3=True)
+    described = {"keras_version": version, "date_saved": "", **({METADATA: extra} if extra else {})}
+    weights = io.BytesIO()
+    with h5py.File(weights, "w") as root:
+        v3.write_weights(root, graph, arrays)
+        if state is not None:
+            optimizer.write_v3(root, graph, state)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in (
+            ("metadata.json", json.dumps(described)),
+            ("config.json", json.dumps(config)),
+            ("model.weights.h5", weights.getvalue()),
+        ):
+            # A fixed date: the same network gives the same bytes.
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
+
+
+def _text(value: Any) -> bytes:
+    """Return JSON as bytes, of variable length in HDF5: fixed-length text is bounded to 64 KB."""
+    return json.dumps(value).encode()
+
+
+def _warn(path: object, graph: Graph, kind: str) -> None:
+    if kind in (WEIGHTS_ONLY, V3_WEIGHTS):
+        return
+    if any("/" in layer.name for layer in graph.layers):
+        warnings.warn(
+            f"{path}: Keras 3 refuses layer names with '/', Keras 2 opens it", stacklevel=3
+        )
+    if any("hard_sigmoid" in str(getattr(la, "activation", "")) for la in graph.layers):
+        mine = keras_version(graph)[0]
+        other = {"2": "3", "3": "2"}[mine]
+        warnings.warn(
+            f"{path}: its hard_sigmoid is Keras {mine}'s; Keras {other} computes another function "
+            "under that name",
+            stacklevel=3,
+        )

@@ -1,0 +1,219 @@
+"""A network as data: which layers there are and which feeds which."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from ferjax.errors import LayerError
+from ferjax.nets.layers import (
+    Activation,
+    Dense,
+    InputLayer,
+    Layer,
+    Rescaling,
+    Shape,
+    Softmax,
+    Weight,
+    snake_case,
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One application of a layer; a layer that is shared has several."""
+
+    layer: str
+    inputs: tuple[int, ...]  # positions in `Graph.calls`, all before this one
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Layers and their connections, from one input to one output.
+
+    Attributes:
+        layers: in the order of the Keras model, which is the order of its weights; the first
+            call's layer is the InputLayer.
+        calls: in an order in which they can be computed; the last is the output.
+        name: the model's name.
+        functional: whether Keras has it as a functional model; a chain may be either.
+    """
+
+    layers: tuple[Layer, ...]
+    calls: tuple[Call, ...]
+    name: str = "sequential"
+    functional: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.by_name) != len(self.layers):
+            names = [layer.name for layer in self.layers]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise LayerError(f"expected unique layer names, got {', '.join(map(repr, twice))} twice")
+        unused = set(self.by_name) - {call.layer for call in self.calls}
+        if unused:
+            raise LayerError(f"layers that nothing calls: {', '.join(sorted(map(repr, unused)))}")
+        for position, call in enumerate(self.calls):
+            layer = self.by_name[call.layer]
+            if any(not 0 <= i < position for i in call.inputs):
+                raise layer.error("it is called before its inputs are known")
+            is_input = isinstance(layer, InputLayer)
+            if is_input != (position == 0):
+                raise layer.error("expected one InputLayer, as the first call")
+            enough = len(call.inputs) == (0 if is_input else 1)
+            if len(call.inputs) < 2 if layer.merges else not enough:
+                raise layer.error(f"it cannot take {len(call.inputs)} inputs")
+        if not (self.functional or self.is_chain):
+            raise LayerError("expected functional=True for layers that are not a chain")
+        _ = self.weights  # every shape is known to fit from here on
+
+    @classmethod
+    def sequential(
+        cls, layers: Iterable[Layer], *, input_shape: Shape | None = None, name: str = "sequential"
+    ) -> Graph:
+        """Chain `layers`; empty names are filled in as Keras does, `conv2d`, `conv2d_1`, ...
+
+        Args:
+            input_shape: (H, W, C), where `layers` does not begin with an InputLayer.
+        """
+        chain = list(layers)
+        if input_shape is not None:
+            chain.insert(0, InputLayer(name="input", shape=input_shape))
+        named = auto_named(chain)
+        calls = [
+            Call(layer.name, (position - 1,) if position else ())
+            for position, layer in enumerate(named)
+        ]
+        return cls(tuple(named), tuple(calls), name)
+
+    @cached_property
+    def by_name(self) -> dict[str, Layer]:
+        return {layer.name: layer for layer in self.layers}
+
+    @property
+    def input(self) -> InputLayer:
+        layer = self.by_name[self.calls[0].layer]
+        assert isinstance(layer, InputLayer)
+        return layer
+
+    @property
+    def input_shape(self) -> Shape:
+        """(H, W, C), or (C, H, W) where the first layers are channels_first."""
+        return self.input.shape
+
+    @cached_property
+    def shapes(self) -> tuple[Shape, ...]:
+        """The output shape of each call, without the batch axis."""
+        shapes: list[Shape] = []
+        for call in self.calls:
+            layer = self.by_name[call.layer]
+            if isinstance(layer, InputLayer):
+                shapes.append(layer.shape)
+            else:
+                shapes.append(layer.output_shape(*(shapes[i] for i in call.inputs)))
+        return tuple(shapes)
+
+    @property
+    def output_shape(self) -> Shape:
+        return self.shapes[-1]
+
+    @cached_property
+    def weights(self) -> dict[str, tuple[Weight, ...]]:
+        """The arrays of each layer that has any, by layer name in the layers' order."""
+        found: dict[str, tuple[Weight, ...]] = {}
+        for call in self.calls:
+            layer = self.by_name[call.layer]
+            if isinstance(layer, InputLayer):
+                continue
+            wanted = layer.weights(self.shapes[call.inputs[0]])
+            if found.setdefault(call.layer, wanted) != wanted:
+                raise layer.error("it is shared between inputs of different sizes")
+        return {layer.name: found[layer.name] for layer in self.layers if found.get(layer.name)}
+
+    def trainable_weights(self) -> list[tuple[str, Weight]]:
+        """Return (layer name, weight) of what an optimizer changes, in Keras's order."""
+        return [
+            (name, weight)
+            for name, weights in self.weights.items()
+            if self.by_name[name].trainable
+            for weight in weights
+            if weight.collection == "params"
+        ]
+
+    @property
+    def num_params(self) -> int:
+        """The number of all values in all weights, batch statistics included, as Keras counts."""
+        return sum(math.prod(w.shape) for weights in self.weights.values() for w in weights)
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether each layer is called once and takes what the layer before it gives."""
+        return [call.layer for call in self.calls] == [layer.name for layer in self.layers] and all(
+            call.inputs == ((position - 1,) if position else ())
+            for position, call in enumerate(self.calls)
+        )
+
+    @cached_property
+    def data_format(self) -> str:
+        """The order of the input's axes, as the first layers that state one read it."""
+        reached = {0}
+        for position, call in enumerate(self.calls):
+            if position and not reached.isdisjoint(call.inputs):
+                layer = self.by_name[call.layer]
+                if hasattr(layer, "data_format"):
+                    return str(layer.data_format)
+                reached.add(position)
+        return "channels_last"
+
+    @property
+    def image_shape(self) -> tuple[int | None, int | None, int | None]:
+        """(H, W, C) of the input images, whatever the order of their axes."""
+        shape = self.input_shape
+        if len(shape) != 3:
+            raise LayerError(f"expected a network over images, (H, W, C), got inputs of {shape}")
+        if self.data_format == "channels_first":
+            return shape[1], shape[2], shape[0]
+        return shape[0], shape[1], shape[2]
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """The range of the input's values: [0, 255] before a Rescaling by about 1/255."""
+        position = 0
+        for call in self.calls[1:]:
+            layer = self.by_name[call.layer]
+            if call.inputs != (position,) or layer.name in self.weights:
+                break
+            if isinstance(layer, Rescaling):
+                scales = layer.scale if isinstance(layer.scale, tuple) else (layer.scale,)
+                return (0.0, 255.0) if all(0 < abs(s) < 0.1 for s in scales) else (0.0, 1.0)
+            position += 1
+        return 0.0, 1.0
+
+    @property
+    def final_activation(self) -> str:
+        """The activation that the output went through: "softmax", "linear", ..."""
+        layer = self.by_name[self.calls[-1].layer]
+        if isinstance(layer, Activation | Dense):
+            return layer.activation
+        if isinstance(layer, Softmax):
+            return "softmax" if layer.axis in (-1, len(self.output_shape)) else "other"
+        return getattr(layer, "activation", "linear")
+
+
+def auto_named(layers: Sequence[Layer]) -> list[Layer]:
+    """Fill in empty names as Keras does: the class in snake case, then _1, _2, ..."""
+    taken = {layer.name for layer in layers}
+    counts: dict[str, int] = {}
+    named = []
+    for layer in layers:
+        name = layer.name
+        while not name:
+            stem = snake_case(layer.kind)
+            count = counts.get(stem, 0)
+            counts[stem] = count + 1
+            candidate = f"{stem}_{count}" if count else stem
+            name = candidate if candidate not in taken else ""
+        named.append(layer if layer.name else dataclasses.replace(layer, name=name))
+    return named

@@ -1,0 +1,95 @@
+"""Initial values of weights and penalties on them, as data in Keras's words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ferjax._lazy import LazyModule
+from ferjax.errors import LayerError, near_misses
+
+if TYPE_CHECKING:
+    import jax
+else:
+    jax = LazyModule("jax")
+
+# Keras's names, with the settings that each takes and their defaults. The published truncated
+# normals are cut at two standard deviations and rescaled, as jax.nn.initializers does.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "zeros": {},
+    "ones": {},
+    "constant": {"value": 0.0},
+    "random_normal": {"mean": 0.0, "stddev": 0.05},
+    "random_uniform": {"minval": -0.05, "maxval": 0.05},
+    "truncated_normal": {"mean": 0.0, "stddev": 0.05},
+    "variance_scaling": {"scale": 1.0, "mode": "fan_in", "distribution": "truncated_normal"},
+    "orthogonal": {"gain": 1.0},
+    "identity": {"gain": 1.0},
+    "glorot_uniform": {},
+    "glorot_normal": {},
+    "he_uniform": {},
+    "he_normal": {},
+    "lecun_uniform": {},
+    "lecun_normal": {},
+}
+
+
+@dataclass(frozen=True)
+class Initializer:
+    """Describe how a weight is drawn: a name of `SETTINGS` and its settings, in sorted order."""
+
+    name: str
+    settings: tuple[tuple[str, float | str], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.name not in SETTINGS:
+            hint = near_misses(self.name, SETTINGS)
+            raise LayerError(
+                f"expected an initializer among {sorted(SETTINGS)}, got {self.name!r}{hint}"
+            )
+        unknown = sorted(set(dict(self.settings)) - set(SETTINGS[self.name]))
+        if unknown:
+            raise LayerError(f"initializer {self.name!r} takes no setting {', '.join(unknown)}")
+
+    def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: Any = "float32") -> jax.Array:
+        """Draw a weight of `shape`; kernels are (..., in, out), as in Keras."""
+        return self._function(shape)(key, shape, dtype)
+
+    def _function(self, shape: tuple[int, ...]) -> Callable[..., jax.Array]:
+        init = jax.nn.initializers
+        s = {**SETTINGS[self.name], **dict(self.settings)}
+        if self.name in ("zeros", "ones") or self.name.startswith(("glorot", "he_", "lecun")):
+            named = getattr(init, self.name)
+            return named if self.name in ("zeros", "ones") else named()
+        if self.name == "constant":
+            return init.constant(s["value"])
+        if self.name == "random_normal":
+            normal = init.normal(s["stddev"])
+            return lambda key, shape, dtype: s["mean"] + normal(key, shape, dtype)
+        if self.name == "random_uniform":
+            return lambda key, shape, dtype: jax.random.uniform(
+                key, shape, dtype, s["minval"], s["maxval"]
+            )
+        if self.name == "truncated_normal":
+            truncated = init.truncated_normal(s["stddev"])
+            return lambda key, shape, dtype: s["mean"] + truncated(key, shape, dtype)
+        if self.name == "orthogonal":
+            return init.orthogonal(s["gain"])
+        if self.name == "identity":
+            return lambda key, shape, dtype: s["gain"] * jax.numpy.eye(*shape, dtype=dtype)
+        distribution = {"untruncated_normal": "normal"}.get(s["distribution"], s["distribution"])
+        return init.variance_scaling(s["scale"], s["mode"], distribution)
+
+
+@dataclass(frozen=True)
+class L1L2:
+    """Describe a penalty on a weight: l1 * sum(|w|) + l2 * sum(w^2)."""
+
+    l1: float = 0.0
+    l2: float = 0.0
+
+
+ZEROS = Initializer("zeros")
+ONES = Initializer("ones")
+GLOROT_UNIFORM = Initializer("glorot_uniform")

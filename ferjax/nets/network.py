@@ -1,0 +1,165 @@
+"""The Flax module over a graph of layer descriptions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.core import Scope
+
+from ferjax.errors import LayerError
+from ferjax.nets.graph import Call, Graph
+from ferjax.nets.layers import Activation, Layer, Shape, Softmax, Weight
+from ferjax.nets.summary import summary
+
+Variables = Mapping[str, Any]
+
+
+class Network(nn.Module):
+    """A network: `Network(graph)`, with parameters named by the Keras layer names.
+
+    A Linen module without hidden state: `variables = network.init(key)` draws
+    {"params": {layer: {weight: array}}, "batch_stats": {...}}, and
+    `network.apply(variables, images)` returns what the Keras model returns. While training:
+    `network.apply(variables, images, train=True, logits=True, rngs={"dropout": key},
+    mutable=["batch_stats"])`.
+
+    >>> network = fer_cnn5()
+    >>> network.input_shape, network.num_params
+    ((48, 48, 1), 2631815)
+
+    Attributes:
+        graph: the layers and their connections.
+    """
+
+    graph: Graph
+
+    def init(  # type: ignore[override]
+        self, rngs: Any, images: jax.Array | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Draw the variables from a key; `images` is needed only where the input size is open.
+
+        Returns:
+            {"params", "batch_stats"}, float32 (int32 for counts).
+        """
+        if images is None:
+            if None in self.input_shape:
+                raise LayerError(f"input of open size {self.input_shape}: pass init(key, images)")
+            images = jnp.zeros((1, *self.input_shape))  # type: ignore[arg-type]
+        variables: Any = super().init(rngs, images, **kwargs)
+        return {"params": {}, "batch_stats": {}, **variables}
+
+    def __call__(
+        self, images: jax.Array, *, train: bool = False, logits: bool = False
+    ) -> jax.Array:
+        """Return probabilities, or whatever else the network's last layer gives.
+
+        Args:
+            images: float32, (B, *input_shape), in `graph.value_range`.
+            train: batch statistics from the batch, and active dropout and augmentation layers,
+                which draw from the rng "dropout".
+            logits: leave the softmax at the end out.
+
+        Returns:
+            float32 (B, K).
+        """
+        calls, graph = self.graph.calls, self.graph
+        output = len(calls) - 1
+        if logits:
+            graph, output = _without_softmax(self.graph)
+        if not _fits(images.shape[1:], self.input_shape):
+            raise LayerError(
+                f"expected images of shape (B, {', '.join(map(str, self.input_shape))}), "
+                f"got {tuple(images.shape)}"
+            )
+        runs: dict[str, _Run] = {}
+        results: list[jax.Array] = [images]
+        for call in calls[1 : output + 1]:
+            layer = graph.by_name[call.layer]
+            if call.layer not in runs:
+                weights = self.graph.weights.get(call.layer, ())
+                assert self.scope is not None
+                runs[call.layer] = _Run(self.scope.push(call.layer), weights, train)
+            run = runs[call.layer]
+            inputs = [results[i] for i in call.inputs]
+            results.append(layer.forward(run, run.weights, *inputs))
+        return results[output]
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layer descriptions, in the order of the Keras model."""
+        return self.graph.layers
+
+    @property
+    def input_shape(self) -> Shape:
+        """The input's shape without the batch axis."""
+        return self.graph.input_shape
+
+    @property
+    def output_shape(self) -> Shape:
+        """The output's shape without the batch axis."""
+        return self.graph.output_shape
+
+    @property
+    def num_params(self) -> int:
+        """The number of all values in all weights, batch statistics included."""
+        return self.graph.num_params
+
+    def summary(self, print_fn: Callable[[str], None] = print) -> None:
+        """Print the table that Keras 2's `summary()` prints."""
+        print_fn(summary(self.graph))
+
+
+class _Run:
+    """One layer's part in one forward pass: its arrays, its randomness, its updates."""
+
+    def __init__(self, scope: Scope, weights: tuple[Weight, ...], train: bool) -> None:
+        self.train = train
+        self._scope = scope
+        self.weights: dict[str, jax.Array] = {}
+        for weight in weights:
+            if weight.collection == "params":
+                self.weights[weight.name] = scope.param(
+                    weight.name, weight.initializer, weight.shape, weight.dtype
+                )
+            else:
+                variable = scope.variable(
+                    weight.collection,
+                    weight.name,
+                    # A key of its own is not worth asking for: statistics start as constants.
+                    lambda w=weight: w.initializer(jax.random.key(0), w.shape, w.dtype),
+                )
+                self.weights[weight.name] = variable.value
+
+    def key(self) -> jax.Array:
+        return self._scope.make_rng("dropout")
+
+    def update(self, name: str, value: jax.Array) -> None:
+        if self._scope.is_mutable_collection("batch_stats"):
+            self._scope.put_variable("batch_stats", name, value)
+
+
+def _fits(shape: tuple[int, ...], wanted: Shape) -> bool:
+    return len(shape) == len(wanted) and all(w in (None, s) for s, w in zip(shape, wanted))
+
+
+def _without_softmax(graph: Graph) -> tuple[Graph, int]:
+    """Return a graph whose output, at the returned position, goes into the final softmax."""
+    position = len(graph.calls) - 1
+    last = graph.by_name[graph.calls[position].layer]
+    if graph.final_activation == "linear":
+        return graph, position
+    if graph.final_activation != "softmax":
+        raise last.error(f"it ends in {graph.final_activation!r}, so there are no logits")
+    if isinstance(last, Activation | Softmax):
+        return graph, graph.calls[position].inputs[0]
+    linear = dataclasses.replace(last, activation="linear")  # type: ignore[call-arg]
+    layers = tuple(linear if layer is last else layer for layer in graph.layers)
+    return dataclasses.replace(graph, layers=layers), position
+
+
+__all__ = ["Call", "Graph", "Network", "Variables"]
