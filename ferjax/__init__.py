@@ -1,0 +1,44 @@
+"""Facial expression recognition in JAX.
+
+>>> import ferjax
+>>> ferjax.EMOTIONS
+('angry', 'disgust', 'fear', 'happy', 'neutral', 'sad', 'surprise')
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ferjax.emotions import EMOTIONS
+from ferjax.errors import FerjaxError
+
+if TYPE_CHECKING:
+    from ferjax import keras, nets
+    from ferjax.classifier import EmotionClassifier, Prediction, load, predict_emotion
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "EMOTIONS",
+    "EmotionClassifier",
+    "FerjaxError",
+    "Prediction",
+    "keras",
+    "load",
+    "nets",
+    "predict_emotion",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when first used: jax takes most of a second.
+    if name in ("keras", "nets"):
+        return importlib.import_module(f"ferjax.{name}")
+    if name in __all__:
+        return getattr(importlib.import_module("ferjax.classifier"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

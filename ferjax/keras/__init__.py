@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ferjax.keras.config import Architecture
 from ferjax.keras.identify import KINDS
+from ferjax.keras.inspection import Inspection, inspect
 from ferjax.keras.optimizer import OptimizerState
 from ferjax.keras.reader import KerasModel, load, load_architecture
 from ferjax.keras.writer import kind_of, save
@@ -11,8 +12,10 @@ from ferjax.keras.writer import kind_of, save
 __all__ = [
     "KINDS",
     "Architecture",
+    "Inspection",
     "KerasModel",
     "OptimizerState",
+    "inspect",
     "kind_of",
     "load",
     "load_architecture",

@@ -17,7 +17,7 @@ from ferjax.errors import LayerError, UnknownLayerError, printable
 from ferjax.keras.layout import Container, Leaf
 from ferjax.keras.problems import Problem
 from ferjax.nets.graph import Call, Graph
-from ferjax.nets.initializers import SETTINGS, L1L2, Initializer
+from ferjax.nets.initializers import L1L2, SETTINGS, Initializer
 from ferjax.nets.layers import VOCABULARY, InputLayer, Layer, layer_class, snake_case
 
 _MOST_JSON = 16 << 20
@@ -26,7 +26,10 @@ _MOST_NESTING = 20
 
 _MODELS = {"Sequential", "Functional", "Model"}
 # Names under which TensorFlow's Keras has written the same layers.
-_ALIASES = {"BatchNormalizationV1": "BatchNormalization", "BatchNormalizationV2": "BatchNormalization"}
+_ALIASES = {
+    "BatchNormalizationV1": "BatchNormalization",
+    "BatchNormalizationV2": "BatchNormalization",
+}
 # Keys that say how a layer is trained, built or stored, not what it computes. What ferjax leaves
 # out of them is noted if it is set.
 _NOTED = {
@@ -137,7 +140,9 @@ class _Parser:
             self.register(input_name, InputLayer(name=input_name, shape=shape), "")
             self.calls.append(Call(input_name, ()))
             self.apply(_Model("", kind, inner, root), 0)
-            graph = Graph(tuple(self.layers.values()), tuple(self.calls), name, kind != "Sequential")
+            graph = Graph(
+                tuple(self.layers.values()), tuple(self.calls), name, kind != "Sequential"
+            )
         except LayerError as error:
             raise Problem(str(error)) from None
         if kind != "Sequential":
@@ -174,7 +179,9 @@ class _Parser:
         if kind != "Sequential":
             names = _ends(inner.get("input_layers"), "input_layers")
             if len(names) != 1:
-                raise Problem(f"{len(names)} inputs ({', '.join(n for n, *_ in names)}), expected 1")
+                raise Problem(
+                    f"{len(names)} inputs ({', '.join(n for n, *_ in names)}), expected 1"
+                )
             by_name = {_head(e, "layer")[0]: e for e in entries}
             entry = by_name.get(names[0][0])
             if entry is None:
@@ -284,7 +291,7 @@ class _Parser:
     def connect(
         self, model: _Model, entries: Mapping[str, _Entry], input_name: str, source: int
     ) -> dict[tuple[str, int], int]:
-        """Emit every call whose inputs are known until none is left; return where each result is."""
+        """Emit every call once its inputs are known; return where each result is."""
         results = {(input_name, 0): source}
         waiting: dict[tuple[str, int], list[tuple[str, int]]] = {}
         missing: dict[tuple[str, int], int] = {}
@@ -442,8 +449,14 @@ def _inbound(entry: Mapping[str, Any], name: str) -> list[list[tuple[str, int, i
 
 
 def _carries_tensor(kwargs: Mapping[str, Any]) -> bool:
-    return any(isinstance(value, list) and value and value[0] != "_CONSTANT_VALUE"
-               and isinstance(value[0], str) and len(value) >= 3 for value in kwargs.values())
+    return any(
+        isinstance(value, list)
+        and value
+        and value[0] != "_CONSTANT_VALUE"
+        and isinstance(value[0], str)
+        and len(value) >= 3
+        for value in kwargs.values()
+    )
 
 
 def _histories(value: Any, name: str, depth: int = 0) -> Iterable[tuple[str, int, int]]:
@@ -623,7 +636,13 @@ _OMITTED: dict[str, Any] = {
     "mean": None,
     "variance": None,
 }
-_NO_DATA_FORMAT = {"RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast"}
+_NO_DATA_FORMAT = {
+    "RandomFlip",
+    "RandomRotation",
+    "RandomZoom",
+    "RandomTranslation",
+    "RandomContrast",
+}
 
 
 def _entry(layer: Layer) -> dict[str, Any]:

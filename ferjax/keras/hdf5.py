@@ -117,9 +117,7 @@ def _attribute(group: h5py.Group, name: str) -> Any:
             raise Problem(f"attribute {name!r}: expected text, got {dtype.metadata or dtype}")
         return group.attrs[name]
     except BROKEN as error:
-        raise Problem(
-            f"attribute {name!r} cannot be read ({_first_line(str(error))})"
-        ) from None
+        raise Problem(f"attribute {name!r} cannot be read ({_first_line(str(error))})") from None
 
 
 def _decoded(value: Any, name: str) -> str:
@@ -189,9 +187,9 @@ def read_array(dataset: Any, shape: tuple[int, ...], dtype: str = "float32") -> 
         kind = dataset.dtype
         if kind == np.dtype("V2") and dataset.attrs.get("dtype") in ("bfloat16", b"bfloat16"):
             values = _from_bfloat16(dataset[()])
-        elif kind.kind == "f" and kind.itemsize in (2, 4, 8) and dtype == "float32":
-            values = np.asarray(dataset[()])
-        elif kind.kind in "iu" and dtype.startswith("int"):
+        elif (kind.kind == "f" and kind.itemsize in (2, 4, 8) and dtype == "float32") or (
+            kind.kind in "iu" and dtype.startswith("int")
+        ):
             values = np.asarray(dataset[()])
         else:
             raise Problem(f"expected {dtype} values, got {kind}")

@@ -36,7 +36,7 @@ class Container:
             else:
                 yield from node.leaves()
 
-    def keys(
+    def keyed_children(
         self, counts_twice: Callable[[Leaf | Container], bool] = lambda node: False
     ) -> Iterator[tuple[str, Leaf | Container]]:
         """Yield the children with their keys in a v3 file: the class in snake case, counted."""

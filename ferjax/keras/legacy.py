@@ -116,9 +116,7 @@ def _read_layer(
                 )
 
 
-def _match(
-    names: list[str], expected: list[tuple[Leaf, Weight]], nested: bool
-) -> list[str]:
+def _match(names: list[str], expected: list[tuple[Leaf, Weight]], nested: bool) -> list[str]:
     """Return the stored name of each expected array.
 
     A layer's arrays are told by the end of their names; those of a nested model by the layer's
@@ -140,7 +138,9 @@ def _match(
         return [name for name in found if name is not None]
     by_layer = {(name.split("/")[-2] if "/" in name else "", _last(name)): name for name in kept}
     keys = [
-        next(((leaf.keras_name, k) for k in w.keras_names if (leaf.keras_name, k) in by_layer), None)
+        next(
+            ((leaf.keras_name, k) for k in w.keras_names if (leaf.keras_name, k) in by_layer), None
+        )
         for leaf, w in expected
     ]
     if None in keys or len(set(keys)) != len(expected):

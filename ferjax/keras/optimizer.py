@@ -123,7 +123,7 @@ def read_legacy(
 def read_v3(
     root: h5py.Group, graph: Graph, optimizer: tuple[str, dict[str, Any]] | None
 ) -> OptimizerState | None:
-    """Return the state below `optimizer/vars`: iteration, Keras 3's learning rate, m, v, m, v, ..."""
+    """Return the state below `optimizer/vars`: iteration, Keras 3's rate, then m, v, m, v, ..."""
     stored = hdf5.subgroup(root, "optimizer/vars") if hdf5.exists(root, "optimizer") else None
     if stored is None or not len(stored):
         return None
@@ -160,7 +160,9 @@ def _trees(graph: Graph, datasets: list[Any]) -> Tree:
         try:
             tree.setdefault(layer, {})[weight.name] = hdf5.read_array(dataset, weight.shape)
         except Problem as problem:
-            raise Problem(f"layer {layer!r}: moment of {weight.keras_names[0]}: {problem}") from None
+            raise Problem(
+                f"layer {layer!r}: moment of {weight.keras_names[0]}: {problem}"
+            ) from None
     return tree
 
 

@@ -91,7 +91,7 @@ def load(
         raise WeightFileError(path, "give a config or an architecture, not both")
     with fatal(path):
         kind = identify(path)
-        with _opened(path, kind) as source:
+        with opened(path, kind) as source:
             chosen, by_order = _architecture(source, config, architecture)
             problems = Problems(path)
             arrays = _read_arrays(source, chosen, by_order, problems)
@@ -131,7 +131,7 @@ def load_architecture(config: PathLike | Mapping[str, Any]) -> Architecture:
             text = Path(config).read_bytes().decode("utf-8", errors="replace")
             parsed = parse_json(text, "model config")
             return parse_model(parsed, model_major(parsed, None))
-        with _opened(config, identify(config)) as source:
+        with opened(config, identify(config)) as source:
             found = source.config()
             if found is None:
                 raise Problem("holds weights only, no config")
@@ -192,7 +192,7 @@ class Source:
 
 
 @contextmanager
-def _opened(path: PathLike, kind: str) -> Iterator[Source]:
+def opened(path: PathLike, kind: str) -> Iterator[Source]:
     if kind != ARCHIVE:
         with hdf5.opened(path) as root:
             yield Source(str(path), kind, root)

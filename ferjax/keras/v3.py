@@ -18,9 +18,7 @@ from ferjax.nets.graph import Graph
 _KERAS_2_12 = "_layer_checkpoint_dependencies"
 
 
-def read_weights(
-    root: h5py.Group, graph: Graph, layout: Container, problems: Problems
-) -> Arrays:
+def read_weights(root: h5py.Group, graph: Graph, layout: Container, problems: Problems) -> Arrays:
     """Return every array of `graph`; a layer that has none is not looked at."""
     arrays: Arrays = {}
     _read_container(root, graph, layout, "", problems, arrays)
@@ -45,7 +43,9 @@ def _read_container(
             raise Problem("its group 'layers' is missing")
     if layers is None:
         return
-    for key, node in container.keys(lambda node: old and bool(expected_weights(graph, node))):
+    for key, node in container.keyed_children(
+        lambda node: old and bool(expected_weights(graph, node))
+    ):
         here = f"{path}/{key}" if path else key
         if isinstance(node, Leaf):
             with problems.at(f"layer {node.keras_name!r}"):
@@ -79,8 +79,8 @@ def _read_layer(
 
 
 def write_weights(root: h5py.Group, graph: Graph, arrays: Arrays) -> None:
-    """Write every array of `graph`; weightless layers get an empty group, which Keras 2.15 needs."""
-    for key, leaf in flat(graph).keys():
+    """Write every array of `graph`; Keras 2.15 needs a group for weightless layers too."""
+    for key, leaf in flat(graph).keyed_children():
         stored = root.create_group(f"layers/{key}/vars")
         assert isinstance(leaf, Leaf)
         for position, (_, weight) in enumerate(expected_weights(graph, leaf)):

@@ -40,7 +40,9 @@ def from_variables(graph: Graph, variables: Mapping[str, Any], problems: Problem
                 if weight.name not in group:
                     raise Problem(f"missing, expected an array of shape {weight.shape}")
                 unused.discard((weight.collection, layer, weight.name))
-                arrays[layer, weight.name] = _checked(group[weight.name], weight.shape, weight.dtype)
+                arrays[layer, weight.name] = _checked(
+                    group[weight.name], weight.shape, weight.dtype
+                )
     for collection, layer, name in sorted(unused):
         problems.add(f"layer {layer!r}: {collection} {name}: the network has no place for it")
     return arrays

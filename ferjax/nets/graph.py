@@ -51,7 +51,9 @@ class Graph:
         if len(self.by_name) != len(self.layers):
             names = [layer.name for layer in self.layers]
             twice = sorted({name for name in names if names.count(name) > 1})
-            raise LayerError(f"expected unique layer names, got {', '.join(map(repr, twice))} twice")
+            raise LayerError(
+                f"expected unique layer names, got {', '.join(map(repr, twice))} twice"
+            )
         unused = set(self.by_name) - {call.layer for call in self.calls}
         if unused:
             raise LayerError(f"layers that nothing calls: {', '.join(sorted(map(repr, unused)))}")
@@ -180,15 +182,13 @@ class Graph:
     @property
     def value_range(self) -> tuple[float, float]:
         """The range of the input's values: [0, 255] before a Rescaling by about 1/255."""
-        position = 0
-        for call in self.calls[1:]:
+        for position, call in enumerate(self.calls[1:]):
             layer = self.by_name[call.layer]
             if call.inputs != (position,) or layer.name in self.weights:
                 break
             if isinstance(layer, Rescaling):
                 scales = layer.scale if isinstance(layer.scale, tuple) else (layer.scale,)
                 return (0.0, 255.0) if all(0 < abs(s) < 0.1 for s in scales) else (0.0, 1.0)
-            position += 1
         return 0.0, 1.0
 
     @property

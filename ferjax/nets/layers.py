@@ -205,10 +205,7 @@ class _Convolution(_Spatial):
     def finish(self, x: Array, weights: Mapping[str, Array]) -> Array:
         if self.use_bias:
             x = self.add_bias(x, weights["bias"])
-        if self.activation in ("softmax", "log_softmax"):  # over channels, wherever they are
-            axis = ops.channel_axis(self.data_format)
-            return getattr(jax.nn, self.activation)(x, axis=axis)
-        return ops.ACTIVATIONS[self.activation](x)
+        return ops.ACTIVATIONS[self.activation](x)  # a softmax over the last axis, as in Keras
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -799,9 +796,7 @@ class RandomFlip(_TrainingOnly):
 class _RandomWarp(_TrainingOnly):
     """Base of the layers that move each image by a random affine map."""
 
-    fill_mode: str = setting(
-        settings.choice("reflect", "wrap", "constant", "nearest"), "reflect"
-    )
+    fill_mode: str = setting(settings.choice("reflect", "wrap", "constant", "nearest"), "reflect")
     interpolation: str = setting(settings.choice("bilinear", "nearest"), "bilinear")
     fill_value: float = setting(settings.real, 0.0)
     data_format: str = setting(_DATA_FORMAT, "channels_last")

@@ -1,0 +1,250 @@
+"""Predict emotions with a network and its weights."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+from ferjax import conversion, metadata
+from ferjax import images as preprocessing
+from ferjax.emotions import EMOTIONS
+from ferjax.errors import FerjaxError, LabelsError, LayerError
+from ferjax.images import ChannelOrder, Source
+from ferjax.nets.network import Network
+
+DEFAULT_WEIGHTS = "fer_cnn5.h5"
+# Batches are padded to the next of these sizes, so that few are ever compiled. None is below 2:
+# XLA's CPU code for a single row sums in another order, and is twice as far from Keras.
+_BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network says of one image.
+
+    Attributes:
+        label: the most probable class.
+        index: its position in the network's output.
+        confidence: its probability, in [0, 1]; not calibrated.
+        probabilities: by label, in output order.
+    """
+
+    label: str
+    index: int
+    confidence: float
+    probabilities: dict[str, float]
+
+
+class EmotionClassifier:
+    """A network with its weights and the names of its classes.
+
+    >>> classifier = EmotionClassifier(network, variables, labels=EMOTIONS)  # doctest: +SKIP
+    >>> classifier.predict("examples/astronaut.png")[0].label  # doctest: +SKIP
+    'happy'
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        variables: Mapping[str, Any],
+        labels: Sequence[str] | None = None,
+        *,
+        value_range: tuple[float, float] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Put the weights on the default device.
+
+        Args:
+            network: from images (H, W, C), C of 1 (gray) or 3 (RGB), to K classes.
+            variables: {"params", "batch_stats"}, float32.
+            labels: the K class names in output order; None: `EMOTIONS`, with a warning.
+            value_range: what black and white are to the network; None: as its layers say, [0, 1]
+                or, before a Rescaling, [0, 255].
+            metadata: what is known of the weights, kept as it is.
+
+        Raises:
+            LabelsError: there are not K different labels.
+            LayerError: the network does not classify images.
+        """
+        graph = network.graph
+        height, width, channels = graph.image_shape
+        if channels not in (1, 3):
+            raise LayerError(f"expected images of 1 or 3 channels, the network takes {channels}")
+        if len(graph.output_shape) != 1 or graph.output_shape[0] is None:
+            raise LayerError(f"expected an output of (K,), the network gives {graph.output_shape}")
+        self.network = network
+        self.metadata = dict(metadata or {})
+        self.labels = _labels(labels, graph.output_shape[0])
+        self.value_range = value_range or graph.value_range
+        # A network of open size gets the published one.
+        self.image_size = (height or 48, width or 48)
+        self._channels = channels
+        self._variables = jax.device_put(dict(variables))
+        self._probabilities = jax.jit(_probabilities(network))
+
+    def predict_proba(
+        self, images: Source | Sequence[Source], *, channel_order: ChannelOrder = "rgb"
+    ) -> npt.NDArray[np.float32]:
+        """Return the probability of every class for every image.
+
+        Args:
+            images: a path, the bytes of a file, a PIL image, an array, or a list of these. Arrays
+                are uint8 in [0, 255] or floats in [0, 1], (H, W), (H, W, 1|3|4), or a batch of
+                them; see `ferjax.images.preprocess`. Faces are cropped beforehand: the whole
+                image is taken for one face.
+            channel_order: "rgb" or "bgr", for arrays of three or four channels.
+
+        Returns:
+            float32 (B, K), each row in the order of `labels`.
+
+        Raises:
+            ImageError: an image cannot be read; all such images are named.
+        """
+        return self.predict_batch(self.preprocess(images, channel_order=channel_order))
+
+    def preprocess(
+        self, images: Source | Sequence[Source], *, channel_order: ChannelOrder = "rgb"
+    ) -> npt.NDArray[np.float32]:
+        """Return images as the network takes them, float32 (B, H, W, C); see `predict_proba`."""
+        return preprocessing.preprocess(
+            images,
+            size=self.image_size,
+            channels=cast(Any, self._channels),
+            channel_order=channel_order,
+            value_range=self.value_range,
+        )
+
+    def predict_batch(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return probabilities, float32 (B, K), of preprocessed images, float32 (B, H, W, C)."""
+        if self.network.graph.data_format == "channels_first":
+            batch = np.moveaxis(batch, -1, 1)
+        largest = _BATCH_SIZES[-1]
+        parts = [self._predict(batch[i : i + largest]) for i in range(0, len(batch), largest)]
+        return np.concatenate(parts) if parts else np.zeros((0, len(self.labels)), np.float32)
+
+    def predict(
+        self, images: Source | Sequence[Source], *, channel_order: ChannelOrder = "rgb"
+    ) -> list[Prediction]:
+        """Return a Prediction for every image; see `predict_proba`."""
+        return [
+            self.describe(row) for row in self.predict_proba(images, channel_order=channel_order)
+        ]
+
+    def describe(self, probabilities: npt.NDArray[np.float32]) -> Prediction:
+        """Return the Prediction for one row of probabilities, (K,)."""
+        index = int(probabilities.argmax())
+        by_label = {label: float(p) for label, p in zip(self.labels, probabilities)}
+        return Prediction(self.labels[index], index, float(probabilities[index]), by_label)
+
+    def _predict(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        count = len(batch)
+        size = next(s for s in _BATCH_SIZES if s >= count)
+        if size > count:
+            batch = np.concatenate([batch, np.zeros((size - count, *batch.shape[1:]), np.float32)])
+        # GPUs would otherwise multiply in TF32, which is as far from Keras as 1e-3.
+        with jax.default_matmul_precision("highest"):
+            return np.asarray(self._probabilities(self._variables, batch))[:count]
+
+
+def _probabilities(network: Network) -> Any:
+    end = network.graph.final_activation
+
+    def probabilities(variables: Any, images: jax.Array) -> jax.Array:
+        output = network.apply(variables, images)
+        if end == "linear":  # trained on logits
+            return jax.nn.softmax(output)
+        return jnp.exp(output) if end == "log_softmax" else output
+
+    return probabilities
+
+
+def _labels(labels: Sequence[str] | None, classes: int) -> tuple[str, ...]:
+    if labels is None:
+        if classes != len(EMOTIONS):
+            raise LabelsError(
+                f"the weights come without label names: give the {classes} in output order "
+                "(labels=[...], --labels a,b,...)"
+            )
+        warnings.warn(
+            f"the weights come without label names; taken to be {', '.join(EMOTIONS)} "
+            "(labels=[...] or --labels sets them)",
+            stacklevel=3,
+        )
+        return EMOTIONS
+    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+        raise LabelsError(f"expected a list of label names, got {labels!r}")
+    if len(labels) != classes or len(set(labels)) != classes:
+        raise LabelsError(
+            f"expected {classes} different labels in output order, got {len(labels)}: "
+            f"{', '.join(labels)}"
+        )
+    return tuple(labels)
+
+
+def default_weights() -> Path:
+    """Return the path of the weights that ferjax brings along."""
+    package = Path(__file__).parent
+    for folder in (package / "checkpoints", package.parent / "checkpoints"):
+        if (folder / DEFAULT_WEIGHTS).is_file():
+            return folder / DEFAULT_WEIGHTS
+    raise FerjaxError(f"this installation lacks its weights, {DEFAULT_WEIGHTS}; reinstall ferjax")
+
+
+def load(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    architecture: str | None = None,
+    labels: Sequence[str] | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> EmotionClassifier:
+    """Load weights, ready to predict.
+
+    Args:
+        path: any file that `ferjax.keras.load` reads, a Flax msgpack or an Orbax folder; None: the
+            weights that ferjax brings.
+        config: the architecture of a weights-only file, as for `ferjax.keras.load`.
+        architecture: instead, a named architecture.
+        labels: the class names in output order; None: those that travel with the weights, or
+            `ferjax.EMOTIONS` with a warning.
+        value_range: what black and white are to the network; None: as the metadata or the layers
+            say.
+
+    Raises:
+        WeightFileError: the file cannot be used.
+        LabelsError: the labels do not fit the network.
+    """
+    path = default_weights() if path is None else path
+    model = conversion.read(path, config, architecture)
+    known = {**metadata.read(path), **model.metadata}
+    if labels is None:
+        labels = known.get("labels")
+    if value_range is None and isinstance(known.get("value_range"), list):
+        low, high = known["value_range"]
+        value_range = float(low), float(high)
+    return EmotionClassifier(
+        model.network, model.variables, labels, value_range=value_range, metadata=known
+    )
+
+
+@lru_cache(maxsize=1)
+def _default_classifier() -> EmotionClassifier:
+    return load()
+
+
+def predict_emotion(path: str | os.PathLike[str]) -> int:
+    """Return the class index, into `ferjax.EMOTIONS`, of the face in an image file.
+
+    The published model's usage, with the weights that ferjax brings.
+    """
+    return _default_classifier().predict([os.fspath(path)])[0].index

@@ -1,0 +1,56 @@
+"""Convert weights between Keras formats and Flax's.
+
+The kind of SRC is told by its content, that of DST by its name: .h5 (whole model), .weights.h5,
+.keras, .msgpack (Flax). An existing DST is replaced once the new one is complete.
+
+example:
+  ferjax convert cnn_emotion_detection.h5 model.keras
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ferjax.cli.options import add_architecture, add_labels
+
+# As in `ferjax.conversion.TARGETS`; here too, because that module imports h5py.
+_TARGETS = ("h5", "weights-only-h5", "weights.h5", "keras", "msgpack", "orbax")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="SRC")
+    parser.add_argument("target", metavar="DST")
+    parser.add_argument("--to", choices=_TARGETS, help="kind of DST (default: by its name)")
+    add_architecture(parser)
+    add_labels(parser)
+    parser.add_argument(
+        "--optimizer-state",
+        action="store_true",
+        help="keep Adam's moments: an .h5 is then for Keras 2.15, a .keras or .weights.h5 for 3",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from ferjax.conversion import convert
+
+    done = convert(
+        args.source,
+        args.target,
+        to=args.to,
+        config=args.config,
+        architecture=args.architecture,
+        labels=args.labels,
+        optimizer_state=args.optimizer_state,
+    )
+    for note in done.notes:
+        print(f"ferjax: note: {note}", file=sys.stderr)
+    target = Path(args.target)
+    files = [target] if target.is_file() else [f for f in target.rglob("*") if f.is_file()]
+    size = sum(file.stat().st_size for file in files) / 1e6
+    print(
+        f"{args.source} ({done.source_kind}) -> {args.target} ({done.target_kind}): "
+        f"{done.num_params:,} parameters, {size:.1f} MB"
+    )
+    return 0

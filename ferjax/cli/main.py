@@ -1,0 +1,65 @@
+"""Parse the command line and dispatch; the commands do the work."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import ferjax
+from ferjax.cli import convert, inspect, predict, verify
+from ferjax.errors import FerjaxError
+
+_COMMANDS = {"predict": predict, "convert": convert, "inspect": inspect, "verify": verify}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of `ferjax`."""
+    parser = argparse.ArgumentParser(
+        prog="ferjax",
+        description="Facial expression recognition in JAX.",
+        epilog="Exit codes: 0 done, 1 done in part or not as expected, 2 a mistake in the call.",
+    )
+    parser.add_argument("--version", action="version", version=f"ferjax {ferjax.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, module in _COMMANDS.items():
+        summary = (module.__doc__ or "").splitlines()[0]
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    warnings.showwarning = _show_warning
+    args = build_parser().parse_args(argv)
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+        return code
+    except FerjaxError as error:
+        print(f"ferjax: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if issubclass(category, UserWarning) and not issubclass(category, DeprecationWarning):
+        print(f"ferjax: warning: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_architecture(parser: argparse.ArgumentParser) -> None:
+    """Add --config and --architecture."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--config",
+        metavar="FILE",
+        help="architecture of a weights-only file: a model.json, or a Keras file that has one",
+    )
+    group.add_argument(
+        "--architecture",
+        metavar="NAME",
+        help="architecture of a weights-only file by name: fer_cnn8 or fer_cnn5",
+    )
+
+
+def add_labels(parser: argparse.ArgumentParser) -> None:
+    """Add --labels."""
+    parser.add_argument(
+        "--labels",
+        metavar="A,B,...",
+        type=label_list,
+        help="class names in output order (default: those that travel with the weights)",
+    )
+
+
+def label_list(text: str) -> list[str]:
+    """Split comma-separated names."""
+    labels = [label.strip() for label in text.split(",")]
+    if not all(labels):
+        raise argparse.ArgumentTypeError("expected names separated by commas")
+    return labels

@@ -1,0 +1,104 @@
+"""Predict the emotion on faces in image files.
+
+Each image is taken for one face, cropped to it. Folders are searched for images. An image that
+cannot be read is named on stderr, the others are predicted, and the exit code is 1.
+
+example:
+  ferjax predict examples/astronaut.png --top 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from ferjax.cli.options import add_architecture, add_labels
+from ferjax.cli.progress import Progress
+
+_CHUNK = 256
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER")
+    parser.add_argument(
+        "--weights", metavar="FILE", help="any Keras weight file (default: ferjax's own)"
+    )
+    add_architecture(parser)
+    add_labels(parser)
+    parser.add_argument(
+        "--top", type=_positive, default=1, metavar="K", help="classes to print (default: 1)"
+    )
+    parser.add_argument(
+        "--value-range",
+        nargs=2,
+        type=float,
+        metavar=("BLACK", "WHITE"),
+        help="what the network expects black and white to be (default: as its layers say; 0 1)",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON list on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    import ferjax
+    from ferjax.errors import ImageError
+    from ferjax.images import find_images
+
+    paths = find_images(args.images)
+    classifier = ferjax.load(
+        args.weights,
+        config=args.config,
+        architecture=args.architecture,
+        labels=args.labels,
+        value_range=tuple(args.value_range) if args.value_range else None,
+    )
+    progress = Progress(len(paths), "images")
+    results, failed = [], 0
+    for start in range(0, len(paths), _CHUNK):
+        good: list[Path] = []
+        batches = []
+        for path in paths[start : start + _CHUNK]:
+            try:
+                batches.append(classifier.preprocess(path))
+                good.append(path)
+            except ImageError as error:
+                failed += 1
+                print(f"ferjax: error: {error}", file=sys.stderr)
+        if batches:
+            rows = classifier.predict_batch(np.concatenate(batches))
+            results += [(p, classifier.describe(row)) for p, row in zip(good, rows)]
+        progress.advance(len(paths[start : start + _CHUNK]))
+    progress.close()
+    if args.json:
+        entries = [
+            {
+                "path": os.fspath(path),
+                "label": prediction.label,
+                "index": prediction.index,
+                "confidence": prediction.confidence,
+                "probabilities": prediction.probabilities,
+            }
+            for path, prediction in results
+        ]
+        print(json.dumps(entries, indent=2))
+    else:
+        width = max((len(os.fspath(path)) for path, _ in results), default=0)
+        for path, prediction in results:
+            ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
+            best = "  ".join(f"{label} {p:.3f}" for label, p in ranked[: args.top])
+            print(f"{os.fspath(path):<{width}}  {best}")
+    return 1 if failed else 0
+
+
+def _positive(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}")
+    return value

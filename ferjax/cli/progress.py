@@ -1,0 +1,39 @@
+"""Progress on stderr, for work that takes longer than two seconds."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+_FIRST = 2.0
+
+
+class Progress:
+    """Say every so often how much of `total` is done, how fast, and how long the rest takes."""
+
+    def __init__(self, total: int, unit: str) -> None:
+        self.total = total
+        self.unit = unit
+        self.done = 0
+        self._start = time.monotonic()
+        self._next = self._start + _FIRST
+        self._shown = False
+
+    def advance(self, count: int) -> None:
+        self.done += count
+        now = time.monotonic()
+        if now < self._next:
+            return
+        rate = self.done / (now - self._start)
+        left = (self.total - self.done) / rate if rate else 0
+        text = f"{self.done} of {self.total} {self.unit}, {rate:.0f} a second, {left:.0f} s left"
+        terminal = sys.stderr.isatty()
+        print(f"\r{text:<70}" if terminal else text, end="" if terminal else "\n", file=sys.stderr)
+        sys.stderr.flush()
+        self._shown = terminal
+        self._next = now + (0.2 if terminal else 10.0)
+
+    def close(self) -> None:
+        """Clear the line, if one was drawn."""
+        if self._shown:
+            print(f"\r{'':<70}\r", end="", file=sys.stderr)

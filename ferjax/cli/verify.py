@@ -1,0 +1,60 @@
+"""Compare the predictions of two weight files.
+
+Prints the largest difference of a probability over all images and classes. Without --images it is
+taken over generated ones. The exit code is 1 if it exceeds the tolerance.
+
+example:
+  ferjax verify cnn_emotion_detection.h5 converted.keras
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from ferjax.cli.options import add_architecture
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("a", metavar="A")
+    parser.add_argument("b", metavar="B")
+    parser.add_argument(
+        "--images", nargs="+", metavar="IMAGE_OR_FOLDER", help="images to predict on"
+    )
+    add_architecture(parser)
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=1e-5,
+        metavar="P",
+        help="largest difference of a probability that counts as equal (default: 1e-5)",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    from ferjax.comparison import compare
+    from ferjax.images import find_images
+
+    images = find_images(args.images) if args.images else None
+    found = compare(args.a, args.b, images, config=args.config, architecture=args.architecture)
+    equal = found.largest_difference <= args.tolerance
+    if args.json:
+        document = {
+            "a": args.a,
+            "b": args.b,
+            "images": found.images,
+            "largest_difference": found.largest_difference,
+            "different_classes": found.different_classes,
+            "tolerance": args.tolerance,
+            "equal": equal,
+        }
+        print(json.dumps(document, indent=2))
+    else:
+        kind = "images" if args.images else "generated images"
+        verdict = "equal" if equal else "different"
+        print(
+            f"{verdict}: largest difference {found.largest_difference:.3g} over {found.images} "
+            f"{kind} (tolerance {args.tolerance:g}), another class for {found.different_classes}"
+        )
+    return 0 if equal else 1

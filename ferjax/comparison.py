@@ -1,0 +1,84 @@
+"""Compare what two weight files predict."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ferjax.classifier import EmotionClassifier
+from ferjax.conversion import read
+from ferjax.errors import LabelsError, WeightFileError
+
+_GENERATED = 64
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far two networks differ over `images` images.
+
+    Attributes:
+        largest_difference: of a probability, over images and classes.
+        different_classes: for how many images the most probable class differs.
+    """
+
+    images: int
+    largest_difference: float
+    different_classes: int
+
+
+def compare(
+    a: PathLike,
+    b: PathLike,
+    images: Sequence[PathLike] | None = None,
+    *,
+    config: PathLike | None = None,
+    architecture: str | None = None,
+) -> Comparison:
+    """Predict the same images with two weight files.
+
+    Args:
+        a, b: Keras files, Flax msgpacks or Orbax folders.
+        images: paths; None: 64 generated ones.
+        config, architecture: the architecture of a file that has none.
+
+    Raises:
+        WeightFileError: a file cannot be used.
+        LabelsError: the networks have different numbers of classes.
+        ImageError: an image cannot be read.
+    """
+    first, second = (_classifier(path, config, architecture) for path in (a, b))
+    if len(first.labels) != len(second.labels):
+        raise LabelsError(f"{a} has {len(first.labels)} classes, {b} has {len(second.labels)}")
+    sources = list(images) if images is not None else list(generated_images(_GENERATED))
+    p, q = first.predict_proba(sources), second.predict_proba(sources)
+    return Comparison(
+        len(sources),
+        float(np.abs(p - q).max(initial=0)),
+        int((p.argmax(1) != q.argmax(1)).sum()),
+    )
+
+
+def generated_images(count: int, seed: int = 0) -> np.ndarray:
+    """Return uint8 (B, 48, 48): random tiles of 8x8 pixels, the same every time."""
+    tiles = np.random.default_rng(seed).integers(0, 256, (count, 6, 6), dtype=np.uint8)
+    return tiles.repeat(8, axis=1).repeat(8, axis=2)
+
+
+def _classifier(
+    path: PathLike, config: PathLike | None, architecture: str | None
+) -> EmotionClassifier:
+    """Load a file, with the given architecture only where it has none of its own."""
+    try:
+        model = read(path)
+    except WeightFileError:
+        if config is None and architecture is None:
+            raise
+        model = read(path, config, architecture)
+    classes = model.graph.output_shape[0] or 0
+    labels = model.labels or [f"class {index}" for index in range(classes)]
+    return EmotionClassifier(model.network, model.variables, labels)

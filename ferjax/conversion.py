@@ -1,0 +1,130 @@
+"""Convert weights between the Keras formats and Flax's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ferjax import keras
+from ferjax.errors import WriteError
+from ferjax.keras import KINDS, KerasModel
+
+MSGPACK, ORBAX = "msgpack", "orbax"
+TARGETS = (*KINDS, MSGPACK, ORBAX)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was converted into what; `notes` says what was left out."""
+
+    source_kind: str
+    target_kind: str
+    num_params: int
+    notes: list[str] = field(default_factory=list)
+
+
+def convert(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    to: str | None = None,
+    config: str | os.PathLike[str] | None = None,
+    architecture: str | None = None,
+    labels: Sequence[str] | None = None,
+    optimizer_state: bool = False,
+) -> Conversion:
+    """Read any weight file and write it as another kind.
+
+    Args:
+        source: a Keras file, a Flax msgpack or an Orbax folder.
+        target: the new file; an existing one is replaced only when the new one is complete.
+        to: one of `TARGETS`; None: as the name of `target` says.
+        config: the architecture where `source` has none, as for `ferjax.keras.load`.
+        architecture: instead, a named architecture.
+        labels: class names to store; None: those of `source`.
+        optimizer_state: keep Adam's moments and step count.
+
+    Raises:
+        WeightFileError: `source` cannot be used.
+        WriteError: `target` cannot be written, or its kind is not told by its name.
+    """
+    to = to or _target_kind(target)
+    model = read(source, config, architecture, with_optimizer=True)
+    notes = list(model.notes)
+    state = model.optimizer_state
+    if optimizer_state and state is None:
+        raise WriteError(f"{source}: holds no optimizer state that could be kept")
+    if state is not None and not optimizer_state:
+        notes.append(
+            f"the state of {state.name} after {state.step} steps is left out "
+            "(--optimizer-state keeps it)"
+        )
+    names = list(labels) if labels is not None else model.labels
+    if to in (MSGPACK, ORBAX):
+        from ferjax import flax_files
+
+        if optimizer_state:
+            raise WriteError(f"{target}: optimizer state goes into Keras files only")
+        if names:
+            notes.append("label names are left out: Flax's files have no place for them")
+        flax_files.save(target, model.variables, orbax=to == ORBAX)
+    else:
+        keras.save(
+            target,
+            model.graph,
+            model.variables,
+            state if optimizer_state else None,
+            names,
+            kind=to,
+            metadata=model.metadata,
+        )
+    return Conversion(model.kind, to, model.graph.num_params, notes)
+
+
+def read(
+    source: str | os.PathLike[str],
+    config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    architecture: str | None = None,
+    *,
+    with_optimizer: bool = False,
+) -> KerasModel:
+    """Read a Keras file, a Flax msgpack or an Orbax folder."""
+    if not _is_flax(Path(source)):
+        return keras.load(source, config, architecture, with_optimizer=with_optimizer)
+    from ferjax import flax_files
+    from ferjax.nets.architectures import architecture as named
+
+    graph = None
+    if config is not None:
+        graph = keras.load_architecture(config).graph
+    elif architecture is not None:
+        graph = named(architecture).graph
+    graph, variables = flax_files.load(source, graph)
+    kind = ORBAX if Path(source).is_dir() else MSGPACK
+    return KerasModel(str(source), kind, graph, variables)
+
+
+def _is_flax(path: Path) -> bool:
+    """Whether this is an Orbax folder, or a file that begins as a msgpack map with "params"."""
+    if path.is_dir():
+        return any((path / name).exists() for name in ("_METADATA", "_CHECKPOINT_METADATA"))
+    try:
+        with open(path, "rb") as file:
+            head = file.read(64)
+    except OSError:
+        return False
+    is_map = bool(head) and (0x80 <= head[0] <= 0x8F or head[0] in (0xDE, 0xDF))
+    return is_map and any(key in head for key in (b"params", b"batch_stats"))
+
+
+def _target_kind(target: str | os.PathLike[str]) -> str:
+    path = Path(target)
+    kind = MSGPACK if path.suffix.lower() == ".msgpack" else keras.kind_of(path)
+    if kind is None:
+        raise WriteError(
+            f"{target}: its name does not tell its kind; give --to {'|'.join(TARGETS)}"
+        )
+    return kind

@@ -1,0 +1,119 @@
+"""Flax's own files: a plain msgpack of the variables, or an Orbax folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ferjax.errors import FerjaxError, WeightFileError, WriteError, printable
+from ferjax.files import replacing
+from ferjax.keras.problems import Problems
+from ferjax.keras.variables import from_variables, to_variables
+from ferjax.nets.architectures import ARCHITECTURES
+from ferjax.nets.graph import Graph
+
+_MOST_BYTES = 1 << 30
+
+
+def load(path: str | os.PathLike[str], graph: Graph | None = None) -> tuple[Graph, dict[str, Any]]:
+    """Read {"params", "batch_stats"} from a msgpack file or an Orbax folder.
+
+    Args:
+        graph: the network; None: the named architecture that the arrays fit.
+
+    Returns:
+        The graph, and the variables as NumPy arrays, checked against it.
+
+    Raises:
+        WeightFileError: the file cannot be read, or its arrays fit no network.
+    """
+    found = _read_orbax(Path(path)) if Path(path).is_dir() else _read_msgpack(Path(path))
+    variables = {name: found.get(name) or {} for name in ("params", "batch_stats")}
+    if not isinstance(variables["params"], Mapping) or not variables["params"]:
+        keys = ", ".join(map(str, list(found)[:8])) or "nothing"
+        raise WeightFileError(path, f"expected 'params' and 'batch_stats', got {keys}")
+    graphs = [graph] if graph is not None else [make().graph for make in ARCHITECTURES.values()]
+    for candidate in graphs:
+        problems = Problems(path)
+        arrays = from_variables(candidate, variables, problems)
+        if not problems.found:
+            return candidate, to_variables(candidate, arrays)
+    if graph is None:
+        raise WeightFileError(
+            path,
+            f"its arrays fit none of {', '.join(ARCHITECTURES)}: give the architecture, by name "
+            "(--architecture) or as a Keras config (--config model.json)",
+        )
+    problems.raise_any()
+    raise AssertionError("unreachable")
+
+
+def save(path: str | os.PathLike[str], variables: Mapping[str, Any], *, orbax: bool) -> None:
+    """Write {"params", "batch_stats"} as a msgpack file or an Orbax folder, atomically."""
+    plain = {
+        collection: {layer: dict(weights) for layer, weights in variables[collection].items()}
+        for collection in ("params", "batch_stats")
+    }
+    if orbax:
+        checkpointer = _orbax()
+        with replacing(path, directory=True) as temporary:
+            checkpointer.save(temporary.absolute(), plain)
+            checkpointer.wait_until_finished()
+        return
+    from flax.serialization import msgpack_serialize
+
+    with replacing(path) as temporary:
+        temporary.write_bytes(msgpack_serialize(plain))
+
+
+def _read_msgpack(path: Path) -> Mapping[str, Any]:
+    from flax.serialization import msgpack_restore
+
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise WeightFileError(path, f"larger than the {_MOST_BYTES} bytes that are read")
+        found = msgpack_restore(path.read_bytes())
+    except WeightFileError:
+        raise
+    except OSError as error:
+        raise WeightFileError(path, f"cannot be opened ({error.strerror})") from None
+    except Exception as error:  # msgpack has no common base for what damaged files raise
+        raise WeightFileError(path, f"not a Flax msgpack ({printable(str(error), 100)})") from None
+    if not isinstance(found, Mapping):
+        raise WeightFileError(path, f"expected a pytree of arrays, got {type(found).__name__}")
+    return found
+
+
+def _read_orbax(path: Path) -> Mapping[str, Any]:
+    checkpointer = _orbax()
+    try:
+        found = checkpointer.restore(path.absolute())
+    except Exception as error:  # Orbax and TensorStore raise many kinds
+        first = (str(error).strip().splitlines() or ["no details"])[0]
+        raise WeightFileError(path, f"not an Orbax checkpoint ({printable(first, 160)})") from None
+    if not isinstance(found, Mapping):
+        raise WeightFileError(path, f"expected a pytree of arrays, got {type(found).__name__}")
+    return _numpy(found)
+
+
+def _numpy(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {key: _numpy(value) for key, value in tree.items()}
+    return np.asarray(tree) if hasattr(tree, "shape") else tree
+
+
+def _orbax() -> Any:
+    try:
+        import orbax.checkpoint as ocp
+    except ImportError:
+        raise FerjaxError(
+            "Orbax folders need orbax-checkpoint: pip install 'ferjax[train]'"
+        ) from None
+    return ocp.StandardCheckpointer()
+
+
+__all__ = ["WriteError", "load", "save"]

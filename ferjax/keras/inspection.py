@@ -1,0 +1,47 @@
+"""Say what a Keras file is, whether ferjax can use it, and if not, why."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ferjax.errors import FerjaxError, WeightFileError
+from ferjax.keras.identify import identify
+from ferjax.keras.problems import Problem
+from ferjax.keras.reader import KerasModel, load, opened
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a file is; `model` is None where `problems` says why it cannot be used."""
+
+    path: str
+    kind: str | None
+    keras_version: str | None
+    model: KerasModel | None = None
+    problems: list[str] = field(default_factory=list)
+
+
+def inspect(
+    path: str | os.PathLike[str],
+    config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    architecture: str | None = None,
+) -> Inspection:
+    """Look into a file of any kind; an unusable one gives `problems` rather than an error."""
+    kind = version = None
+    try:
+        kind = identify(path)
+        with opened(path, kind) as source:
+            version = source.keras_version()
+    except Problem as problem:
+        if kind is None:
+            return Inspection(str(path), None, None, None, [str(problem)])
+    try:
+        model = load(path, config, architecture)
+    except WeightFileError as error:
+        return Inspection(str(path), kind, version, None, error.problems)
+    except FerjaxError as error:
+        return Inspection(str(path), kind, version, None, [str(error)])
+    return Inspection(str(path), kind, version, model)

@@ -1,0 +1,63 @@
+"""What travels beside a weight file: labels, input, source, licence, hash, measured accuracy."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ferjax.files import replacing
+
+_SUFFIXES = (".weights.h5", ".h5", ".hdf5", ".keras")
+_MOST_BYTES = 1 << 20
+
+
+def sidecar(weights: str | os.PathLike[str]) -> Path:
+    """Return the path of the metadata file of a weight file.
+
+    >>> sidecar("checkpoints/fer_cnn5.h5").name
+    'fer_cnn5.metadata.json'
+    """
+    path = Path(weights)
+    suffix = next((s for s in _SUFFIXES if path.name.lower().endswith(s)), path.suffix)
+    return path.with_name(path.name[: len(path.name) - len(suffix)] + ".metadata.json")
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read(weights: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the metadata beside a weight file; empty, with a warning, where it is another file's.
+
+    A file without metadata is usual, and gives an empty result without a warning.
+    """
+    path = sidecar(weights)
+    if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError):
+        found = None
+    if not isinstance(found, dict):
+        warnings.warn(f"{path}: not JSON metadata, ignored", stacklevel=2)
+        return {}
+    if found.get("sha256") != sha256(weights):
+        warnings.warn(f"{path}: describes other weights than {weights}, ignored", stacklevel=2)
+        return {}
+    return found
+
+
+def write(weights: str | os.PathLike[str], metadata: Mapping[str, Any]) -> Path:
+    """Write the metadata beside a weight file, with the file's SHA-256, and return its path."""
+    path = sidecar(weights)
+    with replacing(path) as temporary:
+        text = json.dumps({**metadata, "sha256": sha256(weights)}, indent=2, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+    return path
