@@ -159,8 +159,8 @@ class EmotionClassifier:
 def _probabilities(network: Network) -> Any:
     end = network.graph.final_activation
 
-    def probabilities(variables: Any, images: jax.Array) -> jax.Array:
-        output = network.apply(variables, images)
+    def probabilities(variables: Any, images: jax.Array) -> Any:
+        output: Any = network.apply(variables, images)
         if end == "linear":  # trained on logits
             return jax.nn.softmax(output)
         return jnp.exp(output) if end == "log_softmax" else output

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ferjax.errors import LayerError, UnknownLayerError, printable
+from ferjax.errors import LayerError, printable
 from ferjax.keras.layout import Container, Leaf
 from ferjax.keras.problems import Problem
 from ferjax.nets.graph import Call, Graph
 from ferjax.nets.initializers import L1L2, SETTINGS, Initializer
-from ferjax.nets.layers import VOCABULARY, InputLayer, Layer, layer_class, snake_case
+from ferjax.nets.layers import InputLayer, Layer, layer_class, snake_case
 
 _MOST_JSON = 16 << 20
 _MOST_LAYERS = 10_000
@@ -128,6 +128,8 @@ class _Parser:
         self.notes: list[str] = []
         self.problems: list[str] = []
         self.count = 0
+        self.nested_calls = 0
+        self.ready: dict[int, Layer] = {}  # by the id of the layer's config
 
     def parse(self, config: Mapping[str, Any]) -> Architecture:
         name, kind, inner = _head(config, "model")
@@ -140,16 +142,12 @@ class _Parser:
             self.register(input_name, InputLayer(name=input_name, shape=shape), "")
             self.calls.append(Call(input_name, ()))
             self.apply(_Model("", kind, inner, root), 0)
-            graph = Graph(
-                tuple(self.layers.values()), tuple(self.calls), name, kind != "Sequential"
-            )
+            layers = tuple(self.layers.values())
+            if kind != "Sequential":  # the file's order holds the InputLayer, not always first
+                layers = tuple(self.layers[leaf.name] for leaf in root.leaves() if leaf.name)
+            graph = Graph(layers, tuple(self.calls), name, kind != "Sequential")
         except LayerError as error:
             raise Problem(str(error)) from None
-        if kind != "Sequential":
-            # The file's order holds the InputLayer too, not always first.
-            order = [leaf.name for leaf in root.leaves() if leaf.name is not None]
-            layers = tuple(self.layers[name] for name in order)
-            graph = Graph(layers, graph.calls, name, True)
         return Architecture(graph, root, self.notes)
 
     # --- a first pass over everything, so that all problems are named at once ---
@@ -157,17 +155,21 @@ class _Parser:
     def check_layers(self, kind: str, inner: Any, depth: int = 0) -> None:
         if depth > _MOST_NESTING:
             raise Problem(f"models nested more than {_MOST_NESTING} deep")
+        seen: set[str] = set()
         for entry in _entries(kind, inner):
             self.count += 1
             if self.count > _MOST_LAYERS:
                 raise Problem(f"more than {_MOST_LAYERS} layers")
             try:
                 name, layer_kind, config = _head(entry, "layer")
+                if name in seen:
+                    raise Problem(f"layer {name!r} is there twice")
+                seen.add(name)
                 if layer_kind in _MODELS:
                     self.check_layers(layer_kind, config, depth + 1)
-                else:
-                    layer_class(_ALIASES.get(layer_kind, layer_kind), name)
-            except (UnknownLayerError, Problem) as error:
+                elif layer_kind != "InputLayer":
+                    self.ready[id(config)] = self.layer(name, layer_kind, config)
+            except (LayerError, Problem) as error:
                 self.problems.append(str(error))
 
     # --- the model's input ---
@@ -240,9 +242,9 @@ class _Parser:
             made = _Model(name, kind, config, nested)
             model.container.children.append(nested)
         else:
-            kind = _ALIASES.get(kind, kind)
-            made = self.register(name, self.layer(name, kind, config), model.name)
-            model.container.children.append(Leaf(name, kind, made))
+            layer = self.ready[id(config)]
+            made = self.register(name, layer, model.name)
+            model.container.children.append(Leaf(name, layer.kind, made))
         model.made[name] = made
         return made
 
@@ -250,6 +252,9 @@ class _Parser:
         if isinstance(made, _Model):
             if len(sources) != 1:
                 raise Problem(f"model {made.name!r}: expected one input, got {len(sources)}")
+            self.nested_calls += 1
+            if self.nested_calls > _MOST_LAYERS:  # models that call models twice, twice, twice, ...
+                raise Problem(f"more than {_MOST_LAYERS} calls of nested models")
             return self.apply(made, sources[0])
         self.calls.append(Call(made, tuple(sources)))
         if len(self.calls) > _MOST_LAYERS:
@@ -260,8 +265,6 @@ class _Parser:
         entries: dict[str, _Entry] = {}
         for entry in _entries(model.kind, model.config):
             name, kind, config = _head(entry, "layer")
-            if name in entries:
-                raise Problem(f"layer {name!r} is there twice")
             entries[name] = _Entry(kind, config, _inbound(entry, name))
         inputs = _ends(model.config.get("input_layers"), "input_layers")
         outputs = _ends(model.config.get("output_layers"), "output_layers")
@@ -322,27 +325,30 @@ class _Parser:
     # --- one layer ---
 
     def layer(self, name: str, kind: str, config: Mapping[str, Any]) -> Layer:
+        kind = _ALIASES.get(kind, kind)
+        known = layer_class(kind, name)
         config = {key: _plain(value) for key, value in config.items()}
         self.note_policy(name, config.get("dtype"))
         if kind == "LeakyReLU" and "alpha" in config:
             config["negative_slope"] = config["alpha"]
-        given: dict[str, Any] = {"name": name}
-        fields = {f.name: f for f in dataclasses.fields(VOCABULARY[kind])} | {"name": None}
+        fields = {f.name for f in dataclasses.fields(known)} - {"name"}
+        given: dict[str, Any] = {}
         for key, value in config.items():
-            if key == "name":
-                continue
             if key in _REFUSED and value not in _REFUSED[key]:
                 raise LayerError(f"layer {name!r} ({kind}): {key}={value!r} is not supported")
             if key in fields and not (key == "data_format" and value is None):
-                given[key] = self.value(name, key, value)
+                try:
+                    given[key] = self.value(name, key, value)
+                except LayerError as error:
+                    raise LayerError(f"layer {name!r} ({kind}): {key}: {error}") from None
             elif key in _NOTED and value is not None:
                 self.notes.append(f"layer {name!r}: {key} is left out")
         given = {key: value for key, value in given.items() if value is not _DEFAULT}
-        try:
-            return VOCABULARY[kind](**given)
-        except TypeError:
-            lacking = [f.name for f in dataclasses.fields(VOCABULARY[kind]) if _needed(f, given)]
-            raise LayerError(f"layer {name!r} ({kind}): no {', '.join(lacking)} given") from None
+        required = {f.name for f in dataclasses.fields(known) if f.default is dataclasses.MISSING}
+        if not required <= given.keys():
+            lacking = ", ".join(sorted(required - given.keys()))
+            raise LayerError(f"layer {name!r} ({kind}): no {lacking} given")
+        return known(name=name, **given)
 
     def value(self, name: str, key: str, value: Any) -> Any:
         if key.endswith("_initializer"):
@@ -374,10 +380,6 @@ class _Parser:
 
 
 _DEFAULT = object()
-
-
-def _needed(f: dataclasses.Field[Any], given: Mapping[str, Any]) -> bool:
-    return f.default is dataclasses.MISSING and f.name not in given
 
 
 def _head(entry: Any, what: str) -> tuple[str, str, Any]:

@@ -8,14 +8,17 @@ sizes are checked before anything is read.
 from __future__ import annotations
 
 import math
+import os
+import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import IO, Any
 
 import h5py
 import numpy as np
 
 from ferjax.keras.problems import Problem
+from ferjax.keras.vlen import total_length
 
 # The filters that h5py itself brings: deflate, shuffle, fletcher32, lzf. For any other id the HDF5
 # library would look for native code in a plugin directory.
@@ -26,28 +29,38 @@ _SMALL = 1 << 20
 _MOST_BYTES = 1 << 30
 _MOST_NAMES = 100_000
 _MOST_CHUNKS = 4096
+_MOST_TEXT = 1 << 26
 
 # What h5py raises on files that are damaged or lie; RecursionError and MemoryError included.
 BROKEN = (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError, MemoryError)
 
+# The files behind open HDF5 files, by HDF5's own number for them.
+_files: dict[int, IO[bytes]] = {}
+
 
 @contextmanager
-def opened(file: Any) -> Iterator[h5py.File]:
+def opened(file: str | os.PathLike[str] | IO[bytes]) -> Iterator[h5py.File]:
     """Open a path or a file object for reading.
 
     Raises:
         Problem: it is not HDF5, or truncated or damaged.
     """
-    try:
-        root = h5py.File(file, "r")
-    except BROKEN as error:
-        text = str(error)
-        cause = "truncated" if "truncated" in text else "damaged"
-        raise Problem(f"{cause} HDF5 file ({_first_line(text)})") from None
-    try:
+    with ExitStack() as stack:
+        try:
+            root = stack.enter_context(h5py.File(file, "r"))
+            number = h5py.h5o.get_info(root.id).fileno
+            raw = (
+                stack.enter_context(open(file, "rb"))
+                if isinstance(file, str | os.PathLike)
+                else file
+            )
+        except BROKEN as error:
+            text = str(error)
+            cause = "truncated" if "truncated" in text else "damaged"
+            raise Problem(f"{cause} HDF5 file ({_first_line(text)})") from None
+        _files[number] = raw
+        stack.callback(_files.pop, number, None)
         yield root
-    finally:
-        root.close()
 
 
 def is_hdf5(file: IO[bytes]) -> bool:
@@ -100,6 +113,14 @@ def subgroup(group: h5py.Group, path: str) -> h5py.Group | None:
     return found
 
 
+def keys(group: h5py.Group) -> list[str]:
+    """Return the names in a group, sorted."""
+    try:
+        return sorted(str(key) for key in group)
+    except BROKEN as error:
+        raise Problem(f"a group cannot be read ({_first_line(str(error))})") from None
+
+
 def has_attribute(group: h5py.Group, name: str) -> bool:
     try:
         return name in group.attrs
@@ -112,11 +133,18 @@ def _attribute(group: h5py.Group, name: str) -> Any:
     if not has_attribute(group, name):
         return None
     try:
-        dtype = group.attrs.get_id(name).dtype
-        if dtype.kind == "O" and h5py.check_string_dtype(dtype) is None:
-            raise Problem(f"attribute {name!r}: expected text, got {dtype.metadata or dtype}")
+        attribute = group.attrs.get_id(name)
+        dtype, count = attribute.dtype, math.prod(attribute.shape)
+        if count > _MOST_NAMES:
+            raise Problem(f"attribute {name!r}: more than {_MOST_NAMES} values")
+        if dtype.kind == "O":
+            if h5py.check_string_dtype(dtype) is None:
+                raise Problem(f"attribute {name!r}: expected text, got {dtype.metadata or dtype}")
+            length = total_length(_files[h5py.h5o.get_info(group.id).fileno], group, name)
+            if length > _MOST_TEXT:
+                raise Problem(f"attribute {name!r}: {length} bytes are more than {_MOST_TEXT}")
         return group.attrs[name]
-    except BROKEN as error:
+    except (*BROKEN, struct.error) as error:
         raise Problem(f"attribute {name!r} cannot be read ({_first_line(str(error))})") from None
 
 
@@ -146,7 +174,7 @@ def names(group: h5py.Group, name: str) -> list[str] | None:
     """Return a list of names, whole or in the chunks `name0`, `name1`, ...; None without one."""
     values = _attribute(group, name)
     if values is None:
-        parts = []
+        parts: list[list[str]] = []
         while has_attribute(group, f"{name}{len(parts)}"):
             if len(parts) == _MOST_CHUNKS:
                 raise Problem(f"attribute {name!r}: more than {_MOST_CHUNKS} chunks")
@@ -166,8 +194,6 @@ def _name_list(values: Any, name: str) -> list[str]:
         return []
     if values.dtype.kind not in "SO":
         raise Problem(f"attribute {name!r}: expected a list of names, got {values.dtype}")
-    if values.size > _MOST_NAMES:
-        raise Problem(f"attribute {name!r}: more than {_MOST_NAMES} names")
     return [_decoded(value, name) for value in values]
 
 
@@ -185,7 +211,7 @@ def read_array(dataset: Any, shape: tuple[int, ...], dtype: str = "float32") -> 
     try:
         _check_storage(dataset, shape)
         kind = dataset.dtype
-        if kind == np.dtype("V2") and dataset.attrs.get("dtype") in ("bfloat16", b"bfloat16"):
+        if kind == np.dtype("V2") and text(dataset, "dtype") == "bfloat16":
             values = _from_bfloat16(dataset[()])
         elif (kind.kind == "f" and kind.itemsize in (2, 4, 8) and dtype == "float32") or (
             kind.kind in "iu" and dtype.startswith("int")

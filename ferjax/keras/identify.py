@@ -46,7 +46,7 @@ def identify(path: str | os.PathLike[str]) -> str:
         v3 = ("layers", "_layer_checkpoint_dependencies", "vars")
         if any(hdf5.exists(root, name) for name in v3):
             return V3_WEIGHTS
-        content = ", ".join(sorted(root)[:5]) or "nothing"
+        content = ", ".join(hdf5.keys(root)[:5]) or "nothing"
     raise Problem(f"HDF5, but not of Keras: no layer_names and no layers, it holds {content}")
 
 

@@ -14,6 +14,7 @@ from ferjax.errors import printable
 from ferjax.keras import hdf5
 from ferjax.keras.problems import Problem
 from ferjax.nets.graph import Graph
+from ferjax.nets.layers import Weight
 
 _ADAMS = {"Adam": "Adam", "Custom>Adam": "Adam", "AdamW": "AdamW", "Custom>AdamW": "AdamW"}
 _SETTINGS = {
@@ -171,19 +172,24 @@ def _trees(graph: Graph, datasets: list[Any]) -> Tree:
 
 def flat_moments(graph: Graph, state: OptimizerState) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Return (path, m, v) of every trainable weight, checked, in Keras's order."""
-    result = []
-    for layer, weight in graph.trainable_weights():
-        pair = []
-        for which, tree in (("mu", state.mu), ("nu", state.nu)):
-            array = np.asarray(tree.get(layer, {}).get(weight.name, ()), "<f4")
-            if array.shape != weight.shape:
-                raise Problem(
-                    f"optimizer state: layer {layer!r}: {which} of {weight.name}: "
-                    f"expected shape {weight.shape}, got {array.shape}"
-                )
-            pair.append(array)
-        result.append((f"{layer}/{weight.keras_names[0]}", *pair))
-    return result
+
+    def moment(which: str, tree: Tree, layer: str, weight: Weight) -> np.ndarray:
+        array = np.asarray(tree.get(layer, {}).get(weight.name, ()), "<f4")
+        if array.shape != weight.shape:
+            raise Problem(
+                f"optimizer state: layer {layer!r}: {which} of {weight.name}: "
+                f"expected shape {weight.shape}, got {array.shape}"
+            )
+        return array
+
+    return [
+        (
+            f"{layer}/{weight.keras_names[0]}",
+            moment("mu", state.mu, layer, weight),
+            moment("nu", state.nu, layer, weight),
+        )
+        for layer, weight in graph.trainable_weights()
+    ]
 
 
 def training_config(state: OptimizerState, *, keras_3: bool) -> dict[str, Any]:

@@ -22,13 +22,13 @@ from ferjax.nets.network import Network
 
 def _conv(filters: int, padding: str) -> list[Layer]:
     return [
-        Conv2D(filters=filters, kernel_size=3, padding=padding, activation="relu"),
+        Conv2D(filters=filters, kernel_size=(3, 3), padding=padding, activation="relu"),
         BatchNormalization(),
     ]
 
 
 def _pool() -> list[Layer]:
-    return [MaxPooling2D(pool_size=2), Dropout(rate=0.25)]
+    return [MaxPooling2D(pool_size=(2, 2)), Dropout(rate=0.25)]
 
 
 def _dense(units: int) -> list[Layer]:

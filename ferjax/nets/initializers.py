@@ -77,7 +77,9 @@ class Initializer:
         if self.name == "orthogonal":
             return init.orthogonal(s["gain"])
         if self.name == "identity":
-            return lambda key, shape, dtype: s["gain"] * jax.numpy.eye(*shape, dtype=dtype)
+            return lambda key, shape, dtype: (
+                s["gain"] * jax.numpy.eye(shape[0], shape[1], dtype=dtype)
+            )
         distribution = {"untruncated_normal": "normal"}.get(s["distribution"], s["distribution"])
         return init.variance_scaling(s["scale"], s["mode"], distribution)
 

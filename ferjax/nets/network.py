@@ -38,19 +38,21 @@ class Network(nn.Module):
 
     graph: Graph
 
-    def init(  # type: ignore[override]
-        self, rngs: Any, images: jax.Array | None = None, **kwargs: Any
-    ) -> dict[str, Any]:
-        """Draw the variables from a key; `images` is needed only where the input size is open.
+    def init(self, rngs: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Draw the variables from a key.
+
+        Args:
+            rngs: a `jax.random.key`.
+            args: images, needed only where the input size is open.
 
         Returns:
             {"params", "batch_stats"}, float32 (int32 for counts).
         """
-        if images is None:
+        if not args:
             if None in self.input_shape:
                 raise LayerError(f"input of open size {self.input_shape}: pass init(key, images)")
-            images = jnp.zeros((1, *self.input_shape))  # type: ignore[arg-type]
-        variables: Any = super().init(rngs, images, **kwargs)
+            args = (jnp.zeros((1, *(size or 1 for size in self.input_shape))),)
+        variables: Any = super().init(rngs, *args, **kwargs)
         return {"params": {}, "batch_stats": {}, **variables}
 
     def __call__(

@@ -1,0 +1,300 @@
+"""Blocks and whole networks against Keras 3: what holds for each layer holds for them together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import ferjax.keras
+from ferjax.nets import ARCHITECTURES, Network
+
+Compare = Callable[..., ferjax.keras.KerasModel]
+
+
+def _images(*shape: int, seed: int = 1) -> np.ndarray:
+    """Return values in [0, 1), as the networks take them."""
+    return np.random.default_rng(seed).uniform(size=shape).astype("float32")
+
+
+def _patterns(count: int, size: int) -> np.ndarray:
+    """Return images of 8x8 black and white blocks, which deep networks tell apart better."""
+    blocks = np.random.default_rng(1).integers(0, 2, (count, size // 8, size // 8, 1))
+    return blocks.repeat(8, axis=1).repeat(8, axis=2).astype("float32")
+
+
+# --- blocks ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_convolution_batch_norm_relu_pool(suffix: str, compare: Compare) -> None:
+    chain = [
+        keras.Input((9, 8, 3)),
+        layers.Conv2D(4, 3, use_bias=False),
+        layers.BatchNormalization(),
+        layers.ReLU(),
+        layers.MaxPooling2D(),
+        layers.Dropout(0.25),
+        layers.Conv2D(4, 3, padding="same", activation="elu"),
+        layers.BatchNormalization(),
+        layers.AveragePooling2D(2, padding="same"),
+        layers.Flatten(),
+        layers.Dense(3, activation="softmax"),
+    ]
+    compare(keras.Sequential(chain), _images(2, 9, 8, 3), suffix=suffix)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_residual_block(suffix: str, compare: Compare) -> None:
+    inputs = keras.Input((8, 8, 2))
+    short = layers.Conv2D(4, 1, strides=2, name="projection")(inputs)
+    x = layers.Conv2D(4, 3, strides=2, padding="same", activation="relu")(inputs)
+    x = layers.BatchNormalization()(x)
+    x = layers.Conv2D(4, 3, padding="same")(x)
+    x = layers.Add()([x, short])
+    x = layers.Activation("relu")(x)
+    outputs = layers.GlobalMaxPooling2D()(x)
+    read = compare(keras.Model(inputs, outputs), _images(2, 8, 8, 2), suffix=suffix)
+    assert read.graph.functional
+    assert not read.graph.is_chain
+
+
+def _separable_residual(x: Any, filters: int) -> Any:
+    residual = layers.Conv2D(filters, 1, strides=2, padding="same", use_bias=False)(x)
+    residual = layers.BatchNormalization()(residual)
+    x = layers.SeparableConv2D(filters, 3, padding="same", use_bias=False)(x)
+    x = layers.BatchNormalization()(x)
+    x = layers.Activation("relu")(x)
+    x = layers.SeparableConv2D(filters, 3, padding="same", use_bias=False)(x)
+    x = layers.BatchNormalization()(x)
+    x = layers.MaxPooling2D(3, strides=2, padding="same")(x)
+    return layers.Add()([x, residual])
+
+
+def test_separable_residual_block(compare: Compare) -> None:
+    inputs = keras.Input((9, 7, 2))
+    outputs = _separable_residual(inputs, 4)
+    # Six batch norms with gamma up to 1.5 on sums of order 10.
+    compare(keras.Model(inputs, outputs), _images(2, 9, 7, 2), tolerance=3e-6)
+
+
+@pytest.mark.parametrize("keepdims", [True, False])
+def test_squeeze_and_excite_block(keepdims: bool, compare: Compare) -> None:
+    inputs = keras.Input((6, 5, 4))
+    x = layers.GlobalAveragePooling2D(keepdims=keepdims)(inputs)
+    if not keepdims:
+        x = layers.Reshape((1, 1, 4))(x)
+    x = layers.Dense(2, activation="relu")(x)
+    x = layers.Dense(4, activation="sigmoid")(x)
+    outputs = layers.Multiply()([inputs, x])
+    compare(keras.Model(inputs, outputs), _images(2, 6, 5, 4))
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_layer_called_twice(suffix: str, compare: Compare) -> None:
+    inputs = keras.Input((6, 6, 2))
+    shared = layers.Conv2D(2, 3, padding="same", activation="tanh", name="shared")
+    x = shared(inputs)
+    x = layers.BatchNormalization()(x)
+    x = shared(x)
+    outputs = layers.Concatenate()([x, shared(inputs)])
+    read = compare(keras.Model(inputs, outputs), _images(2, 6, 6, 2), suffix=suffix)
+    assert [call.layer for call in read.graph.calls].count("shared") == 3
+    assert list(read.variables["params"]) == ["shared", "batch_normalization"]
+
+
+def _trunk(name: str, shape: tuple[int, ...], filters: int, *, functional: bool) -> Any:
+    first = layers.Conv2D(filters, 3, padding="same", activation="relu", name="conv")
+    norm = layers.BatchNormalization(name="norm")
+    last = layers.Conv2D(shape[-1], 1, name="last")
+    if functional:
+        inputs = keras.Input(shape)
+        return keras.Model(inputs, last(norm(first(inputs))), name=name)
+    return keras.Sequential([keras.Input(shape), first, norm, last], name=name)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("functional", [True, False], ids=["functional", "sequential"])
+def test_nested_model_in_a_functional_model(
+    functional: bool, suffix: str, compare: Compare
+) -> None:
+    inputs = keras.Input((6, 6, 2))
+    x = layers.Rescaling(2.0, offset=-1.0)(inputs)
+    x = _trunk("trunk", (6, 6, 2), 3, functional=functional)(x)
+    outputs = layers.Dense(3)(layers.Flatten()(x))
+    compare(keras.Model(inputs, outputs), _images(2, 6, 6, 2), suffix=suffix)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_models_nested_twice(suffix: str, compare: Compare) -> None:
+    inner = _trunk("inner", (6, 6, 2), 3, functional=True)
+    middle = keras.Sequential(
+        [keras.Input((6, 6, 2)), layers.BatchNormalization(), inner, layers.ReLU()], name="middle"
+    )
+    outer = keras.Sequential(
+        [keras.Input((6, 6, 2)), middle, layers.GlobalAveragePooling2D(), layers.Dense(3)]
+    )
+    compare(outer, _images(2, 6, 6, 2), suffix=suffix)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("functional", [True, False], ids=["functional", "sequential"])
+def test_nested_model_called_twice(functional: bool, suffix: str, compare: Compare) -> None:
+    inputs = keras.Input((6, 6, 2))
+    trunk = _trunk("trunk", (6, 6, 2), 3, functional=functional)
+    once = trunk(inputs)
+    twice = trunk(layers.Activation("tanh")(once))
+    outputs = layers.Add()([once, twice])
+    read = compare(keras.Model(inputs, outputs), _images(2, 6, 6, 2), suffix=suffix)
+    assert [call.layer for call in read.graph.calls].count("conv") == 2
+    assert list(read.variables["params"]) == ["conv", "norm", "last"]
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_layer_names_that_two_nested_models_share(suffix: str, compare: Compare) -> None:
+    inputs = keras.Input((6, 6, 2))
+    left = _trunk("left", (6, 6, 2), 3, functional=True)(inputs)
+    right = _trunk("right", (6, 6, 2), 5, functional=False)(inputs)
+    outputs = layers.Multiply()([left, right])
+    read = compare(keras.Model(inputs, outputs), _images(2, 6, 6, 2), suffix=suffix)
+    assert set(read.variables["params"]) == {
+        *("conv", "norm", "last"),
+        *("right_conv", "right_norm", "right_last"),
+    }
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_frozen_layers_inside_a_nested_model(suffix: str, compare: Compare) -> None:
+    trunk = _trunk("trunk", (6, 6, 2), 3, functional=True)
+    trunk.get_layer("conv").trainable = False
+    outer = keras.Sequential([keras.Input((6, 6, 2)), trunk, layers.Flatten(), layers.Dense(2)])
+    read = compare(outer, _images(2, 6, 6, 2), suffix=suffix)
+    assert not read.graph.by_name["conv"].trainable
+    assert read.graph.by_name["norm"].trainable
+
+
+def test_frozen_nested_model(compare: Compare) -> None:
+    trunk = _trunk("trunk", (6, 6, 2), 3, functional=False)
+    trunk.trainable = False
+    outer = keras.Sequential([keras.Input((6, 6, 2)), trunk, layers.Flatten(), layers.Dense(2)])
+    read = compare(outer, _images(2, 6, 6, 2))
+    assert [name for name, _ in read.graph.trainable_weights()] == ["dense", "dense"]
+
+
+# --- whole networks ----------------------------------------------------------------------------
+
+
+def _fer_cnn(name: str, blocks: list[list[tuple[int, str]]]) -> Any:
+    """Build a network as its makers would: with keras.layers, by hand."""
+    model = keras.Sequential([keras.Input((48, 48, 1))], name=name)
+    for block in blocks:
+        for filters, padding in block:
+            model.add(layers.Conv2D(filters, 3, padding=padding, activation="relu"))
+            model.add(layers.BatchNormalization())
+        model.add(layers.MaxPooling2D(2))
+        model.add(layers.Dropout(0.25))
+    model.add(layers.Flatten())
+    for units in (1024, 512):
+        model.add(layers.Dense(units, activation="relu"))
+        model.add(layers.BatchNormalization())
+        model.add(layers.Dropout(0.5))
+    model.add(layers.Dense(7, activation="softmax"))
+    return model
+
+
+BY_HAND = {
+    "fer_cnn5": [
+        [(32, "valid")],
+        [(64, "valid")],
+        [(128, "valid")],
+        [(256, "same")],
+        [(512, "same")],
+    ],
+    "fer_cnn8": [
+        [(64, "valid"), (64, "valid")],
+        [(128, "same"), (128, "same")],
+        [(256, "same"), (256, "same")],
+        [(512, "same"), (512, "same")],
+    ],
+}
+
+
+def test_every_named_architecture_is_compared() -> None:
+    assert set(BY_HAND) == set(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_named_architecture_that_keras_wrote(name: str, compare: Compare) -> None:
+    model = _fer_cnn(name, BY_HAND[name])
+    read = compare(model, _patterns(3, 48))
+    ours = ARCHITECTURES[name]().graph
+    assert [(la.name, la.kind) for la in read.graph.layers[1:]] == [
+        (la.name, la.kind) for la in ours.layers[1:]
+    ]
+    assert read.graph.weights == ours.weights
+    assert read.graph.num_params == ours.num_params
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_named_architecture_that_ferjax_wrote(
+    name: str, suffix: str, randomise: Callable[..., None], tmp_path: Path
+) -> None:
+    network = ARCHITECTURES[name]()
+    path = tmp_path / f"{name}{suffix}"
+    ferjax.keras.save(path, network, network.init(jax.random.key(0)))
+    model = keras.models.load_model(path, compile=False)
+    randomise(model)  # non-trivial statistics, too
+    model.save(path)
+    read = ferjax.keras.load(path)
+    images = _patterns(3, 48)
+    expected = np.asarray(model(images, training=False))
+    outputs = np.asarray(network.apply(read.variables, images))
+    np.testing.assert_allclose(outputs.sum(axis=1), 1.0, atol=1e-6)
+    np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-6)
+    print('PTP', np.ptp(expected, axis=0).max(), np.abs(outputs-expected).max())
+    assert np.ptp(expected, axis=0).max() > 0.01
+
+
+def _mini_xception() -> Any:
+    """Build mini-Xception of Arriaga et al. (arXiv 1710.07557), 64x64x1, 7 classes."""
+    inputs = keras.Input((64, 64, 1))
+    x = inputs
+    for _ in range(2):
+        x = layers.Conv2D(8, 3, use_bias=False)(x)
+        x = layers.BatchNormalization()(x)
+        x = layers.Activation("relu")(x)
+    for filters in (16, 32, 64, 128):
+        x = _separable_residual(x, filters)
+    x = layers.Conv2D(7, 3, padding="same")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, layers.Activation("softmax", name="predictions")(x))
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_mini_xception(suffix: str, compare: Compare) -> None:
+    images = _patterns(2, 64)
+    read = compare(_mini_xception(), images, suffix=suffix)
+    # 58,423 values are in the published file, fer2013_mini_XCEPTION.102-0.66.hdf5.
+    assert read.graph.num_params == 58_423
+    assert read.graph.final_activation == "softmax"
+    logits = read.network.apply(read.variables, images, logits=True)
+    probabilities = read.network.apply(read.variables, images)
+    np.testing.assert_allclose(jax.nn.softmax(logits), probabilities, rtol=0, atol=1e-6)
+
+
+def test_network_written_and_read_again_is_the_same_network(
+    compare: Compare, tmp_path: Path
+) -> None:
+    read = compare(_mini_xception(), _patterns(1, 64))
+    path = tmp_path / "again.keras"
+    ferjax.keras.save(path, Network(read.graph), read.variables)
+    again = ferjax.keras.load(path)
+    assert again.graph == read.graph
+    jax.tree.map(np.testing.assert_array_equal, again.variables, read.variables)
