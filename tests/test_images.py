@@ -22,9 +22,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, features
 
-from ferjax import images as images_module
+from ferjax import image_files
 from ferjax.errors import FerjaxError, ImageError
-from ferjax.images import MAX_PIXELS, find_images, preprocess, read_image
+from ferjax.image_files import MAX_PIXELS, find_images, read_image
+from ferjax.images import preprocess
 
 FER_ZIP = Path(__file__).resolve().parents[2] / "shared/data/emotion-detection-fer.zip"
 FER_FOLDERS = ["angry", "disgusted", "fearful", "happy", "neutral", "sad", "surprised"]
@@ -766,7 +767,7 @@ class TestBadFiles:
             file.truncate(3 * 2**30)  # sparse: takes no space
         with pytest.raises(ImageError, match=r"huge\.png: 3,072 MiB; expected .* at most 256 MiB"):
             preprocess(path)
-        monkeypatch.setattr(images_module, "MAX_FILE_BYTES", 100)
+        monkeypatch.setattr(image_files, "MAX_FILE_BYTES", 100)
         with pytest.raises(ImageError, match="bytes: 0 MiB; expected an image file of at most"):
             preprocess(FILES["rgb.png"])
 

@@ -27,7 +27,7 @@ _FILTERS = {1, 2, 3, 32000}
 _MOST_EXPANSION = 100
 _SMALL = 1 << 20
 _MOST_BYTES = 1 << 30
-_MOST_NAMES = 100_000
+MOST_NAMES = 20_000
 _MOST_CHUNKS = 4096
 _MOST_TEXT = 1 << 26
 
@@ -121,6 +121,24 @@ def keys(group: h5py.Group) -> list[str]:
         raise Problem(f"a group cannot be read ({_first_line(str(error))})") from None
 
 
+def count(group: h5py.Group) -> int:
+    """Return how many names a group has."""
+    try:
+        return len(group)
+    except BROKEN as error:
+        raise Problem(f"a group cannot be read ({_first_line(str(error))})") from None
+
+
+def described(dataset: Any) -> tuple[tuple[int, ...] | None, str]:
+    """Return the shape and the kind of dtype that something claims; (None, "") if no array."""
+    if not isinstance(dataset, h5py.Dataset):
+        return None, ""
+    try:
+        return dataset.shape, dataset.dtype.kind
+    except BROKEN:
+        return None, ""
+
+
 def has_attribute(group: h5py.Group, name: str) -> bool:
     try:
         return name in group.attrs
@@ -134,9 +152,11 @@ def _attribute(group: h5py.Group, name: str) -> Any:
         return None
     try:
         attribute = group.attrs.get_id(name)
-        dtype, count = attribute.dtype, math.prod(attribute.shape)
-        if count > _MOST_NAMES:
-            raise Problem(f"attribute {name!r}: more than {_MOST_NAMES} values")
+        dtype = attribute.dtype
+        if attribute.shape is None:
+            return h5py.Empty(dtype)
+        if math.prod(attribute.shape) > MOST_NAMES:
+            raise Problem(f"attribute {name!r}: more than {MOST_NAMES} values")
         if dtype.kind == "O":
             if h5py.check_string_dtype(dtype) is None:
                 raise Problem(f"attribute {name!r}: expected text, got {dtype.metadata or dtype}")

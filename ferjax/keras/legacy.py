@@ -39,9 +39,13 @@ def read_weights(
     wanted = {n.keras_name: n for n in layout.children if expected_weights(graph, n)}
     sources: dict[str, str] = {}  # layer name -> group name
     weight_names: dict[str, list[str]] = {}
+    total = 0
     for name in stored:
         with problems.at(f"layer {name!r}"):
             weight_names[name] = _weight_names(group, name)
+            total += len(weight_names[name])
+        if total > hdf5.MOST_NAMES:
+            raise Problem(f"more than {hdf5.MOST_NAMES} arrays are listed")
     weighted = [name for name in stored if weight_names.get(name) or name in wanted]
     if set(weighted) == set(wanted) or not by_order:
         for name in wanted:
@@ -163,7 +167,7 @@ def _keras1_kernel(dataset: Any, weight: Weight) -> np.ndarray:
     """Read a convolution kernel of Keras 1, which may be stored in Theano's order, OIHW."""
     height, width, channels, filters = weight.shape
     theano = (filters, channels, height, width)
-    if isinstance(dataset, h5py.Dataset) and dataset.shape == theano != weight.shape:
+    if hdf5.described(dataset)[0] == theano != weight.shape:
         return np.ascontiguousarray(hdf5.read_array(dataset, theano).transpose(2, 3, 1, 0))
     return hdf5.read_array(dataset, weight.shape)
 

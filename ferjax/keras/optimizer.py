@@ -23,6 +23,7 @@ _SETTINGS = {
     "beta_2": 0.999,
     "epsilon": 1e-7,
 }
+_MOST_STEPS = 2**31 - 1  # Keras 3 counts in int32
 Tree = dict[str, dict[str, np.ndarray]]
 
 
@@ -63,7 +64,9 @@ def _settings(config: Mapping[str, Any]) -> dict[str, float]:
         value = config.get(key, config.get("lr") if key == "learning_rate" else None)
         if isinstance(value, dict) and isinstance(value.get("value"), float):
             value = value["value"]
-        value = default if not isinstance(value, int | float) else value
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not abs(value) < 1e30:  # NaN too
+            value = default
         if value is not None:
             found[key] = float(value)
     return found
@@ -126,15 +129,13 @@ def read_v3(
 ) -> OptimizerState | None:
     """Return the state below `optimizer/vars`: iteration, Keras 3's rate, then m, v, m, v, ..."""
     stored = hdf5.subgroup(root, "optimizer/vars") if hdf5.exists(root, "optimizer") else None
-    if stored is None or not len(stored):
+    if stored is None or not (found := hdf5.count(stored)):
         return None
     name = _name(optimizer)
     count = len(graph.trainable_weights())
-    first = len(stored) - 2 * count
+    first = found - 2 * count
     if first not in (1, 2):
-        raise Problem(
-            f"expected {2 * count + 1} or {2 * count + 2} arrays for Adam, got {len(stored)}"
-        )
+        raise Problem(f"expected {2 * count + 1} or {2 * count + 2} arrays for Adam, got {found}")
     step = _step(hdf5.child(stored, "0"))
     datasets = [hdf5.child(stored, str(first + i)) for i in range(2 * count)]
     mu, nu = _trees(graph, datasets[::2]), _trees(graph, datasets[1::2])
@@ -146,12 +147,12 @@ def read_v3(
 
 
 def _step(dataset: Any) -> int:
-    if isinstance(dataset, h5py.Dataset) and dataset.dtype.kind == "f":  # Keras 2.0 and 2.1
+    if hdf5.described(dataset)[1] == "f":  # Keras 2.0 and 2.1
         step = float(hdf5.read_array(dataset, ()))
     else:
         step = float(hdf5.read_array(dataset, (), "int64"))
-    if step < 0 or step != int(step):
-        raise Problem(f"expected a step count, got {step}")
+    if not 0 <= step <= _MOST_STEPS or step != int(step):
+        raise Problem(f"expected a step count, got {step:g}")
     return int(step)
 
 

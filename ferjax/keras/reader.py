@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import math
 import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 # What ferjax adds to the files that it writes, as JSON; Keras does not look at it.
 METADATA = "ferjax_metadata"
 _MOST_ARCHIVE_BYTES = 1 << 30
+_MOST_JSON_BYTES = 4 * (16 << 20)
+_MOST_WEIGHT_BYTES = 1 << 32
 
 PathLike = str | os.PathLike[str]
 
@@ -94,6 +99,7 @@ def load(
         with opened(path, kind) as source:
             chosen, by_order = _architecture(source, config, architecture)
             problems = Problems(path)
+            _check_size(source, chosen.graph)
             arrays = _read_arrays(source, chosen, by_order, problems)
             problems.raise_any()
             metadata = source.metadata()
@@ -126,7 +132,7 @@ def load_architecture(config: PathLike | Mapping[str, Any]) -> Architecture:
             return parse_model(config, model_major(config, None))
     with fatal(config):
         if first_bytes(config).lstrip().startswith(b"{"):
-            if os.stat(config).st_size > 4 * (16 << 20):
+            if os.stat(config).st_size > _MOST_JSON_BYTES:
                 raise Problem("too large for a model config")
             text = Path(config).read_bytes().decode("utf-8", errors="replace")
             parsed = parse_json(text, "model config")
@@ -145,12 +151,13 @@ class Source:
     path: str
     kind: str
     root: h5py.File
+    size: int  # of the HDF5 file, in bytes
     archive: zipfile.ZipFile | None = None
 
     def json(self, name: str) -> dict[str, Any] | None:
         """Return a JSON member of the archive, or JSON attribute of the file; None without it."""
         if self.archive is not None:
-            raw = _member(self.archive, name, 4 * (16 << 20))
+            raw = _member(self.archive, name, _MOST_JSON_BYTES)
             return None if raw is None else parse_json(raw.decode("utf-8", errors="replace"), name)
         text = hdf5.text(self.root, name)
         return None if text is None else parse_json(text, name)
@@ -195,7 +202,7 @@ class Source:
 def opened(path: PathLike, kind: str) -> Iterator[Source]:
     if kind != ARCHIVE:
         with hdf5.opened(path) as root:
-            yield Source(str(path), kind, root)
+            yield Source(str(path), kind, root, os.stat(path).st_size)
         return
     try:
         archive = zipfile.ZipFile(path)
@@ -206,25 +213,33 @@ def opened(path: PathLike, kind: str) -> Iterator[Source]:
         if weights is None:
             raise Problem("a .keras archive without model.weights.h5")
         with hdf5.opened(io.BytesIO(weights)) as root:
-            yield Source(str(path), kind, root, archive)
+            yield Source(str(path), kind, root, len(weights), archive)
 
 
 def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes | None:
     """Return a member by its exact name, within bounds on its size and its compression."""
-    try:
-        info = archive.getinfo(name)
-    except KeyError:
+    found = [info for info in archive.infolist() if info.filename == name]
+    if not found:
         return None
+    if len(found) > 1:  # programs differ in which one they take
+        raise Problem(f"{name} is there {len(found)} times")
+    (info,) = found
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise Problem(f"{name}: unknown compression method {info.compress_type}")
     if info.file_size > most:
         raise Problem(f"{name}: {info.file_size} bytes are more than {most}")
     if info.file_size > (1 << 20) and info.file_size > 100 * info.compress_size:
         raise Problem(f"{name}: expands from {info.compress_size} bytes to {info.file_size}")
     try:
-        return archive.read(info)
+        with archive.open(info) as member:
+            content = member.read(info.file_size)  # no more than that is unpacked
     except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError) as error:
         raise Problem(f"{name}: cannot be read ({error})") from None
-    except Exception as error:  # zlib.error and lzma's and bz2's own
+    except (zlib.error, struct.error, ValueError) as error:
         raise Problem(f"{name}: cannot be unpacked ({error})") from None
+    if len(content) != info.file_size:
+        raise Problem(f"{name}: expected {info.file_size} bytes, got {len(content)}")
+    return content
 
 
 def _architecture(
@@ -261,6 +276,22 @@ def _no_architecture(path: str) -> str:
         "holds weights only: give the architecture, as config (--config model.json)"
         f"{hint} or by name (--architecture fer_cnn5)"
     )
+
+
+def _check_size(source: Source, graph: Graph) -> None:
+    """Refuse an architecture whose weights the file cannot hold, before anything is read."""
+    sizes = {
+        name: 4 * sum(math.prod(weight.shape) for weight in weights)
+        for name, weights in graph.weights.items()
+    }
+    total = sum(sizes.values())
+    # Trained weights compress by a tenth; a hundredfold is beyond any.
+    if total > _MOST_WEIGHT_BYTES or (total > 1 << 20 and total > 100 * source.size):
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise Problem(
+            f"layer {largest!r}: expected arrays of {sizes[largest]} bytes, {total} in all, "
+            f"more than a file of {source.size} bytes may hold"
+        )
 
 
 def _read_arrays(

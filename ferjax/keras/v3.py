@@ -68,9 +68,10 @@ def _read_layer(
     if stored is None:
         wanted = ", ".join(w.keras_names[0] for _, w in expected)
         raise Problem(f"its group {key + '/vars'!r} is missing, expected {wanted}")
-    if len(stored) != len(expected):
+    found = hdf5.count(stored)
+    if found != len(expected):
         wanted = ", ".join(w.keras_names[0] for _, w in expected)
-        raise Problem(f"expected {len(expected)} arrays ({wanted}), got {len(stored)}")
+        raise Problem(f"expected {len(expected)} arrays ({wanted}), got {found}")
     for position, (_, weight) in enumerate(expected):
         with problems.at(f"layer {leaf.keras_name!r}: {weight.keras_names[0]}"):
             dataset = hdf5.child(stored, str(position))
