@@ -20,12 +20,16 @@ from ferjax import images as preprocessing
 from ferjax.emotions import EMOTIONS
 from ferjax.errors import FerjaxError, LabelsError, LayerError
 from ferjax.images import ChannelOrder, Source
+from ferjax.nets.graph import Graph
+from ferjax.nets.layers import Dropout, Flatten, GlobalAveragePooling2D, Reshape, Softmax
 from ferjax.nets.network import Network
 
 DEFAULT_WEIGHTS = "fer_cnn5.h5"
 # Batches are padded to the next of these sizes, so that few are ever compiled. None is below 2:
 # XLA's CPU code for a single row sums in another order, and is twice as far from Keras.
 _BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
+# Behind a softmax these leave probabilities, the averages of probabilities among them.
+_REARRANGING = (Dropout, Flatten, GlobalAveragePooling2D, Reshape)
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,7 @@ class EmotionClassifier:
 
 
 def _probabilities(network: Network) -> Any:
-    end = network.graph.final_activation
+    end = _final_activation(network.graph)
 
     def probabilities(variables: Any, images: jax.Array) -> Any:
         output: Any = network.apply(variables, images)
@@ -166,6 +170,15 @@ def _probabilities(network: Network) -> Any:
         return jnp.exp(output) if end == "log_softmax" else output
 
     return probabilities
+
+
+def _final_activation(graph: Graph) -> str:
+    """Return the last activation, also where it is followed by layers that only rearrange."""
+    position = len(graph.calls) - 1
+    while isinstance(graph.by_name[graph.calls[position].layer], _REARRANGING):
+        (position,) = graph.calls[position].inputs
+    layer = graph.by_name[graph.calls[position].layer]
+    return "softmax" if isinstance(layer, Softmax) else getattr(layer, "activation", "linear")
 
 
 def _labels(labels: Sequence[str] | None, classes: int) -> tuple[str, ...]:
@@ -226,14 +239,12 @@ def load(
     """
     path = default_weights() if path is None else path
     model = conversion.read(path, config, architecture)
-    known = {**metadata.read(path), **model.metadata}
-    if labels is None:
-        labels = known.get("labels")
-    if value_range is None and isinstance(known.get("value_range"), list):
-        low, high = known["value_range"]
-        value_range = float(low), float(high)
     return EmotionClassifier(
-        model.network, model.variables, labels, value_range=value_range, metadata=known
+        model.network,
+        model.variables,
+        model.labels if labels is None else labels,
+        value_range=value_range or metadata.value_range(model.metadata, path),
+        metadata=model.metadata,
     )
 
 

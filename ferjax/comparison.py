@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ferjax import metadata
 from ferjax.classifier import EmotionClassifier
 from ferjax.conversion import read
 from ferjax.errors import LabelsError, WeightFileError
@@ -81,4 +82,5 @@ def _classifier(
         model = read(path, config, architecture)
     classes = model.graph.output_shape[0] or 0
     labels = model.labels or [f"class {index}" for index in range(classes)]
-    return EmotionClassifier(model.network, model.variables, labels)
+    value_range = metadata.value_range(model.metadata, path)
+    return EmotionClassifier(model.network, model.variables, labels, value_range=value_range)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ferjax import keras
-from ferjax.errors import WriteError
-from ferjax.keras import KINDS, KerasModel
+from ferjax import keras, metadata
+from ferjax.errors import FerjaxError, LabelsError, WeightFileError, WriteError
+from ferjax.keras import KINDS, Inspection, KerasModel
 
 MSGPACK, ORBAX = "msgpack", "orbax"
 TARGETS = (*KINDS, MSGPACK, ORBAX)
@@ -49,6 +49,7 @@ def convert(
 
     Raises:
         WeightFileError: `source` cannot be used.
+        LabelsError: there are not as many different labels as the network has classes.
         WriteError: `target` cannot be written, or its kind is not told by its name.
     """
     to = to or _target_kind(target)
@@ -62,7 +63,7 @@ def convert(
             f"the state of {state.name} after {state.step} steps is left out "
             "(--optimizer-state keeps it)"
         )
-    names = list(labels) if labels is not None else model.labels
+    names = model.labels if labels is None else _fitting(labels, model.graph.output_shape[-1])
     if to in (MSGPACK, ORBAX):
         from ferjax import flax_files
 
@@ -91,20 +92,72 @@ def read(
     *,
     with_optimizer: bool = False,
 ) -> KerasModel:
-    """Read a Keras file, a Flax msgpack or an Orbax folder."""
-    if not _is_flax(Path(source)):
-        return keras.load(source, config, architecture, with_optimizer=with_optimizer)
+    """Read a Keras file, a Flax msgpack or an Orbax folder, and the metadata beside it."""
+    if _is_flax(Path(source)):
+        model = _read_flax(source, config, architecture)
+    else:
+        model = keras.load(source, config, architecture, with_optimizer=with_optimizer)
+    return _with_sidecar(model)
+
+
+def inspect(
+    path: str | os.PathLike[str],
+    config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    architecture: str | None = None,
+) -> Inspection:
+    """Look into any file that `read` reads; an unusable one gives problems, not an error."""
+    if not _is_flax(Path(path)):
+        found = keras.inspect(path, config, architecture)
+        if found.model is not None:
+            _with_sidecar(found.model)
+        return found
+    kind = _flax_kind(path)
+    try:
+        return Inspection(str(path), kind, None, read(path, config, architecture))
+    except FerjaxError as error:
+        problems = error.problems if isinstance(error, WeightFileError) else [str(error)]
+        return Inspection(str(path), kind, None, None, problems)
+
+
+def _read_flax(
+    source: str | os.PathLike[str],
+    config: str | os.PathLike[str] | Mapping[str, Any] | None,
+    architecture: str | None,
+) -> KerasModel:
     from ferjax import flax_files
     from ferjax.nets.architectures import architecture as named
 
+    if config is not None and architecture is not None:
+        raise WeightFileError(source, "give a config or an architecture, not both")
     graph = None
     if config is not None:
         graph = keras.load_architecture(config).graph
     elif architecture is not None:
         graph = named(architecture).graph
     graph, variables = flax_files.load(source, graph)
-    kind = ORBAX if Path(source).is_dir() else MSGPACK
-    return KerasModel(str(source), kind, graph, variables)
+    return KerasModel(str(source), _flax_kind(source), graph, variables)
+
+
+def _flax_kind(path: str | os.PathLike[str]) -> str:
+    return ORBAX if Path(path).is_dir() else MSGPACK
+
+
+def _with_sidecar(model: KerasModel) -> KerasModel:
+    """Add what the metadata beside the file says; what is in the file itself comes first."""
+    beside = metadata.read(model.path)
+    beside.pop("sha256", None)  # of this file, not of what it is converted into
+    model.metadata = {**beside, **model.metadata}
+    model.labels = model.labels or metadata.labels(model.metadata)
+    return model
+
+
+def _fitting(labels: Sequence[str], classes: int | None) -> list[str]:
+    if len(labels) != classes or len(set(labels)) != classes:
+        raise LabelsError(
+            f"expected {classes} different labels in output order, got {len(labels)}: "
+            f"{', '.join(labels)}"
+        )
+    return list(labels)
 
 
 def _is_flax(path: Path) -> bool:

@@ -14,6 +14,10 @@ class ImageError(FerjaxError, ValueError):
     """An image cannot be read, or an array is not an image."""
 
 
+class DataError(FerjaxError, ValueError):
+    """A dataset cannot be used: a file, a member of an archive, a row or a class in it."""
+
+
 class LabelsError(FerjaxError, ValueError):
     """Label names do not fit the network or are not known."""
 

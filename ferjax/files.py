@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ferjax.errors import WriteError
+from ferjax.errors import WriteError, printable
 
 
 @contextmanager
@@ -22,13 +22,18 @@ def replacing(path: str | os.PathLike[str], *, directory: bool = False) -> Itera
     Raises:
         WriteError: the place cannot be written to; `path` is as it was before.
     """
-    target = Path(os.path.realpath(path))  # a link stays a link
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        target = Path(os.path.realpath(path))  # a link stays a link
+        temporary = target.with_name(f".{target.name[:50]}.{secrets.token_hex(4)}.tmp")
+    except ValueError as error:  # a null byte in the name, or no name
+        raise WriteError(f"{printable(str(path))}: cannot be written ({error})") from None
     try:
         if not target.parent.is_dir():
             raise WriteError(f"{path}: the folder {target.parent} does not exist")
         if target.is_dir() != directory and target.exists():
             raise WriteError(f"{path}: is {'a folder' if target.is_dir() else 'a file'} already")
+        if target.exists() and not (target.is_dir() or target.is_file()):
+            raise WriteError(f"{path}: is not a regular file")
         yield temporary
         if directory:
             _replace_directory(temporary, target)
@@ -51,7 +56,7 @@ def _replace_file(temporary: Path, target: Path) -> None:
         shutil.copymode(target, temporary)
     _sync(temporary)
     temporary.replace(target)
-    _sync(target.parent)
+    _sync_folder(target.parent)
 
 
 def _replace_directory(temporary: Path, target: Path) -> None:
@@ -66,11 +71,16 @@ def _replace_directory(temporary: Path, target: Path) -> None:
             old.rename(target)
         raise
     shutil.rmtree(old, ignore_errors=True)
-    _sync(target.parent)
+    _sync_folder(target.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    with suppress(OSError):  # not all systems can, and the file has its place by now
+        _sync(path)
 
 
 def _sync(path: Path) -> None:
-    """Have the operating system write `path` to the disk; not all can for a folder."""
+    """Have the operating system write `path` to the disk."""
     with suppress(PermissionError):
         handle = os.open(path, os.O_RDONLY)
         try:

@@ -36,6 +36,9 @@ def load(path: str | os.PathLike[str], graph: Graph | None = None) -> tuple[Grap
     if not isinstance(variables["params"], Mapping) or not variables["params"]:
         keys = ", ".join(map(str, list(found)[:8])) or "nothing"
         raise WeightFileError(path, f"expected 'params' and 'batch_stats', got {keys}")
+    for name, layers in variables.items():
+        if not _is_tree(layers) or not all(map(_is_tree, layers.values())):
+            raise WeightFileError(path, f"expected {name} as {{layer: {{weight: array}}}}")
     graphs = [graph] if graph is not None else [make().graph for make in ARCHITECTURES.values()]
     for candidate in graphs:
         problems = Problems(path)
@@ -98,6 +101,10 @@ def _read_orbax(path: Path) -> Mapping[str, Any]:
     if not isinstance(found, Mapping):
         raise WeightFileError(path, f"expected a pytree of arrays, got {type(found).__name__}")
     return _numpy(found)
+
+
+def _is_tree(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
 
 
 def _numpy(tree: Any) -> Any:

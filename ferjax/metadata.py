@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ferjax.errors import WeightFileError
 from ferjax.files import replacing
 
 _SUFFIXES = (".weights.h5", ".h5", ".hdf5", ".keras")
@@ -39,7 +41,8 @@ def read(weights: str | os.PathLike[str]) -> dict[str, Any]:
     A file without metadata is usual, and gives an empty result without a warning.
     """
     path = sidecar(weights)
-    if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+    # A folder of weights has no hash by which its metadata could be told from another's.
+    if os.path.isdir(weights) or not path.is_file() or path.stat().st_size > _MOST_BYTES:
         return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -52,6 +55,43 @@ def read(weights: str | os.PathLike[str]) -> dict[str, Any]:
         warnings.warn(f"{path}: describes other weights than {weights}, ignored", stacklevel=2)
         return {}
     return found
+
+
+def labels(metadata: Mapping[str, Any]) -> list[str] | None:
+    """Return the class names in output order, or None where the metadata has none.
+
+    >>> labels({"labels": ["calm", "tense"]})
+    ['calm', 'tense']
+    """
+    found = metadata.get("labels")
+    if isinstance(found, list) and found and all(isinstance(name, str) for name in found):
+        return found
+    return None
+
+
+def value_range(
+    metadata: Mapping[str, Any], weights: str | os.PathLike[str]
+) -> tuple[float, float] | None:
+    """Return what black and white are to the network, or None where the metadata does not say.
+
+    Raises:
+        WeightFileError: it says something else.
+
+    >>> value_range({"value_range": [-1, 1]}, "model.h5")
+    (-1.0, 1.0)
+    """
+    found = metadata.get("value_range")
+    if found is None:
+        return None
+    try:
+        low, high = (float(value) for value in found)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not -math.inf < low < high < math.inf:
+        raise WeightFileError(
+            weights, f"metadata: expected [black, white] for value_range, got {found!r:.100}"
+        )
+    return low, high
 
 
 def write(weights: str | os.PathLike[str], metadata: Mapping[str, Any]) -> Path:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sys
 
-from ferjax.cli.main import main
+from ferjax.cli.main import build_parser, main
 
 if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    names = [a for a in arguments if not a.startswith("-")]
-    if len(names) > 1 and not names[1].endswith(".msgpack") and "--to" not in arguments:
-        arguments += ["--to", "orbax"]
-    sys.exit(main(["convert", *arguments]))
+    arguments = ["convert", *sys.argv[1:]]
+    parsed = build_parser().parse_args(arguments)
+    if parsed.to is None and not parsed.target.lower().endswith(".msgpack"):
+        arguments.insert(1, "--to=orbax")
+    sys.exit(main(arguments))

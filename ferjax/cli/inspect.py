@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ferjax.keras import inspect
+    from ferjax.conversion import inspect
 
     found = inspect(args.file, args.config, args.architecture)
     described = describe(found)
@@ -71,21 +71,23 @@ def describe(found: Inspection) -> dict[str, Any]:
 
 
 def _print(described: dict[str, Any], found: Inspection) -> None:
+    from ferjax.errors import printable
+    from ferjax.keras import KINDS
+    from ferjax.nets.summary import summary
+
     print(f"file:      {described['path']}")
-    print(f"kind:      {described['kind'] or 'not a Keras file'}")
-    if described["kind"]:
+    print(f"kind:      {described['kind'] or 'not a weight file'}")
+    if described["kind"] in KINDS:
         print(f"Keras:     {described['keras_version'] or 'version not stated'}")
     if found.model is None:
         for problem in found.problems:
             print(f"unusable:  {problem}")
         return
-    from ferjax.nets.summary import summary
-
     optimizer = described["optimizer"]
     labels = described["labels"]
     state = f"{optimizer['name']}, {optimizer['step']} steps" if optimizer else "none"
     print(f"optimizer: {state}")
-    print(f"labels:    {', '.join(labels) if labels else 'none'}")
+    print(f"labels:    {printable(', '.join(labels)) if labels else 'none'}")
     for note in described["notes"]:
         print(f"note:      {note}")
     print(summary(found.model.graph))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import ferjax
 from ferjax.cli import convert, inspect, predict, verify
@@ -16,9 +17,15 @@ from ferjax.errors import FerjaxError
 _COMMANDS = {"predict": predict, "convert": convert, "inspect": inspect, "verify": verify}
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line, without the usage above it."""
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of `ferjax`."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ferjax",
         description="Facial expression recognition in JAX.",
         epilog="Exit codes: 0 done, 1 done in part or not as expected, 2 a mistake in the call.",
@@ -41,6 +48,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     warnings.showwarning = _show_warning
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names that its encoding lacks are escaped
+        sys.stdout.reconfigure(errors="backslashreplace")
     args = build_parser().parse_args(argv)
     try:
         code: int = args.run(args)
@@ -51,8 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of our output has had enough
+    except OSError as error:  # stdout takes no more: its reader has had enough, the disk is full
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            print(f"ferjax: error: {error}", file=sys.stderr)
         return 1
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ _CHUNK = 256
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER")
     parser.add_argument(
-        "--weights", metavar="FILE", help="any Keras weight file (default: ferjax's own)"
+        "--weights", metavar="FILE", help="any weight file of Keras or Flax (default: ferjax's own)"
     )
     add_architecture(parser)
     add_labels(parser)
@@ -45,9 +46,12 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     import ferjax
-    from ferjax.errors import ImageError
+    from ferjax.errors import FerjaxError, ImageError, printable
     from ferjax.images import find_images
 
+    black, white = args.value_range or (0.0, 1.0)
+    if not -math.inf < black < white < math.inf:
+        raise FerjaxError(f"expected BLACK below WHITE for --value-range, got {black} {white}")
     paths = find_images(args.images)
     classifier = ferjax.load(
         args.weights,
@@ -86,11 +90,12 @@ def run(args: argparse.Namespace) -> int:
         ]
         print(json.dumps(entries, indent=2))
     else:
-        width = max((len(os.fspath(path)) for path, _ in results), default=0)
-        for path, prediction in results:
+        names = [printable(os.fspath(path)) for path, _ in results]
+        width = max(map(len, names), default=0)
+        for name, (_, prediction) in zip(names, results):
             ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
             best = "  ".join(f"{label} {p:.3f}" for label, p in ranked[: args.top])
-            print(f"{os.fspath(path):<{width}}  {best}")
+            print(f"{name:<{width}}  {printable(best)}")
     return 1 if failed else 0
 
 

@@ -10,6 +10,7 @@ import dataclasses
 import json
 from collections import deque
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from ferjax.keras.problems import Problem
 from ferjax.nets.graph import Call, Graph
 from ferjax.nets.initializers import L1L2, SETTINGS, Initializer
 from ferjax.nets.layers import InputLayer, Layer, layer_class, snake_case
+from ferjax.nets.settings import real
 
 _MOST_JSON = 16 << 20
 _MOST_LAYERS = 10_000
@@ -551,18 +553,20 @@ def _initializer(value: Any) -> Initializer | None:
     if name not in SETTINGS:
         return None
     kept = {k: settings[k] for k in SETTINGS[name] if k in settings}
-    if not all(isinstance(v, int | float | str) for v in kept.values()):
+    if kept.get("distribution") == "normal":  # Keras 2's name for it
+        kept["distribution"] = "truncated_normal"
+    try:
+        found = Initializer(name, tuple(sorted(kept.items())))
+    except LayerError:
         return None
     if name == "variance_scaling":
-        if kept.get("distribution") == "normal":  # Keras 2's name for it
-            kept["distribution"] = "truncated_normal"
         scheme = _SCHEMES.get((float(kept.get("scale", 1.0)), str(kept.get("mode", "fan_in"))))
         kind = {"uniform": "uniform", "truncated_normal": "normal"}.get(
             str(kept.get("distribution", "truncated_normal"))
         )
         if scheme and kind:
             return Initializer(f"{scheme}_{kind}")
-    return Initializer(name, tuple(sorted(kept.items())))
+    return found
 
 
 def _regularizer(value: Any) -> Any:
@@ -571,8 +575,9 @@ def _regularizer(value: Any) -> Any:
     if isinstance(value, dict) and isinstance(value.get("config"), dict):
         l1, l2 = (_plain(value["config"].get(k, 0.0)) for k in ("l1", "l2"))
         known = value.get("class_name") in ("L1L2", "L1", "L2")
-        if known and all(isinstance(v, int | float) for v in (l1, l2)):
-            return L1L2(float(l1), float(l2))
+        with suppress(ValueError):
+            if known:
+                return L1L2(real(l1), real(l2))
     return _DEFAULT
 
 

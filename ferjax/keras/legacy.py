@@ -178,18 +178,30 @@ def _keras1_kernel(dataset: Any, weight: Weight) -> np.ndarray:
 def write_weights(group: h5py.Group, graph: Graph, arrays: Arrays, version: str) -> None:
     """Write every array of `graph` so that Keras 1.2 to 3.15 find it: `LAYER/LAYER/kernel:0`."""
     layers = [la for la in graph.layers if graph.functional or la.kind != "InputLayer"]
+    for layer in layers:
+        _check_name(layer.name)
     # Bytes, because Keras up to 2.4 decodes what it reads.
     group.attrs["keras_version"] = np.bytes_(version)
     group.attrs["backend"] = np.bytes_("tensorflow")
     write_names(group, "layer_names", [layer.name for layer in layers])
     names = {layer.name: graph.weights.get(layer.name, ()) for layer in layers}
     for name in sorted(names):  # the order in which Keras creates the groups
-        write_arrays(
-            group.create_group(name),
-            {f"{name}/{w.keras_names[0]}:0": arrays[name, w.name] for w in names[name]},
-        )
+        stored = {f"{name}/{w.keras_names[0]}:0": arrays[name, w.name] for w in names[name]}
+        try:
+            write_arrays(group.require_group(name), stored)  # a layer "a/b" makes a group "a"
+        except (TypeError, ValueError):
+            raise Problem(f"layer {name!r}: its name cannot stand beside the others'") from None
     if "top_level_model_weights" not in group:
         write_arrays(group.create_group("top_level_model_weights"), {})
+
+
+def _check_name(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise Problem(f"layer {name!r}: its name is not Unicode text") from None
+    if "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
+        raise Problem(f"layer {name!r}: its name has no place in an .h5 file")
 
 
 def write_arrays(group: h5py.Group, arrays: Mapping[str, np.ndarray]) -> None:

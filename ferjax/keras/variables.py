@@ -54,4 +54,11 @@ def _checked(value: Any, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         raise Problem(f"expected shape {shape}, got {array.shape}")
     if array.dtype.kind not in "fiuV":
         raise Problem(f"expected {dtype} values, got {array.dtype}")
-    return np.ascontiguousarray(array.astype(np.dtype(dtype).newbyteorder("<"))).reshape(shape)
+    try:
+        with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite
+            array = array.astype(np.dtype(dtype).newbyteorder("<"))
+    except (TypeError, ValueError):
+        raise Problem(f"expected {dtype} values, got {array.dtype}") from None
+    if not np.isfinite(array).all():
+        raise Problem(f"{int((~np.isfinite(array)).sum())} of its {array.size} values not finite")
+    return np.ascontiguousarray(array).reshape(shape)

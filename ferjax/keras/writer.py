@@ -95,8 +95,11 @@ def save(
             if kind == ARCHIVE:
                 _write_archive(temporary, graph, arrays, version, optimizer_state, extra)
             else:
-                with h5py.File(temporary, "w") as root:
+                # In memory first: HDF5 leaves no clean error behind when a disk is full.
+                content = io.BytesIO()
+                with h5py.File(content, "w") as root:
                     _write_hdf5(root, kind, graph, arrays, version, optimizer_state, extra)
+                temporary.write_bytes(content.getbuffer())
 
 
 def _write_hdf5(

@@ -10,13 +10,19 @@ from functools import cached_property
 
 from ferjax.errors import LayerError
 from ferjax.nets.layers import (
+    ELU,
     Activation,
-    Dense,
+    Flatten,
     InputLayer,
     Layer,
+    LeakyReLU,
+    PReLU,
+    ReLU,
     Rescaling,
+    Reshape,
     Shape,
     Softmax,
+    TrainingOnly,
     Weight,
     snake_case,
 )
@@ -192,14 +198,30 @@ class Graph:
         return 0.0, 1.0
 
     @property
+    def final_call(self) -> int:
+        """The last call that computes something at inference and does not only rearrange."""
+        position = len(self.calls) - 1
+        while True:
+            layer = self.by_name[self.calls[position].layer]
+            linear = isinstance(layer, Activation) and layer.activation == "linear"
+            if not (linear or isinstance(layer, Flatten | Reshape | TrainingOnly)):
+                return position
+            (position,) = self.calls[position].inputs
+
+    @property
     def final_activation(self) -> str:
-        """The activation that the output went through: "softmax", "linear", ..."""
-        layer = self.by_name[self.calls[-1].layer]
-        if isinstance(layer, Activation | Dense):
-            return layer.activation
-        if isinstance(layer, Softmax):
-            return "softmax" if layer.axis in (-1, len(self.output_shape)) else "other"
-        return getattr(layer, "activation", "linear")
+        """The activation that the output went through: "softmax", "linear", ...; else "other"."""
+        layer, shape = self.by_name[self.calls[self.final_call].layer], self.shapes[self.final_call]
+        activation = getattr(layer, "activation", "linear")
+        if isinstance(layer, ReLU | LeakyReLU | PReLU | ELU):
+            activation = "other"
+        elif isinstance(layer, Softmax):
+            over_last = layer.axis in (-1, len(shape), (-1,), (len(shape),))
+            activation = "softmax" if over_last else "other"
+        # The output's last axis has to be the one that the softmax went over.
+        if activation.endswith("softmax") and shape[-1] != self.output_shape[-1]:
+            return "other"
+        return str(activation)
 
 
 def auto_named(layers: Sequence[Layer]) -> list[Layer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "lecun_uniform": {},
     "lecun_normal": {},
 }
+# The settings that are words.
+_CHOICES = {
+    "mode": ("fan_in", "fan_out", "fan_avg"),
+    "distribution": ("truncated_normal", "untruncated_normal", "uniform"),
+}
+# Scale and mode of variance_scaling under its well-known names.
+_SCHEMES = {"glorot": (1.0, "fan_avg"), "he": (2.0, "fan_in"), "lecun": (1.0, "fan_in")}
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,14 @@ class Initializer:
         unknown = sorted(set(dict(self.settings)) - set(SETTINGS[self.name]))
         if unknown:
             raise LayerError(f"initializer {self.name!r} takes no setting {', '.join(unknown)}")
+        for key, value in self.settings:
+            choices = _CHOICES.get(key)
+            number = isinstance(value, int | float) and math.isfinite(value)
+            if value not in choices if choices else not number:
+                expected = f"one of {', '.join(choices)}" if choices else "a finite number"
+                raise LayerError(
+                    f"initializer {self.name!r}: expected {expected} for {key}, got {value!r}"
+                )
 
     def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: Any = "float32") -> jax.Array:
         """Draw a weight of `shape`; kernels are (..., in, out), as in Keras."""
@@ -59,9 +75,14 @@ class Initializer:
     def _function(self, shape: tuple[int, ...]) -> Callable[..., jax.Array]:
         init = jax.nn.initializers
         s = {**SETTINGS[self.name], **dict(self.settings)}
-        if self.name in ("zeros", "ones") or self.name.startswith(("glorot", "he_", "lecun")):
-            named = getattr(init, self.name)
-            return named if self.name in ("zeros", "ones") else named()
+        if self.name in ("zeros", "ones"):
+            return getattr(init, self.name)
+        if (
+            len(shape) < 2
+            if self.name == "orthogonal"
+            else len(shape) != 2 and self.name == "identity"
+        ):
+            raise LayerError(f"initializer {self.name!r} cannot draw a weight of shape {shape}")
         if self.name == "constant":
             return init.constant(s["value"])
         if self.name == "random_normal":
@@ -80,8 +101,23 @@ class Initializer:
             return lambda key, shape, dtype: (
                 s["gain"] * jax.numpy.eye(shape[0], shape[1], dtype=dtype)
             )
-        distribution = {"untruncated_normal": "normal"}.get(s["distribution"], s["distribution"])
-        return init.variance_scaling(s["scale"], s["mode"], distribution)
+        scheme, _, distribution = self.name.partition("_")
+        if scheme in _SCHEMES:
+            s["scale"], s["mode"] = _SCHEMES[scheme]
+            s["distribution"] = "truncated_normal" if distribution == "normal" else distribution
+        return self._variance_scaling(len(shape) < 2, **s)
+
+    @staticmethod
+    def _variance_scaling(
+        vector: bool, scale: float, mode: str, distribution: str
+    ) -> Callable[..., jax.Array]:
+        distribution = {"untruncated_normal": "normal"}.get(distribution, distribution)
+        init = jax.nn.initializers.variance_scaling
+        if not vector:
+            return init(scale, mode, distribution)
+        # Keras takes the size of a vector for its fan_in and its fan_out.
+        column = init(scale, "fan_in", distribution)
+        return lambda key, shape, dtype: column(key, (math.prod(shape), 1), dtype).reshape(shape)
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,13 @@ class Layer:
         if len(shape) != expected:
             raise self.error(f"expected inputs of {expected} axes (without the batch), got {shape}")
 
+    def broadcasts(self, name: str, sizes: Shape) -> None:
+        """Check that the numbers of setting `name` broadcast to `sizes`, from the right."""
+        given = settings.dimensions(getattr(self, name))
+        pairs = zip(given[::-1], sizes[::-1])
+        if len(given) > len(sizes) or any(n != 1 and s not in (n, None) for n, s in pairs):
+            raise self.error(f"{name}: expected numbers for axes of sizes {sizes}, got {given}")
+
     def known(self, shape: Shape, axis: int) -> int:
         size = shape[axis]
         if size is None:
@@ -456,7 +463,13 @@ class Reshape(Layer):
         total = math.prod(self.known(shapes[0], axis) for axis in range(len(shapes[0])))
         fixed = math.prod(size for size in self.target_shape if size != -1)
         open_axes = self.target_shape.count(-1)
-        if fixed < 1 or open_axes > 1 or (total % fixed if open_axes else total != fixed):
+        negative = any(size < -1 for size in self.target_shape)
+        if (
+            negative
+            or fixed < 1
+            or open_axes > 1
+            or (total % fixed if open_axes else total != fixed)
+        ):
             raise self.error(f"expected a target_shape of {total} items, got {self.target_shape}")
         return tuple(total // fixed if size == -1 else size for size in self.target_shape)
 
@@ -561,6 +574,11 @@ class Rescaling(Layer):
     scale: Any = setting(settings.numbers)
     offset: Any = setting(settings.numbers, 0.0)
 
+    def output_shape(self, *shapes: Shape) -> Shape:
+        self.broadcasts("scale", shapes[0])
+        self.broadcasts("offset", shapes[0])
+        return shapes[0]
+
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         x = inputs[0]
 
@@ -594,6 +612,13 @@ class Normalization(Layer):
         if any(not -ndim <= a < ndim or a % ndim == 0 for a in axes):
             raise self.error(f"axis: expected axes of {ndim}, not the batch, got {self.axis}")
         return tuple(sorted(a % ndim for a in axes))
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        sizes = tuple(shapes[0][axis - 1] for axis in self.kept(len(shapes[0]) + 1))
+        if self.mean is not None:
+            self.broadcasts("mean", sizes)
+            self.broadcasts("variance", sizes)
+        return shapes[0]
 
     def weights(self, shape: Shape) -> tuple[Weight, ...]:
         if self.mean is not None:
@@ -699,6 +724,14 @@ class Softmax(Layer):
 
     axis: Any = setting(settings.axis_or_axes, -1)
 
+    def output_shape(self, *shapes: Shape) -> Shape:
+        ndim = len(shapes[0]) + 1
+        axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
+        inside = all(-ndim <= axis < ndim for axis in axes)
+        if not inside or len({axis % ndim for axis in axes}) < len(axes):
+            raise self.error(f"axis: expected different axes of {ndim}, got {self.axis}")
+        return shapes[0]
+
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         return jax.nn.softmax(inputs[0], axis=self.axis)
 
@@ -707,7 +740,7 @@ class Softmax(Layer):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _TrainingOnly(Layer):
+class TrainingOnly(Layer):
     """The identity at inference; `seed` is kept for Keras, randomness here is the run's."""
 
     seed: Any = setting(settings.optional(settings.integer), None)
@@ -720,7 +753,18 @@ class _TrainingOnly(Layer):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dropout(_TrainingOnly):
+class _DisturbsImages(TrainingOnly):
+    """Base of those that need images."""
+
+    data_format: str = setting(_DATA_FORMAT, "channels_last")
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        self.rank(shapes[0], 3)
+        return shapes[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropout(TrainingOnly):
     """Zero a fraction `rate`, scale the rest by 1 / (1 - rate) (Srivastava et al., 2014)."""
 
     rate: float = setting(settings.rate)
@@ -731,6 +775,17 @@ class Dropout(_TrainingOnly):
         None,
     )
 
+    def output_shape(self, *shapes: Shape) -> Shape:
+        if self.noise_shape is not None:
+            pairs = zip(self.noise_shape[1:], shapes[0])
+            fits = all(n in (None, 1, s) or s is None for n, s in pairs)
+            if len(self.noise_shape) != len(shapes[0]) + 1 or not fits:
+                raise self.error(
+                    f"noise_shape: expected one for inputs of {(None, *shapes[0])}, "
+                    f"got {self.noise_shape}"
+                )
+        return shapes[0]
+
     def disturb(self, run: Run, x: Array) -> Array:
         shape = x.shape
         if self.noise_shape is not None:
@@ -739,11 +794,10 @@ class Dropout(_TrainingOnly):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpatialDropout2D(_TrainingOnly):
+class SpatialDropout2D(_DisturbsImages):
     """Dropout of whole channels (Tompson et al., arXiv 1411.4280)."""
 
     rate: float = setting(settings.rate)
-    data_format: str = setting(_DATA_FORMAT, "channels_last")
 
     def disturb(self, run: Run, x: Array) -> Array:
         shape = list(x.shape)
@@ -753,7 +807,7 @@ class SpatialDropout2D(_TrainingOnly):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GaussianNoise(_TrainingOnly):
+class GaussianNoise(TrainingOnly):
     """Add normal noise of deviation `stddev`."""
 
     stddev: float = setting(settings.non_negative)
@@ -763,7 +817,7 @@ class GaussianNoise(_TrainingOnly):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GaussianDropout(_TrainingOnly):
+class GaussianDropout(TrainingOnly):
     """Multiply by normal noise of mean 1 and deviation sqrt(rate / (1 - rate))."""
 
     rate: float = setting(settings.rate)
@@ -774,14 +828,13 @@ class GaussianDropout(_TrainingOnly):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomFlip(_TrainingOnly):
+class RandomFlip(_DisturbsImages):
     """Mirror each image or not, by chance, along one or both axes."""
 
     mode: str = setting(
         settings.choice("horizontal", "vertical", "horizontal_and_vertical"),
         "horizontal_and_vertical",
     )
-    data_format: str = setting(_DATA_FORMAT, "channels_last")
 
     def disturb(self, run: Run, x: Array) -> Array:
         vertical, horizontal = ops.spatial_axes(self.data_format)
@@ -793,13 +846,12 @@ class RandomFlip(_TrainingOnly):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _RandomWarp(_TrainingOnly):
+class _RandomWarp(_DisturbsImages):
     """Base of the layers that move each image by a random affine map."""
 
     fill_mode: str = setting(settings.choice("reflect", "wrap", "constant", "nearest"), "reflect")
     interpolation: str = setting(settings.choice("bilinear", "nearest"), "bilinear")
     fill_value: float = setting(settings.real, 0.0)
-    data_format: str = setting(_DATA_FORMAT, "channels_last")
 
     def maps(self, run: Run, batch: int, height: int, width: int) -> Array:
         """Draw (B, 2, 3) maps from output pixels (x, y, 1) to input pixels."""
@@ -866,12 +918,11 @@ class RandomTranslation(_RandomWarp):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomContrast(_TrainingOnly):
+class RandomContrast(_DisturbsImages):
     """Scale the distance to each channel's mean by a factor in [1 - lower, 1 + upper]."""
 
     factor: Range = setting(settings.range_or_same)
     value_range: Range = setting(settings.range_or_same, (0.0, 255.0))
-    data_format: str = setting(_DATA_FORMAT, "channels_last")
 
     def disturb(self, run: Run, x: Array) -> Array:
         lower, upper = self.factor

@@ -38,6 +38,7 @@ class Network(nn.Module):
 
     graph: Graph
 
+    @nn.nowrap
     def init(self, rngs: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Draw the variables from a key.
 
@@ -69,10 +70,7 @@ class Network(nn.Module):
         Returns:
             float32 (B, K).
         """
-        calls, graph = self.graph.calls, self.graph
-        output = len(calls) - 1
-        if logits:
-            graph, output = _without_softmax(self.graph)
+        replaced = _without_softmax(self.graph) if logits else {}
         if not _fits(images.shape[1:], self.input_shape):
             raise LayerError(
                 f"expected images of shape (B, {', '.join(map(str, self.input_shape))}), "
@@ -80,8 +78,8 @@ class Network(nn.Module):
             )
         runs: dict[str, _Run] = {}
         results: list[jax.Array] = [images]
-        for call in calls[1 : output + 1]:
-            layer = graph.by_name[call.layer]
+        for position, call in enumerate(self.graph.calls[1:], start=1):
+            layer = replaced.get(position) or self.graph.by_name[call.layer]
             if call.layer not in runs:
                 weights = self.graph.weights.get(call.layer, ())
                 assert self.scope is not None
@@ -89,7 +87,7 @@ class Network(nn.Module):
             run = runs[call.layer]
             inputs = [results[i] for i in call.inputs]
             results.append(layer.forward(run, run.weights, *inputs))
-        return results[output]
+        return results[-1]
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -111,6 +109,7 @@ class Network(nn.Module):
         """The number of all values in all weights, batch statistics included."""
         return self.graph.num_params
 
+    @nn.nowrap
     def summary(self, print_fn: Callable[[str], None] = print) -> None:
         """Print the table that Keras 2's `summary()` prints."""
         print_fn(summary(self.graph))
@@ -143,25 +142,24 @@ class _Run:
     def update(self, name: str, value: jax.Array) -> None:
         if self._scope.is_mutable_collection("batch_stats"):
             self._scope.put_variable("batch_stats", name, value)
+            self.weights[name] = value  # where the layer is called again
 
 
 def _fits(shape: tuple[int, ...], wanted: Shape) -> bool:
     return len(shape) == len(wanted) and all(w in (None, s) for s, w in zip(shape, wanted))
 
 
-def _without_softmax(graph: Graph) -> tuple[Graph, int]:
-    """Return a graph whose output, at the returned position, goes into the final softmax."""
-    position = len(graph.calls) - 1
-    last = graph.by_name[graph.calls[position].layer]
+def _without_softmax(graph: Graph) -> dict[int, Layer]:
+    """Return, by position, the call to replace so that the output is what the softmax takes."""
+    position = graph.final_call
+    layer = graph.by_name[graph.calls[position].layer]
     if graph.final_activation == "linear":
-        return graph, position
+        return {}
     if graph.final_activation != "softmax":
-        raise last.error(f"it ends in {graph.final_activation!r}, so there are no logits")
-    if isinstance(last, Activation | Softmax):
-        return graph, graph.calls[position].inputs[0]
-    linear = dataclasses.replace(last, activation="linear")  # type: ignore[call-arg]
-    layers = tuple(linear if layer is last else layer for layer in graph.layers)
-    return dataclasses.replace(graph, layers=layers), position
+        raise layer.error(f"it ends in {graph.final_activation!r}, so there are no logits")
+    if isinstance(layer, Softmax):
+        return {position: Activation(name=layer.name, activation="linear")}
+    return {position: dataclasses.replace(layer, activation="linear")}  # type: ignore[call-arg]
 
 
 __all__ = ["Call", "Graph", "Network", "Variables"]

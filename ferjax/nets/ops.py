@@ -249,4 +249,4 @@ def affine_warp(
 def centred(linear: Array, height: int, width: int) -> Array:
     """Return the (B, 2, 3) maps that apply `linear`, (B, 2, 2), about the centre of the image."""
     centre = jnp.array([(width - 1) / 2, (height - 1) / 2], linear.dtype)
-    return jnp.concatenate([linear, (centre - linear @ centre)[..., None]], axis=-1)
+    return jnp.concatenate([linear, (centre[None] - linear @ centre)[..., None]], axis=-1)

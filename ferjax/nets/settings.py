@@ -26,6 +26,7 @@ ACTIVATION_NAMES = (
 ).split()
 
 _LARGEST = 2**31 - 1
+_DEEPEST = 6  # axes of an array of numbers
 
 
 def setting(convert: Convert, default: Any = dataclasses.MISSING) -> Any:
@@ -159,13 +160,29 @@ def one_axis(value: Any) -> int:
     return result
 
 
-def numbers(value: Any) -> float | tuple[Any, ...]:
-    """Return a number, or nested tuples of numbers."""
-    if isinstance(value, list | tuple):
-        if len(value) > 1_000_000:
-            raise _expected("at most a million numbers", value)
-        return tuple(numbers(v) for v in value)
-    return real(value)
+def numbers(value: Any, depth: int = 0) -> float | tuple[Any, ...]:
+    """Return a number, or nested tuples of numbers, as an array has them."""
+    if not isinstance(value, list | tuple):
+        return real(value)
+    if len(value) > 1_000_000:
+        raise _expected("at most a million numbers", value)
+    if depth == _DEEPEST:
+        raise _expected(f"numbers nested at most {_DEEPEST} deep", value)
+    items = tuple(numbers(v, depth + 1) for v in value)
+    if len({dimensions(item) for item in items}) > 1:
+        raise _expected("rows of equal length", value)
+    return items
+
+
+def dimensions(value: float | tuple[Any, ...]) -> tuple[int, ...]:
+    """Return the shape of what `numbers` returns.
+
+    >>> dimensions(((1.0, 2.0, 3.0), (4.0, 5.0, 6.0)))
+    (2, 3)
+    """
+    if not isinstance(value, tuple):
+        return ()
+    return (len(value), *(dimensions(value[0]) if value else ()))
 
 
 def activation(value: Any) -> str:

@@ -29,7 +29,7 @@ def summary(graph: Graph) -> str:
             totals[learned] += math.prod(weight.shape)
         calls = [i for i, call in enumerate(graph.calls) if call.layer == layer.name]
         shapes = [_text(graph.shapes[i]) for i in calls]
-        shape = shapes[0] if len(set(shapes)) == 1 else f"[{', '.join(shapes)}]"
+        shape = shapes[0] if len(set(shapes)) == 1 else "multiple"
         if isinstance(layer, InputLayer):
             shape = f"[{shape}]"
         fields = [

@@ -15,7 +15,8 @@ import ferjax.keras
 
 Compare = Callable[..., ferjax.keras.KerasModel]
 DIFFS = []
-import atexit, json
+import atexit
+
 atexit.register(lambda: [print("DIFF", *d) for d in sorted(DIFFS)[-25:]])
 
 
@@ -75,7 +76,13 @@ def compare(tmp_path: Path) -> Compare:
             outputs = np.asarray(read.network.apply(read.variables, images))
         assert outputs.shape == expected.shape
         assert read.graph.output_shape == tuple(model.output_shape[1:])
-        DIFFS.append((float(np.abs(outputs - expected).max()), float(np.abs(expected).max()), str(tmp_path.name)))
+        DIFFS.append(
+            (
+                float(np.abs(outputs - expected).max()),
+                float(np.abs(expected).max()),
+                str(tmp_path.name),
+            )
+        )
         np.testing.assert_allclose(outputs, expected, rtol=0, atol=tolerance)
         assert read.graph.num_params == model.count_params()
         return read
@@ -86,4 +93,4 @@ def compare(tmp_path: Path) -> Compare:
 @pytest.fixture(autouse=True)
 def fresh_names() -> None:
     """Start Keras's automatic names at `conv2d` again."""
-    keras.backend.clear_session()
+    keras.utils.clear_session(free_memory=False)

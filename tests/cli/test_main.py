@@ -1,0 +1,155 @@
+"""The command line as a whole: exit codes, one line for a mistake, never a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ferjax
+from ferjax import conversion
+from ferjax.cli import convert as convert_command
+
+Cli = Callable[..., Any]
+ROOT = Path(__file__).parents[2]
+FERJAX = [sys.executable, "-m", "ferjax.cli.main"]
+WEIGHTS = ROOT / "checkpoints" / "fer_cnn5.h5"
+
+
+def test_the_command_is_installed() -> None:
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        scripts = tomllib.load(file)["project"]["scripts"]
+    assert scripts == {"ferjax": "ferjax.cli.main:main"}
+    (found,) = entry_points(group="console_scripts", name="ferjax")
+    assert callable(found.load())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "ferjax: error: the following arguments are required: COMMAND (see ferjax --help)"),
+        (["predicct"], "invalid choice: 'predicct'"),
+        (["--nope"], "COMMAND"),
+        (["predict"], "ferjax predict: error: the following arguments are required: IMAGE_OR_FOLD"),
+        (["predict", "a.png", "--top", "0"], "--top: expected a positive integer, got '0'"),
+        (["predict", "a.png", "--top", "x"], "--top: expected a positive integer, got 'x'"),
+        (["predict", "a.png", "--labels", "a,,b"], "--labels: expected names separated by commas"),
+        (["predict", "a.png", "--labels"], "--labels: expected one argument"),
+        (["predict", "a.png", "--nope"], "unrecognized arguments: --nope"),
+        (["predict", "a.png", "--config", "c", "--architecture", "a"], "not allowed with"),
+        (["predict", "a.png", "--value-range", "0"], "--value-range: expected 2 arguments"),
+        (["predict", "a.png", "--value-range", "0", "x"], "invalid float value: 'x'"),
+        (["convert", "a.h5"], "the following arguments are required: DST"),
+        (["convert", "a.h5", "b.h5", "--to", "onnx"], "invalid choice: 'onnx'"),
+        (["inspect"], "the following arguments are required: FILE"),
+        (["verify", "a.h5"], "the following arguments are required: B"),
+        (["verify", "a.h5", "b.h5", "--tolerance", "x"], "invalid float value: 'x'"),
+    ],
+)
+def test_a_wrong_call_gives_one_line_and_exit_code_2(
+    cli: Cli, arguments: list[str], message: str
+) -> None:
+    done = cli(*arguments)
+    assert done.code == 2
+    assert message in done.error
+    assert done.error.endswith("--help)")
+
+
+@pytest.mark.parametrize("command", [[], ["predict"], ["convert"], ["inspect"], ["verify"]])
+def test_help_goes_to_stdout_and_gives_an_example(cli: Cli, command: list[str]) -> None:
+    done = cli(*command, "--help")
+    assert (done.code, done.err) == (0, "")
+    assert f"usage: {' '.join(['ferjax', *command])} " in done.out
+    for name in ("predict", "convert", "inspect", "verify"):
+        assert name in done.out or command
+    assert "example:" in done.out or not command
+
+
+def test_version(cli: Cli) -> None:
+    assert cli("--version").out == f"ferjax {ferjax.__version__}\n"
+
+
+def test_the_kinds_of_the_help_are_those_that_are_written() -> None:
+    assert convert_command._TARGETS == conversion.TARGETS
+
+
+def test_an_interrupt_ends_a_command_with_130(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, model: Path, tmp_path: Path
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(conversion, "convert", interrupted)
+    done = cli("convert", model, tmp_path / "m.h5")
+    assert (done.code, done.out) == (130, "")
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for another process")
+def test_ctrl_c_in_the_middle_leaves_130_and_no_traceback() -> None:
+    # A command that has begun and takes long.
+    script = (
+        "import sys, time, ferjax.cli.main as cli, ferjax.conversion as conversion\n"
+        "def convert(*_, **__): print('begun', flush=True); time.sleep(60)\n"
+        "conversion.convert = convert\n"
+        "sys.exit(cli.main(['convert', 'a.h5', 'b.h5']))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no broken pipes")
+def test_a_reader_that_has_had_enough_is_no_error() -> None:
+    with subprocess.Popen(
+        [*FERJAX, "inspect", WEIGHTS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()  # as `head -1` does, at the latest when it has its line
+        err = process.stderr.read()
+    assert process.returncode == 1
+    assert err == ""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_behind_stdout_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*FERJAX, "inspect", WEIGHTS], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    assert done.stderr == "ferjax: error: [Errno 28] No space left on device\n"
+
+
+def test_stdout_that_cannot_write_a_name_escapes_it(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*FERJAX, "convert", WEIGHTS, tmp_path / "größe.keras"],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"gr\\xf6\\xdfe.keras (keras): 2,631,815 parameters" in done.stdout
+
+
+def test_a_mistake_in_a_process_of_its_own_gives_no_traceback() -> None:
+    done = subprocess.run(
+        [*FERJAX, "predict", "nowhere.png", "--weights", "nowhere.h5"],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "ferjax: error: nowhere.h5: no such file\n"

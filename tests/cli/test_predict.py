@@ -1,0 +1,269 @@
+"""ferjax predict: what is on stdout, what is on stderr, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+import ferjax
+
+Cli = Callable[..., Any]
+ROOT = Path(__file__).parents[2]
+ASTRONAUT = ROOT / "examples" / "astronaut.png"
+NAMES = "a,b,c,d,e,f,g"
+
+
+def test_an_image_gives_its_class(cli: Cli) -> None:
+    done = cli("predict", ASTRONAUT)
+    assert (done.code, done.err) == (0, "")
+    path, label, probability = done.out.split()
+    assert (path, label) == (str(ASTRONAUT), "happy")
+    assert 0.9 < float(probability) <= 1
+
+
+def test_top_gives_the_most_probable_first(cli: Cli) -> None:
+    done = cli("predict", ASTRONAUT, "--top", 3)
+    words = done.out.split()[1:]
+    assert len(words) == 6
+    assert words[0] == "happy"
+    assert set(words[::2]) < set(ferjax.EMOTIONS)
+    values = [float(word) for word in words[1::2]]
+    assert values == sorted(values, reverse=True)
+    assert len(cli("predict", ASTRONAUT, "--top", 100).out.split()) == 15
+
+
+def test_json_is_one_list_with_everything(cli: Cli) -> None:
+    done = cli("predict", ASTRONAUT, "--json")
+    assert (done.code, done.err) == (0, "")
+    (entry,) = json.loads(done.out)
+    (expected,) = ferjax.load().predict(ASTRONAUT)
+    assert entry == {
+        "path": str(ASTRONAUT),
+        "label": "happy",
+        "index": 3,
+        "confidence": expected.confidence,
+        "probabilities": expected.probabilities,
+    }
+    assert list(entry["probabilities"]) == list(ferjax.EMOTIONS)
+
+
+def test_nothing_but_json_is_on_stdout_of_a_process(model: Path) -> None:
+    # With all that imports and warnings say; the weights come without label names.
+    ferjax_predict = [sys.executable, "-m", "ferjax.cli.main", "predict"]
+    done = subprocess.run(
+        [*ferjax_predict, ASTRONAUT, "nowhere.png", "--weights", model, "--json"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert [entry["path"] for entry in json.loads(done.stdout)] == [str(ASTRONAUT)]
+    warning, error = done.stderr.splitlines()
+    assert warning.startswith("ferjax: warning: the weights come without label names; taken to be")
+    assert error == "ferjax: error: nowhere.png: no such file"
+
+
+def test_a_folder_is_searched_in_natural_order(cli: Cli, faces: Path, model: Path) -> None:
+    done = cli("predict", faces, "--weights", model, "--labels", NAMES, "--json")
+    assert (done.code, done.err) == (0, "")
+    names = [Path(entry["path"]).name for entry in json.loads(done.out)]
+    assert names == ["im1.png", "im2.png", "im10.png"]
+
+
+def test_each_image_gets_its_own_row(cli: Cli, faces: Path) -> None:
+    together = json.loads(cli("predict", faces, ASTRONAUT, "--json").out)
+    assert len(together) == 4
+    for entry in together:
+        (alone,) = json.loads(cli("predict", entry["path"], "--json").out)
+        assert alone["label"] == entry["label"]
+        for label, probability in entry["probabilities"].items():
+            assert alone["probabilities"][label] == pytest.approx(probability, abs=1e-6)
+
+
+def test_the_paths_of_text_form_a_column(cli: Cli, faces: Path) -> None:
+    lines = cli("predict", faces).out.splitlines()
+    assert len(lines) == 3
+    width = len(str(faces / "im10.png"))
+    for line in lines:
+        assert line[width : width + 2] == "  "
+        assert line[width + 2] != " "
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_bad_images_are_named_and_the_good_ones_predicted(
+    cli: Cli, faces: Path, form: list[str]
+) -> None:
+    (faces / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    (faces / "empty.jpg").write_bytes(b"")
+    (faces / "notes.txt").write_text("not an image by its name")
+    done = cli("predict", faces, faces / "gone.png", faces / "notes.txt", *form)
+    assert done.code == 1
+    lines = done.err.splitlines()
+    assert len(lines) == 4
+    assert all(line.startswith("ferjax: error: ") for line in lines)
+    for name in ("broken.png", "empty.jpg", "gone.png: no such file", "notes.txt"):
+        assert sum(name in line for line in lines) == 1
+    if form:
+        found = [Path(entry["path"]).name for entry in json.loads(done.out)]
+    else:
+        found = [Path(line.split("  ")[0]).name for line in done.out.splitlines()]
+    assert found == ["im1.png", "im2.png", "im10.png"]
+
+
+def test_only_bad_images_leave_an_empty_list_and_exit_code_1(cli: Cli) -> None:
+    done = cli("predict", "gone.png", "--json")
+    assert (done.code, json.loads(done.out)) == (1, [])
+    assert done.err == "ferjax: error: gone.png: no such file\n"
+    done = cli("predict", "gone.png")
+    assert (done.code, done.error) == (1, "ferjax: error: gone.png: no such file")
+
+
+def test_an_empty_folder_is_a_mistake_in_the_call(cli: Cli, tmp_path: Path) -> None:
+    done = cli("predict", tmp_path)
+    assert done.code == 2
+    assert done.error.startswith(f"ferjax: error: {tmp_path}: no images in this folder")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root and Windows may read all")
+def test_an_unreadable_folder_is_a_mistake_in_the_call(cli: Cli, faces: Path) -> None:
+    faces.chmod(0)
+    try:
+        done = cli("predict", faces)
+    finally:
+        faces.chmod(0o755)
+    assert done.code == 2
+    assert str(faces) in done.error
+
+
+def test_an_unlistable_folder_is_one_line(
+    cli: Cli, faces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    monkeypatch.setattr(os, "listdir", refuse)
+    done = cli("predict", faces)
+    assert done.code == 2
+    assert str(faces) in done.error
+
+
+def test_more_images_than_a_chunk_keep_their_order(cli: Cli, tmp_path: Path, model: Path) -> None:
+    for index in range(300):
+        image = np.full((2, 2), index % 250, np.uint8)
+        cv2.imwrite(str(tmp_path / f"im{index}.png"), image)
+    (tmp_path / "im270.png").write_bytes(b"broken")
+    done = cli("predict", tmp_path, "--weights", model, "--labels", NAMES, "--json")
+    assert done.code == 1
+    entries = json.loads(done.out)
+    numbers = [int(Path(entry["path"]).stem[2:]) for entry in entries]
+    assert numbers == [number for number in range(300) if number != 270]
+    # 251 has the pixels of 1, on the other side of the chunk's end.
+    by_number = dict(zip(numbers, entries, strict=True))
+    one, other = by_number[1]["probabilities"], by_number[251]["probabilities"]
+    assert one == pytest.approx(other, abs=1e-6)
+    assert one != pytest.approx(by_number[100]["probabilities"], abs=1e-3)
+
+
+def test_a_name_that_is_no_text_is_escaped(cli: Cli, tmp_path: Path) -> None:
+    name = os.fsdecode(b"\xff\nface.png")
+    try:
+        (tmp_path / name).write_bytes(ASTRONAUT.read_bytes())
+    except OSError:
+        pytest.skip("needs a file system that takes any bytes as a name")
+    done = cli("predict", tmp_path / name)
+    assert (done.code, done.err) == (0, "")
+    assert len(done.out.splitlines()) == 1
+    assert r"\udcff\nface.png  happy" in done.out
+    (entry,) = json.loads(cli("predict", tmp_path / name, "--json").out)
+    assert entry["path"] == str(tmp_path / name)
+
+
+# --- weights and labels --------------------------------------------------------------------------
+
+
+def test_labels_name_the_classes_in_output_order(cli: Cli, model: Path) -> None:
+    done = cli("predict", ASTRONAUT, "--weights", model, "--labels", "g, f,e,d,c,b,a", "--json")
+    assert (done.code, done.err) == (0, "")
+    (entry,) = json.loads(done.out)
+    assert list(entry["probabilities"]) == ["g", "f", "e", "d", "c", "b", "a"]
+    assert entry["label"] == "gfedcba"[entry["index"]]
+
+
+def test_a_foreign_file_is_warned_about(cli: Cli, model: Path) -> None:
+    done = cli("predict", ASTRONAUT, "--weights", model)
+    assert done.code == 0
+    assert done.err.startswith("ferjax: warning: the weights come without label names; taken to be")
+    assert "--labels" in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--labels", "a,b"], "expected 7 different labels in output order, got 2: a, b"),
+        (["--labels", "a,b,c,d,e,f,a"], "expected 7 different labels in output order, got 7"),
+        (["--weights", "gone.h5"], "gone.h5: no such file"),
+        (["--weights", str(ROOT / "README.md")], "README.md: neither HDF5 nor a .keras archive"),
+        (["--weights", str(ROOT)], "a folder, expected a Keras file"),
+        (["--architecture", "fer_cnn6"], "fer_cnn8, fer_cnn5, got 'fer_cnn6'"),
+        (["--config", "gone.json"], "gone.json: no such file"),
+        (["--value-range", "1", "0"], "expected BLACK below WHITE for --value-range, got 1.0 0.0"),
+        (
+            ["--value-range", "0", "nan"],
+            "expected BLACK below WHITE for --value-range, got 0.0 nan",
+        ),
+        (
+            ["--value-range", "0", "inf"],
+            "expected BLACK below WHITE for --value-range, got 0.0 inf",
+        ),
+    ],
+)
+def test_wrong_options_are_one_line_and_exit_code_2(
+    cli: Cli, options: list[str], message: str
+) -> None:
+    done = cli("predict", ASTRONAUT, *options)
+    assert done.code == 2
+    assert done.error.startswith("ferjax: error: ")
+    assert message in done.error
+
+
+def test_weights_alone_need_a_config_or_a_name(
+    cli: Cli, fixtures: Path, config: Path, model: Path, tmp_path: Path
+) -> None:
+    alone = fixtures / "keras-2.15.0" / "sequential_weights.h5"
+    done = cli("predict", ASTRONAUT, "--weights", alone, "--labels", NAMES)
+    assert done.code == 2
+    assert "give the architecture" in done.error
+    call = ["predict", ASTRONAUT, "--labels", NAMES, "--json", "--weights"]
+    expected = cli(*call, model).out
+    assert cli(*call, alone, "--config", config).out == expected
+    assert cli(*call, alone, "--config", model).out == expected  # any file that has a config
+
+    five = ROOT / "checkpoints" / "fer_cnn5.h5"
+    assert cli("convert", five, tmp_path / "five.msgpack").code == 0
+    call[-1:] = ["--architecture", "fer_cnn5", "--weights"]
+    assert cli(*call, tmp_path / "five.msgpack").out == cli(*call, five).out != ""
+
+
+def test_value_range_says_what_black_and_white_are(cli: Cli, model: Path, tmp_path: Path) -> None:
+    images = []
+    for name, value in (("middle", 51), ("white", 255)):
+        images.append(tmp_path / f"{name}.png")
+        cv2.imwrite(str(images[-1]), np.full((12, 12), value, np.uint8))
+    middle, white = images
+    call = ["predict", "--weights", model, "--labels", NAMES, "--json"]
+    (plain,) = json.loads(cli(*call, middle).out)
+    (scaled,) = json.loads(cli(*call, white, "--value-range", "0", "0.2").out)
+    (other,) = json.loads(cli(*call, white).out)
+    # White is 0.2 there, and so is 51 without the option.
+    assert scaled["probabilities"] == pytest.approx(plain["probabilities"], abs=1e-6)
+    assert other["probabilities"] != pytest.approx(plain["probabilities"], abs=1e-3)

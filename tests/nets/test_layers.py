@@ -1,0 +1,491 @@
+"""Layer descriptions: shapes by hand, what they refuse, and values that a person can work out."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from ferjax.errors import FerjaxError, LayerError, UnknownLayerError
+from ferjax.nets import Graph, Network
+from ferjax.nets.layers import (
+    ELU,
+    VOCABULARY,
+    Activation,
+    Add,
+    AveragePooling2D,
+    BatchNormalization,
+    Concatenate,
+    Conv2D,
+    Cropping2D,
+    Dense,
+    DepthwiseConv2D,
+    Dropout,
+    Flatten,
+    GaussianNoise,
+    GlobalAveragePooling2D,
+    GlobalMaxPooling2D,
+    InputLayer,
+    Layer,
+    LeakyReLU,
+    MaxPooling2D,
+    Multiply,
+    Normalization,
+    PReLU,
+    RandomContrast,
+    RandomFlip,
+    RandomRotation,
+    RandomZoom,
+    ReLU,
+    Rescaling,
+    Reshape,
+    SeparableConv2D,
+    Softmax,
+    ZeroPadding2D,
+    layer_class,
+)
+from ferjax.nets.ops import ACTIVATIONS
+from ferjax.nets.settings import ACTIVATION_NAMES
+
+FIRST = "channels_first"
+
+
+def apply(layer: Layer, x: Any, **variables: Any) -> np.ndarray:
+    """Return what a layer alone makes of float32 `x`."""
+    x = np.asarray(x, np.float32)
+    network = Network(Graph.sequential([layer], input_shape=x.shape[1:]))
+    return np.asarray(network.apply(variables, x))
+
+
+# --- shapes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "expected"),
+    [
+        (Conv2D(filters=8, kernel_size=3), (48, 40, 1), (46, 38, 8)),
+        (Conv2D(filters=8, kernel_size=3, padding="same"), (48, 40, 1), (48, 40, 8)),
+        (Conv2D(filters=8, kernel_size=(3, 5), strides=2), (9, 9, 1), (4, 3, 8)),
+        (Conv2D(filters=8, kernel_size=3, strides=2, padding="same"), (9, 8, 1), (5, 4, 8)),
+        (Conv2D(filters=8, kernel_size=3, dilation_rate=2), (9, 8, 1), (5, 4, 8)),
+        (Conv2D(filters=8, kernel_size=3, data_format=FIRST), (1, 48, 40), (8, 46, 38)),
+        (Conv2D(filters=8, kernel_size=3), (None, None, 1), (None, None, 8)),
+        (DepthwiseConv2D(kernel_size=3, depth_multiplier=2), (5, 6, 3), (3, 4, 6)),
+        (SeparableConv2D(filters=7, kernel_size=3), (5, 6, 3), (3, 4, 7)),
+        (MaxPooling2D(), (11, 10, 3), (5, 5, 3)),
+        (MaxPooling2D(padding="same"), (11, 10, 3), (6, 5, 3)),
+        (MaxPooling2D(pool_size=3, strides=2), (11, 10, 3), (5, 4, 3)),
+        (AveragePooling2D(pool_size=(2, 5), data_format=FIRST), (3, 11, 10), (3, 5, 2)),
+        (GlobalAveragePooling2D(), (11, 10, 3), (3,)),
+        (GlobalAveragePooling2D(), (None, None, 3), (3,)),
+        (GlobalMaxPooling2D(keepdims=True), (11, 10, 3), (1, 1, 3)),
+        (GlobalMaxPooling2D(keepdims=True, data_format=FIRST), (3, 11, 10), (3, 1, 1)),
+        (ZeroPadding2D(padding=((1, 2), (3, 4))), (5, 6, 1), (8, 13, 1)),
+        (Cropping2D(cropping=(1, 2)), (5, 6, 1), (3, 2, 1)),
+        (Flatten(), (5, 6, 2), (60,)),
+        (Reshape(target_shape=(-1, 4)), (5, 6, 2), (15, 4)),
+        (Dense(units=3), (7,), (3,)),
+        (Dense(units=3), (5, 6, 2), (5, 6, 3)),
+        (BatchNormalization(), (5, 6, 2), (5, 6, 2)),
+        (Softmax(), (4,), (4,)),
+    ],
+    ids=repr,
+)
+def test_output_shape(layer: Layer, shape: Any, expected: Any) -> None:
+    assert layer.output_shape(shape) == expected
+
+
+@pytest.mark.parametrize(
+    ("layer", "shapes", "expected"),
+    [
+        (Add(), [(4, 5, 2), (4, 5, 2)], (4, 5, 2)),
+        (Multiply(), [(1, 1, 2), (4, 5, 2), (2,)], (4, 5, 2)),
+        (Add(), [(None, 5, 2), (1, 5, 2)], (None, 5, 2)),
+        (Concatenate(), [(4, 5, 2), (4, 5, 3), (4, 5, 1)], (4, 5, 6)),
+        (Concatenate(axis=1), [(4, 5, 2), (3, 5, 2)], (7, 5, 2)),
+        (Concatenate(axis=1), [(None, 5, 2), (3, 5, 2)], (None, 5, 2)),
+    ],
+    ids=repr,
+)
+def test_output_shape_of_several_inputs(layer: Layer, shapes: Any, expected: Any) -> None:
+    assert layer.output_shape(*shapes) == expected
+
+
+def test_open_height_stays_open_through_every_spatial_layer() -> None:
+    for layer in (MaxPooling2D(), ZeroPadding2D(), Cropping2D(), Conv2D(filters=1, kernel_size=2)):
+        assert layer.output_shape((None, 6, 1))[0] is None
+
+
+# --- weights -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "expected"),
+    [
+        (
+            Conv2D(filters=8, kernel_size=(3, 5), groups=2),
+            (9, 9, 4),
+            {"kernel": (3, 5, 2, 8), "bias": (8,)},
+        ),
+        (Conv2D(filters=8, kernel_size=3, use_bias=False), (9, 9, 4), {"kernel": (3, 3, 4, 8)}),
+        (
+            Conv2D(filters=8, kernel_size=3, data_format=FIRST),
+            (4, 9, 9),
+            {"kernel": (3, 3, 4, 8), "bias": (8,)},
+        ),
+        (
+            DepthwiseConv2D(kernel_size=3, depth_multiplier=2),
+            (9, 9, 4),
+            {"kernel": (3, 3, 4, 2), "bias": (8,)},
+        ),
+        (
+            SeparableConv2D(filters=5, kernel_size=3, depth_multiplier=2),
+            (9, 9, 4),
+            {"depthwise_kernel": (3, 3, 4, 2), "pointwise_kernel": (1, 1, 8, 5), "bias": (5,)},
+        ),
+        (Dense(units=3), (5, 6, 2), {"kernel": (2, 3), "bias": (3,)}),
+        (BatchNormalization(), (5, 6, 2), {"scale": (2,), "bias": (2,), "mean": (2,), "var": (2,)}),
+        (BatchNormalization(axis=[1]), (5, 6, 2), dict.fromkeys(("scale", "bias", "mean", "var"), (5,))),
+        (BatchNormalization(axis=-2, scale=False, center=False), (5, 6, 2), {"mean": (6,), "var": (6,)}),
+        (PReLU(), (5, 6, 2), {"alpha": (5, 6, 2)}),
+        (PReLU(shared_axes=[1, 2]), (None, None, 2), {"alpha": (1, 1, 2)}),
+        (Normalization(), (5, 6, 2), {"mean": (2,), "var": (2,), "count": ()}),
+        (Normalization(axis=(1, -1)), (5, 6, 2), {"mean": (5, 2), "var": (5, 2), "count": ()}),
+        (Normalization(axis=None), (5, 6, 2), {"mean": (), "var": (), "count": ()}),
+        (Normalization(mean=1.0, variance=2.0), (5, 6, 2), {}),
+        (Dropout(rate=0.5), (5, 6, 2), {}),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_weight_shapes_in_keras_s_order(layer: Layer, shape: Any, expected: Any) -> None:
+    found = {weight.name: weight.shape for weight in layer.weights(shape)}
+    assert list(found.items()) == list(expected.items())
+
+
+def test_only_statistics_are_outside_params() -> None:
+    collections = {w.name: w.collection for w in BatchNormalization().weights((4, 4, 2))}
+    assert collections == {
+        "scale": "params",
+        "bias": "params",
+        "mean": "batch_stats",
+        "var": "batch_stats",
+    }
+    assert {w.collection for w in Normalization().weights((4, 4, 2))} == {"batch_stats"}
+
+
+# --- settings ----------------------------------------------------------------------------------
+
+
+def test_defaults_are_keras_s() -> None:
+    assert Conv2D(filters=1, kernel_size=3).padding == "valid"
+    assert MaxPooling2D(pool_size=(2, 3)).strides == (2, 3)
+    assert BatchNormalization().epsilon == 1e-3
+    assert BatchNormalization().momentum == 0.99
+    assert LeakyReLU().negative_slope == 0.3
+    assert ELU().alpha == 1.0
+    assert RandomRotation(factor=0.1).fill_mode == "reflect"
+    assert RandomContrast(factor=0.1).value_range == (0.0, 255.0)
+
+
+def test_settings_are_brought_to_one_form() -> None:
+    layer = Conv2D(filters=4.0, kernel_size=[3, 1], strides=2)  # type: ignore[arg-type]
+    assert layer.filters == 4
+    assert isinstance(layer.filters, int)
+    assert layer.kernel_size == (3, 1)
+    assert layer.strides == (2, 2)
+    assert ZeroPadding2D(padding=2).padding == ((2, 2), (2, 2))  # type: ignore[arg-type]
+    assert ZeroPadding2D(padding=(1, 2)).padding == ((1, 1), (2, 2))  # type: ignore[arg-type]
+    assert RandomZoom(height_factor=0.2).height_factor == (-0.2, 0.2)  # type: ignore[arg-type]
+    assert RandomZoom(height_factor=(0.3, -0.1)).height_factor == (-0.1, 0.3)
+    assert RandomContrast(factor=0.2).factor == (0.2, 0.2)  # type: ignore[arg-type]
+    assert BatchNormalization(axis=[3]).axis == 3  # type: ignore[arg-type]
+    assert Activation(activation=None).activation == "linear"  # type: ignore[arg-type]
+    assert Rescaling(scale=[0.5, 2]).scale == (0.5, 2.0)
+
+
+REQUIRED: dict[str, dict[str, Any]] = {
+    "InputLayer": {"shape": (4, 4, 1)},
+    "Conv2D": {"filters": 2, "kernel_size": 3},
+    "DepthwiseConv2D": {"kernel_size": 3},
+    "SeparableConv2D": {"filters": 2, "kernel_size": 3},
+    "Dense": {"units": 2},
+    "Activation": {"activation": "relu"},
+    "Reshape": {"target_shape": [1, -1]},
+    "Dropout": {"rate": 0.5, "noise_shape": [None, 1]},
+    "SpatialDropout2D": {"rate": 0.5},
+    "GaussianNoise": {"stddev": 0.5},
+    "GaussianDropout": {"rate": 0.5},
+    "Rescaling": {"scale": [1.0, 2.0]},
+    "RandomRotation": {"factor": 0.1},
+    "RandomZoom": {"height_factor": 0.1},
+    "RandomTranslation": {"height_factor": 0.1, "width_factor": 0.1},
+    "RandomContrast": {"factor": 0.1},
+}
+
+
+@pytest.mark.parametrize("kind", VOCABULARY)
+def test_layers_are_frozen_hashable_and_equal_by_value(kind: str) -> None:
+    layer = VOCABULARY[kind](name="a", **REQUIRED.get(kind, {}))
+    again = VOCABULARY[kind](name="a", **REQUIRED.get(kind, {}))
+    assert layer == again
+    assert hash(layer) == hash(again)
+    assert layer != dataclasses.replace(layer, name="b")
+    assert layer.kind == kind
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        layer.name = "c"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        ("Conv2D", {"filters": 0, "kernel_size": 3}, "filters: expected a positive integer, got 0"),
+        ("Conv2D", {"filters": 2.5, "kernel_size": 3}, "filters: expected a positive integer"),
+        ("Conv2D", {"filters": True, "kernel_size": 3}, "filters: .* got True"),
+        ("Conv2D", {"filters": "8", "kernel_size": 3}, "filters: .* got '8'"),
+        ("Conv2D", {"filters": 2**31, "kernel_size": 3}, "filters: expected a positive integer"),
+        ("Conv2D", {"filters": float("inf"), "kernel_size": 3}, "filters: expected a positive"),
+        ("Conv2D", {"filters": float("nan"), "kernel_size": 3}, "filters: expected a positive"),
+        ("Conv2D", {"filters": 8, "kernel_size": [3, 3, 3]}, "kernel_size: .* or two of them"),
+        ("Conv2D", {"filters": 8, "kernel_size": [3, -1]}, "kernel_size: .* got -1"),
+        ("Conv2D", {"filters": 8, "kernel_size": None}, "kernel_size: .* got None"),
+        ("Conv2D", {"filters": 8, "kernel_size": 3, "padding": "causal"},
+         "padding: expected one of 'valid', 'same', got 'causal'"),
+        ("Conv2D", {"filters": 8, "kernel_size": 3, "padding": ["same"]}, "padding: expected one of"),
+        ("Conv2D", {"filters": 8, "kernel_size": 3, "data_format": "NHWC"}, "got 'NHWC'"),
+        ("Conv2D", {"filters": 8, "kernel_size": 3, "use_bias": 1}, "use_bias: expected true or"),
+        ("Conv2D", {"filters": 8, "kernel_size": 3, "strides": 2, "dilation_rate": 2},
+         "expected strides or dilation_rate of 1"),
+        ("Conv2D", {"filters": 8, "kernel_size": 3, "activation": "rellu"},
+         "activation: .*got 'rellu'; did you mean .*'relu'"),
+        ("Conv2D", {"filters": 8, "kernel_size": 3, "activation": ["relu"]}, "activation: expected"),
+        ("Conv2D", {"filters": 8, "kernel_size": 3, "activation": {"a": 1}}, "activation: expected"),
+        ("Conv2D", {"filters": 8, "kernel_size": 3, "kernel_initializer": "glorot"},
+         "expected an initializer among .*got 'glorot'"),
+        ("Conv2D", {"filters": 8, "kernel_size": 3, "kernel_initializer": 1},
+         "kernel_initializer: expected a string, got 1"),
+        ("Conv2D", {"filters": 8, "kernel_size": 3, "kernel_regularizer": "l2"},
+         "kernel_regularizer: expected an L1L2 penalty or None"),
+        ("Dense", {"units": -1}, "units: expected a positive integer, got -1"),
+        ("Dense", {"units": 3, "name": 7}, "name: expected a string, got 7"),
+        ("Dense", {"units": 3, "trainable": "yes"}, "trainable: expected true or false"),
+        ("Activation", {"activation": "Relu"}, "did you mean .*'relu'"),
+        ("Dropout", {"rate": 1.0}, "rate: expected a rate of at least 0 and below 1, got 1.0"),
+        ("Dropout", {"rate": -0.1}, "rate: expected a rate"),
+        ("Dropout", {"rate": "0.5"}, "rate: expected a finite number"),
+        ("Dropout", {"rate": 0.5, "seed": 1.5}, "seed: expected an integer, got 1.5"),
+        ("GaussianNoise", {"stddev": float("nan")}, "stddev: expected a finite number, got nan"),
+        ("GaussianNoise", {"stddev": -1}, "stddev: expected a number of at least 0, got -1"),
+        ("BatchNormalization", {"axis": [1, 2]}, "axis: expected one axis"),
+        ("BatchNormalization", {"epsilon": -1e-3}, "epsilon: expected a number of at least 0"),
+        ("ReLU", {"max_value": -1}, "max_value: expected a number of at least 0"),
+        ("PReLU", {"shared_axes": [0]}, "shared_axes: expected a positive integer, got 0"),
+        ("RandomFlip", {"mode": "diagonal"}, "mode: expected one of 'horizontal'"),
+        ("RandomRotation", {"factor": [0.1]}, "factor: expected a number or two"),
+        ("RandomZoom", {"height_factor": 0.1, "fill_mode": "mirror"}, "got 'mirror'"),
+        ("Rescaling", {"scale": "1/255"}, "scale: expected a finite number"),
+        ("Rescaling", {"scale": [[1, 2], [1]]}, "scale: expected rows of equal length"),
+        ("Rescaling", {"scale": [[[[[[[1]]]]]]]}, "scale: .* nested at most 6 deep"),
+        ("Normalization", {"mean": 0.5}, "expected mean and variance, or neither"),
+        ("ZeroPadding2D", {"padding": [[1, -1], [0, 0]]}, "padding: expected an integer of at least 0, got -1"),
+        ("Cropping2D", {"cropping": [1, 2, 3]}, "cropping: .*got \\[1, 2, 3\\]"),
+        ("Reshape", {"target_shape": 7}, "target_shape: expected a shape such as"),
+        ("InputLayer", {"shape": [48, 0, 1]}, "shape: expected a positive integer, got 0"),
+        ("Concatenate", {"axis": None}, "axis: expected an integer, got None"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_wrong_settings_are_refused_by_name(
+    kind: str, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(LayerError, match=message) as raised:
+        VOCABULARY[kind](**{"name": "some", **settings})
+    assert kind in str(raised.value)
+    assert isinstance(raised.value, FerjaxError | ValueError)
+
+
+def test_required_settings_have_to_be_given() -> None:
+    with pytest.raises(TypeError, match="filters"):
+        Conv2D(kernel_size=3)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("layer", "shapes", "message"),
+    [
+        (Conv2D(filters=1, kernel_size=5), [(4, 9, 1)], "nothing is left of its input: axis H"),
+        (MaxPooling2D(pool_size=3), [(9, 2, 1)], "nothing is left of its input: axis W"),
+        (Cropping2D(cropping=2), [(4, 9, 1)], "axis H would have 0"),
+        (Conv2D(filters=1, kernel_size=1), [(4,)], "expected inputs of 3 axes"),
+        (GlobalAveragePooling2D(), [(4, 4)], "expected inputs of 3 axes"),
+        (Flatten(), [(None, 4, 1)], "expected a known size of axis 0"),
+        (Reshape(target_shape=(5, 5)), [(4, 6)], "expected a target_shape of 24 items"),
+        (Reshape(target_shape=(-1, 5)), [(4, 6)], "expected a target_shape of 24 items"),
+        (Reshape(target_shape=(-1, -1)), [(4, 6)], "expected a target_shape of 24 items"),
+        (Reshape(target_shape=(-2, -12)), [(4, 6)], "expected a target_shape of 24 items"),
+        (Reshape(target_shape=(0,)), [(4, 6)], "expected a target_shape of 24 items"),
+        (Add(), [(4, 4, 1), (4, 5, 1)], "expected inputs of equal shapes"),
+        (Multiply(), [(4, 4, 3), (2,)], "expected inputs of equal shapes"),
+        (Concatenate(), [(4, 4, 1), (4, 5, 1)], "expected inputs that differ in axis -1"),
+        (Concatenate(), [(4, 4, 1), (4,)], "expected inputs of as many axes"),
+        (Concatenate(axis=0), [(4,), (4,)], "expected inputs that differ in axis 0"),
+        (Concatenate(axis=4), [(4, 4, 1), (4, 4, 1)], "expected inputs of as many axes"),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_inputs_that_do_not_fit_are_refused(layer: Layer, shapes: Any, message: str) -> None:
+    with pytest.raises(LayerError, match=message):
+        layer.output_shape(*shapes)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "message"),
+    [
+        (Conv2D(filters=4, kernel_size=1, groups=2), (4, 4, 3), "groups=2, got 3 and 4"),
+        (Conv2D(filters=3, kernel_size=1, groups=2), (4, 4, 4), "groups=2, got 4 and 3"),
+        (Conv2D(filters=3, kernel_size=1), (4, 4, None), "expected a known size of axis 2"),
+        (Dense(units=2), (4, None), "expected a known size of axis -1"),
+        (BatchNormalization(axis=0), (4, 4, 3), "axis: expected an axis of 4, not the batch"),
+        (BatchNormalization(axis=-4), (4, 4, 3), "axis: expected an axis of 4, not the batch"),
+        (BatchNormalization(axis=4), (4, 4, 3), "axis: expected an axis of 4"),
+        (Normalization(axis=0), (4, 4, 3), "axis: expected axes of 4, not the batch"),
+        (Normalization(axis=(1, 9)), (4, 4, 3), "axis: expected axes of 4"),
+        (PReLU(), (None, 4, 3), "expected a known size of axis 0"),
+        (PReLU(shared_axes=[4]), (4, 4, 3), "shared_axes: expected axes of 4"),
+    ],
+    ids=repr,
+)
+def test_inputs_that_do_not_fit_the_weights_are_refused(
+    layer: Layer, shape: Any, message: str
+) -> None:
+    with pytest.raises(LayerError, match=message):
+        layer.weights(shape)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Softmax(axis=4),
+        Softmax(axis=(1, 7)),
+        Normalization(axis=9, mean=1.0, variance=1.0),
+        Normalization(axis=-1, mean=[1.0, 2.0, 3.0], variance=[1.0, 2.0, 3.0]),
+        Normalization(axis=-1, mean=[[1.0, 2.0]], variance=[[1.0, 2.0]]),
+        Rescaling(scale=[1.0, 2.0, 3.0]),
+        Dropout(rate=0.5, noise_shape=(None, 3, 1, 1)),
+        RandomFlip(),
+    ],
+    ids=repr,
+)
+def test_settings_that_do_not_fit_the_input_are_refused_with_the_graph(layer: Layer) -> None:
+    shape = (4,) if isinstance(layer, RandomFlip) else (4, 5, 2)
+    with pytest.raises(LayerError, match=layer.kind):
+        Graph.sequential([layer], input_shape=shape)
+
+
+def test_unknown_layer_kinds_are_refused_with_near_misses() -> None:
+    with pytest.raises(UnknownLayerError, match="'conv': 'Conv2d' .* did you mean 'Conv2D'"):
+        layer_class("Conv2d", "conv")
+    with pytest.raises(UnknownLayerError, match="'Lambda' is not among the layers"):
+        layer_class("Lambda", "x")
+
+
+# --- values ------------------------------------------------------------------------------------
+
+X = [-8.0, -3.0, -2.5, -1.0, -0.25, 0.0, 0.25, 1.0, 2.5, 3.0, 8.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("linear", X),
+        ("relu", [0, 0, 0, 0, 0, 0, 0.25, 1, 2.5, 3, 8]),
+        ("relu6", [0, 0, 0, 0, 0, 0, 0.25, 1, 2.5, 3, 6]),
+        ("leaky_relu", [-1.6, -0.6, -0.5, -0.2, -0.05, 0, 0.25, 1, 2.5, 3, 8]),
+        # Keras 2: 0.2 x + 0.5; Keras 3: x / 6 + 0.5
+        ("keras2_hard_sigmoid", [0, 0, 0, 0.3, 0.45, 0.5, 0.55, 0.7, 1, 1, 1]),
+        ("hard_sigmoid", [0, 0, 1 / 12, 1 / 3, 11 / 24, 0.5, 13 / 24, 2 / 3, 11 / 12, 1, 1]),
+        ("hard_tanh", [-1, -1, -1, -1, -0.25, 0, 0.25, 1, 1, 1, 1]),
+        ("hard_shrink", [-8, -3, -2.5, -1, 0, 0, 0, 1, 2.5, 3, 8]),
+        ("soft_shrink", [-7.5, -2.5, -2, -0.5, 0, 0, 0, 0.5, 2, 2.5, 7.5]),
+        ("sparse_plus", [0, 0, 0, 0, 0.140625, 0.25, 0.390625, 1, 2.5, 3, 8]),
+        ("softsign", [-8 / 9, -0.75, -2.5 / 3.5, -0.5, -0.2, 0, 0.2, 0.5, 2.5 / 3.5, 0.75, 8 / 9]),
+    ],
+)  # fmt: skip
+def test_activation_values(name: str, expected: list[float]) -> None:
+    outputs = apply(Activation(activation=name), [X])
+    np.testing.assert_allclose(outputs, [expected], atol=1e-6)
+
+
+def test_every_activation_name_is_implemented() -> None:
+    assert set(ACTIVATION_NAMES) == set(ACTIVATIONS)
+
+
+def test_relu_layer_has_a_threshold_a_slope_and_a_ceiling() -> None:
+    layer = ReLU(max_value=2.0, negative_slope=0.1, threshold=1.0)
+    # below 1: 0.1 (x - 1); from 1: x, at most 2
+    outputs = apply(layer, [[-1.0, 0.5, 1.5, 3.0]])
+    np.testing.assert_allclose(outputs, [[-0.2, -0.05, 1.5, 2.0]], atol=1e-6)
+
+
+def test_average_pooling_leaves_padding_out_of_the_mean() -> None:
+    layer = AveragePooling2D(pool_size=2, padding="same")
+    image = np.array([[1.0, 2.0, 3.0]]).reshape(1, 1, 3, 1)
+    np.testing.assert_allclose(apply(layer, image).ravel(), [1.5, 3.0])
+
+
+def test_max_pooling_leaves_an_odd_rest_out() -> None:
+    image = np.arange(15.0).reshape(1, 3, 5, 1)
+    np.testing.assert_array_equal(apply(MaxPooling2D(), image).ravel(), [6, 8])
+
+
+def test_convolution_is_a_cross_correlation_with_keras_s_padding() -> None:
+    layer = Conv2D(name="c", filters=1, kernel_size=(1, 2), padding="same")
+    kernel = np.array([10.0, 1.0], np.float32).reshape(1, 2, 1, 1)
+    params = {"c": {"kernel": kernel, "bias": np.array([0.5], np.float32)}}
+    image = np.array([1.0, 2.0, 3.0]).reshape(1, 1, 3, 1)
+    # An even kernel is padded behind: 10 * 1 + 2, 10 * 2 + 3, 10 * 3 + 0.
+    outputs = apply(layer, image, params=params)
+    np.testing.assert_allclose(outputs.ravel(), [12.5, 23.5, 30.5])
+
+
+def test_flatten_of_channels_first_is_in_the_order_of_channels_last() -> None:
+    image = np.arange(12.0).reshape(1, 2, 2, 3)  # (H, W, C)
+    flat = apply(Flatten(), image)
+    np.testing.assert_array_equal(flat, np.arange(12.0)[None])
+    first = apply(Flatten(data_format=FIRST), np.moveaxis(image, -1, 1))
+    np.testing.assert_array_equal(first, flat)
+
+
+def test_batch_normalization_by_hand() -> None:
+    layer = BatchNormalization(name="n", epsilon=0.25)
+    one = np.ones(1, np.float32)
+    variables = {
+        "params": {"n": {"scale": 2 * one, "bias": one}},
+        "batch_stats": {"n": {"mean": 3 * one, "var": 3.75 * one}},
+    }
+    # (7 - 3) / sqrt(3.75 + 0.25) * 2 + 1
+    np.testing.assert_allclose(apply(layer, [[7.0]], **variables), [[5.0]], rtol=1e-6)
+
+
+def test_normalization_by_hand_and_inverted() -> None:
+    settings: dict[str, Any] = {"mean": [1.0, 2.0], "variance": [4.0, 16.0]}
+    outputs = apply(Normalization(**settings), [[3.0, -2.0]])
+    np.testing.assert_allclose(outputs, [[1.0, -1.0]])
+    again = apply(Normalization(invert=True, **settings), outputs)
+    np.testing.assert_allclose(again, [[3.0, -2.0]])
+
+
+def test_noise_layers_are_the_identity_at_inference() -> None:
+    x = np.ones((1, 4, 4, 1), np.float32)
+    for layer in (GaussianNoise(stddev=1.0), Dropout(rate=0.9), RandomRotation(factor=0.5)):  # type: ignore[arg-type]
+        np.testing.assert_array_equal(apply(layer, x), x)
+
+
+def test_input_layer_names_the_shape() -> None:
+    network = Network(Graph.sequential([InputLayer(name="x", shape=(3,)), Dense(units=2)]))
+    assert network.input_shape == (3,)
+    assert network.output_shape == (2,)
+    assert jax.tree.map(np.shape, network.init(jax.random.key(0))["params"]) == {
+        "dense": {"bias": (2,), "kernel": (3, 2)}
+    }

@@ -1,0 +1,445 @@
+"""The Flax module: variables, inference, training, and randomness."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ferjax.errors import LayerError
+from ferjax.nets import Call, Graph, Network, fer_cnn5, fer_cnn8
+from ferjax.nets.layers import (
+    Activation,
+    Add,
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GaussianDropout,
+    GaussianNoise,
+    GlobalAveragePooling2D,
+    InputLayer,
+    Layer,
+    RandomContrast,
+    RandomFlip,
+    RandomRotation,
+    RandomTranslation,
+    RandomZoom,
+    Reshape,
+    Softmax,
+    SpatialDropout2D,
+)
+
+KEY = jax.random.key(0)
+
+
+def chain(*layers: Layer, shape: Any) -> Network:
+    return Network(Graph.sequential(layers, input_shape=shape))
+
+
+def train(layer: Layer, x: Any, key: jax.Array = KEY) -> np.ndarray:
+    """Return what a layer without weights makes of `x` in training."""
+    x = jnp.asarray(x, jnp.float32)
+    network = chain(layer, shape=x.shape[1:])
+    return np.asarray(network.apply({}, x, train=True, rngs={"dropout": key}))
+
+
+def small() -> Network:
+    return chain(
+        Conv2D(filters=3, kernel_size=3, activation="relu"),
+        BatchNormalization(),
+        Flatten(),
+        Dropout(rate=0.5),
+        Dense(units=4, activation="softmax"),
+        shape=(6, 5, 1),
+    )
+
+
+# --- variables ---------------------------------------------------------------------------------
+
+
+def test_variables_have_keras_s_layer_names() -> None:
+    variables = small().init(KEY)
+    assert jax.tree.map(jnp.shape, variables) == {
+        "params": {
+            "conv2d": {"kernel": (3, 3, 1, 3), "bias": (3,)},
+            "batch_normalization": {"scale": (3,), "bias": (3,)},
+            "dense": {"kernel": (36, 4), "bias": (4,)},
+        },
+        "batch_stats": {"batch_normalization": {"mean": (3,), "var": (3,)}},
+    }
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+
+
+def test_both_collections_are_there_even_if_empty() -> None:
+    assert chain(Flatten(), shape=(2, 2, 1)).init(KEY) == {"params": {}, "batch_stats": {}}
+    assert chain(Dense(units=1), shape=(2,)).init(KEY)["batch_stats"] == {}
+
+
+@pytest.mark.parametrize(("build", "expected"), [(fer_cnn8, 7_324_615), (fer_cnn5, 2_631_815)])
+def test_parameter_counts(build: Any, expected: int) -> None:
+    network = build()
+    assert network.num_params == expected
+    drawn = jax.eval_shape(network.init, KEY)
+    assert sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(drawn)) == expected
+
+
+def test_initial_values() -> None:
+    variables = small().init(KEY)
+    kernel = np.asarray(variables["params"]["conv2d"]["kernel"])
+    limit = np.sqrt(6 / (9 * 1 + 9 * 3))  # Glorot: sqrt(6 / (fan_in + fan_out))
+    assert 0.8 * limit < np.abs(kernel).max() <= limit
+    kernel = np.asarray(variables["params"]["dense"]["kernel"])
+    limit = np.sqrt(6 / (36 + 4))
+    assert 0.95 * limit < np.abs(kernel).max() <= limit
+    assert not np.asarray(variables["params"]["dense"]["bias"]).any()
+    norm = variables["params"]["batch_normalization"]
+    np.testing.assert_array_equal(norm["scale"], 1)
+    np.testing.assert_array_equal(norm["bias"], 0)
+    statistics = variables["batch_stats"]["batch_normalization"]
+    np.testing.assert_array_equal(statistics["mean"], 0)
+    np.testing.assert_array_equal(statistics["var"], 1)
+
+
+def test_another_key_draws_other_kernels_and_layers_draw_differently() -> None:
+    network = chain(Dense(units=3), Dense(units=3), shape=(3,))
+    one, two = network.init(KEY)["params"], network.init(jax.random.key(1))["params"]
+    assert not np.array_equal(one["dense"]["kernel"], two["dense"]["kernel"])
+    assert not np.array_equal(one["dense"]["kernel"], one["dense_1"]["kernel"])
+    again = network.init(KEY)["params"]
+    np.testing.assert_array_equal(one["dense"]["kernel"], again["dense"]["kernel"])
+
+
+def test_shared_layer_has_one_set_of_weights() -> None:
+    layers = (InputLayer(name="x", shape=(3,)), Dense(name="d", units=3), Add(name="a"))
+    calls = (Call("x", ()), Call("d", (0,)), Call("d", (1,)), Call("a", (1, 2)))
+    network = Network(Graph(layers, calls, functional=True))
+    variables = network.init(KEY)
+    assert list(variables["params"]) == ["d"]
+    kernel = 2 * np.eye(3, dtype="float32")
+    params = {"d": {"kernel": kernel, "bias": np.ones(3, np.float32)}}
+    # d(x) = 2x + 1; d(x) + d(d(x)) = 2x + 1 + 4x + 3
+    outputs = network.apply({"params": params}, jnp.ones((1, 3)))
+    np.testing.assert_array_equal(outputs, [[10.0, 10.0, 10.0]])
+
+
+# --- inference ---------------------------------------------------------------------------------
+
+
+def test_apply_is_the_same_under_jit_with_a_static_network() -> None:
+    network = small()
+    variables = network.init(KEY)
+    images = jax.random.uniform(KEY, (3, 6, 5, 1))
+
+    @partial(jax.jit, static_argnums=0)
+    def predict(network: Network, variables: Any, images: jax.Array) -> Any:
+        return network.apply(variables, images)
+
+    expected = network.apply(variables, images)
+    np.testing.assert_allclose(predict(network, variables, images), expected, atol=1e-6)
+    predict(small(), variables, images)  # equal, so not compiled again
+    assert predict._cache_size() == 1
+    assert hash(network) == hash(small())
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 5, 3), (2, 5, 6, 1), (6, 5, 1), (2, 6, 5)])
+def test_images_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    network = small()
+    variables = network.init(KEY)
+    with pytest.raises(LayerError, match=r"expected images of shape \(B, 6, 5, 1\), got \("):
+        network.apply(variables, jnp.zeros(shape))
+
+
+def test_open_size_takes_any_size_and_is_initialised_with_images() -> None:
+    network = chain(
+        Conv2D(filters=2, kernel_size=3), GlobalAveragePooling2D(), shape=(None, None, 1)
+    )
+    with pytest.raises(LayerError, match="input of open size .* pass init"):
+        network.init(KEY)
+    variables = network.init(KEY, jnp.zeros((1, 8, 8, 1)))
+    for shape in ((1, 3, 9, 1), (4, 12, 5, 1)):
+        assert network.apply(variables, jnp.ones(shape)).shape == (shape[0], 2)
+    with pytest.raises(LayerError, match=r"expected images of shape \(B, None, None, 1\)"):
+        network.apply(variables, jnp.ones((1, 8, 8, 3)))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        [Dense(units=3, activation="softmax")],
+        [Dense(units=3), Activation(activation="softmax")],
+        [Dense(units=3), Softmax()],
+        [Dense(units=3, activation="softmax"), Dropout(rate=0.5)],
+        [
+            Dense(units=3),
+            Reshape(target_shape=(1, 1, 3)),
+            Conv2D(filters=4, kernel_size=1, activation="softmax"),
+            Flatten(),
+        ],
+    ],
+    ids=["dense", "activation", "layer", "dropout behind", "convolution"],
+)
+def test_softmax_of_the_logits_is_the_probabilities(end: list[Layer]) -> None:
+    network = chain(Flatten(), *end, shape=(6, 5, 1))
+    variables = network.init(KEY)
+    images = jax.random.uniform(KEY, (3, 6, 5, 1))
+    probabilities = network.apply(variables, images)
+    logits = network.apply(variables, images, logits=True)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(jax.nn.softmax(logits), probabilities, atol=1e-6)
+    assert np.asarray(logits).min() < 0
+    drawn = network.init(KEY, images, logits=True)
+    assert jax.tree.structure(drawn) == jax.tree.structure(variables)
+
+
+def test_logits_of_a_linear_end_are_the_output() -> None:
+    network = chain(Dense(units=3), shape=(5,))
+    variables = network.init(KEY)
+    x = jax.random.uniform(KEY, (2, 5))
+    np.testing.assert_array_equal(
+        network.apply(variables, x, logits=True), network.apply(variables, x)
+    )
+
+
+def test_logits_leave_out_only_the_last_call_of_a_shared_softmax() -> None:
+    layers = (
+        InputLayer(name="x", shape=(2,)),
+        Activation(name="softmax", activation="softmax"),
+    )
+    calls = (Call("x", ()), Call("softmax", (0,)), Call("softmax", (1,)))
+    network = Network(Graph(layers, calls, functional=True))
+    x = jnp.array([[0.0, jnp.log(3.0)]])
+    np.testing.assert_allclose(network.apply({}, x, logits=True), [[0.25, 0.75]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [[Dense(units=1, activation="sigmoid")], [Dense(units=3), Activation(activation="relu")]],
+)
+def test_logits_are_refused_behind_another_activation(end: list[Layer]) -> None:
+    network = chain(*end, shape=(5,))
+    with pytest.raises(LayerError, match="it ends in '(sigmoid|relu)', so there are no logits"):
+        network.apply(network.init(KEY), jnp.ones((1, 5)), logits=True)
+
+
+# --- training ----------------------------------------------------------------------------------
+
+
+def test_training_needs_a_key_for_dropout() -> None:
+    network = small()
+    variables = network.init(KEY)
+    images = jnp.ones((2, 6, 5, 1))
+    with pytest.raises(Exception, match="dropout"):
+        network.apply(variables, images, train=True, mutable=["batch_stats"])
+
+
+def test_dropout_of_rate_0_is_the_identity_and_needs_no_key() -> None:
+    x = np.arange(12.0, dtype="float32").reshape(3, 4)
+    network = chain(Dropout(rate=0.0), shape=(4,))
+    np.testing.assert_array_equal(network.apply({}, x, train=True, rngs={"dropout": KEY}), x)
+
+
+def test_dropout_keeps_the_rate_and_the_expectation() -> None:
+    outputs = train(Dropout(rate=0.25), np.ones((100, 400)))
+    np.testing.assert_allclose(np.unique(outputs), [0, 1 / 0.75], rtol=1e-6)
+    # of 40,000: deviation sqrt(0.25 * 0.75 / 40000) = 0.0022
+    assert abs((outputs == 0).mean() - 0.25) < 0.01
+    assert abs(outputs.mean() - 1) < 0.015
+
+
+def test_dropout_draws_once_for_what_the_noise_shape_shares() -> None:
+    outputs = train(Dropout(rate=0.5, noise_shape=(None, 1, 4)), np.ones((8, 5, 4)))
+    np.testing.assert_array_equal(outputs, np.broadcast_to(outputs[:, :1], (8, 5, 4)))
+    assert len(np.unique(outputs[:, 0], axis=0)) > 4
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_spatial_dropout_drops_whole_channels(data_format: str) -> None:
+    outputs = train(SpatialDropout2D(rate=0.5, data_format=data_format), np.ones((8, 6, 6, 6)))
+    axes = (1, 2) if data_format == "channels_last" else (2, 3)
+    whole = outputs.mean(axis=axes)
+    np.testing.assert_array_equal(np.unique(whole), [0.0, 2.0])
+    assert 10 < (whole == 0).sum() < 38  # of 48
+
+
+def test_gaussian_noise_has_the_deviation() -> None:
+    outputs = train(GaussianNoise(stddev=0.3), np.full((100, 400), 5.0))
+    assert abs(outputs.mean() - 5) < 0.01
+    assert abs(outputs.std() - 0.3) < 0.01
+
+
+def test_gaussian_dropout_has_mean_1_and_its_deviation() -> None:
+    outputs = train(GaussianDropout(rate=0.2), np.full((100, 400), 2.0))
+    assert abs(outputs.mean() - 2) < 0.03
+    assert abs(outputs.std() - 2 * np.sqrt(0.2 / 0.8)) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("mode", "axes"),
+    [("horizontal", [2]), ("vertical", [1]), ("horizontal_and_vertical", [1, 2])],
+)
+def test_flip_gives_each_image_or_its_mirror_image(mode: str, axes: list[int]) -> None:
+    images = np.random.default_rng(0).uniform(size=(32, 3, 4, 2)).astype("float32")
+    outputs = train(RandomFlip(mode=mode), images)
+    candidates = [images]
+    for axis in axes:
+        candidates += [np.flip(c, axis) for c in candidates]
+    found = np.array(
+        [[np.array_equal(o, c) for c in each] for o, *each in zip(outputs, *candidates)]
+    )
+    assert (found.sum(axis=1) == 1).all()
+    assert (found.sum(axis=0) > 0).all(), "each of them occurs"
+
+
+WHOLE = (-1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        RandomRotation(factor=(-0.2, 0.2)),
+        RandomZoom(height_factor=(-0.5, 0.5)),
+        RandomTranslation(height_factor=(-0.4, 0.4), width_factor=(-0.4, 0.4)),
+        RandomContrast(factor=(0.5, 0.5), value_range=(0.0, 1.0)),
+        GaussianNoise(stddev=0.1),
+        Dropout(rate=0.5),
+    ],
+    ids=lambda layer: layer.kind,
+)
+def test_images_of_a_batch_get_different_draws(layer: Layer) -> None:
+    image = np.random.default_rng(0).uniform(size=(1, 7, 8, 1)).astype("float32")
+    outputs = train(layer, image.repeat(6, axis=0))
+    assert len(np.unique(outputs.reshape(6, -1), axis=0)) == 6
+    again = train(layer, image.repeat(6, axis=0))
+    np.testing.assert_array_equal(outputs, again)
+    other = train(layer, image.repeat(6, axis=0), jax.random.key(1))
+    assert not np.array_equal(outputs, other)
+
+
+def test_layers_draw_differently_from_one_key() -> None:
+    network = chain(Dropout(rate=0.5), Dropout(rate=0.5), shape=(1000,))
+    x = jnp.ones((1, 1000))
+    outputs = np.asarray(network.apply({}, x, train=True, rngs={"dropout": KEY}))
+    # A quarter survives both; half would if both dropped the same.
+    assert 0.2 < (outputs > 0).mean() < 0.3
+
+
+def test_rotation_by_a_quarter_turn() -> None:
+    image = np.arange(9.0, dtype="float32").reshape(1, 3, 3, 1)
+    layer = RandomRotation(factor=(0.25, 0.25), interpolation="nearest")
+    outputs = train(layer, image)[0, :, :, 0]
+    np.testing.assert_array_equal(outputs, np.rot90(image[0, :, :, 0], k=1))
+
+
+def test_zoom_out_to_half_size_leaves_a_border() -> None:
+    image = np.ones((1, 8, 8, 1), np.float32)
+    layer = RandomZoom(height_factor=(1.0, 1.0), fill_mode="constant", interpolation="nearest")
+    outputs = train(layer, image)[0, :, :, 0]
+    assert outputs.sum() == 16
+    assert outputs[2:6, 2:6].all()
+
+
+def test_contrast_by_hand() -> None:
+    image = np.array([0.2, 0.4, 0.6, 0.8]).reshape(1, 2, 2, 1)
+    # 1 - lower = 1 + upper = 1.5 about the mean 0.5
+    layer = RandomContrast(factor=(-0.5, 0.5), value_range=(0.0, 0.9))
+    np.testing.assert_allclose(train(layer, image).ravel(), [0.05, 0.35, 0.65, 0.9], atol=1e-6)
+
+
+def test_batch_norm_updates_its_statistics_with_the_biased_variance() -> None:
+    network = chain(BatchNormalization(name="n", momentum=0.75, epsilon=0.0), shape=(1,))
+    variables = network.init(KEY)
+    x = jnp.array([[1.0], [3.0], [5.0], [7.0]])  # mean 4, variance 5
+    outputs, updated = network.apply(variables, x, train=True, mutable=["batch_stats"])
+    np.testing.assert_allclose(updated["batch_stats"]["n"]["mean"], [0.75 * 0 + 0.25 * 4])
+    np.testing.assert_allclose(updated["batch_stats"]["n"]["var"], [0.75 * 1 + 0.25 * 5])
+    np.testing.assert_allclose(outputs.ravel(), np.array([-3, -1, 1, 3]) / np.sqrt(5), rtol=1e-6)
+
+
+def test_batch_norm_of_images_takes_its_statistics_per_channel() -> None:
+    network = chain(BatchNormalization(name="n", momentum=0.0), shape=(2, 2, 2))
+    image = jnp.stack([jnp.full((2, 2), 3.0), jnp.array([[0.0, 2.0], [4.0, 6.0]])], -1)[None]
+    _, updated = network.apply(network.init(KEY), image, train=True, mutable=["batch_stats"])
+    np.testing.assert_allclose(updated["batch_stats"]["n"]["mean"], [3, 3])
+    np.testing.assert_allclose(updated["batch_stats"]["n"]["var"], [0, 5], atol=1e-6)
+
+
+def test_shared_batch_norm_updates_its_statistics_in_each_call() -> None:
+    layers = (
+        InputLayer(name="x", shape=(1,)),
+        BatchNormalization(name="n", momentum=0.5, epsilon=0.0),
+        Add(name="a"),
+    )
+    calls = (Call("x", ()), Call("n", (0,)), Call("n", (0,)), Call("a", (1, 2)))
+    network = Network(Graph(layers, calls, functional=True))
+    x = jnp.array([[1.0], [3.0]])  # mean 2, variance 1
+    _, updated = network.apply(network.init(KEY), x, train=True, mutable=["batch_stats"])
+    # 0.5 * (0.5 * 0 + 0.5 * 2) + 0.5 * 2
+    np.testing.assert_allclose(updated["batch_stats"]["n"]["mean"], [1.5])
+
+
+def test_frozen_batch_norm_keeps_and_uses_its_statistics() -> None:
+    network = chain(BatchNormalization(name="n", trainable=False), shape=(1,))
+    variables = network.init(KEY)
+    x = jnp.array([[1.0], [3.0]])
+    outputs, updated = network.apply(variables, x, train=True, mutable=["batch_stats"])
+    np.testing.assert_array_equal(outputs, network.apply(variables, x))
+    kept = updated.get("batch_stats", variables["batch_stats"])
+    jax.tree.map(np.testing.assert_array_equal, kept, variables["batch_stats"])
+
+
+def test_statistics_stay_without_mutable() -> None:
+    network = chain(BatchNormalization(name="n", epsilon=0.0), shape=(1,))
+    x = jnp.array([[1.0], [3.0]])
+    outputs = network.apply(network.init(KEY), x, train=True)
+    np.testing.assert_allclose(outputs.ravel(), [-1, 1], rtol=1e-6)
+
+
+def test_training_step_under_jit_gives_finite_gradients_for_every_parameter() -> None:
+    network = small()
+    variables = network.init(KEY)
+    images = jax.random.uniform(KEY, (8, 6, 5, 1))
+    labels = jnp.arange(8) % 4
+
+    @jax.jit
+    def loss(params: Any) -> tuple[jax.Array, Any]:
+        logits, updated = network.apply(
+            {**variables, "params": params},
+            images,
+            train=True,
+            logits=True,
+            rngs={"dropout": KEY},
+            mutable=["batch_stats"],
+        )
+        picked = jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1)
+        return -picked.mean(), updated
+
+    (value, updated), gradients = jax.value_and_grad(loss, has_aux=True)(variables["params"])
+    assert np.isfinite(value)
+    assert jax.tree.structure(gradients) == jax.tree.structure(variables["params"])
+    # A bias in front of a batch norm would have none, but there is a ReLU between.
+    assert all(np.isfinite(g).all() and np.any(g != 0) for g in jax.tree.leaves(gradients))
+    stats = updated["batch_stats"]["batch_normalization"]
+    assert np.any(stats["mean"] != 0)
+
+
+def test_gradient_of_a_dense_layer_by_hand() -> None:
+    network = chain(Dense(name="d", units=1), shape=(2,))
+    params = {"d": {"kernel": jnp.array([[2.0], [3.0]]), "bias": jnp.array([1.0])}}
+    x = jnp.array([[1.0, -1.0]])  # output 2 - 3 + 1 = 0
+    gradient = jax.grad(lambda p: (network.apply({"params": p}, x) + 1).sum() ** 2)(params)
+    np.testing.assert_allclose(gradient["d"]["kernel"], [[2.0], [-2.0]])
+    np.testing.assert_allclose(gradient["d"]["bias"], [2.0])
+
+
+def test_network_with_another_graph_is_another_network() -> None:
+    network = small()
+    renamed = Network(dataclasses.replace(network.graph, name="other"))
+    assert network == small()
+    assert network != renamed

@@ -1,0 +1,596 @@
+"""The classifier: the same pixels give the same probabilities, in every form and batch size."""
+
+from __future__ import annotations
+
+import gc
+import io
+import shutil
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jax
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+import ferjax
+from ferjax import EMOTIONS, EmotionClassifier, Prediction, classifier, metadata
+from ferjax.errors import FerjaxError, ImageError, LabelsError, LayerError, WeightFileError
+from ferjax.nets.graph import Graph
+from ferjax.nets.layers import (
+    Activation,
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePooling2D,
+    Layer,
+    MaxPooling2D,
+    Rescaling,
+    Reshape,
+    Softmax,
+)
+from ferjax.nets.network import Network
+
+ROOT = Path(__file__).parents[1]
+ASTRONAUT = ROOT / "examples" / "astronaut.png"
+ABC = ["a", "b", "c"]
+
+
+def made(
+    *layers: Layer,
+    shape: tuple[int | None, ...],
+    dense: Any = None,
+    labels: Sequence[str] | None = None,
+    **options: Any,
+) -> EmotionClassifier:
+    """Return a classifier of these layers; `dense` is the kernel of the only Dense layer."""
+    network = Network(Graph.sequential(layers, input_shape=shape))
+    variables = network.init(jax.random.key(0))
+    if dense is not None:
+        variables["params"]["dense"]["kernel"] = np.asarray(dense, np.float32)
+    if labels is None:
+        labels = [f"class {index}" for index in range(network.output_shape[0] or 0)]
+    return EmotionClassifier(network, variables, labels, **options)
+
+
+def seeing(*layers: Layer, shape: tuple[int, int, int], **options: Any) -> EmotionClassifier:
+    """Return a classifier whose "probabilities" are the values that reach the layer after these.
+
+    Its ReLU keeps what is not negative, and marks the output as no logits.
+    """
+    count = int(np.prod(shape))
+    flat = [*layers, Flatten(), Dense(units=count, activation="relu")]
+    return made(*flat, shape=shape, dense=np.eye(count), **options)
+
+
+def faces(count: int, seed: int = 0) -> np.ndarray:
+    """Return smooth random pictures, uint8 (B, 48, 48)."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (count, 6, 6), dtype=np.uint8)
+    return np.stack([cv2.resize(c, (48, 48), interpolation=cv2.INTER_LINEAR) for c in coarse])
+
+
+@pytest.fixture(scope="module")
+def default() -> EmotionClassifier:
+    return ferjax.load()
+
+
+# --- the weights that ferjax brings --------------------------------------------------------------
+
+
+def test_the_default_weights_find_the_astronaut_happy(default: EmotionClassifier) -> None:
+    (prediction,) = default.predict(ASTRONAUT)
+    assert isinstance(prediction, Prediction)
+    assert prediction.label == "happy"
+    assert prediction.index == 3
+    assert 0.9 < prediction.confidence <= 1
+    assert list(prediction.probabilities) == list(EMOTIONS)
+    assert prediction.confidence == prediction.probabilities["happy"]
+    assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-6)
+
+
+def test_the_default_weights_load_without_a_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded = ferjax.load()
+    assert loaded.labels == EMOTIONS
+    assert loaded.image_size == (48, 48)
+    assert loaded.value_range == (0, 1)
+    assert loaded.metadata["licence"]
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_predict_emotion_returns_the_index_of_the_class(kind: type) -> None:
+    index = ferjax.predict_emotion(kind(ASTRONAUT))
+    assert type(index) is int
+    assert EMOTIONS[index] == "happy"
+
+
+def test_predict_emotion_names_a_missing_file() -> None:
+    with pytest.raises(ImageError, match=r"nowhere\.png: no such file"):
+        ferjax.predict_emotion("nowhere.png")
+
+
+def test_weights_inside_the_package_come_before_those_of_a_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classifier, "__file__", str(tmp_path / "ferjax" / "classifier.py"))
+    with pytest.raises(FerjaxError, match="lacks its weights"):
+        classifier.default_weights()
+    checkout = tmp_path / "checkpoints" / "fer_cnn5.h5"
+    wheel = tmp_path / "ferjax" / "checkpoints" / "fer_cnn5.h5"
+    for path in (checkout, wheel):
+        path.parent.mkdir(parents=True)
+        path.touch()
+        assert classifier.default_weights() == path
+
+
+# --- forms of images -----------------------------------------------------------------------------
+
+
+def test_every_form_of_the_same_pixels_gives_the_same_probabilities(
+    default: EmotionClassifier, tmp_path: Path
+) -> None:
+    gray = faces(1)[0]
+    rgb = np.repeat(gray[..., None], 3, axis=-1)
+    path = tmp_path / "face.png"
+    Image.fromarray(gray).save(path)
+    tensor = jax.numpy.asarray(gray)
+    forms: dict[str, Any] = {
+        "uint8 (H, W, 1)": gray[..., None],
+        "uint8 (H, W, 3)": rgb,
+        "uint8 (H, W, 4)": np.dstack([rgb, np.full_like(gray, 255)]),
+        "uint8 (B, H, W)": gray[None],
+        "uint8 (B, H, W, 1)": gray[None, ..., None],
+        "uint8 (B, H, W, 3)": rgb[None],
+        "float32": gray.astype(np.float32) / 255,
+        "float64 (H, W, 1)": gray[..., None] / 255,
+        "float16": (gray / 255).astype(np.float16),
+        "not contiguous": np.asfortranarray(gray),
+        "jax": tensor,
+        "str": str(path),
+        "path": path,
+        "bytes": path.read_bytes(),
+        "bytearray": bytearray(path.read_bytes()),
+        "PIL L": Image.fromarray(gray),
+        "PIL RGB": Image.fromarray(rgb),
+        "list of one array": [gray],
+        "tuple of one path": (path,),
+    }
+    expected = default.predict_proba(gray)
+    assert expected.shape == (1, 7)
+    assert expected.dtype == np.float32
+    for name, form in forms.items():
+        found = default.predict_proba(form)
+        assert found.shape == (1, 7), name
+        # float16 has 11 bits: its pixels differ by up to 2.5e-4.
+        tolerance = 1e-2 if name == "float16" else 1e-6
+        np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance, err_msg=name)
+
+
+def test_a_list_mixes_forms_and_keeps_their_order(
+    default: EmotionClassifier, tmp_path: Path
+) -> None:
+    batch = faces(4)
+    Image.fromarray(batch[1]).save(tmp_path / "one.png")
+    buffer = io.BytesIO()
+    Image.fromarray(batch[2]).save(buffer, "PNG")
+    mixed = [batch[0], tmp_path / "one.png", buffer.getvalue(), Image.fromarray(batch[3])]
+    found = default.predict_proba(mixed)
+    np.testing.assert_allclose(found, default.predict_proba(batch), rtol=0, atol=1e-6)
+
+
+def test_images_of_any_size_are_resized(default: EmotionClassifier) -> None:
+    large = faces(1)[0].repeat(3, axis=0).repeat(3, axis=1)  # 144x144
+    resized = cv2.resize(large, (48, 48))
+    expected = default.predict_proba(resized)
+    np.testing.assert_allclose(default.predict_proba(large), expected, rtol=0, atol=1e-6)
+
+
+def test_the_callers_array_stays_as_it_is(default: EmotionClassifier) -> None:
+    image = faces(1)[0].astype(np.float32) / 255
+    before = image.copy()
+    default.predict(image)
+    np.testing.assert_array_equal(image, before)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.full((48, 48), 200.0, np.float32), "values up to 200.0"),
+        (np.full((48, 48), -0.5, np.float32), "values down to -0.5"),
+        (np.full((48, 48), np.nan, np.float32), "NaN or infinity"),
+        (np.zeros((48, 48), np.int64), "got dtype int64"),
+        (np.zeros((48, 48), bool), "got dtype bool"),
+        (np.zeros(48, np.uint8), r"got \(48,\)"),
+        (np.zeros((1, 48, 48, 2), np.uint8), r"got \(1, 48, 48, 2\)"),
+        (7, "expected a path, bytes, array"),
+    ],
+)
+def test_what_is_no_image_is_an_error_and_not_a_guess(
+    default: EmotionClassifier, image: Any, message: str
+) -> None:
+    with pytest.raises(ImageError, match=message):
+        default.predict(image)
+
+
+def test_all_bad_images_of_a_list_are_named_at_once(default: EmotionClassifier) -> None:
+    with pytest.raises(ImageError, match=r"(?s)2 of 3 images.*gone\.png.*image 2 \(bytes\)"):
+        default.predict(["gone.png", faces(1)[0], b"no image"])
+
+
+def test_an_empty_list_is_an_error_and_an_empty_batch_gives_no_rows(
+    default: EmotionClassifier,
+) -> None:
+    with pytest.raises(ImageError, match="at least one image"):
+        default.predict([])
+    rows = default.predict_batch(np.zeros((0, 48, 48, 1), np.float32))
+    assert rows.shape == (0, 7)
+    assert rows.dtype == np.float32
+
+
+# --- batches -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def many() -> np.ndarray:
+    return faces(600, seed=1)
+
+
+@pytest.fixture(scope="module")
+def rows(default: EmotionClassifier, many: np.ndarray) -> np.ndarray:
+    """Probabilities of `many`, computed in batches of 8."""
+    return np.concatenate([default.predict_proba(many[i : i + 8]) for i in range(0, 600, 8)])
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 17, 256, 257, 600])
+def test_rows_do_not_depend_on_the_batch_size(
+    default: EmotionClassifier, many: np.ndarray, rows: np.ndarray, count: int
+) -> None:
+    found = default.predict_proba(many[:count])
+    assert found.shape == (count, 7)
+    np.testing.assert_allclose(found, rows[:count], rtol=0, atol=1e-6)
+
+
+def test_rows_differ_between_images(rows: np.ndarray) -> None:
+    assert np.ptp(rows, axis=0).min() > 0.05  # or the test above would prove nothing
+
+
+def test_one_image_gives_its_row_of_a_batch(
+    default: EmotionClassifier, many: np.ndarray, rows: np.ndarray
+) -> None:
+    for index in (0, 7, 8, 255, 256, 599):
+        found = default.predict_proba(many[index])[0]
+        np.testing.assert_allclose(found, rows[index], rtol=0, atol=1e-6)
+
+
+def test_each_row_of_predict_describes_predict_proba(
+    default: EmotionClassifier, many: np.ndarray
+) -> None:
+    probabilities = default.predict_proba(many[:9])
+    for row, prediction in zip(probabilities, default.predict(many[:9]), strict=True):
+        assert prediction.index == row.argmax()
+        assert prediction.label == EMOTIONS[prediction.index]
+        assert list(prediction.probabilities.values()) == row.tolist()
+
+
+def test_few_batch_sizes_are_compiled() -> None:
+    model = made(Flatten(), Dense(units=3, activation="softmax"), shape=(2, 2, 1))
+    pixels = np.random.default_rng(0).integers(0, 256, (300, 2, 2), dtype=np.uint8)
+    for count in range(1, 301):
+        assert len(model.predict(pixels[:count])) == count
+    assert model._probabilities._cache_size() <= 8
+
+
+def test_threads_get_their_own_answers(default: EmotionClassifier, many: np.ndarray) -> None:
+    pieces = [many[start : start + 1 + start % 7] for start in range(0, 96, 3)]
+    expected = [default.predict_proba(piece) for piece in pieces]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(default.predict_proba, pieces))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_ten_thousand_calls_do_not_grow_memory_or_compile_without_end() -> None:
+    model = made(Flatten(), Dense(units=3, activation="softmax"), shape=(4, 4, 1))
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 4, 4), dtype=np.uint8)
+    process = psutil.Process()
+
+    def predict(calls: int) -> int:
+        for call in range(calls):
+            model.predict(pixels[: 1 + call % 32])
+        gc.collect()
+        return process.memory_info().rss
+
+    before = predict(1_000)
+    assert predict(10_000) - before < 20e6
+    assert model._probabilities._cache_size() <= 5  # 2, 4, 8, 16, 32
+
+
+# --- labels --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["a", "b"], "expected 3 different labels in output order, got 2: a, b"),
+        (["a", "b", "c", "d"], "expected 3 different labels in output order, got 4"),
+        (["a", "b", "a"], "expected 3 different labels in output order, got 3: a, b, a"),
+        ([], "expected 3 different labels"),
+        ("abc", "expected a list of label names, got 'abc'"),
+        ([0, 1, 2], r"expected a list of label names, got \[0, 1, 2\]"),
+    ],
+)
+def test_labels_that_do_not_fit_are_an_error(labels: Any, message: str) -> None:
+    network = Network(Graph.sequential([Flatten(), Dense(units=3)], input_shape=(2, 2, 1)))
+    with pytest.raises(LabelsError, match=message):
+        EmotionClassifier(network, network.init(jax.random.key(0)), labels)
+
+
+def test_seven_nameless_classes_get_the_canonical_names_with_a_warning(fixtures: Path) -> None:
+    foreign = fixtures / "keras-2.15.0" / "sequential.h5"
+    message = (
+        "the weights come without label names; taken to be angry, disgust, fear, happy, neutral, "
+        r"sad, surprise \(labels=\[...\] or --labels sets them\)"
+    )
+    with pytest.warns(UserWarning, match=message):
+        assert ferjax.load(foreign).labels == EMOTIONS
+
+
+def test_labels_given_for_a_nameless_file_are_taken_without_a_warning(fixtures: Path) -> None:
+    names = tuple("abcdefg")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loaded = ferjax.load(fixtures / "keras-2.15.0" / "sequential.h5", labels=names)
+    assert loaded.labels == names
+
+
+def test_another_number_of_nameless_classes_asks_for_their_names(tmp_path: Path) -> None:
+    model = made(Flatten(), Dense(units=3), shape=(2, 2, 1))
+    ferjax.keras.save(tmp_path / "three.h5", model.network, model._variables)
+    with pytest.raises(LabelsError, match="without label names: give the 3 in output order"):
+        ferjax.load(tmp_path / "three.h5")
+    assert ferjax.load(tmp_path / "three.h5", labels=ABC).labels == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("name", ["m.h5", "m.keras"])
+def test_labels_travel_with_the_weights(tmp_path: Path, name: str) -> None:
+    model = made(Flatten(), Dense(units=3), shape=(2, 2, 1))
+    ferjax.keras.save(tmp_path / name, model.network, model._variables, labels=ABC)
+    assert ferjax.load(tmp_path / name).labels == ("a", "b", "c")
+    assert ferjax.load(tmp_path / name, labels=["x", "y", "z"]).labels == ("x", "y", "z")
+
+
+def test_labels_and_value_range_come_from_the_metadata_beside_a_file(
+    fixtures: Path, tmp_path: Path
+) -> None:
+    path = shutil.copy(fixtures / "keras-2.15.0" / "sequential.h5", tmp_path / "model.h5")
+    names = list("gfedcba")
+    metadata.write(path, {"labels": names, "value_range": [-1, 1], "source": "here"})
+    loaded = ferjax.load(path)
+    assert loaded.labels == tuple(names)
+    assert loaded.value_range == (-1, 1)
+    assert loaded.metadata["source"] == "here"
+    assert ferjax.load(path, value_range=(0, 255)).value_range == (0, 255)
+
+
+def test_a_value_range_that_is_none_is_an_error(fixtures: Path, tmp_path: Path) -> None:
+    path = shutil.copy(fixtures / "keras-2.15.0" / "sequential.h5", tmp_path / "model.h5")
+    for wrong in ([1, 0], [0], [0, 1, 2], ["a", "b"], 255, [0, float("inf")]):
+        metadata.write(path, {"labels": list("abcdefg"), "value_range": wrong})
+        with pytest.raises(WeightFileError, match=r"expected \[black, white\] for value_range"):
+            ferjax.load(path)
+
+
+# --- other networks ------------------------------------------------------------------------------
+
+
+def test_a_network_sees_gray_in_0_to_1() -> None:
+    image = np.array([[0, 51], [102, 255]], np.uint8)
+    found = seeing(shape=(2, 2, 1)).predict_proba(image)
+    np.testing.assert_allclose(found, [[0, 0.2, 0.4, 1]], rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("rescaling", "expected"),
+    [
+        (Rescaling(scale=1 / 255), [0, 0.2, 0.4, 1]),
+        (Rescaling(scale=1 / 127.5, offset=-1), [0, 0, 0, 1]),  # below 0 the ReLU cuts
+        (Rescaling(scale=-1 / 255, offset=1), [1, 0.8, 0.6, 0]),
+    ],
+)
+def test_a_built_in_rescaling_gets_0_to_255(rescaling: Layer, expected: list[float]) -> None:
+    model = seeing(rescaling, shape=(2, 2, 1))
+    assert model.value_range == (0, 255)
+    image = np.array([[0, 51], [102, 255]], np.uint8)
+    for form in (image, image / 255):
+        np.testing.assert_allclose(model.predict_proba(form), [expected], rtol=0, atol=1e-6)
+
+
+def test_a_rescaling_of_0_to_1_gets_0_to_1() -> None:
+    model = seeing(Rescaling(scale=2, offset=-1), shape=(1, 2, 1))
+    assert model.value_range == (0, 1)
+    found = model.predict_proba(np.array([[255, 204]], np.uint8))
+    np.testing.assert_allclose(found, [[1, 0.6]], rtol=0, atol=1e-6)
+
+
+def test_a_given_value_range_replaces_that_of_the_layers() -> None:
+    image = np.array([[0, 255]], np.uint8)
+    model = seeing(Rescaling(scale=1 / 255), shape=(1, 2, 1), value_range=(0, 510))
+    np.testing.assert_allclose(model.predict_proba(image), [[0, 2]], rtol=0, atol=1e-6)
+    # The ReLU would hide -1, so that white is looked at, and a middle gray just above 0.
+    model = seeing(shape=(1, 2, 1), value_range=(-1, 1))
+    found = model.predict_proba(np.array([[128, 255]], np.uint8))
+    np.testing.assert_allclose(found, [[1 / 255, 1]], rtol=0, atol=1e-6)
+
+
+def test_a_colour_network_sees_red_green_blue(tmp_path: Path) -> None:
+    model = seeing(shape=(1, 1, 3))
+    orange = np.array([[[255, 102, 51]]], np.uint8)
+    Image.fromarray(orange).save(tmp_path / "orange.png")
+    expected = [[1, 0.4, 0.2]]
+    forms = (orange, orange / 255, orange[None], tmp_path / "orange.png", Image.fromarray(orange))
+    for form in forms:
+        np.testing.assert_allclose(model.predict_proba(form), expected, rtol=0, atol=1e-6)
+    found = model.predict_proba(orange[..., ::-1], channel_order="bgr")
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    assert model.predict(orange[..., ::-1], channel_order="bgr")[0].index == 0
+    gray = model.predict_proba(np.array([[51]], np.uint8))
+    np.testing.assert_allclose(gray, [[0.2, 0.2, 0.2]], rtol=0, atol=1e-6)
+
+
+def test_a_channels_first_network_sees_the_same_picture() -> None:
+    # 2x3 pixels of 3 colours: no two axes can be confused without a wrong order.
+    image = np.random.default_rng(0).integers(0, 256, (2, 3, 3), dtype=np.uint8)
+    first = "channels_first"
+    pooling = MaxPooling2D(pool_size=(1, 1), data_format=first)
+    network = Network(
+        Graph.sequential(
+            [pooling, Flatten(data_format=first), Dense(units=18, activation="relu")],
+            input_shape=(3, 2, 3),
+        )
+    )
+    variables = network.init(jax.random.key(0))
+    variables["params"]["dense"]["kernel"] = np.eye(18, dtype=np.float32)
+    model = EmotionClassifier(network, variables, [str(i) for i in range(18)])
+    assert model.image_size == (2, 3)
+    # Keras's Flatten puts the channels last again.
+    found = model.predict_proba(image)
+    np.testing.assert_allclose(found, image.reshape(1, 18) / 255, rtol=0, atol=1e-6)
+
+
+def test_a_network_of_another_input_size_gets_its_own() -> None:
+    model = seeing(MaxPooling2D(pool_size=(1, 1)), shape=(3, 5, 1))
+    assert model.image_size == (3, 5)
+    image = np.random.default_rng(0).integers(0, 256, (3, 5), dtype=np.uint8)
+    np.testing.assert_allclose(model.predict_proba(image)[0], image.ravel() / 255, atol=1e-6)
+    assert model.preprocess(ASTRONAUT).shape == (1, 3, 5, 1)
+
+
+def test_an_open_input_size_gets_48x48() -> None:
+    layers = [GlobalAveragePooling2D(), Dense(units=2, activation="relu")]
+    network = Network(Graph.sequential(layers, input_shape=(None, None, 1)))
+    weights = {"kernel": np.array([[1, 2]], np.float32), "bias": np.zeros(2, np.float32)}
+    variables = {"params": {"dense": weights}, "batch_stats": {}}
+    model = EmotionClassifier(network, variables, ["a", "b"])
+    assert model.image_size == (48, 48)
+    found = model.predict_proba(np.full((7, 9), 51, np.uint8))
+    np.testing.assert_allclose(found, [[0.2, 0.4]], rtol=0, atol=1e-6)
+
+
+# White gives the logits log 1, log 2, log 5, so that the probabilities are 1/8, 2/8, 5/8.
+LOGITS = np.log([[1.0, 2.0, 5.0]])
+EIGHTHS = [[0.125, 0.25, 0.625]]
+WHITE = np.array([[255]], np.uint8)
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        [Dense(units=3, activation="softmax")],
+        [Dense(units=3)],
+        [Dense(units=3), Activation(activation="softmax")],
+        [Dense(units=3), Softmax()],
+        [Dense(units=3, activation="log_softmax")],
+        [Dense(units=3), Activation(activation="log_softmax")],
+        [Dense(units=3, activation="softmax"), Dropout(rate=0.5)],
+        [Dense(units=3, activation="softmax"), Reshape(target_shape=(1, 1, 3)), Flatten()],
+        [Dense(units=3), Reshape(target_shape=(1, 1, 3)), Flatten()],
+        [Dense(units=3), Reshape(target_shape=(1, 1, 3)), Softmax(), GlobalAveragePooling2D()],
+    ],
+    ids=lambda layers: "-".join(
+        f"{layer.kind}({getattr(layer, 'activation', '')})" for layer in layers
+    ),
+)
+def test_softmax_logits_and_log_probabilities_all_give_probabilities(ending: list[Layer]) -> None:
+    model = made(Flatten(), *ending, shape=(1, 1, 1), dense=LOGITS, labels=ABC)
+    found = model.predict_proba(WHITE)
+    np.testing.assert_allclose(found, EIGHTHS, rtol=0, atol=1e-6)
+    assert model.predict(WHITE)[0].label == "c"
+
+
+def test_sigmoids_at_the_end_stay_as_they_are() -> None:
+    # sigmoid(log x) = x / (1 + x): 1/2, 2/3, 5/6. They are independent, and do not sum to 1.
+    ending = Dense(units=3, activation="sigmoid")
+    model = made(Flatten(), ending, shape=(1, 1, 1), dense=LOGITS, labels=ABC)
+    found = model.predict_proba(WHITE)
+    np.testing.assert_allclose(found, [[1 / 2, 2 / 3, 5 / 6]], rtol=0, atol=1e-6)
+
+
+def test_batch_statistics_are_used_and_not_those_of_the_batch() -> None:
+    network = Network(
+        Graph.sequential(
+            [BatchNormalization(epsilon=0.01), Flatten(), Activation(activation="relu")],
+            input_shape=(1, 1, 1),
+        )
+    )
+    variables = {
+        "params": {"batch_normalization": {"scale": np.float32([2]), "bias": np.float32([0.5])}},
+        "batch_stats": {
+            "batch_normalization": {"mean": np.float32([0.2]), "var": np.float32([0.15])}
+        },
+    }
+    model = EmotionClassifier(network, variables, ["only"])
+    # 2 * (1 - 0.2) / sqrt(0.15 + 0.01) + 0.5 = 4.5
+    np.testing.assert_allclose(model.predict_proba(WHITE), [[4.5]], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape", "message"),
+    [
+        ([Conv2D(filters=7, kernel_size=1)], (8, 8, 1), r"an output of \(K,\), .* \(8, 8, 7\)"),
+        ([Flatten(), Dense(units=7)], (8, 8, 2), "1 or 3 channels, the network takes 2"),
+        ([Dense(units=7)], (8,), r"a network over images, \(H, W, C\), got inputs of \(8,\)"),
+    ],
+)
+def test_a_network_that_does_not_classify_images_is_an_error(
+    layers: list[Layer], shape: tuple[int, ...], message: str
+) -> None:
+    network = Network(Graph.sequential(layers, input_shape=shape))
+    with pytest.raises(LayerError, match=message):
+        EmotionClassifier(network, network.init(jax.random.key(0)), list("abcdefg"))
+
+
+# --- loading -------------------------------------------------------------------------------------
+
+
+def test_a_missing_file_is_an_error_that_names_it() -> None:
+    with pytest.raises(WeightFileError, match=r"nowhere\.h5: no such file"):
+        ferjax.load("nowhere.h5")
+
+
+def test_a_weights_only_file_is_loaded_with_a_config_or_a_name(
+    fixtures: Path, tmp_path: Path
+) -> None:
+    folder = fixtures / "keras-2.15.0"
+    whole = ferjax.load(folder / "sequential.h5", labels=list("abcdefg"))
+    alone = ferjax.load(
+        folder / "sequential_weights.h5",
+        config=folder / "sequential.json",
+        labels=list("abcdefg"),
+    )
+    images = faces(3)
+    np.testing.assert_array_equal(alone.predict_proba(images), whole.predict_proba(images))
+
+    default = ferjax.load()
+    path = tmp_path / "five.weights.h5"
+    ferjax.keras.save(path, default.network, default._variables, labels=EMOTIONS)
+    named = ferjax.load(path, architecture="fer_cnn5")
+    np.testing.assert_array_equal(named.predict_proba(images), default.predict_proba(images))
+    with pytest.raises(WeightFileError, match="not both"):
+        ferjax.load(path, architecture="fer_cnn5", config=folder / "sequential.json")
+
+
+def test_loading_gives_what_keras_predicted(fixtures: Path) -> None:
+    folder = fixtures / "keras-2.15.0"
+    expected = np.load(folder / "expected.npz")
+    loaded = ferjax.load(folder / "sequential.h5", labels=list("abcdefg"))
+    found = loaded.predict_batch(expected["sequential_inputs"])
+    np.testing.assert_allclose(found, expected["sequential_outputs"], rtol=0, atol=1e-6)

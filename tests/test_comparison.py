@@ -1,0 +1,126 @@
+"""Comparing two weight files: differences that a person can work out."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import ferjax.keras
+from ferjax import comparison, metadata
+from ferjax.comparison import Comparison, compare, generated_images
+from ferjax.conversion import convert
+from ferjax.errors import FerjaxError, ImageError, LabelsError, WeightFileError
+from ferjax.nets.graph import Graph
+from ferjax.nets.layers import Dense, Flatten
+
+
+def constant(path: Path, *probabilities: float, labels: list[str] | None = None) -> Path:
+    """Write a network that gives the same probabilities for every image of 1x1."""
+    layers = [Flatten(), Dense(units=len(probabilities), activation="softmax")]
+    graph = Graph.sequential(layers, input_shape=(1, 1, 1))
+    dense = {
+        "kernel": np.zeros((1, len(probabilities)), np.float32),
+        "bias": np.log(np.array(probabilities, np.float32)),
+    }
+    ferjax.keras.save(path, graph, {"params": {"dense": dense}, "batch_stats": {}}, labels=labels)
+    return path
+
+
+def reading(path: Path) -> Path:
+    """Write a network of two classes, sigmoid(x) and sigmoid(-x) of a single pixel x."""
+    layers = [Flatten(), Dense(units=2, activation="sigmoid")]
+    graph = Graph.sequential(layers, input_shape=(1, 1, 1))
+    dense = {"kernel": np.array([[1, -1]], np.float32), "bias": np.zeros(2, np.float32)}
+    ferjax.keras.save(path, graph, {"params": {"dense": dense}, "batch_stats": {}})
+    return path
+
+
+def test_a_file_equals_itself_and_its_conversions(tmp_path: Path) -> None:
+    a = constant(tmp_path / "a.h5", 0.2, 0.3, 0.5)
+    convert(a, tmp_path / "b.keras")
+    expected = Comparison(images=64, largest_difference=0, different_classes=0)
+    assert compare(a, a) == expected
+    assert compare(a, tmp_path / "b.keras") == expected
+
+
+def test_the_largest_difference_of_a_probability_is_found(tmp_path: Path) -> None:
+    a = constant(tmp_path / "a.h5", 0.2, 0.3, 0.5)
+    b = constant(tmp_path / "b.h5", 0.45, 0.15, 0.4)
+    found = compare(a, b)
+    assert found.images == found.different_classes == 64
+    assert found.largest_difference == pytest.approx(0.25, abs=1e-6)
+
+
+def test_nameless_files_of_any_number_of_classes_compare_without_a_warning(
+    tmp_path: Path,
+) -> None:
+    a = constant(tmp_path / "a.h5", 0.5, 0.5)
+    b = constant(tmp_path / "b.h5", 0.5, 0.5, labels=["x", "y"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert compare(a, b).largest_difference == 0
+
+
+def test_different_numbers_of_classes_are_an_error(tmp_path: Path) -> None:
+    a = constant(tmp_path / "a.h5", 0.2, 0.8)
+    b = constant(tmp_path / "b.h5", 0.2, 0.3, 0.5)
+    with pytest.raises(LabelsError, match=r"a\.h5 has 2 classes, .*b\.h5 has 3"):
+        compare(a, b)
+
+
+def test_given_images_are_compared(tmp_path: Path) -> None:
+    a, b = reading(tmp_path / "a.h5"), constant(tmp_path / "b.h5", 0.5, 0.5)
+    for name, value in (("black", 0), ("white", 255)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((3, 3), value, np.uint8))
+    black, white = tmp_path / "black.png", tmp_path / "white.png"
+    # sigmoid(0) = 0.5 and sigmoid(1) = 0.7310586.
+    assert compare(a, b, [black]) == Comparison(1, 0, 0)
+    found = compare(a, b, [black, white])
+    assert found.images == 2
+    assert found.largest_difference == pytest.approx(0.2310586, abs=1e-6)
+
+
+def test_each_file_gets_its_own_value_range(tmp_path: Path) -> None:
+    a, b = reading(tmp_path / "a.h5"), reading(tmp_path / "b.h5")
+    metadata.write(b, {"value_range": [0, 2]})
+    cv2.imwrite(str(tmp_path / "white.png"), np.full((3, 3), 255, np.uint8))
+    # sigmoid(2) - sigmoid(1) = 0.8807971 - 0.7310586
+    found = compare(a, b, [tmp_path / "white.png"])
+    assert found.largest_difference == pytest.approx(0.1497385, abs=1e-6)
+
+
+def test_the_architecture_goes_to_the_file_that_has_none(tmp_path: Path) -> None:
+    a = constant(tmp_path / "a.h5", 0.2, 0.8)
+    convert(a, tmp_path / "b.h5", to="weights-only-h5")
+    convert(a, tmp_path / "c.msgpack")
+    for other in ("b.h5", "c.msgpack"):
+        with pytest.raises(WeightFileError, match="architecture"):
+            compare(a, tmp_path / other)
+        assert compare(a, tmp_path / other, config=a).largest_difference == 0
+    with pytest.raises(WeightFileError, match=r"b\.h5: layer 'conv2d"):
+        compare(a, tmp_path / "b.h5", architecture="fer_cnn5")
+
+
+def test_bad_files_and_images_are_errors(tmp_path: Path) -> None:
+    a = constant(tmp_path / "a.h5", 0.2, 0.8)
+    with pytest.raises(WeightFileError, match=r"gone\.h5: no such file"):
+        compare(a, tmp_path / "gone.h5")
+    with pytest.raises(ImageError, match=r"gone\.png: no such file"):
+        compare(a, a, [tmp_path / "gone.png"])
+    with pytest.raises(FerjaxError, match="at least one image"):
+        compare(a, a, [])
+
+
+def test_generated_images_are_tiles_and_always_the_same() -> None:
+    images = generated_images(3)
+    assert images.shape == (3, 48, 48)
+    assert images.dtype == np.uint8
+    np.testing.assert_array_equal(images, generated_images(3))
+    assert not np.array_equal(images, generated_images(3, seed=1))
+    assert (images[:, :8, :8] == images[:, :1, :1]).all()
+    assert len(np.unique(images)) > 50
+    assert comparison._GENERATED == 64

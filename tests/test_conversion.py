@@ -1,0 +1,284 @@
+"""Conversion: every kind into every other, nothing lost that is not named, labels along with it."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import ferjax.keras
+from ferjax import conversion, metadata
+from ferjax.conversion import TARGETS, convert, read
+from ferjax.errors import FerjaxError, LabelsError, WeightFileError, WriteError
+
+LABELS = list("abcdefg")
+SUFFIXES = {
+    "h5": ".h5",
+    "weights-only-h5": ".h5",
+    "weights.h5": ".weights.h5",
+    "keras": ".keras",
+    "msgpack": ".msgpack",
+    "orbax": "",
+}
+
+
+@pytest.fixture
+def source(fixtures: Path) -> Path:
+    """A whole model of Keras 2.15 with Adam's state."""
+    return fixtures / "keras-2.15.0" / "sequential.h5"
+
+
+@pytest.fixture
+def config(fixtures: Path) -> Path:
+    return fixtures / "keras-2.15.0" / "sequential.json"
+
+
+def assert_equal_trees(found: Any, expected: Any) -> None:
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert np.asarray(one).dtype == np.asarray(other).dtype
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.product(TARGETS, TARGETS)))
+def test_every_kind_becomes_every_other_with_equal_arrays(
+    source: Path, config: Path, tmp_path: Path, first: str, second: str
+) -> None:
+    expected = read(source)
+    one = tmp_path / f"one{SUFFIXES[first]}"
+    two = tmp_path / f"two{SUFFIXES[second]}"
+    done = convert(source, one, to=first)
+    assert (done.source_kind, done.target_kind) == ("h5", first)
+    whole = first in ("h5", "keras")
+    done = convert(one, two, to=second, config=None if whole else config)
+    assert (done.source_kind, done.target_kind) == (first, second)
+    assert done.num_params == expected.graph.num_params
+    model = read(two, None if second in ("h5", "keras") else config)
+    assert model.kind == second
+    assert_equal_trees(model.variables, expected.variables)
+    assert model.graph.layers == expected.graph.layers
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("m.h5", "h5"),
+        ("m.hdf5", "h5"),
+        ("M.H5", "h5"),
+        ("m.weights.h5", "weights.h5"),
+        ("m.keras", "keras"),
+        ("m.msgpack", "msgpack"),
+    ],
+)
+def test_the_name_of_the_target_tells_its_kind(
+    source: Path, config: Path, tmp_path: Path, name: str, kind: str
+) -> None:
+    assert convert(source, tmp_path / name).target_kind == kind
+    assert read(tmp_path / name, None if kind in ("h5", "keras") else config).kind == kind
+
+
+def test_to_goes_before_the_name(source: Path, tmp_path: Path) -> None:
+    assert convert(source, tmp_path / "m.h5", to="keras").target_kind == "keras"
+    assert read(tmp_path / "m.h5").kind == "keras"
+
+
+@pytest.mark.parametrize("name", ["m", "m.bin", "m.json", "h5", "m.h5.bak"])
+def test_a_name_that_tells_no_kind_is_an_error(source: Path, tmp_path: Path, name: str) -> None:
+    with pytest.raises(WriteError, match=r"does not tell its kind; give --to h5\|weights-only-h5"):
+        convert(source, tmp_path / name)
+    assert not any(tmp_path.iterdir())
+
+
+def test_an_unknown_kind_is_an_error(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(WriteError, match=r"expected a kind among h5, .* got 'onnx'"):
+        convert(source, tmp_path / "m.h5", to="onnx")
+    assert not any(tmp_path.iterdir())
+
+
+def test_optimizer_state_is_left_out_with_a_note(source: Path, tmp_path: Path) -> None:
+    done = convert(source, tmp_path / "m.h5")
+    steps = read(source, with_optimizer=True).optimizer_state
+    assert steps is not None
+    assert done.notes == [
+        f"the state of {steps.name} after {steps.step} steps is left out "
+        "(--optimizer-state keeps it)"
+    ]
+    assert read(tmp_path / "m.h5", with_optimizer=True).optimizer_state is None
+
+
+@pytest.mark.parametrize("name", ["m.h5", "m.keras", "m.weights.h5"])
+def test_optimizer_state_is_kept_where_asked(
+    source: Path, config: Path, tmp_path: Path, name: str
+) -> None:
+    done = convert(source, tmp_path / name, optimizer_state=True)
+    assert done.notes == []
+    expected = read(source, with_optimizer=True).optimizer_state
+    weights_only = name == "m.weights.h5"
+    found = read(
+        tmp_path / name, config if weights_only else None, with_optimizer=True
+    ).optimizer_state
+    assert expected is not None and found is not None
+    assert found.step == expected.step > 0
+    assert_equal_trees((found.mu, found.nu), (expected.mu, expected.nu))
+
+
+@pytest.mark.parametrize("kind", ["weights-only-h5", "msgpack", "orbax"])
+def test_optimizer_state_has_no_place_in_some_kinds(
+    source: Path, tmp_path: Path, kind: str
+) -> None:
+    with pytest.raises(FerjaxError, match="optimizer state"):
+        convert(source, tmp_path / "m", to=kind, optimizer_state=True)
+    assert not any(tmp_path.iterdir())
+
+
+def test_optimizer_state_that_is_not_there_cannot_be_kept(source: Path, tmp_path: Path) -> None:
+    convert(source, tmp_path / "plain.h5")
+    with pytest.raises(WriteError, match="holds no optimizer state"):
+        convert(tmp_path / "plain.h5", tmp_path / "m.h5", optimizer_state=True)
+
+
+@pytest.mark.parametrize("kind", ["h5", "weights-only-h5", "weights.h5", "keras"])
+def test_labels_are_stored_and_travel_on(
+    source: Path, config: Path, tmp_path: Path, kind: str
+) -> None:
+    convert(source, tmp_path / "one", to=kind, labels=LABELS)
+    whole = kind in ("h5", "keras")
+    convert(tmp_path / "one", tmp_path / "two", to=kind, config=None if whole else config)
+    assert read(tmp_path / "two", None if whole else config).labels == LABELS
+
+
+@pytest.mark.parametrize("kind", ["msgpack", "orbax"])
+def test_flax_files_have_no_place_for_labels(source: Path, tmp_path: Path, kind: str) -> None:
+    done = convert(source, tmp_path / "m", to=kind, labels=LABELS)
+    assert "label names are left out: Flax's files have no place for them" in done.notes
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], list("abcdefgh"), list("abcdefa")])
+def test_labels_that_do_not_fit_are_not_written(
+    source: Path, tmp_path: Path, labels: list[str]
+) -> None:
+    with pytest.raises(LabelsError, match="expected 7 different labels in output order, got"):
+        convert(source, tmp_path / "m.h5", labels=labels)
+    assert not any(tmp_path.iterdir())
+
+
+def test_metadata_beside_the_source_goes_into_the_target(source: Path, tmp_path: Path) -> None:
+    beside = tmp_path / "model.h5"
+    shutil.copy(source, beside)
+    known = {"labels": LABELS, "value_range": [-1, 1], "licence": "CC0-1.0"}
+    metadata.write(beside, known)
+    convert(beside, tmp_path / "other.keras")
+    model = read(tmp_path / "other.keras")
+    assert model.labels == LABELS
+    assert model.metadata == known  # not the hash, which is the source's
+
+
+def test_the_metadata_in_a_file_goes_before_that_beside_it(source: Path, tmp_path: Path) -> None:
+    inside = tmp_path / "model.h5"
+    convert(source, inside, labels=LABELS)
+    metadata.write(inside, {"labels": LABELS[::-1], "source": "beside"})
+    model = read(inside)
+    assert model.labels == LABELS
+    assert model.metadata == {"labels": LABELS, "source": "beside"}
+
+
+def test_a_file_is_replaced_by_itself(source: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.h5"
+    shutil.copy(source, path)
+    expected = read(path).variables
+    convert(path, path)
+    assert_equal_trees(read(path).variables, expected)
+    assert [p.name for p in tmp_path.iterdir()] == ["model.h5"]
+
+
+def test_a_failed_conversion_leaves_the_old_target(source: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.h5"
+    path.write_bytes(b"the old one")
+    (tmp_path / "broken.h5").write_bytes(source.read_bytes()[:20_000])
+    with pytest.raises(WeightFileError):
+        convert(tmp_path / "broken.h5", path)
+    with pytest.raises(LabelsError):
+        convert(source, path, labels=["a"])
+    assert path.read_bytes() == b"the old one"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["broken.h5", "m.h5"]
+
+
+@pytest.mark.parametrize("kind", TARGETS)
+def test_a_target_in_a_missing_folder_is_an_error(source: Path, tmp_path: Path, kind: str) -> None:
+    with pytest.raises(FerjaxError, match=r"the folder .* does not exist"):
+        convert(source, tmp_path / "no" / "m", to=kind)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_file_does_not_replace_a_folder_nor_a_folder_a_file(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "folder.h5").mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(FerjaxError, match="is a folder already"):
+        convert(source, tmp_path / "folder.h5")
+    with pytest.raises(WriteError, match="is a file already"):
+        convert(source, tmp_path / "file", to="orbax")
+
+
+def test_a_folder_of_weights_is_replaced_by_a_new_one(source: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        convert(source, tmp_path / "folder", to="orbax")
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_missing_source_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(WeightFileError, match=r"nowhere\.h5: no such file"):
+        convert(tmp_path / "nowhere.h5", tmp_path / "m.h5")
+
+
+def test_a_config_and_a_name_at_once_are_an_error(
+    source: Path, config: Path, tmp_path: Path
+) -> None:
+    convert(source, tmp_path / "m.msgpack")
+    for path in (source, tmp_path / "m.msgpack"):
+        with pytest.raises(WeightFileError, match="a config or an architecture, not both"):
+            read(path, config, "fer_cnn5")
+
+
+def test_an_unknown_architecture_lists_the_known(source: Path, tmp_path: Path) -> None:
+    convert(source, tmp_path / "m.msgpack")
+    for path in (source, tmp_path / "m.msgpack"):
+        with pytest.raises(FerjaxError, match="fer_cnn8, fer_cnn5, got 'fer_cnn6'"):
+            read(path, None, "fer_cnn6")
+
+
+def test_a_numpy_pytree_becomes_a_keras_file(source: Path, tmp_path: Path) -> None:
+    model = read(source)
+    variables = jax.tree.map(np.asarray, model.variables)
+    ferjax.keras.save(tmp_path / "m.keras", model.network, variables)
+    assert_equal_trees(read(tmp_path / "m.keras").variables, variables)
+
+
+@pytest.mark.parametrize("kind", ["msgpack", "orbax"])
+def test_inspect_tells_what_a_flax_file_holds(
+    source: Path, config: Path, tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "m"
+    convert(source, path, to=kind)
+    found = conversion.inspect(path, config)
+    assert (found.kind, found.keras_version, found.problems) == (kind, None, [])
+    assert found.model is not None
+    assert found.model.graph == read(source).graph
+    found = conversion.inspect(path)
+    assert found.kind == kind
+    assert found.model is None
+    assert len(found.problems) == 1
+    assert "fit none of fer_cnn8, fer_cnn5" in found.problems[0]
+
+
+def test_inspect_knows_the_labels_beside_a_file(source: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.h5"
+    shutil.copy(source, path)
+    metadata.write(path, {"labels": LABELS})
+    found = conversion.inspect(path)
+    assert found.model is not None
+    assert found.model.labels == LABELS
