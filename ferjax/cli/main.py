@@ -11,10 +11,16 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import ferjax
-from ferjax.cli import convert, inspect, predict, verify
+from ferjax.cli import convert, data, inspect, predict, verify
 from ferjax.errors import FerjaxError
 
-_COMMANDS = {"predict": predict, "convert": convert, "inspect": inspect, "verify": verify}
+_COMMANDS = {
+    "predict": predict,
+    "convert": convert,
+    "inspect": inspect,
+    "verify": verify,
+    "data": data,
+}
 
 
 class _Parser(argparse.ArgumentParser):

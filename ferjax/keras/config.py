@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -97,8 +98,8 @@ def parse_model(config: Mapping[str, Any], keras_major: int) -> Architecture:
 def model_major(config: Mapping[str, Any], stated: str | None) -> int:
     """Return the major Keras version behind a config, from what it states or how it looks."""
     version = stated if stated is not None else config.get("keras_version")
-    if isinstance(version, str) and version[:1].isdigit():
-        return int(version.split(".")[0][:4])
+    if isinstance(version, str) and (number := re.match(r"[0-9]{1,4}", version)):
+        return int(number[0])
     # A bare config: only Keras 3 writes modules for every layer and InputLayers with batch_shape.
     return 3 if '"batch_shape"' in json.dumps(config)[:200_000] else 2
 
@@ -495,8 +496,9 @@ def _input_shape(config: Any, name: str) -> tuple[int | None, ...]:
     for key in ("batch_shape", "batch_input_shape"):
         if config.get(key) is not None:
             return _shape_from_batch(config[key], name)
-    if config.get("shape") is not None:
-        return _shape_from_batch([None, *_plain(config["shape"])], name)
+    shape = _plain(config.get("shape"))
+    if isinstance(shape, list):
+        return _shape_from_batch([None, *shape], name)
     raise Problem(f"layer {name!r}: an input without a shape")
 
 

@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 
 from ferjax.keras.problems import Problem
-from ferjax.keras.vlen import total_length
+from ferjax.keras.vlen import read_texts
 
 # The filters that h5py itself brings: deflate, shuffle, fletcher32, lzf. For any other id the HDF5
 # library would look for native code in a plugin directory.
@@ -29,7 +29,6 @@ _SMALL = 1 << 20
 _MOST_BYTES = 1 << 30
 MOST_NAMES = 20_000
 _MOST_CHUNKS = 4096
-_MOST_TEXT = 1 << 26
 
 # What h5py raises on files that are damaged or lie; RecursionError and MemoryError included.
 BROKEN = (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError, MemoryError)
@@ -160,9 +159,8 @@ def _attribute(group: h5py.Group, name: str) -> Any:
         if dtype.kind == "O":
             if h5py.check_string_dtype(dtype) is None:
                 raise Problem(f"attribute {name!r}: expected text, got {dtype.metadata or dtype}")
-            length = total_length(_files[h5py.h5o.get_info(group.id).fileno], group, name)
-            if length > _MOST_TEXT:
-                raise Problem(f"attribute {name!r}: {length} bytes are more than {_MOST_TEXT}")
+            texts = read_texts(_files[h5py.h5o.get_info(group.id).fileno], group, name)
+            return np.array(texts, object).reshape(attribute.shape)
         return group.attrs[name]
     except (*BROKEN, struct.error) as error:
         raise Problem(f"attribute {name!r} cannot be read ({_first_line(str(error))})") from None
@@ -174,11 +172,6 @@ def _decoded(value: Any, name: str) -> str:
             return value.decode("utf-8")
         except UnicodeDecodeError:
             raise Problem(f"attribute {name!r}: expected UTF-8 text") from None
-    if isinstance(value, str):
-        # h5py hands undecodable bytes over as lone surrogates.
-        if any("\ud800" <= c <= "\udfff" for c in value):
-            raise Problem(f"attribute {name!r}: expected UTF-8 text")
-        return value
     raise Problem(f"attribute {name!r}: expected text, got {type(value).__name__}")
 
 

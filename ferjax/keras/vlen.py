@@ -1,8 +1,9 @@
-"""The lengths of variable-length text in HDF5 attributes, read before HDF5 itself does.
+"""Text of variable length in HDF5 attributes, read from the file's bytes without the library.
 
-HDF5 allocates what a file says that a text is long, up to 4 GiB, and only then looks for the text.
-So the object header, which holds the lengths, is read here first. It follows the "HDF5 File Format
-Specification", version 3.0, sections IV.A.1 and IV.A.2.m.
+The HDF5 library allocates what a file says that a text is long, up to 4 GiB, before it looks for
+the text; and a heap with one wrong byte can keep it in a loop that nothing ends. What is read here
+follows the "HDF5 File Format Specification", version 3.0: object headers (IV.A.1), attribute
+messages (IV.A.2.m) and global heaps (III.E).
 """
 
 from __future__ import annotations
@@ -17,16 +18,17 @@ import h5py
 _CONTINUATION, _ATTRIBUTE = 0x10, 0x0C
 _MOST_HEADER = 1 << 24
 _MOST_BLOCKS = 1000
+_MOST_TEXT = 1 << 26
 
 
-def total_length(file: IO[bytes], group: h5py.Group, name: str) -> int:
-    """Return how many bytes the texts of attribute `name` of `group` claim to have.
+def read_texts(file: IO[bytes], group: h5py.Group, name: str) -> list[bytes]:
+    """Return the texts of attribute `name` of `group`, in the order of its elements.
 
     Args:
         file: the HDF5 file itself, open for reading.
 
     Raises:
-        ValueError, struct.error: the attribute is not found in the object's header.
+        ValueError, struct.error: the file is damaged, or claims more than 64 MiB.
     """
     opened = group.file
     address_size = opened.id.get_create_plist().get_sizes()[0]
@@ -39,18 +41,56 @@ def total_length(file: IO[bytes], group: h5py.Group, name: str) -> int:
         if kind == _ATTRIBUTE:
             found, data = _attribute(body)
             if found == wanted:
-                # Each text is (length, address of a heap, index in it).
-                return sum(struct.unpack_from("<I", data, 16 * i)[0] for i in range(count))
+                found_texts = [struct.unpack_from("<IQI", data, 16 * i) for i in range(count)]
+                return _texts(file, opened.userblock_size, found_texts)
     raise ValueError("not in its object's header")
 
 
-def _read(file: IO[bytes], position: int, size: int) -> bytes:
-    if size > _MOST_HEADER:
-        raise ValueError(f"an object header of {size} bytes")
+def _texts(file: IO[bytes], base: int, references: list[tuple[int, int, int]]) -> list[bytes]:
+    """Return the text behind each (length, address of a heap, index in the heap)."""
+    total = sum(length for length, _, _ in references)
+    if total > _MOST_TEXT:
+        raise ValueError(f"{total} bytes of text are more than {_MOST_TEXT}")
+    heaps: dict[int, dict[int, tuple[int, int]]] = {}
+    texts = []
+    for length, address, index in references:
+        if not length:
+            texts.append(b"")
+            continue
+        if address not in heaps:
+            heaps[address] = _heap(file, base + address)
+        position, size = heaps[address].get(index, (0, 0))
+        if length > size:
+            raise ValueError(f"a text of {length} bytes, where the heap has {size}")
+        texts.append(_read(file, position, length, _MOST_TEXT).split(b"\0")[0])
+    return texts
+
+
+def _heap(file: IO[bytes], start: int) -> dict[int, tuple[int, int]]:
+    """Return (position, size) of each object in the global heap collection at `start`."""
+    signature, version, size = struct.unpack("<4sB3xQ", _read(file, start, 16))
+    if signature != b"GCOL" or version != 1:
+        raise ValueError("no heap where a text should be")
+    objects: dict[int, tuple[int, int]] = {}
+    position = start + 16
+    while position + 16 <= start + size:
+        index, length = struct.unpack("<H6xQ", _read(file, position, 16))
+        if index == 0:  # the free space at the end
+            break
+        if index in objects:
+            raise ValueError(f"object {index} is twice in a heap")
+        objects[index] = (position + 16, length)
+        position += 16 + -(-length // 8) * 8
+    return objects
+
+
+def _read(file: IO[bytes], position: int, size: int, most: int = _MOST_HEADER) -> bytes:
+    if size > most:
+        raise ValueError(f"a block of {size} bytes")
     file.seek(position)
     block = file.read(size)
     if len(block) != size:
-        raise ValueError("object header beyond the end of the file")
+        raise ValueError("a block beyond the end of the file")
     return block
 
 

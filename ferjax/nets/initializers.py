@@ -61,7 +61,8 @@ class Initializer:
             raise LayerError(f"initializer {self.name!r} takes no setting {', '.join(unknown)}")
         for key, value in self.settings:
             choices = _CHOICES.get(key)
-            number = isinstance(value, int | float) and math.isfinite(value)
+            # A bound rather than isfinite, which fails at integers beyond any float.
+            number = isinstance(value, int | float) and abs(value) < 1e38
             if value not in choices if choices else not number:
                 expected = f"one of {', '.join(choices)}" if choices else "a finite number"
                 raise LayerError(
@@ -77,11 +78,8 @@ class Initializer:
         s = {**SETTINGS[self.name], **dict(self.settings)}
         if self.name in ("zeros", "ones"):
             return getattr(init, self.name)
-        if (
-            len(shape) < 2
-            if self.name == "orthogonal"
-            else len(shape) != 2 and self.name == "identity"
-        ):
+        ndim = len(shape)
+        if (self.name == "identity" and ndim != 2) or (self.name == "orthogonal" and ndim < 2):
             raise LayerError(f"initializer {self.name!r} cannot draw a weight of shape {shape}")
         if self.name == "constant":
             return init.constant(s["value"])
@@ -105,19 +103,19 @@ class Initializer:
         if scheme in _SCHEMES:
             s["scale"], s["mode"] = _SCHEMES[scheme]
             s["distribution"] = "truncated_normal" if distribution == "normal" else distribution
-        return self._variance_scaling(len(shape) < 2, **s)
+        return _variance_scaling(ndim < 2, **s)
 
-    @staticmethod
-    def _variance_scaling(
-        vector: bool, scale: float, mode: str, distribution: str
-    ) -> Callable[..., jax.Array]:
-        distribution = {"untruncated_normal": "normal"}.get(distribution, distribution)
-        init = jax.nn.initializers.variance_scaling
-        if not vector:
-            return init(scale, mode, distribution)
-        # Keras takes the size of a vector for its fan_in and its fan_out.
-        column = init(scale, "fan_in", distribution)
-        return lambda key, shape, dtype: column(key, (math.prod(shape), 1), dtype).reshape(shape)
+
+def _variance_scaling(
+    vector: bool, scale: float, mode: Any, distribution: Any
+) -> Callable[..., jax.Array]:
+    distribution = {"untruncated_normal": "normal"}.get(distribution, distribution)
+    init = jax.nn.initializers.variance_scaling
+    if not vector:
+        return init(scale, mode, distribution)
+    # Keras takes the size of a vector for its fan_in and its fan_out.
+    column = init(scale, "fan_in", distribution)
+    return lambda key, shape, dtype: column(key, (math.prod(shape), 1), dtype).reshape(shape)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ class Network(nn.Module):
     `network.apply(variables, images, train=True, logits=True, rngs={"dropout": key},
     mutable=["batch_stats"])`.
 
+    >>> from ferjax.nets import fer_cnn5
     >>> network = fer_cnn5()
     >>> network.input_shape, network.num_params
     ((48, 48, 1), 2631815)

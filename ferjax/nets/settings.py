@@ -7,7 +7,6 @@ A converter takes any value and returns the setting, hashable, or raises ValueEr
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,6 +25,7 @@ ACTIVATION_NAMES = (
 ).split()
 
 _LARGEST = 2**31 - 1
+_LARGEST_FLOAT = 3.4e38  # of single precision
 _DEEPEST = 6  # axes of an array of numbers
 
 
@@ -57,7 +57,8 @@ integer = _integer(-_LARGEST, "an integer")
 
 
 def real(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not abs(value) < _LARGEST_FLOAT:  # nor NaN
         raise _expected("a finite number", value)
     return float(value)
 

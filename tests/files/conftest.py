@@ -139,17 +139,20 @@ def edit_json() -> Callable[..., None]:
 def repack() -> Callable[..., None]:
     """Write the members of a zip archive anew: `repack(path, {"config.json": bytes or None})`.
 
-    None leaves a member out; the keyword arguments are those of ZipFile.
+    None leaves a member out; `method` is how those given are compressed.
     """
 
-    def repack(path: Path, members: Mapping[str, bytes | None], **options: Any) -> None:
+    def repack(
+        path: Path, members: Mapping[str, bytes | None], method: int = zipfile.ZIP_STORED
+    ) -> None:
         with zipfile.ZipFile(path) as archive:
             kept: dict[str, bytes | None] = {n: archive.read(n) for n in archive.namelist()}
         kept.update(members)
-        with zipfile.ZipFile(path, "w", **options) as archive:
+        with zipfile.ZipFile(path, "w") as archive:
             for name, content in kept.items():
                 if content is not None:
-                    archive.writestr(name, content)
+                    stored = zipfile.ZIP_STORED if name not in members else method
+                    archive.writestr(name, content, stored)
 
     return repack
 
@@ -191,8 +194,10 @@ def refused() -> Callable[..., WeightFileError]:
     return refused
 
 
+# The peak of the process itself: ru_maxrss would count its parent's too.
 _MEASURE = """
-import json, resource, sys, time
+import json, re, resource, sys, time
+from pathlib import Path
 import ferjax.keras
 start = time.perf_counter()
 try:
@@ -201,8 +206,11 @@ try:
 except ferjax.FerjaxError as error:
     message = str(error)
 seconds = time.perf_counter() - start
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps([message, seconds, peak * (1 if sys.platform == "darwin" else 1024)]))
+if sys.platform == "linux":
+    peak = 1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+else:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps([message, seconds, peak]))
 """
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from ferjax.errors import LayerError
@@ -62,7 +64,7 @@ def test_dropout_is_a_quarter_behind_pooling_and_a_half_behind_dense_layers(
     build: type[Network],
 ) -> None:
     layers = build().layers
-    for before, layer in zip(layers, layers[1:]):
+    for before, layer in pairwise(layers):
         if isinstance(layer, Dropout):
             assert layer.rate == (0.25 if before.kind == "MaxPooling2D" else 0.5)
 

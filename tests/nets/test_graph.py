@@ -136,13 +136,13 @@ def test_shared_layer_is_not_a_chain_and_needs_inputs_of_one_size() -> None:
     graph = Graph((IMAGE, conv("a")), twice, functional=True)
     assert not graph.is_chain
     assert graph.num_params == 3 * 3 * 2 * 2 + 2
-    with pytest.raises(LayerError, match="'a' .* shared between inputs of different sizes"):
+    with pytest.raises(LayerError, match=r"'a' .* shared between inputs of different sizes"):
         Graph((IMAGE, conv("a", filters=3)), twice, functional=True)
 
 
 def test_shapes_that_do_not_fit_are_refused_when_the_graph_is_made() -> None:
     chain = [MaxPooling2D(), MaxPooling2D(), MaxPooling2D(name="last"), MaxPooling2D()]
-    with pytest.raises(LayerError, match="'last' .* nothing is left of its input"):
+    with pytest.raises(LayerError, match=r"'last' .* nothing is left of its input"):
         Graph.sequential(chain, input_shape=(8, 7, 1))
 
 

@@ -111,8 +111,28 @@ def test_every_initializer_draws_a_kernel(name: str) -> None:
     assert np.isfinite(draw(name, (4, 3))).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "scale"), [("glorot_uniform", 1.0), ("he_uniform", 2.0), ("lecun_uniform", 1.0)]
+)
+def test_fans_of_a_vector_are_both_its_size(name: str, scale: float) -> None:
+    limit = (3 * scale / 5000) ** 0.5
+    assert_uniform(draw(name, (5000,)), -limit, limit)
+
+
+@pytest.mark.parametrize("name", ["orthogonal", "identity"])
+def test_vectors_are_not_orthogonal(name: str) -> None:
+    with pytest.raises(LayerError, match=rf"'{name}' cannot draw a weight of shape \(3,\)"):
+        draw(name, (3,))
+
+
 def test_wrong_initializers_are_refused() -> None:
     with pytest.raises(LayerError, match="got 'he_norm'; did you mean 'he_normal'"):
         Initializer("he_norm")
     with pytest.raises(LayerError, match="initializer 'zeros' takes no setting gain"):
         Initializer("zeros", (("gain", 1.0),))
+    with pytest.raises(LayerError, match="expected a finite number for value, got 'x'"):
+        Initializer("constant", (("value", "x"),))
+    with pytest.raises(LayerError, match="expected a finite number for stddev"):
+        Initializer("random_normal", (("stddev", 10**400),))
+    with pytest.raises(LayerError, match="one of fan_in, fan_out, fan_avg for mode, got 'fan'"):
+        Initializer("variance_scaling", (("mode", "fan"),))

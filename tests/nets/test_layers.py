@@ -148,8 +148,11 @@ def test_open_height_stays_open_through_every_spatial_layer() -> None:
         ),
         (Dense(units=3), (5, 6, 2), {"kernel": (2, 3), "bias": (3,)}),
         (BatchNormalization(), (5, 6, 2), {"scale": (2,), "bias": (2,), "mean": (2,), "var": (2,)}),
-        (BatchNormalization(axis=[1]), (5, 6, 2), dict.fromkeys(("scale", "bias", "mean", "var"), (5,))),
-        (BatchNormalization(axis=-2, scale=False, center=False), (5, 6, 2), {"mean": (6,), "var": (6,)}),
+        (BatchNormalization(axis=1), (5, 6, 2),
+         {"scale": (5,), "bias": (5,), "mean": (5,), "var": (5,)}),
+        (BatchNormalization(axis=-2, scale=False), (5, 6, 2),
+         {"bias": (6,), "mean": (6,), "var": (6,)}),
+        (BatchNormalization(scale=False, center=False), (5, 6, 2), {"mean": (2,), "var": (2,)}),
         (PReLU(), (5, 6, 2), {"alpha": (5, 6, 2)}),
         (PReLU(shared_axes=[1, 2]), (None, None, 2), {"alpha": (1, 1, 2)}),
         (Normalization(), (5, 6, 2), {"mean": (2,), "var": (2,), "count": ()}),
@@ -253,15 +256,15 @@ def test_layers_are_frozen_hashable_and_equal_by_value(kind: str) -> None:
         ("Conv2D", {"filters": 8, "kernel_size": None}, "kernel_size: .* got None"),
         ("Conv2D", {"filters": 8, "kernel_size": 3, "padding": "causal"},
          "padding: expected one of 'valid', 'same', got 'causal'"),
-        ("Conv2D", {"filters": 8, "kernel_size": 3, "padding": ["same"]}, "padding: expected one of"),
+        ("Conv2D", {"filters": 8, "kernel_size": 3, "padding": ["same"]}, "padding: expected one"),
         ("Conv2D", {"filters": 8, "kernel_size": 3, "data_format": "NHWC"}, "got 'NHWC'"),
         ("Conv2D", {"filters": 8, "kernel_size": 3, "use_bias": 1}, "use_bias: expected true or"),
         ("Conv2D", {"filters": 8, "kernel_size": 3, "strides": 2, "dilation_rate": 2},
          "expected strides or dilation_rate of 1"),
         ("Conv2D", {"filters": 8, "kernel_size": 3, "activation": "rellu"},
          "activation: .*got 'rellu'; did you mean .*'relu'"),
-        ("Conv2D", {"filters": 8, "kernel_size": 3, "activation": ["relu"]}, "activation: expected"),
-        ("Conv2D", {"filters": 8, "kernel_size": 3, "activation": {"a": 1}}, "activation: expected"),
+        ("Conv2D", {"filters": 8, "kernel_size": 3, "activation": ["relu"]}, "activation: exp"),
+        ("Conv2D", {"filters": 8, "kernel_size": 3, "activation": {"a": 1}}, "activation: exp"),
         ("Conv2D", {"filters": 8, "kernel_size": 3, "kernel_initializer": "glorot"},
          "expected an initializer among .*got 'glorot'"),
         ("Conv2D", {"filters": 8, "kernel_size": 3, "kernel_initializer": 1},
@@ -277,6 +280,7 @@ def test_layers_are_frozen_hashable_and_equal_by_value(kind: str) -> None:
         ("Dropout", {"rate": "0.5"}, "rate: expected a finite number"),
         ("Dropout", {"rate": 0.5, "seed": 1.5}, "seed: expected an integer, got 1.5"),
         ("GaussianNoise", {"stddev": float("nan")}, "stddev: expected a finite number, got nan"),
+        ("GaussianNoise", {"stddev": 10**400}, "stddev: expected a finite number, got 1000"),
         ("GaussianNoise", {"stddev": -1}, "stddev: expected a number of at least 0, got -1"),
         ("BatchNormalization", {"axis": [1, 2]}, "axis: expected one axis"),
         ("BatchNormalization", {"epsilon": -1e-3}, "epsilon: expected a number of at least 0"),
@@ -289,7 +293,8 @@ def test_layers_are_frozen_hashable_and_equal_by_value(kind: str) -> None:
         ("Rescaling", {"scale": [[1, 2], [1]]}, "scale: expected rows of equal length"),
         ("Rescaling", {"scale": [[[[[[[1]]]]]]]}, "scale: .* nested at most 6 deep"),
         ("Normalization", {"mean": 0.5}, "expected mean and variance, or neither"),
-        ("ZeroPadding2D", {"padding": [[1, -1], [0, 0]]}, "padding: expected an integer of at least 0, got -1"),
+        ("ZeroPadding2D", {"padding": [[1, -1], [0, 0]]},
+         "padding: expected an integer of at least 0, got -1"),
         ("Cropping2D", {"cropping": [1, 2, 3]}, "cropping: .*got \\[1, 2, 3\\]"),
         ("Reshape", {"target_shape": 7}, "target_shape: expected a shape such as"),
         ("InputLayer", {"shape": [48, 0, 1]}, "shape: expected a positive integer, got 0"),
@@ -384,7 +389,7 @@ def test_settings_that_do_not_fit_the_input_are_refused_with_the_graph(layer: La
 
 
 def test_unknown_layer_kinds_are_refused_with_near_misses() -> None:
-    with pytest.raises(UnknownLayerError, match="'conv': 'Conv2d' .* did you mean 'Conv2D'"):
+    with pytest.raises(UnknownLayerError, match=r"'conv': 'Conv2d' .* did you mean 'Conv2D'"):
         layer_class("Conv2d", "conv")
     with pytest.raises(UnknownLayerError, match="'Lambda' is not among the layers"):
         layer_class("Lambda", "x")

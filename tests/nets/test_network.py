@@ -160,7 +160,7 @@ def test_open_size_takes_any_size_and_is_initialised_with_images() -> None:
     network = chain(
         Conv2D(filters=2, kernel_size=3), GlobalAveragePooling2D(), shape=(None, None, 1)
     )
-    with pytest.raises(LayerError, match="input of open size .* pass init"):
+    with pytest.raises(LayerError, match=r"input of open size .* pass init"):
         network.init(KEY)
     variables = network.init(KEY, jnp.zeros((1, 8, 8, 1)))
     for shape in ((1, 3, 9, 1), (4, 12, 5, 1)):
@@ -224,7 +224,7 @@ def test_logits_leave_out_only_the_last_call_of_a_shared_softmax() -> None:
 )
 def test_logits_are_refused_behind_another_activation(end: list[Layer]) -> None:
     network = chain(*end, shape=(5,))
-    with pytest.raises(LayerError, match="it ends in '(sigmoid|relu)', so there are no logits"):
+    with pytest.raises(LayerError, match=r"it ends in '(sigmoid|relu)', so there are no logits"):
         network.apply(network.init(KEY), jnp.ones((1, 5)), logits=True)
 
 

@@ -1,4 +1,4 @@
-"""The summary against what `model.summary()` of Keras 2.15.0 prints, kept in tests/nets/expected."""
+"""The summary against what Keras 2.15.0 prints; its output is kept in tests/nets/expected."""
 
 from __future__ import annotations
 

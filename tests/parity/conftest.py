@@ -14,10 +14,6 @@ import pytest
 import ferjax.keras
 
 Compare = Callable[..., ferjax.keras.KerasModel]
-DIFFS = []
-import atexit
-
-atexit.register(lambda: [print("DIFF", *d) for d in sorted(DIFFS)[-25:]])
 
 
 def _randomise(model: Any, generator: np.random.Generator) -> None:
@@ -76,13 +72,6 @@ def compare(tmp_path: Path) -> Compare:
             outputs = np.asarray(read.network.apply(read.variables, images))
         assert outputs.shape == expected.shape
         assert read.graph.output_shape == tuple(model.output_shape[1:])
-        DIFFS.append(
-            (
-                float(np.abs(outputs - expected).max()),
-                float(np.abs(expected).max()),
-                str(tmp_path.name),
-            )
-        )
         np.testing.assert_allclose(outputs, expected, rtol=0, atol=tolerance)
         assert read.graph.num_params == model.count_params()
         return read

