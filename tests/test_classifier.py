@@ -297,7 +297,6 @@ def test_threads_get_their_own_answers(default: EmotionClassifier, many: np.ndar
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
 
 
-@pytest.mark.slow
 def test_ten_thousand_calls_do_not_grow_memory_or_compile_without_end() -> None:
     model = made(Flatten(), Dense(units=3, activation="softmax"), shape=(4, 4, 1))
     pixels = np.random.default_rng(0).integers(0, 256, (32, 4, 4), dtype=np.uint8)

@@ -144,7 +144,8 @@ def read_v3(
     settings = _settings(optimizer[1] if optimizer else {})
     if first == 2:
         rate = hdf5.read_array(hdf5.child(stored, "1"), ())
-        settings["learning_rate"] = float(rate)
+        if np.float32(settings["learning_rate"]) != rate:  # which it is but for rounding
+            settings["learning_rate"] = float(rate)
     return OptimizerState(name, step, mu, nu, settings)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ferjax.errors import FerjaxError, WeightFileError, printable
+from ferjax.errors import FerjaxError, WeightFileError, WriteError, printable
 
 _MOST = 20
 
@@ -48,7 +48,7 @@ def fatal(path: object) -> Iterator[None]:
         yield
     except Problem as problem:
         raise WeightFileError(path, printable(str(problem))) from None
-    except WeightFileError:
+    except (WeightFileError, WriteError):
         raise
     except FerjaxError as error:  # an invalid layer or graph
         raise WeightFileError(path, printable(str(error))) from None

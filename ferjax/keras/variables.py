@@ -49,10 +49,13 @@ def from_variables(graph: Graph, variables: Mapping[str, Any], problems: Problem
 
 
 def _checked(value: Any, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise Problem(f"expected an array of shape {shape}, got a ragged list") from None
     if array.shape != shape:
         raise Problem(f"expected shape {shape}, got {array.shape}")
-    if array.dtype.kind not in "fiuV":
+    if array.dtype.kind not in "fiuV" or array.dtype.names:  # V: bfloat16 and its like
         raise Problem(f"expected {dtype} values, got {array.dtype}")
     try:
         with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite

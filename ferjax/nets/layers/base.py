@@ -1,0 +1,152 @@
+"""What every layer is: settings, a description of its weights, shapes, a forward pass."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from ferjax._lazy import LazyModule
+from ferjax.errors import LayerError
+from ferjax.nets import settings
+from ferjax.nets.initializers import Initializer
+from ferjax.nets.settings import setting
+
+if TYPE_CHECKING:
+    import jax
+    import jax.numpy as jnp
+
+    from ferjax.nets import ops
+else:  # none is needed to describe a network, and jax is slow to import
+    jax, jnp = LazyModule("jax"), LazyModule("jax.numpy")
+    ops = LazyModule("ferjax.nets.ops")
+
+__all__ = [
+    "DATA_FORMAT",
+    "Array",
+    "InputLayer",
+    "Layer",
+    "Run",
+    "Shape",
+    "Weight",
+    "jax",
+    "jnp",
+    "ops",
+    "snake_case",
+]
+
+Array = Any  # a jax.Array; also a NumPy array outside of jit
+Shape = tuple[int | None, ...]
+
+DATA_FORMAT = settings.choice("channels_last", "channels_first")
+
+
+@dataclass(frozen=True)
+class Weight:
+    """Describe one array of a layer.
+
+    Attributes:
+        name: its key in the variables pytree.
+        keras_names: what Keras versions call it; the first is Keras 2's.
+        shape: its shape, the same here and in Keras.
+        initializer: how it is drawn.
+        collection: "params" for what the optimizer may change, else "batch_stats".
+    """
+
+    name: str
+    keras_names: tuple[str, ...]
+    shape: tuple[int, ...]
+    initializer: Initializer
+    collection: Literal["params", "batch_stats"] = "params"
+    dtype: str = "float32"
+
+
+class Run(Protocol):
+    """What a layer may ask of the forward pass that it is part of."""
+
+    train: bool
+
+    def key(self) -> jax.Array:
+        """Return a fresh random key for this layer."""
+
+    def update(self, name: str, value: jax.Array) -> None:
+        """Replace a weight of collection "batch_stats"."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """Base of all layers. An empty name is filled in by `Graph`, as Keras names layers."""
+
+    name: str = setting(settings.text, "")
+    trainable: bool = setting(settings.boolean, True)
+
+    # Whether inputs are exactly one tensor, or two and more.
+    merges: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            try:
+                value = field.metadata["convert"](getattr(self, field.name))
+            except ValueError as error:
+                raise self.error(f"{field.name}: {error}") from None
+            object.__setattr__(self, field.name, value)
+
+    @property
+    def kind(self) -> str:
+        """The Keras class name."""
+        return type(self).__name__
+
+    def error(self, message: str) -> LayerError:
+        return LayerError(f"layer {self.name!r} ({self.kind}): {message}")
+
+    def weights(self, shape: Shape) -> tuple[Weight, ...]:
+        """Return the layer's arrays for inputs of `shape`, in Keras's order."""
+        return ()
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Return the shape of the output for inputs of `shapes`."""
+        return shapes[0]
+
+    def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
+        """Return the output for `inputs`, each (B, ...)."""
+        raise NotImplementedError
+
+    def rank(self, shape: Shape, expected: int) -> None:
+        if len(shape) != expected:
+            raise self.error(f"expected inputs of {expected} axes (without the batch), got {shape}")
+
+    def broadcasts(self, name: str, sizes: Shape) -> None:
+        """Check that the numbers of setting `name` broadcast to `sizes`, from the right."""
+        given = settings.dimensions(getattr(self, name))
+        pairs = zip(given[::-1], sizes[::-1])
+        if len(given) > len(sizes) or any(n != 1 and s not in (n, None) for n, s in pairs):
+            raise self.error(f"{name}: expected numbers for axes of sizes {sizes}, got {given}")
+
+    def known(self, shape: Shape, axis: int) -> int:
+        size = shape[axis]
+        if size is None:
+            raise self.error(f"expected a known size of axis {axis}, got inputs of shape {shape}")
+        return size
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputLayer(Layer):
+    """The network's input: (H, W, C), or (C, H, W); None where a size is open."""
+
+    shape: Shape = setting(settings.shape)
+
+    def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
+        return inputs[0]
+
+
+def snake_case(kind: str) -> str:
+    """Return the name that Keras derives from a class name.
+
+    >>> [snake_case(kind) for kind in ("Conv2D", "MaxPooling2D", "PReLU", "InputLayer")]
+    ['conv2d', 'max_pooling2d', 'p_re_lu', 'input_layer']
+    """
+    kind = re.sub(r"\W+", "", kind)
+    kind = re.sub("(.)([A-Z][a-z0-9]+)", r"\1_\2", kind)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", kind).lower()

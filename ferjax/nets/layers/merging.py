@@ -1,0 +1,80 @@
+"""Layers of several inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ferjax.nets import settings
+from ferjax.nets.layers.base import Array, Layer, Run, Shape, jnp
+from ferjax.nets.settings import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Merge(Layer):
+    merges: ClassVar[bool] = True
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Broadcast axis by axis from the right, as Keras does."""
+        ndim = max(map(len, shapes))
+        result: list[int | None] = []
+        for axis in range(ndim):
+            sizes = {s[axis - ndim + len(s)] for s in shapes if axis - ndim + len(s) >= 0}
+            known = sizes - {None, 1}
+            if len(known) > 1:
+                raise self.error(f"expected inputs of equal shapes, got {list(shapes)}")
+            result.append(known.pop() if known else None if None in sizes else 1)
+        return tuple(result)
+
+    def combine(self, x: Array, y: Array) -> Array:
+        raise NotImplementedError
+
+    def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
+        result, *rest = inputs
+        for x in rest:
+            ndim = max(result.ndim, x.ndim)
+            # Missing axes stand behind the batch axis.
+            result, x = (
+                a.reshape(a.shape[0], *(1,) * (ndim - a.ndim), *a.shape[1:]) for a in (result, x)
+            )
+            result = self.combine(result, x)
+        return result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Add(_Merge):
+    """The sum of the inputs."""
+
+    def combine(self, x: Array, y: Array) -> Array:
+        return x + y
+
+
+@dataclass(frozen=True, kw_only=True)
+class Multiply(_Merge):
+    """The product of the inputs."""
+
+    def combine(self, x: Array, y: Array) -> Array:
+        return x * y
+
+
+@dataclass(frozen=True, kw_only=True)
+class Concatenate(_Merge):
+    """The inputs side by side along `axis` (counted from the batch)."""
+
+    axis: int = setting(settings.integer, -1)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        ndim = len(shapes[0]) + 1
+        if any(len(s) + 1 != ndim for s in shapes) or not -ndim < self.axis < ndim:
+            raise self.error(f"expected inputs of as many axes, got {list(shapes)}")
+        axis = self.axis % ndim - 1
+        others = [s[:axis] + s[axis + 1 :] for s in shapes]
+        if axis < 0 or len(set(others)) > 1:
+            raise self.error(f"expected inputs that differ in axis {self.axis}, got {list(shapes)}")
+        sizes = [s[axis] for s in shapes]
+        total = None if None in sizes else sum(size for size in sizes if size is not None)
+        return (*shapes[0][:axis], total, *shapes[0][axis + 1 :])
+
+    def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
+        return jnp.concatenate(inputs, axis=self.axis)

@@ -1,0 +1,310 @@
+"""Convolutions, pooling, padding and cropping.
+
+Dimensions: B batch, H height, W width, C channels, F filters. Shapes leave the batch axis out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ferjax.nets import settings
+from ferjax.nets.initializers import GLOROT_UNIFORM, ZEROS, Initializer
+from ferjax.nets.layers.base import DATA_FORMAT, Array, Layer, Run, Shape, Weight, jax, jnp, ops
+from ferjax.nets.settings import Pair, setting
+
+_PADDING = settings.choice("valid", "same")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Spatial(Layer):
+    """Base of the layers that work on (H, W, C) or, channels_first, on (C, H, W)."""
+
+    data_format: str = setting(DATA_FORMAT, "channels_last")
+
+    def split(self, shape: Shape) -> tuple[int | None, int | None, int | None]:
+        """Return (H, W, C) of a shape in either order."""
+        self.rank(shape, 3)
+        if self.data_format == "channels_first":
+            return shape[1], shape[2], shape[0]
+        return shape[0], shape[1], shape[2]
+
+    def join(self, height: int | None, width: int | None, channels: int | None) -> Shape:
+        sizes = {"H": height, "W": width}
+        for axis, size in sizes.items():
+            if size is not None and size < 1:
+                raise self.error(f"nothing is left of its input: axis {axis} would have {size}")
+        if self.data_format == "channels_first":
+            return channels, height, width
+        return height, width, channels
+
+    def channels(self, shape: Shape) -> int:
+        self.rank(shape, 3)
+        return self.known(shape, 0 if self.data_format == "channels_first" else 2)
+
+    def add_bias(self, x: Array, bias: Array) -> Array:
+        return x + ops.along_axis(bias, x.ndim, ops.channel_axis(self.data_format, x.ndim))
+
+
+def _windows(size: int | None, window: int, stride: int, padding: str) -> int | None:
+    """Return how many windows fit into `size`; "same" rounds up, "valid" drops the rest."""
+    if size is None:
+        return None
+    return -(-size // stride) if padding == "same" else (size - window) // stride + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Convolution(_Spatial):
+    """What the three convolutions share."""
+
+    kernel_size: Pair = setting(settings.positive_pair)
+    strides: Pair = setting(settings.positive_pair, (1, 1))
+    padding: str = setting(_PADDING, "valid")
+    dilation_rate: Pair = setting(settings.positive_pair, (1, 1))
+    activation: str = setting(settings.activation, "linear")
+    use_bias: bool = setting(settings.boolean, True)
+    bias_initializer: Initializer = setting(settings.initializer, ZEROS)
+    bias_regularizer: Any = setting(settings.regularizer, None)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise self.error("expected strides or dilation_rate of 1: Keras has not both at once")
+
+    def filters_out(self, shape: Shape) -> int:
+        raise NotImplementedError
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        height, width, _ = self.split(shapes[0])
+        extents = [(k - 1) * d + 1 for k, d in zip(self.kernel_size, self.dilation_rate)]
+        return self.join(
+            _windows(height, extents[0], self.strides[0], self.padding),
+            _windows(width, extents[1], self.strides[1], self.padding),
+            self.filters_out(shapes[0]),
+        )
+
+    def bias(self, filters: int) -> tuple[Weight, ...]:
+        bias = Weight("bias", ("bias",), (filters,), self.bias_initializer)
+        return (bias,) if self.use_bias else ()
+
+    def finish(self, x: Array, weights: Mapping[str, Array]) -> Array:
+        if self.use_bias:
+            x = self.add_bias(x, weights["bias"])
+        return ops.ACTIVATIONS[self.activation](x)  # a softmax over the last axis, as in Keras
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv2D(_Convolution):
+    """Convolution: kernel (kh, kw, C/groups, F), bias (F,)."""
+
+    filters: int = setting(settings.positive_int)
+    groups: int = setting(settings.positive_int, 1)
+    kernel_initializer: Initializer = setting(settings.initializer, GLOROT_UNIFORM)
+    kernel_regularizer: Any = setting(settings.regularizer, None)
+
+    def filters_out(self, shape: Shape) -> int:
+        return self.filters
+
+    def weights(self, shape: Shape) -> tuple[Weight, ...]:
+        channels = self.channels(shape)
+        if channels % self.groups or self.filters % self.groups:
+            raise self.error(
+                f"expected channels and filters divisible by groups={self.groups}, "
+                f"got {channels} and {self.filters}"
+            )
+        kernel_shape = (*self.kernel_size, channels // self.groups, self.filters)
+        kernel = Weight("kernel", ("kernel",), kernel_shape, self.kernel_initializer)
+        return (kernel, *self.bias(self.filters))
+
+    def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
+        x = ops.conv2d(
+            inputs[0],
+            weights["kernel"],
+            strides=self.strides,
+            padding=self.padding,
+            data_format=self.data_format,
+            dilation_rate=self.dilation_rate,
+            groups=self.groups,
+        )
+        return self.finish(x, weights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthwiseConv2D(_Convolution):
+    """A convolution of each channel by itself: kernel (kh, kw, C, multiplier)."""
+
+    depth_multiplier: int = setting(settings.positive_int, 1)
+    depthwise_initializer: Initializer = setting(settings.initializer, GLOROT_UNIFORM)
+    depthwise_regularizer: Any = setting(settings.regularizer, None)
+
+    def filters_out(self, shape: Shape) -> int:
+        return self.channels(shape) * self.depth_multiplier
+
+    def weights(self, shape: Shape) -> tuple[Weight, ...]:
+        kernel_shape = (*self.kernel_size, self.channels(shape), self.depth_multiplier)
+        names = ("depthwise_kernel", "kernel")
+        kernel = Weight("kernel", names, kernel_shape, self.depthwise_initializer)
+        return (kernel, *self.bias(self.filters_out(shape)))
+
+    def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
+        x = ops.depthwise_conv2d(
+            inputs[0],
+            weights["kernel"],
+            strides=self.strides,
+            padding=self.padding,
+            data_format=self.data_format,
+            dilation_rate=self.dilation_rate,
+        )
+        return self.finish(x, weights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeparableConv2D(_Convolution):
+    """A depthwise convolution (kh, kw, C, multiplier), then a pointwise (1, 1, C*multiplier, F)."""
+
+    filters: int = setting(settings.positive_int)
+    depth_multiplier: int = setting(settings.positive_int, 1)
+    depthwise_initializer: Initializer = setting(settings.initializer, GLOROT_UNIFORM)
+    depthwise_regularizer: Any = setting(settings.regularizer, None)
+    pointwise_initializer: Initializer = setting(settings.initializer, GLOROT_UNIFORM)
+    pointwise_regularizer: Any = setting(settings.regularizer, None)
+
+    def filters_out(self, shape: Shape) -> int:
+        return self.filters
+
+    def weights(self, shape: Shape) -> tuple[Weight, ...]:
+        channels = self.channels(shape)
+        deep = (*self.kernel_size, channels, self.depth_multiplier)
+        point = (1, 1, channels * self.depth_multiplier, self.filters)
+        return (
+            Weight("depthwise_kernel", ("depthwise_kernel",), deep, self.depthwise_initializer),
+            Weight("pointwise_kernel", ("pointwise_kernel",), point, self.pointwise_initializer),
+            *self.bias(self.filters),
+        )
+
+    def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
+        x = ops.depthwise_conv2d(
+            inputs[0],
+            weights["depthwise_kernel"],
+            strides=self.strides,
+            padding=self.padding,
+            data_format=self.data_format,
+            dilation_rate=self.dilation_rate,
+        )
+        x = ops.conv2d(
+            x,
+            weights["pointwise_kernel"],
+            strides=(1, 1),
+            padding="valid",
+            data_format=self.data_format,
+            dilation_rate=(1, 1),
+        )
+        return self.finish(x, weights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pooling(_Spatial):
+    pool_size: Pair = setting(settings.positive_pair, (2, 2))
+    strides: Pair = setting(settings.optional(settings.positive_pair), None)
+    padding: str = setting(_PADDING, "valid")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.strides is None:  # Keras's default
+            object.__setattr__(self, "strides", self.pool_size)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        height, width, channels = self.split(shapes[0])
+        return self.join(
+            _windows(height, self.pool_size[0], self.strides[0], self.padding),
+            _windows(width, self.pool_size[1], self.strides[1], self.padding),
+            channels,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaxPooling2D(_Pooling):
+    """The maximum of each window."""
+
+    def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
+        return ops.max_pool2d(
+            inputs[0], self.pool_size, self.strides, self.padding, self.data_format
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AveragePooling2D(_Pooling):
+    """The mean of each window, without what padding adds."""
+
+    def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
+        return ops.average_pool2d(
+            inputs[0], self.pool_size, self.strides, self.padding, self.data_format
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _GlobalPooling(_Spatial):
+    keepdims: bool = setting(settings.boolean, False)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        _, _, channels = self.split(shapes[0])
+        return self.join(1, 1, channels) if self.keepdims else (channels,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlobalAveragePooling2D(_GlobalPooling):
+    """The mean over the image: (C,)."""
+
+    def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
+        return inputs[0].mean(axis=ops.spatial_axes(self.data_format), keepdims=self.keepdims)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlobalMaxPooling2D(_GlobalPooling):
+    """The maximum over the image: (C,)."""
+
+    def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
+        return inputs[0].max(axis=ops.spatial_axes(self.data_format), keepdims=self.keepdims)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZeroPadding2D(_Spatial):
+    """Zeros around the image: ((top, bottom), (left, right))."""
+
+    padding: tuple[Pair, Pair] = setting(settings.edges, ((1, 1), (1, 1)))
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        height, width, channels = self.split(shapes[0])
+        return self.join(
+            None if height is None else height + sum(self.padding[0]),
+            None if width is None else width + sum(self.padding[1]),
+            channels,
+        )
+
+    def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
+        around = [(0, 0)] * 4
+        for axis, pair in zip(ops.spatial_axes(self.data_format), self.padding):
+            around[axis] = pair
+        return jnp.pad(inputs[0], around)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cropping2D(_Spatial):
+    """The image without its edges: ((top, bottom), (left, right))."""
+
+    cropping: tuple[Pair, Pair] = setting(settings.edges, ((0, 0), (0, 0)))
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        height, width, channels = self.split(shapes[0])
+        return self.join(
+            None if height is None else height - sum(self.cropping[0]),
+            None if width is None else width - sum(self.cropping[1]),
+            channels,
+        )
+
+    def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
+        x = inputs[0]
+        for axis, (before, after) in zip(ops.spatial_axes(self.data_format), self.cropping):
+            x = jax.lax.slice_in_dim(x, before, x.shape[axis] - after, axis=axis)
+        return x
