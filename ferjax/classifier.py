@@ -20,16 +20,12 @@ from ferjax import images as preprocessing
 from ferjax.emotions import EMOTIONS
 from ferjax.errors import FerjaxError, LabelsError, LayerError
 from ferjax.images import ChannelOrder, Source
-from ferjax.nets.graph import Graph
-from ferjax.nets.layers import Dropout, Flatten, GlobalAveragePooling2D, Reshape, Softmax
 from ferjax.nets.network import Network
 
 DEFAULT_WEIGHTS = "fer_cnn5.h5"
 # Batches are padded to the next of these sizes, so that few are ever compiled. None is below 2:
 # XLA's CPU code for a single row sums in another order, and is twice as far from Keras.
 _BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
-# Behind a softmax these leave probabilities, the averages of probabilities among them.
-_REARRANGING = (Dropout, Flatten, GlobalAveragePooling2D, Reshape)
 
 
 @dataclass(frozen=True)
@@ -161,7 +157,7 @@ class EmotionClassifier:
 
 
 def _probabilities(network: Network) -> Any:
-    end = _final_activation(network.graph)
+    end = network.graph.final_activation
 
     def probabilities(variables: Any, images: jax.Array) -> Any:
         output: Any = network.apply(variables, images)
@@ -170,15 +166,6 @@ def _probabilities(network: Network) -> Any:
         return jnp.exp(output) if end == "log_softmax" else output
 
     return probabilities
-
-
-def _final_activation(graph: Graph) -> str:
-    """Return the last activation, also where it is followed by layers that only rearrange."""
-    position = len(graph.calls) - 1
-    while isinstance(graph.by_name[graph.calls[position].layer], _REARRANGING):
-        (position,) = graph.calls[position].inputs
-    layer = graph.by_name[graph.calls[position].layer]
-    return "softmax" if isinstance(layer, Softmax) else getattr(layer, "activation", "linear")
 
 
 def _labels(labels: Sequence[str] | None, classes: int) -> tuple[str, ...]:

@@ -78,9 +78,8 @@ def _name(optimizer: tuple[str, dict[str, Any]] | None) -> str:
     kind = optimizer[0]
     name = _ADAMS.get(kind) or _ADAMS.get(kind.capitalize())
     if name is None:
-        raise Problem(
-            f"the state of {printable(kind.removeprefix('Custom>'), 60)!r} is not read, only that of Adam is"
-        )
+        shown = printable(kind.removeprefix("Custom>"), 60)
+        raise Problem(f"the state of {shown!r} is not read, only that of Adam is")
     return name
 
 

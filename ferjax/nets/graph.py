@@ -200,7 +200,20 @@ class Graph:
     @property
     def final_call(self) -> int:
         """The last call that computes something at inference and does not only rearrange."""
-        position = len(self.calls) - 1
+        return self._computing(len(self.calls) - 1)
+
+    @property
+    def final_activation(self) -> str:
+        """The activation that the output went through: "softmax", "linear", ...; else "other"."""
+        activation = self._activation(self.final_call)
+        # The output's last axis has to be the one that the softmax went over.
+        if activation.endswith("softmax") and (
+            self.shapes[self.final_call][-1] != self.output_shape[-1]
+        ):
+            return "other"
+        return activation
+
+    def _computing(self, position: int) -> int:
         while True:
             layer = self.by_name[self.calls[position].layer]
             linear = isinstance(layer, Activation) and layer.activation == "linear"
@@ -208,20 +221,20 @@ class Graph:
                 return position
             (position,) = self.calls[position].inputs
 
-    @property
-    def final_activation(self) -> str:
-        """The activation that the output went through: "softmax", "linear", ...; else "other"."""
-        layer, shape = self.by_name[self.calls[self.final_call].layer], self.shapes[self.final_call]
-        activation = getattr(layer, "activation", "linear")
+    def _activation(self, position: int) -> str:
+        call = self.calls[position]
+        layer, ndim = self.by_name[call.layer], len(self.shapes[position])
+        if hasattr(layer, "activation"):
+            return str(layer.activation)
+        if isinstance(layer, Softmax):
+            return "softmax" if layer.axis in (-1, ndim, (-1,), (ndim,)) else "other"
         if isinstance(layer, ReLU | LeakyReLU | PReLU | ELU):
-            activation = "other"
-        elif isinstance(layer, Softmax):
-            over_last = layer.axis in (-1, len(shape), (-1,), (len(shape),))
-            activation = "softmax" if over_last else "other"
-        # The output's last axis has to be the one that the softmax went over.
-        if activation.endswith("softmax") and shape[-1] != self.output_shape[-1]:
             return "other"
-        return str(activation)
+        if layer.name in self.weights or isinstance(layer, InputLayer):
+            return "linear"
+        # Pooling and merging: of logits they make logits, of anything else something else.
+        inputs = {self._activation(self._computing(i)) for i in call.inputs}
+        return "linear" if inputs == {"linear"} else "other"
 
 
 def auto_named(layers: Sequence[Layer]) -> list[Layer]:

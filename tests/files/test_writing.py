@@ -106,8 +106,7 @@ def test_what_was_read_is_written_and_read_again(source: Path, kind: str, tmp_pa
         third, second.graph, second.variables, second.optimizer_state, labels, kind=kind,
         metadata=metadata,
     )  # fmt: skip
-    if kind != "weights.h5":  # which holds the learning rate as float32, the others as text
-        assert third.read_bytes() == path.read_bytes()
+    assert third.read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize("kind", ["h5", "keras", "weights.h5"])
@@ -264,7 +263,7 @@ def test_everything_that_is_wrong_with_variables_is_named_at_once(
         ferjax.keras.save(path, small.graph, {**small.variables, "params": params})
     message = str(caught.value)
     for part in (
-        f"{path}: 7 problems: ",
+        f"{path}: 6 problems: ",
         "layer 'conv2d': params kernel: expected shape (3, 3, 1, 2), got (3, 3, 2, 1)",
         "layer 'dense': params bias: missing, expected an array of shape (3,)",
         "layer 'dense': params scale: the network has no place for it",
@@ -414,7 +413,7 @@ def test_both_hard_sigmoids_fit_into_no_file(draw: Any, tmp_path: Path) -> None:
 
 def test_long_names_are_written_in_parts_that_keras_reads(tmp_path: Path, draw: Any) -> None:
     keras = pytest.importorskip("keras")
-    layers = [Activation(name=f"{'x' * 140}_{i:03d}", activation="relu") for i in range(500)]
+    layers = [Activation(name=f"{'x' * 900}_{i:03d}", activation="relu") for i in range(80)]
     graph = Graph.sequential(
         [Conv2D(name="c", filters=2, kernel_size=1), *layers, Flatten(), Dense(units=2)],
         input_shape=(2, 2, 1),
@@ -725,16 +724,20 @@ def test_a_folder_that_cannot_be_moved_leaves_the_old_one(
         return rename(self, to)
 
     monkeypatch.setattr(Path, "rename", failing)
-    with pytest.raises(WriteError, match="No space left"):
-        with ferjax.files.replacing(target, directory=True) as temporary:
-            fill(temporary, "new")
+    with (
+        pytest.raises(WriteError, match="No space left"),
+        ferjax.files.replacing(target, directory=True) as temporary,
+    ):
+        fill(temporary, "new")
     assert (target / "a").read_text() == "old"
     assert left_behind(tmp_path) == []
 
 
 def test_a_file_and_a_folder_do_not_replace_each_other(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
-    with pytest.raises(WriteError, match="is a file already"):
-        with ferjax.files.replacing(tmp_path / "file", directory=True) as temporary:
-            temporary.mkdir()
+    with (
+        pytest.raises(WriteError, match="is a file already"),
+        ferjax.files.replacing(tmp_path / "file", directory=True) as temporary,
+    ):
+        temporary.mkdir()
     assert (tmp_path / "file").read_text() == "kept"
