@@ -210,7 +210,7 @@ def test_a_failed_conversion_leaves_the_old_target(source: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("kind", TARGETS)
 def test_a_target_in_a_missing_folder_is_an_error(source: Path, tmp_path: Path, kind: str) -> None:
-    with pytest.raises(FerjaxError, match=r"the folder .* does not exist"):
+    with pytest.raises(WriteError, match=r"the folder .* does not exist"):
         convert(source, tmp_path / "no" / "m", to=kind)
     assert not any(tmp_path.iterdir())
 
@@ -218,7 +218,7 @@ def test_a_target_in_a_missing_folder_is_an_error(source: Path, tmp_path: Path, 
 def test_a_file_does_not_replace_a_folder_nor_a_folder_a_file(source: Path, tmp_path: Path) -> None:
     (tmp_path / "folder.h5").mkdir()
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(FerjaxError, match="is a folder already"):
+    with pytest.raises(WriteError, match="is a folder already"):
         convert(source, tmp_path / "folder.h5")
     with pytest.raises(WriteError, match="is a file already"):
         convert(source, tmp_path / "file", to="orbax")

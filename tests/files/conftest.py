@@ -216,9 +216,14 @@ print(json.dumps([message, seconds, peak]))
 
 @pytest.fixture(scope="session")
 def refused_cheaply() -> Callable[..., str]:
-    """Like `refused`, in a process of its own, whose memory is measured; returns the message."""
+    """Like `refused`, in a process of its own, whose memory is measured; returns the message.
 
-    def refused_cheaply(path: Path, *patterns: str, config: Path | None = None) -> str:
+    `named` is the file that the message begins with, where that is the config.
+    """
+
+    def refused_cheaply(
+        path: Path, *patterns: str, config: Path | None = None, named: Path | None = None
+    ) -> str:
         result = subprocess.run(
             [sys.executable, "-c", _MEASURE, str(path), str(config or "")],
             capture_output=True,
@@ -229,7 +234,7 @@ def refused_cheaply() -> Callable[..., str]:
         assert result.returncode == 0, result.stderr[-2000:]
         message, seconds, peak = json.loads(result.stdout)
         assert message is not None, "expected it to be refused"
-        assert message.isprintable() and message.startswith(f"{path}: ")
+        assert message.isprintable() and message.startswith(f"{named or path}: ")
         for pattern in patterns:
             assert re.search(pattern, message), f"{pattern!r} is not in: {message}"
         assert seconds < MOST_SECONDS, f"took {seconds:.1f} s"

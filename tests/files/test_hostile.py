@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import gzip
 import io
+import itertools
 import json
 import os
 import pickle
@@ -24,11 +25,13 @@ import pytest
 
 import ferjax.keras
 from ferjax.errors import FerjaxError, WeightFileError
+from ferjax.keras.config import _MOST_JSON as MOST_JSON
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import Dense, Flatten
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "keras"
 KERNEL = "model_weights/dense/dense/kernel:0"
+NAN = float("nan")
 SECRET = np.arange(54, dtype="<f4") + 4242
 
 
@@ -248,18 +251,6 @@ def test_links_in_v3_files_are_not_followed(
         root.move(name, "elsewhere")
         root[name] = h5py.SoftLink("/elsewhere") if soft else h5py.ExternalLink(str(other), name)
     refused(path, "link, which is not followed", architecture=small.graph)
-
-
-def test_user_defined_links_are_not_followed(saved: Any, refused: Any) -> None:
-    """A link of a kind that HDF5 itself does not know."""
-    path = saved("h5")
-    data = bytearray(path.read_bytes())
-    # In the newest format a link message states its kind in one byte.
-    with h5py.File(path, "r+") as root:
-        del root[KERNEL]
-        root[KERNEL] = h5py.SoftLink("/nowhere")
-    refused(path, "layer 'dense': kernel")
-    assert data
 
 
 def test_values_in_another_file_are_not_read(saved: Any, refused: Any, tmp_path: Path) -> None:
@@ -779,7 +770,7 @@ LISTS = {
     "no-numbers": (np.array([], "f8"), ""),
     "numbers": (np.arange(3.0), "expected a list of names, got float64"),
     "number": (7, "expected a list of names, got int64"),
-    "two-dimensional": (np.array([[b"conv2d"], [b"dense"]]), r"expected a list of names, got \(2, 1\)"),
+    "two-dimensional": (np.array([[b"conv2d"], [b"d"]]), r"expected a list of names, got \(2, 1\)"),
     "references": (
         lambda group: np.array([group.ref, group.ref], h5py.ref_dtype),
         "expected text, got",
@@ -968,25 +959,35 @@ def test_twenty_megabytes_of_json_are_refused(
     refused_cheaply(path, r"21000\d\d\d characters are more than")
 
 
-def test_json_config_of_twenty_megabytes_is_refused(
+def test_a_json_file_of_twenty_megabytes_is_refused(
     saved: Any, tmp_path: Path, refused_cheaply: Any
 ) -> None:
     config = tmp_path / "model.json"
     config.write_bytes(b'{"class_name": "Sequential", "config": [' + b"[]," * 7_000_000 + b"1]}")
-    path = saved("weights-only-h5")
-    result = pytest.raises(AssertionError, refused_cheaply, path, config=config)
-    assert "startswith" in str(result.value) or result  # the message names the config instead
+    refused_cheaply(saved("weights-only-h5"), "more than", config=config, named=config)
+
+
+@pytest.mark.parametrize("item", [b"[]", b"{}", b'{"a":[]}', b"1", b'"\\u00e9\\u4e2d"'])
+def test_the_longest_json_that_is_read_takes_little_memory(
+    item: bytes, saved: Any, refused_cheaply: Any
+) -> None:
+    head = b'{"class_name": "Sequential", "config": ['
+    count = (MOST_JSON - len(head) - 10) // (len(item) + 1)
+    path = saved("h5")
+    with h5py.File(path, "r+") as root:
+        root.attrs["model_config"] = head + (item + b",") * count + b"1]}"
+    refused_cheaply(path, "layer without a class_name")
 
 
 SETTINGS = {
-    "filters": [0, -1, 2.5, "2", True, None, [2], {}, 10**10, 10**400, float("nan"), float("inf"), 1e300],
+    "filters": [0, -1, 2.5, "2", True, None, [2], {}, 10**10, 10**400, NAN, float("inf"), 1e300],
     "kernel_size": [0, [0, 0], [3], [3, 3, 3], "33", None, [3.5, 3], [True, True], {}, 10**12, []],
     "strides": [0, [0, 1], -1, "1", [10**12, 1], {}],
     "padding": ["causal", 3, None, [], {}],
     "data_format": ["channels", 1, []],
     "dilation_rate": [0, [0, 0], "1", -1],
-    "activation": ["relu7", 1, [], {}, True, float("nan")],
-    "use_bias": [3, "yes", None, [], float("nan")],
+    "activation": ["relu7", 1, [], {}, True, NAN],
+    "use_bias": [3, "yes", None, [], NAN],
     "groups": [0, 3, -1, "1", None],
     "name": ["", 3, [], {}, None, "x" * 5000],
     "trainable": ["yes", None, 1.5],
@@ -1011,22 +1012,26 @@ def test_senseless_settings_of_a_layer_are_refused(
     assert key == "name" or "conv2d" in str(error)
 
 
+def keras_object(kind: str, config: dict[str, Any]) -> dict[str, Any]:
+    return {"class_name": kind, "config": config}
+
+
 @pytest.mark.parametrize(
     "layer, key, value",
     [
-        ("dense", "kernel_initializer", {"class_name": "VarianceScaling", "config": {"scale": "x"}}),
-        ("dense", "kernel_initializer", {"class_name": "VarianceScaling", "config": {"scale": 10**400}}),
-        ("dense", "kernel_initializer", {"class_name": "RandomNormal", "config": {"stddev": 10**400}}),
-        ("dense", "kernel_initializer", {"class_name": "Constant", "config": {"value": float("nan")}}),
+        ("dense", "kernel_initializer", keras_object("VarianceScaling", {"scale": "x"})),
+        ("dense", "kernel_initializer", keras_object("VarianceScaling", {"scale": 10**400})),
+        ("dense", "kernel_initializer", keras_object("RandomNormal", {"stddev": 10**400})),
+        ("dense", "kernel_initializer", keras_object("Constant", {"value": NAN})),
         ("dense", "kernel_initializer", {"class_name": [], "config": []}),
-        ("dense", "kernel_regularizer", {"class_name": "L2", "config": {"l2": 10**400}}),
-        ("dense", "kernel_regularizer", {"class_name": "L2", "config": {"l2": float("nan")}}),
-        ("dense", "kernel_regularizer", {"class_name": "L2", "config": {"l2": -1}}),
+        ("dense", "kernel_regularizer", keras_object("L2", {"l2": 10**400})),
+        ("dense", "kernel_regularizer", keras_object("L2", {"l2": NAN})),
+        ("dense", "kernel_regularizer", keras_object("L2", {"l2": -1})),
         ("dense", "kernel_regularizer", 5),
         ("dense", "dtype", {"config": {"name": []}}),
         ("dense", "dtype", 3),
         ("batch_normalization", "epsilon", 10**400),
-        ("batch_normalization", "epsilon", float("nan")),
+        ("batch_normalization", "epsilon", NAN),
         ("batch_normalization", "momentum", "x"),
         ("batch_normalization", "axis", 10**30),
         ("batch_normalization", "axis", 7),
@@ -1050,7 +1055,9 @@ def test_settings_of_training_and_numbers_never_cause_another_error(
         assert str(error).isprintable() and layer in str(error)
 
 
-@pytest.mark.parametrize("layer, key", [("conv2d", "filters"), ("conv2d", "kernel_size"), ("dense", "units")])  # fmt: skip
+@pytest.mark.parametrize(
+    "layer, key", [("conv2d", "filters"), ("conv2d", "kernel_size"), ("dense", "units")]
+)
 def test_a_required_setting_that_is_absent_is_named(
     layer: str, key: str, saved: Any, edit_json: Any, refused: Any
 ) -> None:
@@ -1291,7 +1298,7 @@ def test_a_hundred_thousand_layers_are_refused(kind: str, refused_cheaply: Any, 
     count = 100_000
     if kind == "Functional":
         names = ["in", *(f"r{i}" for i in range(count))]
-        layers = [entry(), *(relu(b, (a, 0, 0)) for a, b in zip(names, names[1:]))]
+        layers = [entry(), *(relu(b, (a, 0, 0)) for a, b in itertools.pairwise(names))]
         config = functional(layers)
     else:
         layers = [{"class_name": "ReLU", "config": {"name": f"r{i}"}} for i in range(count)]
@@ -1348,8 +1355,10 @@ def test_members_that_leave_the_folder_are_never_unpacked(
 
 @pytest.mark.parametrize("member", ["config.json", "metadata.json", "model.weights.h5"])
 @pytest.mark.parametrize(
-    "method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=["deflate", "bzip2", "lzma"]
-)  # fmt: skip
+    "method",
+    [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA],
+    ids=["deflate", "bzip2", "lzma"],
+)
 def test_an_archive_bomb_is_not_unpacked(
     member: str, method: int, saved: Any, repack: Any, refused_cheaply: Any
 ) -> None:
@@ -1446,7 +1455,11 @@ def test_weights_that_are_no_hdf5_are_refused(saved: Any, repack: Any, refused: 
         refused(path, "(damaged|truncated) HDF5 file")
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"null", b'{"a": ' + b"9" * 5000 + b"}"])  # fmt: skip
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"\xff\xfe", b"null", b'{"a": ' + b"9" * 5000 + b"}"],
+    ids=range(6),
+)
 def test_an_archive_config_that_is_none_is_refused(
     content: bytes, saved: Any, repack: Any, refused: Any
 ) -> None:
