@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 _FIRST = 2.0
 
@@ -37,3 +39,20 @@ class Progress:
         """Clear the line, if one was drawn."""
         if self._shown:
             print(f"\r{'':<70}\r", end="", file=sys.stderr)
+
+
+@contextmanager
+def reported() -> Iterator[Callable[[int, int, str], None]]:
+    """Yield a callback that takes (done, total, unit), and clear its line at the end."""
+    shown: list[Progress] = []
+
+    def advance(done: int, total: int, unit: str) -> None:
+        if not shown:
+            shown.append(Progress(total, unit))
+        shown[0].advance(done - shown[0].done)
+
+    try:
+        yield advance
+    finally:
+        for progress in shown:
+            progress.close()

@@ -23,7 +23,7 @@ from ferjax.nets.initializers import L1L2, SETTINGS, Initializer
 from ferjax.nets.layers import InputLayer, Layer, layer_class, snake_case
 from ferjax.nets.settings import real
 
-_MOST_JSON = 16 << 20
+_MOST_JSON = 4 << 20  # characters; a layer takes about 1,500, a parsed one far more memory
 _MOST_LAYERS = 10_000
 _MOST_NESTING = 20
 
@@ -110,6 +110,7 @@ class _Entry(NamedTuple):
     kind: str
     config: Any
     nodes: list[list[tuple[str, int, int]]]
+    first: int = 0  # the number of its first call
 
 
 @dataclass
@@ -276,6 +277,8 @@ class _Parser:
                 f"{len(inputs)} inputs and {len(outputs)} outputs of model {model.name!r}, "
                 "expected one of each"
             )
+        for name in _counted_from_one(entries, outputs):
+            entries[name] = entries[name]._replace(first=1)
         input_name = inputs[0][0]
         for name, entry in entries.items():  # in the file's order, which is that of the weights
             if entry.kind != "InputLayer":
@@ -481,15 +484,27 @@ def _histories(value: Any, name: str, depth: int = 0) -> Iterable[tuple[str, int
                 yield from _histories(item, name, depth + 1)
 
 
+def _counted_from_one(
+    entries: Mapping[str, _Entry], outputs: list[tuple[str, int, int]]
+) -> list[str]:
+    """Return the nested models whose call 0 is, in Keras 2, the one made when they were built."""
+    highest: dict[str, int] = {}
+    for name, node, _ in [*outputs, *(o for e in entries.values() for n in e.nodes for o in n)]:
+        highest[name] = max(node, highest.get(name, 0))
+    return [
+        name
+        for name, entry in entries.items()
+        if entry.kind in _MODELS and highest.get(name) == len(entry.nodes)
+    ]
+
+
 def _node(entries: Mapping[str, _Entry], name: str, node: int, tensor: int) -> tuple[str, int]:
     """Return which call of which layer a tensor comes from."""
     if name not in entries:
         raise Problem(f"an input comes from {name!r}, which is not among the layers")
     if tensor:
         raise Problem(f"layer {name!r}: its output {tensor} is used, expected layers of one output")
-    if entries[name].kind in _MODELS and len(entries[name].nodes) == node:
-        node -= 1  # a model has one call of its own, made when it was built
-    return name, node
+    return name, node - entries[name].first
 
 
 def _input_shape(config: Any, name: str) -> tuple[int | None, ...]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # What ferjax adds to the files that it writes, as JSON; Keras does not look at it.
 METADATA = "ferjax_metadata"
 _MOST_ARCHIVE_BYTES = 1 << 30
-_MOST_JSON_BYTES = 4 * (16 << 20)
+_MOST_JSON_BYTES = 4 * (4 << 20)  # no character takes more than 4 bytes
 _MOST_WEIGHT_BYTES = 1 << 32
 
 PathLike = str | os.PathLike[str]
@@ -132,8 +132,8 @@ def load_architecture(config: PathLike | Mapping[str, Any]) -> Architecture:
             return parse_model(config, model_major(config, None))
     with fatal(config):
         if first_bytes(config).lstrip().startswith(b"{"):
-            if os.stat(config).st_size > _MOST_JSON_BYTES:
-                raise Problem("too large for a model config")
+            if (size := os.stat(config).st_size) > _MOST_JSON_BYTES:
+                raise Problem(f"{size} bytes are more than {_MOST_JSON_BYTES}")
             text = Path(config).read_bytes().decode("utf-8", errors="replace")
             parsed = parse_json(text, "model config")
             return parse_model(parsed, model_major(parsed, None))

@@ -956,7 +956,7 @@ def test_twenty_megabytes_of_json_are_refused(
     else:
         with h5py.File(path, "r+") as root:
             root.attrs["model_config"] = text
-    refused_cheaply(path, r"21000\d\d\d characters are more than")
+    refused_cheaply(path, r"21000\d\d\d (characters|bytes) are more than")
 
 
 def test_a_json_file_of_twenty_megabytes_is_refused(
@@ -964,7 +964,9 @@ def test_a_json_file_of_twenty_megabytes_is_refused(
 ) -> None:
     config = tmp_path / "model.json"
     config.write_bytes(b'{"class_name": "Sequential", "config": [' + b"[]," * 7_000_000 + b"1]}")
-    refused_cheaply(saved("weights-only-h5"), "more than", config=config, named=config)
+    refused_cheaply(
+        saved("weights-only-h5"), r"21000043 bytes are more than", config=config, named=config
+    )
 
 
 @pytest.mark.parametrize("item", [b"[]", b"{}", b'{"a":[]}', b"1", b'"\\u00e9\\u4e2d"'])
@@ -976,7 +978,7 @@ def test_the_longest_json_that_is_read_takes_little_memory(
     path = saved("h5")
     with h5py.File(path, "r+") as root:
         root.attrs["model_config"] = head + (item + b",") * count + b"1]}"
-    refused_cheaply(path, "layer without a class_name")
+    refused_cheaply(path, "more than 10000 layers")
 
 
 SETTINGS = {
@@ -1294,8 +1296,10 @@ def test_models_nested_a_hundred_deep_are_refused(kind: str, refused: Any, saved
 
 
 @pytest.mark.parametrize("kind", ["Sequential", "Functional"])
-def test_a_hundred_thousand_layers_are_refused(kind: str, refused_cheaply: Any, saved: Any) -> None:
-    count = 100_000
+@pytest.mark.parametrize("count", [15_000, 100_000])
+def test_too_many_layers_are_refused(
+    count: int, kind: str, refused_cheaply: Any, saved: Any
+) -> None:
     if kind == "Functional":
         names = ["in", *(f"r{i}" for i in range(count))]
         layers = [entry(), *(relu(b, (a, 0, 0)) for a, b in itertools.pairwise(names))]
@@ -1306,7 +1310,7 @@ def test_a_hundred_thousand_layers_are_refused(kind: str, refused_cheaply: Any, 
     path = saved("h5")
     with h5py.File(path, "r+") as root:
         root.attrs["model_config"] = json.dumps(config, separators=(",", ":")).encode()
-    refused_cheaply(path, "more than 10000 layers")
+    refused_cheaply(path, "more than 10000 layers|characters are more than")
 
 
 def test_ten_thousand_layers_that_are_missing_are_named_in_time(

@@ -658,3 +658,42 @@ def test_senseless_settings_of_an_optimizer_become_defaults(
     for key in settings:
         assert state.settings[key] == defaults[key]
     assert state.step == 17
+
+
+def shared_model(first: int) -> dict[str, Any]:
+    """Return a config that calls a nested model twice; its calls are counted from `first`."""
+
+    def layer(name: str, kind: str, settings: Any, *nodes: Any) -> dict[str, Any]:
+        config = {"name": name, **settings}
+        inbound = [[[*origin, 0, {}] for origin in node] for node in nodes]
+        return {"class_name": kind, "name": name, "config": config, "inbound_nodes": inbound}
+
+    shape = {"batch_input_shape": [None, 4]}
+    dense = layer("dense", "Dense", {"units": 4, "activation": "tanh"}, [("inside", 0)])
+    nested = {
+        "layers": [layer("inside", "InputLayer", shape), dense],
+        "input_layers": [["inside", 0, 0]],
+        "output_layers": [["dense", 0, 0]],
+    }
+    layers = [
+        layer("in", "InputLayer", shape),
+        layer("relu", "ReLU", {}, [("in", 0)]),
+        layer("m", "Functional", nested, [("in", 0)], [("relu", 0)]),
+        layer("head", "Dense", {"units": 2}, [("m", first)]),
+        layer("other", "Dense", {"units": 2}, [("m", first + 1)]),
+        layer("add", "Add", {}, [("head", 0), ("other", 0)]),
+    ]
+    ends = {"input_layers": [["in", 0, 0]], "output_layers": [["add", 0, 0]]}
+    return {"class_name": "Functional", "config": {"name": "model", "layers": layers, **ends}}
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["keras-3", "keras-2"])
+def test_calls_of_a_shared_model_are_told_apart(first: int) -> None:
+    """Keras 2 counts them from 1: call 0 is the one made when the model was built."""
+    graph = ferjax.keras.load_architecture(shared_model(first)).graph
+    sources = {call.layer: [graph.calls[i].layer for i in call.inputs] for call in graph.calls}
+    assert sources["head"] == sources["other"] == ["dense"]
+    dense = [position for position, call in enumerate(graph.calls) if call.layer == "dense"]
+    origin = {i: graph.calls[graph.calls[i].inputs[0]].layer for i in dense}
+    used = {call.layer: origin.get(call.inputs[0]) for call in graph.calls if call.inputs}
+    assert (used["head"], used["other"]) == ("in", "relu")

@@ -1,0 +1,174 @@
+"""Show what a dataset of faces holds, and what is wrong with it.
+
+SOURCE is Kaggle's archive of FER2013 or its JPEG mirror, as a .zip, .tar.gz or folder; fer2013.csv
+or icml_face_data.csv, plain or in an archive; or your own faces in <split>/<class>/ folders. Its
+kind is told by its content. With --skip-bad, images that cannot be read are named on stderr, the
+others are shown, and the exit code is 1.
+
+example:
+  ferjax data info emotion-detection-fer.zip --sheet faces.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ferjax.cli.progress import reported
+
+if TYPE_CHECKING:
+    from ferjax.data.checks import Report
+    from ferjax.data.sources import Read
+
+_NAMED = 20  # bad items named on stderr
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="SOURCE")
+    add_reading(parser)
+    parser.add_argument(
+        "--sheet", metavar="FILE.png", help="draw sample faces of each class (.png, .pdf, .svg)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Add --split, --seed and --skip-bad, which `read` takes."""
+    parser.add_argument(
+        "--split",
+        choices=("official", "card"),
+        default="official",
+        help="official: FER2013's parts, or the source's own splits; card: 80/10/10 of all images "
+        "(default: official)",
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of --split card (default: 0)")
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="go on without images and rows that are bad"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from ferjax.data import checks, sheet
+
+    if args.sheet:
+        sheet.check_path(args.sheet)  # before reading, which takes a while
+    found = read(args)
+    report = checks.check(found.faces)
+    if args.sheet:
+        name = os.path.basename(os.path.normpath(args.source))
+        title = f"{name}: {len(found.faces):,} images, {args.split} split"
+        sheet.draw(sheet.class_rows(found.faces), args.sheet, title=title)
+    if args.json:
+        print(json.dumps(describe(args, found, report), indent=2))
+    else:
+        _print(args, found, report)
+    return 1 if found.bad else 0
+
+
+def read(args: argparse.Namespace) -> Read:
+    """Read and split `args.source`, with progress and bad items on stderr."""
+    from dataclasses import replace
+
+    from ferjax.data import sources, splits
+    from ferjax.errors import FerjaxError, printable
+
+    if args.seed is not None and args.split != "card":
+        raise FerjaxError("--seed is for --split card; the official split has none")
+    with reported() as progress:
+        found = sources.read(args.source, skip_bad=args.skip_bad, progress=progress)
+    for name, reason in found.bad[:_NAMED]:
+        print(printable(f"ferjax: error: {name}: {reason}"), file=sys.stderr)
+    if len(found.bad) > _NAMED:
+        print(f"ferjax: error: ... and {len(found.bad) - _NAMED:,} more", file=sys.stderr)
+    left_out = [name for name, _ in found.bad]
+    faces = splits.apply(found.faces, args.split, seed=args.seed or 0, left_out=left_out)
+    return replace(found, faces=faces)
+
+
+def describe(args: argparse.Namespace, found: Read, report: Report) -> dict[str, Any]:
+    """Return everything as JSON values."""
+    return {
+        "source": args.source,
+        "kind": found.kind,
+        "container": found.container,
+        "split": args.split,
+        "seed": (args.seed or 0) if args.split == "card" else None,
+        "notes": list(found.faces.notes),
+        "bad": [{"name": name, "reason": reason} for name, reason in found.bad],
+        **report.to_json(),
+    }
+
+
+def _print(args: argparse.Namespace, found: Read, report: Report) -> None:
+    from ferjax.data.sources import KINDS
+    from ferjax.errors import printable
+
+    def by_split(counts: dict[str, int]) -> str:
+        return ", ".join(f"{n:,} in {split}" for split, n in counts.items() if n)
+
+    container = "" if found.container == "file" else f" ({found.container})"
+    print(printable(f"source:     {args.source}"))
+    print(f"kind:       {KINDS[found.kind]}{container}")
+    print(f"split:      {args.split}{f', seed {args.seed or 0}' * (args.split == 'card')}")
+    for note in found.faces.notes:
+        print(f"note:       {note}")
+    print()
+    print(_table(report))
+    print()
+    unique, surplus = report.unique_images, report.images - report.unique_images
+    print(f"copies:     {unique:,} different images, {surplus:,} surplus copies")
+    if any(report.surplus_copies.values()):
+        print(f"            within a split: {by_split(report.surplus_copies)}")
+    for split, count in report.copies_of_training.items():
+        if total := sum(report.counts[split].values()):
+            share = f"{count:,} of {total:,} {split} images ({count / total:.1%})"
+            print(f"            {share} copy training images")
+    if report.copied_training_images:
+        print(f"            {report.copied_training_images:,} training images are copied there")
+    inside = sum(map(len, report.conflicts))
+    groups = f"{len(report.conflicts):,} groups of copies with different labels"
+    print(f"conflicts:  {groups}, {inside:,} images" if inside else "conflicts:  none")
+    blank = by_split(report.blank_counts) or "none"
+    print(f"blank:      {blank}")
+    print(f"sizes:      {_sizes(report)}")
+    pixels = [
+        f"{part} mean {p['mean']:.1f}, std {p['std']:.1f}" for part, p in report.pixels.items()
+    ]
+    print(f"pixels:     {'; '.join(pixels)}")
+    if found.bad:
+        print(f"left out:   {len(found.bad):,} bad items")
+    if args.sheet:
+        print(printable(f"sheet:      {args.sheet}"))
+
+
+def _table(report: Report) -> str:
+    from ferjax.errors import printable
+
+    splits = list(report.counts)
+    rows = [["class", *splits, "total"]]
+    for name in report.class_names:
+        numbers = [report.counts[split][name] for split in splits]
+        rows.append([printable(name, 40), *(f"{n:,}" for n in (*numbers, sum(numbers)))])
+    totals = [sum(report.counts[split].values()) for split in splits]
+    rows.append(["all", *(f"{n:,}" for n in (*totals, sum(totals)))])
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths))
+        )
+        for row in rows
+    )
+
+
+def _sizes(report: Report) -> str:
+    height, width = report.size
+    if not report.resized:
+        return f"all {height}x{width}"
+    common = list(report.source_sizes.items())[:5]
+    listed = ", ".join(f"{size} {count:,}" for size, count in common)
+    more = f" and {len(report.source_sizes) - 5:,} more sizes" * (len(report.source_sizes) > 5)
+    return f"{report.resized:,} images resized to {height}x{width}; height x width: {listed}{more}"

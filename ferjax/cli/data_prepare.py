@@ -1,0 +1,85 @@
+"""Check, split and clean a dataset of faces once, for training and evaluation.
+
+DIR gets faces.npz, which training reads without TensorFlow; tfds/, which tfds.load and
+tfds.data_source read; and manifest.json: source hash, split, counts, what was dropped and why.
+The same call again does nothing. An interrupted call leaves nothing half-made.
+
+example:
+  ferjax data prepare emotion-detection-fer.zip --out fer2013 --drop blank,leaks
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from ferjax.cli.data_info import add_reading
+from ferjax.cli.progress import reported
+
+_DROPS = ("blank", "conflicts", "leaks")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="SOURCE")
+    parser.add_argument("--out", required=True, metavar="DIR", help="the prepared folder")
+    add_reading(parser)
+    parser.add_argument(
+        "--drop",
+        type=_drops,
+        default=[],
+        metavar="A,B,...",
+        help="leave out: blank (all pixels equal), conflicts (copies with different labels), "
+        "leaks (training images with an exact copy in validation or test)",
+    )
+    parser.add_argument("--no-tfds", action="store_true", help="write no TFDS dataset")
+    parser.add_argument("--force", action="store_true", help="replace what DIR holds")
+    parser.add_argument("--json", action="store_true", help="the manifest as JSON on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    from ferjax.data.prepare import prepare
+
+    with reported() as progress:
+        done = prepare(
+            args.source,
+            args.out,
+            split=args.split,
+            seed=args.seed or 0,
+            drop=args.drop,
+            skip_bad=args.skip_bad,
+            with_tfds=False if args.no_tfds else None,
+            force=args.force,
+            progress=progress,
+        )
+    manifest = done.manifest
+    for item in manifest["bad"]:
+        print(f"ferjax: error: {item['name']}: {item['reason']}", file=sys.stderr)
+    if args.json:
+        print(json.dumps(manifest, indent=2))
+    else:
+        _print(manifest, args.out, done.fresh)
+    return 1 if manifest["bad"] else 0
+
+
+def _print(manifest: dict[str, Any], out: str, fresh: bool) -> None:
+    for note in manifest["notes"]:
+        print(f"note: {note}")
+    reasons = [item["drop"] for item in manifest["dropped"]]
+    for reason in _DROPS:
+        if reason in reasons:
+            print(f"dropped: {reasons.count(reason)} images, {reason}")
+    counts = {split: sum(by_class.values()) for split, by_class in manifest["counts"].items()}
+    text = ", ".join(f"{count:,} {split}" for split, count in counts.items() if count)
+    print(f"{out}: {text}" if fresh else f"{out}: prepared already, {text}")
+
+
+def _drops(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in _DROPS]
+    if unknown:
+        raise argparse.ArgumentTypeError(
+            f"expected names among {', '.join(_DROPS)}, got {', '.join(unknown)}"
+        )
+    return names

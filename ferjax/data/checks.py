@@ -1,0 +1,163 @@
+"""What is wrong with a dataset: copies, contradictions, blank images.
+
+Copies are exact: the same pixels, after resizing. FER2013 has them within its parts and across,
+some with different labels.
+
+Dimension keys: N images, H height, W width, K classes, S splits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ferjax.data.dataset import SPLITS, Faces
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What `check` found. Names are those of `Faces.names`."""
+
+    images: int
+    unique_images: int  # with different pixels
+    size: tuple[int, int]  # (H, W)
+    class_names: tuple[str, ...]
+    counts: dict[str, dict[str, int]]  # images by split and class
+    surplus_copies: dict[str, int]  # by split: copies of another image of the same split
+    # By split: images that are copies of a training image; of an image of any earlier split.
+    copies_of_training: dict[str, int]
+    copies_of_earlier: dict[str, int]
+    copied_training_images: int  # training images with a copy in validation or test: `leaks`
+    conflicts: tuple[tuple[str, ...], ...]  # groups of copies with more than one label
+    blank: tuple[str, ...]
+    blank_counts: dict[str, int]  # by split
+    resized: int  # images of another size in the source
+    source_sizes: dict[str, int]  # images by height x width in the source, the most common first
+    pixels: dict[str, dict[str, float]]  # mean and std in [0, 255], of all and by split
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as values that `json.dumps` takes."""
+        return dataclasses.asdict(self)
+
+
+def check(faces: Faces) -> Report:
+    """Check a dataset for what makes training or measured accuracy wrong."""
+    by_split = {split: faces.in_split(split) for split in SPLITS}
+    group = _groups(faces)
+    groups = {split: np.unique(group[rows]) for split, rows in by_split.items()}
+    of_training, of_earlier = {}, {}
+    earlier = groups["train"]
+    for split in SPLITS[1:]:
+        of_training[split] = int(np.isin(group[by_split[split]], groups["train"]).sum())
+        of_earlier[split] = int(np.isin(group[by_split[split]], earlier).sum())
+        earlier = np.union1d(earlier, groups[split])
+
+    conflicting: defaultdict[int, list[str]] = defaultdict(list)
+    for row in np.flatnonzero(conflicts(faces)).tolist():
+        conflicting[int(group[row])].append(faces.names[row])
+    sizes = Counter(map(tuple, faces.source_sizes.tolist()))
+    is_blank = blank(faces)
+    size = (int(faces.images.shape[1]), int(faces.images.shape[2]))
+    return Report(
+        images=len(faces),
+        unique_images=len(np.unique(group)),
+        size=size,
+        class_names=faces.class_names,
+        counts={
+            split: dict(zip(faces.class_names, row))
+            for split, row in zip(SPLITS, faces.counts.tolist())
+        },
+        surplus_copies={
+            split: int(rows.sum()) - len(groups[split]) for split, rows in by_split.items()
+        },
+        copies_of_training=of_training,
+        copies_of_earlier=of_earlier,
+        copied_training_images=int(leaks(faces).sum()),
+        conflicts=tuple(map(tuple, conflicting.values())),
+        blank=tuple(faces.names[row] for row in np.flatnonzero(is_blank)),
+        blank_counts={split: int((is_blank & rows).sum()) for split, rows in by_split.items()},
+        resized=len(faces) - sizes[size],
+        source_sizes={f"{h}x{w}": n for (h, w), n in sizes.most_common()},
+        pixels=_pixels(faces),
+    )
+
+
+def blank(faces: Faces) -> Mask:
+    """Return a mask, (N,), of images whose pixels are all equal."""
+    flat = faces.images.reshape(len(faces), faces.images[0].size if len(faces) else 1)
+    return np.asarray(flat.min(1) == flat.max(1))
+
+
+def conflicts(faces: Faces) -> Mask:
+    """Return a mask, (N,), of images of which an exact copy, in any split, has another label.
+
+    All copies are in it: which label is right, nothing says.
+    """
+    group = _groups(faces)
+    low, high = _extremes(group, faces.labels)
+    return np.asarray((low != high)[group])
+
+
+def leaks(faces: Faces) -> Mask:
+    """Return a mask, (N,), of training images of which an exact copy is in validation or test.
+
+    Dropping these keeps the evaluation splits whole, so that accuracy on them stays comparable with
+    published figures and yet none of their images was trained on. For the other side, see
+    `copies_of_training`.
+    """
+    train = faces.in_split("train")
+    group = _groups(faces)
+    return np.asarray(train & np.isin(group, group[~train]))
+
+
+def copies_of_training(faces: Faces) -> Mask:
+    """Return a mask, (N,), of validation and test images that are exact copies of training images.
+
+    An honest accuracy leaves these out, or says how many there are.
+    """
+    train = faces.in_split("train")
+    group = _groups(faces)
+    return np.asarray(~train & np.isin(group, group[train]))
+
+
+def _groups(faces: Faces) -> npt.NDArray[np.int64]:
+    """Number the different images: exact copies have one number, (N,)."""
+    numbers: dict[bytes, int] = {}
+    return np.array([numbers.setdefault(d, len(numbers)) for d in faces.digests], np.int64)
+
+
+def _extremes(
+    group: npt.NDArray[np.int64], labels: npt.NDArray[np.int32]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Return the lowest and the highest label of each group."""
+    size = int(group.max()) + 1 if len(group) else 0
+    low = np.full(size, np.iinfo(np.int32).max, np.int32)
+    high = np.full(size, -1, np.int32)
+    np.minimum.at(low, group, labels)
+    np.maximum.at(high, group, labels)
+    return low, high
+
+
+def _pixels(faces: Faces) -> dict[str, dict[str, float]]:
+    """Return mean and standard deviation over all pixels, from exact counts of the 256 values."""
+    histograms = np.zeros((len(SPLITS), 256), np.int64)
+    for start in range(0, len(faces), 1024):  # bincount makes eight bytes of each pixel
+        part = slice(start, start + 1024)
+        for split in range(len(SPLITS)):
+            chosen = faces.images[part][faces.splits[part] == split]
+            histograms[split] += np.bincount(chosen.ravel(), minlength=256)
+    values = np.arange(256)
+    found = {}
+    for name, histogram in zip(("all", *SPLITS), (histograms.sum(0), *histograms)):
+        if count := histogram.sum():
+            mean = float((values * histogram).sum() / count)
+            variance = float((((values - mean) ** 2) * histogram).sum() / count)
+            found[name] = {"mean": mean, "std": variance**0.5}
+    return found

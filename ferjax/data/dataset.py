@@ -1,0 +1,92 @@
+"""Faces in memory: what every source becomes and everything downstream takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Faces:
+    """Labelled face images, all of one size.
+
+    Dimension keys: N images, H height, W width, K classes, S splits.
+
+    Attributes:
+        images: uint8 in [0, 255], (N, H, W), gray.
+        labels: int32 in [0, K), (N,), positions in `class_names`.
+        splits: int8 (N,), positions in `SPLITS`.
+        names: where each image comes from: its path inside the source, or "row 17" of a csv, the
+            first row under the header being 1.
+        class_names: K names in output order; `ferjax.EMOTIONS` wherever they are emotions.
+        source_sizes: int32 (N, 2), the height and width that each image had in the source.
+        notes: what was recovered, missing or assumed while reading, a sentence each.
+    """
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int32]
+    splits: npt.NDArray[np.int8]
+    names: tuple[str, ...]
+    class_names: tuple[str, ...]
+    source_sizes: npt.NDArray[np.int32]
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        n = len(self.names)
+        if self.images.ndim != 3 or self.images.dtype != np.uint8:
+            raise ValueError(
+                "expected uint8 (N, H, W) for `images`, "
+                f"got {self.images.dtype} {self.images.shape}"
+            )
+        for name, shape in (("labels", (n,)), ("splits", (n,)), ("source_sizes", (n, 2))):
+            got = getattr(self, name).shape
+            if got != shape or len(self.images) != n:
+                raise ValueError(
+                    f"expected {name!r} of shape {shape} for {len(self.images)} images "
+                    f"and {n} names, got {got}"
+                )
+        for name, end in (("labels", len(self.class_names)), ("splits", len(SPLITS))):
+            values = getattr(self, name)
+            if n and (values.min() < 0 or values.max() >= end):
+                raise ValueError(
+                    f"expected {name!r} in [0, {end}), got {values.min()} to {values.max()}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> Faces:
+        """Return the faces at `rows`, positions or a mask."""
+        rows = np.arange(len(self))[rows]
+        return replace(
+            self,
+            images=self.images[rows],
+            labels=self.labels[rows],
+            splits=self.splits[rows],
+            names=tuple(self.names[row] for row in rows),
+            source_sizes=self.source_sizes[rows],
+        )
+
+    def in_split(self, split: str) -> npt.NDArray[np.bool_]:
+        """Return a mask, (N,), of the faces in a split of `SPLITS`."""
+        return self.splits == SPLITS.index(split)
+
+    @cached_property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """The number of images by split and class, (S, K)."""
+        flat = self.splits.astype(np.int64) * len(self.class_names) + self.labels
+        size = len(SPLITS) * len(self.class_names)
+        return np.bincount(flat, minlength=size).reshape(len(SPLITS), -1)
+
+    @cached_property
+    def digests(self) -> tuple[bytes, ...]:
+        """A hash of each image's pixels: equal digests are exact copies."""
+        import hashlib
+
+        images = np.ascontiguousarray(self.images)
+        return tuple(hashlib.blake2b(image, digest_size=16).digest() for image in images)

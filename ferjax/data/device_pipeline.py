@@ -1,0 +1,100 @@
+"""The device-resident pipeline: the images lie on the accelerator, batches are gathered in jit.
+
+FER2013 is 83 MB as uint8, so the host sends only row numbers, 4 bytes an image. A training loop
+takes whole `Batch`es by iteration, or runs many steps in one jit:
+
+    rows, _ = pipeline.batches.block(step, steps=100)               # (100, B)
+    state, _ = lax.scan(lambda state, rows: train(state, *pipeline.data.gather(rows)), state, rows)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ferjax.data.order import Batches, PipelineError
+from ferjax.data.pipelines import Batch, Images, Labels, Pipeline
+
+
+class DeviceData(NamedTuple):
+    """All images and labels on the device: a pytree, to be passed into jit as an argument.
+
+    What a jitted function closes over is compiled into it as a constant instead.
+    """
+
+    images: jax.Array  # uint8 in [0, 255], (N, H, W) or (N, H, W, C)
+    labels: jax.Array  # (N,) or (N, ...)
+
+    def gather(self, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Return the images and labels at `rows`, int32 in [0, N), (B,)."""
+        return (
+            jnp.take(self.images, rows, axis=0, mode="clip"),
+            jnp.take(self.labels, rows, axis=0, mode="clip"),
+        )
+
+
+class DevicePipeline(Pipeline):
+    """Batches gathered on the device from images that lie there."""
+
+    def __init__(
+        self,
+        images: Images,
+        labels: Labels,
+        batches: Batches,
+        *,
+        sharding: jax.sharding.NamedSharding | None = None,
+    ) -> None:
+        """Copy the images to the device, or to every device of the sharding's mesh.
+
+        Args:
+            images: uint8 in [0, 255], (N, H, W) or (N, H, W, C).
+            labels: (N,) integers, or (N, ...) such as one-hot labels.
+            batches: which rows make up each batch. On several hosts each gives its own shard:
+                shard_index=jax.process_index(), shard_count=jax.process_count().
+            sharding: how batches are spread over devices, such as NamedSharding(mesh, P("data"));
+                None leaves them on the default device. The batches are then global arrays.
+        """
+        super().__init__(images, labels, batches)
+        if sharding is not None and len(sharding.spec) > 1:
+            raise PipelineError(
+                "expected a `sharding` that splits the batch axis alone, such as "
+                f"PartitionSpec('data'), got {sharding.spec}"
+            )
+        self._sharding = sharding
+        arrays = DeviceData(self._images, self._labels)  # type: ignore[arg-type]
+        del self._images, self._labels  # the device's copy is the one that is used
+        if sharding is None:
+            self.data = DeviceData(*(jnp.array(a) for a in arrays))
+        else:
+            spec = jax.sharding.PartitionSpec()  # type: ignore[no-untyped-call]
+            everywhere = jax.sharding.NamedSharding(sharding.mesh, spec)
+            self.data = DeviceData(*(jax.device_put(a, everywhere) for a in arrays))
+
+    def stream(self, step: int) -> Iterator[Batch]:
+        while self.batches.length is None or step < self.batches.length:
+            rows, mask = (to_device(a, self._sharding) for a in self.batches.at(step))
+            images, labels = _gather(self.data, rows)
+            yield Batch(images, labels, rows, mask)
+            step += 1
+
+
+@jax.jit
+def _gather(data: DeviceData, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return data.gather(rows)
+
+
+def to_device(tree: Any, sharding: jax.sharding.NamedSharding | None = None) -> Any:
+    """Put a batch, or any pytree of this host's part of it, on the devices.
+
+    With a sharding the leaves become global arrays of which each host gave its part, so a
+    `TFPipeline`'s batches go to a mesh by the same call.
+    """
+    if sharding is None:
+        return jax.tree.map(jnp.asarray, tree)
+    place = partial(jax.make_array_from_process_local_data, sharding)
+    return jax.tree.map(lambda leaf: place(np.asarray(leaf)), tree)

@@ -1,0 +1,178 @@
+"""Draw labelled rows of faces on a sheet, to look at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ferjax.data.dataset import SPLITS, Faces
+from ferjax.errors import FerjaxError, printable
+from ferjax.files import replacing
+
+COLUMNS: Final = 12
+FORMATS: Final = ("png", "pdf", "svg", "jpg", "jpeg", "webp")
+
+_DPI: Final = 150
+_FACE: Final = 0.64  # inches; twice the 48 pixels of FER2013 at 150 dots an inch
+_GAP: Final = 0.06
+_MARGIN: Final = 0.2
+_TITLE: Final = 0.32
+_LABEL_WIDTH: Final = 28  # characters at most
+_BACKGROUND: Final = "#ffffff"
+_INK: Final = "#1a1a1a"
+_SOFT_INK: Final = "#5c5c5c"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A row of a sheet.
+
+    Attributes:
+        label: what stands before it.
+        detail: what stands under the label, smaller.
+        images: uint8 in [0, 255] or floats in [0, 1], (H, W), (H, W, 1) or (H, W, 3).
+        joined: whether it stands close to the row above, as augmented images to their originals.
+    """
+
+    label: str
+    images: Sequence[npt.NDArray[Any]] | npt.NDArray[Any]
+    detail: str = ""
+    joined: bool = False
+
+
+def check_path(path: str | os.PathLike[str]) -> str:
+    """Return the format that a sheet's name asks for; draw nothing.
+
+    Raises:
+        FerjaxError: the name's end is not one of `FORMATS`, or matplotlib is missing.
+    """
+    suffix = Path(path).suffix.lower().removeprefix(".")
+    if suffix not in FORMATS:
+        raise FerjaxError(
+            f"{printable(str(path))}: expected a name that ends in .{', .'.join(FORMATS)}"
+        )
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise FerjaxError("drawing needs matplotlib: pip install 'ferjax[train]'") from error
+    return suffix
+
+
+def draw(
+    rows: Sequence[Row],
+    path: str | os.PathLike[str],
+    *,
+    title: str = "",
+) -> None:
+    """Draw rows of images and write them to a file, whose name says in which format.
+
+    The labels are measured, so that none is cut off or lies on a face.
+
+    Raises:
+        FerjaxError: the format is not known, matplotlib is missing, or the file cannot be written.
+    """
+    suffix = check_path(path)
+    if not rows:
+        raise ValueError("expected at least one row to draw, got none")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    # No pyplot: it would take a display or change the caller's figures.
+    figure = Figure(dpi=_DPI, facecolor=_BACKGROUND)
+    canvas: Any = FigureCanvasAgg(figure)
+    renderer = canvas.get_renderer()
+
+    def width_of(text: str, size: float, weight: str = "normal") -> float:
+        drawn = figure.text(0, 0, text, fontsize=size, fontweight=weight, parse_math=False)
+        found = drawn.get_window_extent(renderer).width / _DPI
+        drawn.remove()
+        return float(found)
+
+    def height_of(text: str, size: float) -> float:
+        return 1.25 * size / 72 * len(text.splitlines())
+
+    labels = [(_short(row.label), _short(row.detail)) for row in rows]
+    label_width = max(max(width_of(a, 9, "bold"), width_of(b, 7)) for a, b in labels)
+    left = _MARGIN + label_width + 0.15
+    title = _short(title, 100)
+    columns = max(1, *(len(row.images) for row in rows))
+    width = left + columns * (_FACE + _GAP) - _GAP + _MARGIN
+    width = max(width, 2 * _MARGIN + width_of(title, 10))
+    top = _MARGIN + (_TITLE if title else 0)
+    tops = []  # where each row begins, inches from the top
+    for number, row in enumerate(rows):
+        if number:
+            top += _GAP if row.joined else 2 * _GAP
+        tops.append(top)
+        top += _FACE
+    height = top + _MARGIN
+    if max(width, height) * _DPI >= 2**16:  # what matplotlib can draw
+        raise FerjaxError(f"{len(rows):,} rows of {columns:,} images are too many for one sheet")
+    figure.set_size_inches(width, height)
+
+    def write(x: float, y: float, text: str, **style: Any) -> None:
+        figure.text(x / width, 1 - y / height, text, parse_math=False, **style)
+
+    if title:
+        write(_MARGIN, _MARGIN, title, fontsize=10, va="top", color=_INK)
+    for row, top, (label, detail) in zip(rows, tops, labels):
+        x = left - 0.15
+        y = top + (_FACE - height_of(label, 9) - height_of(detail, 7)) / 2
+        style: dict[str, Any] = {"ha": "right", "va": "top"}
+        write(x, y, label, fontsize=9, fontweight="bold", color=_INK, **style)
+        y += height_of(label, 9)
+        write(x, y, detail, fontsize=7, color=_SOFT_INK, **style)
+        for column, image in enumerate(row.images):
+            x = left + column * (_FACE + _GAP)
+            box = (x / width, 1 - (top + _FACE) / height, _FACE / width, _FACE / height)
+            axes = figure.add_axes(box)
+            axes.set_axis_off()
+            axes.imshow(_shown(image), interpolation="nearest")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=suffix, dpi=_DPI, facecolor=_BACKGROUND)
+
+
+def class_rows(faces: Faces, *, columns: int = COLUMNS) -> list[Row]:
+    """Return a row a class: its name, its counts, and images spread evenly over it."""
+    rows = []
+    for label, name in enumerate(faces.class_names):
+        members = np.flatnonzero(faces.labels == label)
+        chosen = members[_spread(len(members), columns)]
+        counts = [f"{n:,} {s}" for s, n in zip(SPLITS, faces.counts[:, label].tolist()) if n]
+        rows.append(
+            Row(label=name, detail="\n".join(counts) or "none", images=faces.images[chosen])
+        )
+    return rows
+
+
+def _spread(count: int, most: int) -> npt.NDArray[np.int64]:
+    """Return up to `most` positions in [0, count), at even distances.
+
+    >>> _spread(100, 4)
+    array([12, 37, 62, 87])
+    """
+    number = min(count, most)
+    return np.array([(2 * i + 1) * count // (2 * number) for i in range(number)], np.int64)
+
+
+def _shown(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Return an image as uint8, (H, W, 3): matplotlib's own grays may be off by one."""
+    image = np.asarray(image)
+    if image.ndim == 3 and image.shape[-1] == 1:
+        image = image[..., 0]
+    if image.dtype != np.uint8:
+        image = np.clip(image.astype(np.float32) * 255 + 0.5, 0, 255).astype(np.uint8)
+    if image.ndim != 2 and (image.ndim != 3 or image.shape[-1] != 3):
+        raise ValueError(f"expected an image (H, W), (H, W, 1) or (H, W, 3), got {image.shape}")
+    return np.repeat(image[..., None], 3, axis=-1) if image.ndim == 2 else image
+
+
+def _short(text: str, most: int = _LABEL_WIDTH) -> str:
+    lines = (printable(line, 10_000) for line in text.split("\n"))
+    return "\n".join(x if len(x) <= most else f"{x[: most - 3]}..." for x in lines)

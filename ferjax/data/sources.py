@@ -1,0 +1,462 @@
+"""Read faces from the forms in which they circulate; the content says which one a source is.
+
+- Folders, or a .zip or .tar.gz of them: <split>/<class>/<image>, as in Kaggle's archive of FER2013
+  (train and test; angry, disgusted, ... im0.png, im1.png) and in people's own datasets.
+- The JPEG mirror of FER2013: class folders with files Training_*, PublicTest_*, PrivateTest_*.
+- fer2013.csv and icml_face_data.csv, as they are or inside any of these.
+
+Everything becomes `Faces` of one size, by the published preprocessing: OpenCV's gray, then its
+bilinear resize. Emotions have one order, `ferjax.EMOTIONS`, whatever the source calls them.
+
+Dimension keys: N images, H height, W width.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import BinaryIO, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ferjax.data import pixel_csv
+from ferjax.data.containers import Container, Member, natural, opened
+from ferjax.data.dataset import SPLITS, Faces
+from ferjax.emotions import ALIASES, EMOTIONS, canonical
+from ferjax.errors import DataError, ImageError, LabelsError, near_misses, printable
+from ferjax.image_files import IMAGE_SUFFIXES, decode
+
+KINDS: Final = {
+    "csv": "fer2013.csv: a row an image",
+    "kaggle": "Kaggle's archive of FER2013: train and test, images im0, im1, ...",
+    "mirror": "JPEG mirror of FER2013: images Training_*, PublicTest_*, PrivateTest_*",
+    "folders": "class folders",
+}
+
+# What split folders are called, in lower case and without _ and -.
+SPLIT_FOLDERS: Final = {
+    **dict.fromkeys("train training trainset".split(), "train"),
+    **dict.fromkeys("validation valid val dev publictest".split(), "validation"),
+    **dict.fromkeys("test testing testset privatetest".split(), "test"),
+}
+
+Progress = Callable[[int, int, str], None]
+
+_KAGGLE_CLASSES: Final = frozenset("angry disgusted fearful happy neutral sad surprised".split())
+_KAGGLE_FILE: Final = re.compile(r"im[0-9]+\.\w+")
+_MIRROR_FILE: Final = re.compile(r"(Training|PublicTest|PrivateTest)_[0-9]+\.\w+", re.IGNORECASE)
+_LISTED: Final = 5  # bad items named in an error
+_BATCH: Final = 256  # images handed to a thread at once, at most
+_BATCH_BYTES: Final = 8 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """What a source holds.
+
+    Attributes:
+        faces: the images in natural order, or a csv's order; splits as the source has them.
+        bad: the names of items that were left out, and why; empty unless `skip_bad`.
+        kind: one of `KINDS`.
+        container: folder, zip, tar, or file for a csv on its own.
+    """
+
+    faces: Faces
+    bad: tuple[tuple[str, str], ...]
+    kind: str
+    container: str
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    size: tuple[int, int] = (48, 48),
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+) -> Read:
+    """Read a dataset of faces.
+
+    Args:
+        path: a folder, a zip or tar archive, or a csv; see the module.
+        size: (H, W) of the result in pixels.
+        skip_bad: go on without images, rows and classes that are bad or missing.
+        progress: called now and then with what is done, the total, and their unit.
+
+    Returns:
+        The faces, uint8 (N, H, W), and what was left out. Splits are those of the source:
+        `ferjax.data.splits.official` finds PublicTest in Kaggle's archive.
+
+    Raises:
+        DataError: nothing can be read, or, without `skip_bad`, anything is bad; the first bad items
+            are named, with their number.
+    """
+    height, width = _check_size(size)
+    shown = printable(os.fsdecode(path)) or "''"
+    with opened(path) as container:
+        try:
+            found = _read(container, (height, width), progress or (lambda done, total, unit: None))
+        except DataError as error:
+            raise DataError(f"{shown}: {error}") from error
+    faces, bad = found.faces, found.bad
+    missing = _missing(faces)
+    if not skip_bad or not len(faces):
+        problems = []
+        if bad:
+            # Of a damaged source hardly any class may be left; the damage says enough.
+            missing = missing if len(faces) else []
+            problems.append(_list_bad(bad, len(faces) + len(bad), found.kind))
+        elif not len(faces):
+            problems.append("no rows under the header" if found.kind == "csv" else "no images")
+            missing = []
+        problems += missing
+        if problems:
+            hint = "; skip_bad (--skip-bad) goes on without them" if len(faces) else ""
+            raise DataError(f"{shown}: {'; '.join(problems)}{hint}")
+    return replace(found, faces=replace(faces, notes=(*faces.notes, *missing)))
+
+
+def _check_size(size: tuple[int, int]) -> tuple[int, int]:
+    try:
+        height, width = (operator.index(n) for n in size)
+    except (TypeError, ValueError):
+        height = width = 0
+    if not (1 <= height <= 4096 and 1 <= width <= 4096):
+        raise ValueError(f"expected (height, width) in [1, 4096] for `size`, got {size!r}")
+    return height, width
+
+
+def _list_bad(bad: Sequence[tuple[str, str]], total: int, kind: str) -> str:
+    unit = "rows" if kind == "csv" else "images"
+    listed = "; ".join(printable(f"{name}: {reason}", 300) for name, reason in bad[:_LISTED])
+    more = f"; and {len(bad) - _LISTED:,} more" if len(bad) > _LISTED else ""
+    return f"{len(bad):,} of {total:,} {unit} cannot be used: {listed}{more}"
+
+
+def _missing(faces: Faces) -> list[str]:
+    """Return a sentence if there is nothing to learn a class from."""
+    counts = faces.counts
+    train = counts[SPLITS.index("train")]
+    where = " in train" if train.any() else ""
+    names = [
+        name
+        for name, count in zip(faces.class_names, train if where else counts.sum(0))
+        if not count
+    ]
+    return [f"no images of {', '.join(map(printable, names))}{where}"] if names else []
+
+
+# --- which kind of source ------------------------------------------------------------------------
+
+
+def _read(container: Container, size: tuple[int, int], progress: Progress) -> Read:
+    tables = [member for member in container.members if _is_table(container, member)]
+    images = [m for m in container.members if os.path.splitext(m.name)[1].lower() in IMAGE_SUFFIXES]
+    if len(tables) > 1:  # the competition's archive has a train.csv beside icml_face_data.csv
+        tables = [m for m in tables if "usage" in _columns(container, m)] or tables
+    if container.kind == "file" and not tables:
+        container.read(container.members[0])  # says what is expected
+    if len(tables) > 1 or (tables and images):
+        names = [m.name for m in (*tables, *images)]
+        raise DataError(
+            f"holds {names[0]!r} and {names[1]!r}; expected either a csv or images, name one"
+        )
+    if tables:
+        return _read_csv(container, tables[0], size, progress)
+    if not images and not container.bad:
+        inside = [m.name for m in container.members]
+        got = f"{len(inside):,} other files, such as {inside[0]!r}" if inside else "nothing"
+        packed = any(re.search(r"\.(zip|t?gz|tar|bz2|xz|rar|7z)$", name) for name in inside)
+        raise DataError(
+            f"expected images in <split>/<class>/ or fer2013.csv, got {got}"
+            f"{'; unpack the archives in it first' if packed else ''}"
+        )
+    return _read_images(container, images, size, progress)
+
+
+def _columns(container: Container, member: Member) -> dict[str, int]:
+    with _opened(container, member) as stream:
+        return pixel_csv.columns(stream.readline(pixel_csv.MAX_HEADER)) or {}
+
+
+@contextmanager
+def _opened(container: Container, member: Member) -> Iterator[BinaryIO]:
+    """Open a member whose errors name it."""
+    try:
+        with container.open(member) as stream:
+            yield stream
+    except DataError as error:
+        inside = f"{member.name}: " if container.kind != "file" else ""
+        raise DataError(f"{inside}{error}") from error
+
+
+def _is_table(container: Container, member: Member) -> bool:
+    if container.kind != "file" and not member.name.lower().endswith(".csv"):
+        return False
+    return bool(_columns(container, member))
+
+
+def _read_csv(
+    container: Container, member: Member, size: tuple[int, int], progress: Progress
+) -> Read:
+    def advance(done: int) -> None:
+        if member.size:
+            progress(done, member.size, "bytes")
+
+    has_usage = "usage" in _columns(container, member)
+    with _opened(container, member) as stream:
+        rows = pixel_csv.read(stream, advance)
+    images = rows.images
+    if size != (pixel_csv.SIDE, pixel_csv.SIDE):
+        images = np.empty((len(rows.images), *size), np.uint8)
+        for image, target in zip(rows.images, images):
+            _fit(image, target)
+    faces = Faces(
+        images=images,
+        labels=rows.labels,
+        splits=rows.splits,
+        names=rows.names,
+        class_names=EMOTIONS,
+        source_sizes=np.full((len(images), 2), pixel_csv.SIDE, np.int32),
+        notes=() if has_usage else ("there is no column Usage: all images are in train",),
+    )
+    bad = (*sorted(container.bad), *rows.bad)
+    return Read(faces=faces, bad=bad, kind="csv", container=container.kind)
+
+
+# --- folders of images ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """Where an image lies."""
+
+    member: Member
+    split: str  # one of SPLITS
+    folder: str  # its class folder
+
+
+def _read_images(
+    container: Container, members: Sequence[Member], size: tuple[int, int], progress: Progress
+) -> Read:
+    places, bad, kind, notes = _layout(members)
+    class_names, position, bad_classes = _classes(places)
+    bad = [*container.bad, *bad]
+    bad += [(p.member.name, bad_classes[p.folder]) for p in places if p.folder in bad_classes]
+    places = [place for place in places if place.folder not in bad_classes]
+
+    images, sizes, reasons = _decode(container, [p.member for p in places], size, progress)
+    bad += [(places[row].member.name, reason) for row, reason in reasons.items()]
+    good = [row for row in range(len(places)) if row not in reasons]
+    if reasons:
+        images, sizes = images[good], sizes[good]
+        places = [places[row] for row in good]
+    if len(container.members) > len(members):
+        known = {member.name for member in members}
+        names = [m.name for m in container.members if m.name not in known]
+        such = printable(names[0], 100)
+        notes.append(f"files that are no images are left out: {len(names):,}, such as {such}")
+    faces = Faces(
+        images=images,
+        labels=np.array([position[place.folder] for place in places], np.int32),
+        splits=np.array([SPLITS.index(place.split) for place in places], np.int8),
+        names=tuple(place.member.name for place in places),
+        class_names=class_names,
+        source_sizes=sizes,
+        notes=tuple(notes),
+    )
+    bad.sort(key=lambda item: natural(item[0]))
+    return Read(faces=faces, bad=tuple(bad), kind=kind, container=container.kind)
+
+
+def split_of_folder(name: str) -> str | None:
+    """Return the split of `SPLITS` that a folder's name stands for.
+
+    >>> split_of_folder("Public_Test"), split_of_folder("happy")
+    ('validation', None)
+    """
+    return SPLIT_FOLDERS.get(re.sub(r"[_\s-]", "", name).lower())
+
+
+def _layout(
+    members: Sequence[Member],
+) -> tuple[list[_Place], list[tuple[str, str]], str, list[str]]:
+    """Return each image's place, those without one, the kind of source, and notes."""
+    paths = [member.name.split("/") for member in members]
+    root = _root(paths)
+    paths = [path[root:] for path in paths]
+    folders = [split_of_folder(path[0]) if len(path) > 1 else None for path in paths]
+    has_splits = any(folders)
+    depth = 3 if has_splits else 2
+    expected = "<class>/<image>"
+    if has_splits:
+        expected = "<split>/<class>/<image> with train, validation or test for <split>"
+    places, bad = [], []
+    for member, path, split in zip(members, paths, folders):
+        if len(path) < depth or (has_splits and split is None):
+            bad.append((member.name, f"expected {expected}"))
+        else:
+            places.append(
+                _Place(member=member, split=split or "train", folder=path[depth - 2].strip())
+            )
+
+    kind, places, notes = _usages(places, has_splits)
+    if places and not has_splits and kind != "mirror":
+        notes.append("there are no split folders such as train and test: all images are in train")
+    return places, bad, kind, notes
+
+
+def _usages(places: list[_Place], has_splits: bool) -> tuple[str, list[_Place], list[str]]:
+    """Return the kind of source, the places with the mirror's splits in its files' names, notes."""
+    folders = {place.folder for place in places}
+    files = [place.member.name.split("/")[-1] for place in places]
+    if not all(map(_is_emotion, folders)):
+        return "folders", places, []
+    usages = [_MIRROR_FILE.fullmatch(file) for file in files]
+    if not any(usages):
+        kaggle = (
+            folders <= _KAGGLE_CLASSES
+            and has_splits
+            and {place.split for place in places} <= {"train", "test"}
+            and all(map(_KAGGLE_FILE.fullmatch, files))
+        )
+        return "kaggle" if kaggle else "folders", places, []
+    named = [
+        replace(place, split=pixel_csv.USAGES[usage[1].lower()]) if usage else place
+        for usage, place in zip(usages, places)
+    ]
+    # The mirror has PublicTest and PrivateTest in one folder; whoever moved files to other splits
+    # meant it.
+    usual = {*zip(SPLITS, SPLITS), ("test", "validation")}
+    moved = [
+        place.member.name
+        for place, other in zip(places, named)
+        if has_splits and (place.split, other.split) not in usual
+    ]
+    if not moved:
+        return "mirror", named, []
+    such = printable(moved[0], 100)
+    note = f"{len(moved):,} files lie in other splits than their names say, such as {such}: "
+    return "mirror", places, [note + "the folders count"]
+
+
+def _root(paths: Sequence[Sequence[str]]) -> int:
+    """Return the number of leading folders that all images share and that mean nothing."""
+    root = 0
+    while min(map(len, paths), default=0) > root + 1 and max(map(len, paths)) > root + 2:
+        names = {path[root] for path in paths}
+        name = next(iter(names))
+        if len(names) > 1 or split_of_folder(name) or _is_emotion(name):
+            break
+        root += 1
+    return root
+
+
+def _is_emotion(name: str) -> bool:
+    try:
+        canonical(name)
+    except LabelsError:
+        return False
+    return True
+
+
+def _classes(places: Sequence[_Place]) -> tuple[tuple[str, ...], dict[str, int], dict[str, str]]:
+    """Return the class names, each folder's position in them, and folders that are no class."""
+    folders = sorted({place.folder for place in places})
+    bad = {}
+    known = {canonical(folder) for folder in folders if _is_emotion(folder)}
+    if known:
+        # A folder beside emotions may be a class of its own, such as contempt. If it all but has
+        # the name of an emotion that is missing, it is a slip.
+        absent = [name for name in (*EMOTIONS, *ALIASES) if canonical(name) not in known]
+        for folder in folders:
+            close = near_misses(folder.lower(), absent)
+            if not _is_emotion(folder) and close:
+                bad[folder] = f"unknown class {folder[:40]!r}{close}"
+    folders = [folder for folder in folders if folder not in bad]
+    if all(map(_is_emotion, folders)):
+        return EMOTIONS, {folder: EMOTIONS.index(canonical(folder)) for folder in folders}, bad
+    return tuple(folders), {folder: i for i, folder in enumerate(folders)}, bad
+
+
+# --- decoding ------------------------------------------------------------------------------------
+
+
+def _decode(
+    container: Container, members: Sequence[Member], size: tuple[int, int], progress: Progress
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], dict[int, str]]:
+    """Decode and resize: uint8 (N, H, W), source sizes (N, 2), and what is wrong, by row.
+
+    One thread reads, several decode: OpenCV works outside the interpreter's lock. What is read and
+    not yet decoded stays small.
+    """
+    images = np.zeros((len(members), *size), np.uint8)
+    sizes = np.zeros((len(members), 2), np.int32)
+    reasons: dict[int, str] = {}
+
+    def work(batch: list[tuple[int, bytes]]) -> int:
+        for row, data in batch:
+            try:
+                image = decode(data, "image", 1)
+            except ImageError as error:
+                reasons[row] = str(error).removeprefix("image: ")
+            else:
+                sizes[row] = image.shape
+                _fit(image, images[row])
+        return len(batch)
+
+    workers = max(1, min(8, os.cpu_count() or 1))
+    done = 0
+    with ThreadPoolExecutor(workers) as pool:
+        running: deque[Future[int]] = deque()
+        for batch in _batches(container, members, reasons):
+            running.append(pool.submit(work, batch))
+            if len(running) > 2 * workers:
+                done += running.popleft().result()
+                progress(done, len(members), "images")
+        for future in running:
+            done += future.result()
+            progress(done, len(members), "images")
+    return images, sizes, dict(sorted(reasons.items()))
+
+
+def _batches(
+    container: Container, members: Sequence[Member], reasons: dict[int, str]
+) -> Iterator[list[tuple[int, bytes]]]:
+    rows = {member.name: row for row, member in enumerate(members)}
+    batch: list[tuple[int, bytes]] = []
+    total = 0
+    for member in container.in_order(members):
+        row = rows[member.name]
+        try:
+            data = container.read(member)
+        except DataError as error:
+            reasons[row] = str(error)
+            continue
+        if not data:
+            reasons[row] = "empty, 0 bytes"
+            continue
+        batch.append((row, data))
+        total += len(data)
+        if len(batch) == _BATCH or total >= _BATCH_BYTES:
+            yield batch
+            batch, total = [], 0
+    if batch:
+        yield batch
+
+
+def _fit(image: npt.NDArray[np.uint8], target: npt.NDArray[np.uint8]) -> None:
+    """Resize as the published preprocessing does: OpenCV, bilinear."""
+    if image.shape == target.shape:
+        target[...] = image
+    else:
+        import cv2
+
+        height, width = target.shape
+        target[...] = cv2.resize(image, (width, height))

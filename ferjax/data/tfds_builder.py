@@ -1,0 +1,130 @@
+"""FER2013 as a TensorFlow Datasets builder: `import` this module, then `tfds.load("fer2013")`.
+
+TensorFlow is imported here, and by nothing that does not ask for this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import tensorflow_datasets as tfds
+
+from ferjax.data import sources, splits
+from ferjax.data.dataset import SPLITS, Faces
+from ferjax.emotions import EMOTIONS
+from ferjax.errors import DataError
+
+_CITATION = """
+@article{goodfellow2013challenges,
+  title = {Challenges in Representation Learning: A report on three machine learning contests},
+  author = {Goodfellow, Ian J. and Erhan, Dumitru and Carrier, Pierre Luc and Courville, Aaron and
+    Mirza, Mehdi and Hamner, Ben and Cukierski, Will and Tang, Yichuan and Thaler, David and
+    Lee, Dong-Hyun and others},
+  journal = {arXiv:1307.0414},
+  year = {2013}
+}
+"""
+
+_DESCRIPTION = """
+48x48 gray face images, each labelled with one of seven facial expressions: angry, disgust, fear,
+happy, neutral, sad, surprise (Goodfellow et al., 2013). The label order is this one, not that of
+the ids in fer2013.csv. `train` is FER2013's Training, `validation` its PublicTest and `test` its
+PrivateTest; about 8 % of PublicTest and PrivateTest are exact copies of training images.
+"""
+
+
+class Fer2013(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
+    """Builder of FER2013 from any form in which it circulates."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES: ClassVar = {"1.0.0": "First version."}
+    MANUAL_DOWNLOAD_INSTRUCTIONS = """
+    Put one of these into the manual download folder, as the only file or folder there:
+    - the Kaggle archive of ananthu017/emotion-detection-fer or of msambare/fer2013, zipped or not;
+    - fer2013.csv or icml_face_data.csv, plain or inside a .zip or .tar.gz.
+    """
+    BUILDER_CONFIGS: ClassVar = [
+        tfds.core.BuilderConfig(name="official", description="Training, PublicTest, PrivateTest"),
+        tfds.core.BuilderConfig(name="card", description="80/10/10 of all, stratified, seed 0"),
+    ]
+
+    # Set by `from_faces`: faces that are in memory already, and split.
+    faces: Faces | None = None
+
+    @classmethod
+    def from_faces(cls, faces: Faces, data_dir: Path, scheme: str) -> Fer2013:
+        """Return a builder that writes `faces` as they are to `data_dir`."""
+        cls_faces = type(cls.__name__, (cls,), {"faces": faces, "name": cls.name}, **_UNREGISTERED)
+        builder: Fer2013 = cls_faces(data_dir=data_dir, config=scheme)
+        return builder
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        height, width = (48, 48) if self.faces is None else self.faces.images.shape[1:]
+        names = EMOTIONS if self.faces is None else self.faces.class_names
+        features = tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Image(shape=(height, width, 1), encoding_format="png"),
+                "label": tfds.features.ClassLabel(names=list(names)),
+                "name": tfds.features.Text(doc="where the image is in the source"),
+            }
+        )
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=_DESCRIPTION,
+            features=features,
+            supervised_keys=("image", "label"),
+            homepage="https://arxiv.org/abs/1307.0414",
+            citation=_CITATION,
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
+        faces = self.faces
+        if faces is None:
+            source = _only_entry(Path(dl_manager.manual_dir))
+            scheme = self.builder_config.name if self.builder_config else "official"
+            faces = splits.apply(sources.read(source).faces, scheme)
+        present = [split for split in SPLITS if faces.in_split(split).any()]
+        return {split: self._generate_examples(faces, split) for split in present}
+
+    def _generate_examples(self, faces: Faces, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        for row in faces.in_split(split).nonzero()[0].tolist():
+            yield (
+                row,
+                {
+                    "image": faces.images[row][..., None],
+                    "label": int(faces.labels[row]),
+                    "name": faces.names[row],
+                },
+            )
+
+
+_UNREGISTERED: dict[str, Any] = {"skip_registration": True}
+
+
+def add_random_access(builder: Fer2013) -> None:
+    """Add array_record files, which `tfds.data_source` reads, beside those of `tfds.load`."""
+    import tensorflow as tf
+    from array_record.python.array_record_module import ArrayRecordWriter
+    from tensorflow_datasets.core.file_adapters import FileFormat
+
+    folder = Path(builder.data_dir)
+    for shard in sorted(folder.glob("*.tfrecord-*")):
+        name = shard.name.replace(".tfrecord-", ".array_record-")
+        writer = ArrayRecordWriter(str(folder / name), "group_size:1")
+        for example in tf.data.TFRecordDataset(str(shard)).as_numpy_iterator():
+            writer.write(example)
+        writer.close()
+    builder.info.add_alternative_file_format(FileFormat.ARRAY_RECORD)
+    builder.info.write_to_directory(folder)
+
+
+def _only_entry(folder: Path) -> Path:
+    entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    if {path.name for path in entries} & {"train", "test"}:
+        return folder  # an archive unpacked right here
+    if len(entries) != 1:
+        names = ", ".join(path.name for path in entries) or "nothing"
+        raise DataError(f"{folder}: expected one file or folder with FER2013, got {names}")
+    return entries[0]

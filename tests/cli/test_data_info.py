@@ -1,0 +1,140 @@
+"""ferjax data info: what a dataset holds, as a table, as JSON, as a sheet."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from ferjax import EMOTIONS
+
+Cli = Callable[..., Any]
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    """Ten training and two test images of each emotion; some are copies, one is blank."""
+    path = tmp_path / "faces.zip"
+    rng = np.random.default_rng(0)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in EMOTIONS:
+            for split, number in (("train", 10), ("test", 2)):
+                for i in range(number):
+                    image = rng.integers(0, 256, (48, 48), np.uint8)
+                    if (name, i) == ("sad", 0):
+                        image[:] = np.arange(48)  # in train and in test
+                    if (name, split, i) == ("happy", "train", 3):
+                        image[:] = 0
+                    data = cv2.imencode(".png", image)[1].tobytes()
+                    archive.writestr(f"{split}/{name}/{i}.png", data)
+    return path
+
+
+def spoil(path: Path, number: int = 1) -> None:
+    with zipfile.ZipFile(path, "a") as archive:
+        for i in range(number):
+            archive.writestr(f"train/happy/bad{i}.png", b"no image")
+
+
+def test_the_table(cli: Cli, faces: Path) -> None:
+    done = cli("data", "info", faces)
+    assert (done.code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert lines[0] == f"source:     {faces}"
+    assert lines[1] == "kind:       class folders (zip)"
+    assert lines[2] == "split:      official"
+    assert "class     train  validation  test  total" in lines
+    assert "angry        10           0     2     12" in lines
+    assert "all          70           0    14     84" in lines
+    assert "copies:     83 different images, 1 surplus copies" in lines
+    assert "            1 of 14 test images (7.1%) copy training images" in lines
+    assert "conflicts:  none" in lines
+    assert "blank:      1 in train" in lines
+    assert "sizes:      all 48x48" in lines
+
+
+def test_the_card_split(cli: Cli, faces: Path) -> None:
+    done = cli("data", "info", faces, "--split", "card", "--seed", 5)
+    assert "split:      card, seed 5" in done.out
+    assert "angry        10           1     1     12" in done.out
+    document = json.loads(cli("data", "info", faces, "--split", "card", "--json").out)
+    assert (document["split"], document["seed"]) == ("card", 0)
+    assert document["copies_of_training"] == {"validation": 0, "test": 0}
+
+
+def test_json(cli: Cli, faces: Path) -> None:
+    done = cli("data", "info", faces, "--json")
+    document = json.loads(done.out)
+    assert (done.code, done.err) == (0, "")
+    assert document["source"] == str(faces)
+    assert (document["kind"], document["container"]) == ("folders", "zip")
+    assert (document["split"], document["seed"]) == ("official", None)
+    assert document["class_names"] == list(EMOTIONS)
+    assert document["counts"]["train"]["happy"] == 10
+    assert document["blank"] == ["train/happy/3.png"]
+    assert document["bad"] == []
+
+
+def test_bad_images_are_an_error_or_left_out(cli: Cli, faces: Path) -> None:
+    spoil(faces)
+    done = cli("data", "info", faces)
+    assert done.code == 2
+    assert done.error.startswith(f"ferjax: error: {faces}: 1 of 85 images cannot be used: train/")
+    done = cli("data", "info", faces, "--skip-bad")
+    assert done.code == 1
+    assert done.err.startswith("ferjax: error: train/happy/bad0.png: not an image")
+    assert "left out:   1 bad items" in done.out
+    document = json.loads(cli("data", "info", faces, "--skip-bad", "--json").out)
+    assert [item["name"] for item in document["bad"]] == ["train/happy/bad0.png"]
+
+
+def test_many_bad_images_are_named_in_part(cli: Cli, faces: Path) -> None:
+    spoil(faces, 30)
+    done = cli("data", "info", faces, "--skip-bad")
+    assert len(done.err.splitlines()) == 21
+    assert done.err.splitlines()[-1] == "ferjax: error: ... and 10 more"
+
+
+def test_a_sheet(cli: Cli, faces: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs matplotlib")
+    sheet = tmp_path / "sheet.png"
+    done = cli("data", "info", faces, "--sheet", sheet)
+    assert (done.code, done.err) == (0, "")
+    assert f"sheet:      {sheet}" in done.out
+    image = cv2.imread(str(sheet))
+    assert image.shape[0] > 7 * 96 and image.shape[1] > 12 * 96
+
+
+def test_a_sheets_name_is_checked_before_reading(cli: Cli, tmp_path: Path) -> None:
+    done = cli("data", "info", tmp_path / "none", "--sheet", tmp_path / "a.txt")
+    assert done.code == 2
+    assert "a.txt: expected a name that ends in .png" in done.error
+
+
+def test_mistakes_in_the_call(cli: Cli, faces: Path, tmp_path: Path) -> None:
+    done = cli("data", "info", tmp_path / "none")
+    assert done.code == 2
+    assert "none: no such file or folder; expected a folder, a .zip" in done.error
+    done = cli("data", "info", faces, "--seed", 1)
+    assert done.code == 2
+    assert done.error == "ferjax: error: --seed is for --split card; the official split has none"
+    assert cli("data", "info", faces, "--split", "none").code == 2
+    assert cli("data").code == 2
+
+
+def test_the_real_archive(cli: Cli, fer_zip: Path) -> None:
+    done = cli("data", "info", fer_zip)
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert "all       28,709       3,589     0  32,298" in lines
+    assert "disgust      436          56     0     492" in lines
+    assert "            280 of 3,589 validation images (7.8%) copy training images" in lines
+    assert "blank:      11 in train, 1 in validation" in lines
+    assert "conflicts:  47 groups of copies with different labels, 129 images" in lines
+    assert any("PrivateTest is not in the source" in line for line in lines)

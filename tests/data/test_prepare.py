@@ -1,0 +1,227 @@
+"""Preparing: what is written, what is dropped, and that a half-made folder is never left."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from ferjax.cli.main import main
+from ferjax.data import prepare as module
+from ferjax.data.dataset import SPLITS
+from ferjax.data.prepare import ARRAYS, MANIFEST, fingerprint, load, prepare
+from ferjax.errors import DataError, WriteError
+
+CLASSES = ("calm", "frown", "grin")
+
+
+def write(path: Path, image: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Six training and two validation faces a class, with a leak, a blank and a conflict."""
+    folder = tmp_path / "source"
+    rng = np.random.default_rng(0)
+    for name in CLASSES:
+        for split, count in (("train", 6), ("validation", 2)):
+            for i in range(count):
+                image = rng.integers(0, 256, (48, 48), dtype=np.uint8)
+                write(folder / split / name / f"im{i}.png", image)
+    shutil.copy(folder / "validation/calm/im0.png", folder / "train/calm/im0.png")
+    shutil.copy(folder / "train/frown/im1.png", folder / "train/grin/im1.png")
+    write(folder / "train/frown/im2.png", np.zeros((48, 48), np.uint8))
+    return folder
+
+
+def run(source: Path, out: Path, **options: object) -> module.Prepared:
+    return prepare(source, out, with_tfds=False, **options)  # type: ignore[arg-type]
+
+
+def test_the_arrays_are_the_images_of_the_source(source: Path, tmp_path: Path) -> None:
+    done = run(source, tmp_path / "out")
+    assert done.fresh
+    faces = load(tmp_path / "out")
+    assert len(faces) == 24
+    assert faces.class_names == CLASSES
+    for row in (0, 7, 23):
+        image = cv2.imread(str(source / faces.names[row]), cv2.IMREAD_GRAYSCALE)
+        np.testing.assert_array_equal(faces.images[row], image)
+        split, label = faces.names[row].split("/")[:2]
+        assert SPLITS[faces.splits[row]] == split
+        assert faces.class_names[faces.labels[row]] == label
+
+
+def test_the_file_alone_loads_too(source: Path, tmp_path: Path) -> None:
+    run(source, tmp_path / "out")
+    assert load(tmp_path / "out" / ARRAYS).names == load(tmp_path / "out").names
+
+
+def test_a_second_call_does_nothing(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(source, tmp_path / "out", drop=["blank"])
+    before = (tmp_path / "out" / ARRAYS).stat().st_mtime_ns
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise AssertionError("the source was read again")
+
+    monkeypatch.setattr(module.sources, "read", fail)
+    second = run(source, tmp_path / "out", drop=["blank"])
+    assert not second.fresh
+    assert second.manifest == first.manifest
+    assert (tmp_path / "out" / ARRAYS).stat().st_mtime_ns == before
+
+
+def test_a_changed_source_or_option_asks_for_force(source: Path, tmp_path: Path) -> None:
+    run(source, tmp_path / "out")
+    with pytest.raises(DataError, match="holds another prepared dataset; --force"):
+        run(source, tmp_path / "out", drop=["blank"])
+    write(source / "train/calm/im9.png", np.full((48, 48), 7, np.uint8))
+    with pytest.raises(DataError, match="holds another prepared dataset; --force"):
+        run(source, tmp_path / "out")
+    assert len(load(tmp_path / "out")) == 24
+    assert run(source, tmp_path / "out", force=True).fresh
+    assert len(load(tmp_path / "out")) == 25
+
+
+def test_a_folder_with_something_else_is_left_alone(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    with pytest.raises(DataError, match="holds something else; --force"):
+        run(source, tmp_path / "out")
+    assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("drop", "names"),
+    [
+        ("blank", {"train/frown/im2.png"}),
+        ("conflicts", {"train/frown/im1.png", "train/grin/im1.png"}),
+        ("leaks", {"train/calm/im0.png"}),
+    ],
+)
+def test_what_is_dropped_is_listed_and_gone(
+    source: Path, tmp_path: Path, drop: str, names: set[str]
+) -> None:
+    manifest = run(source, tmp_path / "out", drop=[drop]).manifest
+    assert {item["name"] for item in manifest["dropped"]} == names
+    assert {item["drop"] for item in manifest["dropped"]} == {drop}
+    assert names.isdisjoint(load(tmp_path / "out").names)
+    assert len(load(tmp_path / "out")) == 24 - len(names)
+
+
+def test_the_manifest_counts_what_the_arrays_hold(source: Path, tmp_path: Path) -> None:
+    manifest = run(source, tmp_path / "out", drop=["blank", "leaks"]).manifest
+    assert manifest == json.loads((tmp_path / "out" / MANIFEST).read_text())
+    faces = load(tmp_path / "out")
+    for split in SPLITS:
+        for label, name in enumerate(CLASSES):
+            held = int((faces.in_split(split) & (faces.labels == label)).sum())
+            assert manifest["counts"][split][name] == held
+
+
+def test_bad_images_stop_it_before_anything_is_written(source: Path, tmp_path: Path) -> None:
+    (source / "train/calm/im7.png").write_bytes(b"not an image")
+    with pytest.raises(DataError, match=r"train/calm/im7\.png"):
+        run(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    manifest = run(source, tmp_path / "out", skip_bad=True).manifest
+    assert [item["name"] for item in manifest["bad"]] == ["train/calm/im7.png"]
+
+
+def test_a_failure_while_writing_leaves_nothing(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module.np, "savez", full)
+    with pytest.raises(WriteError, match="No space left on device"):
+        run(source, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
+
+
+def test_a_killed_run_leaves_no_folder(source: Path, tmp_path: Path) -> None:
+    """Killed while it writes: the target is not there, and the next call makes it."""
+    code = (
+        "import os, signal, sys\n"
+        "from ferjax.data import prepare as module\n"
+        "module._write_arrays = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "module.prepare(sys.argv[1], sys.argv[2], with_tfds=False)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(source), str(tmp_path / "out")])
+    assert done.returncode == -9
+    assert not (tmp_path / "out").exists()
+    assert run(source, tmp_path / "out").fresh
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 half a file"])
+def test_damaged_arrays_are_named(source: Path, tmp_path: Path, damage: bytes) -> None:
+    run(source, tmp_path / "out")
+    (tmp_path / "out" / ARRAYS).write_bytes(damage)
+    with pytest.raises(DataError, match=f"{ARRAYS}: not a prepared dataset, or damaged"):
+        load(tmp_path / "out")
+
+
+def test_a_folder_without_arrays_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no faces\.npz; `ferjax data prepare` makes it"):
+        load(tmp_path)
+
+
+def test_unknown_drops_and_splits_are_named(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="among blank, conflicts, leaks, got ugly"):
+        run(source, tmp_path / "out", drop=["ugly"])
+    with pytest.raises(DataError, match="among official, card, got 'random'"):
+        run(source, tmp_path / "out", split="random")
+
+
+def test_the_fingerprint_is_of_names_and_contents(source: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(source, tmp_path / "copy")
+    assert fingerprint(copy) == fingerprint(source)
+    (copy / "train/calm/im0.png").rename(copy / "train/calm/im8.png")
+    assert fingerprint(copy) != fingerprint(source)
+
+
+def test_the_command_prepares_and_says_when_it_did_before(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["data", "prepare", str(source), "--out", str(tmp_path / "out"), "--no-tfds"]
+    assert main([*call, "--drop", "blank,leaks"]) == 0
+    out = capsys.readouterr().out
+    assert "dropped: 1 images, blank" in out
+    assert "16 train, 6 validation" in out
+    assert main([*call, "--drop", "blank,leaks"]) == 0
+    assert "prepared already" in capsys.readouterr().out
+    assert main([*call, "--json"]) == 2
+    assert "--force" in capsys.readouterr().err
+    assert main([*call, "--json", "--force"]) == 0
+    assert json.loads(capsys.readouterr().out)["dropped"] == []
+
+
+def test_the_command_refuses_unknown_drops(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["data", "prepare", "x.zip", "--out", str(tmp_path), "--drop", "ugly"])
+    assert stop.value.code == 2
+
+
+def test_the_real_archive_is_prepared_within_a_minute(fer_zip: Path, tmp_path: Path) -> None:
+    start = time.monotonic()
+    manifest = run(fer_zip, tmp_path / "out", drop=["blank", "leaks"]).manifest
+    assert time.monotonic() - start < 60
+    faces = load(tmp_path / "out")
+    assert len(faces) == sum(sum(c.values()) for c in manifest["counts"].values())
+    training = {d for d, s in zip(faces.digests, faces.splits) if s == 0}
+    evaluation = {d for d, s in zip(faces.digests, faces.splits) if s != 0}
+    assert training.isdisjoint(evaluation)
+    assert os.path.getsize(tmp_path / "out" / ARRAYS) < 100e6

@@ -1,0 +1,79 @@
+"""The TFDS builder, by TFDS's own test and through what `prepare` writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from ferjax.data.prepare import load, prepare
+from ferjax.emotions import EMOTIONS
+
+tfds = pytest.importorskip(
+    "tensorflow_datasets", reason="needs tensorflow-datasets: pip install 'ferjax[train]'"
+)
+pytest.importorskip("dill", reason="needs dill, which tensorflow_datasets.testing imports")
+
+from ferjax.data.tfds_builder import Fer2013  # noqa: E402
+
+
+def make_source(folder: Path) -> Path:
+    """Write two training faces and one test face a class."""
+    rng = np.random.default_rng(0)
+    for name in EMOTIONS:
+        for split, count in (("train", 2), ("validation", 1), ("test", 1)):
+            for i in range(count):
+                path = folder / split / name / f"im{i}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                assert cv2.imwrite(str(path), rng.integers(0, 256, (48, 48), dtype=np.uint8))
+    return folder
+
+
+class TestFer2013(tfds.testing.DatasetBuilderTestCase):  # type: ignore[misc]
+    """TFDS's own checks of a builder, over generated faces."""
+
+    DATASET_CLASS = Fer2013
+    SPLITS = {"train": 14, "validation": 7, "test": 7}  # noqa: RUF012
+    BUILDER_CONFIG_NAMES_TO_TEST = ["official"]  # noqa: RUF012
+    SKIP_CHECKSUMS = True
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        import tempfile
+
+        cls.folder = tempfile.TemporaryDirectory()
+        make_source(Path(cls.folder.name))
+        cls.EXAMPLE_DIR = cls.folder.name
+        super().setUpClass()
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        super().tearDownClass()
+        cls.folder.cleanup()
+
+
+def test_the_prepared_folder_loads_with_tfds(tmp_path: Path) -> None:
+    out = prepare(make_source(tmp_path / "source"), tmp_path / "out", with_tfds=True).path
+    faces = load(out)
+    data_dir = str(out / "tfds")
+    for split in ("train", "validation"):
+        rows = np.flatnonzero(faces.in_split(split))
+        wanted = {(faces.names[r], int(faces.labels[r]), faces.images[r].tobytes()) for r in rows}
+        source = tfds.data_source("fer2013/official", data_dir=data_dir, split=split)
+        found = {(e["name"].decode(), int(e["label"]), e["image"].tobytes()) for e in source}
+        assert found == wanted
+        stream = tfds.load("fer2013/official", data_dir=data_dir, split=split).as_numpy_iterator()
+        assert {(e["name"].decode(), int(e["label"]), e["image"].tobytes()) for e in stream} == (
+            wanted
+        )
+
+
+def test_the_builder_reads_a_manual_download(tmp_path: Path) -> None:
+    make_source(tmp_path / "manual" / "archive")
+    builder = Fer2013(data_dir=tmp_path / "data", config="card")
+    config = tfds.download.DownloadConfig(manual_dir=tmp_path / "manual")
+    builder.download_and_prepare(download_config=config)
+    assert builder.info.features["label"].names == list(EMOTIONS)
+    assert sum(split.num_examples for split in builder.info.splits.values()) == 28
