@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -149,7 +150,7 @@ def load(path: str | os.PathLike[str]) -> Faces:
             )
     except FileNotFoundError:
         raise DataError(f"{path}: no {ARRAYS}; `ferjax data prepare` makes it") from None
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{file}: not a prepared dataset, or damaged ({error})") from None
 
 

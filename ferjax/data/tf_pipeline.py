@@ -1,9 +1,9 @@
 """The tf.data pipeline: batches of NumPy arrays, prepared ahead on the host's CPU.
 
-tf.data restores neither a shuffle's state (tensorflow#48178) nor a cache's, so neither is used: the
+tf.data does not restore how its shuffle goes on (tensorflow#48178), so another way is taken: the
 images lie in memory as one tensor, which is the cache; whole batches are gathered from it by rows
 that are a function of (seed, step), which is the shuffle, the repeat and the sharding; and starting
-at any step is arithmetic. TensorFlow is imported here alone, at the first use.
+at any step is arithmetic. TensorFlow is imported here alone, when the first pipeline is made.
 """
 
 from __future__ import annotations

@@ -70,8 +70,11 @@ class Fer2013(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
                 "name": tfds.features.Text(doc="where the image is in the source"),
             }
         )
+        # TFDS reads this from the folder itself only where it does not know the builder.
+        random_access = any(Path(self.data_dir).glob("*.array_record-*"))
         return tfds.core.DatasetInfo(
             builder=self,
+            alternative_file_formats=["array_record"] if random_access else None,
             description=_DESCRIPTION,
             features=features,
             supervised_keys=("image", "label"),
