@@ -6,7 +6,7 @@ kind is told by its content. With --skip-bad, images that cannot be read are nam
 others are shown, and the exit code is 1.
 
 example:
-  ferjax data info emotion-detection-fer.zip --sheet faces.png
+  ferjax data info emotion-detection-fer.zip --sheet faces.png --augment published
 """
 
 from __future__ import annotations
@@ -32,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sheet", metavar="FILE.png", help="draw sample faces of each class (.png, .pdf, .svg)"
     )
+    parser.add_argument(
+        "--augment",
+        metavar="PRESET",
+        help="with --sheet: show each row again as training would see it (none, published, strong)",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
@@ -52,15 +57,26 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ferjax.data import checks, sheet
+    from ferjax.errors import FerjaxError
 
+    if args.augment:
+        from ferjax.data.augment import preset
+
+    if args.augment and not args.sheet:
+        raise FerjaxError("--augment shows images: give --sheet FILE.png too")
     if args.sheet:
         sheet.check_path(args.sheet)  # before reading, which takes a while
+    augmentation = preset(args.augment) if args.augment else None
     found = read(args)
     report = checks.check(found.faces)
     if args.sheet:
         name = os.path.basename(os.path.normpath(args.source))
         title = f"{name}: {len(found.faces):,} images, {args.split} split"
-        sheet.draw(sheet.class_rows(found.faces), args.sheet, title=title)
+        rows = sheet.class_rows(found.faces)
+        if augmentation is not None:
+            rows = sheet.augmented_rows(rows, augmentation)
+            title += f", augmented: {args.augment}"
+        sheet.draw(rows, args.sheet, title=title)
     if args.json:
         print(json.dumps(describe(args, found, report), indent=2))
     else:

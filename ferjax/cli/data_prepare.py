@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ferjax.data.prepare import prepare
+    from ferjax.data.preparation import prepare
 
     with reported() as progress:
         done = prepare(

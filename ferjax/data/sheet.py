@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ import numpy.typing as npt
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.errors import FerjaxError, printable
 from ferjax.files import replacing
+
+if TYPE_CHECKING:
+    from ferjax.data.augment import Augmentation
 
 COLUMNS: Final = 12
 FORMATS: Final = ("png", "pdf", "svg", "jpg", "jpeg", "webp")
@@ -149,6 +152,25 @@ def class_rows(faces: Faces, *, columns: int = COLUMNS) -> list[Row]:
             Row(label=name, detail="\n".join(counts) or "none", images=faces.images[chosen])
         )
     return rows
+
+
+def augmented_rows(rows: Sequence[Row], augmentation: Augmentation, *, seed: int = 0) -> list[Row]:
+    """Return each row with a row of its images augmented under it."""
+    import jax
+
+    from ferjax.data.augment import augment
+
+    # Mixing two faces needs their labels, which a sheet does not show.
+    augmentation = replace(augmentation, mixup=0)
+    result: list[Row] = []
+    for number, row in enumerate(rows):
+        result.append(row)
+        if len(row.images):
+            key = jax.random.fold_in(jax.random.key(seed), number)
+            labels = jax.numpy.zeros(len(row.images), "int32")
+            images, _ = augment(key, jax.numpy.asarray(row.images), labels, augmentation)
+            result.append(Row(label="", images=np.asarray(images), detail="augmented", joined=True))
+    return result
 
 
 def _spread(count: int, most: int) -> npt.NDArray[np.int64]:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ferjax.data.prepare import load, prepare
+from ferjax.data.preparation import load, prepare
 from ferjax.emotions import EMOTIONS
 
 tfds = pytest.importorskip(

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from ferjax.cli.main import main
-from ferjax.data import prepare as module
+from ferjax.data import preparation as module
 from ferjax.data.dataset import SPLITS
-from ferjax.data.prepare import ARRAYS, MANIFEST, fingerprint, load, prepare
+from ferjax.data.preparation import ARRAYS, MANIFEST, fingerprint, load, prepare
 from ferjax.errors import DataError, WriteError
 
 CLASSES = ("calm", "frown", "grin")
@@ -156,7 +156,7 @@ def test_a_killed_run_leaves_no_folder(source: Path, tmp_path: Path) -> None:
     """Killed while it writes: the target is not there, and the next call makes it."""
     code = (
         "import os, signal, sys\n"
-        "from ferjax.data import prepare as module\n"
+        "from ferjax.data import preparation as module\n"
         "module._write_arrays = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
         "module.prepare(sys.argv[1], sys.argv[2], with_tfds=False)\n"
     )
