@@ -58,6 +58,7 @@ def read_weights(
             if _left_over(graph, name, weight_names[name]):
                 problems.add(f"layer {name!r}: weights that the architecture has no place for")
     elif len(weighted) != len(wanted):
+        problems.raise_any()  # layers that cannot be read are missing in the count
         raise Problem(
             f"expected {len(wanted)} layers with weights for {graph.name!r}, "
             f"got {len(weighted)}: {', '.join(weighted[:30]) or 'none'}"
@@ -65,6 +66,8 @@ def read_weights(
     else:
         sources = dict(zip(wanted, weighted))
     for name, source in sources.items():
+        if source not in weight_names:
+            continue  # why is among the problems
         _read_layer(group, source, weight_names[source], graph, wanted[name], problems, arrays)
     return arrays
 

@@ -73,7 +73,7 @@ def save(
         metadata: JSON values to store beside the labels.
 
     Raises:
-        WeightFileError: the variables do not fit the network.
+        WeightFileError: the variables do not fit the network, or are not finite.
         WriteError: the file cannot be written, or its kind is not told by its name.
     """
     kind = kind or kind_of(path)

@@ -238,6 +238,17 @@ def test_layers_of_other_names_must_be_as_many(saved: Any, refused: Any) -> None
     refused(path, found, architecture=other)
 
 
+def test_a_broken_layer_is_named_where_names_differ(saved: Any, refused: Any, small: Any) -> None:
+    path = saved("weights-only-h5")
+    with h5py.File(path, "r+") as root:
+        root.move("conv2d", "first")
+        names = root.attrs["layer_names"]
+        root.attrs["layer_names"] = np.array([b"first", *names[1:]], "S32")
+        del root["dense"].attrs["weight_names"]
+    found = "layer 'dense': its list of weight_names is missing"
+    refused(path, found, architecture=small.graph)
+
+
 def test_layers_of_other_names_must_have_the_shapes(saved: Any, refused: Any) -> None:
     path = saved("weights-only-h5")
     other = Graph.sequential(
