@@ -47,9 +47,11 @@ def reported() -> Iterator[Callable[[int, int, str], None]]:
     shown: list[Progress] = []
 
     def advance(done: int, total: int, unit: str) -> None:
-        if not shown:
+        if not shown or shown[-1].unit != unit:  # another part of the work begins
+            for progress in shown:
+                progress.close()
             shown.append(Progress(total, unit))
-        shown[0].advance(done - shown[0].done)
+        shown[-1].advance(done - shown[-1].done)
 
     try:
         yield advance

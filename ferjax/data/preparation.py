@@ -124,7 +124,7 @@ def prepare(
         _write_arrays(temporary / ARRAYS, faces)
         manifest["arrays_sha256"] = sha256(temporary / ARRAYS)
         if with_tfds:
-            _write_tfds(temporary / "tfds", faces, split)
+            _write_tfds(temporary / "tfds", faces, split, progress)
         text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
         (temporary / MANIFEST).write_text(text, encoding="utf-8")
     return Prepared(target, manifest, True)
@@ -204,7 +204,7 @@ def _write_arrays(path: Path, faces: Faces) -> None:
     )
 
 
-def _write_tfds(folder: Path, faces: Faces, scheme: str) -> None:
+def _write_tfds(folder: Path, faces: Faces, scheme: str, progress: sources.Progress | None) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow's own greetings
     try:
         import tensorflow_datasets as tfds
@@ -216,7 +216,7 @@ def _write_tfds(folder: Path, faces: Faces, scheme: str) -> None:
             "or leave it out (--no-tfds)"
         ) from None
     tfds.disable_progress_bar()
-    builder = Fer2013.from_faces(faces, folder, scheme)
+    builder = Fer2013.from_faces(faces, folder, scheme, progress)
     with redirect_stdout(io.StringIO()):  # it reports a download that does not happen
         builder.download_and_prepare()
         add_random_access(builder)

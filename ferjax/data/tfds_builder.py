@@ -52,11 +52,16 @@ class Fer2013(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
 
     # Set by `from_faces`: faces that are in memory already, and split.
     faces: Faces | None = None
+    progress: sources.Progress | None = None
 
     @classmethod
-    def from_faces(cls, faces: Faces, data_dir: Path, scheme: str) -> Fer2013:
+    def from_faces(
+        cls, faces: Faces, data_dir: Path, scheme: str, progress: sources.Progress | None = None
+    ) -> Fer2013:
         """Return a builder that writes `faces` as they are to `data_dir`."""
-        cls_faces = type(cls.__name__, (cls,), {"faces": faces, "name": cls.name}, **_UNREGISTERED)
+        # Behind a property, because TFDS would call a function of the class as a method.
+        members = {"faces": faces, "progress": property(lambda _: progress), "name": cls.name}
+        cls_faces = type(cls.__name__, (cls,), members, **_UNREGISTERED)
         builder: Fer2013 = cls_faces(data_dir=data_dir, config=scheme)
         return builder
 
@@ -92,7 +97,10 @@ class Fer2013(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
         return {split: self._generate_examples(faces, split) for split in present}
 
     def _generate_examples(self, faces: Faces, split: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        for row in faces.in_split(split).nonzero()[0].tolist():
+        rows = faces.in_split(split).nonzero()[0].tolist()
+        for done, row in enumerate(rows, 1):
+            if self.progress is not None and done % 256 == 0:
+                self.progress(done, len(rows), f"{split} images written for TFDS")
             yield (
                 row,
                 {
