@@ -24,7 +24,7 @@ from ferjax.nets.network import Network
 
 DEFAULT_WEIGHTS = "fer_cnn5.h5"
 # Batches are padded to the next of these sizes, so that few are ever compiled. None is below 2:
-# XLA's CPU code for a single row sums in another order, and is twice as far from Keras.
+# XLA's CPU code for a single row sums in another order, a little farther from Keras.
 _BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
 
 

@@ -710,7 +710,7 @@ class TestBadFiles:
             preprocess(tmp_path)
         with pytest.raises(ImageError, match="got an empty string"):
             preprocess("")
-        with pytest.raises(ImageError, match=r"a\\x00b: cannot be read: embedded null"):
+        with pytest.raises(ImageError, match=r"a\\x00b: cannot be read: .*embedded null"):
             preprocess("a\0b")
         with pytest.raises(ImageError, match="only local files are read, download it first"):
             preprocess("https://example.org/face.jpg")

@@ -16,6 +16,8 @@ from jax.scipy import ndimage
 
 Array = jax.Array
 
+_BLOCK = 64
+
 
 def conv2d(
     x: Array,
@@ -60,6 +62,20 @@ def depthwise_conv2d(
         dilation_rate=dilation_rate,
         groups=channels,
     )
+
+
+def dense(x: Array, kernel: Array) -> Array:
+    """Multiply the last axis of `x`, (..., in), by a kernel (in, out), summing in blocks.
+
+    XLA's CPU code may add all products one after the other. The sum of sums of 64 is about twice
+    as near to the exact value, and so to Keras's, at every batch size.
+    """
+    blocks, rest = divmod(kernel.shape[0], _BLOCK)
+    if rest or blocks < 2:
+        return x @ kernel
+    split = x.reshape(*x.shape[:-1], blocks, _BLOCK)
+    parts = jnp.einsum("...bi,bio->...bo", split, kernel.reshape(blocks, _BLOCK, -1))
+    return parts.sum(axis=-2)
 
 
 def along_axis(vector: Array, ndim: int, axis: int) -> Array:

@@ -78,7 +78,8 @@ class Dense(Layer):
         return (*shapes[0][:-1], self.units)
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
-        x = inputs[0] @ weights["kernel"]
+        x, kernel = inputs[0], weights["kernel"]
+        x = x @ kernel if run.train else ops.dense(x, kernel)
         if self.use_bias:
             x = x + ops.along_axis(weights["bias"], x.ndim, -1)
         return ops.ACTIVATIONS[self.activation](x)
