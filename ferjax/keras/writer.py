@@ -17,7 +17,7 @@ import numpy as np
 from ferjax.errors import WriteError
 from ferjax.files import replacing
 from ferjax.keras import legacy, optimizer, v3
-from ferjax.keras.config import keras_version, model_config
+from ferjax.keras.config_writing import keras_version, model_config
 from ferjax.keras.identify import ARCHIVE, KINDS, V3_WEIGHTS, WEIGHTS_ONLY, WHOLE
 from ferjax.keras.optimizer import OptimizerState
 from ferjax.keras.problems import Problems, fatal

@@ -1,0 +1,112 @@
+"""Graph -> Keras's model JSON, in the form that the most versions load."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from ferjax.errors import LayerError
+from ferjax.nets.graph import Graph
+from ferjax.nets.initializers import L1L2, Initializer
+from ferjax.nets.layers import InputLayer, Layer
+
+
+def keras_version(graph: Graph) -> str:
+    """Return the Keras version to state in a file, for readers that go by it.
+
+    Keras 2's, which every reader accepts, unless the network has Keras 3's hard_sigmoid: the two
+    share a name, and only the version tells them apart.
+    """
+    activations = {getattr(layer, "activation", None) for layer in graph.layers}
+    if {"hard_sigmoid", "keras2_hard_sigmoid"} <= activations:
+        raise LayerError(
+            "layers with Keras 2's and with Keras 3's hard_sigmoid: no Keras file can hold both"
+        )
+    return "3.0.0" if "hard_sigmoid" in activations else "2.15.0"
+
+
+def model_config(graph: Graph) -> dict[str, Any]:
+    """Return the smallest config that Keras 2.2.4 to 3.15 all load, as far as they know the layers.
+
+    It is Keras 2's: InputLayer with `batch_input_shape`, `class_name` "Model" and Keras 2's
+    `inbound_nodes` for a functional model.
+    """
+    if not graph.functional:
+        layers = [_entry(layer) for layer in graph.layers]
+        return {"class_name": "Sequential", "config": {"name": graph.name, "layers": layers}}
+    indices: dict[str, int] = {}
+    origins = []  # of each call: [layer name, which of its calls]
+    for call in graph.calls:
+        origins.append([call.layer, indices.get(call.layer, 0)])
+        indices[call.layer] = indices.get(call.layer, 0) + 1
+    entries = []
+    for layer in graph.layers:
+        nodes = [
+            [[*origins[i], 0, {}] for i in call.inputs]
+            for call in graph.calls
+            if call.layer == layer.name and call.inputs
+        ]
+        entries.append({**_entry(layer), "name": layer.name, "inbound_nodes": nodes})
+    return {
+        "class_name": "Model",
+        "config": {
+            "name": graph.name,
+            "layers": entries,
+            "input_layers": [[*origins[0], 0]],
+            "output_layers": [[*origins[-1], 0]],
+        },
+    }
+
+
+# Names that differ between what a layer is called here and what every Keras accepts.
+_WRITTEN_AS = {("LeakyReLU", "negative_slope"): "alpha"}
+# Left out at these values, because an older or newer Keras does not know the key.
+_OMITTED: dict[str, Any] = {
+    "groups": 1,
+    "keepdims": False,
+    "seed": None,
+    "noise_shape": None,
+    "value_range": (0.0, 255.0),
+    "mean": None,
+    "variance": None,
+}
+_NO_DATA_FORMAT = {
+    "RandomFlip",
+    "RandomRotation",
+    "RandomZoom",
+    "RandomTranslation",
+    "RandomContrast",
+}
+
+
+def _entry(layer: Layer) -> dict[str, Any]:
+    config: dict[str, Any] = {"name": layer.name, "trainable": layer.trainable, "dtype": "float32"}
+    if isinstance(layer, InputLayer):
+        del config["trainable"]
+        config |= {"batch_input_shape": [None, *layer.shape], "sparse": False}
+        return {"class_name": layer.kind, "config": config}
+    for f in dataclasses.fields(layer):
+        value = getattr(layer, f.name)
+        if f.name in ("name", "trainable"):
+            continue
+        if f.name in _OMITTED and value == _OMITTED[f.name]:
+            continue
+        if f.name == "data_format" and layer.kind in _NO_DATA_FORMAT and value == "channels_last":
+            continue
+        config[_WRITTEN_AS.get((layer.kind, f.name), f.name)] = _json(value)
+    return {"class_name": layer.kind, "config": config}
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, Initializer):
+        if not value.settings:
+            return value.name
+        kind = "".join(part.title() for part in value.name.split("_"))
+        return {"class_name": kind, "config": dict(value.settings)}
+    if isinstance(value, L1L2):
+        return {"class_name": "L1L2", "config": {"l1": value.l1, "l2": value.l2}}
+    if value == "keras2_hard_sigmoid":
+        return "hard_sigmoid"
+    if isinstance(value, tuple):
+        return [_json(item) for item in value]
+    return value
