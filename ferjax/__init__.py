@@ -14,7 +14,7 @@ from ferjax.emotions import EMOTIONS
 from ferjax.errors import FerjaxError
 
 if TYPE_CHECKING:
-    from ferjax import keras, nets
+    from ferjax import data, keras, nets
     from ferjax.classifier import EmotionClassifier, Prediction, load, predict_emotion
 
 __version__ = "0.1.0"
@@ -24,6 +24,7 @@ __all__ = [
     "EmotionClassifier",
     "FerjaxError",
     "Prediction",
+    "data",
     "keras",
     "load",
     "nets",
@@ -33,7 +34,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # Imported when first used: jax takes most of a second.
-    if name in ("keras", "nets"):
+    if name in ("data", "keras", "nets"):
         return importlib.import_module(f"ferjax.{name}")
     if name in __all__:
         return getattr(importlib.import_module("ferjax.classifier"), name)

@@ -111,6 +111,25 @@ def test_a_sheet(cli: Cli, faces: Path, tmp_path: Path) -> None:
     assert image.shape[0] > 7 * 96 and image.shape[1] > 12 * 96
 
 
+def test_a_sheet_of_augmented_faces_is_higher(cli: Cli, faces: Path, tmp_path: Path) -> None:
+    """Each row stands there twice: as it is, and as training would see it."""
+    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'ferjax[train]'")
+    plain, augmented = tmp_path / "plain.png", tmp_path / "augmented.png"
+    assert cli("data", "info", faces, "--sheet", plain).code == 0
+    assert cli("data", "info", faces, "--sheet", augmented, "--augment", "published").code == 0
+    heights = [cv2.imread(str(path)).shape[0] for path in (plain, augmented)]
+    assert heights[1] > 1.8 * heights[0]
+
+
+def test_mistakes_with_augment(cli: Cli, faces: Path, tmp_path: Path) -> None:
+    done = cli("data", "info", faces, "--augment", "published")
+    assert done.code == 2
+    assert "give --sheet" in done.err
+    done = cli("data", "info", faces, "--sheet", tmp_path / "a.png", "--augment", "publishd")
+    assert done.code == 2
+    assert "did you mean 'published'" in done.err
+
+
 def test_a_sheets_name_is_checked_before_reading(cli: Cli, tmp_path: Path) -> None:
     done = cli("data", "info", tmp_path / "none", "--sheet", tmp_path / "a.txt")
     assert done.code == 2
