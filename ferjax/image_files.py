@@ -132,14 +132,23 @@ def _walk(folder: Path) -> list[Path]:
         for file in files:
             if not file.startswith(".") and os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES:
                 found.append(Path(base, file))
-    return sorted(found, key=lambda path: _natural(path.relative_to(folder)))
+    return sorted(found, key=lambda path: natural(path.relative_to(folder).as_posix()))
 
 
-def _natural(path: Path) -> tuple[object, ...]:
-    # Splitting by a group alternates text and number, so that like is compared with like.
-    parts = (re.split(r"([0-9]+)", part.casefold()) for part in path.parts)
-    keys = tuple(tuple(int(t) if i % 2 else t for i, t in enumerate(part)) for part in parts)
-    return (keys, path.parts)
+def natural(name: str) -> tuple[object, ...]:
+    """Return a sort key by which im2 comes before im10, folder by folder.
+
+    >>> sorted(["a/im10", "a/im2", "a b/im1"], key=natural)
+    ['a/im2', 'a/im10', 'a b/im1']
+    """
+    # Splitting by a group alternates text and number, so that like is compared with like. A number
+    # is compared by its length, then digit by digit: no limit on its length, unlike int.
+    folders = []
+    for part in name.casefold().split("/"):
+        pieces = re.split(r"([0-9]+)", part)
+        pieces[1::2] = [piece.lstrip("0") for piece in pieces[1::2]]
+        folders.append(tuple((len(p), p) if i % 2 else p for i, p in enumerate(pieces)))
+    return (tuple(folders), name)
 
 
 def file_bytes(source: Any, name: str) -> bytes:

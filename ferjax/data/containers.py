@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, Protocol, cast
 
 from ferjax.errors import DataError, ImageError, printable
-from ferjax.image_files import MAX_FILE_BYTES, file_bytes
+from ferjax.image_files import MAX_FILE_BYTES, file_bytes, natural
 
 MAX_MEMBERS: Final = 1_000_000
 MAX_TOTAL_BYTES: Final = 64 * 2**30  # unpacked, all members together
@@ -90,22 +90,6 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Container]:
         except _UNREADABLE as error:
             raise DataError(f"{shown}: {_reason(error)}") from error
         yield container
-
-
-def natural(name: str) -> tuple[object, ...]:
-    """Return a sort key by which im2 comes before im10, folder by folder.
-
-    >>> sorted(["a/im10", "a/im2", "a b/im1"], key=natural)
-    ['a/im2', 'a/im10', 'a b/im1']
-    """
-    # Splitting by a group alternates text and number, so that like is compared with like. A number
-    # is compared by its length, then digit by digit: no limit on its length, unlike int.
-    folders = []
-    for part in name.casefold().split("/"):
-        pieces = re.split(r"([0-9]+)", part)
-        pieces[1::2] = [piece.lstrip("0") for piece in pieces[1::2]]
-        folders.append(tuple((len(p), p) if i % 2 else p for i, p in enumerate(pieces)))
-    return (tuple(folders), name)
 
 
 def _open(path: str, stack: ExitStack) -> Container:

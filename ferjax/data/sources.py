@@ -27,11 +27,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ferjax.data import pixel_csv
-from ferjax.data.containers import Container, Member, natural, opened
+from ferjax.data.containers import Container, Member, opened
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.emotions import ALIASES, EMOTIONS, canonical
 from ferjax.errors import DataError, ImageError, LabelsError, near_misses, printable
-from ferjax.image_files import IMAGE_SUFFIXES, decode
+from ferjax.image_files import IMAGE_SUFFIXES, decode, natural
 
 KINDS: Final = {
     "csv": "fer2013.csv: a row an image",

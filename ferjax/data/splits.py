@@ -16,10 +16,10 @@ from typing import Final
 
 import numpy as np
 
-from ferjax.data.containers import natural
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.emotions import EMOTIONS, canonical
 from ferjax.errors import LabelsError
+from ferjax.image_files import natural
 
 SCHEMES: Final = ("official", "card")
 

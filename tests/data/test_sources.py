@@ -22,10 +22,10 @@ import pytest
 
 import ferjax
 from ferjax.data import containers, pixel_csv, sources
-from ferjax.data.containers import natural
 from ferjax.data.dataset import Faces
 from ferjax.emotions import FER2013_CSV_ORDER
 from ferjax.errors import DataError, FerjaxError
+from ferjax.image_files import natural
 from ferjax.images import preprocess
 
 KAGGLE = dict(zip(ferjax.EMOTIONS, "angry disgusted fearful happy neutral sad surprised".split()))

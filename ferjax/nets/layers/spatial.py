@@ -72,6 +72,12 @@ class _Convolution(_Spatial):
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise self.error("expected strides or dilation_rate of 1: Keras has not both at once")
 
+    @property
+    def geometry(self) -> dict[str, Any]:
+        """What the arithmetic takes besides the kernel."""
+        names = ("strides", "padding", "data_format", "dilation_rate")
+        return {name: getattr(self, name) for name in names}
+
     def filters_out(self, shape: Shape) -> int:
         raise NotImplementedError
 
@@ -118,15 +124,7 @@ class Conv2D(_Convolution):
         return (kernel, *self.bias(self.filters))
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
-        x = ops.conv2d(
-            inputs[0],
-            weights["kernel"],
-            strides=self.strides,
-            padding=self.padding,
-            data_format=self.data_format,
-            dilation_rate=self.dilation_rate,
-            groups=self.groups,
-        )
+        x = ops.conv2d(inputs[0], weights["kernel"], groups=self.groups, **self.geometry)
         return self.finish(x, weights)
 
 
@@ -148,14 +146,7 @@ class DepthwiseConv2D(_Convolution):
         return (kernel, *self.bias(self.filters_out(shape)))
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
-        x = ops.depthwise_conv2d(
-            inputs[0],
-            weights["kernel"],
-            strides=self.strides,
-            padding=self.padding,
-            data_format=self.data_format,
-            dilation_rate=self.dilation_rate,
-        )
+        x = ops.depthwise_conv2d(inputs[0], weights["kernel"], **self.geometry)
         return self.finish(x, weights)
 
 
@@ -184,14 +175,7 @@ class SeparableConv2D(_Convolution):
         )
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
-        x = ops.depthwise_conv2d(
-            inputs[0],
-            weights["depthwise_kernel"],
-            strides=self.strides,
-            padding=self.padding,
-            data_format=self.data_format,
-            dilation_rate=self.dilation_rate,
-        )
+        x = ops.depthwise_conv2d(inputs[0], weights["depthwise_kernel"], **self.geometry)
         x = ops.conv2d(
             x,
             weights["pointwise_kernel"],
