@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ferjax import conversion, metadata
 from ferjax import images as preprocessing
-from ferjax.emotions import EMOTIONS
+from ferjax.emotions import EMOTIONS, checked_labels
 from ferjax.errors import FerjaxError, LabelsError, LayerError
 from ferjax.images import ChannelOrder, Source
 from ferjax.nets.network import Network
@@ -181,14 +181,7 @@ def _labels(labels: Sequence[str] | None, classes: int) -> tuple[str, ...]:
             stacklevel=3,
         )
         return EMOTIONS
-    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
-        raise LabelsError(f"expected a list of label names, got {labels!r}")
-    if len(labels) != classes or len(set(labels)) != classes:
-        raise LabelsError(
-            f"expected {classes} different labels in output order, got {len(labels)}: "
-            f"{', '.join(labels)}"
-        )
-    return tuple(labels)
+    return tuple(checked_labels(labels, classes))
 
 
 def default_weights() -> Path:

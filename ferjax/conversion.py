@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ferjax import keras, metadata
-from ferjax.errors import FerjaxError, LabelsError, WeightFileError, WriteError
+from ferjax.emotions import checked_labels
+from ferjax.errors import FerjaxError, WeightFileError, WriteError
 from ferjax.keras import KINDS, Inspection, KerasModel
 
 MSGPACK, ORBAX = "msgpack", "orbax"
@@ -63,7 +64,7 @@ def convert(
             f"the state of {state.name} after {state.step} steps is left out "
             "(--optimizer-state keeps it)"
         )
-    names = model.labels if labels is None else _fitting(labels, model.graph.output_shape[-1])
+    names = model.labels if labels is None else checked_labels(labels, model.graph.output_shape[-1])
     if to in (MSGPACK, ORBAX):
         from ferjax import flax_files
 
@@ -149,15 +150,6 @@ def _with_sidecar(model: KerasModel) -> KerasModel:
     model.metadata = {**beside, **model.metadata}
     model.labels = model.labels or metadata.labels(model.metadata)
     return model
-
-
-def _fitting(labels: Sequence[str], classes: int | None) -> list[str]:
-    if len(labels) != classes or len(set(labels)) != classes:
-        raise LabelsError(
-            f"expected {classes} different labels in output order, got {len(labels)}: "
-            f"{', '.join(labels)}"
-        )
-    return list(labels)
 
 
 def _is_flax(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from ferjax.errors import LabelsError, near_misses
@@ -58,3 +59,18 @@ def canonical(name: str) -> str:
     close = near_misses(key, (*EMOTIONS, *ALIASES))
     known = ", ".join(EMOTIONS)
     raise LabelsError(f"unknown emotion {name[:100]!r}; expected one of {known}{close}")
+
+
+def checked_labels(labels: Sequence[str], classes: int | None) -> list[str]:
+    """Return label names of any kind as a list, once there are `classes` different ones.
+
+    Raises LabelsError where there are not.
+    """
+    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+        raise LabelsError(f"expected a list of label names, got {labels!r}")
+    if len(labels) != classes or len(set(labels)) != classes:
+        raise LabelsError(
+            f"expected {classes} different labels in output order, got {len(labels)}: "
+            f"{', '.join(labels)}"
+        )
+    return list(labels)

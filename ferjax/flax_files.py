@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ferjax.errors import FerjaxError, WeightFileError, WriteError, printable
+from ferjax.errors import FerjaxError, WeightFileError, printable
 from ferjax.files import replacing
 from ferjax.keras.problems import Problems
 from ferjax.keras.variables import from_variables, to_variables
@@ -121,6 +121,3 @@ def _orbax() -> Any:
             "Orbax folders need orbax-checkpoint: pip install 'ferjax[train]'"
         ) from None
     return ocp.StandardCheckpointer()
-
-
-__all__ = ["WriteError", "load", "save"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,11 +12,9 @@ from flax import linen as nn
 from flax.core import Scope
 
 from ferjax.errors import LayerError
-from ferjax.nets.graph import Call, Graph
+from ferjax.nets.graph import Graph
 from ferjax.nets.layers import Activation, Layer, Shape, Softmax, Weight
 from ferjax.nets.summary import summary
-
-Variables = Mapping[str, Any]
 
 
 class Network(nn.Module):
@@ -161,6 +159,3 @@ def _without_softmax(graph: Graph) -> dict[int, Layer]:
     if isinstance(layer, Softmax):
         return {position: Activation(name=layer.name, activation="linear")}
     return {position: dataclasses.replace(layer, activation="linear")}  # type: ignore[call-arg]
-
-
-__all__ = ["Call", "Graph", "Network", "Variables"]
