@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import ferjax
-from ferjax.cli import convert, data, inspect, predict, verify
+from ferjax.cli import convert, data, inspect, predict, train, verify
 from ferjax.errors import FerjaxError
 
 _COMMANDS = {
@@ -20,6 +20,7 @@ _COMMANDS = {
     "inspect": inspect,
     "verify": verify,
     "data": data,
+    "train": train,
 }
 
 

@@ -84,11 +84,11 @@ def _build(name: str, layers: list[Layer]) -> Network:
     return Network(Graph.sequential(layers, name=name))
 
 
-ARCHITECTURES: dict[str, Callable[[], Network]] = {"fer_cnn8": fer_cnn8, "fer_cnn5": fer_cnn5}
+ARCHITECTURES: dict[str, Callable[..., Network]] = {"fer_cnn8": fer_cnn8, "fer_cnn5": fer_cnn5}
 
 
-def architecture(name: str) -> Network:
-    """Return a named architecture.
+def architecture(name: str, *, num_classes: int = 7) -> Network:
+    """Return a named architecture, with an output for each of `num_classes` classes.
 
     Raises:
         LayerError: there is none of that name.
@@ -98,4 +98,4 @@ def architecture(name: str) -> Network:
             f"expected an architecture among {', '.join(ARCHITECTURES)}, got {name!r}"
             f"{near_misses(name, ARCHITECTURES)}"
         )
-    return ARCHITECTURES[name]()
+    return ARCHITECTURES[name](num_classes=num_classes)

@@ -56,7 +56,12 @@ class Network(nn.Module):
         return {"params": {}, "batch_stats": {}, **variables}
 
     def __call__(
-        self, images: jax.Array, *, train: bool = False, logits: bool = False
+        self,
+        images: jax.Array,
+        *,
+        train: bool = False,
+        logits: bool = False,
+        compute_dtype: str = "float32",
     ) -> jax.Array:
         """Return probabilities, or whatever else the network's last layer gives.
 
@@ -65,6 +70,8 @@ class Network(nn.Module):
             train: batch statistics from the batch, and active dropout and augmentation layers,
                 which draw from the rng "dropout".
             logits: leave the softmax at the end out.
+            compute_dtype: "bfloat16" for convolutions, dense layers and what lies between them;
+                weights and normalization stay float32, as does all from the last weights on.
 
         Returns:
             float32 (B, K).
@@ -75,17 +82,25 @@ class Network(nn.Module):
                 f"expected images of shape (B, {', '.join(map(str, self.input_shape))}), "
                 f"got {tuple(images.shape)}"
             )
+        last_weights = max(
+            (i for i, call in enumerate(self.graph.calls) if call.layer in self.graph.weights),
+            default=0,
+        )
         runs: dict[str, _Run] = {}
         results: list[jax.Array] = [images]
         for position, call in enumerate(self.graph.calls[1:], start=1):
             layer = replaced.get(position) or self.graph.by_name[call.layer]
             if call.layer not in runs:
-                weights = self.graph.weights.get(call.layer, ())
+                described = self.graph.weights.get(call.layer, ())
                 assert self.scope is not None
-                runs[call.layer] = _Run(self.scope.push(call.layer), weights, train)
+                runs[call.layer] = _Run(self.scope.push(call.layer), described, train)
             run = runs[call.layer]
             inputs = [results[i] for i in call.inputs]
-            results.append(layer.forward(run, run.weights, *inputs))
+            weights = run.weights
+            if compute_dtype != "float32":
+                full = layer.full_precision or position >= min(last_weights, self.graph.final_call)
+                inputs, weights = _cast((inputs, weights), "float32" if full else compute_dtype)
+            results.append(layer.forward(run, weights, *inputs))
         return results[-1]
 
     @property
@@ -142,6 +157,12 @@ class _Run:
         if self._scope.is_mutable_collection("batch_stats"):
             self._scope.put_variable("batch_stats", name, value)
             self.weights[name] = value  # where the layer is called again
+
+
+def _cast(tree: Any, dtype: str) -> Any:
+    return jax.tree.map(
+        lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree
+    )
 
 
 def _fits(shape: tuple[int, ...], wanted: Shape) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import reduce
 
 import jax
 import jax.numpy as jnp
@@ -123,15 +124,18 @@ def max_pool2d(
 ) -> Array:
     """Take the maximum of each window."""
     if pool_size == strides and padding == "valid":
-        # Windows that do not overlap: a reshape and a maximum, about three times as fast on
-        # XLA's CPU backend as reduce_window, with the same values.
+        # Windows that do not overlap: the maximum of strided slices, about three times as fast on
+        # XLA's CPU backend as reduce_window, with the same values; backward as well.
         height, width = spatial_axes(data_format)
         (ph, pw), shape = pool_size, x.shape
-        h, w = shape[height] // ph, shape[width] // pw
-        x = lax.slice_in_dim(x, 0, h * ph, axis=height)
-        x = lax.slice_in_dim(x, 0, w * pw, axis=width)
-        split = (*shape[:height], h, ph, w, pw, *shape[width + 1 :])
-        return x.reshape(split).max(axis=(height + 1, width + 2))
+        h, w = shape[height] // ph * ph, shape[width] // pw * pw
+
+        def corner(i: int, j: int) -> Array:
+            rows = lax.slice_in_dim(x, i, h, ph, axis=height)
+            return lax.slice_in_dim(rows, j, w, pw, axis=width)
+
+        columns = [reduce(jnp.maximum, [corner(i, j) for i in range(ph)]) for j in range(pw)]
+        return reduce(jnp.maximum, columns)
     return lax.reduce_window(
         x,
         jnp.array(-jnp.inf, x.dtype),

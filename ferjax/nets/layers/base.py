@@ -84,6 +84,8 @@ class Layer:
 
     # Whether inputs are exactly one tensor, or two and more.
     merges: ClassVar[bool] = False
+    # Whether it computes in float32 even where the network computes in bfloat16.
+    full_precision: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from ferjax.nets import settings
 from ferjax.nets.initializers import GLOROT_UNIFORM, ONES, ZEROS, Initializer
@@ -94,6 +94,8 @@ class BatchNormalization(Layer):
     Keras 2 stores the unbiased one; the difference is 1 / (B * H * W).)
     """
 
+    full_precision: ClassVar[bool] = True  # sums over a batch need all their bits
+
     axis: int = setting(settings.one_axis, -1)
     momentum: float = setting(settings.real, 0.99)
     epsilon: float = setting(settings.non_negative, 1e-3)
@@ -148,6 +150,8 @@ class BatchNormalization(Layer):
 class Rescaling(Layer):
     """x * scale + offset; each a number, or one for every channel."""
 
+    full_precision: ClassVar[bool] = True  # gray levels up to 255 have 8 bits
+
     scale: Any = setting(settings.numbers)
     offset: Any = setting(settings.numbers, 0.0)
 
@@ -172,6 +176,8 @@ class Normalization(Layer):
 
     Without `mean` and `variance` in the settings they are weights: mean, variance and a count.
     """
+
+    full_precision: ClassVar[bool] = True
 
     axis: Any = setting(settings.optional(settings.axis_or_axes), -1)
     mean: Any = setting(settings.optional(settings.numbers), None)

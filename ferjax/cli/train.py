@@ -1,0 +1,140 @@
+"""Train a network, or go on with a run that was interrupted.
+
+DIR is what `ferjax data prepare` makes. RUN gets checkpoints, log.csv, curves.png, TensorBoard
+events, and at the end best.h5 and last.h5, which every Keras opens. Ctrl-C and SIGTERM save first;
+after any interruption --resume goes on, to the same weights bit for bit.
+
+examples:
+  ferjax train --data fer2013 --recipe fast --out runs/fast
+  ferjax train --out runs/fast --resume
+  ferjax train --data fer2013 --recipe published --init model.h5 --set epochs=10 --out runs/more
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ferjax.train.loop import TrainingResult
+
+_RECIPES = {
+    "published": "as the published model was trained",
+    "fast": "the best network that two CPU cores train in half an hour",
+    "flagship": "the best network of 8 convolutions on one modern GPU",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data", metavar="DIR", help="prepared faces (default: those of the run to resume)"
+    )
+    parser.add_argument("--out", metavar="RUN", help="the run's folder")
+    parser.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help="; ".join(f"{name}: {what}" for name, what in _RECIPES.items()) + " (default: fast)",
+    )
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change any field of the recipe: learning_rate=3e-4 augmentation.rotation=15",
+    )
+    parser.add_argument(
+        "--print-recipe",
+        action="store_true",
+        help="print the recipe, its fields as --set takes them, and train nothing",
+    )
+    parser.add_argument(
+        "--architecture",
+        metavar="NAME|FILE",
+        help="fer_cnn8, fer_cnn5, a model.json or a Keras file (default: the recipe's)",
+    )
+    parser.add_argument(
+        "--init",
+        metavar="WEIGHTS",
+        help="start from any Keras file, with its Adam moments where it has them",
+    )
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the run in RUN; begin it where there is none yet",
+    )
+    group.add_argument("--force", action="store_true", help="replace the run in RUN")
+    parser.add_argument(
+        "--checkpoint-every",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="between checkpoints; the best epochs are saved in any case (default: 60)",
+    )
+    parser.add_argument("--json", action="store_true", help="the result as JSON on stdout")
+    hosts = parser.add_argument_group("several hosts")
+    hosts.add_argument(
+        "--distributed",
+        action="store_true",
+        help="join the other hosts; on Slurm, Open MPI and Cloud TPU the rest is found out",
+    )
+    hosts.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0")
+    hosts.add_argument("--num-processes", type=int, metavar="N")
+    hosts.add_argument("--process-id", type=int, metavar="I", help="of this process, from 0")
+
+
+def run(args: argparse.Namespace) -> int:
+    from ferjax.errors import FerjaxError
+    from ferjax.train.recipes import override, recipe
+
+    if args.print_recipe:
+        chosen = override(recipe(args.recipe or "fast"), args.set)
+        print(f"recipe {chosen.name}:\n{chosen}")
+        return 0
+    if args.out is None:
+        raise FerjaxError("expected --out RUN, a folder for the run")
+    if args.distributed or args.coordinator:
+        from ferjax.train.devices import initialize
+
+        initialize(args.coordinator, args.num_processes, args.process_id)
+    from ferjax.train.loop import train_and_evaluate
+
+    result = train_and_evaluate(
+        args.recipe,
+        args.data,
+        args.out,
+        changes=args.set,
+        architecture=args.architecture,
+        init=args.init,
+        resume=args.resume,
+        force=args.force,
+        checkpoint_every=args.checkpoint_every,
+        command=shlex.join(["ferjax", *sys.argv[1:]]),
+    )
+    if result.is_first_host:
+        if args.json:
+            print(json.dumps(result.to_json(), indent=2))
+        else:
+            _print(result, args.out)
+    return 0 if result.interrupted is None else 128 + result.interrupted
+
+
+def _print(result: TrainingResult, out: str) -> None:
+    for which, path, measured in (
+        ("best", result.best, result.best_accuracy),
+        ("last", result.last, result.last_accuracy),
+    ):
+        for m in measured:
+            print(
+                f"{path} ({which}): {m['top_1']:.2%} ({m['correct']:,} of {m['images']:,}), "
+                f"{m['dataset']}, {m['note']}"
+            )
+    if result.interrupted is not None:
+        print(f"go on with: ferjax train --out {shlex.quote(out)} --resume")
+    elif result.best is not None and result.data is not None:
+        arguments = ["--weights", str(result.best), "--data", result.data]
+        print(f"evaluate with: {shlex.join(['ferjax', 'evaluate', *arguments])}")

@@ -1,0 +1,39 @@
+"""From a recipe and prepared faces to weights that JAX and Keras use.
+
+`recipes` says what is done; `optimizers`, `losses` and `state` make it up; `step` is the pure
+function that a device runs; `checkpoints`, `controllers`, `logs` and `export` are what goes on
+around it; `loop` puts them together.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ferjax.train.recipes import RECIPES, Recipe, recipe
+
+if TYPE_CHECKING:
+    from ferjax.train.errors import NonFiniteError, TrainingError
+    from ferjax.train.loop import TrainingResult, train_and_evaluate
+
+__all__ = [
+    "RECIPES",
+    "NonFiniteError",
+    "Recipe",
+    "TrainingError",
+    "TrainingResult",
+    "recipe",
+    "train_and_evaluate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # optax and Orbax are imported when something is trained: a recipe needs neither.
+    if name in ("TrainingResult", "train_and_evaluate"):
+        from ferjax.train import loop
+
+        return getattr(loop, name)
+    if name in ("NonFiniteError", "TrainingError"):
+        from ferjax.train import errors
+
+        return getattr(errors, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

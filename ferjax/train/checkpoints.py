@@ -1,0 +1,217 @@
+"""Checkpoints by Orbax: asynchronous, the best and the last two kept, damage noticed.
+
+A checkpoint holds the whole `TrainState` and a JSON record of everything else that a run needs:
+epoch, history, controllers, the place in the data. Sums over the bits of every array are stored
+with it, so that an array that is read back differently is noticed: Orbax itself would not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from ferjax.errors import printable
+from ferjax.train.errors import TrainingError
+from ferjax.train.state import TrainState
+
+FOLDER = "checkpoints"
+_LAST = 2  # the last, and the one before it in case the last is damaged
+
+Record = dict[str, Any]
+
+
+@jax.jit
+def checksums(state: Any) -> jax.Array:
+    """Return a sum over the bits of each leaf, uint32 (leaves,), that any changed bit changes.
+
+    Each word times an odd number: a changed bit changes the sum, and so do swapped words.
+    """
+
+    def one(leaf: jax.Array) -> jax.Array:
+        words = jax.lax.bitcast_convert_type(leaf, "uint32").reshape(-1)
+        odd = 2 * jnp.arange(words.size, dtype="uint32") + 1
+        return (words * odd).sum(dtype="uint32")
+
+    return jnp.stack([one(leaf) for leaf in jax.tree.leaves(state)])
+
+
+class Checkpoints:
+    """The checkpoints of one run."""
+
+    def __init__(self, run_dir: Path) -> None:
+        """Open or make the folder `checkpoints` of a run."""
+        _quieten()
+        self.folder = run_dir / FOLDER
+        keep = policies.AnyPreservationPolicy(
+            [
+                policies.LatestN(_LAST),
+                policies.BestN(
+                    # The best; of equal ones the earliest, which sorts last.
+                    get_metric_fn=lambda m: (-m["score"], -m["epoch"]),
+                    n=1,
+                    keep_checkpoints_without_metrics=False,
+                ),
+            ]
+        )
+        self._options = ocp.CheckpointManagerOptions(
+            preservation_policy=keep,
+            save_decision_policy=policies.FixedIntervalPolicy(1),
+            cleanup_tmp_directories=True,
+            enable_async_checkpointing=True,
+        )
+        self._open()
+
+    def _open(self) -> None:
+        with _clear(f"{self.folder}: cannot be opened"):
+            self._manager = ocp.CheckpointManager(self.folder.absolute(), options=self._options)
+
+    def steps(self) -> list[int]:
+        """Return the steps of all checkpoints, the latest first."""
+        return sorted(self._manager.all_steps(), reverse=True)
+
+    def save(self, step: int, state: TrainState, record: Record, *, score: float | None) -> None:
+        """Begin to save; the arrays are copied before this returns.
+
+        Args:
+            score: of the epoch that ended here, less is better; None within an epoch.
+        """
+        if step in self._manager.all_steps():
+            return
+        metrics = None if score is None else {"score": score, "epoch": record["epoch"]}
+        sums = [int(value) for value in np.asarray(checksums(state))]
+        with self._saving(step):
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state),
+                    record=ocp.args.JsonSave({**record, "checksums": sums}),
+                ),
+                metrics=metrics,
+                force=True,
+            )
+
+    def wait(self) -> None:
+        """Return when everything that was begun is on the disk."""
+        with self._saving(None):
+            self._manager.wait_until_finished()
+
+    def check(self) -> None:
+        """Raise where a save in the background failed."""
+        with self._saving(None):
+            self._manager.check_for_errors()
+
+    def reached_preemption(self, step: int) -> bool:
+        """Whether all hosts have agreed to stop after `step`, because one is to be preempted."""
+        return bool(self._manager.reached_preemption(step))
+
+    def restore_latest(self, like: TrainState) -> tuple[TrainState, Record] | None:
+        """Return the latest checkpoint that is whole, or None where there is none at all.
+
+        A damaged one is named in a warning and put aside, and the one before it is used.
+
+        Args:
+            like: a state of the same shapes, dtypes and shardings.
+
+        Raises:
+            TrainingError: there are checkpoints, and all are damaged.
+        """
+        damaged: list[str] = []
+        for step in self.steps():
+            try:
+                found = self.restore(step, like)
+            except TrainingError as error:
+                damaged.append(str(error))
+                warnings.warn(f"{error}; the one before it is used", stacklevel=2)
+                continue
+            if damaged:
+                self._put_aside(step)
+            return found
+        if damaged:
+            raise TrainingError(
+                f"{self.folder}: no checkpoint is whole ({'; '.join(damaged)}); begin anew with "
+                "--force, or put an older copy back"
+            )
+        return None
+
+    def restore(self, step: int, like: TrainState) -> tuple[TrainState, Record]:
+        """Return the checkpoint of a step, once it is known to be whole."""
+        place = f"checkpoint {self.folder / str(step)}"
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        try:
+            found = self._manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardRestore(abstract),
+                    record=ocp.args.JsonRestore(),
+                ),
+            )
+            state, record = found["state"], dict(found["record"])
+            sums = [int(value) for value in np.asarray(checksums(state))]
+        except Exception as error:  # Orbax and TensorStore raise many kinds
+            raise TrainingError(f"{place} is damaged ({_first_line(error)})") from None
+        if record.pop("checksums", None) != sums or int(state.step) != step:
+            raise TrainingError(f"{place} is damaged (its arrays are not those that were saved)")
+        return state, record
+
+    def close(self) -> None:
+        self._manager.close()
+
+    def _put_aside(self, step: int) -> None:
+        """Rename checkpoints after `step`, so that new ones can take their place."""
+        for later in [s for s in self.steps() if s > step]:
+            if jax.process_index() == 0:
+                folder = self.folder / str(later)
+                folder.rename(self.folder.parent / f"damaged-checkpoint-{later}")
+        self._manager.close()
+        self._open()
+
+    @contextlib.contextmanager
+    def _saving(self, step: int | None) -> Iterator[None]:
+        what = "a checkpoint" if step is None else f"the checkpoint of step {step}"
+        with _clear(f"{self.folder}: {what} was not saved", self._how_to_go_on):
+            yield
+
+    def _how_to_go_on(self) -> str:
+        steps = [int(p.name) for p in self.folder.glob("*") if p.name.isdigit()]
+        if not steps:
+            return "; no checkpoint was saved before"
+        return f"; step {max(steps)} is the last that was: mend this and go on with --resume"
+
+
+@contextlib.contextmanager
+def _clear(message: str, hint: Any = lambda: "") -> Iterator[None]:
+    """Turn what Orbax, TensorStore and the operating system raise into one line."""
+    try:
+        yield
+    except TrainingError:
+        raise
+    except Exception as error:
+        raise TrainingError(f"{message} ({_first_line(error)}){hint()}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return printable(lines[0], 300)
+
+
+def _quieten() -> None:
+    """Leave to ferjax what is reported: Orbax tells of every save."""
+    for name in ("absl", "orbax"):
+        logger = logging.getLogger(name)
+        if logger.level in (logging.NOTSET, logging.INFO):
+            logger.setLevel(logging.ERROR)
+
+
+def as_numpy(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a pytree of arrays that every host has whole, as NumPy arrays."""
+    return jax.tree.map(np.asarray, dict(tree))

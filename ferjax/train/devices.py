@@ -1,0 +1,157 @@
+"""Which devices a run uses, how arrays lie on them, and where compiled code is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from ferjax.train.errors import TrainingError
+
+_AXIS = "data"
+
+
+@dataclass(frozen=True)
+class Devices:
+    """All devices of all hosts along one axis: each takes its part of every batch.
+
+    Batch norm's statistics are those of the whole batch: the step is one program over global
+    arrays, and XLA adds the communication.
+    """
+
+    mesh: Mesh
+
+    @classmethod
+    def all(cls) -> Devices:
+        count = jax.device_count()
+        return cls(jax.make_mesh((count,), (_AXIS,), axis_types=(AxisType.Auto,)))
+
+    @property
+    def count(self) -> int:
+        return int(self.mesh.size)
+
+    @property
+    def replicated(self) -> NamedSharding:
+        """The whole array on every device: state and data."""
+        return NamedSharding(self.mesh, PartitionSpec())  # type: ignore[no-untyped-call]
+
+    @property
+    def batch(self) -> NamedSharding:
+        """The first axis divided: batches."""
+        return NamedSharding(self.mesh, PartitionSpec(_AXIS))  # type: ignore[no-untyped-call]
+
+    @property
+    def block(self) -> NamedSharding:
+        """The second axis divided: rows of several batches, (S, B)."""
+        return NamedSharding(self.mesh, PartitionSpec(None, _AXIS))  # type: ignore[no-untyped-call]
+
+    def replicate(self, tree: Any) -> Any:
+        """Put a pytree of host arrays, equal on all hosts, on every device."""
+        return jax.tree.map(lambda leaf: jax.device_put(leaf, self.replicated), tree)
+
+    def check_batch(self, batch_size: int) -> None:
+        if batch_size % self.count:
+            raise TrainingError(
+                f"expected a `batch_size` that the {self.count} devices divide evenly, got "
+                f"{batch_size}; --set batch_size={-(-batch_size // self.count) * self.count}"
+            )
+
+    def describe(self) -> str:
+        """Return such as "2 x NVIDIA H100" or "CPU, 2 cores"."""
+        device = self.mesh.devices.flat[0]
+        if device.platform == "cpu":
+            hosts = f", {jax.process_count()} processes" if jax.process_count() > 1 else ""
+            virtual = f", {self.count} devices" if self.count > 1 else ""
+            return f"CPU, {os.cpu_count()} cores{virtual}{hosts}"
+        kind = device.device_kind
+        return kind if self.count == 1 else f"{self.count} x {kind}"
+
+
+def initialize(
+    coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None
+) -> None:
+    """Join the other hosts of a run; call it before anything else uses JAX.
+
+    On Cloud TPU, Slurm and Open MPI everything is found out by JAX; elsewhere all three are given.
+
+    Args:
+        coordinator: "host:port" of process 0.
+        num_processes: how many take part.
+        process_id: which this is, from 0.
+
+    Raises:
+        TrainingError: the others are not found.
+    """
+    try:
+        jax.distributed.initialize(coordinator, num_processes, process_id)
+    except Exception as error:  # jax raises ValueError, RuntimeError and its own
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise TrainingError(
+            f"no distributed run ({reason}); outside of Slurm, Open MPI and Cloud TPU give "
+            "--coordinator HOST:PORT, --num-processes and --process-id"
+        ) from None
+
+
+def on_gpu() -> bool:
+    return jax.default_backend() in ("gpu", "cuda", "rocm")
+
+
+@contextlib.contextmanager
+def compile_cache(enabled: bool = True) -> Iterator[None]:
+    """Keep compiled code between processes, so that a second start does not compile.
+
+    JAX's own settings come first: JAX_COMPILATION_CACHE_DIR, or the config's. Otherwise the code
+    goes to the user's cache folder, in a folder for each kind of machine: code for one CPU may
+    crash on another.
+    """
+    config: Any = jax.config
+    if not enabled or config.jax_compilation_cache_dir:
+        yield
+        return
+    from jax.experimental.compilation_cache import compilation_cache as cache
+
+    before = config.jax_persistent_cache_min_compile_time_secs
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:  # a home that cannot be written to: compile each time
+        yield
+        return
+    config.update("jax_compilation_cache_dir", str(folder))
+    config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    cache.reset_cache()  # what was compiled before this has fixed that there is none
+    try:
+        yield
+    finally:
+        config.update("jax_compilation_cache_dir", None)
+        config.update("jax_persistent_cache_min_compile_time_secs", before)
+        cache.reset_cache()
+
+
+def cache_folder() -> Path:
+    """Return the folder for compiled code of this kind of machine."""
+    if sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    elif os.name == "nt":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home())
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    machine = f"{platform.machine()} {_cpu_features()}"
+    return base / "ferjax" / "xla" / hashlib.sha256(machine.encode()).hexdigest()[:12]
+
+
+def _cpu_features() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")

@@ -1,0 +1,114 @@
+"""The weights that a run leaves, as Keras files with metadata."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import ferjax
+from ferjax import keras, metadata
+from ferjax.nets.network import Network
+
+
+def save(
+    path: Path, network: Network, variables: Mapping[str, Any], described: Mapping[str, Any]
+) -> None:
+    """Write an `.h5` that every Keras opens, and its metadata beside it."""
+    labels = list(described["labels"])
+    keras.save(path, network, variables, labels=labels, metadata={"labels": labels})
+    metadata.write(path, described)
+
+
+def describe(
+    *,
+    name: str,
+    network: Network,
+    run: Mapping[str, Any],
+    epoch: int,
+    step: int,
+    seconds: float,
+    accuracy: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """Return what somebody has to know who finds the weights.
+
+    Args:
+        name: of the weights.
+        run: what run.json holds.
+        epoch, step: at which they were.
+        seconds: of training until then, interruptions left out.
+        accuracy: see `measured`.
+    """
+    graph = network.graph
+    height, width, channels = graph.image_shape
+    data = run["data"]
+    return {
+        "name": name,
+        "architecture": graph.name,
+        "parameters": graph.num_params,
+        "labels": data["class_names"],
+        "input": {
+            "height": height,
+            "width": width,
+            "channels": channels,
+            "colour": "gray" if channels == 1 else "rgb",
+            "resize": "bilinear",
+        },
+        "value_range": list(graph.value_range),
+        "source": f"trained by ferjax {ferjax.__version__}"
+        + (f", from {run['init']}" if run.get("init") else " from scratch"),
+        "trained_on": {
+            "data": Path(data["path"]).name if data["path"] else None,
+            "images": data["images"]["train"],
+            "checksum": data["checksum"],
+        },
+        "selected_on": {
+            "data": data["validation_is"],
+            "images": data["images"]["validation"],
+            "copies_of_training_images": data["validation_copies_of_training"],
+        },
+        "accuracy": accuracy,
+        "training": {
+            "command": run["command"],
+            "recipe": run["recipe"],
+            "epoch": epoch,
+            "step": step,
+            "seconds": round(seconds, 1),
+            "hardware": run["hardware"],
+            "versions": run["versions"],
+        },
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what takes part in a run."""
+    import flax
+    import jaxlib.version
+    import optax
+    import orbax.checkpoint
+
+    return {
+        "ferjax": ferjax.__version__,
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "jaxlib": jaxlib.version.__version__,
+        "flax": flax.__version__,
+        "optax": optax.__version__,
+        "orbax-checkpoint": orbax.checkpoint.__version__,
+    }
+
+
+def measured(name: str, correct: int, images: int, loss: float, *, note: str) -> dict[str, Any]:
+    """Return an accuracy with what it was measured on."""
+    return {
+        "dataset": name,
+        "images": images,
+        "correct": correct,
+        "top_1": round(correct / images, 4) if images else None,
+        "loss": round(loss, 4) if images else None,
+        "view": "single",
+        "note": note,
+    }

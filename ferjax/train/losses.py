@@ -1,0 +1,60 @@
+"""The training loss: softmax cross-entropy and the penalties that layers carry.
+
+Dimension keys: B batch, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ferjax.nets.graph import Graph
+
+Array = jax.Array
+
+
+def cross_entropy(
+    logits: Array, labels: Array, class_weights: Array | None = None, smoothing: float = 0.0
+) -> Array:
+    """Return each image's softmax cross-entropy, float32 (B,).
+
+    Args:
+        logits: float32 (B, K).
+        labels: one-hot or soft, float32 (B, K).
+        class_weights: float32 (K,), times each image's loss by its label, as Keras's class_weight.
+        smoothing: what part of a label is spread evenly over all classes.
+    """
+    targets = optax.smooth_labels(labels, smoothing) if smoothing else labels
+    losses = optax.softmax_cross_entropy(logits, targets)
+    return losses if class_weights is None else losses * (labels @ class_weights)
+
+
+def penalty(graph: Graph, params: Mapping[str, Any]) -> Array:
+    """Return the sum of the penalties that layers put on their weights (Keras's regularizers)."""
+    total = jnp.zeros((), "float32")
+    for layer, weights in graph.weights.items():
+        for weight in weights:
+            # depthwise_kernel has depthwise_regularizer; kernel has kernel_regularizer.
+            stems = [name for k in weight.keras_names for name in (k, k.removesuffix("_kernel"))]
+            found = [getattr(graph.by_name[layer], f"{s}_regularizer", None) for s in stems]
+            for regularizer in dict.fromkeys(r for r in found if r is not None):
+                value = params[layer][weight.name]
+                if regularizer.l1:
+                    total += regularizer.l1 * jnp.abs(value).sum()
+                if regularizer.l2:
+                    total += regularizer.l2 * jnp.square(value).sum()
+    return total
+
+
+def has_penalty(graph: Graph) -> bool:
+    """Whether any layer puts a penalty on a weight."""
+    return any(
+        getattr(layer, name)
+        for layer in graph.layers
+        for name in dir(layer)
+        if name.endswith("_regularizer")
+    )

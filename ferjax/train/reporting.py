@@ -1,0 +1,130 @@
+"""What a run says while it goes: to a terminal a bar, elsewhere a line now and then."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from ferjax.train.logs import Row
+
+_EVERY = 10.0  # seconds between lines where there is no terminal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """Where a run stands.
+
+    Attributes:
+        epoch: the one under way, from 1.
+        epochs: at most.
+        step, steps: done, of at most.
+        loss, accuracy: means over the epoch so far.
+        images_per_second: lately.
+        seconds_left: at most, with validation; None where it is not known yet.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    accuracy: float
+    images_per_second: float
+    seconds_left: float | None
+
+
+class Reporter:
+    """Told what happens; this one keeps silent. Subclass it to show a run elsewhere."""
+
+    def note(self, text: str) -> None:
+        """Take a line that is worth reading once."""
+
+    def step(self, status: Status) -> None:
+        """Take where the run stands, several times a second."""
+
+    def epoch(self, row: Row, *, is_best: bool) -> None:
+        """Take the row of the log for a complete epoch."""
+
+    def close(self) -> None:
+        """Clear what is drawn."""
+
+
+class ConsoleReporter(Reporter):
+    """Lines and a bar on stderr."""
+
+    def __init__(self, file: TextIO | None = None) -> None:
+        self._file = sys.stderr if file is None else file
+        self._next = time.monotonic() + 2.0
+        self._bar: Any = None
+        self._task: Any = None
+
+    def note(self, text: str) -> None:
+        self._print(text)
+
+    def step(self, status: Status) -> None:
+        if self._file.isatty():
+            self._draw(status)
+        elif time.monotonic() >= self._next:
+            self._next = time.monotonic() + _EVERY
+            self._print(f"step {status.step:,} of {status.steps:,}: {_text(status)}")
+
+    def epoch(self, row: Row, *, is_best: bool) -> None:
+        self._next = max(self._next, time.monotonic() + 2.0)
+        self._print(
+            f"epoch {row['epoch']}: loss {row['loss']:.4f}, accuracy {row['accuracy']:.2%}; "
+            f"validation loss {row['val_loss']:.4f}, accuracy {row['val_accuracy']:.2%}"
+            f"{' (best)' if is_best else ''}; rate {row['learning_rate']:.2e}, "
+            f"{row['images_per_second']:,.0f} images/s, {row['seconds']:.0f} s"
+        )
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _print(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(text, file=self._file, flush=True)
+
+    def _draw(self, status: Status) -> None:
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn
+
+            self._bar = Progress(
+                TextColumn("{task.percentage:>3.0f}%"),
+                BarColumn(bar_width=20),
+                TextColumn("{task.description}"),
+                console=Console(file=self._file),
+                transient=True,
+                refresh_per_second=4,
+            )
+            self._task = self._bar.add_task("", total=status.steps)
+            self._bar.start()
+        self._bar.update(self._task, completed=status.step, description=_text(status))
+
+
+def _text(status: Status) -> str:
+    left = "" if status.seconds_left is None else f", {duration(status.seconds_left)} left"
+    return (
+        f"epoch {status.epoch} of {status.epochs}, {status.images_per_second:,.0f} images/s, "
+        f"loss {status.loss:.4f}, accuracy {status.accuracy:.2%}{left}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the two units that matter.
+
+    >>> duration(8), duration(187), duration(7500)
+    ('8 s', '3 min 7 s', '2 h 5 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,272 @@
+"""What a run begins with: which network, which images, which weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ferjax import conversion, keras
+from ferjax.data import checks, preparation
+from ferjax.data.augment import AugmentationError
+from ferjax.data.dataset import Faces
+from ferjax.data.order import Order, Shuffled
+from ferjax.errors import LabelsError, LayerError
+from ferjax.keras import KerasModel
+from ferjax.keras.config_writing import keras_version, model_config
+from ferjax.nets.architectures import ARCHITECTURES, architecture
+from ferjax.nets.graph import Graph
+from ferjax.nets.layers import Dropout, SpatialDropout2D
+from ferjax.nets.network import Network
+from ferjax.train.errors import TrainingError
+from ferjax.train.recipes import Recipe
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """The images of a run.
+
+    Attributes:
+        train: what is trained on.
+        validation: what is measured after each epoch, and chosen by.
+        copies: bool (N validation,), which of them are exact copies of training images.
+        path: where they come from, if anywhere.
+        is_held_out: whether validation is a part of the training images.
+    """
+
+    train: Faces
+    validation: Faces
+    copies: npt.NDArray[np.bool_]
+    path: str | None
+    is_held_out: bool
+
+    def describe(self) -> dict[str, Any]:
+        """Return what tells this data from other data, ready for JSON."""
+        checksum = 0
+        for faces in (self.train, self.validation):
+            for array in (faces.images, faces.labels):
+                checksum = zlib.crc32(np.ascontiguousarray(array).data, checksum)
+        return {
+            "path": self.path,
+            "images": {"train": len(self.train), "validation": len(self.validation)},
+            "validation_is": "held out of train" if self.is_held_out else "validation split",
+            "validation_copies_of_training": int(self.copies.sum()),
+            "class_names": list(self.train.class_names),
+            "checksum": f"{checksum:08x}",
+        }
+
+
+def load_data(data: PathLike | Faces, recipe: Recipe) -> TrainingData:
+    """Read prepared faces and divide them as the recipe says.
+
+    Raises:
+        DataError: there is no prepared dataset.
+        TrainingError: it has no images to train or to validate on.
+    """
+    path = None if isinstance(data, Faces) else str(Path(data).absolute())
+    faces = data if isinstance(data, Faces) else preparation.load(data)
+    faces = faces.take(~faces.in_split("test"))  # neither trained on nor looked at
+    if recipe.hold_out:
+        faces = _held_out(faces.take(faces.in_split("train")), recipe)
+    rows = {split: faces.in_split(split) for split in ("train", "validation")}
+    for split, chosen in rows.items():
+        if not chosen.any():
+            hint = "; --set hold_out=0.1 keeps a part of train" if split == "validation" else ""
+            raise TrainingError(f"{path or 'the data'}: no {split} images{hint}")
+    copies = checks.copies_of_training(faces)[rows["validation"]]
+    return TrainingData(
+        train=faces.take(rows["train"]),
+        validation=faces.take(rows["validation"]),
+        copies=copies,
+        path=path,
+        is_held_out=bool(recipe.hold_out),
+    )
+
+
+def _held_out(train: Faces, recipe: Recipe) -> Faces:
+    """Put a part of the training images into validation: by pixels and seed, copies together."""
+    salt = f"ferjax hold out {recipe.seed:d} ".encode()
+    drawn = np.array(
+        [
+            int.from_bytes(hashlib.blake2b(salt + digest, digest_size=8).digest(), "big")
+            for digest in train.digests
+        ],
+        np.float64,
+    )
+    splits = np.where(drawn / 2**64 < recipe.hold_out, 1, 0).astype(np.int8)
+    return replace(train, splits=splits)
+
+
+def order(recipe: Recipe, labels: npt.NDArray[np.int32]) -> Order:
+    """Return the order in which training images come."""
+    if recipe.sampling == "balanced":
+        from ferjax.data.balance import Balanced
+
+        return Balanced(labels=labels, seed=recipe.seed)
+    return Shuffled(size=len(labels), seed=recipe.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A network, and the weights that it starts from; without `model` they are drawn."""
+
+    network: Network
+    model: KerasModel | None = None
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """The network as a Keras config, from which `again` makes it."""
+        graph = self.network.graph
+        return {"keras_version": keras_version(graph), **model_config(graph)}
+
+
+def zeros(graph: Graph) -> dict[str, Any]:
+    """Return variables of the right shapes, for a checkpoint to fill."""
+    variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
+    for layer, weights in graph.weights.items():
+        for weight in weights:
+            group = variables[weight.collection].setdefault(layer, {})
+            group[weight.name] = np.zeros(weight.shape, weight.dtype)
+    return variables
+
+
+def start(
+    recipe: Recipe,
+    faces: Faces,
+    *,
+    init: PathLike | None = None,
+    architecture: PathLike | Network | None = None,
+) -> Start:
+    """Return the network, and weights to start from where `init` names any.
+
+    Args:
+        init: a weight file of Keras or Flax.
+        architecture: a name, a model.json, a Keras file, or a Network; None: as in `init`, or the
+            recipe's.
+
+    Raises:
+        WeightFileError: `init` or the architecture cannot be read.
+        TrainingError: data and network do not fit together.
+    """
+    model = None
+    if init is not None:
+        model = _read_weights(init, architecture)
+        graph = model.graph
+    else:
+        graph = _graph(recipe, architecture, faces)
+    network = Network(graph)
+    _check_fits(network, faces, recipe, model)
+    return Start(network=network, model=model)
+
+
+def again(description: Mapping[str, Any], init: PathLike | None) -> Start:
+    """Return the start of a run that was begun before; `Start.description` made `description`."""
+    model = None if init is None else _read_weights(init, description)
+    return Start(network=Network(keras.load_architecture(description).graph), model=model)
+
+
+def _read_weights(
+    init: PathLike, architecture: PathLike | Network | Mapping[str, Any] | None
+) -> KerasModel:
+    config: Any = architecture
+    if isinstance(architecture, Network):
+        config = Start(network=architecture).description
+    elif isinstance(architecture, str) and architecture in ARCHITECTURES:
+        return conversion.read(init, None, architecture, with_optimizer=True)
+    return conversion.read(init, config, None, with_optimizer=True)
+
+
+def _graph(recipe: Recipe, given: PathLike | Network | None, faces: Faces) -> Graph:
+    """Return the network that is given, or the recipe's with its dropout scaled."""
+    if isinstance(given, Network):
+        return given.graph
+    chosen = str(recipe.architecture if given is None else given)
+    if os.path.isfile(chosen):
+        return keras.load_architecture(chosen).graph
+    if chosen not in ARCHITECTURES and Path(chosen).suffix:
+        raise TrainingError(f"{chosen}: no such file")
+    named = architecture(chosen, num_classes=len(faces.class_names))
+    return with_dropout(named.graph, recipe.dropout_scale)
+
+
+def with_dropout(graph: Graph, scale: float) -> Graph:
+    """Return the graph with every dropout layer's rate times `scale`."""
+    if scale == 1:
+        return graph
+    try:
+        layers = tuple(
+            dataclasses.replace(layer, rate=layer.rate * scale)
+            if isinstance(layer, Dropout | SpatialDropout2D)
+            else layer
+            for layer in graph.layers
+        )
+    except LayerError as error:
+        raise TrainingError(f"`dropout_scale`: {scale:g} is too much: {error}") from None
+    return dataclasses.replace(graph, layers=layers)
+
+
+def _check_fits(network: Network, faces: Faces, recipe: Recipe, model: KerasModel | None) -> None:
+    graph = network.graph
+    classes = len(faces.class_names)
+    names = ", ".join(faces.class_names)
+    if graph.output_shape != (classes,):
+        raise TrainingError(
+            f"expected a network with an output for each of the data's {classes} classes "
+            f"({names}), got one of shape {graph.output_shape}"
+        )
+    labels = model.labels if model is not None else None
+    if labels is not None and tuple(labels) != faces.class_names:
+        raise LabelsError(
+            f"expected weights for the data's classes in their order, {names}, got "
+            f"{', '.join(labels)}"
+        )
+    if graph.final_activation not in ("softmax", "linear"):
+        raise TrainingError(
+            "expected a network that ends in a softmax or in logits, its last activation is "
+            f"{graph.final_activation!r}"
+        )
+    height, width, channels = graph.image_shape
+    size = (faces.images.shape[1], faces.images.shape[2])
+    try:
+        given = recipe.augmentation.output_size(*size)
+    except AugmentationError as error:
+        raise TrainingError(str(error)) from None
+    for what, (h, w) in (("images", size), ("augmented images", given)):
+        if height not in (None, h) or width not in (None, w):
+            raise TrainingError(
+                f"expected {what} of {height}x{width}, as the network takes, got {h}x{w}"
+            )
+    if channels not in (1, 3):
+        raise TrainingError(f"expected a network for 1 or 3 channels, it takes {channels}")
+    if not graph.trainable_weights():
+        raise TrainingError("the network has no weights that can be trained")
+
+
+def adam_notes(recipe: Recipe, model: KerasModel) -> tuple[bool, list[str]]:
+    """Return whether Adam's moments of a file are taken over, and what is to be said of that."""
+    state = model.optimizer_state
+    if state is None:
+        return False, []
+    if recipe.optimizer == "sgd":
+        return False, [
+            f"{model.path}: the moments of {state.name} are left out: the recipe's optimizer is sgd"
+        ]
+    notes = [f"{model.path}: {state.name} goes on after {state.step:,} steps"]
+    for name in ("learning_rate", "beta_1", "beta_2", "epsilon"):
+        theirs, ours = state.settings.get(name), getattr(recipe, name)
+        if theirs is not None and not np.isclose(theirs, ours, rtol=1e-6, atol=0):
+            notes.append(
+                f"{name} was {theirs:g} there and is {ours:g} here "
+                f"(--set {name}={theirs:g} goes on with it)"
+            )
+    return True, notes

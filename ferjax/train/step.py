@@ -1,0 +1,136 @@
+"""One training step and one evaluation step: pure functions, for jit.
+
+Dimension keys: B batch, H height, W width, C channels, K classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ferjax.data.augment import augment, unit_range
+from ferjax.nets.network import Network
+from ferjax.train import losses
+from ferjax.train.recipes import Recipe
+from ferjax.train.state import Totals, TrainState
+
+Array = jax.Array
+TrainStep = Callable[[TrainState, Array, Array], TrainState]
+EvalStep = Callable[[Any, Array, Array, Array], Totals]
+
+
+def train_step(
+    recipe: Recipe,
+    network: Network,
+    tx: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    key: Array,
+    class_weights: Any = None,
+) -> TrainStep:
+    """Return the function (state, images, labels) -> state.
+
+    Its randomness is that of (`key`, `state.step`) alone. Images are uint8 in [0, 255], (B, H, W),
+    labels int32 (B,). A step whose loss or gradient is not finite is recorded in `bad_step`.
+    """
+    graph = network.graph
+    num_classes = graph.output_shape[-1] or 0
+    penalised = losses.has_penalty(graph)
+    weights = None if class_weights is None else jnp.asarray(class_weights, "float32")
+
+    def step(state: TrainState, images: Array, labels: Array) -> TrainState:
+        augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
+        targets = jax.nn.one_hot(labels, num_classes, dtype="float32")  # (B, K)
+        x, targets = augment(augment_key, images, targets, recipe.augmentation)
+        x = to_input(network, x)
+
+        def loss_of(params: Any) -> tuple[Array, tuple[Array, Array, Any]]:
+            variables = {"params": {**params, **state.frozen}, "batch_stats": state.batch_stats}
+            logits, updated = network.apply(
+                variables,
+                x,
+                train=True,
+                logits=True,
+                compute_dtype=recipe.compute_dtype,
+                rngs={"dropout": dropout_key},
+                mutable=["batch_stats"],
+            )
+            by_image = losses.cross_entropy(logits, targets, weights, recipe.label_smoothing)
+            loss = by_image.mean()
+            if penalised:
+                loss += losses.penalty(graph, variables["params"])
+            return loss, (loss, logits, updated.get("batch_stats", {}))
+
+        gradient, (loss, logits, batch_stats) = jax.grad(loss_of, has_aux=True)(state.params)
+        updates, opt_state = tx.update(gradient, state.opt_state, state.params)
+        rate = schedule(state.step) * state.rate_factor
+        params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
+        finite = jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(gradient))
+        totals = Totals(
+            state.totals.loss + loss * len(labels),
+            state.totals.correct + _hits(logits, targets.argmax(-1)).sum(),
+            state.totals.count + len(labels),
+        )
+        ema = state.ema
+        if ema:
+            # A short memory at first (as TensorFlow's num_updates): the start is soon forgotten.
+            done = (state.step + 1).astype("float32")
+            decay = jnp.minimum(recipe.ema_decay, done / (done + 10))
+            ema = optax.incremental_update(
+                {"params": params, "batch_stats": batch_stats}, ema, 1 - decay
+            )
+        return dataclasses.replace(
+            state,
+            step=state.step + 1,
+            params=params,
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+            ema=ema,
+            totals=totals,
+            bad_step=jnp.where((state.bad_step < 0) & ~finite, state.step, state.bad_step),
+        )
+
+    return step
+
+
+def eval_step(network: Network) -> EvalStep:
+    """Return the function (variables, images, labels, mask) -> Totals of the images in the mask.
+
+    In float32, whatever the training computes in, as `predict` does. The loss is the plain
+    cross-entropy, in nats, with neither weights nor smoothing.
+    """
+
+    def step(variables: Any, images: Array, labels: Array, mask: Array) -> Totals:
+        # GPUs would otherwise multiply in TF32.
+        with jax.default_matmul_precision("highest"):
+            logits: Any = network.apply(
+                variables, to_input(network, unit_range(images)), logits=True
+            )
+        by_image = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        return Totals(
+            jnp.where(mask, by_image, 0.0).sum(),
+            jnp.where(mask, _hits(logits, labels), 0).sum(),
+            mask.astype("int32").sum(),
+        )
+
+    return step
+
+
+def to_input(network: Network, images: Array) -> Array:
+    """Return gray images in [0, 1], (B, H, W), as the network takes them.
+
+    (B, H, W, C) or (B, C, H, W), in its range of values; gray is repeated over three channels.
+    """
+    graph = network.graph
+    low, high = graph.value_range
+    x = images if (low, high) == (0.0, 1.0) else low + (high - low) * images
+    axis = 1 if graph.data_format == "channels_first" else -1
+    return jnp.repeat(jnp.expand_dims(x, axis), graph.image_shape[2] or 1, axis=axis)
+
+
+def _hits(logits: Array, labels: Array) -> Array:
+    return (logits.argmax(-1) == labels).astype("int32")
