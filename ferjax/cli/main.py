@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import ferjax
-from ferjax.cli import convert, data, inspect, predict, train, verify
+from ferjax.cli import convert, data, evaluate, inspect, predict, train, verify
 from ferjax.errors import FerjaxError
 
 _COMMANDS = {
@@ -21,6 +21,7 @@ _COMMANDS = {
     "verify": verify,
     "data": data,
     "train": train,
+    "evaluate": evaluate,
 }
 
 

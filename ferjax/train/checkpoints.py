@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,7 @@ class Checkpoints:
         )
         self._options = ocp.CheckpointManagerOptions(
             preservation_policy=keep,
+            best_fn=lambda m: -m["score"],  # without it metrics are forgotten when a process ends
             save_decision_policy=policies.FixedIntervalPolicy(1),
             cleanup_tmp_directories=True,
             enable_async_checkpointing=True,
@@ -89,7 +90,7 @@ class Checkpoints:
             return
         metrics = None if score is None else {"score": score, "epoch": record["epoch"]}
         sums = [int(value) for value in np.asarray(checksums(state))]
-        with self._saving(step):
+        with self._saving():
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
@@ -102,13 +103,8 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Return when everything that was begun is on the disk."""
-        with self._saving(None):
+        with self._saving():
             self._manager.wait_until_finished()
-
-    def check(self) -> None:
-        """Raise where a save in the background failed."""
-        with self._saving(None):
-            self._manager.check_for_errors()
 
     def reached_preemption(self, step: int) -> bool:
         """Whether all hosts have agreed to stop after `step`, because one is to be preempted."""
@@ -176,9 +172,9 @@ class Checkpoints:
         self._open()
 
     @contextlib.contextmanager
-    def _saving(self, step: int | None) -> Iterator[None]:
-        what = "a checkpoint" if step is None else f"the checkpoint of step {step}"
-        with _clear(f"{self.folder}: {what} was not saved", self._how_to_go_on):
+    def _saving(self) -> Iterator[None]:
+        # Which one: what fails in the background is raised by the next call.
+        with _clear(f"{self.folder}: a checkpoint was not saved", self._how_to_go_on):
             yield
 
     def _how_to_go_on(self) -> str:
@@ -205,13 +201,15 @@ def _first_line(error: BaseException) -> str:
 
 
 def _quieten() -> None:
-    """Leave to ferjax what is reported: Orbax tells of every save."""
-    for name in ("absl", "orbax"):
+    """Leave to ferjax what is reported: Orbax tells of every save, and of failures that it raises.
+
+    Its background tasks reach the logs by way of absl and asyncio.
+    """
+    for name in ("absl", "asyncio"):
         logger = logging.getLogger(name)
-        if logger.level in (logging.NOTSET, logging.INFO):
-            logger.setLevel(logging.ERROR)
+        if _not_from_orbax not in logger.filters:
+            logger.addFilter(_not_from_orbax)
 
 
-def as_numpy(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a pytree of arrays that every host has whole, as NumPy arrays."""
-    return jax.tree.map(np.asarray, dict(tree))
+def _not_from_orbax(record: logging.LogRecord) -> bool:
+    return "orbax" not in record.pathname and "orbax" not in record.getMessage()

@@ -33,14 +33,13 @@ class Plateau:
         if recipe.schedule != "plateau":
             return self
         cooldown = max(0, self.cooldown - 1)
-        wait = 0 if self.cooldown else self.wait
         value = score(recipe.monitor, metrics)
         if value < self.best - recipe.plateau_min_delta:
             return dataclasses.replace(self, best=value, wait=0, cooldown=cooldown)
         if cooldown:
-            return dataclasses.replace(self, wait=wait, cooldown=cooldown)
-        if wait + 1 < recipe.plateau_patience:
-            return dataclasses.replace(self, wait=wait + 1, cooldown=0)
+            return dataclasses.replace(self, cooldown=cooldown)
+        if self.wait + 1 < recipe.plateau_patience:
+            return dataclasses.replace(self, wait=self.wait + 1, cooldown=0)
         lowest = recipe.min_learning_rate / recipe.learning_rate
         factor = max(self.factor * recipe.plateau_factor, min(lowest, self.factor))
         return dataclasses.replace(self, wait=0, cooldown=recipe.plateau_cooldown, factor=factor)

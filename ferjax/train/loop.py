@@ -45,6 +45,7 @@ from ferjax.train.state import Totals, TrainState
 _DEFAULT_RECIPE = "fast"
 _AHEAD = 2  # calls that may wait on the device: it never idles, and an error is soon seen
 _STEPS_ON_ACCELERATORS = 16
+_DRAW_EVERY = 30.0  # seconds between pictures of the learning curves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +185,7 @@ class _Run:
         self.total_steps = self.batches.steps(recipe.epochs)
         self.controllers = Controllers()
         self.history: list[logs.Row] = []
+        self.drawn = time.monotonic()  # when the curves were
         self.seconds = 0.0  # of training, interruptions left out
 
     # --- from nothing, or from where it was -----------------------------------------------------
@@ -203,14 +205,15 @@ class _Run:
         # 1. The latest whole checkpoint of the run.
         # 2. Weights to start from: those of `init`, or what the run to resume was begun with.
         # 3. Weights drawn from the seed.
+        begun = there is not None and self._has_checkpoints()
         if there is None:
             start = setup.start(recipe, self.data.train, init=init, architecture=architecture)
         else:
-            init = None if self._has_checkpoints() else there["init"]
+            init = None if begun else there["init"]
             start = setup.again(there["network"], init)
         self.network = start.network
         tx = optimizers.optimizer(recipe)
-        first = self._first_state(start, tx)
+        first = self._first_state(start, tx, begun)
         self._together("checked")  # before any host writes what another still looks for
         with run_folder.locked(self.folder):
             if there is None:
@@ -253,10 +256,10 @@ class _Run:
         folder = self.folder / checkpoints.FOLDER
         return folder.is_dir() and any(p.name.isdigit() for p in folder.iterdir())
 
-    def _first_state(self, start: setup.Start, tx: Any) -> TrainState:
+    def _first_state(self, start: setup.Start, tx: Any, begun: bool) -> TrainState:
         model = start.model
         variables = None if model is None else model.variables
-        if self._has_checkpoints():  # their shapes are all that is wanted
+        if begun:  # a checkpoint follows: shapes are all that is wanted
             variables = setup.zeros(start.network.graph)
         first = state.initial(self.recipe, start.network, tx, variables)
         if model is not None:
@@ -511,6 +514,11 @@ class _Run:
             return
         events.write(row)
         logs.write_csv(self.folder / logs.CSV, self.history)
+        if time.monotonic() - self.drawn > _DRAW_EVERY:  # a picture takes longer than a short epoch
+            self._draw_curves()
+
+    def _draw_curves(self) -> None:
+        self.drawn = time.monotonic()
         best = self.controllers.best.epoch
         title = f"{self.recipe.name}: {self.network.graph.name}"
         logs.draw_curves(self.folder / logs.CURVES, self.history, title=title, best_epoch=best)
@@ -523,6 +531,8 @@ class _Run:
         best, epochs = self.controllers.best, len(self.history)
         paths: dict[str, Path | None] = {run_folder.BEST: None, run_folder.LAST: None}
         accuracy: dict[str, list[dict[str, Any]]] = {run_folder.BEST: [], run_folder.LAST: []}
+        if self.writes and epochs:
+            self._draw_curves()
         if epochs:
             for name, epoch, at in (
                 (run_folder.LAST, epochs, now),

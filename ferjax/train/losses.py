@@ -34,19 +34,21 @@ def cross_entropy(
 
 
 def penalty(graph: Graph, params: Mapping[str, Any]) -> Array:
-    """Return the sum of the penalties that layers put on their weights (Keras's regularizers)."""
+    """Return the sum of the penalties that layers put on their weights (Keras's regularizers).
+
+    Those of layers that are not trainable do not count, as in Keras.
+    """
     total = jnp.zeros((), "float32")
-    for layer, weights in graph.weights.items():
-        for weight in weights:
-            # depthwise_kernel has depthwise_regularizer; kernel has kernel_regularizer.
-            stems = [name for k in weight.keras_names for name in (k, k.removesuffix("_kernel"))]
-            found = [getattr(graph.by_name[layer], f"{s}_regularizer", None) for s in stems]
-            for regularizer in dict.fromkeys(r for r in found if r is not None):
-                value = params[layer][weight.name]
-                if regularizer.l1:
-                    total += regularizer.l1 * jnp.abs(value).sum()
-                if regularizer.l2:
-                    total += regularizer.l2 * jnp.square(value).sum()
+    for layer, weight in graph.trainable_weights():
+        # depthwise_kernel has depthwise_regularizer; kernel has kernel_regularizer.
+        stems = [name for k in weight.keras_names for name in (k, k.removesuffix("_kernel"))]
+        found = [getattr(graph.by_name[layer], f"{s}_regularizer", None) for s in stems]
+        for regularizer in dict.fromkeys(r for r in found if r is not None):
+            value = params[layer][weight.name]
+            if regularizer.l1:
+                total += regularizer.l1 * jnp.abs(value).sum()
+            if regularizer.l2:
+                total += regularizer.l2 * jnp.square(value).sum()
     return total
 
 

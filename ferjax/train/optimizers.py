@@ -28,7 +28,7 @@ def optimizer(recipe: Recipe) -> optax.GradientTransformation:
         parts += [optax.trace(recipe.momentum, recipe.nesterov)] * (recipe.momentum > 0)
     else:
         parts += [adam] + [decay] * (recipe.weight_decay > 0)
-    return optax.chain(*parts)
+    return optax.chain(*parts) if parts else optax.identity()
 
 
 def _is_kernel(params: Any) -> Any:
@@ -43,7 +43,7 @@ def schedule(recipe: Recipe, steps_per_epoch: float) -> optax.Schedule:
     Args:
         steps_per_epoch: images by batch size.
     """
-    total = max(1, math.ceil(recipe.epochs * steps_per_epoch))
+    total = max(1, math.ceil(round(recipe.epochs * steps_per_epoch, 6)))
     warmup = round(recipe.warmup_epochs * steps_per_epoch)
     peak, rest = recipe.learning_rate, max(1, total - warmup)
     if recipe.schedule == "cosine":

@@ -49,7 +49,7 @@ def _augmentation(value: Any) -> Augmentation:
         return augment.preset(value)
     if isinstance(value, Mapping):
         known = {field.name for field in dataclasses.fields(augment.Augmentation)}
-        for name in sorted(set(value) - known):
+        for name in sorted(map(str, set(value) - known)):
             raise ValueError(f"no setting {name!r}{near_misses(name, known)}")
         return augment.Augmentation(**value)
     if not isinstance(value, augment.Augmentation):
@@ -168,7 +168,7 @@ class Recipe:
         True
         """
         known = {field.name for field in dataclasses.fields(cls)}
-        for name in sorted(set(values) - known):
+        for name in sorted(map(str, set(values) - known)):
             raise RecipeError(f"no field `{name}` in a recipe of this version of ferjax")
         return cls(**values)
 
@@ -310,6 +310,8 @@ def override(base: Recipe, changes: Iterable[str]) -> Recipe:
     known = fields | {f"augmentation.{part}" for part in parts}
     optional = {f.name for f in dataclasses.fields(Recipe) if f.default is None}
     optional.add("augmentation.crop")
+    found: dict[str, Any] = {}
+    found_parts: dict[str, Any] = {}
     for change in changes:
         key, equals, text = change.partition("=")
         key = key.strip()
@@ -320,14 +322,21 @@ def override(base: Recipe, changes: Iterable[str]) -> Recipe:
                 f"a recipe has no field {key!r}{near_misses(key, known) or _known(fields)}"
             )
         name, _, part = key.partition(".")
-        value = _value(text.strip(), optional=key in optional)
-        try:
-            if part:
-                value = dataclasses.replace(base.augmentation, **{part: value})
-            base = dataclasses.replace(base, **{name: value})
-        except augment.AugmentationError as error:
-            raise RecipeError(f"`augmentation`: {error}") from None
-    return base
+        if name == "augmentation" and not part:
+            found_parts.clear()  # a whole one replaces what was said of its parts before
+        (found_parts if part else found)[part or name] = _value(
+            text.strip(), optional=key in optional
+        )
+    # All at once: some fit only together, such as a shorter run and a shorter warm-up.
+    try:
+        if found_parts:
+            whole = _augmentation(found.get("augmentation", base.augmentation))
+            found["augmentation"] = dataclasses.replace(whole, **found_parts)
+        return dataclasses.replace(base, **found)
+    except RecipeError:
+        raise
+    except ValueError as error:  # an AugmentationError among them
+        raise RecipeError(f"`augmentation`: {error}") from None
 
 
 def differences(ours: Recipe, theirs: Recipe) -> list[str]:
@@ -363,7 +372,7 @@ def _value(text: str, *, optional: bool) -> Any:
         return None if optional else lower
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return text
 
 

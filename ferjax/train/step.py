@@ -66,10 +66,11 @@ def train_step(
             return loss, (loss, logits, updated.get("batch_stats", {}))
 
         gradient, (loss, logits, batch_stats) = jax.grad(loss_of, has_aux=True)(state.params)
-        updates, opt_state = tx.update(gradient, state.opt_state, state.params)
-        rate = schedule(state.step) * state.rate_factor
+        with jax.numpy_dtype_promotion("standard"):  # optax relies on it
+            updates, opt_state = tx.update(gradient, state.opt_state, state.params)
+            rate = schedule(state.step) * state.rate_factor
         params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
-        finite = jnp.isfinite(loss) & jnp.isfinite(optax.global_norm(gradient))
+        finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
         totals = Totals(
             state.totals.loss + loss * len(labels),
             state.totals.correct + _hits(logits, targets.argmax(-1)).sum(),
@@ -80,8 +81,15 @@ def train_step(
             # A short memory at first (as TensorFlow's num_updates): the start is soon forgotten.
             done = (state.step + 1).astype("float32")
             decay = jnp.minimum(recipe.ema_decay, done / (done + 10))
-            ema = optax.incremental_update(
-                {"params": params, "batch_stats": batch_stats}, ema, 1 - decay
+            ema = jax.tree.map(
+                # Counts are taken as they are.
+                lambda old, new: (
+                    decay * old + (1 - decay) * new
+                    if jnp.issubdtype(new.dtype, jnp.floating)
+                    else new
+                ),
+                ema,
+                {"params": params, "batch_stats": batch_stats},
             )
         return dataclasses.replace(
             state,

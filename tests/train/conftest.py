@@ -1,0 +1,101 @@
+"""Small runs: generated faces that can be learnt, and a network that takes milliseconds a step."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ferjax
+from ferjax.data import preparation
+from ferjax.data.dataset import Faces
+from ferjax.keras.config_writing import model_config
+from ferjax.nets import Graph
+from ferjax.nets.layers import (
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    InputLayer,
+    Layer,
+    MaxPooling2D,
+)
+
+SIZE = 12
+
+
+def make_faces(
+    train: int = 256, validation: int = 64, *, size: int = SIZE, copies: int = 0, seed: int = 0
+) -> Faces:
+    """Make noisy images of seven patterns; the first `copies` validation images are training's."""
+    rng = np.random.default_rng(seed)
+    n = train + validation
+    labels = rng.integers(0, 7, n).astype(np.int32)
+    patterns = rng.integers(0, 256, (7, size, size))
+    noise = rng.integers(0, 180, (n, size, size))
+    images = np.clip(0.3 * patterns[labels] + noise, 0, 255).astype(np.uint8)
+    images[train : train + copies], labels[train : train + copies] = (
+        images[:copies],
+        labels[:copies],
+    )
+    return Faces(
+        images=images,
+        labels=labels,
+        splits=np.repeat(np.array([0, 1], np.int8), [train, validation]),
+        names=tuple(f"face {row}" for row in range(n)),
+        class_names=ferjax.EMOTIONS,
+        source_sizes=np.full((n, 2), size, np.int32),
+    )
+
+
+def tiny_graph(*, classes: int = 7, size: int = SIZE, channels: int = 1) -> Graph:
+    layers: list[Layer] = [
+        InputLayer(name="input", shape=(size, size, channels)),
+        Conv2D(filters=8, kernel_size=(3, 3), activation="relu"),
+        BatchNormalization(),
+        MaxPooling2D(pool_size=(2, 2)),
+        Dropout(rate=0.25),
+        Flatten(),
+        Dense(units=classes, activation="softmax"),
+    ]
+    return Graph.sequential(layers, name="tiny")
+
+
+@pytest.fixture
+def faces() -> Faces:
+    return make_faces()
+
+
+@pytest.fixture
+def data(tmp_path: Path, faces: Faces) -> Path:
+    """A prepared folder."""
+    return prepared(tmp_path / "data", faces)
+
+
+def prepared(folder: Path, faces: Faces) -> Path:
+    folder.mkdir()
+    preparation._write_arrays(folder / preparation.ARRAYS, faces)
+    return folder
+
+
+@pytest.fixture
+def model_json(tmp_path: Path) -> Path:
+    """The tiny network as a Keras config."""
+    path = tmp_path / "tiny.json"
+    path.write_text(json.dumps(model_config(tiny_graph())), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def compile_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder for all tests together: most train the same network."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def use_compile_cache(monkeypatch: pytest.MonkeyPatch, compile_cache: Path) -> None:
+    """Keep compiled code out of the user's cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(compile_cache))

@@ -1,0 +1,283 @@
+"""Any number of devices and hosts follows the curve of one: the batch is the same, and its norm.
+
+Virtual CPU devices stand for accelerators, processes on loopback for hosts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from ferjax import keras
+from ferjax.data import preparation
+from ferjax.data.augment import Augmentation
+from ferjax.data.order import Shuffled, TrainingBatches
+from ferjax.nets import Network
+from ferjax.train import Recipe, TrainingResult, train_and_evaluate
+from ferjax.train.reporting import Reporter
+
+from .conftest import tiny_graph
+
+IMAGES = 256  # of training: 16 steps
+RECIPE = Recipe(
+    epochs=2,
+    batch_size=32,
+    learning_rate=1e-3,
+    ema_decay=0.9,
+    augmentation=Augmentation(horizontal_flip=0.5, rotation=(-10, 10), mixup=0.2),
+)
+
+# Where sums are made in another order, float32 differs in its last digits, and Adam makes that
+# larger: measured here are 4e-7 of a loss and 2e-6 of a weight.
+LOSS, WEIGHT = 1e-5, 1e-4
+
+_TRAIN = """
+import json, os, signal, sys
+data, architecture, run, recipes, stop, *host = sys.argv[1:]
+from ferjax.train.devices import initialize
+if host:
+    initialize(host[0], 2, int(host[1]))
+import jax
+from ferjax.errors import FerjaxError
+from ferjax.train import Recipe, loop, train_and_evaluate
+from ferjax.train.reporting import Reporter
+
+written = set()  # by Python in the run's folder; Orbax writes checkpoints by other means
+def hook(event, arguments):
+    if event == "open" and isinstance(arguments[0], (str, bytes, os.PathLike)):
+        path, writes = os.fsdecode(arguments[0]), arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        inside = os.path.relpath(path, run)
+        if writes and not inside.startswith(("..", "checkpoints")):
+            written.add(inside)
+sys.addaudithook(hook)
+
+given = []  # the rows that this host puts on its devices
+place = loop.to_device
+def to_device(rows, sharding):
+    placed = place(rows, sharding)
+    there = [shard.data.tolist() for shard in placed.addressable_shards]
+    given.append({"rows": rows.tolist(), "shards": there, "shape": placed.shape})
+    return placed
+loop.to_device = to_device
+
+class Stopping(Reporter):
+    def step(self, status):
+        if status.step == int(stop) and host[1] == "1":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+for values in json.loads(recipes):
+    try:
+        result = train_and_evaluate(
+            Recipe.from_json(values), data, run, architecture=architecture or None,
+            resume=not architecture, reporter=Stopping(),
+        )
+        report = result.to_json()
+    except FerjaxError as error:
+        report = {"error": str(error)}
+    report |= {"given": given, "written": sorted(written), "devices": jax.device_count()}
+    print("REPORT", json.dumps(report), flush=True)
+"""
+
+
+def run_program(program: str, *arguments: str, devices: int, flags: str = "") -> list[Any]:
+    """Run a program on virtual devices; return what its REPORT lines say."""
+    found = f"--xla_force_host_platform_device_count={devices} {flags}"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": found},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = [line for line in done.stdout.splitlines() if line.startswith("REPORT ")]
+    return [json.loads(line.removeprefix("REPORT ")) for line in lines]
+
+
+def on_two_hosts(program: str, *arguments: str, devices: int = 2) -> list[list[Any]]:
+    """Run a program as two processes of one distributed run; return the reports of each."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    with ThreadPoolExecutor() as hosts:
+        runs = [
+            hosts.submit(run_program, program, *arguments, address, str(host), devices=devices)
+            for host in range(2)
+        ]
+        return [run.result() for run in runs]
+
+
+def recipes(*chosen: Recipe) -> str:
+    return json.dumps([recipe.to_json() for recipe in chosen])
+
+
+def on_one_device(data: Path, run: Path, recipe: Recipe = RECIPE) -> TrainingResult:
+    assert jax.device_count() == 1
+    network = Network(tiny_graph())
+    with jax.numpy_dtype_promotion("standard"):  # optax itself promotes
+        return train_and_evaluate(recipe, data, run, architecture=network, reporter=Reporter())
+
+
+def assert_same_curve(
+    ours: dict[str, Any], theirs: TrainingResult, *, loss: float = LOSS, weight: float = WEIGHT
+) -> None:
+    """Every epoch of the log, and the last weights."""
+    assert ours["step"] == theirs.step
+    assert len(ours["history"]) == len(theirs.history)
+    for mine, other in zip(ours["history"], theirs.history):
+        for key in ("epoch", "step", "learning_rate"):
+            assert mine[key] == other[key]
+        for key in ("loss", "val_loss"):
+            assert mine[key] == pytest.approx(other[key], rel=0, abs=loss), key
+        for key in ("accuracy", "val_accuracy"):  # an image on the edge between two classes
+            assert mine[key] == pytest.approx(other[key], rel=0, abs=1.5 / 64), key
+    one, another = (keras.load(path).variables for path in (ours["last"], theirs.last))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=weight), one, another)
+    losses = [row["loss"] for row in theirs.history]
+    assert losses[0] - losses[-1] > 0.1, "a curve that does not move proves nothing"
+
+
+# --- devices -------------------------------------------------------------------------------------
+
+
+def test_eight_devices_follow_one(tmp_path: Path, data: Path, model_json: Path) -> None:
+    dump = tmp_path / "dump"
+    flags = f"--xla_dump_to={dump} --xla_dump_hlo_module_re=jit_call"
+    odd = dataclasses.replace(RECIPE, batch_size=20)
+    run = tmp_path / "run"
+    arguments = (str(data), str(model_json), str(run), recipes(odd, RECIPE), "-1")
+    refused, report = run_program(_TRAIN, *arguments, devices=8, flags=flags)
+
+    assert refused["error"] == (
+        "expected a `batch_size` that the 8 devices divide evenly, got 20; --set batch_size=24"
+    )
+    assert not refused["written"]
+    assert report["devices"] == 8
+    assert_same_curve(report, on_one_device(data, tmp_path / "alone"))
+
+    # Each device has convolved its 4 images, none has seen all 32.
+    program = next(dump.glob("*jit_call*after_optimizations.txt")).read_text()
+    assert "f32[4,10,10,8]" in program
+    assert "f32[32,10,10,8]" not in program
+
+
+@pytest.mark.parametrize(
+    "dtype, loss, weight", [("float32", LOSS, WEIGHT), ("bfloat16", 1e-2, 1e-2)]
+)
+def test_three_steps_a_call(
+    dtype: str, loss: float, weight: float, tmp_path: Path, data: Path
+) -> None:
+    # 8 steps an epoch: the last call of each has 2.
+    recipe = dataclasses.replace(RECIPE, compute_dtype=dtype, steps_per_call=1)
+    one = on_one_device(data, tmp_path / "one", recipe)
+    recipe = dataclasses.replace(recipe, steps_per_call=3)
+    three = on_one_device(data, tmp_path / "three", recipe)
+    assert_same_curve(three.to_json(), one, loss=loss, weight=weight)
+
+
+# --- hosts ---------------------------------------------------------------------------------------
+
+
+def test_two_hosts_follow_one(tmp_path: Path, data: Path, model_json: Path) -> None:
+    run = tmp_path / "run"
+    odd = dataclasses.replace(RECIPE, batch_size=18)  # 2 hosts divide it, their 4 devices do not
+    arguments = (str(data), str(model_json), str(run), recipes(odd, RECIPE), "-1")
+    (refused, first), (refused_too, second) = on_two_hosts(_TRAIN, *arguments)
+
+    assert refused["error"] == refused_too["error"]
+    assert "the 4 devices divide evenly, got 18" in refused["error"]
+    assert first["devices"] == second["devices"] == 4
+    assert (first["is_first_host"], second["is_first_host"]) == (True, False)
+    alone = on_one_device(data, tmp_path / "alone")
+    for report in (first, second):
+        assert_same_curve(report, alone)
+        assert report["interrupted"] is None
+
+    # One writes, and what it writes is what one alone does.
+    assert {"run.json", "log.csv", "last.h5"} <= {
+        name.lstrip(".").removesuffix(".tmp") for name in first["written"]
+    }
+    assert second["written"] == []
+    files = {path.name for path in run.iterdir()}
+    assert files == {path.name for path in alone.run_dir.iterdir()}
+
+    # Each host gives its own half of each batch, a quarter to each of its devices.
+    batches = TrainingBatches(order=Shuffled(size=IMAGES), batch_size=32)
+    assert len(first["given"]) == len(second["given"]) == alone.step
+    for index, (one, other) in enumerate(zip(first["given"], second["given"])):
+        assert one["shape"] == other["shape"] == [1, 32]
+        rows = batches.at(index).rows.tolist()
+        assert one["rows"] == [rows[:16]] and other["rows"] == [rows[16:]]
+        assert one["shards"] == [[rows[:8]], [rows[8:16]]]
+        assert other["shards"] == [[rows[16:24]], [rows[24:]]]
+
+
+_SHARDS = """
+import json, sys
+data, *host = sys.argv[1:]
+from ferjax.train.devices import Devices, initialize
+initialize(host[0], 2, int(host[1]))
+import jax, numpy as np
+from ferjax.data import preparation
+from ferjax.data.device_pipeline import DevicePipeline
+from ferjax.data.order import Shuffled, TrainingBatches
+
+faces = preparation.load(data)
+batches = TrainingBatches(order=Shuffled(size=len(faces)), batch_size=16,
+                          shard_index=jax.process_index(), shard_count=jax.process_count())
+pipeline = DevicePipeline(faces.images, faces.labels, batches, sharding=Devices.all().batch)
+for step, batch in zip(range(3), pipeline):
+    here = [np.concatenate([shard.data for shard in array.addressable_shards])
+            for array in (batch.images, batch.labels)]
+    report = {"rows": batches.at(step).rows.tolist(), "shape": batch.images.shape,
+              "images": here[0].tolist(), "labels": here[1].tolist()}
+    print("REPORT", json.dumps(report))
+"""
+
+
+def test_each_host_holds_the_images_of_its_own_rows(tmp_path: Path, data: Path) -> None:
+    faces = preparation.load(data)
+    whole = TrainingBatches(order=Shuffled(size=len(faces)), batch_size=16)
+    reports = on_two_hosts(_SHARDS, str(data))
+    assert [len(steps) for steps in reports] == [3, 3]
+    for step, hosts in enumerate(zip(*reports)):
+        rows = [row for host in hosts for row in host["rows"]]
+        assert rows == whole.at(step).rows.tolist()
+        assert len(set(rows)) == 16
+        for host in hosts:
+            assert host["shape"] == [16, 12, 12]
+            np.testing.assert_array_equal(host["images"], faces.images[host["rows"]])
+            np.testing.assert_array_equal(host["labels"], faces.labels[host["rows"]])
+
+
+@pytest.mark.slow
+def test_two_hosts_stop_together_and_go_on(tmp_path: Path, data: Path, model_json: Path) -> None:
+    run, recipe = tmp_path / "run", dataclasses.replace(RECIPE, epochs=40, learning_rate=1e-4)
+    arguments = (str(data), str(model_json), str(run), recipes(recipe))
+    (first,), (second,) = on_two_hosts(_TRAIN, *arguments, "20")
+    for report in (first, second):
+        assert report["interrupted"] == signal.SIGTERM
+        assert report["step"] == first["step"] < 320
+
+    arguments = (str(data), "", str(run), recipes(recipe), "-1")
+    (first,), (second,) = on_two_hosts(_TRAIN, *arguments)
+    assert first["step"] == second["step"] == 320
+    arguments = (str(data), str(model_json), str(tmp_path / "whole"), recipes(recipe), "-1")
+    (whole,), _ = on_two_hosts(_TRAIN, *arguments)
+    for mine, other in zip(first["history"], whole["history"], strict=True):
+        for key in ("loss", "val_loss", "accuracy", "val_accuracy"):
+            assert mine[key] == other[key]
+    one, another = (keras.load(report["last"]).variables for report in (first, whole))
+    jax.tree.map(np.testing.assert_array_equal, one, another)
