@@ -229,8 +229,8 @@ def fast() -> Recipe:
         name="fast",
         architecture="fer_cnn5",
         batch_size=64,
-        epochs=20,
-        dropout_scale=0.5,
+        epochs=25,
+        dropout_scale=0.25,
         augmentation=augment.Augmentation(
             rotation=(-10, 10),
             zoom=(0.9, 1.1),
@@ -243,6 +243,7 @@ def fast() -> Recipe:
         weight_decay=0.02,
         label_smoothing=0.1,
         schedule="one_cycle",
+        peak_at=0.2,
         ema_decay=0.998,
     )
 
