@@ -75,6 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="between checkpoints; the best epochs are saved in any case (default: 60)",
     )
+    parser.add_argument(
+        "--licence", metavar="TEXT", help="of the weights, for their metadata: Apache-2.0"
+    )
     parser.add_argument("--json", action="store_true", help="the result as JSON on stdout")
     hosts = parser.add_argument_group("several hosts")
     hosts.add_argument(
@@ -113,6 +116,7 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume,
         force=args.force,
         checkpoint_every=args.checkpoint_every,
+        licence=args.licence,
         command=shlex.join(["ferjax", *sys.argv[1:]]),
     )
     if result.is_first_host:

@@ -25,7 +25,7 @@ def save(
 
 def describe(
     *,
-    name: str,
+    licence: str | None,
     network: Network,
     run: Mapping[str, Any],
     epoch: int,
@@ -36,7 +36,7 @@ def describe(
     """Return what somebody has to know who finds the weights.
 
     Args:
-        name: of the weights.
+        licence: of the weights, or None where nobody said.
         run: what run.json holds.
         epoch, step: at which they were.
         seconds: of training until then, interruptions left out.
@@ -46,7 +46,7 @@ def describe(
     height, width, channels = graph.image_shape
     data = run["data"]
     return {
-        "name": name,
+        "name": graph.name,
         "architecture": graph.name,
         "parameters": graph.num_params,
         "labels": data["class_names"],
@@ -60,6 +60,7 @@ def describe(
         "value_range": list(graph.value_range),
         "source": f"trained by ferjax {ferjax.__version__}"
         + (f", from {run['init']}" if run.get("init") else " from scratch"),
+        "licence": licence,
         "trained_on": {
             "data": Path(data["path"]).name if data["path"] else None,
             "images": data["images"]["train"],

@@ -8,6 +8,7 @@ not, on the same machine with the same number of devices.
 from __future__ import annotations
 
 import dataclasses
+import math
 import shlex
 import signal
 import sys
@@ -32,7 +33,7 @@ from ferjax.nets.architectures import ARCHITECTURES
 from ferjax.nets.network import Network
 from ferjax.train import checkpoints, export, logs, optimizers, run_folder, setup, state, step
 from ferjax.train.checkpoints import Checkpoints
-from ferjax.train.controllers import Controllers
+from ferjax.train.controllers import Controllers, score
 from ferjax.train.devices import Devices, compile_cache, on_gpu
 from ferjax.train.errors import NonFiniteError, TrainingError
 from ferjax.train.evaluation import Evaluator
@@ -94,6 +95,7 @@ def train_and_evaluate(
     force: bool = False,
     checkpoint_every: float = 60.0,
     reporter: Reporter | None = None,
+    licence: str | None = None,
     command: str | None = None,
 ) -> TrainingResult:
     """Train a network, keep the best and the last weights, and never lose the run.
@@ -113,6 +115,7 @@ def train_and_evaluate(
         checkpoint_every: seconds between checkpoints; the best epochs are saved in any case. On
             several hosts they are saved at the ends of epochs alone.
         reporter: is told what happens; None: lines and a bar on stderr.
+        licence: of the weights, for their metadata.
         command: stored with the run; None: the process's own.
 
     Returns:
@@ -137,15 +140,15 @@ def train_and_evaluate(
             )
         if force:
             there = None
-        if there is not None and data is None:
+        if chosen is None and there is not None:
+            chosen = Recipe.from_json(there["recipe"])
+        chosen = override(chosen or named_recipe(_DEFAULT_RECIPE), changes)
+        if data is None and there is not None:
             data = there["data"]["path"]
         if data is None:
             raise TrainingError(
                 "expected `data`: a folder that `ferjax data prepare` made (--data DIR)"
             )
-        if there is not None and chosen is None:
-            chosen = Recipe.from_json(there["recipe"])
-        chosen = override(chosen or named_recipe(_DEFAULT_RECIPE), changes)
         if architecture is not None and str(architecture) in ARCHITECTURES:
             chosen = dataclasses.replace(chosen, architecture=str(architecture))
         run = _Run(
@@ -155,6 +158,7 @@ def train_and_evaluate(
             Devices.all(),
             reporter or ConsoleReporter(),
             checkpoint_every,
+            licence,
         )
         return run.go(there, architecture, init, force, command)
 
@@ -170,10 +174,12 @@ class _Run:
         devices: Devices,
         reporter: Reporter,
         checkpoint_every: float,
+        licence: str | None,
     ) -> None:
         self.recipe, self.data, self.folder = recipe, data, folder
         self.devices, self.reporter = devices, reporter
         self.checkpoint_every = checkpoint_every
+        self.licence = licence
         self.writes = jax.process_index() == 0
         devices.check_batch(recipe.batch_size)
         self.batches = TrainingBatches(
@@ -201,6 +207,7 @@ class _Run:
         recipe, described = self.recipe, self.data.describe()
         if there is not None:
             run_folder.check_same(self.folder, there, recipe, described)
+            self._check_same_start(there, architecture, init)
         # The order in which a state is found:
         # 1. The latest whole checkpoint of the run.
         # 2. Weights to start from: those of `init`, or what the run to resume was begun with.
@@ -246,6 +253,23 @@ class _Run:
             finally:
                 self.reporter.close()
                 self.checkpoints.close()
+
+    def _check_same_start(
+        self, there: dict[str, Any], architecture: PathLike | Network | None, init: PathLike | None
+    ) -> None:
+        """Refuse to resume with another network, or other weights to start from."""
+        if init is not None and str(Path(init).absolute()) != there["init"]:
+            raise TrainingError(
+                f"{self.folder}: was begun from {there['init'] or 'drawn weights'}, not from "
+                f"{init}; resume without --init, or begin in another folder"
+            )
+        if init is None and architecture is not None:
+            start = setup.start(self.recipe, self.data.train, architecture=architecture)
+            if start.description != there["network"]:
+                raise TrainingError(
+                    f"{self.folder}: was begun with another network; resume without "
+                    "--architecture, or begin in another folder"
+                )
 
     def _together(self, where: str) -> None:
         """Wait for the other hosts."""
@@ -424,6 +448,8 @@ class _Run:
                 if now < end:
                     break
                 loss, correct, count = evaluator(train_state.evaluated())
+                if not math.isfinite(loss):
+                    raise self._not_finite("the validation loss", now - 1, epoch)
                 totals = train_state.totals
                 rate = float(rate_of(now - 1) * train_state.rate_factor)
                 ended = time.monotonic()
@@ -450,7 +476,7 @@ class _Run:
                 late = time.monotonic() - saved >= self.checkpoint_every
                 stop = signals.received or self._preempted(now)
                 if is_best or late or ends or stop or jax.process_count() > 1:
-                    value = self._score(row)
+                    value = score(recipe.select, row)
                     self.checkpoints.save(now, train_state, self._record(now, epoch), score=value)
                     saved = time.monotonic()
                 self._write_logs(events, row)
@@ -469,11 +495,6 @@ class _Run:
     def _preempted(self, step: int) -> bool:
         return jax.process_count() > 1 and self.checkpoints.reached_preemption(step)
 
-    def _score(self, row: logs.Row) -> float:
-        from ferjax.train.controllers import score
-
-        return score(self.recipe.select, row)
-
     def _next_epoch(self, train_state: TrainState) -> TrainState:
         fresh = self.devices.replicate(
             (np.float32(self.controllers.plateau.factor), jax.tree.map(np.asarray, Totals.zero()))
@@ -488,12 +509,7 @@ class _Run:
         """Wait for a call that was sent off a while ago; check and report it."""
         totals, bad_step = seen
         if (bad := int(bad_step)) >= 0:
-            raise NonFiniteError(
-                f"the loss or a gradient is no longer finite at step {bad:,} (epoch {epoch}); the "
-                f"checkpoints before it are in {self.checkpoints.folder}. A lower learning_rate, "
-                "clip_norm=1 or a warm-up may help",
-                bad,
-            )
+            raise self._not_finite("the loss or a gradient", bad, epoch)
         count = max(1, int(totals.count))
         rate, left = clock.at(now)
         self.reporter.step(
@@ -507,6 +523,14 @@ class _Run:
                 images_per_second=rate * self.recipe.batch_size,
                 seconds_left=left,
             )
+        )
+
+    def _not_finite(self, what: str, step: int, epoch: int) -> NonFiniteError:
+        return NonFiniteError(
+            f"{what} is no longer finite at step {step:,} (epoch {epoch}); the checkpoints before "
+            f"it are in {self.checkpoints.folder}. A lower learning_rate, clip_norm=1 or a "
+            "warm-up may help",
+            step,
         )
 
     def _write_logs(self, events: logs.Events | None, row: logs.Row) -> None:
@@ -532,6 +556,7 @@ class _Run:
         paths: dict[str, Path | None] = {run_folder.BEST: None, run_folder.LAST: None}
         accuracy: dict[str, list[dict[str, Any]]] = {run_folder.BEST: [], run_folder.LAST: []}
         if self.writes and epochs:
+            logs.write_csv(self.folder / logs.CSV, self.history)
             self._draw_curves()
         if epochs:
             for name, epoch, at in (
@@ -545,7 +570,7 @@ class _Run:
                 accuracy[name] = self._measure(evaluator, variables)
                 paths[name] = self.folder / name
                 described = export.describe(
-                    name=Path(name).stem,
+                    licence=self.licence,
                     network=self.network,
                     run=self.run,
                     epoch=epoch,

@@ -116,17 +116,16 @@ def _remove(path: Path) -> None:
 
 
 def check_same(
-    folder: Path, there: Mapping[str, Any], recipe: Recipe | None, data: Mapping[str, Any]
-) -> Recipe:
-    """Return the recipe of a run that is to go on, once recipe and data are known to be the same.
+    folder: Path, there: Mapping[str, Any], recipe: Recipe, data: Mapping[str, Any]
+) -> None:
+    """Refuse to go on with another recipe or other data.
 
     Args:
         there: what `read` returned.
-        recipe: that was asked for; None: whatever the run has.
+        recipe: that was asked for.
         data: the description of the data that was given.
     """
-    stored = Recipe.from_json(there["recipe"])
-    changed = differences(stored, recipe) if recipe is not None else []
+    changed = differences(Recipe.from_json(there["recipe"]), recipe)
     if changed:
         raise TrainingError(
             f"{folder}: was begun with another recipe (there, here): {'; '.join(changed)}; resume "
@@ -139,7 +138,6 @@ def check_same(
                 f"{folder}: was begun with other data: {name} {there['data'].get(name)!r} there, "
                 f"{data[name]!r} here; its data was {there['data'].get('path')}"
             )
-    return stored
 
 
 @contextlib.contextmanager

@@ -70,7 +70,8 @@ def train_step(
             updates, opt_state = tx.update(gradient, state.opt_state, state.params)
             rate = schedule(state.step) * state.rate_factor
         params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
-        finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradient))
+        norms = optax.tree.norm(gradient), optax.tree.norm(params)
+        finite = jnp.isfinite(loss) & jnp.isfinite(norms[0]) & jnp.isfinite(norms[1])
         totals = Totals(
             state.totals.loss + loss * len(labels),
             state.totals.correct + _hits(logits, targets.argmax(-1)).sum(),

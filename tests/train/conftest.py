@@ -84,8 +84,11 @@ def prepared(folder: Path, faces: Faces) -> Path:
 @pytest.fixture
 def model_json(tmp_path: Path) -> Path:
     """The tiny network as a Keras config."""
-    path = tmp_path / "tiny.json"
-    path.write_text(json.dumps(model_config(tiny_graph())), encoding="utf-8")
+    return write_config(tmp_path / "tiny.json", tiny_graph())
+
+
+def write_config(path: Path, graph: Graph) -> Path:
+    path.write_text(json.dumps(model_config(graph)), encoding="utf-8")
     return path
 
 
