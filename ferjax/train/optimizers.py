@@ -22,13 +22,34 @@ def optimizer(recipe: Recipe) -> optax.GradientTransformation:
     """Return the transformation of gradients into updates for a learning rate of -1."""
     parts = [] if recipe.clip_norm is None else [optax.clip_by_global_norm(recipe.clip_norm)]
     decay = optax.add_decayed_weights(recipe.weight_decay, mask=_is_kernel)
-    adam = optax.scale_by_adam(recipe.beta_1, recipe.beta_2, recipe.epsilon)
+    adam = _adam(recipe.beta_1, recipe.beta_2, recipe.epsilon)
     if recipe.optimizer == "sgd":
         parts += [decay] * (recipe.weight_decay > 0)
         parts += [optax.trace(recipe.momentum, recipe.nesterov)] * (recipe.momentum > 0)
     else:
         parts += [adam] + [decay] * (recipe.weight_decay > 0)
     return optax.chain(*parts) if parts else optax.identity()
+
+
+def _adam(beta_1: float, beta_2: float, epsilon: float) -> optax.GradientTransformation:
+    """Return Adam with its epsilon where Keras has it, before the bias correction.
+
+    The "epsilon hat" of Kingma and Ba (arXiv 1412.6980, section 2). optax adds its epsilon after
+    the correction, which is less by sqrt(1 - beta_2**t): in the first hundreds of steps, weights
+    with small gradients would move otherwise than in Keras.
+    """
+
+    def update(gradient: Any, before: Any, params: Any = None) -> tuple[Any, Any]:
+        del params
+        count = optax.safe_increment(before.count)
+        mu = optax.tree.update_moment(gradient, before.mu, beta_1, 1)
+        nu = optax.tree.update_moment(gradient, before.nu, beta_2, 2)
+        steps = count.astype("float32")
+        factor = jnp.sqrt(1 - beta_2**steps) / (1 - beta_1**steps)
+        updates = jax.tree.map(lambda m, v: factor * m / (jnp.sqrt(v) + epsilon), mu, nu)
+        return updates, optax.ScaleByAdamState(count, mu, nu)
+
+    return optax.GradientTransformation(optax.scale_by_adam().init, update)
 
 
 def _is_kernel(params: Any) -> Any:

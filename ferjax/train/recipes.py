@@ -103,7 +103,7 @@ class Recipe:
     learning_rate: float = setting(_positive, 1e-3)  # the highest of the schedule
     beta_1: float = setting(settings.rate, 0.9)  # adam, adamw
     beta_2: float = setting(settings.rate, 0.999)  # adam, adamw
-    epsilon: float = setting(_positive, 1e-7)  # Keras's; optax's default is 1e-8
+    epsilon: float = setting(_positive, 1e-7)  # before the bias correction, as in Keras
     momentum: float = setting(settings.rate, 0.9)  # sgd
     nesterov: bool = setting(settings.boolean, True)  # sgd
     weight_decay: float = setting(

@@ -77,18 +77,20 @@ def test_sgd_has_weight_decay_in_the_gradient() -> None:
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 def test_adam_by_hand(name: str) -> None:
-    # m = 1, 1 and v = 1, 1; divided by 1 - 0.5 = 0.5, 0.75 and 1 - 0.75 = 0.25, 0.4375.
+    # m = 1, 1 and v = 1, 1, corrected by sqrt(1 - 0.75) / (1 - 0.5) and sqrt(0.4375) / 0.75; the
+    # epsilon is Keras's, beside the square root of the uncorrected v.
     recipe = Recipe(optimizer=name, beta_1=0.5, beta_2=0.75, epsilon=0.5)
-    expected = [2 / (2 + 0.5), (1 / 0.75) / (math.sqrt(1 / 0.4375) + 0.5)]
+    expected = [1 / (1 + 0.5), math.sqrt(0.4375) / 0.75 / (1 + 0.5)]
     np.testing.assert_allclose(of_kernel(recipe, [2, 1]), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 def test_adam_decays_beside_its_moments(name: str) -> None:
     recipe = Recipe(optimizer=name, beta_1=0.5, beta_2=0.75, epsilon=0.5, weight_decay=0.1)
-    # 0.8 + 0.1 * 3 leads from 3 to 3 - 0.11 = 2.89.
-    second = (1 / 0.75) / (math.sqrt(1 / 0.4375) + 0.5) + 0.1 * 2.89
-    np.testing.assert_allclose(of_kernel(recipe, [2, 1], start=3.0), [1.1, second], rtol=1e-6)
+    # 2 / 3 + 0.1 * 3, times the rate of 0.1, leads from 3 to 2.90333.
+    first, where = 2 / 3 + 0.3, 3 - 0.1 * (2 / 3 + 0.3)
+    second = math.sqrt(0.4375) / 0.75 / 1.5 + 0.1 * where
+    np.testing.assert_allclose(of_kernel(recipe, [2, 1], start=3.0), [first, second], rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])

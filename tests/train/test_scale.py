@@ -28,20 +28,21 @@ from ferjax.nets import Network
 from ferjax.train import Recipe, TrainingResult, train_and_evaluate
 from ferjax.train.reporting import Reporter
 
-from .conftest import tiny_graph
+from .conftest import make_faces, prepared, tiny_graph
 
 IMAGES = 256  # of training: 16 steps
 RECIPE = Recipe(
     epochs=2,
     batch_size=32,
-    learning_rate=1e-3,
+    optimizer="sgd",  # Adam would make rounding errors large where a gradient is 0
+    learning_rate=0.02,
+    clip_norm=2.0,
     ema_decay=0.9,
-    augmentation=Augmentation(horizontal_flip=0.5, rotation=(-10, 10), mixup=0.2),
+    augmentation=Augmentation(horizontal_flip=0.5),
 )
-
-# Where sums are made in another order, float32 differs in its last digits, and Adam makes that
-# larger: measured here are 4e-7 of a loss and 2e-6 of a weight.
-LOSS, WEIGHT = 1e-5, 1e-4
+# Sums in another order differ in float32's last digits: measured are 2.4e-7 of a loss and 2.5e-7 of
+# a weight.
+LOSS, WEIGHT = 1e-5, 1e-5
 
 _TRAIN = """
 import json, os, signal, sys
@@ -106,14 +107,17 @@ def run_program(program: str, *arguments: str, devices: int, flags: str = "") ->
     return [json.loads(line.removeprefix("REPORT ")) for line in lines]
 
 
-def on_two_hosts(program: str, *arguments: str, devices: int = 2) -> list[list[Any]]:
-    """Run a program as two processes of one distributed run; return the reports of each."""
+def on_two_hosts(program: str, *arguments: str) -> list[list[Any]]:
+    """Run a program as two processes of one distributed run; return the reports of each.
+
+    With a device each: XLA on CPUs has deadlocks where several devices of several processes meet.
+    """
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     with ThreadPoolExecutor() as hosts:
         runs = [
-            hosts.submit(run_program, program, *arguments, address, str(host), devices=devices)
+            hosts.submit(run_program, program, *arguments, address, str(host), devices=1)
             for host in range(2)
         ]
         return [run.result() for run in runs]
@@ -128,6 +132,15 @@ def on_one_device(data: Path, run: Path, recipe: Recipe = RECIPE) -> TrainingRes
     network = Network(tiny_graph())
     with jax.numpy_dtype_promotion("standard"):  # optax itself promotes
         return train_and_evaluate(recipe, data, run, architecture=network, reporter=Reporter())
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
+    """The run on one device that others are compared with."""
+    folder = tmp_path_factory.mktemp("alone")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        return on_one_device(prepared(folder / "data", make_faces()), folder / "run")
 
 
 def assert_same_curve(
@@ -155,9 +168,10 @@ def assert_same_curve(
 def test_eight_devices_follow_one(tmp_path: Path, data: Path, model_json: Path) -> None:
     dump = tmp_path / "dump"
     flags = f"--xla_dump_to={dump} --xla_dump_hlo_module_re=jit_call"
+    mixed = dataclasses.replace(RECIPE.augmentation, mixup=0.2)  # images from other devices
+    recipe = dataclasses.replace(RECIPE, augmentation=mixed)
     odd = dataclasses.replace(RECIPE, batch_size=20)
-    run = tmp_path / "run"
-    arguments = (str(data), str(model_json), str(run), recipes(odd, RECIPE), "-1")
+    arguments = (str(data), str(model_json), str(tmp_path / "run"), recipes(odd, recipe), "-1")
     refused, report = run_program(_TRAIN, *arguments, devices=8, flags=flags)
 
     assert refused["error"] == (
@@ -165,7 +179,7 @@ def test_eight_devices_follow_one(tmp_path: Path, data: Path, model_json: Path) 
     )
     assert not refused["written"]
     assert report["devices"] == 8
-    assert_same_curve(report, on_one_device(data, tmp_path / "alone"))
+    assert_same_curve(report, on_one_device(data, tmp_path / "alone", recipe))
 
     # Each device has convolved its 4 images, none has seen all 32.
     program = next(dump.glob("*jit_call*after_optimizations.txt")).read_text()
@@ -173,55 +187,59 @@ def test_eight_devices_follow_one(tmp_path: Path, data: Path, model_json: Path) 
     assert "f32[32,10,10,8]" not in program
 
 
-@pytest.mark.parametrize(
-    "dtype, loss, weight", [("float32", LOSS, WEIGHT), ("bfloat16", 1e-2, 1e-2)]
-)
-def test_three_steps_a_call(
-    dtype: str, loss: float, weight: float, tmp_path: Path, data: Path
+def test_three_steps_a_call(tmp_path: Path, data: Path, alone: TrainingResult) -> None:
+    recipe = dataclasses.replace(RECIPE, steps_per_call=3)  # of 8 an epoch: the last call has 2
+    assert_same_curve(on_one_device(data, tmp_path / "run", recipe).to_json(), alone)
+
+
+def test_bfloat16_follows_float32_whatever_the_steps_a_call(
+    tmp_path: Path, data: Path, alone: TrainingResult
 ) -> None:
-    # 8 steps an epoch: the last call of each has 2.
-    recipe = dataclasses.replace(RECIPE, compute_dtype=dtype, steps_per_call=1)
-    one = on_one_device(data, tmp_path / "one", recipe)
-    recipe = dataclasses.replace(recipe, steps_per_call=3)
-    three = on_one_device(data, tmp_path / "three", recipe)
-    assert_same_curve(three.to_json(), one, loss=loss, weight=weight)
+    half = dataclasses.replace(RECIPE, compute_dtype="bfloat16", steps_per_call=1)
+    one = on_one_device(data, tmp_path / "one", half)
+    half = dataclasses.replace(half, steps_per_call=3)
+    three = on_one_device(data, tmp_path / "three", half)
+    # Measured: 2e-6 and 4e-5; against float32, 8e-3.
+    assert_same_curve(three.to_json(), one, loss=1e-3, weight=1e-3)
+    for mine, other in zip(one.history, alone.history):
+        assert mine["loss"] != other["loss"]
+        assert mine["loss"] == pytest.approx(other["loss"], rel=0, abs=2e-2)
 
 
 # --- hosts ---------------------------------------------------------------------------------------
 
 
-def test_two_hosts_follow_one(tmp_path: Path, data: Path, model_json: Path) -> None:
+def test_two_hosts_follow_one(
+    tmp_path: Path, data: Path, model_json: Path, alone: TrainingResult
+) -> None:
     run = tmp_path / "run"
-    odd = dataclasses.replace(RECIPE, batch_size=18)  # 2 hosts divide it, their 4 devices do not
+    odd = dataclasses.replace(RECIPE, batch_size=33)
     arguments = (str(data), str(model_json), str(run), recipes(odd, RECIPE), "-1")
     (refused, first), (refused_too, second) = on_two_hosts(_TRAIN, *arguments)
 
     assert refused["error"] == refused_too["error"]
-    assert "the 4 devices divide evenly, got 18" in refused["error"]
-    assert first["devices"] == second["devices"] == 4
+    assert "the 2 devices divide evenly, got 33" in refused["error"]
+    assert first["devices"] == second["devices"] == 2
     assert (first["is_first_host"], second["is_first_host"]) == (True, False)
-    alone = on_one_device(data, tmp_path / "alone")
     for report in (first, second):
         assert_same_curve(report, alone)
         assert report["interrupted"] is None
 
     # One writes, and what it writes is what one alone does.
-    assert {"run.json", "log.csv", "last.h5"} <= {
-        name.lstrip(".").removesuffix(".tmp") for name in first["written"]
-    }
+    for name in ("run.json", "log.csv", "last.h5"):  # under a temporary name that begins alike
+        assert any(w.lstrip(".").startswith(name) for w in first["written"]), name
     assert second["written"] == []
     files = {path.name for path in run.iterdir()}
     assert files == {path.name for path in alone.run_dir.iterdir()}
 
-    # Each host gives its own half of each batch, a quarter to each of its devices.
+    # Each host gives its own half of each batch, to its device.
     batches = TrainingBatches(order=Shuffled(size=IMAGES), batch_size=32)
     assert len(first["given"]) == len(second["given"]) == alone.step
     for index, (one, other) in enumerate(zip(first["given"], second["given"])):
         assert one["shape"] == other["shape"] == [1, 32]
         rows = batches.at(index).rows.tolist()
         assert one["rows"] == [rows[:16]] and other["rows"] == [rows[16:]]
-        assert one["shards"] == [[rows[:8]], [rows[8:16]]]
-        assert other["shards"] == [[rows[16:24]], [rows[24:]]]
+        assert one["shards"] == [[rows[:16]]] and other["shards"] == [[rows[16:]]]
 
 
 _SHARDS = """
@@ -264,16 +282,16 @@ def test_each_host_holds_the_images_of_its_own_rows(tmp_path: Path, data: Path) 
 
 @pytest.mark.slow
 def test_two_hosts_stop_together_and_go_on(tmp_path: Path, data: Path, model_json: Path) -> None:
-    run, recipe = tmp_path / "run", dataclasses.replace(RECIPE, epochs=40, learning_rate=1e-4)
+    run, recipe = tmp_path / "run", dataclasses.replace(RECIPE, epochs=15)
     arguments = (str(data), str(model_json), str(run), recipes(recipe))
-    (first,), (second,) = on_two_hosts(_TRAIN, *arguments, "20")
+    (first,), (second,) = on_two_hosts(_TRAIN, *arguments, "10")
     for report in (first, second):
         assert report["interrupted"] == signal.SIGTERM
-        assert report["step"] == first["step"] < 320
+        assert report["step"] == first["step"] < 120
 
     arguments = (str(data), "", str(run), recipes(recipe), "-1")
     (first,), (second,) = on_two_hosts(_TRAIN, *arguments)
-    assert first["step"] == second["step"] == 320
+    assert first["step"] == second["step"] == 120
     arguments = (str(data), str(model_json), str(tmp_path / "whole"), recipes(recipe), "-1")
     (whole,), _ = on_two_hosts(_TRAIN, *arguments)
     for mine, other in zip(first["history"], whole["history"], strict=True):
