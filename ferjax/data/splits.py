@@ -106,6 +106,15 @@ def card(faces: Faces, *, seed: int = 0) -> Faces:
     return replace(faces, notes=(*faces.notes, *_missing(faces)))
 
 
+def fer2013_part(faces: Faces) -> str | None:
+    """Return which part of FER2013 these faces are, by their counts: "Training", "PublicTest" or
+    "PrivateTest"; None for any other images.
+    """
+    counts = tuple(np.bincount(faces.labels, minlength=len(faces.class_names)).tolist())
+    same = faces.class_names == EMOTIONS
+    return next((part for part, known in FER2013_COUNTS.items() if same and counts == known), None)
+
+
 def apply(faces: Faces, scheme: str, *, seed: int = 0, left_out: Sequence[str] = ()) -> Faces:
     """Return the faces split by a scheme of `SCHEMES`; see there for `seed` and `left_out`."""
     if scheme not in SCHEMES:

@@ -28,6 +28,7 @@ def describe(
     licence: str | None,
     network: Network,
     run: Mapping[str, Any],
+    data: Mapping[str, Any],
     epoch: int,
     step: int,
     seconds: float,
@@ -38,13 +39,13 @@ def describe(
     Args:
         licence: of the weights, or None where nobody said.
         run: what run.json holds.
+        data: `TrainingData.describe()`.
         epoch, step: at which they were.
         seconds: of training until then, interruptions left out.
         accuracy: see `measured`.
     """
     graph = network.graph
     height, width, channels = graph.image_shape
-    data = run["data"]
     return {
         "name": graph.name,
         "architecture": graph.name,
@@ -62,12 +63,12 @@ def describe(
         + (f", from {run['init']}" if run.get("init") else " from scratch"),
         "licence": licence,
         "trained_on": {
-            "data": Path(data["path"]).name if data["path"] else None,
+            "data": data["names"]["train"],
             "images": data["images"]["train"],
             "checksum": data["checksum"],
         },
         "selected_on": {
-            "data": data["validation_is"],
+            "data": data["names"]["validation"],
             "images": data["images"]["validation"],
             "copies_of_training_images": data["validation_copies_of_training"],
         },

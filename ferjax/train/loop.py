@@ -12,40 +12,37 @@ import math
 import shlex
 import signal
 import sys
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from ferjax.data.balance import class_weights
 from ferjax.data.dataset import Faces
-from ferjax.data.device_pipeline import DevicePipeline, to_device
 from ferjax.data.order import TrainingBatches
 from ferjax.nets.architectures import ARCHITECTURES
 from ferjax.nets.network import Network
-from ferjax.train import checkpoints, export, logs, optimizers, run_folder, setup, state, step
+from ferjax.train import checkpoints, export, logs, optimizers, run_folder, setup, state
+from ferjax.train.calls import Calls
 from ferjax.train.checkpoints import Checkpoints
 from ferjax.train.controllers import Controllers, score
-from ferjax.train.devices import Devices, compile_cache, on_gpu
+from ferjax.train.devices import Devices, compile_cache
 from ferjax.train.errors import NonFiniteError, TrainingError
 from ferjax.train.evaluation import Evaluator
 from ferjax.train.recipes import Recipe, override
 from ferjax.train.recipes import recipe as named_recipe
-from ferjax.train.reporting import ConsoleReporter, Reporter, Status, duration
+from ferjax.train.reporting import Clock, ConsoleReporter, Reporter, Status, duration
 from ferjax.train.setup import PathLike, TrainingData
+from ferjax.train.signals import StopSignals
 from ferjax.train.state import Totals, TrainState
 
 _DEFAULT_RECIPE = "fast"
 _AHEAD = 2  # calls that may wait on the device: it never idles, and an error is soon seen
-_STEPS_ON_ACCELERATORS = 16
 _DRAW_EVERY = 30.0  # seconds between pictures of the learning curves
 
 
@@ -191,7 +188,10 @@ class _Run:
         self.total_steps = self.batches.steps(recipe.epochs)
         self.controllers = Controllers()
         self.history: list[logs.Row] = []
+        self.now = 0  # steps done
         self.drawn = time.monotonic()  # when the curves were
+        # Set when training begins: when time was counted, the state saved, the epoch begun.
+        self.lap = self.saved = self.began = 0.0
         self.seconds = 0.0  # of training, interruptions left out
 
     # --- from nothing, or from where it was -----------------------------------------------------
@@ -302,7 +302,7 @@ class _Run:
         note(f"recipe {self.recipe.name}:\n{self.recipe}")
         note(
             f"{graph.name}, {graph.num_params:,} parameters; {images['train']:,} training and "
-            f"{images['validation']:,} validation images ({described['validation_is']}); "
+            f"{images['validation']:,} validation images ({described['names']['validation']}); "
             f"{self.devices.describe()}"
         )
         if copies := described["validation_copies_of_training"]:
@@ -338,162 +338,110 @@ class _Run:
 
     # --- training -------------------------------------------------------------------------------
 
-    def _compiled(self, tx: Any) -> tuple[Callable[..., Any], Callable[[int, int], Any], int]:
-        """Return the jitted call, what fetches its input for (step, steps), and steps a call."""
-        recipe, devices = self.recipe, self.devices
-        labels = self.data.train.labels
-        weights = None
-        if recipe.class_weights == "balanced":
-            weights = class_weights(labels, len(self.data.train.class_names))
-        one = step.train_step(
-            recipe,
-            self.network,
-            tx,
-            optimizers.schedule(recipe, len(labels) / recipe.batch_size),
-            state.step_key(recipe),
-            weights,
-        )
-        on_cpu = jax.default_backend() == "cpu"
-        at_once = recipe.steps_per_call or (1 if on_cpu else _STEPS_ON_ACCELERATORS)
-        make = self._device_pipeline if recipe.pipeline == "device" else self._tf_pipeline
-        over, fetch, at_once = make(one, at_once)
-
-        def call(train_state: TrainState, data: Any, given: Any) -> Any:
-            after = over(train_state, data, given)
-            # Copies for the host: the state itself is given away to the next call.
-            return after, (after.totals, after.bad_step)
-
-        options: dict[str, Any] = {}
-        if recipe.deterministic and on_gpu():
-            options = {"compiler_options": {"xla_gpu_deterministic_ops": True}}
-        replicated = devices.replicated
-        jitted = jax.jit(call, donate_argnums=0, out_shardings=replicated, **options)
-        return jitted, fetch, at_once
-
-    def _device_pipeline(self, one: step.TrainStep, at_once: int) -> tuple[Any, Any, int]:
-        train = self.data.train
-        pipeline = DevicePipeline(
-            train.images, train.labels, self.batches, sharding=self.devices.batch
-        )
-
-        def over(train_state: TrainState, data: Any, rows: jax.Array) -> TrainState:
-            if len(rows) == 1:
-                return one(train_state, *data.gather(rows[0]))
-
-            def body(carry: TrainState, these: jax.Array) -> tuple[TrainState, None]:
-                return one(carry, *data.gather(these)), None
-
-            return jax.lax.scan(body, train_state, rows)[0]
-
-        def fetch(first: int, steps: int) -> tuple[Any, Any]:
-            rows = self.batches.block(first, steps).rows
-            return pipeline.data, to_device(rows, self.devices.block)
-
-        return over, fetch, at_once
-
-    def _tf_pipeline(self, one: step.TrainStep, at_once: int) -> tuple[Any, Any, int]:
-        from ferjax.data.tf_pipeline import TFPipeline
-
-        train = self.data.train
-        pipeline = TFPipeline(train.images, train.labels, self.batches)
-        opened: list[Iterator[Any]] = []
-
-        def over(train_state: TrainState, _: Any, batch: Any) -> TrainState:
-            return one(train_state, *batch)
-
-        def fetch(first: int, _: int) -> tuple[Any, Any]:
-            if not opened:
-                opened.append(pipeline.start(first))
-            batch = next(opened[0])
-            return None, to_device((batch.images, batch.labels), self.devices.batch)
-
-        return over, fetch, 1
-
     def _train(self, train_state: TrainState, tx: Any) -> TrainingResult:
-        recipe = self.recipe
-        call, fetch, at_once = self._compiled(tx)
+        calls = Calls(self.recipe, self.network, tx, self.data, self.batches, self.devices)
         evaluator = Evaluator(self.network, self.data.validation, self.devices)
-        rate_of = optimizers.schedule(recipe, len(self.data.train) / recipe.batch_size)
-        now = int(train_state.step)
-        events = logs.Events(self.folder / logs.EVENTS, now + 1) if self.writes else None
-        clock = _Clock(now, self.total_steps)
-        saved = time.monotonic()
-        with _Signals() as signals:
-            while now < self.total_steps and not self._is_over(len(self.history)):
-                epoch = len(self.history) + 1
-                end = self.batches.steps(epoch)
-                began, trained = time.monotonic(), 0
-                lap = began
-                pending: deque[tuple[int, Any]] = deque()
-                while now < end:
-                    steps = min(at_once, end - now)
-                    data, given = fetch(now, steps)
-                    train_state, seen = call(train_state, data, given)
-                    now, trained = now + steps, trained + steps
-                    pending.append((now, seen))
-                    if len(pending) > _AHEAD:
-                        self._look(*pending.popleft(), epoch, clock)
-                    late = time.monotonic() - saved >= self.checkpoint_every
-                    stop = signals.received or self._preempted(now)
-                    if now < end and (stop or (late and jax.process_count() == 1)):
-                        self._drain(pending, epoch, clock)
-                        saved = time.monotonic()
-                        self.seconds, lap = self.seconds + saved - lap, saved
-                        record = self._record(now, epoch - 1)
-                        self.checkpoints.save(now, train_state, record, score=None)
-                    if stop:
-                        break
-                self._drain(pending, epoch, clock)
-                training_seconds = time.monotonic() - began
-                if now < end:
-                    break
-                loss, correct, count = evaluator(train_state.evaluated())
-                if not math.isfinite(loss):
-                    raise self._not_finite("the validation loss", now - 1, epoch)
-                totals = train_state.totals
-                rate = float(rate_of(now - 1) * train_state.rate_factor)
-                ended = time.monotonic()
-                self.seconds += ended - lap
-                row = {
-                    "epoch": epoch,
-                    "step": now,
-                    "learning_rate": rate,
-                    "loss": float(totals.loss) / int(totals.count),
-                    "accuracy": int(totals.correct) / int(totals.count),
-                    "val_loss": loss / count,
-                    "val_accuracy": correct / count,
-                    "images_per_second": round(
-                        trained * recipe.batch_size / max(training_seconds, 1e-9), 1
-                    ),
-                    "seconds": round(ended - began, 2),
-                }
-                self.history = [*self.history, row]
-                self.controllers = self.controllers.update(recipe, row, epoch, now)
-                is_best = self.controllers.best.epoch == epoch
-                train_state = self._next_epoch(train_state)
-                self.reporter.epoch(row, is_best=is_best)
-                ends = now >= self.total_steps or self._is_over(epoch)
-                late = time.monotonic() - saved >= self.checkpoint_every
-                stop = signals.received or self._preempted(now)
-                if is_best or late or ends or stop or jax.process_count() > 1:
-                    value = score(recipe.select, row)
-                    self.checkpoints.save(now, train_state, self._record(now, epoch), score=value)
-                    saved = time.monotonic()
-                self._write_logs(events, row)
-                if stop:
-                    break
+        self.now = int(train_state.step)
+        events = logs.Events(self.folder / logs.EVENTS, self.now + 1) if self.writes else None
+        clock = Clock(self.now, self.total_steps)
+        self.lap = self.saved = time.monotonic()
+        with StopSignals() as signals:
+            stop = False
+            while not (stop or self._is_over()):
+                first = self.now
+                train_state, stop = self._train_epoch(train_state, calls, clock, signals)
+                seconds = time.monotonic() - self.began
+                if self.now == self.batches.steps(len(self.history) + 1):
+                    rate = (self.now - first) * self.recipe.batch_size / max(seconds, 1e-9)
+                    train_state, stop = self._end_epoch(train_state, evaluator, rate, signals)
+                    self._write_logs(events)
             self.checkpoints.wait()
             if events is not None:
                 events.close()
-            finished = now >= self.total_steps or self._is_over(len(self.history))
-            interrupted = None if finished else signals.received or int(signal.SIGTERM)
-            return self._finish(train_state, now, evaluator, interrupted)
+            interrupted = None if self._is_over() else signals.received or int(signal.SIGTERM)
+            return self._finish(train_state, evaluator, interrupted)
 
-    def _is_over(self, epochs: int) -> bool:
-        return epochs > 0 and self.controllers.early_stopping.stops(self.recipe)
+    def _train_epoch(
+        self, train_state: TrainState, calls: Calls, clock: Clock, signals: StopSignals
+    ) -> tuple[TrainState, bool]:
+        """Do the steps that are left of an epoch; return the state, and whether to stop."""
+        epoch, self.began = len(self.history) + 1, time.monotonic()
+        end = self.batches.steps(epoch)
+        pending: deque[tuple[int, Any]] = deque()
+        stop = False
+        while self.now < end and not stop:
+            steps = min(calls.at_once, end - self.now)
+            train_state, seen = calls(train_state, self.now, steps)
+            self.now += steps
+            pending.append((self.now, seen))
+            if len(pending) > _AHEAD:
+                self._look(*pending.popleft(), epoch, clock)
+            stop = self._must_stop(signals)
+            # Hosts would not agree on the time; they save at the ends of epochs.
+            late = self._is_late() and jax.process_count() == 1
+            if self.now < end and (stop or late):
+                while pending:  # nothing is saved that has not been looked at
+                    self._look(*pending.popleft(), epoch, clock)
+                self._save(train_state, epoch - 1, None)
+        while pending:
+            self._look(*pending.popleft(), epoch, clock)
+        return train_state, stop
 
-    def _preempted(self, step: int) -> bool:
-        return jax.process_count() > 1 and self.checkpoints.reached_preemption(step)
+    def _end_epoch(
+        self, train_state: TrainState, evaluator: Evaluator, rate: float, signals: StopSignals
+    ) -> tuple[TrainState, bool]:
+        """Validate, decide, save; return the next epoch's state, and whether to stop.
+
+        Args:
+            rate: of training, in images a second.
+        """
+        recipe, epoch, now = self.recipe, len(self.history) + 1, self.now
+        loss, correct, count = evaluator(train_state.evaluated())
+        if not math.isfinite(loss):
+            raise self._not_finite("the validation loss", now - 1, epoch)
+        schedule = optimizers.schedule(recipe, len(self.data.train) / recipe.batch_size)
+        totals = train_state.totals
+        row = {
+            "epoch": epoch,
+            "step": now,
+            "learning_rate": float(schedule(now - 1) * train_state.rate_factor),
+            "loss": float(totals.loss) / int(totals.count),
+            "accuracy": int(totals.correct) / int(totals.count),
+            "val_loss": loss / count,
+            "val_accuracy": correct / count,
+            "images_per_second": round(rate, 1),
+            "seconds": round(time.monotonic() - self.began, 2),
+        }
+        self.history = [*self.history, row]
+        self.controllers = self.controllers.update(recipe, row, epoch, now)
+        is_best = self.controllers.best.epoch == epoch
+        self.reporter.epoch(row, is_best=is_best)
+        train_state = self._next_epoch(train_state)
+        stop = self._must_stop(signals)
+        if is_best or stop or self._is_late() or self._is_over() or jax.process_count() > 1:
+            self._save(train_state, epoch, score(recipe.select, row))
+        return train_state, stop
+
+    def _save(self, train_state: TrainState, epoch: int, score: float | None) -> None:
+        self._count_time()
+        self.checkpoints.save(self.now, train_state, self._record(self.now, epoch), score=score)
+        self.saved = time.monotonic()
+
+    def _count_time(self) -> None:
+        now = time.monotonic()
+        self.seconds, self.lap = self.seconds + now - self.lap, now
+
+    def _is_late(self) -> bool:
+        return time.monotonic() - self.saved >= self.checkpoint_every
+
+    def _is_over(self) -> bool:
+        stops = bool(self.history) and self.controllers.early_stopping.stops(self.recipe)
+        return stops or self.now >= self.total_steps
+
+    def _must_stop(self, signals: StopSignals) -> bool:
+        if jax.process_count() > 1:
+            return self.checkpoints.reached_preemption(self.now)
+        return signals.received is not None
 
     def _next_epoch(self, train_state: TrainState) -> TrainState:
         fresh = self.devices.replicate(
@@ -501,11 +449,7 @@ class _Run:
         )
         return dataclasses.replace(train_state, rate_factor=fresh[0], totals=fresh[1])
 
-    def _drain(self, pending: deque[tuple[int, Any]], epoch: int, clock: _Clock) -> None:
-        while pending:
-            self._look(*pending.popleft(), epoch, clock)
-
-    def _look(self, now: int, seen: tuple[Totals, jax.Array], epoch: int, clock: _Clock) -> None:
+    def _look(self, now: int, seen: tuple[Totals, jax.Array], epoch: int, clock: Clock) -> None:
         """Wait for a call that was sent off a while ago; check and report it."""
         totals, bad_step = seen
         if (bad := int(bad_step)) >= 0:
@@ -533,10 +477,10 @@ class _Run:
             step,
         )
 
-    def _write_logs(self, events: logs.Events | None, row: logs.Row) -> None:
+    def _write_logs(self, events: logs.Events | None) -> None:
         if events is None:
             return
-        events.write(row)
+        events.write(self.history[-1])
         logs.write_csv(self.folder / logs.CSV, self.history)
         if time.monotonic() - self.drawn > _DRAW_EVERY:  # a picture takes longer than a short epoch
             self._draw_curves()
@@ -550,9 +494,10 @@ class _Run:
     # --- the end --------------------------------------------------------------------------------
 
     def _finish(
-        self, train_state: TrainState, now: int, evaluator: Evaluator, interrupted: int | None
+        self, train_state: TrainState, evaluator: Evaluator, interrupted: int | None
     ) -> TrainingResult:
-        best, epochs = self.controllers.best, len(self.history)
+        self._count_time()
+        best, epochs, now = self.controllers.best, len(self.history), self.now
         paths: dict[str, Path | None] = {run_folder.BEST: None, run_folder.LAST: None}
         accuracy: dict[str, list[dict[str, Any]]] = {run_folder.BEST: [], run_folder.LAST: []}
         if self.writes and epochs:
@@ -573,6 +518,7 @@ class _Run:
                     licence=self.licence,
                     network=self.network,
                     run=self.run,
+                    data=self.data.describe(),
                     epoch=epoch,
                     step=at,
                     seconds=self.seconds,
@@ -600,7 +546,7 @@ class _Run:
 
     def _measure(self, evaluator: Evaluator, variables: Any) -> list[dict[str, Any]]:
         copies = self.data.copies
-        name = "held-out training images" if self.data.is_held_out else "validation split"
+        name = self.data.name(self.data.validation)
         loss, correct, count = evaluator(variables)
         note = f"{int(copies.sum())} of the images are exact copies of training images"
         found = [export.measured(name, correct, count, loss / count, note=note)]
@@ -609,50 +555,3 @@ class _Run:
             note = "without exact copies of training images"
             found.append(export.measured(name, correct, count, loss / count, note=note))
         return found
-
-
-class _Clock:
-    """How fast a run is, and how long it still takes."""
-
-    def __init__(self, first: int, total: int) -> None:
-        self._total = total
-        self._marks: deque[tuple[float, int]] = deque(maxlen=200)
-        self._start: tuple[float, int] | None = None  # after the first call, which compiles
-        self._first = first
-
-    def at(self, step: int) -> tuple[float, float | None]:
-        """Return steps a second lately, and the seconds left, None where it is too early to say."""
-        now = time.monotonic()
-        self._start = self._start or (now, step)
-        self._marks.append((now, step))
-        (then, before), (began, first) = self._marks[0], self._start
-        rate = (step - before) / (now - then) if step > before and now > then else 0.0
-        if step - first < 5 or now <= began:
-            return rate, None
-        # Over all that was done in this process, so that validation counts.
-        return rate, (self._total - step) * (now - began) / (step - first)
-
-
-class _Signals:
-    """Note SIGTERM and SIGINT for the loop to see; the second SIGINT interrupts at once."""
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> _Signals:
-        if threading.current_thread() is threading.main_thread():
-            # On several hosts SIGTERM is JAX's: it has all of them stop after the same step.
-            alone = jax.process_count() == 1
-            for number in (signal.SIGINT, signal.SIGTERM) if alone else ():
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.received == signal.SIGINT == number:
-            raise KeyboardInterrupt
-        self.received = number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -33,6 +34,28 @@ class Status:
     accuracy: float
     images_per_second: float
     seconds_left: float | None
+
+
+class Clock:
+    """How fast a run is, and how long it still takes."""
+
+    def __init__(self, first: int, total: int) -> None:
+        self._total = total
+        self._marks: deque[tuple[float, int]] = deque(maxlen=200)
+        self._start: tuple[float, int] | None = None  # after the first call, which compiles
+        self._first = first
+
+    def at(self, step: int) -> tuple[float, float | None]:
+        """Return steps a second lately, and the seconds left, None where it is too early to say."""
+        now = time.monotonic()
+        self._start = self._start or (now, step)
+        self._marks.append((now, step))
+        (then, before), (began, first) = self._marks[0], self._start
+        rate = (step - before) / (now - then) if step > before and now > then else 0.0
+        if step - first < 5 or now <= began:
+            return rate, None
+        # Over all that was done in this process, so that validation counts.
+        return rate, (self._total - step) * (now - began) / (step - first)
 
 
 class Reporter:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ferjax import conversion, keras
-from ferjax.data import checks, preparation
+from ferjax.data import checks, preparation, splits
 from ferjax.data.augment import AugmentationError
 from ferjax.data.dataset import Faces
 from ferjax.data.order import Order, Shuffled
@@ -50,6 +50,15 @@ class TrainingData:
     path: str | None
     is_held_out: bool
 
+    def name(self, faces: Faces) -> str:
+        """Return what `train` or `validation` is called: a part of FER2013, or its split."""
+        if part := splits.fer2013_part(faces):
+            return f"FER2013 {part}"
+        folder = f" of {Path(self.path).name}" if self.path else ""
+        if faces is self.train:
+            return f"train{folder}"
+        return f"{'held out of train' if self.is_held_out else 'validation'}{folder}"
+
     def describe(self) -> dict[str, Any]:
         """Return what tells this data from other data, ready for JSON."""
         checksum = 0
@@ -58,8 +67,8 @@ class TrainingData:
                 checksum = zlib.crc32(np.ascontiguousarray(array).data, checksum)
         return {
             "path": self.path,
+            "names": {"train": self.name(self.train), "validation": self.name(self.validation)},
             "images": {"train": len(self.train), "validation": len(self.validation)},
-            "validation_is": "held out of train" if self.is_held_out else "validation split",
             "validation_copies_of_training": int(self.copies.sum()),
             "class_names": list(self.train.class_names),
             "checksum": f"{checksum:08x}",
@@ -103,8 +112,7 @@ def _held_out(train: Faces, recipe: Recipe) -> Faces:
         ],
         np.float64,
     )
-    splits = np.where(drawn / 2**64 < recipe.hold_out, 1, 0).astype(np.int8)
-    return replace(train, splits=splits)
+    return replace(train, splits=(drawn / 2**64 < recipe.hold_out).astype(np.int8))
 
 
 def order(recipe: Recipe, labels: npt.NDArray[np.int32]) -> Order:

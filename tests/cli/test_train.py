@@ -49,8 +49,8 @@ def test_a_run(cli: Cli, tmp_path: Path, data: Path, model_json: Path) -> None:
     assert done.code == 0
     best, best_clean, last, last_clean, command = done.out.splitlines()
     assert best.startswith(f"{run / 'best.h5'} (best): ")
-    assert "of 64), validation split, 5 of the images are exact copies" in best
-    assert "of 59), validation split, without exact copies" in best_clean
+    assert "of 64), validation of data, 5 of the images are exact copies" in best
+    assert "of 59), validation of data, without exact copies" in best_clean
     assert last.startswith(f"{run / 'last.h5'} (last): ")
     assert last_clean != last
     assert command == f"evaluate with: ferjax evaluate --weights {run / 'best.h5'} --data {data}"

@@ -254,3 +254,11 @@ def test_the_real_archive(fer_zip: Path) -> None:
     drawn = card(faces)
     tenth = [446, 49, 459, 811, 557, 548, 359]  # of 4462, 492, 4593, 8110, 5572, 5483, 3586
     assert drawn.counts[1:].tolist() == [tenth, tenth]
+
+
+def test_parts_of_fer2013_are_known_by_their_counts() -> None:
+    faces = make(np.repeat(np.arange(7), PUBLIC), 1)
+    assert splits.fer2013_part(faces) == "PublicTest"
+    assert splits.fer2013_part(faces.take(np.arange(1, len(faces)))) is None
+    other = make(np.repeat(np.arange(7), PUBLIC), 1, class_names=tuple("abcdefg"))
+    assert splits.fer2013_part(other) is None

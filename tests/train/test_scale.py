@@ -52,7 +52,7 @@ if host:
     initialize(host[0], 2, int(host[1]))
 import jax
 from ferjax.errors import FerjaxError
-from ferjax.train import Recipe, loop, train_and_evaluate
+from ferjax.train import Recipe, calls, train_and_evaluate
 from ferjax.train.reporting import Reporter
 
 written = set()  # by Python in the run's folder; Orbax writes checkpoints by other means
@@ -65,13 +65,13 @@ def hook(event, arguments):
 sys.addaudithook(hook)
 
 given = []  # the rows that this host puts on its devices
-place = loop.to_device
+place = calls.to_device
 def to_device(rows, sharding):
     placed = place(rows, sharding)
     there = [shard.data.tolist() for shard in placed.addressable_shards]
     given.append({"rows": rows.tolist(), "shards": there, "shape": placed.shape})
     return placed
-loop.to_device = to_device
+calls.to_device = to_device
 
 class Stopping(Reporter):
     def step(self, status):

@@ -1,0 +1,99 @@
+"""Steps on the devices: the jitted call, and the input of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import optax
+
+from ferjax.data.balance import class_weights
+from ferjax.data.device_pipeline import DevicePipeline, to_device
+from ferjax.data.order import TrainingBatches
+from ferjax.data.tf_pipeline import TFPipeline
+from ferjax.nets.network import Network
+from ferjax.train import optimizers, state, step
+from ferjax.train.devices import Devices, on_gpu
+from ferjax.train.recipes import Recipe
+from ferjax.train.setup import TrainingData
+from ferjax.train.state import Totals, TrainState
+
+_STEPS_ON_ACCELERATORS = 16
+
+
+class Calls:
+    """Several steps in one jit, over images that lie on the devices or come from tf.data.
+
+    Attributes:
+        at_once: how many steps a call may do.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        network: Network,
+        tx: optax.GradientTransformation,
+        data: TrainingData,
+        batches: TrainingBatches,
+        devices: Devices,
+    ) -> None:
+        images, labels = data.train.images, data.train.labels
+        weights = None
+        if recipe.class_weights == "balanced":
+            weights = class_weights(labels, len(data.train.class_names))
+        schedule = optimizers.schedule(recipe, len(labels) / recipe.batch_size)
+        key = state.step_key(recipe)
+        one = step.train_step(recipe, network, tx, schedule, key, weights)
+        self._batches, self._devices = batches, devices
+        self._stream: Iterator[Any] | None = None
+        self._pipeline: DevicePipeline | TFPipeline
+        if recipe.pipeline == "device":
+            self._pipeline = DevicePipeline(images, labels, batches, sharding=devices.batch)
+            on_cpu = jax.default_backend() == "cpu"
+            self.at_once = recipe.steps_per_call or (1 if on_cpu else _STEPS_ON_ACCELERATORS)
+        else:
+            self._pipeline = TFPipeline(images, labels, batches)
+            self.at_once = 1
+
+        def gathering(train_state: TrainState, data: Any, rows: jax.Array) -> TrainState:
+            if len(rows) == 1:
+                return one(train_state, *data.gather(rows[0]))
+
+            def body(carry: TrainState, these: jax.Array) -> tuple[TrainState, None]:
+                return one(carry, *data.gather(these)), None
+
+            return jax.lax.scan(body, train_state, rows)[0]
+
+        does = gathering if recipe.pipeline == "device" else one
+
+        def call(train_state: TrainState, *given: Any) -> Any:
+            after = does(train_state, *given)
+            # Copies for the host: the state itself is given away to the next call.
+            return after, (after.totals, after.bad_step)
+
+        options: dict[str, Any] = {}
+        if recipe.deterministic and on_gpu():
+            options = {"compiler_options": {"xla_gpu_deterministic_ops": True}}
+        self._call = jax.jit(call, donate_argnums=0, out_shardings=devices.replicated, **options)
+
+    def __call__(
+        self, train_state: TrainState, first: int, steps: int
+    ) -> tuple[TrainState, tuple[Totals, jax.Array]]:
+        """Send off `steps` steps from step `first` on; the state is given away.
+
+        Returns:
+            The state after them; its totals and `bad_step`, to be read when they are there.
+        """
+        after, seen = self._call(train_state, *self._input(first, steps))
+        return after, seen
+
+    def _input(self, first: int, steps: int) -> tuple[Any, Any]:
+        if isinstance(self._pipeline, DevicePipeline):
+            rows = self._batches.block(first, steps).rows
+            return self._pipeline.data, to_device(rows, self._devices.block)
+        if self._stream is None:
+            self._stream = self._pipeline.start(first)
+        batch = next(self._stream)
+        images, labels = to_device((batch.images, batch.labels), self._devices.batch)
+        return images, labels
