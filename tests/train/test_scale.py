@@ -30,6 +30,8 @@ from ferjax.train.reporting import Reporter
 
 from .conftest import make_faces, prepared, tiny_graph
 
+pytestmark = pytest.mark.slow  # processes of their own
+
 IMAGES = 256  # of training: 16 steps
 RECIPE = Recipe(
     epochs=2,
@@ -280,7 +282,6 @@ def test_each_host_holds_the_images_of_its_own_rows(tmp_path: Path, data: Path) 
             np.testing.assert_array_equal(host["labels"], faces.labels[host["rows"]])
 
 
-@pytest.mark.slow
 def test_two_hosts_stop_together_and_go_on(tmp_path: Path, data: Path, model_json: Path) -> None:
     run, recipe = tmp_path / "run", dataclasses.replace(RECIPE, epochs=15)
     arguments = (str(data), str(model_json), str(run), recipes(recipe))
