@@ -59,8 +59,7 @@ def describe(
             "resize": "bilinear",
         },
         "value_range": list(graph.value_range),
-        "source": f"trained by ferjax {ferjax.__version__}"
-        + (f", from {run['init']}" if run.get("init") else " from scratch"),
+        "source": f"trained by ferjax {ferjax.__version__} from {_origin(run['init'])}",
         "licence": licence,
         "trained_on": {
             "data": data["names"]["train"],
@@ -83,6 +82,17 @@ def describe(
             "versions": run["versions"],
         },
     }
+
+
+def _origin(init: str | None) -> str:
+    """Return where the weights came from that a run began with, as far as their metadata says."""
+    if init is None:
+        return "scratch"
+    found = metadata.read(init) if Path(init).exists() else {}
+    parts = [str(found["source"])] if found.get("source") else []
+    if command := (found.get("training") or {}).get("command"):
+        parts.append(f"by `{command}`")
+    return Path(init).name + (f" ({' '.join(parts)})" if parts else "")
 
 
 def versions() -> dict[str, str]:

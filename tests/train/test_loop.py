@@ -292,9 +292,13 @@ def test_a_non_finite_loss_stops_the_run_with_its_step(tmp_path: Path, faces: Fa
 
 
 def test_weights_to_start_from(tmp_path: Path, faces: Faces) -> None:
-    first = train(faces, tmp_path / "first")
+    first = train(faces, tmp_path / "first", command="c")
     still = replace(RECIPE, epochs=1, learning_rate=1e-12, ema_decay=0.0)
     second = train(faces, tmp_path / "second", still, init=first.last, architecture=None)
+    assert second.last is not None
+    metadata = json.loads(second.last.with_name("last.metadata.json").read_text(encoding="utf-8"))
+    by = f"trained by ferjax {ferjax.__version__} from"
+    assert metadata["source"] == f"{by} last.h5 ({by} scratch by `c`)"
     a, b = variables(first.last)["params"], variables(second.last)["params"]
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-9), a, b)
 
