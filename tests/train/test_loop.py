@@ -540,9 +540,10 @@ sys.exit(main({arguments!r}))
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment
     )
     assert done.returncode == 2, done.stderr
-    last = done.stderr.strip().splitlines()[-1]
-    assert "was not saved" in last
-    assert "step 0 is the last that was" in last
+    # TensorStore's threads write of the closed event loop around it.
+    (line,) = (e for e in done.stderr.splitlines() if e.startswith("ferjax: error: "))
+    assert "a checkpoint was not saved" in line
+    assert "step 0 is the last that was" in line
     again = train(data, run, "fast", changes=["epochs=2", "batch_size=64"], resume=True)
     assert again.step == 8
 
