@@ -88,10 +88,3 @@ def test_a_converted_file_predicts_what_keras_predicts(
     named = None if target in ("m.h5", "m.keras") else "fer_cnn5"
     loaded = ferjax.load(tmp_path / target, architecture=named, labels=ferjax.EMOTIONS)
     assert_as_keras(loaded.predict_proba(images), expected)
-
-
-def test_the_default_weights_are_these(
-    classifier: ferjax.EmotionClassifier, images: list[Path]
-) -> None:
-    found = ferjax.load().predict_proba(images[::10])
-    np.testing.assert_array_equal(found, classifier.predict_proba(images[::10]))

@@ -1,4 +1,4 @@
-"""Measure the accuracy of weights on prepared faces, with its 95 % interval.
+"""Measure the accuracy of weights on prepared faces, with its confidence interval.
 
 Where images of the split are exact copies of training images, accuracy without them is printed too.
 

@@ -55,7 +55,7 @@ def test_json_is_one_document(cli: Cli) -> None:
         "kind": "h5",
         "usable": True,
         "problems": [],
-        "name": "sequential",
+        "name": "fer_cnn5",
         "input_shape": [48, 48, 1],
         "output_shape": [7],
         "value_range": [0, 1],
