@@ -106,7 +106,7 @@ def on_gpu() -> bool:
 
 
 @contextlib.contextmanager
-def compile_cache(enabled: bool = True) -> Iterator[None]:
+def compile_cache() -> Iterator[None]:
     """Keep compiled code between processes, so that a second start does not compile.
 
     JAX's own settings come first: JAX_COMPILATION_CACHE_DIR, or the config's. Otherwise the code
@@ -114,7 +114,7 @@ def compile_cache(enabled: bool = True) -> Iterator[None]:
     crash on another.
     """
     config: Any = jax.config
-    if not enabled or config.jax_compilation_cache_dir:
+    if config.jax_compilation_cache_dir:
         yield
         return
     from jax.experimental.compilation_cache import compilation_cache as cache
