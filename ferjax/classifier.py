@@ -33,14 +33,14 @@ class Prediction:
     """What the network says of one image.
 
     Attributes:
-        label: the most probable class.
-        index: its position in the network's output.
-        confidence: its probability, in [0, 1]; not calibrated.
+        label: the most probable class; None where it abstains.
+        index: its position in the network's output; None where it abstains.
+        confidence: the highest probability, in [0, 1]; calibrated where that was asked for.
         probabilities: by label, in output order.
     """
 
-    label: str
-    index: int
+    label: str | None
+    index: int | None
     confidence: float
     probabilities: dict[str, float]
 
@@ -60,6 +60,7 @@ class EmotionClassifier:
         labels: Sequence[str] | None = None,
         *,
         value_range: tuple[float, float] | None = None,
+        temperature: float | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         """Put the weights on the default device.
@@ -70,6 +71,7 @@ class EmotionClassifier:
             labels: the K class names in output order; None: `EMOTIONS`, with a warning.
             value_range: what black and white are to the network; None: as its layers say, [0, 1]
                 or, before a Rescaling, [0, 255].
+            temperature: what calibrates the probabilities, positive; see `predict_proba`.
             metadata: what is known of the weights, kept as it is.
 
         Raises:
@@ -86,6 +88,7 @@ class EmotionClassifier:
         self.metadata = dict(metadata or {})
         self.labels = _labels(labels, graph.output_shape[0])
         self.value_range = value_range or graph.value_range
+        self.temperature = temperature
         # A network of open size gets the published one.
         self.image_size = (height or 48, width or 48)
         self._channels = channels
@@ -93,7 +96,11 @@ class EmotionClassifier:
         self._probabilities = jax.jit(_probabilities(network))
 
     def predict_proba(
-        self, images: Source | Sequence[Source], *, channel_order: ChannelOrder = "rgb"
+        self,
+        images: Source | Sequence[Source],
+        *,
+        channel_order: ChannelOrder = "rgb",
+        calibrated: bool = False,
     ) -> npt.NDArray[np.float32]:
         """Return the probability of every class for every image.
 
@@ -103,14 +110,20 @@ class EmotionClassifier:
                 them; see `ferjax.images.preprocess`. Faces are cropped beforehand: the whole
                 image is taken for one face.
             channel_order: "rgb" or "bgr", for arrays of three or four channels.
+            calibrated: divide the logits by the temperature that `ferjax calibrate` stored with
+                the weights; the order of the classes stays. False: as Keras predicts.
 
         Returns:
             float32 (B, K), each row in the order of `labels`.
 
         Raises:
             ImageError: an image cannot be read; all such images are named.
+            FerjaxError: `calibrated` is asked for, and the weights come without a temperature.
         """
-        return self.predict_batch(self.preprocess(images, channel_order=channel_order))
+        if calibrated:
+            self.require_temperature()
+        batch = self.preprocess(images, channel_order=channel_order)
+        return self.predict_batch(batch, calibrated=calibrated)
 
     def preprocess(
         self, images: Source | Sequence[Source], *, channel_order: ChannelOrder = "rgb"
@@ -124,27 +137,55 @@ class EmotionClassifier:
             value_range=self.value_range,
         )
 
-    def predict_batch(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def predict_batch(
+        self, batch: npt.NDArray[np.float32], *, calibrated: bool = False
+    ) -> npt.NDArray[np.float32]:
         """Return probabilities, float32 (B, K), of preprocessed images, float32 (B, H, W, C)."""
+        temperature = self.require_temperature() if calibrated else 1.0
         if self.network.graph.data_format == "channels_first":
             batch = np.moveaxis(batch, -1, 1)
         largest = _BATCH_SIZES[-1]
         parts = [self._predict(batch[i : i + largest]) for i in range(0, len(batch), largest)]
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.labels)), np.float32)
+        if not parts:
+            return np.zeros((0, len(self.labels)), np.float32)
+        return with_temperature(np.concatenate(parts), temperature)
 
     def predict(
-        self, images: Source | Sequence[Source], *, channel_order: ChannelOrder = "rgb"
+        self,
+        images: Source | Sequence[Source],
+        *,
+        channel_order: ChannelOrder = "rgb",
+        calibrated: bool = False,
+        abstain_below: float = 0.0,
     ) -> list[Prediction]:
-        """Return a Prediction for every image; see `predict_proba`."""
-        return [
-            self.describe(row) for row in self.predict_proba(images, channel_order=channel_order)
-        ]
+        """Return a Prediction for every image; see `predict_proba`.
 
-    def describe(self, probabilities: npt.NDArray[np.float32]) -> Prediction:
+        Args:
+            abstain_below: the confidence, in [0, 1], that a label needs; below it the label is
+                None. `ferjax evaluate` tells what accuracy and coverage a threshold gives.
+        """
+        rows = self.predict_proba(images, channel_order=channel_order, calibrated=calibrated)
+        return [self.describe(row, abstain_below=abstain_below) for row in rows]
+
+    def describe(
+        self, probabilities: npt.NDArray[np.float32], *, abstain_below: float = 0.0
+    ) -> Prediction:
         """Return the Prediction for one row of probabilities, (K,)."""
         index = int(probabilities.argmax())
         by_label = {label: float(p) for label, p in zip(self.labels, probabilities)}
-        return Prediction(self.labels[index], index, float(probabilities[index]), by_label)
+        confidence = float(probabilities[index])
+        if confidence < abstain_below:
+            return Prediction(None, None, confidence, by_label)
+        return Prediction(self.labels[index], index, confidence, by_label)
+
+    def require_temperature(self) -> float:
+        """Return the temperature, or raise a FerjaxError that says how to get one."""
+        if self.temperature is None:
+            raise FerjaxError(
+                "the weights come without a temperature; `ferjax calibrate` fits one on "
+                "validation images and stores it with them"
+            )
+        return self.temperature
 
     def _predict(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         count = len(batch)
@@ -154,6 +195,23 @@ class EmotionClassifier:
         # GPUs would otherwise multiply in TF32, which is as far from Keras as 1e-3.
         with jax.default_matmul_precision("highest"):
             return np.asarray(self._probabilities(self._variables, batch))[:count]
+
+
+def with_temperature(
+    probabilities: npt.NDArray[np.float32], temperature: float
+) -> npt.NDArray[np.float32]:
+    """Return probabilities, (B, K), as if their logits were divided by a temperature (Guo et al.,
+    ICML 2017).
+
+    >>> with_temperature(np.array([[0.8, 0.2]], np.float32), 2.0).round(3).tolist()
+    [[0.6669999957084656, 0.3330000042915344]]
+    """
+    if temperature == 1:
+        return probabilities
+    with np.errstate(divide="ignore"):  # a probability of 0 stays 0
+        scaled = np.log(probabilities.astype(np.float64)) / temperature
+    raised = np.exp(scaled - scaled.max(1, keepdims=True))
+    return np.asarray(raised / raised.sum(1, keepdims=True), np.float32)
 
 
 def _probabilities(network: Network) -> Any:
@@ -224,6 +282,7 @@ def load(
         model.variables,
         model.labels if labels is None else labels,
         value_range=value_range or metadata.value_range(model.metadata, path),
+        temperature=metadata.temperature(model.metadata, path),
         metadata=model.metadata,
     )
 
@@ -238,4 +297,4 @@ def predict_emotion(path: str | os.PathLike[str]) -> int:
 
     The published model's usage, with the weights that ferjax brings.
     """
-    return _default_classifier().predict([os.fspath(path)])[0].index
+    return int(_default_classifier().predict_proba([os.fspath(path)])[0].argmax())

@@ -144,10 +144,13 @@ def _flax_kind(path: str | os.PathLike[str]) -> str:
 
 
 def _with_sidecar(model: KerasModel) -> KerasModel:
-    """Add what the metadata beside the file says; what is in the file itself comes first."""
+    """Add what the metadata beside the file says; what is in the file itself comes first, except
+    for the calibration: that is fitted to a file which exists.
+    """
     beside = metadata.read(model.path)
     beside.pop("sha256", None)  # of this file, not of what it is converted into
-    model.metadata = {**beside, **model.metadata}
+    fitted = {key: beside[key] for key in ("calibration",) if key in beside}
+    model.metadata = {**beside, **model.metadata, **fitted}
     model.labels = model.labels or metadata.labels(model.metadata)
     return model
 

@@ -94,6 +94,28 @@ def value_range(
     return low, high
 
 
+def temperature(metadata: Mapping[str, Any], weights: str | os.PathLike[str]) -> float | None:
+    """Return the temperature that calibrates the probabilities, or None where there is none.
+
+    Raises:
+        WeightFileError: the metadata says something else than a positive number.
+
+    >>> temperature({"calibration": {"temperature": 1.5}}, "model.h5")
+    1.5
+    """
+    found = metadata.get("calibration")
+    if found is None:
+        return None
+    value = found.get("temperature") if isinstance(found, Mapping) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise WeightFileError(
+            weights,
+            'metadata: expected {"temperature": a positive number} for calibration, '
+            f"got {found!r:.100}",
+        )
+    return float(value)
+
+
 def write(weights: str | os.PathLike[str], metadata: Mapping[str, Any]) -> Path:
     """Write the metadata beside a weight file, with the file's SHA-256, and return its path."""
     path = sidecar(weights)

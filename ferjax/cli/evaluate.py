@@ -1,20 +1,26 @@
-"""Measure the accuracy of weights on prepared faces, with its confidence interval.
+"""Measure weights on prepared faces, and say how far the figures can be trusted.
 
-Where images of the split are exact copies of training images, accuracy without them is printed too.
+Accuracy, balanced accuracy, macro F1, precision and recall by class, calibration, and what is left
+when unsure predictions are withheld; beside each the same without exact copies of training images.
+With --out also pictures and a report as one HTML page and as JSON. A warning says where the images
+are those that the weights were trained or selected on.
 
-example:
-  ferjax evaluate --weights runs/fast/best.h5 --data fer2013
+--attributes FILE.csv gives figures by group: a column of image names as in the data, then any
+attributes of your own. ferjax never guesses anybody's attributes.
+
+examples:
+  ferjax evaluate --weights runs/fast/best.h5 --data fer2013 --out report
+  ferjax evaluate --data fer2013 --tta flip
+  ferjax evaluate --data fer2013 --robustness --attributes people.csv --out report
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import warnings
-from typing import TYPE_CHECKING
+import sys
 
-if TYPE_CHECKING:
-    from ferjax.evaluate import Accuracy
+from ferjax.cli.progress import reported
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,32 +36,66 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="validation",
         help="which images (default: validation, FER2013's PublicTest)",
     )
+    parser.add_argument(
+        "--tta",
+        choices=("none", "flip", "ten-crop"),
+        default="none",
+        help="average over views of each image: the mirror image too, or ten crops (default: none)",
+    )
+    parser.add_argument(
+        "--robustness",
+        action="store_true",
+        help="measure corrupted and partly covered faces too: 86 times as many images",
+    )
+    parser.add_argument(
+        "--baseline",
+        metavar="REPORT.json",
+        help="with --robustness: errors relative to another report's (default: ferjax's fer_cnn5)",
+    )
+    parser.add_argument(
+        "--attributes", metavar="FILE.csv", help="figures by group: image name, then attributes"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help="write report.html, report.json and pictures there"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of bootstraps, permutations and corruptions (default: 0)",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
-    from ferjax.evaluate import evaluate
+    from ferjax.errors import FerjaxError
+    from ferjax.evaluate import evaluation, report
 
-    found = evaluate(args.weights, args.data, args.split)
-    if args.split == "train":
-        warnings.warn("accuracy on training images says little about any others", stacklevel=1)
-    if args.json:
-        print(json.dumps(found.to_json(), indent=2))
-        return 0
-    print(f"{args.split}, single view: {_text(found.whole)}")
-    if found.without_copies is not None:
-        print(
-            f"without {found.copies:,} exact copies of training images: "
-            f"{_text(found.without_copies)}"
+    if args.baseline and not args.robustness:
+        raise FerjaxError("--baseline is for --robustness: give that too")
+    if args.seed < 0:
+        raise FerjaxError(f"expected a --seed of 0 or more, got {args.seed}")
+    if args.out is not None:
+        report.require()  # before minutes of computing
+    with reported() as progress:
+        found = evaluation.evaluate(
+            args.weights,
+            args.data,
+            args.split,
+            tta=args.tta,
+            with_robustness=args.robustness,
+            baseline=args.baseline,
+            attributes=args.attributes,
+            seed=args.seed,
+            progress=progress,
         )
-    width = max(map(len, found.whole.support))
-    print(f"{'class':<{width}}  recall  images")
-    for name, recall in found.whole.recall.items():
-        shown = "   -  " if recall is None else f"{recall:6.1%}"
-        print(f"{name:<{width}}  {shown}  {found.whole.support[name]:6,}")
+    evaluation.warn(found)
+    if args.json:
+        print(json.dumps({**found.to_json(), "command": args.call}, indent=2, allow_nan=False))
+    else:
+        print(report.text(found))
+    if args.out is not None:
+        page = report.write_report(found, args.out, command=args.call)
+        print(f"report: {page}", file=sys.stderr)
     return 0
-
-
-def _text(a: Accuracy) -> str:
-    low, high = a.interval
-    return f"{a.top_1:.2%} ({a.correct:,} of {a.images:,}), 95 % interval {low:.2%} to {high:.2%}"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import ferjax
-from ferjax.cli import convert, data, evaluate, inspect, predict, train, verify
+from ferjax.cli import calibrate, card, convert, data, evaluate, inspect, predict, train, verify
 from ferjax.errors import FerjaxError
 
 _COMMANDS = {
@@ -22,6 +23,8 @@ _COMMANDS = {
     "data": data,
     "train": train,
     "evaluate": evaluate,
+    "calibrate": calibrate,
+    "card": card,
 }
 
 
@@ -58,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.showwarning = _show_warning
     if isinstance(sys.stdout, io.TextIOWrapper):  # names that its encoding lacks are escaped
         sys.stdout.reconfigure(errors="backslashreplace")
+    argv = sys.argv[1:] if argv is None else argv
     args = build_parser().parse_args(argv)
+    args.call = shlex.join(["ferjax", *argv])  # what reports and metadata say made them
     try:
         code: int = args.run(args)
         sys.stdout.flush()

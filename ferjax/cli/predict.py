@@ -3,8 +3,14 @@
 Each image is taken for one face, cropped to it. Folders are searched for images. An image that
 cannot be read is named on stderr, the others are predicted, and the exit code is 1.
 
-example:
+Confidences are as Keras gives them; --calibrated applies the temperature that `ferjax calibrate`
+stored with the weights, and --abstain-below withholds labels of lower confidence. --explain draws
+which parts of each face the class's score comes from.
+
+examples:
   ferjax predict examples/astronaut.png --top 3
+  ferjax predict faces/ --calibrated --abstain-below 0.7
+  ferjax predict examples/astronaut.png --explain why.png
 """
 
 from __future__ import annotations
@@ -39,6 +45,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("BLACK", "WHITE"),
         help="what the network expects black and white to be (default: as its layers say; 0 1)",
     )
+    parser.add_argument(
+        "--calibrated",
+        action="store_true",
+        help="divide the logits by the temperature stored with the weights",
+    )
+    parser.add_argument(
+        "--abstain-below",
+        type=_fraction,
+        default=0.0,
+        metavar="P",
+        help="give no label below this confidence, in [0, 1] (default: 0, always give one)",
+    )
+    parser.add_argument(
+        "--explain",
+        metavar="OUT.png",
+        help="draw where the score of the predicted class comes from (.png, .pdf, .svg)",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON list on stdout")
 
 
@@ -46,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     import ferjax
+    from ferjax import explain
     from ferjax.errors import FerjaxError, ImageError, printable
     from ferjax.images import find_images
 
@@ -60,6 +84,10 @@ def run(args: argparse.Namespace) -> int:
         labels=args.labels,
         value_range=tuple(args.value_range) if args.value_range else None,
     )
+    if args.calibrated:  # what cannot be done is said before any image is read
+        classifier.require_temperature()
+    if args.explain is not None:
+        explain.check_drawing(args.explain, len(paths))
     progress = Progress(len(paths), "images")
     results, failed = [], 0
     for start in range(0, len(paths), _CHUNK):
@@ -73,10 +101,17 @@ def run(args: argparse.Namespace) -> int:
                 failed += 1
                 print(f"ferjax: error: {error}", file=sys.stderr)
         if batches:
-            rows = classifier.predict_batch(np.concatenate(batches))
-            results += [(p, classifier.describe(row)) for p, row in zip(good, rows)]
+            rows = classifier.predict_batch(np.concatenate(batches), calibrated=args.calibrated)
+            results += [
+                (path, classifier.describe(row, abstain_below=args.abstain_below))
+                for path, row in zip(good, rows)
+            ]
         progress.advance(len(paths[start : start + _CHUNK]))
     progress.close()
+    if args.explain is not None and results:
+        found = explain.explain(classifier, [path for path, _ in results])
+        explain.draw(found, args.explain, names=[path.name for path, _ in results])
+        print(f"explained: {args.explain}", file=sys.stderr)
     if args.json:
         entries = [
             {
@@ -95,8 +130,19 @@ def run(args: argparse.Namespace) -> int:
         for name, (_, prediction) in zip(names, results):
             ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
             best = "  ".join(f"{label} {p:.3f}" for label, p in ranked[: args.top])
+            best = f"abstains ({best})" if prediction.label is None else best
             print(f"{name:<{width}}  {printable(best)}")
     return 1 if failed else 0
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
+    return value
 
 
 def _positive(text: str) -> int:

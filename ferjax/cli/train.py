@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -117,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
         force=args.force,
         checkpoint_every=args.checkpoint_every,
         licence=args.licence,
-        command=shlex.join(["ferjax", *sys.argv[1:]]),
+        command=args.call,
     )
     if result.is_first_host:
         if args.json:

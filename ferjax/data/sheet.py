@@ -63,7 +63,7 @@ def check_path(path: str | os.PathLike[str]) -> str:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:
-        raise FerjaxError("drawing needs matplotlib: pip install 'ferjax[train]'") from error
+        raise FerjaxError("drawing needs matplotlib: pip install 'ferjax[evaluate]'") from error
     return suffix
 
 
@@ -72,6 +72,7 @@ def draw(
     path: str | os.PathLike[str],
     *,
     title: str = "",
+    face_inches: float = _FACE,
 ) -> None:
     """Draw rows of images and write them to a file, whose name says in which format.
 
@@ -105,7 +106,7 @@ def draw(
     left = _MARGIN + label_width + 0.15
     title = _short(title, 100)
     columns = max(1, *(len(row.images) for row in rows))
-    width = left + columns * (_FACE + _GAP) - _GAP + _MARGIN
+    width = left + columns * (face_inches + _GAP) - _GAP + _MARGIN
     width = max(width, 2 * _MARGIN + width_of(title, 10))
     top = _MARGIN + (_TITLE if title else 0)
     tops = []  # where each row begins, inches from the top
@@ -113,7 +114,7 @@ def draw(
         if number:
             top += _GAP if row.joined else 2 * _GAP
         tops.append(top)
-        top += _FACE
+        top += face_inches
     height = top + _MARGIN
     if max(width, height) * _DPI >= 2**16:  # what matplotlib can draw
         raise FerjaxError(f"{len(rows):,} rows of {columns:,} images are too many for one sheet")
@@ -126,14 +127,19 @@ def draw(
         write(_MARGIN, _MARGIN, title, fontsize=10, va="top", color=_INK)
     for row, top, (label, detail) in zip(rows, tops, labels):
         x = left - 0.15
-        y = top + (_FACE - height_of(label, 9) - height_of(detail, 7)) / 2
+        y = top + (face_inches - height_of(label, 9) - height_of(detail, 7)) / 2
         style: dict[str, Any] = {"ha": "right", "va": "top"}
         write(x, y, label, fontsize=9, fontweight="bold", color=_INK, **style)
         y += height_of(label, 9)
         write(x, y, detail, fontsize=7, color=_SOFT_INK, **style)
         for column, image in enumerate(row.images):
-            x = left + column * (_FACE + _GAP)
-            box = (x / width, 1 - (top + _FACE) / height, _FACE / width, _FACE / height)
+            x = left + column * (face_inches + _GAP)
+            box = (
+                x / width,
+                1 - (top + face_inches) / height,
+                face_inches / width,
+                face_inches / height,
+            )
             axes = figure.add_axes(box)
             axes.set_axis_off()
             axes.imshow(_shown(image), interpolation="nearest")

@@ -9,9 +9,11 @@ Dimension keys: N images, K classes, S splits.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -113,6 +115,15 @@ def fer2013_part(faces: Faces) -> str | None:
     counts = tuple(np.bincount(faces.labels, minlength=len(faces.class_names)).tolist())
     same = faces.class_names == EMOTIONS
     return next((part for part, known in FER2013_COUNTS.items() if same and counts == known), None)
+
+
+def part_name(faces: Faces, otherwise: str, path: str | os.PathLike[str] | None) -> str:
+    """Return what the images of a split are called: a part of FER2013, or `otherwise` of a folder:
+    "validation of mine".
+    """
+    if part := fer2013_part(faces):
+        return f"FER2013 {part}"
+    return otherwise + (f" of {Path(path).absolute().name}" if path else "")
 
 
 def apply(faces: Faces, scheme: str, *, seed: int = 0, left_out: Sequence[str] = ()) -> Faces:

@@ -62,6 +62,7 @@ class Network(nn.Module):
         train: bool = False,
         logits: bool = False,
         compute_dtype: str = "float32",
+        hook: Callable[[int, jax.Array], jax.Array] | None = None,
     ) -> jax.Array:
         """Return probabilities, or whatever else the network's last layer gives.
 
@@ -72,6 +73,9 @@ class Network(nn.Module):
             logits: leave the softmax at the end out.
             compute_dtype: "bfloat16" for convolutions, dense layers and what lies between them;
                 weights and normalization stay float32, as does all from the last weights on.
+            hook: takes the position in `graph.calls` and the output of every call but the input,
+                and returns what the network goes on with; so one sees what is inside and
+                differentiates with respect to it.
 
         Returns:
             float32 (B, K).
@@ -100,7 +104,8 @@ class Network(nn.Module):
             if compute_dtype != "float32":
                 full = layer.full_precision or position >= min(last_weights, self.graph.final_call)
                 inputs, weights = _cast((inputs, weights), "float32" if full else compute_dtype)
-            results.append(layer.forward(run, weights, *inputs))
+            output = layer.forward(run, weights, *inputs)
+            results.append(output if hook is None else hook(position, output))
         return results[-1]
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy.typing as npt
 from ferjax import conversion, keras
 from ferjax.data import checks, preparation, splits
 from ferjax.data.augment import AugmentationError
-from ferjax.data.dataset import Faces
+from ferjax.data.dataset import Faces, checksum
 from ferjax.data.order import Order, Shuffled
 from ferjax.errors import LabelsError, LayerError
 from ferjax.keras import KerasModel
@@ -52,26 +51,18 @@ class TrainingData:
 
     def name(self, faces: Faces) -> str:
         """Return what `train` or `validation` is called: a part of FER2013, or its split."""
-        if part := splits.fer2013_part(faces):
-            return f"FER2013 {part}"
-        folder = f" of {Path(self.path).name}" if self.path else ""
-        if faces is self.train:
-            return f"train{folder}"
-        return f"{'held out of train' if self.is_held_out else 'validation'}{folder}"
+        held_out = "held out of train" if self.is_held_out else "validation"
+        return splits.part_name(faces, "train" if faces is self.train else held_out, self.path)
 
     def describe(self) -> dict[str, Any]:
         """Return what tells this data from other data, ready for JSON."""
-        checksum = 0
-        for faces in (self.train, self.validation):
-            for array in (faces.images, faces.labels):
-                checksum = zlib.crc32(np.ascontiguousarray(array).data, checksum)
         return {
             "path": self.path,
             "names": {"train": self.name(self.train), "validation": self.name(self.validation)},
             "images": {"train": len(self.train), "validation": len(self.validation)},
             "validation_copies_of_training": int(self.copies.sum()),
             "class_names": list(self.train.class_names),
-            "checksum": f"{checksum:08x}",
+            "checksum": checksum(self.train, self.validation),
         }
 
 

@@ -113,7 +113,7 @@ def test_a_sheet(cli: Cli, faces: Path, tmp_path: Path) -> None:
 
 def test_a_sheet_of_augmented_faces_is_higher(cli: Cli, faces: Path, tmp_path: Path) -> None:
     """Each row stands there twice: as it is, and as training would see it."""
-    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'ferjax[train]'")
+    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'ferjax[evaluate]'")
     plain, augmented = tmp_path / "plain.png", tmp_path / "augmented.png"
     assert cli("data", "info", faces, "--sheet", plain).code == 0
     assert cli("data", "info", faces, "--sheet", augmented, "--augment", "published").code == 0

@@ -1,4 +1,4 @@
-"""`ferjax evaluate`: the figures, and what it refuses."""
+"""`ferjax evaluate`, `calibrate` and `card`: what they print and write, and what they refuse."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import jax
 import pytest
 
 import ferjax
-from ferjax import keras
+from ferjax import keras, metadata
 from ferjax.nets import Network
 
+from ..evaluate.conftest import taught
 from ..train.conftest import make_faces, prepared, tiny_graph
 
 Cli = Callable[..., "Done"]  # noqa: F821
@@ -25,30 +26,29 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    network = Network(tiny_graph())
-    path = tmp_path / "tiny.h5"
-    keras.save(path, network, network.init(jax.random.key(0)), labels=ferjax.EMOTIONS)
-    return path
+    return taught(tmp_path / "tiny.h5")
 
 
 def test_figures(cli: Cli, weights: Path, data: Path) -> None:
     done = cli("evaluate", "--weights", weights, "--data", data)
     assert done.code == 0
-    whole, others, heading, *classes = done.out.splitlines()
-    assert whole.startswith("validation, single view: ")
-    assert "of 64), 95 % interval" in whole
-    assert others.startswith("without 5 exact copies of training images: ")
-    assert heading.split() == ["class", "recall", "images"]
-    assert [line.split()[0] for line in classes] == list(ferjax.EMOTIONS)
-    assert sum(int(line.split()[-1]) for line in classes) == 64
+    lines = done.out.splitlines()
+    assert lines[0] == "tiny.h5 on validation of data (validation), single view"
+    assert [line.split() for line in lines if line.startswith("images")] == [["images", "64", "59"]]
+    classes = [line.split()[0] for line in lines if line.endswith(" 5") or " % " in line]
+    assert set(ferjax.EMOTIONS) <= set(classes)
+    assert "ferjax: warning: 5 of the 64 images are exact copies of training images" in done.err
 
 
 def test_json(cli: Cli, weights: Path, data: Path) -> None:
-    found = json.loads(cli("evaluate", "--weights", weights, "--data", data, "--json").out)
-    assert found["copies"] == 5
+    done = cli("evaluate", "--weights", weights, "--data", data, "--tta", "flip", "--json")
+    found = json.loads(done.out)
+    assert found["data"]["copies"] == 5
     assert found["whole"]["images"] == 64
-    low, high = found["whole"]["interval"]
-    assert 0 <= low <= found["whole"]["top_1"] <= high <= 1
+    assert (found["tta"], found["views"]) == ("flip", 2)
+    low, high = found["whole"]["accuracy_interval"]
+    assert 0 <= low <= found["whole"]["accuracy"] <= high <= 1
+    assert found["command"].startswith("ferjax evaluate --weights ")
 
 
 def test_training_images_come_with_a_warning(cli: Cli, weights: Path, data: Path) -> None:
@@ -66,8 +66,116 @@ def test_weights_of_other_classes(cli: Cli, tmp_path: Path, data: Path) -> None:
     network = Network(tiny_graph(classes=3))
     path = tmp_path / "three.h5"
     keras.save(path, network, network.init(jax.random.key(0)), labels=["a", "b", "c"])
-    done = cli("evaluate", "--weights", path, "--data", data)
-    assert done.code == 2
-    assert "in their order, angry, disgust, fear, happy, neutral, sad, surprise, got a, b, c" in (
-        done.error
+    for command in ("evaluate", "calibrate"):
+        done = cli(command, "--weights", path, "--data", data)
+        assert done.code == 2
+        assert "their order, angry, disgust, fear, happy, neutral, sad, surprise, got a, b, c" in (
+            done.error
+        )
+
+
+def test_from_evaluation_to_card(cli: Cli, tmp_path: Path, weights: Path, data: Path) -> None:
+    people = tmp_path / "people.csv"
+    rows = [f"face {256 + row};{'young' if row % 2 else 'old'}" for row in range(60)]
+    people.write_text("\n".join(["image;age", *rows, "face 999;old"]), encoding="utf-8")
+    out = tmp_path / "report"
+    done = cli(
+        *("evaluate", "--weights", weights, "--data", data, "--robustness"),
+        *("--attributes", people, "--out", out),
     )
+    assert done.code == 0
+    assert "severity" in done.out
+    assert "largest gap" in done.out
+    assert f"report: {out / 'report.html'}" in done.err
+    assert "no row about 4 of 64 measured images" in done.err
+    assert "1 row about unknown images, left out: 'face 999'" in done.err
+    card = tmp_path / "card.md"
+    done = cli("card", "--weights", weights, "--report", out / "report.json", "--out", card)
+    assert (done.code, done.out) == (0, f"{card}\n")
+    assert "| age | young | 30 |" in card.read_text(encoding="utf-8")
+    done = cli("card", "--weights", weights, "--out", "-")
+    assert done.out.startswith("---\nlicense: unknown\n")
+
+
+def test_calibrate(cli: Cli, weights: Path, data: Path) -> None:
+    dry = cli("calibrate", "--weights", weights, "--data", data, "--dry-run")
+    assert dry.code == 0
+    assert dry.out.splitlines()[-1] == "not stored"
+    assert not metadata.sidecar(weights).exists()
+    done = cli("calibrate", "--weights", weights, "--data", data)
+    first, heading, *_, last = done.out.splitlines()
+    assert first.startswith("temperature ")
+    assert "59 images of validation of data, without 5 copies of training images" in first
+    assert heading.split()[:2] == ["before", "after"]
+    assert last == f"stored in {metadata.sidecar(weights)}"
+    found = json.loads(cli("calibrate", "--weights", weights, "--data", data, "--json").out)
+    assert ferjax.load(weights).temperature == pytest.approx(found["temperature"], abs=1e-6)
+
+
+def test_a_calibrated_prediction(cli: Cli, weights: Path, data: Path, faces: Path) -> None:
+    done = cli("predict", faces, "--weights", weights, "--calibrated")
+    assert done.code == 2
+    assert "the weights come without a temperature; `ferjax calibrate` fits one" in done.error
+    cli("calibrate", "--weights", weights, "--data", data)
+    plain = json.loads(cli("predict", faces, "--weights", weights, "--json").out)
+    scaled = json.loads(cli("predict", faces, "--weights", weights, "--calibrated", "--json").out)
+    assert [p["label"] for p in plain] == [p["label"] for p in scaled]
+    assert [p["confidence"] for p in plain] != [p["confidence"] for p in scaled]
+
+
+def test_abstaining(cli: Cli, weights: Path, faces: Path) -> None:
+    done = cli("predict", faces, "--weights", weights, "--abstain-below", "1")
+    assert done.code == 0
+    assert [line.split()[1] for line in done.out.splitlines()] == ["abstains"] * 3
+    (first, *_) = json.loads(
+        cli("predict", faces, "--weights", weights, "--abstain-below", "1", "--json").out
+    )
+    assert (first["label"], first["index"]) == (None, None)
+    assert sum(first["probabilities"].values()) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["evaluate", "--baseline", "r.json"], "--baseline is for --robustness"),
+        (["evaluate", "--seed", "-1"], "expected a --seed of 0 or more, got -1"),
+        (["evaluate", "--attributes", "none.csv"], "none.csv"),
+        (["evaluate", "--robustness", "--baseline", "none.json"], "none.json: no such file"),
+    ],
+)
+def test_mistakes_in_the_call(
+    cli: Cli, weights: Path, data: Path, arguments: list[str], message: str
+) -> None:
+    command, *options = arguments
+    done = cli(command, "--weights", weights, "--data", data, *options)
+    assert done.code == 2
+    assert message in done.error
+
+
+@pytest.mark.parametrize("value", ["1.5", "-0.1", "half", "nan"])
+def test_a_threshold_that_is_none(cli: Cli, faces: Path, value: str) -> None:
+    done = cli("predict", faces, f"--abstain-below={value}")
+    assert done.code == 2
+    assert f"expected a number from 0 to 1, got '{value}'" in done.error
+
+
+def test_without_scikit_learn(
+    cli: Cli, weights: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "sklearn.metrics", None)
+    done = cli("evaluate", "--weights", weights, "--data", data)
+    assert done.code == 2
+    assert "evaluating needs scikit-learn: pip install 'ferjax[evaluate]'" in done.error
+
+
+def test_without_jinja(
+    cli: Cli, tmp_path: Path, weights: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    done = cli("evaluate", "--weights", weights, "--data", data, "--out", tmp_path / "out")
+    assert done.code == 2
+    assert "a report needs Jinja: pip install 'ferjax[evaluate]'" in done.error

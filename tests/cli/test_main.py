@@ -63,14 +63,24 @@ def test_a_wrong_call_gives_one_line_and_exit_code_2(
     assert done.error.endswith("--help)")
 
 
-@pytest.mark.parametrize("command", [[], ["predict"], ["convert"], ["inspect"], ["verify"]])
+COMMANDS = ["predict", "convert", "inspect", "verify", "train", "evaluate", "calibrate", "card"]
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
 def test_help_goes_to_stdout_and_gives_an_example(cli: Cli, command: list[str]) -> None:
     done = cli(*command, "--help")
     assert (done.code, done.err) == (0, "")
     assert f"usage: {' '.join(['ferjax', *command])} " in done.out
-    for name in ("predict", "convert", "inspect", "verify"):
+    for name in COMMANDS:
         assert name in done.out or command
-    assert "example:" in done.out or not command
+    assert "example:" in done.out or "examples:" in done.out or not command
+
+
+def test_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ferjax", "--version"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, f"ferjax {ferjax.__version__}\n")
 
 
 def test_version(cli: Cli) -> None:

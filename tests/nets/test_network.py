@@ -228,6 +228,79 @@ def test_logits_are_refused_behind_another_activation(end: list[Layer]) -> None:
         network.apply(network.init(KEY), jnp.ones((1, 5)), logits=True)
 
 
+# --- looking inside ----------------------------------------------------------------------------
+
+
+def skipping() -> Network:
+    """Return x -> d -> tanh -> a, to which x skips; d is called again, on a."""
+    layers = (
+        InputLayer(name="x", shape=(3,)),
+        Dense(name="d", units=3),
+        Activation(name="tanh", activation="tanh"),
+        Add(name="a"),
+    )
+    calls = (
+        Call("x", ()), Call("d", (0,)), Call("tanh", (1,)), Call("a", (0, 2)), Call("d", (3,)),
+    )  # fmt: skip
+    return Network(Graph(layers, calls, functional=True))
+
+
+def test_hook_sees_each_call_but_the_input() -> None:
+    network = skipping()
+    variables, x = network.init(KEY), jax.random.normal(KEY, (2, 3))
+    seen = {}
+
+    def hook(position: int, output: jax.Array) -> jax.Array:
+        seen[position] = np.asarray(output)
+        return output
+
+    outputs = network.apply(variables, x, hook=hook)
+    assert list(seen) == [1, 2, 3, 4]
+    np.testing.assert_allclose(seen[2], np.tanh(seen[1]), rtol=1e-6)
+    np.testing.assert_array_equal(seen[3], x + seen[2])
+    np.testing.assert_array_equal(seen[4], outputs)
+
+
+def test_hook_replaces_an_output() -> None:
+    network = skipping()
+    variables, x = network.init(KEY), jax.random.normal(KEY, (2, 3))
+    outputs = network.apply(variables, x, hook=lambda i, y: jnp.ones_like(y) if i == 3 else y)
+    weights = variables["params"]["d"]
+    expected = np.asarray(weights["kernel"]).sum(0) + weights["bias"]
+    np.testing.assert_allclose(outputs, np.tile(expected, (2, 1)), rtol=1e-5)
+
+
+def test_gradient_by_an_inner_output_is_that_of_finite_differences() -> None:
+    network = skipping()
+    variables, x = network.init(KEY), jax.random.normal(KEY, (1, 3))
+
+    def score(offset: Any, position: int) -> Any:
+        outputs = network.apply(variables, x, hook=lambda i, y: y + offset if i == position else y)
+        return jnp.sin(outputs).sum()
+
+    for position in (1, 2, 3, 4):
+        gradient = jax.grad(score)(jnp.zeros((1, 3)), position)
+        steps = 1e-2 * np.eye(3, dtype=np.float32)[:, None]
+        expected = [(score(s, position) - score(-s, position)) / 2e-2 for s in steps]
+        np.testing.assert_allclose(gradient[0], expected, atol=2e-3)
+
+
+def test_network_without_a_hook_is_compiled_as_ever() -> None:
+    network = small()
+    variables, images = network.init(KEY), jnp.ones((2, 6, 5, 1))
+
+    def lowered(**options: Any) -> str:
+        return (
+            jax.jit(lambda v, x: network.apply(v, x, **options)).lower(variables, images).as_text()
+        )
+
+    assert lowered() == lowered(hook=None) == lowered(hook=lambda position, output: output)
+    np.testing.assert_array_equal(
+        network.apply(variables, images),
+        network.apply(variables, images, hook=lambda position, output: output),
+    )
+
+
 # --- training ----------------------------------------------------------------------------------
 
 

@@ -1,0 +1,9 @@
+"""`python -m ferjax` is `ferjax`."""
+
+from __future__ import annotations
+
+import sys
+
+from ferjax.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,49 @@
+"""Write the model card of a weight file from its metadata and measured reports.
+
+Intended and ruled-out uses, data, figures with their intervals, robustness, groups where they were
+measured, limits, licence and hash. Nothing is measured here: give the report.json files that
+`ferjax evaluate --out` made with these weights; what none of them has, the card calls not measured.
+
+example:
+  ferjax evaluate --data fer2013 --robustness --out report
+  ferjax card --report report/report.json --out MODEL_CARD.md
+"""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--weights", metavar="FILE", help="any weight file of Keras or Flax (default: ferjax's own)"
+    )
+    parser.add_argument(
+        "--report",
+        dest="reports",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="REPORT.json",
+        help="of `ferjax evaluate --out` with these weights; may be several, the main one first",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE.md",
+        default="MODEL_CARD.md",
+        help="where to write it (default: MODEL_CARD.md); - prints it",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="replace a file that ferjax did not write"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from ferjax.evaluate import card
+
+    if args.out == "-":
+        print(card.text(args.weights, args.reports), end="")
+        return 0
+    path = card.write_card(args.weights, args.reports, args.out, force=args.force)
+    print(path)
+    return 0

@@ -1,0 +1,178 @@
+"""The model card of a weight file (Mitchell et al., FAT* 2019), from metadata and reports."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import ferjax
+from ferjax import conversion, metadata
+from ferjax.classifier import default_weights
+from ferjax.errors import DataError, WriteError
+from ferjax.evaluate import provenance
+from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS
+from ferjax.evaluate.report import percent, render
+from ferjax.files import replacing
+
+_MARK: Final = "<!-- written by `ferjax card` -->"
+_MOST_BYTES: Final = 64 << 20
+
+
+def write_card(
+    weights: str | os.PathLike[str] | None,
+    reports: Sequence[str | os.PathLike[str]] = (),
+    out: str | os.PathLike[str] = "MODEL_CARD.md",
+    *,
+    force: bool = False,
+) -> Path:
+    """Write the model card of a weight file and return its path.
+
+    Args:
+        weights: any weight file that `ferjax.load` reads; None: ferjax's own.
+        reports: report.json files of `ferjax evaluate` with these weights, the main one first.
+        out: the card; one that this function wrote is replaced.
+        force: replace any file.
+
+    Raises:
+        WeightFileError: the weights cannot be read.
+        DataError: a report is none, or measured other weights.
+        WriteError: `out` cannot be written, or holds something else.
+    """
+    card = text(weights, reports)
+    path = Path(out)
+    if path.is_file() and not force:
+        with open(path, "rb") as file:
+            if _MARK.encode() not in file.read(4096):
+                raise WriteError(f"{out}: is no card that ferjax wrote; --force replaces it")
+    with replacing(path) as temporary:
+        temporary.write_text(card, encoding="utf-8")
+    return path
+
+
+def text(
+    weights: str | os.PathLike[str] | None, reports: Sequence[str | os.PathLike[str]] = ()
+) -> str:
+    """Return the model card as Markdown; see `write_card`."""
+    path = Path(default_weights() if weights is None else weights)
+    model = conversion.read(path)
+    digest = metadata.sha256(path) if path.is_file() else None
+    found = [read_report(report) for report in reports]
+    for name, report in zip(reports, found):
+        if report["weights"].get("sha256") != digest or digest is None:
+            raise DataError(
+                f"{name}: measured {report['weights'].get('name')} "
+                f"({str(report['weights'].get('sha256'))[:12]}), not {path} ({str(digest)[:12]})"
+            )
+    known = model.metadata
+    return render(
+        "card.md",
+        mark=_MARK,
+        version=ferjax.__version__,
+        file=path.name,
+        digest=digest,
+        graph=model.graph,
+        labels=model.labels or [],
+        known=known,
+        training=_mapping(known.get("training")),
+        calibration=_mapping(known.get("calibration")),
+        trained_on=provenance.described(known.get("trained_on")),
+        selected_on=provenance.described(known.get("selected_on")),
+        measured=[_sentence(a) for a in known.get("accuracy") or [] if isinstance(a, Mapping)],
+        reports=found,
+        robust=next((r for r in found if r["robustness"]), None),
+        groups=next((r for r in found if r["subgroups"]), None),
+        limits=_limits(found),
+        corruptions=CORRUPTIONS,
+        occlusions=OCCLUSIONS,
+    )
+
+
+def read_report(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return a report.json.
+
+    Raises:
+        DataError: it is none.
+    """
+    try:
+        if os.path.getsize(path) > _MOST_BYTES:
+            raise ValueError("too large")
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        if found["format"] != "ferjax evaluation 1":
+            raise ValueError("another format")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        raise DataError(f"{path}: expected the report.json of `ferjax evaluate --out`") from None
+    return dict(found)
+
+
+def _limits(reports: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return sentences about where the network fails, from what was measured."""
+    if not reports:
+        return []
+    first = reports[0]
+    m = first["without_copies"] or first["whole"]
+    limits = []
+    recalls = sorted(
+        (c["recall"], name) for name, c in m["classes"].items() if c["recall"] is not None
+    )
+    weakest = [f"{name} ({percent(r)})" for r, name in recalls if r < 0.5] or [
+        f"{recalls[0][1]} ({percent(recalls[0][0])})"
+    ]
+    limits.append(f"It misses most of these: {', '.join(weakest)} of the images are found.")
+    if recalls[0][0] >= 0.5:
+        limits[-1] = f"It is weakest on {weakest[0]} of whose images are found."
+    names, counts = first["class_names"], m["confusion"]
+    wrong = sorted(
+        (
+            (counts[i][j] / max(sum(counts[i]), 1), names[i], names[j])
+            for i in range(len(names))
+            for j in range(len(names))
+            if i != j
+        ),
+        reverse=True,
+    )[:3]
+    limits.append(
+        "Most often confused: "
+        + ", ".join(f"{a} taken for {b} ({percent(share)} of {a})" for share, a, b in wrong)
+        + "."
+    )
+    robust = next((r["robustness"] for r in reports if r["robustness"]), None)
+    if robust is not None:
+        drops = sorted(
+            (robust["clean"] - values[2], name) for name, values in robust["corruptions"].items()
+        )[::-1][:3]
+        limits.append(
+            "At medium severity it loses most to "
+            + ", ".join(
+                f"{_title(CORRUPTIONS, name)} ({100 * drop:.1f} points)" for drop, name in drops
+            )
+            + "."
+        )
+        hidden = sorted((value, name) for name, value in robust["occlusions"].items())
+        limits.append(
+            "With a part of the face covered, accuracy falls from "
+            f"{percent(robust['clean'])} to "
+            + ", ".join(f"{percent(value)} ({_title(OCCLUSIONS, name)})" for value, name in hidden)
+            + "."
+        )
+    return limits
+
+
+def _sentence(accuracy: Mapping[str, Any]) -> str:
+    """Return what a metadata record says of accuracy."""
+    found = {key: accuracy.get(key, "not known") for key in ("dataset", "images", "view", "note")}
+    top_1 = accuracy.get("top_1")
+    share = percent(top_1) if isinstance(top_1, float) else "not known"
+    return "{dataset}: {share} of {images} images, {view} view; {note}".format(share=share, **found)
+
+
+def _title(known: Mapping[str, Any], name: str) -> str:
+    return str(known[name].title) if name in known else name
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

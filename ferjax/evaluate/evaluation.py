@@ -1,0 +1,336 @@
+"""Measure weights on a split of prepared faces, and say how far the figures can be trusted."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import os
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import numpy.typing as npt
+
+import ferjax
+from ferjax import metadata
+from ferjax.classifier import EmotionClassifier, default_weights, load, with_temperature
+from ferjax.data import checks, preparation, splits
+from ferjax.data.dataset import SPLITS, Faces
+from ferjax.errors import DataError, LabelsError
+from ferjax.evaluate import provenance
+from ferjax.evaluate.attributes import read_attributes
+from ferjax.evaluate.metrics import Calibration, Metrics, calibration, measure, require_sklearn
+from ferjax.evaluate.robustness import Robustness, robustness
+from ferjax.evaluate.subgroups import Subgroups, compare
+from ferjax.evaluate.views import CROP, VIEWS, check, views
+
+Weights = EmotionClassifier | str | os.PathLike[str] | None
+Data = Faces | str | os.PathLike[str]
+Progress = Callable[[int, int, str], None]
+
+_CHUNK = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """What was predicted, image by image.
+
+    Attributes:
+        images: uint8 in [0, 255], (N, H, W).
+        names: N, as in the data.
+        labels: int32 (N,), the true classes.
+        probabilities: float32 (N, K), the mean over views.
+        copies: bool (N,), which are exact copies of training images.
+    """
+
+    images: npt.NDArray[np.uint8]
+    names: tuple[str, ...]
+    labels: npt.NDArray[np.int32]
+    probabilities: npt.NDArray[np.float32]
+    copies: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibrated:
+    """Calibration after the stored temperature.
+
+    Attributes:
+        temperature: what the logits are divided by.
+        fitted_on: what it was fitted on, in words.
+        fitted_here: whether that is what is measured here, so that the figures flatter.
+        whole: on all images.
+        without_copies: on those that are no copies of training images; None as in `Evaluation`.
+    """
+
+    temperature: float
+    fitted_on: str
+    fitted_here: bool
+    whole: Calibration
+    without_copies: Calibration | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What was measured, how, and on what.
+
+    Attributes:
+        weights: name, file's SHA-256, architecture, number of parameters, source, licence; what
+            they were trained, selected and calibrated on, in words.
+        data: name of the images, split, how many, how many copies of training images, checksums.
+        class_names: K, in output order.
+        tta: "none", "flip" or "ten-crop".
+        views: how many of each image were averaged.
+        whole: on all images of the split.
+        without_copies: on those that are no exact copy of a training image; None where there are
+            no copies, or nothing else.
+        calibrated: None without a stored temperature, and with several views, for which it was not
+            fitted.
+        notes: why the figures flatter, or may; a sentence each.
+        robustness, subgroups: where asked for.
+        made: when, by which version and hardware, in how many seconds.
+        predictions: image by image; not in the report.
+    """
+
+    weights: dict[str, Any]
+    data: dict[str, Any]
+    class_names: tuple[str, ...]
+    tta: str
+    views: int
+    whole: Metrics
+    without_copies: Metrics | None
+    calibrated: Calibrated | None
+    notes: tuple[str, ...]
+    robustness: Robustness | None
+    subgroups: Subgroups | None
+    made: dict[str, Any]
+    predictions: Predictions = field(repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return values that `json.dumps` takes, without the single predictions."""
+        found = {
+            f.name: getattr(self, f.name)
+            for f in dataclasses.fields(self)
+            if f.name not in ("predictions", "robustness", "subgroups")
+        }
+        parts = {
+            name: part.to_json() if part is not None else None
+            for name, part in (("robustness", self.robustness), ("subgroups", self.subgroups))
+        }
+        return {"format": "ferjax evaluation 1", **_plain(found), **parts}
+
+
+def evaluate(
+    weights: Weights,
+    data: Data,
+    split: str = "validation",
+    *,
+    tta: str = "none",
+    with_robustness: bool = False,
+    baseline: str | os.PathLike[str] | None = None,
+    attributes: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure weights on a split of prepared faces.
+
+    Args:
+        weights: a classifier, or any file that `ferjax.load` reads; None: ferjax's own.
+        data: a folder that `ferjax data prepare` made, or Faces.
+        split: "validation", "test", or "train", which says little.
+        tta: test-time augmentation, "none", "flip" or "ten-crop"; see `ferjax.evaluate.views`.
+        with_robustness: measure corrupted and covered faces too, 85 times as many images.
+        baseline: another report.json to which corruption errors are relative.
+        attributes: a CSV of the images' attributes, for figures by group; see
+            `ferjax.evaluate.attributes`.
+        seed: of bootstraps, permutations and corruptions.
+        progress: called with (done, total, unit) now and then.
+
+    Raises:
+        WeightFileError: the weights cannot be used.
+        DataError: the data cannot be used, the split has no images, or the attributes do not fit.
+        LabelsError: the network's classes are not the data's, in their order.
+        FerjaxError: scikit-learn is missing.
+    """
+    begun = time.monotonic()
+    require_sklearn()
+    check(tta)
+    path, faces, chosen = read(data, split)
+    names = tuple(faces.names[row] for row in np.flatnonzero(chosen))
+    described = None  # read before the network computes for minutes
+    if attributes is not None:
+        described = read_attributes(attributes, names, all_names=faces.names)
+    classifier, about = read_weights(weights)
+    require_classes(classifier, faces)
+    copies = checks.copies_of_training(faces)[chosen]
+    part = faces.take(chosen)
+    images = provenance.measured(
+        faces, split, int(copies.sum()), splits.part_name(part, split, path)
+    )
+    predictions = Predictions(
+        images=part.images,
+        names=names,
+        labels=part.labels,
+        probabilities=predict(classifier, part.images, tta, progress),
+        copies=copies,
+    )
+    labels, probabilities = predictions.labels, predictions.probabilities
+
+    def both(figures: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
+        honest = None
+        if copies.any() and not copies.all():
+            honest = figures(labels[~copies], probabilities[~copies])
+        return figures(labels, probabilities), honest
+
+    whole, without_copies = both(lambda y, p: measure(y, p, faces.class_names, seed=seed))
+    calibrated = None
+    if classifier.temperature is not None and tta == "none" and whole.calibration is not None:
+        t = classifier.temperature
+        scaled, scaled_honest = both(lambda y, p: calibration(y, with_temperature(p, t)))
+        calibrated = Calibrated(
+            temperature=t,
+            fitted_on=about["calibrated_on"],
+            fitted_here=provenance.fitted_here(classifier.metadata, images),
+            whole=scaled,
+            without_copies=scaled_honest,
+        )
+    robust = subgroups = None
+    if with_robustness:
+        robust = robustness(
+            classifier,
+            part.images,
+            labels,
+            checksum=images.checksum,
+            baseline=baseline,
+            seed=seed,
+            progress=progress,
+        )
+    if described is not None:
+        subgroups = compare(
+            described, labels, probabilities.argmax(1), faces.class_names, seed=seed
+        )
+    return Evaluation(
+        weights=about,
+        data=dataclasses.asdict(images),
+        class_names=faces.class_names,
+        tta=tta,
+        views=VIEWS[tta],
+        whole=whole,
+        without_copies=without_copies,
+        calibrated=calibrated,
+        notes=provenance.overlaps(classifier.metadata, images),
+        robustness=robust,
+        subgroups=subgroups,
+        made={
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "ferjax": ferjax.__version__,
+            "jax": jax.__version__,
+            "hardware": hardware(),
+            "seconds": round(time.monotonic() - begun, 1),
+            "seed": seed,
+        },
+        predictions=predictions,
+    )
+
+
+def predict(
+    classifier: EmotionClassifier,
+    images: npt.NDArray[np.uint8],
+    tta: str = "none",
+    progress: Progress | None = None,
+) -> npt.NDArray[np.float32]:
+    """Return the mean probabilities over the views of each image, float32 (N, K)."""
+    total, done = len(images) * VIEWS[tta], 0
+    crop = _trained_crop(classifier)
+    summed = np.zeros((len(images), len(classifier.labels)), np.float64)
+    for view in views(images, tta, crop=crop):
+        for first in range(0, len(view), _CHUNK):
+            rows = slice(first, first + _CHUNK)
+            summed[rows] += classifier.predict_proba(view[rows])
+            done += len(view[rows])
+            if progress is not None:
+                progress(done, total, "images")
+    return (summed / VIEWS[tta]).astype(np.float32)
+
+
+def read(data: Data, split: str) -> tuple[str | None, Faces, npt.NDArray[np.bool_]]:
+    """Return the path, all faces and a mask, (N,), of those in a split.
+
+    Raises:
+        DataError: the data cannot be read, or the split has no images.
+    """
+    if split not in SPLITS:
+        raise DataError(f"expected a split among {', '.join(SPLITS)}, got {split!r}")
+    faces = data if isinstance(data, Faces) else preparation.load(data)
+    chosen = faces.in_split(split)
+    if not chosen.any():
+        notes = f" ({'; '.join(faces.notes)})" if faces.notes else ""
+        raise DataError(f"expected {split} images, the data has none{notes}")
+    return None if isinstance(data, Faces) else os.fspath(data), faces, chosen
+
+
+def read_weights(weights: Weights) -> tuple[EmotionClassifier, dict[str, Any]]:
+    """Return a classifier, and what is known of its weights."""
+    path = None
+    if not isinstance(weights, EmotionClassifier):
+        path = Path(default_weights() if weights is None else weights)
+        weights = load(path)
+    known, graph = weights.metadata, weights.network.graph
+    about = {
+        "name": path.name if path is not None else str(known.get("name") or graph.name),
+        "sha256": metadata.sha256(path) if path is not None and path.is_file() else None,
+        "architecture": graph.name,
+        "parameters": graph.num_params,
+        "source": known.get("source"),
+        "licence": known.get("licence"),
+        "trained_on": provenance.described(known.get("trained_on")),
+        "selected_on": provenance.described(known.get("selected_on")),
+        "calibrated_on": provenance.described((known.get("calibration") or {}).get("fitted_on")),
+    }
+    return weights, about
+
+
+def require_classes(classifier: EmotionClassifier, faces: Faces) -> None:
+    """Raise where the network's classes are not the data's, in their order."""
+    if classifier.labels != faces.class_names:
+        raise LabelsError(
+            f"expected weights for the data's classes in their order, "
+            f"{', '.join(faces.class_names)}, got {', '.join(classifier.labels)}"
+        )
+
+
+def warn(evaluation: Evaluation) -> None:
+    """Emit the notes of an evaluation as warnings."""
+    for note in evaluation.notes:
+        warnings.warn(note, stacklevel=2)
+
+
+def hardware() -> str:
+    """Return such as "CPU, 2 cores" or "2 x NVIDIA H100"."""
+    devices = jax.local_devices()
+    if devices[0].platform == "cpu":
+        return f"CPU, {os.cpu_count()} cores"
+    kind = str(devices[0].device_kind)
+    return kind if len(devices) == 1 else f"{len(devices)} x {kind}"
+
+
+def _trained_crop(classifier: EmotionClassifier) -> float:
+    """Return the side of the crops that the weights were trained on, of the image's, or `CROP`."""
+    try:
+        crop = classifier.metadata["training"]["recipe"]["augmentation"]["crop"]
+        share = float(crop[0]) / classifier.image_size[0]
+    except (TypeError, ValueError, LookupError):  # none, or metadata that a hand has written
+        return CROP
+    return share if 0 < share < 1 else CROP
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value

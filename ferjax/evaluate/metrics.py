@@ -1,0 +1,343 @@
+"""What predictions are worth: the usual figures, by scikit-learn, with intervals.
+
+Dimension keys: N images, K classes, B bins.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ferjax._lazy import LazyModule
+from ferjax.errors import FerjaxError
+
+sklearn: Any = LazyModule("sklearn.metrics")
+
+BINS: Final = 15  # of the calibration error, as in Guo et al. (2017)
+_DRAWS: Final = 2000
+
+Labels = npt.NDArray[np.integer]
+Probabilities = npt.NDArray[np.floating]
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassMetrics:
+    """One class against all others, as scikit-learn counts; None where a figure is undefined.
+
+    Attributes:
+        precision: of the images predicted as the class, the fraction that are.
+        recall: of the class's images, the fraction that are predicted so.
+        recall_interval: its 95 % confidence interval (Wilson).
+        f1: their harmonic mean.
+        average_precision: the area under precision against recall.
+        support: the class's images.
+        predicted: the images predicted as the class.
+    """
+
+    precision: float | None
+    recall: float | None
+    recall_interval: Interval | None
+    f1: float | None
+    average_precision: float | None
+    support: int
+    predicted: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bin:
+    """Images of similar confidence.
+
+    Attributes:
+        low, high: between which confidences.
+        images: how many.
+        confidence: their mean confidence; None without images, as the next.
+        accuracy: the fraction of them that is classified correctly.
+    """
+
+    low: float
+    high: float
+    images: int
+    confidence: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """How far probabilities can be taken at their word; lower is better.
+
+    Attributes:
+        negative_log_likelihood: mean over images, in nats.
+        brier_score: the summed squared error over classes (Brier, 1950), in [0, 2].
+        ece_equal_width: the expected calibration error, the mean distance of confidence and
+            accuracy over bins, weighted by their images (Naeini et al., 2015), in [0, 1]; bins of
+            equal width.
+        ece_equal_mass: the same over bins of equally many images (Nguyen and O'Connor, 2015).
+        equal_width, equal_mass: the bins.
+    """
+
+    negative_log_likelihood: float
+    brier_score: float
+    ece_equal_width: float
+    ece_equal_mass: float
+    equal_width: tuple[Bin, ...]
+    equal_mass: tuple[Bin, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Abstention:
+    """What is left where images of lower confidence than a threshold get no answer.
+
+    Attributes:
+        threshold: the lowest confidence that counts.
+        images: that have it.
+        coverage: their share.
+        accuracy: among them; None without any.
+        interval: its 95 % confidence interval (Wilson).
+    """
+
+    threshold: float
+    images: int
+    coverage: float
+    accuracy: float | None
+    interval: Interval | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """Everything measured on one set of images.
+
+    Attributes:
+        images: N.
+        correct: of them.
+        accuracy: the fraction, in [0, 1].
+        accuracy_interval: its 95 % confidence interval (Wilson, JASA 1927).
+        balanced_accuracy: the mean recall of the classes that have images.
+        balanced_accuracy_interval: 95 %, by bootstrap over images.
+        macro_f1: the mean F1 of the classes that occur.
+        macro_f1_interval: 95 %, by bootstrap over images.
+        classes: by name.
+        confusion: [true][predicted], images.
+        calibration: None where the network's outputs are no distribution over classes.
+        abstention: by threshold, from the lowest.
+    """
+
+    images: int
+    correct: int
+    accuracy: float
+    accuracy_interval: Interval
+    balanced_accuracy: float
+    balanced_accuracy_interval: Interval
+    macro_f1: float
+    macro_f1_interval: Interval
+    classes: dict[str, ClassMetrics]
+    confusion: tuple[tuple[int, ...], ...]
+    calibration: Calibration | None
+    abstention: tuple[Abstention, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return values that `json.dumps` takes."""
+        return dataclasses.asdict(self)
+
+
+def measure(
+    labels: Labels, probabilities: Probabilities, class_names: Sequence[str], *, seed: int = 0
+) -> Metrics:
+    """Measure predictions against labels.
+
+    Args:
+        labels: int (N,), in [0, K); N at least 1.
+        probabilities: (N, K), in [0, 1].
+        class_names: K names.
+        seed: of the bootstrap.
+
+    Raises:
+        FerjaxError: scikit-learn is missing.
+    """
+    require_sklearn()
+    classes = np.arange(len(class_names))
+    probabilities = np.asarray(probabilities, np.float64)
+    predicted = probabilities.argmax(1)
+    counts = sklearn.confusion_matrix(labels, predicted, labels=classes)  # (K, K)
+    precision, recall, f1, support = sklearn.precision_recall_fscore_support(
+        labels, predicted, labels=classes, zero_division=np.nan
+    )
+    average = [
+        sklearn.average_precision_score(labels == k, probabilities[:, k]) if support[k] else None
+        for k in classes
+    ]
+    balanced, macro = _bootstrap(counts, (_balanced_accuracy, _macro_f1), seed=seed)
+    correct, n = int(np.trace(counts)), len(labels)
+    with warnings.catch_warnings():  # of predictions of classes without images
+        warnings.simplefilter("ignore", UserWarning)
+        balanced_accuracy = float(sklearn.balanced_accuracy_score(labels, predicted))
+    return Metrics(
+        images=n,
+        correct=correct,
+        accuracy=correct / n,
+        accuracy_interval=wilson(correct, n),
+        balanced_accuracy=balanced_accuracy,
+        balanced_accuracy_interval=balanced,
+        macro_f1=float(sklearn.f1_score(labels, predicted, average="macro")),
+        macro_f1_interval=macro,
+        classes={
+            name: ClassMetrics(
+                precision=_number(precision[k]),
+                recall=_number(recall[k]),
+                recall_interval=wilson(int(counts[k, k]), int(support[k])) if support[k] else None,
+                f1=_number(f1[k]),
+                average_precision=_number(average[k]),
+                support=int(support[k]),
+                predicted=int(counts[:, k].sum()),
+            )
+            for k, name in enumerate(class_names)
+        },
+        confusion=tuple(map(tuple, counts.tolist())),
+        calibration=calibration(labels, probabilities),
+        abstention=abstention(labels, probabilities),
+    )
+
+
+def calibration(labels: Labels, probabilities: Probabilities) -> Calibration | None:
+    """Return the figures of calibration, or None where the rows do not sum to 1."""
+    probabilities = np.asarray(probabilities, np.float64)
+    total = probabilities.sum(1, keepdims=True)
+    if not np.allclose(total, 1, rtol=0, atol=1e-3):  # the outputs of sigmoids
+        return None
+    probabilities = probabilities / total  # float32 softmaxes are off by 1e-7
+    classes = np.arange(probabilities.shape[1])
+    confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
+    # Intervals are closed above, as Guo et al. have them.
+    edges = np.linspace(0, 1, BINS + 1)
+    where = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, BINS - 1)
+    width = [
+        _bin(confidence[where == b], correct[where == b], (edges[b], edges[b + 1]))
+        for b in range(BINS)
+    ]
+    order = np.argsort(confidence, kind="stable")
+    mass = [
+        _bin(confidence[rows], correct[rows], (confidence[rows[0]], confidence[rows[-1]]))
+        for rows in np.array_split(order, BINS)
+        if len(rows)
+    ]
+    return Calibration(
+        negative_log_likelihood=float(sklearn.log_loss(labels, probabilities, labels=classes)),
+        brier_score=float(
+            sklearn.brier_score_loss(labels, probabilities, labels=classes, scale_by_half=False)
+        ),
+        ece_equal_width=_error(width),
+        ece_equal_mass=_error(mass),
+        equal_width=tuple(width),
+        equal_mass=tuple(mass),
+    )
+
+
+def abstention(
+    labels: Labels,
+    probabilities: Probabilities,
+    thresholds: Sequence[float] = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95),
+) -> tuple[Abstention, ...]:
+    """Return accuracy among the images whose confidence reaches each threshold."""
+    confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
+    rows = []
+    for threshold in thresholds:
+        kept = confidence >= threshold
+        hits, n = int(correct[kept].sum()), int(kept.sum())
+        rows.append(
+            Abstention(
+                threshold=threshold,
+                images=n,
+                coverage=n / len(labels),
+                accuracy=hits / n if n else None,
+                interval=wilson(hits, n) if n else None,
+            )
+        )
+    return tuple(rows)
+
+
+def wilson(correct: int, images: int) -> Interval:
+    """Return the 95 % confidence interval of a fraction (Wilson, JASA 1927).
+
+    >>> [round(end, 3) for end in wilson(4, 6)]
+    [0.3, 0.903]
+    """
+    from scipy.stats import binomtest
+
+    found = binomtest(correct, images).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(found.low), float(found.high)
+
+
+def require_sklearn() -> None:
+    """Raise where scikit-learn is not installed."""
+    try:
+        import sklearn.metrics  # noqa: F401
+    except ImportError as error:
+        raise FerjaxError(
+            "evaluating needs scikit-learn: pip install 'ferjax[evaluate]'"
+        ) from error
+
+
+def _bootstrap(
+    counts: npt.NDArray[np.integer],
+    figures: Sequence[Callable[[npt.NDArray[Any]], npt.NDArray[Any]]],
+    *,
+    seed: int,
+) -> list[Interval]:
+    """Return the 95 % interval of each figure over confusion matrices.
+
+    Drawing N images with replacement is one multinomial draw over the cells of the matrix.
+    """
+    n = int(counts.sum())
+    draws = np.random.default_rng(seed).multinomial(n, counts.ravel() / n, size=_DRAWS)
+    matrices = draws.reshape(-1, *counts.shape).astype(np.float64)
+    ends = [np.nanpercentile(figure(matrices), (2.5, 97.5)) for figure in figures]
+    return [(float(low), float(high)) for low, high in ends]
+
+
+def _balanced_accuracy(matrices: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the mean recall, (draws,), of confusion matrices, (draws, K, K)."""
+    support = matrices.sum(2)
+    return _mean_where(np.einsum("dkk->dk", matrices), support)
+
+
+def _macro_f1(matrices: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return _mean_where(2 * np.einsum("dkk->dk", matrices), matrices.sum(1) + matrices.sum(2))
+
+
+def _mean_where(above: npt.NDArray[Any], below: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the mean of above / below over the classes where it is defined."""
+    ratio = np.divide(above, below, out=np.zeros_like(below), where=below > 0)
+    return np.asarray(ratio.sum(1) / np.maximum((below > 0).sum(1), 1))
+
+
+def _bin(
+    confidence: Probabilities, correct: npt.NDArray[np.bool_], ends: tuple[float, float]
+) -> Bin:
+    n = len(confidence)
+    return Bin(
+        low=float(ends[0]),
+        high=float(ends[1]),
+        images=n,
+        confidence=float(confidence.mean()) if n else None,
+        accuracy=float(correct.mean()) if n else None,
+    )
+
+
+def _error(bins: Sequence[Bin]) -> float:
+    total = sum(b.images for b in bins)
+    return sum(
+        b.images * abs(b.confidence - b.accuracy)
+        for b in bins
+        if b.confidence is not None and b.accuracy is not None
+    ) / max(total, 1)
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else float(value)

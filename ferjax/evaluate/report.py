@@ -1,0 +1,236 @@
+"""An evaluation as text for the terminal, as JSON, and as one self-contained HTML page."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ferjax.errors import FerjaxError, WriteError, printable
+from ferjax.evaluate import plots
+from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS, SEVERITIES
+from ferjax.evaluate.evaluation import Evaluation
+from ferjax.evaluate.metrics import Calibration, Metrics
+from ferjax.evaluate.subgroups import text as subgroups_text
+from ferjax.files import replacing
+
+
+def write_report(
+    evaluation: Evaluation, folder: str | os.PathLike[str], *, command: str | None = None
+) -> Path:
+    """Write report.html, report.json and the pictures into a folder, and return the page's path.
+
+    Args:
+        folder: made where it does not exist; files of an earlier report in it are replaced.
+        command: what made the evaluation, to be shown.
+
+    Raises:
+        FerjaxError: matplotlib or Jinja is missing.
+        WriteError: the folder cannot be written to.
+    """
+    require()
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"{folder}: cannot be made ({error.strerror or error})") from None
+    pictures = plots.draw_all(evaluation, folder)
+    report = {**evaluation.to_json(), "command": command}
+    with replacing(folder / "report.json") as temporary:
+        text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        temporary.write_text(text, encoding="utf-8")
+    encoded = [
+        (description, base64.b64encode((folder / name).read_bytes()).decode("ascii"))
+        for name, description in pictures.items()
+    ]
+    page = render(
+        "report.html",
+        e=evaluation,
+        command=command,
+        columns=_columns(evaluation),
+        pictures=encoded,
+        summary=summary_rows(evaluation),
+        calibrated=_calibrated_rows(evaluation),
+        corruptions=CORRUPTIONS,
+        occlusions=OCCLUSIONS,
+        severities=SEVERITIES,
+        subgroups=subgroups_text(evaluation.subgroups) if evaluation.subgroups else None,
+    )
+    with replacing(folder / "report.html") as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return folder / "report.html"
+
+
+def require() -> None:
+    """Raise where what a report is made with is not installed."""
+    plots.require_matplotlib()
+    try:
+        import jinja2  # noqa: F401
+    except ImportError as error:
+        raise FerjaxError("a report needs Jinja: pip install 'ferjax[evaluate]'") from error
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill one of the package's templates; values are escaped in HTML."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=jinja2.select_autoescape(["html"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters.update(percent=percent, between=between, cell=_cell)
+    return environment.get_template(template).render(**values)
+
+
+def text(evaluation: Evaluation) -> str:
+    """Return the evaluation as tables for the terminal."""
+    e = evaluation
+    views = "single view" if e.tta == "none" else f"mean of {e.views} views ({e.tta})"
+    lines = [f"{e.weights['name']} on {e.data['name']} ({e.data['split']}), {views}"]
+    lines += [
+        f"trained on {e.weights['trained_on']}; selected on {e.weights['selected_on']}",
+        "",
+    ]
+    names, rows = _columns(e), summary_rows(e) + _calibrated_rows(e)
+    lines += _table([["", *names], *([label, *values] for label, values in rows)])
+    for name, m in zip(names, _measured(e)):
+        heading = [f"class ({name})" if len(names) > 1 else "class"]
+        heading += ["precision", "recall", "F1", "images"]
+        lines += ["", *_table([heading, *class_rows(m)])]
+    kept = [["confidence at least", "coverage", "accuracy"]] + [
+        [f"{a.threshold:g}", percent(a.coverage), percent(a.accuracy)] for a in e.whole.abstention
+    ]
+    lines += ["", *_table(kept)]
+    if e.robustness is not None:
+        lines += ["", *robustness_lines(e)]
+    if e.subgroups is not None:
+        lines += ["", subgroups_text(e.subgroups)]
+    return "\n".join(printable(line, 500) if line else "" for line in "\n".join(lines).split("\n"))
+
+
+def summary_rows(e: Evaluation) -> list[tuple[str, list[str]]]:
+    """Return a label and a value for each column, for every figure."""
+    found = _measured(e)
+    rows = [
+        ("images", [f"{m.images:,}" for m in found]),
+        ("correct", [f"{m.correct:,}" for m in found]),
+        ("accuracy", [percent(m.accuracy) for m in found]),
+        ("  95 % interval", [between(m.accuracy_interval) for m in found]),
+        ("balanced accuracy", [percent(m.balanced_accuracy) for m in found]),
+        ("  95 % interval", [between(m.balanced_accuracy_interval) for m in found]),
+        ("macro F1", [percent(m.macro_f1) for m in found]),
+        ("  95 % interval", [between(m.macro_f1_interval) for m in found]),
+    ]
+    return rows + _calibration_rows([m.calibration for m in found])
+
+
+def class_rows(m: Metrics) -> list[list[str]]:
+    """Return name, precision, recall, F1 and support of each class."""
+    return [
+        [name, percent(c.precision), percent(c.recall), percent(c.f1), f"{c.support:,}"]
+        for name, c in m.classes.items()
+    ]
+
+
+def robustness_lines(e: Evaluation) -> list[str]:
+    """Return the tables of a robustness measurement."""
+    r = e.robustness
+    assert r is not None
+    rows = [["accuracy at severity", *map(str, SEVERITIES), "mean"]]
+    for name, kind in CORRUPTIONS.items():
+        values = r.corruptions[name]
+        rows.append(
+            [kind.title, *map(percent, values), percent(sum(values) / len(values))],
+        )
+    lines = _table(rows)
+    lines += [
+        "",
+        *_table(
+            [["covered", "accuracy"], ["nothing", percent(r.clean)]]
+            + [[o.title, percent(r.occlusions[name])] for name, o in OCCLUSIONS.items()]
+        ),
+    ]
+    lines += ["", f"mean over corruptions: {percent(r.mean)}"]
+    if r.mean_corruption_error is None:
+        lines.append("mean corruption error: the baseline was measured on other images")
+    else:
+        relative = r.relative_mean_corruption_error
+        more = "" if relative is None else f", relative to clean accuracy {percent(relative)}"
+        lines.append(
+            f"mean corruption error: {percent(r.mean_corruption_error)} of that of {r.baseline}"
+            + more
+        )
+    return lines
+
+
+def percent(value: float | None) -> str:
+    """Return a fraction in percent.
+
+    >>> percent(0.66816), percent(None)
+    ('66.82 %', '-')
+    """
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def between(interval: tuple[float, float] | None) -> str:
+    """Return an interval in percent.
+
+    >>> between((0.6526, 0.6834))
+    '65.26 to 68.34 %'
+    """
+    return "-" if interval is None else f"{100 * interval[0]:.2f} to {100 * interval[1]:.2f} %"
+
+
+def _cell(value: object) -> str:
+    """Return text that stays inside its cell of a Markdown table."""
+    return printable(str(value)).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _measured(e: Evaluation) -> list[Metrics]:
+    return [e.whole] if e.without_copies is None else [e.whole, e.without_copies]
+
+
+def _columns(e: Evaluation) -> list[str]:
+    return ["all images", "without copies"][: len(_measured(e))]
+
+
+def _calibrated_rows(e: Evaluation) -> list[tuple[str, list[str]]]:
+    if e.calibrated is None:
+        return []
+    c = e.calibrated
+    found = [c.whole] if c.without_copies is None else [c.whole, c.without_copies]
+    where = "fitted on these images" if c.fitted_here else f"fitted on {c.fitted_on}"
+    heading = (f"with temperature {c.temperature:.3f}, {where}", ["" for _ in found])
+    return [heading, *_calibration_rows(found)]
+
+
+def _calibration_rows(found: Sequence[Calibration | None]) -> list[tuple[str, list[str]]]:
+    if any(c is None for c in found):
+        return [("calibration: the outputs are no distribution", ["-" for _ in found])]
+    some = [c for c in found if c is not None]
+    return [
+        ("negative log-likelihood (nats)", [f"{c.negative_log_likelihood:.4f}" for c in some]),
+        ("Brier score (0 to 2)", [f"{c.brier_score:.4f}" for c in some]),
+        ("calibration error, equal width", [percent(c.ece_equal_width) for c in some]),
+        ("calibration error, equal mass", [percent(c.ece_equal_mass) for c in some]),
+    ]
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows with aligned columns, the first to the left, the others to the right."""
+    # A heading over several columns does not widen the first.
+    widths = [max(len(row[i]) for row in rows if i or any(row[1:])) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if not i else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in rows
+    ]

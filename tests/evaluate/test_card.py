@@ -1,0 +1,143 @@
+"""The model card: what it says comes from metadata and reports, and nothing is made up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import pytest
+
+import ferjax
+from ferjax import keras, metadata
+from ferjax.errors import DataError, WeightFileError, WriteError
+from ferjax.evaluate import evaluate, write_card
+from ferjax.evaluate.card import text
+from ferjax.nets import Network
+
+from ..train.conftest import make_faces, tiny_graph
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    network = Network(tiny_graph())
+    path = tmp_path / "tiny.h5"
+    keras.save(path, network, network.init(jax.random.key(0)), labels=ferjax.EMOTIONS)
+    known = {
+        "licence": "CC0-1.0",
+        "trained_on": {"data": "FER2013 Training", "images": 28709},
+        "selected_on": {"data": "FER2013 PublicTest", "images": 3589},
+        "training": {
+            "command": "ferjax train --recipe fast",
+            "seconds": 12.7,
+            "hardware": "CPU, 2 cores",
+            "versions": {"jax": "0.10.2"},
+        },
+        "calibration": {"temperature": 1.25},
+    }
+    metadata.write(path, known)
+    return path
+
+
+def report(weights: Path, folder: Path, **options: Any) -> Path:
+    found = {**evaluate(weights, make_faces(copies=4), **options).to_json(), "command": "ferjax x"}
+    path = folder / f"report{len(list(folder.glob('report*')))}.json"
+    path.write_text(json.dumps(found), encoding="utf-8")
+    return path
+
+
+def test_without_a_report_nothing_is_claimed(weights: Path) -> None:
+    card = text(weights)
+    assert "# tiny.h5" in card
+    assert metadata.sha256(weights) in card
+    assert "Not measured: no report was given" in card
+    assert "license: cc0-1.0" in card
+    assert "Trained on FER2013 Training (28,709 images)" in card
+    assert "A temperature of 1.250 is stored" in card
+    assert "    ferjax train --recipe fast" in card
+    assert "12 seconds on CPU, 2 cores, with jax 0.10.2." in card
+    assert card.count("Not measured") == 3
+    _check_tables(card)
+
+
+def test_uses_that_are_ruled_out_are_always_there(weights: Path) -> None:
+    card = text(weights)
+    for phrase in ("Article 5(1)(f)", "no reading of what a person feels", "Barrett", "work or in"):
+        assert phrase in card
+
+
+def test_the_figures_of_reports(tmp_path: Path, weights: Path) -> None:
+    people = tmp_path / "people.csv"
+    rows = [f"face {256 + row},{'young' if row % 2 else 'old|er'}" for row in range(64)]
+    people.write_text("\n".join(["image,age", *rows]), encoding="utf-8")
+    main = report(weights, tmp_path, with_robustness=True, attributes=people)
+    flipped = report(weights, tmp_path, tta="flip")
+    card = text(weights, [main, flipped])
+    found = json.loads(main.read_text(encoding="utf-8"))
+    assert f"{100 * found['whole']['accuracy']:.2f} %" in card
+    assert f"{100 * found['without_copies']['accuracy']:.2f} %" in card
+    assert "### validation, single view" in card
+    assert "### validation, mean of 2 views (flip)" in card
+    assert "With the stored temperature, 1.250" in card
+    assert "4 of the 64 images are exact copies of training images" in card
+    assert f"{100 * found['robustness']['occlusions']['eyes']:.2f} %" in card
+    assert "At medium severity it loses most to" in card
+    assert "Not measured" not in card
+    assert "| age | young |" in card
+    assert "    ferjax x\n" in card
+    _check_tables(card)
+
+
+def _check_tables(card: str) -> None:
+    """Every table has a separator and rows of one length."""
+    block: list[str] = []
+    for line in [*card.splitlines(), ""]:
+        if line.startswith("|"):
+            block.append(line)
+        elif block:
+            assert len(block) > 2, block
+            assert set(block[1]) <= set("|-"), block
+            cells = {row.replace("\\|", "").count("|") for row in block}
+            assert len(cells) == 1, block
+            block = []
+
+
+def test_a_report_on_other_weights(tmp_path: Path, weights: Path) -> None:
+    path = report(weights, tmp_path)
+    network = Network(tiny_graph())
+    other = tmp_path / "other.h5"
+    keras.save(other, network, network.init(jax.random.key(1)), labels=ferjax.EMOTIONS)
+    with pytest.raises(DataError, match=r"report0.json: measured tiny.h5 \(\w{12}\), not .*other"):
+        text(other, [path])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no such file"), ("{}", "expected the report.json"), ("[1]", "expected the report")],
+)
+def test_what_is_no_report(
+    tmp_path: Path, weights: Path, content: str | None, message: str
+) -> None:
+    path = tmp_path / "r.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(DataError, match=message):
+        text(weights, [path])
+
+
+def test_missing_weights(tmp_path: Path) -> None:
+    with pytest.raises(WeightFileError, match="no such file"):
+        text(tmp_path / "none.h5")
+
+
+def test_only_a_card_of_ferjaxs_own_is_replaced(tmp_path: Path, weights: Path) -> None:
+    path = tmp_path / "MODEL_CARD.md"
+    path.write_text("by hand\n")
+    with pytest.raises(WriteError, match="is no card that ferjax wrote; --force replaces it"):
+        write_card(weights, out=path)
+    assert path.read_text() == "by hand\n"
+    assert write_card(weights, out=path, force=True) == path
+    first = path.read_text(encoding="utf-8")
+    write_card(weights, out=path)
+    assert path.read_text(encoding="utf-8") == first

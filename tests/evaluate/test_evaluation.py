@@ -1,0 +1,195 @@
+"""What is measured on what, and what is said about it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import ferjax
+from ferjax import keras, metadata
+from ferjax.classifier import EmotionClassifier, with_temperature
+from ferjax.data.dataset import checksum
+from ferjax.errors import DataError, LabelsError
+from ferjax.evaluate import evaluate, evaluation, metrics
+from ferjax.nets import Network
+
+from ..train.conftest import make_faces, tiny_graph
+from .conftest import Stub, known_faces
+
+TRAINED = {"data": "FER2013 Training", "images": 28709}
+
+
+def test_by_hand(stub: Stub) -> None:
+    found = evaluate(stub, known_faces(copies=1))
+    assert (found.whole.images, found.whole.correct) == (6, 4)
+    assert found.whole.classes["angry"].recall == pytest.approx(2 / 3)
+    assert found.whole.classes["happy"].recall is None
+    assert found.data["copies"] == 1
+    assert found.without_copies is not None
+    assert (found.without_copies.images, found.without_copies.correct) == (5, 3)
+    assert found.predictions.copies.tolist() == [True, False, False, False, False, False]
+    assert found.predictions.names[0] == "faces/2.png"
+    assert (found.tta, found.views) == ("none", 1)
+
+
+def test_no_copies_no_second_figure(stub: Stub) -> None:
+    found = evaluate(stub, known_faces())
+    assert found.without_copies is None
+    assert found.data["copies"] == 0
+
+
+def test_json_has_everything_but_the_single_predictions(stub: Stub) -> None:
+    found = json.loads(json.dumps(evaluate(stub, known_faces(1)).to_json(), allow_nan=False))
+    assert found["format"] == "ferjax evaluation 1"
+    assert found["whole"]["classes"]["angry"]["support"] == 3
+    assert found["data"]["name"] == "validation"
+    assert "predictions" not in found
+
+
+def test_views_are_averaged() -> None:
+    class Sided(Stub):
+        """Says class 0 where the left column is dark, else class 1."""
+
+        def predict_proba(self, images, **_):  # type: ignore[no-untyped-def]
+            return np.eye(7, dtype=np.float32)[(np.asarray(images)[:, 0, 0] > 0).astype(int)]
+
+    images = np.zeros((1, 12, 12), np.uint8)
+    images[:, :, -1] = 255
+
+    def said(tta: str) -> list[float]:
+        return evaluation.predict(Sided(), images, tta)[0, :2].tolist()
+
+    assert said("none") == [1, 0]
+    assert said("flip") == [0.5, 0.5]
+    # Of the crops only the mirror images of the two at the right edge begin with the bright column.
+    assert said("ten-crop") == pytest.approx([0.8, 0.2])
+
+
+def test_crops_are_as_large_as_those_of_the_training() -> None:
+    assert evaluation._trained_crop(Stub()) == pytest.approx(44 / 48)
+    recipe = {"recipe": {"augmentation": {"crop": [9, 9]}}}
+    assert evaluation._trained_crop(Stub(training=recipe)) == 9 / 12
+    for odd in ("all", {"recipe": None}, {"recipe": {"augmentation": {"crop": None}}}):
+        assert evaluation._trained_crop(Stub(training=odd)) == pytest.approx(44 / 48)
+
+
+def test_calibration_with_the_stored_temperature() -> None:
+    found = evaluate(Stub(temperature=2.0), known_faces(copies=1))
+    assert found.calibrated is not None
+    assert found.calibrated.temperature == 2
+    p = with_temperature(found.predictions.probabilities, 2.0)
+    assert found.calibrated.whole == metrics.calibration(found.predictions.labels, p)
+    assert found.calibrated.without_copies is not None
+    assert not found.calibrated.fitted_here
+    # The figures above it stay those of the network itself.
+    assert found.whole == evaluate(Stub(), known_faces(copies=1)).whole
+
+
+def test_a_temperature_is_not_applied_to_several_views() -> None:
+    assert evaluate(Stub(temperature=2.0), known_faces(), tta="flip").calibrated is None
+
+
+def test_a_temperature_fitted_on_what_is_measured_is_told() -> None:
+    faces = known_faces()
+    part = faces.take(faces.in_split("validation"))
+    fitted = {"temperature": 2.0, "fitted_on": {"data": "x", "checksum": checksum(part)}}
+    found = evaluate(Stub(temperature=2.0, calibration=fitted), faces)
+    assert found.calibrated is not None
+    assert found.calibrated.fitted_here
+
+
+@pytest.mark.parametrize(
+    ("known", "split", "note"),
+    [
+        ({}, "train", "accuracy on training images says little"),
+        ({"trained_on": {"data": "validation", "images": 6}}, "validation", "on training images"),
+        (
+            {"trained_on": TRAINED, "selected_on": {"data": "validation", "images": 6}},
+            "validation",
+            r"were selected on these images \(validation\): the figures flatter them",
+        ),
+        (
+            {
+                "trained_on": {"data": "anything", "images": 2, "checksum": "same"},
+                "selected_on": {"data": "anything else", "images": 6},
+            },
+            "validation",
+            "were selected on these images",
+        ),
+        ({}, "validation", "does not say what they were trained on"),
+        ({"trained_on": TRAINED}, "validation", "does not say what they were selected on"),
+        (
+            {"trained_on": TRAINED, "selected_on": {"data": "FER2013 PublicTest"}},
+            "validation",
+            "overlaps with what the weights were trained on .FER2013 Training .28,709 images.. is "
+            "not known",
+        ),
+    ],
+)
+def test_overlaps_are_told(known: dict, split: str, note: str) -> None:
+    faces = known_faces()
+    if known.get("trained_on", {}).get("checksum") == "same":
+        parts = [faces.take(faces.in_split(part)) for part in ("train", "validation")]
+        known["trained_on"]["checksum"] = checksum(*parts)
+    found = evaluate(Stub(**known), faces, split)
+    assert re.search(note, "; ".join(found.notes))
+    with pytest.warns(UserWarning) as warned:
+        evaluation.warn(found)
+    assert [str(w.message) for w in warned] == list(found.notes)
+
+
+def test_nothing_is_said_of_images_that_the_weights_have_not_seen() -> None:
+    faces = make_faces(train=20, validation=20, size=12)
+    parts = [faces.take(faces.in_split(part)) for part in ("train", "validation")]
+    seen = {"data": "train of x", "images": 20, "checksum": checksum(*parts)}
+    moved = make_faces(train=20, validation=20, size=12)
+    moved.splits[moved.splits == 1] = 2  # the same images as a test split
+    known = {"trained_on": seen, "selected_on": {"data": "validation of x", "images": 20}}
+    assert [n for n in evaluate(Stub(**known), moved, "test").notes if "selected" in n] == []
+
+
+def test_copies_are_told(stub: Stub) -> None:
+    notes = " ".join(evaluate(stub, known_faces(copies=1)).notes)
+    assert "1 of the 6 images are exact copies of training images" in notes
+
+
+def test_weights_by_path(tmp_path: Path) -> None:
+    network = Network(tiny_graph())
+    path = tmp_path / "tiny.h5"
+    keras.save(path, network, network.init(jax.random.key(0)), labels=ferjax.EMOTIONS)
+    metadata.write(path, {"licence": "CC0-1.0", "trained_on": {"data": "train of x", "images": 3}})
+    found = evaluate(path, make_faces(40, 20))
+    assert found.weights["name"] == "tiny.h5"
+    assert found.weights["sha256"] == metadata.sha256(path)
+    assert found.weights["trained_on"] == "train of x (3 images)"
+    assert found.weights["licence"] == "CC0-1.0"
+    assert found.weights["parameters"] == network.num_params
+
+
+def test_an_unknown_split(stub: Stub) -> None:
+    with pytest.raises(DataError, match="among train, validation, test, got 'dev'"):
+        evaluate(stub, known_faces(), "dev")
+
+
+def test_an_empty_split(stub: Stub) -> None:
+    with pytest.raises(DataError, match="expected test images, the data has none"):
+        evaluate(stub, known_faces(), "test")
+
+
+def test_classes_in_another_order() -> None:
+    network = Network(tiny_graph())
+    other = EmotionClassifier(
+        network, network.init(jax.random.key(0)), labels=tuple(reversed(ferjax.EMOTIONS))
+    )
+    with pytest.raises(LabelsError, match=r"in their order, angry, .* got surprise, sad"):
+        evaluate(other, known_faces())
+
+
+def test_an_unknown_view(stub: Stub) -> None:
+    with pytest.raises(DataError, match="expected test-time augmentation among none, flip"):
+        evaluate(stub, known_faces(), tta="flips")
