@@ -48,6 +48,15 @@ class Prediction:
 class EmotionClassifier:
     """A network with its weights and the names of its classes.
 
+    Attributes:
+        network: the network.
+        variables: {"params", "batch_stats"}, on the device.
+        labels: the K class names in output order.
+        image_size: (H, W) that images are resized to.
+        value_range: what black and white are to the network.
+        temperature: what calibrates the probabilities, or None.
+        metadata: what is known of the weights.
+
     >>> classifier = EmotionClassifier(network, variables, labels=EMOTIONS)  # doctest: +SKIP
     >>> classifier.predict("examples/astronaut.png")[0].label  # doctest: +SKIP
     'happy'
@@ -92,7 +101,7 @@ class EmotionClassifier:
         # A network of open size gets the published one.
         self.image_size = (height or 48, width or 48)
         self._channels = channels
-        self._variables = jax.device_put(dict(variables))
+        self.variables = jax.device_put(dict(variables))
         self._probabilities = jax.jit(_probabilities(network))
 
     def predict_proba(
@@ -194,7 +203,7 @@ class EmotionClassifier:
             batch = np.concatenate([batch, np.zeros((size - count, *batch.shape[1:]), np.float32)])
         # GPUs would otherwise multiply in TF32, which is as far from Keras as 1e-3.
         with jax.default_matmul_precision("highest"):
-            return np.asarray(self._probabilities(self._variables, batch))[:count]
+            return np.asarray(self._probabilities(self.variables, batch))[:count]
 
 
 def with_temperature(

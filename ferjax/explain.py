@@ -224,7 +224,7 @@ def _maps(
         padded = np.pad(images, [(0, missing), (0, 0), (0, 0), (0, 0)])
         wanted = np.pad(wanted, (0, missing))
         with jax.default_matmul_precision("highest"):
-            maps = _layer_cam(network, tap, classifier._variables, padded, wanted)
+            maps = _layer_cam(network, tap, classifier.variables, padded, wanted)
         parts.append(np.asarray(maps)[: len(images)])
     return np.concatenate(parts)
 

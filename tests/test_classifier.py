@@ -353,7 +353,7 @@ def test_labels_given_for_a_nameless_file_are_taken_without_a_warning(fixtures: 
 
 def test_another_number_of_nameless_classes_asks_for_their_names(tmp_path: Path) -> None:
     model = made(Flatten(), Dense(units=3), shape=(2, 2, 1))
-    ferjax.keras.save(tmp_path / "three.h5", model.network, model._variables)
+    ferjax.keras.save(tmp_path / "three.h5", model.network, model.variables)
     with pytest.raises(LabelsError, match="without label names: give the 3 in output order"):
         ferjax.load(tmp_path / "three.h5")
     assert ferjax.load(tmp_path / "three.h5", labels=ABC).labels == ("a", "b", "c")
@@ -362,7 +362,7 @@ def test_another_number_of_nameless_classes_asks_for_their_names(tmp_path: Path)
 @pytest.mark.parametrize("name", ["m.h5", "m.keras"])
 def test_labels_travel_with_the_weights(tmp_path: Path, name: str) -> None:
     model = made(Flatten(), Dense(units=3), shape=(2, 2, 1))
-    ferjax.keras.save(tmp_path / name, model.network, model._variables, labels=ABC)
+    ferjax.keras.save(tmp_path / name, model.network, model.variables, labels=ABC)
     assert ferjax.load(tmp_path / name).labels == ("a", "b", "c")
     assert ferjax.load(tmp_path / name, labels=["x", "y", "z"]).labels == ("x", "y", "z")
 
@@ -580,7 +580,7 @@ def test_a_weights_only_file_is_loaded_with_a_config_or_a_name(
 
     default = ferjax.load()
     path = tmp_path / "five.weights.h5"
-    ferjax.keras.save(path, default.network, default._variables, labels=EMOTIONS)
+    ferjax.keras.save(path, default.network, default.variables, labels=EMOTIONS)
     named = ferjax.load(path, architecture="fer_cnn5")
     np.testing.assert_array_equal(named.predict_proba(images), default.predict_proba(images))
     with pytest.raises(WeightFileError, match="not both"):

@@ -131,7 +131,7 @@ def test_middle_of_the_map_is_the_middle_of_the_pixels_that_matter(layers: list[
     last = classifier.network.graph.calls[-3].layer
     (found,) = explain(classifier, image, labels="dog", layer=last)
     batch = classifier.preprocess(image)
-    gradient = jax.grad(lambda x: classifier.network.apply(classifier._variables, x)[0, 1])(batch)
+    gradient = jax.grad(lambda x: classifier.network.apply(classifier.variables, x)[0, 1])(batch)
     seen = np.argwhere(np.asarray(gradient)[0, :, :, 0] != 0)
     middle = (seen.min(0) + seen.max(0)) / 2
     weights = found.heatmap / found.heatmap.sum()
@@ -158,7 +158,7 @@ def test_map_is_output_times_gradient_by_finite_differences() -> None:
             seen[position] = output
             return output + changes if position == 2 else output
 
-        outputs: Any = network.apply(classifier._variables, images, logits=True, hook=hook)
+        outputs: Any = network.apply(classifier.variables, images, logits=True, hook=hook)
         return outputs[:, 2], seen[2]
 
     # One value changed in each image of a batch, up and down.
@@ -197,7 +197,7 @@ def test_nothing_that_speaks_for_a_class_is_a_map_of_zeros() -> None:
 def test_the_end_does_not_matter_even_where_it_saturates(end: list[Layer]) -> None:
     start = [Conv2D(name="c", filters=2, kernel_size=3, activation="relu"), Flatten()]
     linear = drawn(chain(*start, Dense(name="d", units=3)))
-    params = dict(linear._variables["params"])
+    params = dict(linear.variables["params"])
     params["d"] = {**params["d"], "bias": jnp.array([0.0, 200.0, 0.0])}
     other = EmotionClassifier(chain(*start, *end), {"params": params, "batch_stats": {}}, LABELS)
     images = faces(2, 12, 12)
@@ -240,9 +240,9 @@ def test_order_of_axes_and_open_size_do_not_matter(size: Any, channels: int) -> 
 
     last = drawn(build("channels_last", (*size, channels)))
     first = EmotionClassifier(
-        build("channels_first", (channels, *size)), last._variables, LABELS, value_range=(-1, 1)
+        build("channels_first", (channels, *size)), last.variables, LABELS, value_range=(-1, 1)
     )
-    scaled = EmotionClassifier(last.network, last._variables, LABELS, value_range=(-1, 1))
+    scaled = EmotionClassifier(last.network, last.variables, LABELS, value_range=(-1, 1))
     assert last.image_size == (size[0] or 48, size[1] or 48)
     images = faces(2, *last.image_size, 3)
     for a, b in zip(explain(scaled, images), explain(first, images)):

@@ -5,8 +5,8 @@ when unsure predictions are withheld; beside each the same without exact copies 
 With --out also pictures and a report as one HTML page and as JSON. A warning says where the images
 are those that the weights were trained or selected on.
 
---attributes FILE.csv gives figures by group: a column of image names as in the data, then any
-attributes of your own. ferjax never guesses anybody's attributes.
+--attributes FILE.csv gives figures by group: a header, a column of image names as in the data
+(test/angry/im0.png), then any attributes of your own. ferjax never guesses anybody's attributes.
 
 examples:
   ferjax evaluate --weights runs/fast/best.h5 --data fer2013 --out report

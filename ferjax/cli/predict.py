@@ -69,7 +69,6 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     import ferjax
-    from ferjax import explain
     from ferjax.errors import FerjaxError, ImageError, printable
     from ferjax.images import find_images
 
@@ -87,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
     if args.calibrated:  # what cannot be done is said before any image is read
         classifier.require_temperature()
     if args.explain is not None:
+        from ferjax import explain
+
         explain.check_drawing(args.explain, len(paths))
     progress = Progress(len(paths), "images")
     results, failed = [], 0

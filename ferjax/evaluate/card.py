@@ -119,12 +119,12 @@ def _limits(reports: Sequence[Mapping[str, Any]]) -> list[str]:
     recalls = sorted(
         (c["recall"], name) for name, c in m["classes"].items() if c["recall"] is not None
     )
-    weakest = [f"{name} ({percent(r)})" for r, name in recalls if r < 0.5] or [
-        f"{recalls[0][1]} ({percent(recalls[0][0])})"
-    ]
-    limits.append(f"It misses most of these: {', '.join(weakest)} of the images are found.")
-    if recalls[0][0] >= 0.5:
-        limits[-1] = f"It is weakest on {weakest[0]} of whose images are found."
+    weakest = ", ".join(f"{name} ({percent(r)})" for r, name in recalls if r < 0.5)
+    limits.append(
+        f"It finds fewer than half of the images of {weakest}."
+        if weakest
+        else f"Of {recalls[0][1]} it finds the fewest images, {percent(recalls[0][0])}."
+    )
     names, counts = first["class_names"], m["confusion"]
     wrong = sorted(
         (
@@ -171,7 +171,8 @@ def _sentence(accuracy: Mapping[str, Any]) -> str:
 
 
 def _title(known: Mapping[str, Any], name: str) -> str:
-    return str(known[name].title) if name in known else name
+    title = str(known[name].title) if name in known else name
+    return title if title[:2].isupper() else title[:1].lower() + title[1:]  # JPEG stays
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

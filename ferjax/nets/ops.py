@@ -12,6 +12,7 @@ from functools import reduce
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.scipy import ndimage
 
@@ -138,7 +139,7 @@ def max_pool2d(
         return reduce(jnp.maximum, columns)
     return lax.reduce_window(
         x,
-        jnp.array(-jnp.inf, x.dtype),
+        np.array(-np.inf, x.dtype),  # as a constant: only then JAX knows the gradient under jit
         lax.max,
         _window(pool_size, data_format),
         _window(strides, data_format),
@@ -154,7 +155,7 @@ def average_pool2d(
     def window_sum(values: Array) -> Array:
         return lax.reduce_window(
             values,
-            jnp.array(0, x.dtype),
+            np.array(0, x.dtype),  # as above
             lax.add,
             _window(pool_size, data_format),
             _window(strides, data_format),

@@ -13,6 +13,7 @@ import shlex
 import signal
 import sys
 import time
+import warnings
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -485,11 +486,12 @@ class _Run:
         if time.monotonic() - self.drawn > _DRAW_EVERY:  # a picture takes longer than a short epoch
             self._draw_curves()
 
-    def _draw_curves(self) -> None:
+    def _draw_curves(self) -> bool:
         self.drawn = time.monotonic()
         best = self.controllers.best.epoch
         title = f"{self.recipe.name}: {self.network.graph.name}"
-        logs.draw_curves(self.folder / logs.CURVES, self.history, title=title, best_epoch=best)
+        path = self.folder / logs.CURVES
+        return logs.draw_curves(path, self.history, title=title, best_epoch=best)
 
     # --- the end --------------------------------------------------------------------------------
 
@@ -502,7 +504,11 @@ class _Run:
         accuracy: dict[str, list[dict[str, Any]]] = {run_folder.BEST: [], run_folder.LAST: []}
         if self.writes and epochs:
             logs.write_csv(self.folder / logs.CSV, self.history)
-            self._draw_curves()
+            if not self._draw_curves():
+                warnings.warn(
+                    f"no {logs.CURVES}: it needs matplotlib (pip install 'ferjax[train]')",
+                    stacklevel=4,
+                )
         if epochs:
             for name, epoch, at in (
                 (run_folder.LAST, epochs, now),

@@ -267,3 +267,35 @@ def test_value_range_says_what_black_and_white_are(cli: Cli, model: Path, tmp_pa
     # White is 0.2 there, and so is 51 without the option.
     assert scaled["probabilities"] == pytest.approx(plain["probabilities"], abs=1e-6)
     assert other["probabilities"] != pytest.approx(plain["probabilities"], abs=1e-3)
+
+
+def test_explain_draws_the_faces_and_says_where(
+    cli: Cli, model: Path, faces: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'ferjax[evaluate]'")
+    picture = tmp_path / "why.png"
+    plain = cli("predict", faces, "--weights", model)
+    done = cli("predict", faces, "--weights", model, "--explain", picture)
+    assert (done.code, done.out) == (0, plain.out)
+    assert f"explained: {picture}" in done.err
+    image = cv2.imread(str(picture))
+    assert image is not None
+    assert image.shape[0] > 3 * 150  # three faces
+
+
+def test_explain_refuses_before_it_predicts(cli: Cli, model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'ferjax[evaluate]'")
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(49):
+        cv2.imwrite(str(many / f"{number}.png"), np.full((8, 8), number, np.uint8))
+    for path, message in (
+        (tmp_path / "why.txt", "expected a name that ends in .png"),
+        (tmp_path / "why.png", "expected at most 48 faces to draw, got 49"),
+    ):
+        done = cli(
+            "predict", many, "--weights", model, "--explain", path, "--labels", "a,b,c,d,e,f,g"
+        )
+        assert done.code == 2
+        assert message in done.error
+        assert not path.exists()

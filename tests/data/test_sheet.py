@@ -138,5 +138,5 @@ def test_without_matplotlib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", missing)
-    with pytest.raises(FerjaxError, match=r"matplotlib: pip install 'ferjax\[train\]'"):
+    with pytest.raises(FerjaxError, match=r"matplotlib: pip install 'ferjax\[evaluate\]'"):
         sheet.draw([row("a", 90)], tmp_path / "a.png")

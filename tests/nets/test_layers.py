@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from ferjax.errors import FerjaxError, LayerError, UnknownLayerError
 from ferjax.nets import Graph, Network
@@ -431,6 +432,41 @@ def test_relu_layer_has_a_threshold_a_slope_and_a_ceiling() -> None:
     # below 1: 0.1 (x - 1); from 1: x, at most 2
     outputs = apply(layer, [[-1.0, 0.5, 1.5, 3.0]])
     np.testing.assert_allclose(outputs, [[-0.2, -0.05, 1.5, 2.0]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (MaxPooling2D(), (6, 5, 2)),
+        (MaxPooling2D(pool_size=3, strides=2), (6, 5, 2)),
+        (MaxPooling2D(padding="same"), (5, 5, 2)),
+        (MaxPooling2D(pool_size=3, strides=2, data_format=FIRST), (2, 6, 5)),
+        (AveragePooling2D(), (6, 5, 2)),
+        (AveragePooling2D(pool_size=3, strides=2), (6, 5, 2)),
+        (AveragePooling2D(padding="same"), (5, 5, 2)),
+        (AveragePooling2D(data_format=FIRST), (2, 6, 5)),
+        (GlobalAveragePooling2D(), (6, 5, 2)),
+        (GlobalMaxPooling2D(), (6, 5, 2)),
+        (Conv2D(filters=2, kernel_size=3, strides=2, padding="same"), (6, 5, 2)),
+        (Conv2D(filters=2, kernel_size=5, padding="same"), (2, 2, 2)),
+        (DepthwiseConv2D(kernel_size=3), (6, 5, 2)),
+        (SeparableConv2D(filters=2, kernel_size=3), (6, 5, 2)),
+        (BatchNormalization(), (6, 5, 2)),
+        (PReLU(), (6, 5, 2)),
+        (Dense(units=3, activation="softmax"), (4,)),
+    ],
+    ids=repr,
+)
+def test_gradients_inside_jit_are_those_of_finite_differences(layer: Layer, shape: Any) -> None:
+    network = Network(Graph.sequential([layer], input_shape=shape))
+    variables = network.init(jax.random.key(0))
+    images = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
+
+    @jax.jit
+    def output(params: Any, images: Any) -> Any:
+        return network.apply({**variables, "params": params}, images)
+
+    check_grads(output, (variables["params"], images), order=1, modes=["rev"], atol=0.01, rtol=0.01)
 
 
 def test_average_pooling_leaves_padding_out_of_the_mean() -> None:

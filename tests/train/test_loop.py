@@ -373,6 +373,7 @@ sys.exit(main(['train', '--data', {str(data)!r}, '--architecture', {str(model_js
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "no TensorBoard log: it needs tensorboardX" in done.stderr
+    assert "no curves.png: it needs matplotlib" in done.stderr
     assert (tmp_path / "run" / "best.h5").is_file()
 
 
