@@ -487,7 +487,7 @@ def text(subgroups: Subgroups) -> str:
 
 def _block(comparison: Comparison, subgroups: Subgroups) -> str:
     names = [printable(group.name, 40) + " *" * group.small for group in comparison.groups]
-    width = max(map(len, [*names, "group"]))
+    width = max(map(len, [*names, "recall"]))
     lines = [
         f"{printable(comparison.name, 80)}: stated for {comparison.stated:,} "
         f"of {subgroups.images:,} images",
@@ -500,8 +500,24 @@ def _block(comparison: Comparison, subgroups: Subgroups) -> str:
         if group.macro_f1_interval is not None:
             macro_f1 += " ({:.3f} to {:.3f})".format(*group.macro_f1_interval)
         lines.append(f"  {name:<{width}}  {group.images:6,}  {accuracy:<24}  {macro_f1}")
+    lines += [f"  {line}" for line in _recall_lines(comparison, names, width)]
     lines += [f"  {line}" for line in [*_gap_lines(comparison, subgroups), *comparison.notes]]
     return "\n".join(lines)
+
+
+def _recall_lines(comparison: Comparison, names: Sequence[str], width: int) -> list[str]:
+    """Return the recall of each group by class, in percent."""
+    classes = [printable(name, 12) for name in comparison.groups[0].recall]
+    columns = [max(len(name), 5) for name in classes]
+    rows = [["recall", *classes]]
+    for name, group in zip(names, comparison.groups):
+        rows.append(
+            [name, *("-" if r is None else f"{100 * r:.1f}" for r in group.recall.values())]
+        )
+    return [
+        "  ".join([f"{first:<{width}}", *(f"{c:>{n}}" for c, n in zip(rest, columns))]).rstrip()
+        for first, *rest in rows
+    ]
 
 
 def _gap_lines(comparison: Comparison, subgroups: Subgroups) -> list[str]:

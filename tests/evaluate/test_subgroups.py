@@ -574,19 +574,25 @@ def test_the_text() -> None:
         lines[2],
     )
     assert lines[4] == "  x *          3  100.0 % (43.9 to 100.0)   1.000"
+    assert [line.split() for line in lines[5:9]] == [
+        ["recall", *CLASSES],
+        ["female", "60.0", *"-" * (len(CLASSES) - 1)],
+        ["male", "75.0", *"-" * (len(CLASSES) - 1)],
+        ["x", "*", "100.0", *"-" * (len(CLASSES) - 1)],
+    ]
     assert re.fullmatch(
         r"  largest gap 15\.0 points \(female 60\.0 %, male 75\.0 %\), ratio 0\.80, p 0\.00\d+;",
-        lines[5],
+        lines[9],
     )
     assert re.fullmatch(
-        r"  with the same mixture of expressions 15\.0 points, p 0\.00\d+", lines[6]
+        r"  with the same mixture of expressions 15\.0 points, p 0\.00\d+", lines[10]
     )
-    assert lines[7] == "  macro F1: gap 0.054 (female 0.375, male 0.429)"
+    assert lines[11] == "  macro F1: gap 0.054 (female 0.375, male 0.429)"
     assert (
-        lines[8]
+        lines[12]
         == "  recall: largest gap 15.0 points (female 60.0 %, male 75.0 %), angry (not tested)"
     )
-    assert lines[9:] == ["", "* fewer than 30 images: left out of gaps, ratios and p-values"]
+    assert lines[13:] == ["", "* fewer than 30 images: left out of gaps, ratios and p-values"]
 
 
 def test_the_text_of_pairs() -> None:
