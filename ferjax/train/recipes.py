@@ -204,6 +204,11 @@ def published() -> Recipe:
     Source: the published training code: Adam at 1e-4, batches of 64, at most 250 epochs, a fifth of
     the training images held out, early stopping and a reduced learning rate on their loss, images
     zoomed, flipped, rotated, shifted, sheared and brightened.
+
+    Measured: on two CPU cores an epoch takes 60 s where nothing else runs; it stopped after 60
+    epochs at 52.8 % on PublicTest (65.3 with `fast`). The published run went on to epoch 124.
+    By
+    `ferjax train --data fer2013 --recipe published --out runs/published`.
     """
     return Recipe(
         name="published",
