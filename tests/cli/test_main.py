@@ -105,8 +105,9 @@ def test_an_interrupt_ends_a_command_with_130(
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for another process")
 def test_ctrl_c_in_the_middle_leaves_130_and_no_traceback() -> None:
-    # A command that has begun and takes long.
+    # A command that has begun and takes long; background jobs of a shell ignore SIGINT at first.
     script = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys, time, ferjax.cli.main as cli, ferjax.conversion as conversion\n"
         "def convert(*_, **__): print('begun', flush=True); time.sleep(60)\n"
         "conversion.convert = convert\n"
