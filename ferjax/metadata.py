@@ -116,6 +116,25 @@ def temperature(metadata: Mapping[str, Any], weights: str | os.PathLike[str]) ->
     return float(value)
 
 
+def accuracy(
+    dataset: str, correct: int, images: int, loss: float | None, *, view: str = "single", note: str
+) -> dict[str, Any]:
+    """Return an accuracy with what it was measured on; `loss` is the mean in nats.
+
+    >>> accuracy("FER2013 PublicTest", 2, 3, 0.51239, note="")["top_1"]
+    0.6667
+    """
+    return {
+        "dataset": dataset,
+        "images": images,
+        "correct": correct,
+        "top_1": round(correct / images, 4) if images else None,
+        "loss": round(loss, 4) if images and loss is not None else None,
+        "view": view,
+        "note": note,
+    }
+
+
 def write(weights: str | os.PathLike[str], metadata: Mapping[str, Any]) -> Path:
     """Write the metadata beside a weight file, with the file's SHA-256, and return its path."""
     path = sidecar(weights)

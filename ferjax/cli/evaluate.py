@@ -10,7 +10,7 @@ are those that the weights were trained or selected on.
 
 examples:
   ferjax evaluate --weights runs/fast/best.h5 --data fer2013 --out report
-  ferjax evaluate --data fer2013 --tta flip
+  ferjax evaluate --weights runs/fast/best.h5 --data fer2013 --tta flip --record
   ferjax evaluate --data fer2013 --robustness --attributes people.csv --out report
 """
 
@@ -59,6 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", metavar="DIR", help="write report.html, report.json and pictures there"
     )
     parser.add_argument(
+        "--record",
+        action="store_true",
+        help="write the accuracy into the metadata beside the weights",
+    )
+    parser.add_argument(
         "--seed",
         type=int,
         default=0,
@@ -98,4 +103,6 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None:
         page = report.write_report(found, args.out, command=args.call)
         print(f"report: {page}", file=sys.stderr)
+    if args.record:
+        print(f"recorded in {evaluation.record(found, args.weights)}", file=sys.stderr)
     return 0

@@ -21,7 +21,7 @@ from ferjax import metadata
 from ferjax.classifier import EmotionClassifier, default_weights, load, with_temperature
 from ferjax.data import checks, preparation, splits
 from ferjax.data.dataset import SPLITS, Faces
-from ferjax.errors import DataError, LabelsError
+from ferjax.errors import DataError, LabelsError, WeightFileError
 from ferjax.evaluate import provenance
 from ferjax.evaluate.attributes import read_attributes
 from ferjax.evaluate.metrics import Calibration, Metrics, calibration, measure, require_sklearn
@@ -301,6 +301,50 @@ def require_classes(classifier: EmotionClassifier, faces: Faces) -> None:
             f"expected weights for the data's classes in their order, "
             f"{', '.join(faces.class_names)}, got {', '.join(classifier.labels)}"
         )
+
+
+def record(evaluation: Evaluation, weights: str | os.PathLike[str] | None) -> Path:
+    """Write the accuracy into the metadata beside the weights, in the place of an earlier one.
+
+    Args:
+        weights: the file that was evaluated; None: ferjax's own.
+
+    Raises:
+        WeightFileError: the file has no metadata, or that of other weights.
+        WriteError: the metadata cannot be written.
+    """
+    path = Path(default_weights() if weights is None else weights)
+    known = metadata.read(path)
+    if not known:
+        raise WeightFileError(path, "no metadata beside it that the accuracy could go into")
+    view = "single" if evaluation.tta == "none" else evaluation.tta
+    found = []
+    for measured, note in (
+        (evaluation.whole, _note(evaluation.data["copies"])),
+        (evaluation.without_copies, "without exact copies of training images"),
+    ):
+        if measured is not None:
+            figures = measured.calibration
+            loss = None if figures is None else figures.negative_log_likelihood
+            entry = metadata.accuracy(
+                evaluation.data["name"],
+                measured.correct,
+                measured.images,
+                loss,
+                view=view,
+                note=note,
+            )
+            found.append(entry)
+    kept = [
+        entry
+        for entry in known.get("accuracy") or []
+        if (entry.get("dataset"), entry.get("view")) != (evaluation.data["name"], view)
+    ]
+    return metadata.write(path, {**known, "accuracy": kept + found})
+
+
+def _note(copies: int) -> str:
+    return f"{copies} of the images are exact copies of training images"
 
 
 def warn(evaluation: Evaluation) -> None:

@@ -42,7 +42,7 @@ def describe(
         data: `TrainingData.describe()`.
         epoch, step: at which they were.
         seconds: of training until then, interruptions left out.
-        accuracy: see `measured`.
+        accuracy: see `metadata.accuracy`.
     """
     graph = network.graph
     height, width, channels = graph.image_shape
@@ -110,17 +110,4 @@ def versions() -> dict[str, str]:
         "flax": flax.__version__,
         "optax": optax.__version__,
         "orbax-checkpoint": orbax.checkpoint.__version__,
-    }
-
-
-def measured(name: str, correct: int, images: int, loss: float, *, note: str) -> dict[str, Any]:
-    """Return an accuracy with what it was measured on."""
-    return {
-        "dataset": name,
-        "images": images,
-        "correct": correct,
-        "top_1": round(correct / images, 4) if images else None,
-        "loss": round(loss, 4) if images else None,
-        "view": "single",
-        "note": note,
     }

@@ -24,6 +24,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from ferjax import metadata
 from ferjax.data.dataset import Faces
 from ferjax.data.order import TrainingBatches
 from ferjax.nets.architectures import ARCHITECTURES
@@ -555,9 +556,9 @@ class _Run:
         name = self.data.name(self.data.validation)
         loss, correct, count = evaluator(variables)
         note = f"{int(copies.sum())} of the images are exact copies of training images"
-        found = [export.measured(name, correct, count, loss / count, note=note)]
+        found = [metadata.accuracy(name, correct, count, loss / count, note=note)]
         if copies.any() and not copies.all():
             loss, correct, count = evaluator(variables, ~copies)
             note = "without exact copies of training images"
-            found.append(export.measured(name, correct, count, loss / count, note=note))
+            found.append(metadata.accuracy(name, correct, count, loss / count, note=note))
         return found

@@ -14,12 +14,12 @@ import ferjax
 from ferjax import keras, metadata
 from ferjax.classifier import EmotionClassifier, with_temperature
 from ferjax.data.dataset import checksum
-from ferjax.errors import DataError, LabelsError
+from ferjax.errors import DataError, LabelsError, WeightFileError
 from ferjax.evaluate import evaluate, evaluation, metrics
 from ferjax.nets import Network
 
 from ..train.conftest import make_faces, tiny_graph
-from .conftest import Stub, known_faces
+from .conftest import Stub, known_faces, taught
 
 TRAINED = {"data": "FER2013 Training", "images": 28709}
 
@@ -193,3 +193,24 @@ def test_classes_in_another_order() -> None:
 def test_an_unknown_view(stub: Stub) -> None:
     with pytest.raises(DataError, match="expected test-time augmentation among none, flip"):
         evaluate(stub, known_faces(), tta="flips")
+
+
+def test_accuracy_is_recorded_in_the_place_of_an_earlier_one(tmp_path: Path) -> None:
+    path = taught(tmp_path / "tiny.h5")
+    found = evaluate(path, make_faces(copies=4))
+    with pytest.raises(WeightFileError, match="no metadata beside it"):
+        evaluation.record(found, path)
+    other = metadata.accuracy("elsewhere", 1, 2, None, note="")
+    stale = metadata.accuracy("validation", 1, 64, 2.0, note="")
+    metadata.write(path, {"licence": "CC0-1.0", "accuracy": [stale, other]})
+    evaluation.record(found, path)
+    evaluation.record(evaluate(path, make_faces(copies=4), tta="flip"), path)
+    known = metadata.read(path)
+    assert known["licence"] == "CC0-1.0"
+    first, whole, clean, flipped, flipped_clean = known["accuracy"]
+    assert first == other
+    assert (whole["correct"], whole["images"]) == (found.whole.correct, 64)
+    assert whole["note"] == "4 of the images are exact copies of training images"
+    assert found.without_copies is not None
+    assert (clean["correct"], clean["images"]) == (found.without_copies.correct, 60)
+    assert (clean["view"], flipped["view"], flipped_clean["view"]) == ("single", "flip", "flip")

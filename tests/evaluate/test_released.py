@@ -16,7 +16,8 @@ REPORTS = [
 
 def test_the_default_weights_reach_their_accuracy(fer_zip: Path) -> None:
     classifier = ferjax.load()
-    whole, without_copies = classifier.metadata["accuracy"]
+    whole, without_copies = classifier.metadata["accuracy"][:2]
+    assert whole["view"] == without_copies["view"] == "single"
     assert whole["dataset"] == without_copies["dataset"] == "FER2013 PublicTest"
     found = evaluate(classifier, splits.official(sources.read(fer_zip).faces))
     assert found.without_copies is not None
@@ -27,11 +28,14 @@ def test_the_default_weights_reach_their_accuracy(fer_zip: Path) -> None:
 
 
 def test_the_reports_say_what_the_metadata_says() -> None:
-    report = card.read_report(REPORTS[0])
-    whole, without_copies = ferjax.load().metadata["accuracy"]
-    for measured, said in ((report["whole"], whole), (report["without_copies"], without_copies)):
-        assert measured["correct"] == said["correct"]
-        assert measured["images"] == said["images"]
+    said = iter(ferjax.load().metadata["accuracy"])
+    for path, view in zip(REPORTS, ("single", "flip", "ten-crop"), strict=True):
+        report = card.read_report(path)
+        for measured in (report["whole"], report["without_copies"]):
+            entry = next(said)
+            assert entry["view"] == view
+            assert (measured["correct"], measured["images"]) == (entry["correct"], entry["images"])
+    assert not list(said)
 
 
 def test_the_card_is_what_ferjax_writes() -> None:
