@@ -23,6 +23,7 @@ from ferjax.images import ChannelOrder, Source
 from ferjax.nets.network import Network
 
 DEFAULT_WEIGHTS = "fer_cnn5.h5"
+ENGINES = ("jax", "onnx")
 # Batches are padded to the next of these sizes, so that few are ever compiled. None is below 2:
 # XLA's CPU code for a single row sums in another order, a little farther from Keras.
 _BATCH_SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
@@ -70,6 +71,7 @@ class EmotionClassifier:
         *,
         value_range: tuple[float, float] | None = None,
         temperature: float | None = None,
+        engine: str = "jax",
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         """Put the weights on the default device.
@@ -81,12 +83,16 @@ class EmotionClassifier:
             value_range: what black and white are to the network; None: as its layers say, [0, 1]
                 or, before a Rescaling, [0, 255].
             temperature: what calibrates the probabilities, positive; see `predict_proba`.
+            engine: "jax", or "onnx" for ONNX Runtime, which on CPUs is faster.
             metadata: what is known of the weights, kept as it is.
 
         Raises:
             LabelsError: there are not K different labels.
             LayerError: the network does not classify images.
+            FerjaxError: there is no such engine, or ONNX Runtime is missing.
         """
+        if engine not in ENGINES:
+            raise FerjaxError(f"expected an engine among {', '.join(ENGINES)}, got {engine!r}")
         graph = network.graph
         height, width, channels = graph.image_shape
         if channels not in (1, 3):
@@ -103,6 +109,11 @@ class EmotionClassifier:
         self._channels = channels
         self.variables = jax.device_put(dict(variables))
         self._probabilities = jax.jit(_probabilities(network))
+        self._engine = None
+        if engine == "onnx":
+            from ferjax.onnx import Engine
+
+            self._engine = Engine.of(network, variables)
 
     def predict_proba(
         self,
@@ -197,6 +208,8 @@ class EmotionClassifier:
         return self.temperature
 
     def _predict(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        if self._engine is not None:
+            return _finished(self._engine(batch), self.network.graph.final_activation)
         count = len(batch)
         size = next(s for s in _BATCH_SIZES if s >= count)
         if size > count:
@@ -221,6 +234,14 @@ def with_temperature(
         scaled = np.log(probabilities.astype(np.float64)) / temperature
     raised = np.exp(scaled - scaled.max(1, keepdims=True))
     return np.asarray(raised / raised.sum(1, keepdims=True), np.float32)
+
+
+def _finished(output: npt.NDArray[np.float32], end: str) -> npt.NDArray[np.float32]:
+    """Return probabilities from what a network gives; see `_probabilities`."""
+    if end == "linear":
+        raised = np.exp(output - output.max(1, keepdims=True))
+        return np.asarray(raised / raised.sum(1, keepdims=True))
+    return np.exp(output) if end == "log_softmax" else output
 
 
 def _probabilities(network: Network) -> Any:
@@ -267,6 +288,7 @@ def load(
     architecture: str | None = None,
     labels: Sequence[str] | None = None,
     value_range: tuple[float, float] | None = None,
+    engine: str = "jax",
 ) -> EmotionClassifier:
     """Load weights, ready to predict.
 
@@ -279,10 +301,12 @@ def load(
             `ferjax.EMOTIONS` with a warning.
         value_range: what black and white are to the network; None: as the metadata or the layers
             say.
+        engine: "jax", or "onnx" for ONNX Runtime, which on CPUs is faster.
 
     Raises:
         WeightFileError: the file cannot be used.
         LabelsError: the labels do not fit the network.
+        FerjaxError: there is no such engine, or ONNX Runtime is missing.
     """
     path = default_weights() if path is None else path
     model = conversion.read(path, config, architecture)
@@ -292,6 +316,7 @@ def load(
         model.labels if labels is None else labels,
         value_range=value_range or metadata.value_range(model.metadata, path),
         temperature=metadata.temperature(model.metadata, path),
+        engine=engine,
         metadata=model.metadata,
     )
 

@@ -593,3 +593,34 @@ def test_loading_gives_what_keras_predicted(fixtures: Path) -> None:
     loaded = ferjax.load(folder / "sequential.h5", labels=list("abcdefg"))
     found = loaded.predict_batch(expected["sequential_inputs"])
     np.testing.assert_allclose(found, expected["sequential_outputs"], rtol=0, atol=1e-6)
+
+
+# --- engines -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["softmax", "linear", "log_softmax", "sigmoid"])
+@pytest.mark.parametrize("count", [1, 3, 300])
+def test_onnx_runtime_predicts_the_same(end: str, count: int) -> None:
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'ferjax[onnx]'")
+    layers = (Conv2D(filters=4, kernel_size=3), MaxPooling2D(), Flatten())
+    last = Dense(units=3, activation=end)
+    images = np.random.default_rng(0).random((count, 12, 12)).astype(np.float32)
+    found = [
+        made(*layers, last, shape=(12, 12, 1), engine=engine).predict_proba(images)
+        for engine in ("jax", "onnx")
+    ]
+    assert found[0].shape == found[1].shape == (count, 3)
+    np.testing.assert_allclose(found[0], found[1], atol=1e-6)
+
+
+def test_the_released_weights_in_onnx_runtime() -> None:
+    pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'ferjax[onnx]'")
+    other = ferjax.load(engine="onnx").predict(ASTRONAUT)[0]
+    ours = ferjax.load().predict(ASTRONAUT)[0]
+    assert other.label == ours.label == "happy"
+    assert other.confidence == pytest.approx(ours.confidence, abs=2e-6)
+
+
+def test_an_unknown_engine() -> None:
+    with pytest.raises(FerjaxError, match="expected an engine among jax, onnx, got 'tensorrt'"):
+        ferjax.load(engine="tensorrt")

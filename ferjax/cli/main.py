@@ -12,12 +12,24 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import ferjax
-from ferjax.cli import calibrate, card, convert, data, evaluate, inspect, predict, train, verify
+from ferjax.cli import (
+    calibrate,
+    card,
+    convert,
+    data,
+    evaluate,
+    export,
+    inspect,
+    predict,
+    train,
+    verify,
+)
 from ferjax.errors import FerjaxError
 
 _COMMANDS = {
     "predict": predict,
     "convert": convert,
+    "export": export,
     "inspect": inspect,
     "verify": verify,
     "data": data,

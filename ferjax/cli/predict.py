@@ -46,6 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the network expects black and white to be (default: as its layers say; 0 1)",
     )
     parser.add_argument(
+        "--engine",
+        choices=("jax", "onnx"),
+        default="jax",
+        help="what computes; onnx is ONNX Runtime (default: jax)",
+    )
+    parser.add_argument(
         "--calibrated",
         action="store_true",
         help="divide the logits by the temperature stored with the weights",
@@ -82,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
         architecture=args.architecture,
         labels=args.labels,
         value_range=tuple(args.value_range) if args.value_range else None,
+        engine=args.engine,
     )
     if args.calibrated:  # what cannot be done is said before any image is read
         classifier.require_temperature()

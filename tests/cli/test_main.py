@@ -63,7 +63,17 @@ def test_a_wrong_call_gives_one_line_and_exit_code_2(
     assert done.error.endswith("--help)")
 
 
-COMMANDS = ["predict", "convert", "inspect", "verify", "train", "evaluate", "calibrate", "card"]
+COMMANDS = [
+    "predict",
+    "convert",
+    "export",
+    "inspect",
+    "verify",
+    "train",
+    "evaluate",
+    "calibrate",
+    "card",
+]
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])

@@ -1,0 +1,151 @@
+"""Predict with ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ferjax.errors import FerjaxError, LayerError, WeightFileError, printable
+from ferjax.keras.reader import METADATA
+from ferjax.nets.graph import Graph
+
+if TYPE_CHECKING:
+    from ferjax.nets.network import Network
+
+_LARGEST_BATCH = 256  # bounds the memory that a call takes
+
+
+class Engine:
+    """An ONNX model, ready to run.
+
+    Attributes:
+        input_shape: of one image, without the batch axis; None where a size is open.
+        output_shape: likewise, of what comes out.
+        session: the `onnxruntime.InferenceSession`.
+    """
+
+    def __init__(
+        self,
+        model: bytes | str | os.PathLike[str],
+        *,
+        threads: int | None = None,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+    ) -> None:
+        """Open a model.
+
+        Args:
+            model: an ONNX file, or its bytes.
+            threads: how many compute one batch together; None: one for each core.
+            providers: ONNX Runtime's names of what computes, the first that can first.
+
+        Raises:
+            WeightFileError: it is not an ONNX model from one float32 array to one.
+            FerjaxError: onnxruntime is missing, or has no such provider.
+        """
+        runtime = _onnxruntime()
+        if threads is not None and threads < 1:
+            raise FerjaxError(f"expected threads of at least 1, got {threads}")
+        available = runtime.get_available_providers()
+        unknown = [name for name in providers if name not in available]
+        if unknown:
+            raise FerjaxError(
+                f"expected providers among {', '.join(available)}, got {', '.join(unknown)}"
+            )
+        options = runtime.SessionOptions()
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.intra_op_num_threads = threads or 0
+        options.log_severity_level = 4  # what fails is raised, and need not be printed too
+        place, content = _content(model)
+        try:
+            self.session = runtime.InferenceSession(content, options, providers=list(providers))
+            (given,), (taken,) = self.session.get_outputs(), self.session.get_inputs()
+        except Exception as error:  # the runtime's errors have no common base
+            first = (str(error).strip().splitlines() or ["no details"])[0]
+            raise WeightFileError(
+                place, f"not an ONNX model that can be run ({printable(first, 200)})"
+            ) from None
+        if (taken.type, given.type) != ("tensor(float)", "tensor(float)"):
+            raise WeightFileError(
+                place, f"expected a model from float32 to float32, got {taken.type}, {given.type}"
+            )
+        self._input, self._output = taken.name, given.name
+        self.input_shape = _shape(taken.shape)
+        self.output_shape = _shape(given.shape)
+
+    @classmethod
+    def of(
+        cls,
+        network: Network | Graph,
+        variables: Mapping[str, Any],
+        *,
+        threads: int | None = None,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+    ) -> Engine:
+        """Open a network with its variables, without a file; see `ferjax.onnx.to_model`."""
+        from ferjax.onnx.exporting import to_model
+
+        content = to_model(network, variables).SerializeToString()
+        return cls(content, threads=threads, providers=providers)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What ferjax stored in the file: {"labels": [...], ...}; empty where it did not."""
+        try:
+            found = json.loads(self.session.get_modelmeta().custom_metadata_map.get(METADATA, "{}"))
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def __call__(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return what the network gives, in its last layer's terms: probabilities, or else logits.
+
+        Args:
+            images: float32, (B, *input_shape), as preprocessed for the network; any B.
+
+        Returns:
+            float32 (B, *output_shape).
+        """
+        fits = len(images.shape) == len(self.input_shape) + 1 and all(
+            wanted in (None, size) for wanted, size in zip(self.input_shape, images.shape[1:])
+        )
+        if not fits or images.dtype != np.float32:
+            sizes = ", ".join("any" if s is None else str(s) for s in self.input_shape)
+            raise LayerError(
+                f"expected float32 images of shape (B, {sizes}), "
+                f"got {images.dtype} of {tuple(images.shape)}"
+            )
+        if not len(images):
+            return np.zeros((0, *(size or 0 for size in self.output_shape)), np.float32)
+        parts = [
+            self.session.run([self._output], {self._input: images[start : start + _LARGEST_BATCH]})
+            for start in range(0, len(images), _LARGEST_BATCH)
+        ]
+        return np.concatenate([part for (part,) in parts])
+
+
+def _content(model: bytes | str | os.PathLike[str]) -> tuple[str, bytes]:
+    """Return what errors call the model, and its bytes."""
+    if isinstance(model, bytes):
+        return "ONNX model", model
+    try:
+        with open(model, "rb") as file:
+            return os.fspath(model), file.read()
+    except OSError as error:
+        raise WeightFileError(model, f"cannot be opened ({error.strerror})") from None
+
+
+def _shape(shape: Sequence[Any]) -> tuple[int | None, ...]:
+    return tuple(size if isinstance(size, int) else None for size in shape[1:])
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise FerjaxError("running ONNX needs onnxruntime: pip install 'ferjax[onnx]'") from None
+    return onnxruntime

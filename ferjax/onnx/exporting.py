@@ -1,0 +1,189 @@
+"""Write a network as an ONNX model, layer by layer from its description.
+
+The model takes what the Keras model takes and gives what it gives: float32 images in Keras's order
+of axes, any number of them. Inside, images are (B, C, H, W), which is what runtimes compute on:
+they are transposed before the first layer that works on images and behind the last, not between.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import ferjax
+from ferjax.errors import FerjaxError, UnknownLayerError, WriteError, printable
+from ferjax.files import replacing
+from ferjax.keras.problems import Problems
+from ferjax.keras.reader import METADATA
+from ferjax.keras.variables import Arrays, from_variables
+from ferjax.nets.graph import Graph
+from ferjax.nets.layers import VOCABULARY, Shape, TrainingOnly
+from ferjax.onnx import activations, dense, merging, spatial
+from ferjax.onnx.builder import Builder, Tensor
+
+if TYPE_CHECKING:
+    import onnx
+
+    from ferjax.nets.network import Network
+
+# Of 2022; ONNX Runtime has opened them since 1.12, and nothing here needs anything newer.
+OPSET = 17
+IR_VERSION = 8
+
+_MOST_BYTES = (1 << 31) - (1 << 20)  # Protocol Buffers' limit, less what surrounds the weights
+
+
+def _identity(layer: TrainingOnly, b: Builder, x: Tensor) -> Tensor:
+    return x
+
+
+# How a layer of each kind is written: by a function of the layer, the graph and its inputs.
+LAYERS: dict[type, Callable[..., Tensor]] = {
+    **spatial.LAYERS,
+    **dense.LAYERS,
+    **activations.LAYERS,
+    **merging.LAYERS,
+    **{kind: _identity for kind in VOCABULARY.values() if issubclass(kind, TrainingOnly)},
+}
+
+
+def save(
+    path: str | os.PathLike[str],
+    network: Network | Graph,
+    variables: Mapping[str, Any],
+    *,
+    labels: Sequence[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Write an ONNX file; a crash leaves the old file or the new one. See `to_model`.
+
+    Raises:
+        WeightFileError: the variables do not fit the network, or are not finite.
+        WriteError: the file cannot be written, or would be larger than an ONNX file can be.
+        FerjaxError: the package onnx is missing.
+    """
+    content = _model(path, network, variables, labels, metadata).SerializeToString()
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def to_model(
+    network: Network | Graph,
+    variables: Mapping[str, Any],
+    *,
+    labels: Sequence[str] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> onnx.ModelProto:
+    """Return a network at inference as an `onnx.ModelProto`, checked.
+
+    Its input has the input layer's name, float32 ("batch", H, W, C), or (C, H, W) where
+    `graph.data_format` says so. Its output is "probabilities" where the network ends in a softmax;
+    else it has the output layer's name.
+
+    Args:
+        network: a Network, or its Graph.
+        variables: {"params", "batch_stats"} as `network.init` returns them.
+        labels: the class names in output order, stored in the model's metadata.
+        metadata: JSON values to store beside the labels.
+
+    Raises:
+        WeightFileError: the variables do not fit the network, or are not finite.
+        WriteError: the weights are larger than an ONNX file can be.
+        FerjaxError: the package onnx is missing.
+    """
+    graph = network if isinstance(network, Graph) else network.graph
+    return _model(graph.name, graph, variables, labels, metadata)
+
+
+def _model(
+    place: str | os.PathLike[str],
+    network: Network | Graph,
+    variables: Mapping[str, Any],
+    labels: Sequence[str] | None,
+    metadata: Mapping[str, Any] | None,
+) -> onnx.ModelProto:
+    """Return the model; `place` is what errors name."""
+    package = _onnx()
+    graph = network if isinstance(network, Graph) else network.graph
+    problems = Problems(place)
+    arrays = from_variables(graph, variables, problems)
+    problems.raise_any()
+    builder = _built(graph, arrays)
+    size = sum(array.nbytes for array in builder.constants.values())
+    if size > _MOST_BYTES:
+        raise WriteError(
+            f"{place}: its weights take {size / 2**30:.1f} GB, an ONNX file holds less than 2"
+        )
+    described = package.helper.make_graph(
+        [
+            package.helper.make_node(
+                node.op, node.inputs, [node.output], node.output, **node.attributes
+            )
+            for node in builder.nodes
+        ],
+        printable(graph.name) or "network",
+        [_value(package, builder.input_name, _named(graph))],
+        [_value(package, builder.output_name, graph.output_shape)],
+        [package.numpy_helper.from_array(a, name) for name, a in builder.constants.items()],
+    )
+    model: onnx.ModelProto = package.helper.make_model(
+        described,
+        opset_imports=[package.helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="ferjax",
+        producer_version=ferjax.__version__,
+    )
+    extra = {**(metadata or {}), **({"labels": list(labels)} if labels is not None else {})}
+    if extra:
+        package.helper.set_model_props(model, {METADATA: json.dumps(extra)})
+    package.checker.check_model(model, full_check=True)
+    return model
+
+
+def _built(graph: Graph, arrays: Arrays) -> Builder:
+    """Write all layers."""
+    output = "probabilities" if graph.final_activation == "softmax" else graph.calls[-1].layer
+    builder = Builder(arrays, graph.input.name, output)
+    axes = tuple(range(len(graph.input_shape) + 1))
+    results = [Tensor(builder.input_name, graph.input_shape, axes)]
+    for call, shape in zip(graph.calls[1:], graph.shapes[1:]):
+        layer = graph.by_name[call.layer]
+        if type(layer) not in LAYERS:
+            raise UnknownLayerError(
+                f"layer {layer.name!r}: there is no ONNX for layers of kind {layer.kind!r}"
+            )
+        builder.layer = layer.name
+        result = LAYERS[type(layer)](layer, builder, *(results[i] for i in call.inputs))
+        results.append(dataclasses.replace(result, shape=shape))
+    builder.finish(results[-1])
+    return builder
+
+
+def _named(graph: Graph) -> tuple[int | str | None, ...]:
+    """Return the input's shape with names for the sizes of images that are open."""
+    names = ("height", "width", "channels")
+    if graph.data_format == "channels_first":
+        names = ("channels", "height", "width")
+    shape: Shape = graph.input_shape
+    if len(shape) != len(names):
+        return shape
+    return tuple(name if size is None else size for name, size in zip(names, shape))
+
+
+def _value(package: Any, name: str, shape: Sequence[int | str | None]) -> Any:
+    kind = package.TensorProto.FLOAT
+    return package.helper.make_tensor_value_info(name, kind, ["batch", *shape])
+
+
+def _onnx() -> Any:
+    try:
+        import onnx
+        import onnx.checker
+        import onnx.helper
+        import onnx.numpy_helper
+    except ImportError:
+        raise FerjaxError("writing ONNX needs onnx: pip install 'ferjax[onnx]'") from None
+    return onnx

@@ -1,0 +1,50 @@
+"""Layers of several inputs in the operations of ONNX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ferjax.nets.layers import Add, Concatenate, Multiply
+from ferjax.onnx.builder import Axes, Builder, Tensor
+
+
+def _common_axes(inputs: tuple[Tensor, ...]) -> Axes:
+    """Return how inputs of the most axes are stored: as images, where one of them is."""
+    ndim = max(x.ndim for x in inputs)
+    plain = tuple(range(ndim))
+    return next((x.axes for x in inputs if x.ndim == ndim and x.axes != plain), plain)
+
+
+def _expanded(b: Builder, x: Tensor, axes: Axes) -> Tensor:
+    """Return `x` stored as `axes` say; axes that it lacks are of size 1, behind the batch."""
+    missing = len(axes) - x.ndim
+    if not missing:
+        return b.arranged(x, axes)
+    # Keras's axes 1 to `missing` are the new ones; what it has is stored in the order of the rest.
+    order = tuple(axis and axis - missing for axis in axes if not 0 < axis <= missing)
+    new = [stored for stored, axis in enumerate(axes) if 0 < axis <= missing]
+    return b.node("Unsqueeze", b.arranged(x, order), b.integers(*new), stored=axes)
+
+
+def _combined(op: str) -> Callable[..., Tensor]:
+    def write(layer: Add | Multiply, b: Builder, *inputs: Tensor) -> Tensor:
+        axes = _common_axes(inputs)
+        result, *rest = (_expanded(b, x, axes) for x in inputs)
+        for x in rest:
+            result = b.node(op, result, x)
+        return result
+
+    return write
+
+
+def _concatenate(layer: Concatenate, b: Builder, *inputs: Tensor) -> Tensor:
+    axes = _common_axes(inputs)
+    parts = [b.arranged(x, axes) for x in inputs]
+    return b.node("Concat", *parts, axis=parts[0].position(layer.axis))
+
+
+LAYERS: dict[type, Callable[..., Tensor]] = {
+    Add: _combined("Add"),
+    Multiply: _combined("Mul"),
+    Concatenate: _concatenate,
+}
