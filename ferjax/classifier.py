@@ -21,6 +21,7 @@ from ferjax.emotions import EMOTIONS, checked_labels
 from ferjax.errors import FerjaxError, LabelsError, LayerError
 from ferjax.images import ChannelOrder, Source
 from ferjax.nets.network import Network
+from ferjax.xla import compiler_options
 
 DEFAULT_WEIGHTS = "fer_cnn5.h5"
 ENGINES = ("jax", "onnx")
@@ -108,12 +109,15 @@ class EmotionClassifier:
         self.image_size = (height or 48, width or 48)
         self._channels = channels
         self.variables = jax.device_put(dict(variables))
-        self._probabilities = jax.jit(_probabilities(network))
-        self._engine = None
+        self._engine: Any = None
         if engine == "onnx":
             from ferjax.onnx import Engine
 
             self._engine = Engine.of(network, variables)
+        else:
+            self._probabilities = jax.jit(
+                _probabilities(network), compiler_options=compiler_options()
+            )
 
     def predict_proba(
         self,

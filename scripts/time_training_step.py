@@ -27,6 +27,7 @@ from ferjax.data.device_pipeline import DevicePipeline, to_device
 from ferjax.data.order import TrainingBatches
 from ferjax.train import optimizers, setup, state, step
 from ferjax.train.recipes import Recipe, override, recipe
+from ferjax.xla import compiler_options
 
 
 def loops(chosen: Recipe, data: setup.TrainingData) -> dict[str, Callable[[int], Any]]:
@@ -41,7 +42,11 @@ def loops(chosen: Recipe, data: setup.TrainingData) -> dict[str, Callable[[int],
         tx = optimizers.optimizer(changed)
         schedule = optimizers.schedule(changed, len(train) / changed.batch_size)
         one = step.train_step(changed, network, tx, schedule, state.step_key(changed))
-        jitted = jax.jit(lambda s, d, r: one(s, *d.gather(r)), donate_argnums=0)
+        jitted = jax.jit(
+            lambda s, d, r: one(s, *d.gather(r)),
+            donate_argnums=0,
+            compiler_options=compiler_options(),
+        )
         carried = [jax.device_put(state.initial(changed, network, tx))]
 
         def do(number: int) -> Any:

@@ -18,6 +18,7 @@ from ferjax.train.devices import Devices, on_gpu
 from ferjax.train.recipes import Recipe
 from ferjax.train.setup import TrainingData
 from ferjax.train.state import Totals, TrainState
+from ferjax.xla import compiler_options
 
 _STEPS_ON_ACCELERATORS = 16
 
@@ -72,10 +73,15 @@ class Calls:
             # Copies for the host: the state itself is given away to the next call.
             return after, (after.totals, after.bad_step)
 
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = dict(compiler_options())
         if recipe.deterministic and on_gpu():
-            options = {"compiler_options": {"xla_gpu_deterministic_ops": True}}
-        self._call = jax.jit(call, donate_argnums=0, out_shardings=devices.replicated, **options)
+            options["xla_gpu_deterministic_ops"] = True
+        self._call = jax.jit(
+            call,
+            donate_argnums=0,
+            out_shardings=devices.replicated,
+            compiler_options=options,
+        )
 
     def __call__(
         self, train_state: TrainState, first: int, steps: int

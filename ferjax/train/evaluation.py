@@ -14,6 +14,7 @@ from ferjax.data.order import EvaluationBatches
 from ferjax.nets.network import Network
 from ferjax.train.devices import Devices
 from ferjax.train.step import eval_step
+from ferjax.xla import compiler_options
 
 _BATCH = 128  # on CPUs as fast as any
 
@@ -36,7 +37,9 @@ class Evaluator:
         def over(variables: Any, data: Any, rows: Any, mask: Any) -> Any:
             return step(variables, *data.gather(rows), mask)
 
-        self._step = jax.jit(over, out_shardings=devices.replicated)
+        self._step = jax.jit(
+            over, out_shardings=devices.replicated, compiler_options=compiler_options()
+        )
 
     def __call__(
         self, variables: Any, only: npt.NDArray[np.bool_] | None = None

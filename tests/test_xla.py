@@ -1,0 +1,55 @@
+"""Compiler options: taken where they are known, harmless where not, the same predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from ferjax import nets, xla
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    """Ask anew in each test."""
+    xla.compiler_options.cache_clear()
+    yield
+    xla.compiler_options.cache_clear()
+
+
+def test_predictions_stay_as_they_are() -> None:
+    network = nets.fer_cnn8()
+    variables = network.init(jax.random.key(0))
+    images = np.random.default_rng(0).random((4, 48, 48, 1)).astype(np.float32)
+
+    def predict(options: dict[str, str]) -> Any:
+        return jax.jit(lambda v, x: network.apply(v, x), compiler_options=options)(
+            variables, images
+        )
+
+    np.testing.assert_allclose(predict(xla.compiler_options()), predict({}), atol=1e-6)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="needs the CPU backend")
+def test_this_version_of_xla_knows_the_options() -> None:
+    assert xla.compiler_options()
+
+
+def test_other_devices_get_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert xla.compiler_options() == {}
+
+
+def test_a_version_of_xla_that_does_not_know_them_gets_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = jax.jit
+
+    def jit(*args: Any, compiler_options: dict[str, str], **kwargs: Any) -> Any:
+        return real(*args, compiler_options={"xla_cpu_of_old": "1"}, **kwargs)
+
+    monkeypatch.setattr(jax, "jit", jit)
+    assert xla.compiler_options() == {}
