@@ -1,0 +1,15 @@
+"""What `python scripts/benchmark.py` measures, with whom and how.
+
+  cases.py        the cases and their metrics, how much is measured, who takes part
+  network.py      the network's weights for all, its arithmetic, and a NumPy reference
+  peer_*.py       how each peer predicts and trains
+  worker.py       a measurement, in a process of its own
+  processes.py    a process, its time and its peak memory
+  run.py          the order of the measurements, and what becomes of them
+  figures.py      medians, ratios, shares, and the Markdown table
+  machine.py      what is measured on
+  plot.py         the picture
+
+Everything but the peers, the network and the plot needs the standard library alone: the process
+that starts the others stays small, since a child's peak memory is counted from its parent's size.
+"""
