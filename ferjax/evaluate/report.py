@@ -67,16 +67,16 @@ def write_report(
 def require() -> None:
     """Raise where what a report is made with is not installed."""
     plots.require_matplotlib()
-    try:
-        import jinja2  # noqa: F401
-    except ImportError as error:
-        raise FerjaxError("a report needs Jinja: pip install 'ferjax[evaluate]'") from error
+    _jinja()
 
 
 def render(template: str, **values: Any) -> str:
-    """Fill one of the package's templates; values are escaped in HTML."""
-    import jinja2
+    """Fill one of the package's templates; values are escaped in HTML.
 
+    Raises:
+        FerjaxError: Jinja is missing.
+    """
+    jinja2 = _jinja()
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
         autoescape=jinja2.select_autoescape(["html"]),
@@ -87,6 +87,14 @@ def render(template: str, **values: Any) -> str:
     )
     environment.filters.update(percent=percent, between=between, cell=_cell)
     return environment.get_template(template).render(**values)
+
+
+def _jinja() -> Any:
+    try:
+        import jinja2
+    except ImportError as error:
+        raise FerjaxError("reports and cards need Jinja: pip install 'ferjax[evaluate]'") from error
+    return jinja2
 
 
 def text(evaluation: Evaluation) -> str:

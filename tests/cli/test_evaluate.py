@@ -178,4 +178,8 @@ def test_without_jinja(
     monkeypatch.setitem(sys.modules, "jinja2", None)
     done = cli("evaluate", "--weights", weights, "--data", data, "--out", tmp_path / "out")
     assert done.code == 2
-    assert "a report needs Jinja: pip install 'ferjax[evaluate]'" in done.error
+    assert "reports and cards need Jinja: pip install 'ferjax[evaluate]'" in done.error
+    assert not (tmp_path / "out").exists()
+    done = cli("card", "--weights", weights, "--out", tmp_path / "card.md")
+    assert done.code == 2
+    assert "reports and cards need Jinja: pip install 'ferjax[evaluate]'" in done.error
