@@ -101,7 +101,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(report.text(found))
     if args.out is not None:
-        page = report.write_report(found, args.out, command=args.call)
+        with reported() as progress:
+            page = report.write_report(found, args.out, command=args.call, progress=progress)
         print(f"report: {page}", file=sys.stderr)
     if args.record:
         print(f"recorded in {evaluation.record(found, args.weights)}", file=sys.stderr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,8 +41,16 @@ def require_matplotlib() -> None:
         raise FerjaxError("drawing needs matplotlib: pip install 'ferjax[evaluate]'") from error
 
 
-def draw_all(evaluation: Evaluation, folder: str | os.PathLike[str]) -> dict[str, str]:
+def draw_all(
+    evaluation: Evaluation,
+    folder: str | os.PathLike[str],
+    *,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> dict[str, str]:
     """Draw every picture that the evaluation has figures for into a folder.
+
+    Args:
+        progress: called with (done, total, "pictures") after each.
 
     Returns:
         a description of each picture, by file name, in the order of reading.
@@ -79,13 +87,15 @@ def draw_all(evaluation: Evaluation, folder: str | os.PathLike[str]) -> dict[str
             name = printable(comparison.attributes[0], 60)
             text = f"Accuracy and macro F1 by {name}, with 95 % intervals."
             pictures.append((f"groups_{number + 1}.png", text, groups(comparison)))
-    for name, _, figure in pictures:
+    for number, (name, _, figure) in enumerate(pictures, start=1):
         if figure is None:
             two = e.predictions.images[:: max(len(e.predictions.images) - 1, 1)][:2]
             sheet.draw(corrupted_rows(two, seed=e.made["seed"]), Path(folder) / name)
-            continue
-        with replacing(Path(folder) / name) as temporary:
-            figure.savefig(temporary, format="png", dpi=_DPI, facecolor="white")
+        else:
+            with replacing(Path(folder) / name) as temporary:
+                figure.savefig(temporary, format="png", dpi=_DPI, facecolor="white")
+        if progress is not None:
+            progress(number, len(pictures), "pictures")
     return {name: text for name, text, _ in pictures}
 
 

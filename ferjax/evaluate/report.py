@@ -12,20 +12,25 @@ from typing import Any
 from ferjax.errors import FerjaxError, WriteError, printable
 from ferjax.evaluate import plots
 from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS, SEVERITIES
-from ferjax.evaluate.evaluation import Evaluation
+from ferjax.evaluate.evaluation import Evaluation, Progress
 from ferjax.evaluate.metrics import Calibration, Metrics
 from ferjax.evaluate.subgroups import text as subgroups_text
 from ferjax.files import replacing
 
 
 def write_report(
-    evaluation: Evaluation, folder: str | os.PathLike[str], *, command: str | None = None
+    evaluation: Evaluation,
+    folder: str | os.PathLike[str],
+    *,
+    command: str | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write report.html, report.json and the pictures into a folder, and return the page's path.
 
     Args:
         folder: made where it does not exist; files of an earlier report in it are replaced.
         command: what made the evaluation, to be shown.
+        progress: called with (done, total, "pictures") now and then.
 
     Raises:
         FerjaxError: matplotlib or Jinja is missing.
@@ -37,7 +42,7 @@ def write_report(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WriteError(f"{folder}: cannot be made ({error.strerror or error})") from None
-    pictures = plots.draw_all(evaluation, folder)
+    pictures = plots.draw_all(evaluation, folder, progress=progress)
     report = {**evaluation.to_json(), "command": command}
     with replacing(folder / "report.json") as temporary:
         text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

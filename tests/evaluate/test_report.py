@@ -164,7 +164,9 @@ def test_the_report_of_a_faultless_network_has_no_mistakes(tmp_path: Path) -> No
     faces.labels[2:] = [0, 0, 2, 1, 0, 6]
     found = evaluate(Stub(), faces)
     assert found.whole.correct == 6
-    write_report(found, tmp_path)
+    steps: list[tuple[int, int, str]] = []
+    write_report(found, tmp_path, progress=lambda *step: steps.append(step))
+    assert steps == [(n, 4, "pictures") for n in (1, 2, 3, 4)]
     assert not (tmp_path / "mistakes.png").exists()
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "100.00 %" in page
