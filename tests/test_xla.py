@@ -20,6 +20,7 @@ def fresh() -> Iterator[None]:
     xla.compiler_options.cache_clear()
 
 
+@pytest.mark.slow
 def test_predictions_stay_as_they_are() -> None:
     network = nets.fer_cnn8()
     variables = network.init(jax.random.key(0))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 import ferjax
 from ferjax.data import sources, splits
 from ferjax.evaluate import card, evaluate
@@ -14,6 +16,7 @@ REPORTS = [
 ]
 
 
+@pytest.mark.slow
 def test_the_default_weights_reach_their_accuracy(fer_zip: Path) -> None:
     classifier = ferjax.load()
     whole, without_copies = classifier.metadata["accuracy"][:2]
