@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from ferjax.errors import DataError, printable
 from ferjax.evaluate.attributes import Attributes
+from ferjax.evaluate.metrics import wilson
 
 MAX_COMPARISONS: Final = 200
 
@@ -307,7 +308,7 @@ def _group(
         accuracies, scores = _resampled(confusion, bootstrap, rng)
         accuracy_interval, macro_f1_interval = _middle(accuracies), _middle(scores)
     else:
-        accuracy_interval, macro_f1_interval = _wilson(correct, n), None
+        accuracy_interval, macro_f1_interval = wilson(correct, n), None
     return Group(
         values=values,
         images=n,
@@ -355,13 +356,6 @@ def _resampled(
 def _middle(values: npt.NDArray[np.float64]) -> tuple[float, float]:
     low, high = np.quantile(values, [0.025, 0.975]).tolist()
     return low, high
-
-
-def _wilson(correct: int, n: int) -> tuple[float, float]:
-    from scipy.stats import binomtest
-
-    interval = binomtest(correct, n).proportion_ci(confidence_level=0.95, method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 def _tested(
