@@ -7,19 +7,21 @@ from functools import lru_cache
 import jax
 
 
-@lru_cache(maxsize=1)
-def compiler_options() -> dict[str, str]:
+@lru_cache(maxsize=2)
+def compiler_options(*, single_image: bool = False) -> dict[str, str]:
     """Return what to give `jax.jit(..., compiler_options=...)` on the default device.
 
-    On CPUs XLA leaves convolutions to YNNPACK, which on wide feature maps takes three times as long
-    as XLA's own code: 270 ms against 75 for 64 images of 46x46, 64 to 64 channels, on two cores.
-    Without it fer_cnn8 predicts twice as fast, with the same probabilities to 2e-8.
+    On CPUs XLA leaves convolutions and products of matrices to YNNPACK. On wide feature maps that
+    takes three times as long as XLA's own code: 270 ms against 75 for 64 images of 46x46, 64 to 64
+    channels, on two cores; products in batches take up to twice as long. For a `single_image`
+    YNNPACK is faster on maps of 5x5, where reading the kernels is the work: 0.6 ms against 1.0.
     """
     if jax.default_backend() != "cpu":
         return {}
-    # What stays with YNNPACK: products of matrices, and sums, which it adds up more exactly.
-    kept = "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
-    options = {"xla_cpu_experimental_ynn_fusion_type": kept}
+    # Sums stay with YNNPACK, which adds them up more exactly.
+    kept = ["REDUCE", *(["INDIVIDUAL_CONVOLUTION"] if single_image else [])]
+    types = ",".join(f"LIBRARY_FUSION_TYPE_{name}" for name in kept)
+    options = {"xla_cpu_experimental_ynn_fusion_type": types}
     try:
         jax.jit(lambda: 0, compiler_options=options).lower().compile()
     except jax.errors.JaxRuntimeError:  # another version of XLA, which does not know it

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     import jax
     import jax.numpy as jnp
 
-    from ferjax.nets import ops
+    from ferjax.nets import convolution, ops
 else:  # none is needed to describe a network, and jax is slow to import
     jax, jnp = LazyModule("jax"), LazyModule("jax.numpy")
-    ops = LazyModule("ferjax.nets.ops")
+    convolution, ops = LazyModule("ferjax.nets.convolution"), LazyModule("ferjax.nets.ops")
 
 __all__ = [
     "DATA_FORMAT",
@@ -31,6 +31,7 @@ __all__ = [
     "Run",
     "Shape",
     "Weight",
+    "convolution",
     "jax",
     "jnp",
     "ops",

@@ -11,7 +11,18 @@ from typing import Any
 
 from ferjax.nets import settings
 from ferjax.nets.initializers import GLOROT_UNIFORM, ZEROS, Initializer
-from ferjax.nets.layers.base import DATA_FORMAT, Array, Layer, Run, Shape, Weight, jax, jnp, ops
+from ferjax.nets.layers.base import (
+    DATA_FORMAT,
+    Array,
+    Layer,
+    Run,
+    Shape,
+    Weight,
+    convolution,
+    jax,
+    jnp,
+    ops,
+)
 from ferjax.nets.settings import Pair, setting
 
 _PADDING = settings.choice("valid", "same")
@@ -124,7 +135,7 @@ class Conv2D(_Convolution):
         return (kernel, *self.bias(self.filters))
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
-        x = ops.conv2d(inputs[0], weights["kernel"], groups=self.groups, **self.geometry)
+        x = convolution.conv2d(inputs[0], weights["kernel"], groups=self.groups, **self.geometry)
         return self.finish(x, weights)
 
 
@@ -146,7 +157,7 @@ class DepthwiseConv2D(_Convolution):
         return (kernel, *self.bias(self.filters_out(shape)))
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
-        x = ops.depthwise_conv2d(inputs[0], weights["kernel"], **self.geometry)
+        x = convolution.depthwise_conv2d(inputs[0], weights["kernel"], **self.geometry)
         return self.finish(x, weights)
 
 
@@ -175,8 +186,8 @@ class SeparableConv2D(_Convolution):
         )
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
-        x = ops.depthwise_conv2d(inputs[0], weights["depthwise_kernel"], **self.geometry)
-        x = ops.conv2d(
+        x = convolution.depthwise_conv2d(inputs[0], weights["depthwise_kernel"], **self.geometry)
+        x = convolution.conv2d(
             x,
             weights["pointwise_kernel"],
             strides=(1, 1),

@@ -1,0 +1,264 @@
+"""Convolution in two dimensions: XLA's own, and other ways where its CPU code is slow.
+
+Dimensions: B batch, H height, W width, C channels, K filters; see `ferjax.nets.ops`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from ferjax.nets.ops import spatial_axes
+
+Array = jax.Array
+
+# Winograd's transforms cost too much where few pixels share a kernel, or few channels a pixel.
+_FEWEST_PIXELS = 400
+_FEWEST_CHANNELS = 64
+_SMALLEST_SIDE = 8
+# Values of an image and of its convolution, together, that are transformed at once: eight times as
+# many have to fit into the processor's cache.
+_BLOCK = 1 << 20
+
+
+def conv2d(
+    x: Array,
+    kernel: Array,
+    *,
+    strides: tuple[int, int],
+    padding: str,
+    data_format: str,
+    dilation_rate: tuple[int, int],
+    groups: int = 1,
+) -> Array:
+    """Cross-correlate `x` with `kernel`, (kh, kw, C/groups, K)."""
+    height, width = (x.shape[axis] for axis in spatial_axes(data_format))
+    if (strides, dilation_rate, groups) == ((1, 1), (1, 1), 1):
+        smaller = height < kernel.shape[0] or width < kernel.shape[1]
+        if smaller and padding == "same":
+            return _of_small_images(x, kernel, data_format)
+        if _has_own_code(x, kernel, data_format):
+            return _conv3x3(x, kernel, 1 if padding == "same" else 0)
+    layout = "NHWC" if data_format == "channels_last" else "NCHW"
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=strides,
+        padding=padding.upper(),
+        rhs_dilation=dilation_rate,
+        dimension_numbers=(layout, "HWIO", layout),
+        feature_group_count=groups,
+    )
+
+
+def depthwise_conv2d(
+    x: Array,
+    kernel: Array,
+    *,
+    strides: tuple[int, int],
+    padding: str,
+    data_format: str,
+    dilation_rate: tuple[int, int],
+) -> Array:
+    """Cross-correlate each channel with its own filters, (kh, kw, C, multiplier)."""
+    kh, kw, channels, multiplier = kernel.shape
+    return conv2d(
+        x,
+        kernel.reshape(kh, kw, 1, channels * multiplier),
+        strides=strides,
+        padding=padding,
+        data_format=data_format,
+        dilation_rate=dilation_rate,
+        groups=channels,
+    )
+
+
+def _of_small_images(x: Array, kernel: Array, data_format: str) -> Array:
+    """Cross-correlate images that are smaller than the kernel, padded to keep their size.
+
+    As one matrix product: XLA's CPU code computes such a convolution in plain loops, which for 2x2
+    images is 40 times slower, forward and backward.
+    """
+    if data_format == "channels_first":
+        x = jnp.moveaxis(x, 1, -1)
+    kh, kw, channels, filters = kernel.shape
+    top, left = (kh - 1) // 2, (kw - 1) // 2
+    padded = jnp.pad(x, ((0, 0), (top, kh - 1 - top), (left, kw - 1 - left), (0, 0)))
+    columns = jnp.concatenate(_shifted(padded, (kh, kw)), axis=-1)  # (B, H, W, kh * kw * C)
+    y = columns @ kernel.reshape(kh * kw * channels, filters)
+    return jnp.moveaxis(y, -1, 1) if data_format == "channels_first" else y
+
+
+def _has_own_code(x: Array, kernel: Array, data_format: str) -> bool:
+    return (
+        jax.default_backend() == "cpu"
+        and kernel.shape[:2] == (3, 3)
+        and data_format == "channels_last"
+        and x.dtype == kernel.dtype == jnp.float32
+        and x.shape[0] > 0
+    )
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _conv3x3(x: Array, kernel: Array, pad: int) -> Array:
+    """Cross-correlate float32 images, (B, H, W, C), that get `pad` zeros at each side."""
+    if kernel.shape[2] == 1:
+        # Nine multiply-adds, up to three times as fast as a convolution.
+        taps = zip(_shifted(_padded(x, pad), (3, 3)), kernel.reshape(9, -1))
+        return sum((image * weights for image, weights in taps), jnp.zeros((), x.dtype))
+    images = _at_once(x.shape, kernel.shape, pad)
+    return _winograd(x, kernel, pad, images) if images else _direct(x, kernel, pad)
+
+
+def _forward(x: Array, kernel: Array, pad: int) -> tuple[Array, tuple[Array, Array]]:
+    if kernel.shape[2] == 1:
+        # Not the multiply-adds: XLA would do them anew for each statistic and gradient.
+        return _columns(x, pad) @ kernel.reshape(9, -1), (x, kernel)
+    return _conv3x3(x, kernel, pad), (x, kernel)
+
+
+def _backward(pad: int, saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
+    x, kernel = saved
+    dx = _conv3x3(dy, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), 2 - pad)
+    if kernel.shape[2] == 1:
+        # As one matrix product, five times as fast as XLA's convolution.
+        columns = _columns(x, pad).reshape(-1, 9)
+        return dx, (columns.T @ dy.reshape(-1, dy.shape[-1])).reshape(kernel.shape)
+    images = _at_once(x.shape, kernel.shape, pad)
+    if images and min(kernel.shape[2:]) >= 2 * _FEWEST_CHANNELS:
+        return dx, _winograd_gradient(x, dy, pad, images)
+    _, pullback = jax.vjp(lambda k: _direct(x, k, pad), kernel)
+    return dx, pullback(dy)[0]
+
+
+_conv3x3.defvjp(_forward, _backward)
+
+
+def _direct(x: Array, kernel: Array, pad: int) -> Array:
+    return lax.conv_general_dilated(
+        x, kernel, (1, 1), [(pad, pad)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def _at_once(x: Sequence[int], kernel: Sequence[int], pad: int) -> int:
+    """Return for how many images at once Winograd's algorithm is faster; 0 if for none."""
+    batch, height, width, channels = x
+    height, width, filters = height + 2 * pad - 2, width + 2 * pad - 2, kernel[3]
+    if min(channels, filters) < _FEWEST_CHANNELS or min(height, width) < _SMALLEST_SIDE:
+        return 0
+    most = _BLOCK // (height * width * (channels + filters))
+    images = next((n for n in range(min(most, batch), 0, -1) if batch % n == 0), 0)
+    if images * height * width < _FEWEST_PIXELS:
+        return 0
+    # What few channels gain, a loop over parts of the batch costs.
+    return images if images == batch or channels * filters >= 2 * _FEWEST_CHANNELS**2 else 0
+
+
+def _winograd(x: Array, kernel: Array, pad: int, images: int) -> Array:
+    """Cross-correlate by F(2x2, 3x3) of Lavin and Gray, "Fast Algorithms for Convolutional Neural
+    Networks", 2016: 16 products instead of 36 for each tile of 2x2 outputs.
+
+    The rounding errors are about those of the direct sum. `images` of the batch are done at once.
+    """
+    batch, (height, width) = x.shape[0], (size + 2 * pad - 2 for size in x.shape[1:3])
+    weights = _of_kernel(_of_kernel(kernel, 0), 1).reshape(16, *kernel.shape[2:])
+
+    def convolve(part: Array) -> Array:
+        tiles, rows, columns = _of_tiles(part, pad)
+        products = lax.dot_general(tiles, weights, (((2,), (1,)), ((0,), (0,))))
+        products = products.reshape(4, 4, len(part), rows, columns, -1)
+        vertical = [_to_outputs([products[i, j] for i in range(4)]) for j in range(4)]
+        outputs = [_to_outputs([v[i] for v in vertical]) for i in range(2)]
+        # Interleaved: (B, rows, 2, columns, 2, K).
+        y = jnp.stack([jnp.stack(pair, axis=3) for pair in outputs], axis=2)
+        return y.reshape(len(part), 2 * rows, 2 * columns, -1)[:, :height, :width]
+
+    if images == batch:
+        return convolve(x)
+    return _joined(lax.map(convolve, _split(x, images)))
+
+
+def _winograd_gradient(x: Array, dy: Array, pad: int, images: int) -> Array:
+    """Return the gradient of `_winograd` with respect to the kernel."""
+
+    def add(total: Array, parts: tuple[Array, Array]) -> tuple[Array, None]:
+        tiles, rows, columns = _of_tiles(parts[0], pad)
+        ends = [(0, 2 * count - size) for count, size in zip((rows, columns), dy.shape[1:3])]
+        padded = jnp.pad(parts[1], ((0, 0), *ends, (0, 0)))
+        outputs = jnp.stack([t for r in _of_outputs(padded, 1) for t in _of_outputs(r, 2)])
+        outputs = outputs.reshape(16, -1, dy.shape[3])
+        return total + lax.dot_general(tiles, outputs, (((1,), (1,)), ((0,), (0,)))), None
+
+    nothing = jnp.zeros((16, x.shape[3], dy.shape[3]), x.dtype)
+    total = lax.scan(add, nothing, (_split(x, images), _split(dy, images)))[0]
+    rows = _to_kernel(list(total.reshape(4, 4, *total.shape[1:])))
+    return jnp.stack([jnp.stack(_to_kernel(list(row))) for row in rows])
+
+
+def _of_tiles(x: Array, pad: int) -> tuple[Array, int, int]:
+    """Return the transformed tiles, (16, B * rows * columns, C), and how many rows and columns."""
+    rows, columns = ((size + 2 * pad - 1) // 2 for size in x.shape[1:3])
+    ends = [
+        (pad, 2 * count + 2 - size - pad) for count, size in zip((rows, columns), x.shape[1:3])
+    ]
+    padded = jnp.pad(x, ((0, 0), *ends, (0, 0)))
+    tiles = [t for r in _of_tile(padded, 1, rows) for t in _of_tile(r, 2, columns)]
+    return jnp.stack(tiles).reshape(16, -1, x.shape[3]), rows, columns
+
+
+# Of one axis each: the three matrices of the algorithm, and two of them transposed.
+
+
+def _of_tile(x: Array, axis: int, count: int) -> list[Array]:
+    a, b, c, d = (lax.slice_in_dim(x, i, i + 2 * count - 1, 2, axis) for i in range(4))
+    return [a - c, b + c, c - b, b - d]
+
+
+def _of_kernel(kernel: Array, axis: int) -> Array:
+    first, middle, last = (lax.index_in_dim(kernel, i, axis, keepdims=False) for i in range(3))
+    ends = first + last
+    return jnp.stack([first, (ends + middle) / 2, (ends - middle) / 2, last], axis)
+
+
+def _to_kernel(products: Sequence[Array]) -> list[Array]:
+    a, b, c, d = products
+    return [a + (b + c) / 2, (b - c) / 2, (b + c) / 2 + d]
+
+
+def _to_outputs(products: Sequence[Array]) -> tuple[Array, Array]:
+    a, b, c, d = products
+    return a + b + c, b - c - d
+
+
+def _of_outputs(y: Array, axis: int) -> list[Array]:
+    even, odd = (lax.slice_in_dim(y, i, None, 2, axis) for i in range(2))
+    return [even, even + odd, even - odd, -odd]
+
+
+def _split(x: Array, images: int) -> Array:
+    return x.reshape(-1, images, *x.shape[1:])
+
+
+def _joined(parts: Array) -> Array:
+    return parts.reshape(-1, *parts.shape[2:])
+
+
+def _padded(x: Array, pad: int) -> Array:
+    return jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+
+
+def _columns(x: Array, pad: int) -> Array:
+    """Return what each window sees, (B, H, W, 9 * C)."""
+    return jnp.concatenate(_shifted(_padded(x, pad), (3, 3)), axis=-1)
+
+
+def _shifted(x: Array, window: tuple[int, int]) -> list[Array]:
+    """Return views of (B, H, W, C) that a window's positions see, row by row."""
+    height, width = x.shape[1] - window[0] + 1, x.shape[2] - window[1] + 1
+    return [
+        x[:, i : i + height, j : j + width] for i in range(window[0]) for j in range(window[1])
+    ]
