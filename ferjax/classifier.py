@@ -120,10 +120,8 @@ class EmotionClassifier:
 
             self._engine = Engine.of(network, variables)
         else:
-            function = _probabilities(network)
-            self._of_one, self._of_many = (
-                jax.jit(function, compiler_options=compiler_options(single_image=single))
-                for single in (True, False)
+            self._probabilities = jax.jit(
+                _probabilities(network), compiler_options=compiler_options()
             )
 
     def predict_proba(
@@ -233,8 +231,7 @@ class EmotionClassifier:
             batch = np.concatenate([batch, np.zeros((size - count, *batch.shape[1:]), np.float32)])
         # GPUs would otherwise multiply in TF32, which is as far from Keras as 1e-3.
         with jax.default_matmul_precision("highest"):
-            probabilities = self._of_one if size == 1 else self._of_many
-            return np.asarray(probabilities(self.variables, batch))[:count]
+            return np.asarray(self._probabilities(self.variables, batch))[:count]
 
 
 def with_temperature(

@@ -1,29 +1,86 @@
-"""Options for XLA's compiler where its defaults are slow."""
+"""XLA's compiler: options where its defaults are slow, and what it has compiled before."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import os
+import platform
+import sys
+from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import jax
 
 
-@lru_cache(maxsize=2)
-def compiler_options(*, single_image: bool = False) -> dict[str, str]:
+@lru_cache(maxsize=1)
+def compiler_options() -> dict[str, str]:
     """Return what to give `jax.jit(..., compiler_options=...)` on the default device.
 
     On CPUs XLA leaves convolutions and products of matrices to YNNPACK. On wide feature maps that
     takes three times as long as XLA's own code: 270 ms against 75 for 64 images of 46x46, 64 to 64
-    channels, on two cores; products in batches take up to twice as long. For a `single_image`
-    YNNPACK is faster on maps of 5x5, where reading the kernels is the work: 0.6 ms against 1.0.
+    channels, on two cores; products in batches take up to twice as long.
     """
     if jax.default_backend() != "cpu":
         return {}
     # Sums stay with YNNPACK, which adds them up more exactly.
-    kept = ["REDUCE", *(["INDIVIDUAL_CONVOLUTION"] if single_image else [])]
-    types = ",".join(f"LIBRARY_FUSION_TYPE_{name}" for name in kept)
-    options = {"xla_cpu_experimental_ynn_fusion_type": types}
+    options = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
     try:
         jax.jit(lambda: 0, compiler_options=options).lower().compile()
     except jax.errors.JaxRuntimeError:  # another version of XLA, which does not know it
         return {}
     return options
+
+
+@contextlib.contextmanager
+def compile_cache() -> Iterator[None]:
+    """Keep compiled code between processes, so that a second start does not compile.
+
+    JAX's own settings come first: JAX_COMPILATION_CACHE_DIR, or the config's. Otherwise the code
+    goes to the user's cache folder, in a folder for each kind of machine: code for one CPU may
+    crash on another.
+    """
+    config: Any = jax.config
+    if config.jax_compilation_cache_dir:
+        yield
+        return
+    from jax.experimental.compilation_cache import compilation_cache as cache
+
+    before = config.jax_persistent_cache_min_compile_time_secs
+    folder = cache_folder()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # what lies there is run
+    except OSError:  # a home that cannot be written to: compile each time
+        yield
+        return
+    config.update("jax_compilation_cache_dir", str(folder))
+    config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    cache.reset_cache()  # what was compiled before this has fixed that there is none
+    try:
+        yield
+    finally:
+        config.update("jax_compilation_cache_dir", None)
+        config.update("jax_persistent_cache_min_compile_time_secs", before)
+        cache.reset_cache()
+
+
+def cache_folder() -> Path:
+    """Return the folder for compiled code of this kind of machine."""
+    if sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    elif os.name == "nt":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home())
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    machine = f"{platform.machine()} {_cpu_features()}"
+    return base / "ferjax" / "xla" / hashlib.sha256(machine.encode()).hexdigest()[:12]
+
+
+def _cpu_features() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")

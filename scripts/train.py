@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sys
 
-from ferjax.cli.main import main
+from ferjax.cli import main, process
 
 if __name__ == "__main__":
-    sys.exit(main(["train", *sys.argv[1:]]))
+    call = ["train", *sys.argv[1:]]
+    process.prepare(call)
+    sys.exit(main.main(call))

@@ -28,6 +28,18 @@ def strict_jax(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def compile_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder for all tests together: most train the same network."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def use_compile_cache(monkeypatch: pytest.MonkeyPatch, compile_cache: Path) -> None:
+    """Keep compiled code out of the user's cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(compile_cache))
+
+
+@pytest.fixture(scope="session")
 def fixtures() -> Path:
     """The folder of files that real Keras versions wrote."""
     return FIXTURES

@@ -74,6 +74,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ferjax.xla import compile_cache
+
+    with compile_cache():
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     from ferjax.errors import FerjaxError
     from ferjax.evaluate import evaluation, report
 

@@ -21,6 +21,7 @@ from ferjax.cli import (
     export,
     inspect,
     predict,
+    process,
     train,
     verify,
 )
@@ -92,10 +93,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+def console() -> int:
+    """Be the command `ferjax`, in a process of its own."""
+    process.prepare(sys.argv[1:])
+    return main()
+
+
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if issubclass(category, UserWarning) and not issubclass(category, DeprecationWarning):
         print(f"ferjax: warning: {message}", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(console())

@@ -6,7 +6,7 @@ Dimensions: B batch, H height, W width, C channels, K filters; see `ferjax.nets.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +20,10 @@ Array = jax.Array
 _FEWEST_PIXELS = 400
 _FEWEST_CHANNELS = 64
 _SMALLEST_SIDE = 8
-# Values of an image and of its convolution, together, that are transformed at once: eight times as
+# Values of images and of their convolutions, together, that are transformed at once: four times as
 # many have to fit into the processor's cache.
-_BLOCK = 1 << 20
+_BLOCK = 1 << 19
+_MOST_UNROLLED = 4
 
 
 def conv2d(
@@ -108,8 +109,8 @@ def _conv3x3(x: Array, kernel: Array, pad: int) -> Array:
     """Cross-correlate float32 images, (B, H, W, C), that get `pad` zeros at each side."""
     if kernel.shape[2] == 1:
         # Nine multiply-adds, up to three times as fast as a convolution.
-        taps = zip(_shifted(_padded(x, pad), (3, 3)), kernel.reshape(9, -1))
-        return sum((image * weights for image, weights in taps), jnp.zeros((), x.dtype))
+        taps = zip(_shifted(_padded(x, pad), (3, 3)), kernel.reshape(9, 1, 1, 1, -1))
+        return reduce(jnp.add, [image * weights for image, weights in taps])
     images = _at_once(x.shape, kernel.shape, pad)
     return _winograd(x, kernel, pad, images) if images else _direct(x, kernel, pad)
 
@@ -155,7 +156,8 @@ def _at_once(x: Sequence[int], kernel: Sequence[int], pad: int) -> int:
     if images * height * width < _FEWEST_PIXELS:
         return 0
     # What few channels gain, a loop over parts of the batch costs.
-    return images if images == batch or channels * filters >= 2 * _FEWEST_CHANNELS**2 else 0
+    unrolled = batch <= images * _MOST_UNROLLED
+    return images if unrolled or channels * filters >= 2 * _FEWEST_CHANNELS**2 else 0
 
 
 def _winograd(x: Array, kernel: Array, pad: int, images: int) -> Array:
@@ -177,9 +179,10 @@ def _winograd(x: Array, kernel: Array, pad: int, images: int) -> Array:
         y = jnp.stack([jnp.stack(pair, axis=3) for pair in outputs], axis=2)
         return y.reshape(len(part), 2 * rows, 2 * columns, -1)[:, :height, :width]
 
-    if images == batch:
-        return convolve(x)
-    return _joined(lax.map(convolve, _split(x, images)))
+    if batch <= images * _MOST_UNROLLED:
+        return jnp.concatenate([convolve(part) for part in jnp.split(x, batch // images)])
+    parts = lax.map(convolve, _split(x, images))
+    return parts.reshape(batch, *parts.shape[2:])
 
 
 def _winograd_gradient(x: Array, dy: Array, pad: int, images: int) -> Array:
@@ -202,9 +205,7 @@ def _winograd_gradient(x: Array, dy: Array, pad: int, images: int) -> Array:
 def _of_tiles(x: Array, pad: int) -> tuple[Array, int, int]:
     """Return the transformed tiles, (16, B * rows * columns, C), and how many rows and columns."""
     rows, columns = ((size + 2 * pad - 1) // 2 for size in x.shape[1:3])
-    ends = [
-        (pad, 2 * count + 2 - size - pad) for count, size in zip((rows, columns), x.shape[1:3])
-    ]
+    ends = [(pad, 2 * count + 2 - size - pad) for count, size in zip((rows, columns), x.shape[1:3])]
     padded = jnp.pad(x, ((0, 0), *ends, (0, 0)))
     tiles = [t for r in _of_tile(padded, 1, rows) for t in _of_tile(r, 2, columns)]
     return jnp.stack(tiles).reshape(16, -1, x.shape[3]), rows, columns
@@ -243,10 +244,6 @@ def _split(x: Array, images: int) -> Array:
     return x.reshape(-1, images, *x.shape[1:])
 
 
-def _joined(parts: Array) -> Array:
-    return parts.reshape(-1, *parts.shape[2:])
-
-
 def _padded(x: Array, pad: int) -> Array:
     return jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
 
@@ -259,6 +256,4 @@ def _columns(x: Array, pad: int) -> Array:
 def _shifted(x: Array, window: tuple[int, int]) -> list[Array]:
     """Return views of (B, H, W, C) that a window's positions see, row by row."""
     height, width = x.shape[1] - window[0] + 1, x.shape[2] - window[1] + 1
-    return [
-        x[:, i : i + height, j : j + width] for i in range(window[0]) for j in range(window[1])
-    ]
+    return [x[:, i : i + height, j : j + width] for i in range(window[0]) for j in range(window[1])]

@@ -1,15 +1,9 @@
-"""Which devices a run uses, how arrays lie on them, and where compiled code is kept."""
+"""Which devices a run uses, and how arrays lie on them."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
-import platform
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -103,55 +97,3 @@ def initialize(
 
 def on_gpu() -> bool:
     return jax.default_backend() in ("gpu", "cuda", "rocm")
-
-
-@contextlib.contextmanager
-def compile_cache() -> Iterator[None]:
-    """Keep compiled code between processes, so that a second start does not compile.
-
-    JAX's own settings come first: JAX_COMPILATION_CACHE_DIR, or the config's. Otherwise the code
-    goes to the user's cache folder, in a folder for each kind of machine: code for one CPU may
-    crash on another.
-    """
-    config: Any = jax.config
-    if config.jax_compilation_cache_dir:
-        yield
-        return
-    from jax.experimental.compilation_cache import compilation_cache as cache
-
-    before = config.jax_persistent_cache_min_compile_time_secs
-    folder = cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:  # a home that cannot be written to: compile each time
-        yield
-        return
-    config.update("jax_compilation_cache_dir", str(folder))
-    config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
-    cache.reset_cache()  # what was compiled before this has fixed that there is none
-    try:
-        yield
-    finally:
-        config.update("jax_compilation_cache_dir", None)
-        config.update("jax_persistent_cache_min_compile_time_secs", before)
-        cache.reset_cache()
-
-
-def cache_folder() -> Path:
-    """Return the folder for compiled code of this kind of machine."""
-    if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    elif os.name == "nt":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home())
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    machine = f"{platform.machine()} {_cpu_features()}"
-    return base / "ferjax" / "xla" / hashlib.sha256(machine.encode()).hexdigest()[:12]
-
-
-def _cpu_features() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), "")

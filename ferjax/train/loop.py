@@ -33,7 +33,7 @@ from ferjax.train import checkpoints, export, logs, optimizers, run_folder, setu
 from ferjax.train.calls import Calls
 from ferjax.train.checkpoints import Checkpoints
 from ferjax.train.controllers import Controllers, score
-from ferjax.train.devices import Devices, compile_cache
+from ferjax.train.devices import Devices
 from ferjax.train.errors import NonFiniteError, TrainingError
 from ferjax.train.evaluation import Evaluator
 from ferjax.train.recipes import Recipe, override
@@ -42,6 +42,7 @@ from ferjax.train.reporting import Clock, ConsoleReporter, Reporter, Status, dur
 from ferjax.train.setup import PathLike, TrainingData
 from ferjax.train.signals import StopSignals
 from ferjax.train.state import Totals, TrainState
+from ferjax.xla import compile_cache
 
 _DEFAULT_RECIPE = "fast"
 _AHEAD = 2  # calls that may wait on the device: it never idles, and an error is soon seen

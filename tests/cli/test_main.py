@@ -27,7 +27,7 @@ WEIGHTS = ROOT / "checkpoints" / "fer_cnn5.h5"
 def test_the_command_is_installed() -> None:
     with open(ROOT / "pyproject.toml", "rb") as file:
         scripts = tomllib.load(file)["project"]["scripts"]
-    assert scripts == {"ferjax": "ferjax.cli.main:main"}
+    assert scripts == {"ferjax": "ferjax.cli.main:console"}
     (found,) = entry_points(group="console_scripts", name="ferjax")
     assert callable(found.load())
 

@@ -90,15 +90,3 @@ def model_json(tmp_path: Path) -> Path:
 def write_config(path: Path, graph: Graph) -> Path:
     path.write_text(json.dumps(model_config(graph)), encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="session")
-def compile_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder for all tests together: most train the same network."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def use_compile_cache(monkeypatch: pytest.MonkeyPatch, compile_cache: Path) -> None:
-    """Keep compiled code out of the user's cache folder."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(compile_cache))

@@ -252,7 +252,7 @@ class GlobalAveragePooling2D(_GlobalPooling):
     """The mean over the image: (C,)."""
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
-        return inputs[0].mean(axis=ops.spatial_axes(self.data_format), keepdims=self.keepdims)
+        return ops.spatial_mean(inputs[0], self.data_format, keepdims=self.keepdims)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,161 @@
+"""Convolution against sums in float64: every way of computing it, forward and backward."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ferjax import nets
+from ferjax.nets import convolution
+from ferjax.nets.convolution import conv2d
+
+needs_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="needs the CPU backend")
+
+
+def exact(x: Any, kernel: Any, padding: str) -> np.ndarray:
+    """Cross-correlate in float64, tap by tap."""
+    kh, kw = kernel.shape[:2]
+    x, kernel = np.asarray(x, np.float64), np.asarray(kernel, np.float64)
+    if padding == "same":
+        edges = [((size - 1) // 2, size // 2) for size in (kh, kw)]
+        x = np.pad(x, ((0, 0), *edges, (0, 0)))
+    height, width = x.shape[1] - kh + 1, x.shape[2] - kw + 1
+    taps = [
+        x[:, i : i + height, j : j + width] @ kernel[i, j] for i in range(kh) for j in range(kw)
+    ]
+    return np.sum(taps, axis=0)
+
+
+def convolved(x: Any, kernel: Any, padding: str, data_format: str = "channels_last") -> jax.Array:
+    return conv2d(
+        x,
+        kernel,
+        strides=(1, 1),
+        padding=padding,
+        data_format=data_format,
+        dilation_rate=(1, 1),
+    )
+
+
+def example(*sizes: int, seed: int = 0) -> tuple[jax.Array, jax.Array]:
+    """Return images, (B, H, W, C), and a kernel of 3x3 to K filters."""
+    *shape, filters = sizes
+    rng = np.random.default_rng(seed)
+    kernel = rng.normal(size=(3, 3, shape[-1], filters)) / np.sqrt(9 * shape[-1])
+    return jnp.asarray(rng.normal(size=shape), "float32"), jnp.asarray(kernel, "float32")
+
+
+# Sizes, and whether Winograd's algorithm is used: for how many images at once.
+CASES = [
+    ((2, 48, 48, 1, 64), "valid", 0),
+    ((3, 7, 9, 1, 8), "same", 0),
+    ((1, 22, 22, 64, 128), "same", 1),
+    ((8, 22, 22, 64, 64), "valid", 8),
+    ((4, 46, 46, 64, 64), "valid", 2),
+    ((12, 11, 13, 128, 128), "same", 12),
+    ((40, 11, 12, 128, 128), "same", 10),
+    ((25, 11, 12, 128, 128), "valid", 5),
+    ((40, 13, 14, 64, 128), "valid", 20),
+    ((64, 46, 46, 64, 64), "valid", 0),
+    ((1, 11, 11, 64, 64), "same", 0),
+    ((4, 5, 5, 128, 128), "same", 0),
+    ((2, 23, 21, 32, 64), "same", 0),
+]
+
+
+@needs_cpu
+@pytest.mark.parametrize(("sizes", "padding", "images"), CASES)
+def test_way_chosen(sizes: tuple[int, ...], padding: str, images: int) -> None:
+    *x, filters = sizes
+    kernel = (3, 3, x[-1], filters)
+    assert convolution._at_once(x, kernel, 1 if padding == "same" else 0) == images
+
+
+@pytest.mark.parametrize(("sizes", "padding", "images"), CASES)
+def test_values_and_gradients(sizes: tuple[int, ...], padding: str, images: int) -> None:
+    x, kernel = example(*sizes)
+    y, pullback = jax.vjp(lambda x, k: convolved(x, k, padding), x, kernel)
+    expected = exact(x, kernel, padding)
+    np.testing.assert_allclose(y, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+    np.testing.assert_allclose(
+        convolved(x, kernel, padding), expected, rtol=0, atol=2e-6 * np.abs(expected).max()
+    )
+
+    dy = np.random.default_rng(1).normal(size=y.shape).astype(np.float32)
+    dx, dkernel = pullback(jnp.asarray(dy))
+    # Gradients of a sum: images and kernel are linear, so a difference of any size is exact.
+    for gradient, at in ((dx, 0), (dkernel, 1)):
+        values = [np.asarray(x), np.asarray(kernel)]
+        rng = np.random.default_rng(2)
+        step = rng.normal(size=values[at].shape)
+        values[at] = step  # the map is linear in each
+        change = (exact(values[0], values[1], padding) * dy).sum()
+        length = np.linalg.norm(step) * np.linalg.norm(np.asarray(gradient, np.float64))
+        assert abs((gradient * step).sum() - change) <= 1e-6 * length
+
+
+@pytest.mark.parametrize("sizes", [(8, 22, 22, 64, 128), (3, 10, 10, 1, 64)])
+def test_gradient_of_every_weight(sizes: tuple[int, ...]) -> None:
+    x, kernel = example(*sizes)
+    y, pullback = jax.vjp(lambda k: convolved(x, k, "same"), kernel)
+    dy = np.random.default_rng(1).normal(size=y.shape)
+    padded = np.pad(np.asarray(x, np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    height, width = x.shape[1:3]
+    expected = np.stack(
+        [
+            np.stack(
+                [
+                    np.einsum("bhwc,bhwk->ck", padded[:, i : i + height, j : j + width], dy)
+                    for j in range(3)
+                ]
+            )
+            for i in range(3)
+        ]
+    )
+    found = pullback(jnp.asarray(dy, "float32"))[0]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+
+
+def test_second_derivatives() -> None:
+    x, kernel = example(2, 22, 22, 64, 64)
+
+    def penalised(k: Any) -> Any:
+        inner = jax.grad(lambda x: (convolved(x, k, "same") ** 2).mean())(x)
+        return (inner**2).sum()
+
+    direction = example(1, 1, 1, 64, 64, seed=3)[1]
+    slope = (jax.grad(penalised)(kernel) * direction).sum()
+    step = 1e-2
+    difference = penalised(kernel + step * direction) - penalised(kernel - step * direction)
+    np.testing.assert_allclose(slope, difference / (2 * step), rtol=1e-2)
+
+
+def test_channels_first_is_the_same() -> None:
+    x, kernel = example(2, 22, 22, 64, 64)
+    first = convolved(jnp.moveaxis(x, -1, 1), kernel, "valid", "channels_first")
+    np.testing.assert_allclose(
+        jnp.moveaxis(first, 1, -1), convolved(x, kernel, "valid"), rtol=0, atol=1e-5
+    )
+
+
+def test_bfloat16_is_left_to_xla() -> None:
+    x, kernel = (a.astype("bfloat16") for a in example(8, 22, 22, 64, 64))
+    y = convolved(x, kernel, "same")
+    assert y.dtype == jnp.bfloat16
+    expected = exact(x.astype("float32"), kernel.astype("float32"), "same")
+    np.testing.assert_allclose(y.astype("float32"), expected, atol=0.05)
+
+
+@pytest.mark.slow
+def test_predictions_are_those_of_xla_s_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = nets.fer_cnn8()
+    variables = network.init(jax.random.key(0))
+    images = np.random.default_rng(0).random((8, 48, 48, 1)).astype(np.float32)
+    found = jax.jit(lambda v, x: network.apply(v, x))(variables, images)
+    monkeypatch.setattr(convolution, "_has_own_code", lambda *_: False)
+    expected = jax.jit(lambda v, x: network.apply(v, x))(variables, images)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
