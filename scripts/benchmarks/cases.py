@@ -112,6 +112,9 @@ _KERAS_TF, _KERAS_JAX = ("keras", "tensorflow"), ("keras", "jax")
 
 ENTRIES: Mapping[str, Entry] = {
     "ferjax": Entry("ferjax", "peer_ferjax", _FERJAX, batches_itself=True),
+    "ferjax-onnx": Entry(
+        "ferjax", "peer_ferjax", (*_FERJAX, "onnxruntime", "onnx"), batches_itself=True
+    ),
     "keras-tf-predict": Entry("keras-tf", "peer_keras", _KERAS_TF, batches_itself=True),
     "keras-tf-call": Entry("keras-tf", "peer_keras", _KERAS_TF),
     "keras-tf": Entry("keras-tf", "peer_keras", _KERAS_TF, "keras-tf-call"),
@@ -174,9 +177,8 @@ class Case:
         return [Metric("seconds", title, "s")]
 
 
-_INFERENCE = (
-    "ferjax keras-tf-predict keras-tf-call keras-jax torch torch-compile onnxruntime".split()
-)
+_STARTS = "ferjax keras-tf-predict keras-tf-call keras-jax torch torch-compile onnxruntime".split()
+_INFERENCE = [*_STARTS, "ferjax-onnx"]
 _NO_KERAS = "it reads no Keras files"
 _FERJAX_ALONE = "the case is ferjax's own"
 
@@ -204,7 +206,7 @@ CASES: Mapping[str, Case] = {
             "cold-start",
             "A new process reads weights and a PNG and prints its first prediction. ferjax first "
             "with an empty cache of compiled code, then with what that start has left there.",
-            tuple(_INFERENCE),
+            tuple(_STARTS),
         ),
         Case(
             "conversion",
@@ -232,7 +234,7 @@ def selected(case: str, peers: tuple[str, ...], dtype: str) -> tuple[list[str], 
         peer = ENTRIES[name].peer
         if peer not in peers:
             continue
-        if dtype != "float32" and peer not in IN_BFLOAT16:
+        if dtype != "float32" and name not in IN_BFLOAT16:
             excused[name] = f"measured in float32 alone, not in {dtype}"
         else:
             entries.append(name)

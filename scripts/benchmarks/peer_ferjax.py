@@ -1,10 +1,12 @@
 """ferjax, through its public API; training as `ferjax train` trains.
 
-Inference: `ferjax.load(path).predict_proba(images)`. In bfloat16, which that does not offer, the
+Inference: `ferjax.load(path).predict_proba(images)`; as ferjax-onnx with `engine="onnx"`, that is
+by ONNX Runtime with its own choice of threads. In bfloat16, which that does not offer, the
 network's own `apply(compute_dtype="bfloat16")`, jitted.
 Training: the step of `ferjax train` with its device-resident pipeline, several steps a call on
-accelerators. Each image is flipped and warped once, by one affine map (rotation up to 10 degrees,
-zoom and shifts up to 0.1 and 0.08, bilinear, nearest fill).
+accelerators, and on CPUs with the huge pages that `ferjax train` asks for. Each image is flipped
+and warped once, by one affine map (rotation up to 10 degrees, zoom and shifts up to 0.1 and 0.08,
+bilinear, nearest fill).
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ def predictor(entry: str, setup: Setup) -> Any:
     """Return the function from uint8 images, (48, 48) or (B, 48, 48), to probabilities."""
     import ferjax
 
-    classifier = ferjax.load(setup.folder / "model.keras")
+    engine = "onnx" if entry == "ferjax-onnx" else "jax"
+    classifier = ferjax.load(setup.folder / "model.keras", engine=engine)
     if setup.dtype == "float32":
         return classifier.predict_proba
     import jax

@@ -205,6 +205,10 @@ _TASKS = {
 def main(arguments: Sequence[str]) -> int:
     """Measure, and print the values as one line of JSON."""
     task, entry, text = arguments
+    if entry == "ferjax" and task in ("training", "epoch"):
+        from ferjax.cli import process
+
+        process.prepare(["train"])
     try:
         values = _TASKS[task](entry, Setup.from_json(text))
     except Exception as error:
