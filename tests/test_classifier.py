@@ -285,7 +285,8 @@ def test_few_batch_sizes_are_compiled() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (300, 2, 2), dtype=np.uint8)
     for count in range(1, 301):
         assert len(model.predict(pixels[:count])) == count
-    assert model._probabilities._cache_size() <= 9
+    # On CPUs 1, 2, 4, 8; elsewhere up to 256.
+    assert model._probabilities._cache_size() == (4 if jax.default_backend() == "cpu" else 9)
 
 
 def test_threads_get_their_own_answers(default: EmotionClassifier, many: np.ndarray) -> None:
@@ -310,7 +311,7 @@ def test_ten_thousand_calls_do_not_grow_memory_or_compile_without_end() -> None:
 
     before = predict(1_000)
     assert predict(10_000) - before < 20e6
-    assert model._probabilities._cache_size() <= 6  # 1, 2, 4, 8, 16, 32
+    assert model._probabilities._cache_size() == (4 if jax.default_backend() == "cpu" else 6)
 
 
 # --- labels --------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def test_a_setting_of_the_user_stays(value: str) -> None:
 )
 def test_the_process_has_them() -> None:
     code = (
-        "import os, sys; from ferjax.cli import process; before = os.getpid()\n"
+        "import os, sys; from ferjax.cli import process\n"
         "process.prepare(['train'])\n"
         "print(os.getpid(), sys.argv[1:], os.environ['GLIBC_TUNABLES'])"
     )
