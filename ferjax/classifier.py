@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -29,10 +28,8 @@ ENGINES = ("jax", "onnx")
 # Batches are padded to the next of these sizes, so that few are ever compiled.
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 # On CPUs larger ones are slower, for their feature maps do not stay in the cache: fer_cnn8 takes
-# 3.3 ms an image in batches of 8, 3.8 in batches of 64. Two at a time fill the gaps in which XLA
-# uses one core alone: 7 % on two cores.
+# 3.3 ms an image in batches of 8, 3.8 in batches of 64.
 _LARGEST_ON_CPU = 8
-_AT_ONCE_ON_CPU = 2
 
 
 @dataclass(frozen=True)
@@ -178,11 +175,7 @@ class EmotionClassifier:
         parts = [batch[i : i + largest] for i in range(0, len(batch), largest)]
         if not parts:
             return np.zeros((0, len(self.labels)), np.float32)
-        if on_cpu and len(parts) > 1:
-            with ThreadPoolExecutor(_AT_ONCE_ON_CPU) as pool:
-                rows = list(pool.map(self._predict, parts))
-        else:
-            rows = [self._predict(part) for part in parts]
+        rows = [self._predict(part) for part in parts]
         return with_temperature(np.concatenate(rows), temperature)
 
     def predict(

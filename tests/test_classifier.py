@@ -311,7 +311,7 @@ def test_ten_thousand_calls_do_not_grow_memory_or_compile_without_end() -> None:
 
     before = predict(1_000)
     assert predict(10_000) - before < 20e6
-    assert model._probabilities._cache_size() == (4 if jax.default_backend() == "cpu" else 6)
+    assert model._probabilities._cache_size() <= 6  # 1, 2, 4, 8, 16, 32
 
 
 # --- labels --------------------------------------------------------------------------------------
