@@ -130,8 +130,10 @@ def _backward(pad: int, saved: tuple[Array, Array], dy: Array) -> tuple[Array, A
         columns = _columns(x, pad).reshape(-1, 9)
         return dx, (columns.T @ dy.reshape(-1, dy.shape[-1])).reshape(kernel.shape)
     images = _at_once(x.shape, kernel.shape, pad)
-    if images and min(kernel.shape[2:]) >= 2 * _FEWEST_CHANNELS:
+    if images and kernel.shape[2] * kernel.shape[3] >= 2 * _FEWEST_CHANNELS**2:
         return dx, _winograd_gradient(x, dy, pad, images)
+    if dy.shape[1] * dy.shape[2] >= _FEWEST_PIXELS:
+        return dx, _gradient_by_rows(x, dy, pad)
     _, pullback = jax.vjp(lambda k: _direct(x, k, pad), kernel)
     return dx, pullback(dy)[0]
 
@@ -152,8 +154,8 @@ def _at_once(x: Sequence[int], kernel: Sequence[int], pad: int) -> int:
     if min(channels, filters) < _FEWEST_CHANNELS or min(height, width) < _SMALLEST_SIDE:
         return 0
     most = _BLOCK // (height * width * (channels + filters))
-    images = next((n for n in range(min(most, batch), 0, -1) if batch % n == 0), 0)
-    if images * height * width < _FEWEST_PIXELS:
+    images = _divisor(batch, most)
+    if not most or images * height * width < _FEWEST_PIXELS:
         return 0
     # What few channels gain, a loop over parts of the batch costs.
     unrolled = batch <= images * _MOST_UNROLLED
@@ -202,6 +204,31 @@ def _winograd_gradient(x: Array, dy: Array, pad: int, images: int) -> Array:
     return jnp.stack([jnp.stack(_to_kernel(list(row))) for row in rows])
 
 
+def _gradient_by_rows(x: Array, dy: Array, pad: int) -> Array:
+    """Return the gradient of `_direct` with respect to the kernel.
+
+    XLA's own convolution for it takes images transposed, and for that does the steps before it
+    anew, in a slow order: pooling and dropout took longer than the products. The inputs of a loop,
+    here over parts of the batch, are computed once.
+    """
+    batch, height, width, filters = dy.shape
+    channels, wide = x.shape[3], x.shape[2] + 2 * pad
+
+    def add(total: Array, parts: tuple[Array, Array]) -> tuple[Array, None]:
+        rows = _padded(parts[0], pad)
+        # Three copies of `dy`, shifted against whole rows of the images, which need no copies.
+        ends = [(j, wide - width - j) for j in range(3)]
+        shifted = [jnp.pad(parts[1], [(0, 0), (0, 0), end, (0, 0)]) for end in ends]
+        columns = jnp.concatenate(shifted, axis=3).reshape(-1, 3 * filters)
+        taps = [rows[:, i : i + height].reshape(-1, channels).T @ columns for i in range(3)]
+        return total + jnp.stack(taps), None
+
+    images = _divisor(batch, 2 * _BLOCK // (height * wide * (channels + 3 * filters)))
+    nothing = jnp.zeros((3, channels, 3 * filters), x.dtype)
+    total = lax.scan(add, nothing, (_split(x, images), _split(dy, images)))[0]
+    return total.reshape(3, channels, 3, filters).swapaxes(1, 2)
+
+
 def _of_tiles(x: Array, pad: int) -> tuple[Array, int, int]:
     """Return the transformed tiles, (16, B * rows * columns, C), and how many rows and columns."""
     rows, columns = ((size + 2 * pad - 1) // 2 for size in x.shape[1:3])
@@ -238,6 +265,11 @@ def _to_outputs(products: Sequence[Array]) -> tuple[Array, Array]:
 def _of_outputs(y: Array, axis: int) -> list[Array]:
     even, odd = (lax.slice_in_dim(y, i, None, 2, axis) for i in range(2))
     return [even, even + odd, even - odd, -odd]
+
+
+def _divisor(batch: int, most: int) -> int:
+    """Return the largest number of images, up to `most` but at least 1, that divides the batch."""
+    return next(n for n in range(max(1, min(most, batch)), 0, -1) if batch % n == 0)
 
 
 def _split(x: Array, images: int) -> Array:

@@ -98,7 +98,7 @@ def test_values_and_gradients(sizes: tuple[int, ...], padding: str, images: int)
         assert abs((gradient * step).sum() - change) <= 1e-6 * length
 
 
-@pytest.mark.parametrize("sizes", [(8, 22, 22, 64, 128), (3, 10, 10, 1, 64)])
+@pytest.mark.parametrize("sizes", [(8, 22, 22, 64, 128), (3, 10, 10, 1, 64), (6, 23, 21, 32, 48)])
 def test_gradient_of_every_weight(sizes: tuple[int, ...]) -> None:
     x, kernel = example(*sizes)
     y, pullback = jax.vjp(lambda k: convolved(x, k, "same"), kernel)
