@@ -169,17 +169,17 @@ def _winograd(x: Array, kernel: Array, pad: int, images: int) -> Array:
     The rounding errors are about those of the direct sum. `images` of the batch are done at once.
     """
     batch, (height, width) = x.shape[0], (size + 2 * pad - 2 for size in x.shape[1:3])
-    weights = _of_kernel(_of_kernel(kernel, 0), 1).reshape(16, *kernel.shape[2:])
+    weights = [w for r in _of_kernel(kernel) for w in _of_kernel(r)]
 
     def convolve(part: Array) -> Array:
-        tiles, rows, columns = _of_tiles(part, pad)
-        products = lax.dot_general(tiles, weights, (((2,), (1,)), ((0,), (0,))))
-        products = products.reshape(4, 4, len(part), rows, columns, -1)
-        vertical = [_to_outputs([products[i, j] for i in range(4)]) for j in range(4)]
+        # Products one by one, not as a batch, which would take a copy of all tiles.
+        products = [tile @ w for tile, w in zip(_of_tiles(part, pad), weights)]
+        vertical = [_to_outputs(products[j::4]) for j in range(4)]
         outputs = [_to_outputs([v[i] for v in vertical]) for i in range(2)]
         # Interleaved: (B, rows, 2, columns, 2, K).
         y = jnp.stack([jnp.stack(pair, axis=3) for pair in outputs], axis=2)
-        return y.reshape(len(part), 2 * rows, 2 * columns, -1)[:, :height, :width]
+        _, rows, _, columns, _, filters = y.shape
+        return y.reshape(-1, 2 * rows, 2 * columns, filters)[:, :height, :width]
 
     if batch <= images * _MOST_UNROLLED:
         return jnp.concatenate([convolve(part) for part in jnp.split(x, batch // images)])
@@ -191,8 +191,8 @@ def _winograd_gradient(x: Array, dy: Array, pad: int, images: int) -> Array:
     """Return the gradient of `_winograd` with respect to the kernel."""
 
     def add(total: Array, parts: tuple[Array, Array]) -> tuple[Array, None]:
-        tiles, rows, columns = _of_tiles(parts[0], pad)
-        ends = [(0, 2 * count - size) for count, size in zip((rows, columns), dy.shape[1:3])]
+        tiles = jnp.stack(_of_tiles(parts[0], pad)).reshape(16, -1, x.shape[3])
+        ends = [(0, -size % 2) for size in dy.shape[1:3]]
         padded = jnp.pad(parts[1], ((0, 0), *ends, (0, 0)))
         outputs = jnp.stack([t for r in _of_outputs(padded, 1) for t in _of_outputs(r, 2)])
         outputs = outputs.reshape(16, -1, dy.shape[3])
@@ -200,8 +200,8 @@ def _winograd_gradient(x: Array, dy: Array, pad: int, images: int) -> Array:
 
     nothing = jnp.zeros((16, x.shape[3], dy.shape[3]), x.dtype)
     total = lax.scan(add, nothing, (_split(x, images), _split(dy, images)))[0]
-    rows = _to_kernel(list(total.reshape(4, 4, *total.shape[1:])))
-    return jnp.stack([jnp.stack(_to_kernel(list(row))) for row in rows])
+    rows = _to_kernel(total.reshape(4, 4, *total.shape[1:]))
+    return jnp.stack([jnp.stack(_to_kernel(row)) for row in rows])
 
 
 def _gradient_by_rows(x: Array, dy: Array, pad: int) -> Array:
@@ -229,13 +229,12 @@ def _gradient_by_rows(x: Array, dy: Array, pad: int) -> Array:
     return total.reshape(3, channels, 3, filters).swapaxes(1, 2)
 
 
-def _of_tiles(x: Array, pad: int) -> tuple[Array, int, int]:
-    """Return the transformed tiles, (16, B * rows * columns, C), and how many rows and columns."""
+def _of_tiles(x: Array, pad: int) -> list[Array]:
+    """Return 16 values of each tile, transformed, each (B, rows, columns, C)."""
     rows, columns = ((size + 2 * pad - 1) // 2 for size in x.shape[1:3])
     ends = [(pad, 2 * count + 2 - size - pad) for count, size in zip((rows, columns), x.shape[1:3])]
     padded = jnp.pad(x, ((0, 0), *ends, (0, 0)))
-    tiles = [t for r in _of_tile(padded, 1, rows) for t in _of_tile(r, 2, columns)]
-    return jnp.stack(tiles).reshape(16, -1, x.shape[3]), rows, columns
+    return [t for r in _of_tile(padded, 1, rows) for t in _of_tile(r, 2, columns)]
 
 
 # Of one axis each: the three matrices of the algorithm, and two of them transposed.
@@ -246,13 +245,13 @@ def _of_tile(x: Array, axis: int, count: int) -> list[Array]:
     return [a - c, b + c, c - b, b - d]
 
 
-def _of_kernel(kernel: Array, axis: int) -> Array:
-    first, middle, last = (lax.index_in_dim(kernel, i, axis, keepdims=False) for i in range(3))
+def _of_kernel(kernel: Array) -> list[Array]:
+    first, middle, last = kernel
     ends = first + last
-    return jnp.stack([first, (ends + middle) / 2, (ends - middle) / 2, last], axis)
+    return [first, (ends + middle) / 2, (ends - middle) / 2, last]
 
 
-def _to_kernel(products: Sequence[Array]) -> list[Array]:
+def _to_kernel(products: Array) -> list[Array]:
     a, b, c, d = products
     return [a + (b + c) / 2, (b - c) / 2, (b + c) / 2 + d]
 
