@@ -151,6 +151,14 @@ class Augmentation:
 
 PRESETS = {
     "none": Augmentation(),
+    # What a network learns within a few dozen epochs: faces a little tilted, resized and moved.
+    "light": Augmentation(
+        rotation=(-10, 10),
+        zoom=(0.9, 1.1),
+        shift_x=(-0.08, 0.08),
+        shift_y=(-0.08, 0.08),
+        horizontal_flip=0.5,
+    ),
     # The published model's training: zoom_range=0.3, horizontal_flip=True, rotation_range=20,
     # width_shift_range=height_shift_range=0.2, shear_range=0.2 (Keras takes it in degrees),
     # brightness_range=(0.8, 1.2), fill_mode="nearest". Keras rounds to gray levels on the way.

@@ -241,13 +241,7 @@ def fast() -> Recipe:
         batch_size=64,
         epochs=25,
         dropout_scale=0.25,
-        augmentation=augment.Augmentation(
-            rotation=(-10, 10),
-            zoom=(0.9, 1.1),
-            shift_x=(-0.08, 0.08),
-            shift_y=(-0.08, 0.08),
-            horizontal_flip=0.5,
-        ),
+        augmentation="light",  # type: ignore[arg-type]
         optimizer="adamw",
         learning_rate=2e-3,
         weight_decay=0.02,
