@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--augment",
         metavar="PRESET",
-        help="with --sheet: show each row again as training would see it (none, light, published, strong)",
+        help="with --sheet: show each row again as training would see it (none, light, published, "
+        "strong)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
