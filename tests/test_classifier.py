@@ -123,8 +123,8 @@ def test_weights_inside_the_package_come_before_those_of_a_checkout(
     monkeypatch.setattr(classifier, "__file__", str(tmp_path / "ferjax" / "classifier.py"))
     with pytest.raises(FerjaxError, match="lacks its weights"):
         classifier.default_weights()
-    checkout = tmp_path / "checkpoints" / "fer_cnn5.h5"
-    wheel = tmp_path / "ferjax" / "checkpoints" / "fer_cnn5.h5"
+    checkout = tmp_path / "checkpoints" / classifier.DEFAULT_WEIGHTS
+    wheel = tmp_path / "ferjax" / "checkpoints" / classifier.DEFAULT_WEIGHTS
     for path in (checkout, wheel):
         path.parent.mkdir(parents=True)
         path.touch()
@@ -579,11 +579,11 @@ def test_a_weights_only_file_is_loaded_with_a_config_or_a_name(
     images = faces(3)
     np.testing.assert_array_equal(alone.predict_proba(images), whole.predict_proba(images))
 
-    default = ferjax.load()
+    five = ferjax.load(ROOT / "checkpoints" / "fer_cnn5.h5")
     path = tmp_path / "five.weights.h5"
-    ferjax.keras.save(path, default.network, default.variables, labels=EMOTIONS)
+    ferjax.keras.save(path, five.network, five.variables, labels=EMOTIONS)
     named = ferjax.load(path, architecture="fer_cnn5")
-    np.testing.assert_array_equal(named.predict_proba(images), default.predict_proba(images))
+    np.testing.assert_array_equal(named.predict_proba(images), five.predict_proba(images))
     with pytest.raises(WeightFileError, match="not both"):
         ferjax.load(path, architecture="fer_cnn5", config=folder / "sequential.json")
 

@@ -232,7 +232,7 @@ def fast() -> Recipe:
     """Train the best network that two CPU cores make in about half an hour.
 
     Measured on 2 shared cores on 2026-11-24: 65.25 % on PublicTest, single view (63.89 % without
-    copies of training images); an epoch takes 75 s where nothing else runs. By
+    copies of training images); an epoch takes about a minute where nothing else runs. By
     `ferjax train --data fer2013 --recipe fast --out runs/fast`.
     """
     return Recipe(

@@ -16,7 +16,10 @@ _PACKAGES = (
     "opencv-python-headless"
 ).split()
 # Settings that change what is measured; recorded where they are set.
-_VARIABLES = re.compile(r"(XLA|JAX|TF|OMP|MKL|KMP|OPENBLAS|TORCH|PYTORCH|KERAS|MALLOC)_|LD_PRELOAD")
+_VARIABLES = re.compile(
+    # Terraform's settings begin with TF_ too.
+    r"(XLA|JAX|TF(?!_CLI|_VAR)|OMP|MKL|KMP|OPENBLAS|TORCH|PYTORCH|KERAS|MALLOC)_|LD_PRELOAD"
+)
 
 
 def cpu_model() -> str:

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 import ferjax
+from ferjax.classifier import DEFAULT_WEIGHTS
 from ferjax.data import sources, splits
 from ferjax.evaluate import card, evaluate
 
 ROOT = Path(__file__).parents[2]
+NAME = Path(DEFAULT_WEIGHTS).stem
 REPORTS = [
-    ROOT / "checkpoints" / "reports" / f"fer_cnn5{view}.json" for view in ("", ".flip", ".ten-crop")
+    ROOT / "checkpoints" / "reports" / f"{NAME}{view}.json" for view in ("", ".flip", ".ten-crop")
 ]
 
 

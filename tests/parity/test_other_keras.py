@@ -28,11 +28,13 @@ import numpy as np
 import pytest
 
 import ferjax.keras
+import ferjax.nets
 
 HERE = Path(__file__).parent
 FIXTURES = HERE.parent / "fixtures" / "keras"
 SOURCE = FIXTURES / "keras-2.15.0"
 VARIABLE = "FERJAX_TEST_KERAS"
+RELEASED = sorted((HERE.parents[1] / "checkpoints").glob("*.h5"))
 TOLERANCE = 1e-6
 
 
@@ -95,7 +97,22 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return written
 
 
+@pytest.fixture(scope="module", params=RELEASED, ids=lambda path: path.name)
+def released(request: pytest.FixtureRequest) -> Written:
+    """The released weights, with what ferjax predicts by them."""
+    model = ferjax.keras.load(request.param)
+    faces = np.random.default_rng(0).random((8, *model.graph.input_shape), np.float32)
+    outputs = ferjax.nets.Network(model.graph).apply(model.variables, faces)
+    return Written(request.param, faces, np.asarray(outputs), None)
+
+
 # --- the Keras of this environment -------------------------------------------------------------
+
+
+def test_the_keras_here_opens_the_released_weights(released: Written) -> None:
+    keras.backend.clear_session()
+    outputs = keras.models.load_model(released.path).predict(released.inputs, verbose=0)
+    np.testing.assert_allclose(np.asarray(outputs), released.outputs, rtol=0, atol=TOLERANCE)
 
 
 @ALL
@@ -296,3 +313,16 @@ def test_another_keras_opens_it(
     ):
         assert report["optimizer_step"] == file.step
         assert report["trained_step"] == file.step + 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("other", others() or [None], ids=lambda o: o.name if o else "none")
+def test_another_keras_opens_the_released_weights(
+    other: Other | None, released: Written, tmp_path: Path
+) -> None:
+    if other is None:
+        pytest.skip(f"needs interpreters with other Keras versions, listed in {VARIABLE}")
+    status, _, errors = open_there(other, released, tmp_path / "outputs.npy")
+    assert status == 0, errors[-2000:]
+    found = np.load(tmp_path / "outputs.npy")
+    np.testing.assert_allclose(found, released.outputs, rtol=0, atol=TOLERANCE)

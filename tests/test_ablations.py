@@ -1,0 +1,93 @@
+"""The comparison of recipes: its table, its runs, going on where it stopped."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .train.conftest import make_faces, prepared, tiny_graph, write_config
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+ablations = importlib.import_module("ablations")
+Run = ablations.Run
+
+
+def test_the_examples_in_its_docstrings() -> None:
+    assert doctest.testmod(ablations).failed == 0
+
+
+def test_a_change_is_given_with_its_difference_and_the_error_of_that() -> None:
+    # Within the groups the deviations are +-1, +-1 and +-2 points: the variance is
+    # (2 + 2 + 8) / 3 = 4, so a difference of two means of two has the error 2 * sqrt(1/2 + 1/2).
+    runs = [
+        Run(change, seed, value / 100)
+        for change, values in (("", (59, 61)), ("a=1", (63, 61)), ("b=2 c=3", (55, 59)))
+        for seed, value in enumerate(values)
+    ]
+    assert ablations.table(runs).splitlines() == [
+        "| change | accuracy, % | difference, points | seeds |",
+        "|---|---|---|---|",
+        "| none | 60.00 |  | 59.0, 61.0 |",
+        "| `a=1` | 62.00 | +2.00 ± 2.00 | 63.0, 61.0 |",
+        "| `b=2 c=3` | 57.00 | -3.00 ± 2.00 | 55.0, 59.0 |",
+    ]
+
+
+def test_one_seed_has_no_error() -> None:
+    table = ablations.table([Run("", 0, 0.5), Run("a=1", 0, 0.4)])
+    assert table.endswith("| `a=1` | 40.00 | -10.00 | 40.0 |")
+
+
+def script(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, SCRIPTS / "ablations.py", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_runs_are_trained_once_and_compared(tmp_path: Path) -> None:
+    data = prepared(tmp_path / "data", make_faces())
+    network = write_config(tmp_path / "tiny.json", tiny_graph())
+    out = tmp_path / "runs"
+    call = ["--data", data, "--set", f"architecture={network}", "epochs=1", "--out", out]
+    call += ["--seeds", "1", "--jobs", "2"]
+    first = script("learning_rate=1e-5", *call)
+    assert first.returncode == 0, first.stderr
+    assert "(2 of 2, about 0 min left)" in first.stderr
+    rows = first.stdout.splitlines()[2:]
+    assert [row.split(" | ")[0] for row in rows] == ["| none", "| `learning_rate=1e-5`"]
+    settings = json.loads((out / "learning_rate=1e-5.1" / "run.json").read_text(encoding="utf-8"))
+    assert (settings["recipe"]["learning_rate"], settings["recipe"]["seed"]) == (1e-5, 1)
+    accuracy = (out / "base.1" / "log.csv").read_text().splitlines()[-1].split(",")[6]
+    assert rows[0].split(" | ")[1] == f"{100 * float(accuracy):.2f}"
+
+    # What has been trained is not trained again.
+    again = script("learning_rate=1e-5", "epochs=2", *call)
+    assert again.returncode == 0, again.stderr
+    assert "(1 of 1, about 0 min left)" in again.stderr
+    assert again.stdout.splitlines()[2:4] == rows
+    assert script("--table", out / "ablations.json").stdout == again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "d"], "expected --data and --out"),
+        (["learning_rat=1", "--data", "d", "--out", "o"], "did you mean"),
+        (["--table", "gone.json"], "gone.json"),
+    ],
+)
+def test_mistakes_exit_with_2(arguments: list[str], message: str) -> None:
+    done = script(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
