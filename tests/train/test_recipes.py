@@ -91,8 +91,8 @@ def lines(recipe: Recipe) -> list[str]:
 
 
 def test_named_recipes_are_there_under_their_own_names() -> None:
-    assert list(RECIPES) == ["published", "fast", "flagship"]
-    assert len(RECIPES) == 3
+    assert list(RECIPES) == ["published", "fast", "flagship", "flagship-gpu"]
+    assert len(RECIPES) == 4
     assert [RECIPES[name].name for name in RECIPES] == list(RECIPES)
     assert recipe("fast") is RECIPES["fast"]
 
@@ -107,12 +107,12 @@ def test_published_is_as_the_published_code_trains() -> None:
 
 
 def test_unknown_name_gets_a_near_miss() -> None:
-    message = "expected a recipe among published, fast, flagship, got 'fats'; did you mean 'fast'"
+    message = "among published, fast, flagship, flagship-gpu, got 'fats'; did you mean 'fast'"
     with pytest.raises(RecipeError, match=message):
         recipe("fats")
 
 
-@pytest.mark.parametrize("name", ["published", "fast", "flagship"])
+@pytest.mark.parametrize("name", RECIPES)
 def test_recipe_is_printed_in_full(name: str) -> None:
     keys = []
     for field in FIELDS:
@@ -121,8 +121,8 @@ def test_recipe_is_printed_in_full(name: str) -> None:
 
 
 def test_printed_values_by_hand() -> None:
-    found = printed(recipe("flagship"))
-    assert found["name"] == "flagship"
+    found = printed(recipe("flagship-gpu"))
+    assert found["name"] == "flagship-gpu"
     assert found["learning_rate"] == "0.05"
     assert found["nesterov"] == "true"
     assert found["early_stopping"] == "null"
@@ -160,12 +160,12 @@ def test_one_printed_line_sets_one_field(key: str) -> None:
     assert [line.split(":")[0] for line in differences(base, found)] == [key]
 
 
-@pytest.mark.parametrize("name", ["published", "fast", "flagship"])
+@pytest.mark.parametrize("name", RECIPES)
 def test_printed_form_of_a_named_recipe_gives_it_again(name: str) -> None:
     assert override(Recipe(), lines(recipe(name))) == recipe(name)
 
 
-@pytest.mark.parametrize("base", ["published", "fast", "flagship"])
+@pytest.mark.parametrize("base", RECIPES)
 def test_printed_form_does_not_depend_on_what_it_changes(base: str) -> None:
     for name in RECIPES:
         assert override(recipe(base), lines(recipe(name))) == recipe(name)
@@ -179,7 +179,8 @@ def test_printed_form_does_not_depend_on_what_it_changes(base: str) -> None:
     ],
 )
 def test_changes_that_fit_together_come_in_any_order(changes: list[str]) -> None:
-    assert override(recipe("flagship"), changes) == override(recipe("flagship"), changes[::-1])
+    base = recipe("flagship-gpu")
+    assert override(base, changes) == override(base, changes[::-1])
 
 
 @pytest.mark.parametrize(
