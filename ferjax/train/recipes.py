@@ -258,20 +258,8 @@ def flagship() -> Recipe:
     `fast` with the larger network, and more dropout for it. By
     `ferjax train --data fer2013 --recipe flagship --out runs/flagship`.
     """
-    return Recipe(
-        name="flagship",
-        architecture="fer_cnn8",
-        batch_size=64,
-        epochs=20,
-        dropout_scale=0.4,
-        augmentation="light",  # type: ignore[arg-type]
-        optimizer="adamw",
-        learning_rate=2e-3,
-        weight_decay=0.02,
-        label_smoothing=0.1,
-        schedule="one_cycle",
-        peak_at=0.2,
-        ema_decay=0.998,
+    return dataclasses.replace(
+        fast(), name="flagship", architecture="fer_cnn8", epochs=20, dropout_scale=0.4
     )
 
 
