@@ -4,7 +4,7 @@ Each change is a text as `ferjax train --set` takes it, several keys in one text
 architecture=model.json also another network. Every run is an own `ferjax train --resume` in a
 folder of its own, so an interrupted comparison goes on where it stopped. What counts is the
 validation accuracy after the last epoch: the best of several epochs flatters noisy runs. The table
-goes to stdout and to RUNS/ablations.json, progress to stderr.
+goes to stdout, the results to RUNS/ablations.json, progress to stderr.
 
 examples:
   python scripts/ablations.py --data fer2013 --recipe fast --set epochs=10 --seeds 0,1 \\
@@ -25,7 +25,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -168,7 +168,7 @@ def run_all(args: argparse.Namespace) -> list[Run]:
                 if process.returncode or found is None:
                     raise FerjaxError(f"{at}: the run failed; what it printed is in {at}.log")
                 done[job] = Run(*job, found)
-                write(args, [done[job] for job in sorted(done, key=_order(plan))])
+                write(args, [done[job] for job in dict.fromkeys((*plan, *done)) if job in done])
                 through = count - len(waiting) - len(running)
                 left = (time.monotonic() - began) / through * (count - through) / 60
                 _say(
@@ -188,13 +188,21 @@ def stored(args: argparse.Namespace) -> list[Run]:
     path = args.out / RESULTS
     if not path.exists():
         return []
-    found = json.loads(path.read_text(encoding="utf-8"))
-    if (found["recipe"], found["set"]) != (args.recipe, args.set):
+    base, keys, runs = read(path)
+    if (base, keys) != (args.recipe, args.set):
         raise FerjaxError(
-            f"{path}: compares changes of {found['recipe']} with --set {' '.join(found['set'])}; "
-            "give another --out"
+            f"{path}: compares changes of {base} with --set {' '.join(keys)}; give another --out"
         )
-    return [Run(**run) for run in found["runs"]]
+    return runs
+
+
+def read(path: Path) -> tuple[str, list[str], list[Run]]:
+    """Return the recipe, what was set for every run, and the results that `write` stored."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found["recipe"], found["set"], [Run(**run) for run in found["runs"]]
+    except (ValueError, KeyError, TypeError):
+        raise FerjaxError(f"{path}: not the results of a comparison") from None
 
 
 def write(args: argparse.Namespace, runs: Sequence[Run]) -> None:
@@ -202,11 +210,6 @@ def write(args: argparse.Namespace, runs: Sequence[Run]) -> None:
     values = {"recipe": args.recipe, "set": args.set, "runs": [asdict(run) for run in runs]}
     with replacing(args.out / RESULTS) as temporary:
         temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-
-
-def _order(plan: Sequence[tuple[str, int]]) -> Callable[[tuple[str, int]], tuple[int, int]]:
-    """Sort by the plan, what is no longer in it behind."""
-    return lambda job: (plan.index(job) if job in plan else len(plan), job[1])
 
 
 def _shares(jobs: int) -> list[list[int] | None]:
@@ -219,6 +222,19 @@ def _shares(jobs: int) -> list[list[int] | None]:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected numbers such as 0,1, got {text!r}") from None
+
+
+def _jobs(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}")
+    return int(text)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -240,12 +256,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--seeds",
-        type=lambda text: [int(s) for s in text.split(",")],
+        type=_seeds,
         default=[0, 1],
         metavar="A,B",
         help="(default: 0,1)",
     )
-    add("--jobs", type=int, default=1, metavar="N", help="runs at once (default: 1)")
+    add("--jobs", type=_jobs, default=1, metavar="N", help="runs at once (default: 1)")
     add("--out", type=Path, metavar="RUNS", help="a folder, a run in each of its folders")
     add("--table", type=Path, metavar="FILE.json", help="print stored results and train nothing")
     return parser
@@ -257,8 +273,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the runs are stopped with it
     try:
         if args.table is not None:
-            found = json.loads(args.table.read_text(encoding="utf-8"))
-            print(table([Run(**run) for run in found["runs"]]))
+            print(table(read(args.table)[2]))
             return 0
         if args.data is None or args.out is None:
             parser.error("expected --data and --out")

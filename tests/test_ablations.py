@@ -84,6 +84,9 @@ def test_runs_are_trained_once_and_compared(tmp_path: Path) -> None:
         (["--data", "d"], "expected --data and --out"),
         (["learning_rat=1", "--data", "d", "--out", "o"], "did you mean"),
         (["--table", "gone.json"], "gone.json"),
+        (["--table", __file__], "not the results of a comparison"),
+        (["--jobs", "0"], "expected a positive integer, got '0'"),
+        (["--seeds", "a"], "expected numbers such as 0,1, got 'a'"),
     ],
 )
 def test_mistakes_exit_with_2(arguments: list[str], message: str) -> None:

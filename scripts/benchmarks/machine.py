@@ -18,7 +18,7 @@ _PACKAGES = (
 # Settings that change what is measured; recorded where they are set.
 _VARIABLES = re.compile(
     # Terraform's settings begin with TF_ too.
-    r"(XLA|JAX|TF(?!_CLI|_VAR)|OMP|MKL|KMP|OPENBLAS|TORCH|PYTORCH|KERAS|MALLOC)_|LD_PRELOAD"
+    r"(XLA|JAX|TF(?!_CLI_|_VAR_)|OMP|MKL|KMP|OPENBLAS|TORCH|PYTORCH|KERAS|MALLOC)_|LD_PRELOAD"
 )
 
 
