@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
 import json
 import math
 import os
@@ -28,10 +29,12 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from ferjax.errors import FerjaxError
 from ferjax.files import replacing
-from ferjax.train.recipes import override, recipe
+from ferjax.train.recipes import Recipe, differences, override, recipe
+from ferjax.train.setup import load_data
 
 RESULTS = "ablations.json"
 
@@ -49,6 +52,23 @@ class Run:
     change: str
     seed: int
     accuracy: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the runs of a comparison have in common, and their results.
+
+    Attributes:
+        recipe: what is changed.
+        network: a file with another network than the recipe's, for all runs.
+        data: the names and numbers of images, and a checksum of them.
+        runs: those that are through.
+    """
+
+    recipe: Recipe
+    network: str | None
+    data: dict[str, Any]
+    runs: list[Run]
 
 
 def keys_and_network(keys: Iterable[str]) -> tuple[list[str], str | None]:
@@ -145,12 +165,13 @@ def run_all(args: argparse.Namespace) -> list[Run]:
     for change in changes:
         keys, _ = keys_and_network([*args.set, *change.split()])
         epochs[change] = override(recipe(args.recipe), keys).epochs
+    comparison = asked_for(args)
     plan = [(change, seed) for seed in args.seeds for change in changes]
-    done = {(run.change, run.seed): run for run in stored(args)}
+    done = {(run.change, run.seed): run for run in comparison.runs}
     waiting = [job for job in plan if job not in done]
     free = _shares(args.jobs)
     running: list[tuple[subprocess.Popen[bytes], list[int] | None, tuple[str, int]]] = []
-    count, began = len(waiting), time.monotonic()
+    count, start = len(waiting), time.monotonic()
     args.out.mkdir(parents=True, exist_ok=True)
     try:
         while waiting or running:
@@ -168,9 +189,10 @@ def run_all(args: argparse.Namespace) -> list[Run]:
                 if process.returncode or found is None:
                     raise FerjaxError(f"{at}: the run failed; what it printed is in {at}.log")
                 done[job] = Run(*job, found)
-                write(args, [done[job] for job in dict.fromkeys((*plan, *done)) if job in done])
+                runs = [done[job] for job in dict.fromkeys((*plan, *done)) if job in done]
+                write(args.out / RESULTS, dataclasses.replace(comparison, runs=runs))
                 through = count - len(waiting) - len(running)
-                left = (time.monotonic() - began) / through * (count - through) / 60
+                left = (time.monotonic() - start) / through * (count - through) / 60
                 _say(
                     f"{job[0] or 'no change'}, seed {job[1]}: {found:.2%} "
                     f"({through} of {count}, about {left:.0f} min left)"
@@ -183,33 +205,53 @@ def run_all(args: argparse.Namespace) -> list[Run]:
     return [done[job] for job in plan]
 
 
-def stored(args: argparse.Namespace) -> list[Run]:
-    """Return the results that `args.out` has; they are not measured again."""
+def asked_for(args: argparse.Namespace) -> Comparison:
+    """Return the comparison that was asked for, with the results that `args.out` has of it.
+
+    Raises:
+        FerjaxError: they are of another recipe, network or data.
+    """
+    keys, network = keys_and_network(args.set)
+    base = override(recipe(args.recipe), keys)
+    described = load_data(args.data, base).describe()
+    data = {key: described[key] for key in ("names", "images", "checksum")}
+    asked = Comparison(base, network, data, [])
     path = args.out / RESULTS
     if not path.exists():
-        return []
-    base, keys, runs = read(path)
-    if (base, keys) != (args.recipe, args.set):
+        return asked
+    there = read(path)
+    others = differences(there.recipe, asked.recipe)
+    if there.network != asked.network:
+        others.append(f"architecture: {there.network}, {asked.network}")
+    if there.data != asked.data:
+        others.append(f"data: {there.data}, {asked.data}")
+    if others:
         raise FerjaxError(
-            f"{path}: compares changes of {base} with --set {' '.join(keys)}; give another --out"
+            f"{path}: its runs differ in more than their changes; give another --out (theirs, "
+            f"yours: {'; '.join(others)})"
         )
-    return runs
+    return dataclasses.replace(asked, runs=there.runs)
 
 
-def read(path: Path) -> tuple[str, list[str], list[Run]]:
-    """Return the recipe, what was set for every run, and the results that `write` stored."""
+def read(path: Path) -> Comparison:
+    """Return what `write` stored."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        return found["recipe"], found["set"], [Run(**run) for run in found["runs"]]
+        return Comparison(
+            recipe=Recipe.from_json(found["recipe"]),
+            network=found["network"],
+            data=found["data"],
+            runs=[Run(**run) for run in found["runs"]],
+        )
     except (ValueError, KeyError, TypeError):
         raise FerjaxError(f"{path}: not the results of a comparison") from None
 
 
-def write(args: argparse.Namespace, runs: Sequence[Run]) -> None:
-    """Store the results, so that the folders of the runs can go."""
-    values = {"recipe": args.recipe, "set": args.set, "runs": [asdict(run) for run in runs]}
-    with replacing(args.out / RESULTS) as temporary:
-        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+def write(path: Path, comparison: Comparison) -> None:
+    """Store a comparison, so that the folders of the runs can go."""
+    with replacing(path) as temporary:
+        text = json.dumps(asdict(comparison), indent=2)
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _shares(jobs: int) -> list[list[int] | None]:
@@ -273,7 +315,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the runs are stopped with it
     try:
         if args.table is not None:
-            print(table(read(args.table)[2]))
+            print(table(read(args.table).runs))
             return 0
         if args.data is None or args.out is None:
             parser.error("expected --data and --out")

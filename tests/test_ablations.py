@@ -77,6 +77,18 @@ def test_runs_are_trained_once_and_compared(tmp_path: Path) -> None:
     assert again.stdout.splitlines()[2:4] == rows
     assert script("--table", out / "ablations.json").stdout == again.stdout
 
+    # Of another recipe or other images it would be another comparison.
+    other = prepared(tmp_path / "other", make_faces(seed=1))
+    for changed, message in (
+        (["--set", "batch_size=8"], "batch_size: 64, 8"),
+        (["--set", "architecture=other.json"], f"architecture: {network}, other.json"),
+        (["--data", other], "checksum"),
+    ):
+        refused = script("learning_rate=1e-5", *call, *changed)
+        assert refused.returncode == 2
+        assert "give another --out" in refused.stderr
+        assert message in refused.stderr
+
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
