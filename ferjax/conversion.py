@@ -37,7 +37,10 @@ def convert(
     labels: Sequence[str] | None = None,
     optimizer_state: bool = False,
 ) -> Conversion:
-    """Read any weight file and write it as another kind.
+    """Read any weight file and write it as another kind, with what is known of it.
+
+    Metadata, from inside the source or beside it, goes into Keras files and beside every file; a
+    metadata file of other weights in that place stays as it is.
 
     Args:
         source: a Keras file, a Flax msgpack or an Orbax folder.
@@ -64,13 +67,17 @@ def convert(
             f"the state of {state.name} after {state.step} steps is left out "
             "(--optimizer-state keeps it)"
         )
+    known = model.metadata
     names = model.labels if labels is None else checked_labels(labels, model.graph.output_shape[-1])
+    if names and (known or to == MSGPACK):
+        known = {**known, "labels": list(names)}
+    beside = bool(known) and to != ORBAX and metadata.is_free(target)
     if to in (MSGPACK, ORBAX):
         from ferjax import flax_files
 
         if optimizer_state:
             raise WriteError(f"{target}: optimizer state goes into Keras files only")
-        if names:
+        if names and not beside:
             notes.append("label names are left out: Flax's files have no place for them")
         flax_files.save(target, model.variables, orbax=to == ORBAX)
     else:
@@ -81,8 +88,10 @@ def convert(
             state if optimizer_state else None,
             names,
             kind=to,
-            metadata=model.metadata,
+            metadata=known,
         )
+    if beside:
+        metadata.write(target, known)
     return Conversion(model.kind, to, model.graph.num_params, notes)
 
 
@@ -144,14 +153,13 @@ def _flax_kind(path: str | os.PathLike[str]) -> str:
 
 
 def _with_sidecar(model: KerasModel) -> KerasModel:
-    """Add what the metadata beside the file says; what is in the file itself comes first, except
-    for the calibration: that is fitted to a file which exists.
+    """Add what the metadata beside the file says. It has the file's hash, so it was written after
+    the file, and comes before what the file itself says.
     """
     beside = metadata.read(model.path)
     beside.pop("sha256", None)  # of this file, not of what it is converted into
-    fitted = {key: beside[key] for key in ("calibration",) if key in beside}
-    model.metadata = {**beside, **model.metadata, **fitted}
-    model.labels = model.labels or metadata.labels(model.metadata)
+    model.metadata = {**model.metadata, **beside}
+    model.labels = metadata.labels(beside) or model.labels
     return model
 
 

@@ -135,6 +135,19 @@ def accuracy(
     }
 
 
+def is_free(weights: str | os.PathLike[str]) -> bool:
+    """Return whether no metadata of another weight file lies where that of this one goes.
+
+    The weight file need not exist yet; `m.h5` and `m.keras` in a folder share the place.
+    """
+    path = sidecar(weights)
+    if not path.exists():
+        return True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Path(weights).is_file() and bool(read(weights))
+
+
 def write(weights: str | os.PathLike[str], metadata: Mapping[str, Any]) -> Path:
     """Write the metadata beside a weight file, with the file's SHA-256, and return its path."""
     path = sidecar(weights)

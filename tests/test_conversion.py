@@ -152,10 +152,15 @@ def test_labels_are_stored_and_travel_on(
     assert read(tmp_path / "two", None if whole else config).labels == LABELS
 
 
-@pytest.mark.parametrize("kind", ["msgpack", "orbax"])
-def test_flax_files_have_no_place_for_labels(source: Path, tmp_path: Path, kind: str) -> None:
-    done = convert(source, tmp_path / "m", to=kind, labels=LABELS)
+def test_labels_go_beside_a_flax_file(source: Path, config: Path, tmp_path: Path) -> None:
+    convert(source, tmp_path / "m.msgpack", labels=LABELS)
+    assert read(tmp_path / "m.msgpack", config).labels == LABELS
+
+
+def test_a_folder_has_no_place_for_labels(source: Path, tmp_path: Path) -> None:
+    done = convert(source, tmp_path / "m", to="orbax", labels=LABELS)
     assert "label names are left out: Flax's files have no place for them" in done.notes
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
 
 
 @pytest.mark.parametrize("labels", [["a", "b"], list("abcdefgh"), list("abcdefa")])
@@ -176,15 +181,43 @@ def test_metadata_beside_the_source_goes_into_the_target(source: Path, tmp_path:
     model = read(tmp_path / "other.keras")
     assert model.labels == LABELS
     assert model.metadata == known  # not the hash, which is the source's
+    found = metadata.read(tmp_path / "other.keras")
+    assert found == {**known, "sha256": metadata.sha256(tmp_path / "other.keras")}
+    # Alone, as somebody may pass it on, it still has what it needs.
+    metadata.sidecar(tmp_path / "other.keras").unlink()
+    assert read(tmp_path / "other.keras").metadata == known
 
 
-def test_the_metadata_in_a_file_goes_before_that_beside_it(source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["model.keras", "model.msgpack"])
+def test_metadata_of_another_file_is_not_replaced(source: Path, tmp_path: Path, name: str) -> None:
+    first = tmp_path / "model.h5"
+    shutil.copy(source, first)
+    metadata.write(first, {"labels": LABELS, "licence": "CC0-1.0"})
+    done = convert(first, tmp_path / name)
+    assert metadata.read(first)["licence"] == "CC0-1.0"
+    left_out = "label names are left out: Flax's files have no place for them" in done.notes
+    assert left_out == (name == "model.msgpack")
+
+
+def test_metadata_of_a_replaced_target_is_replaced(source: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.h5"
+    shutil.copy(source, path)
+    metadata.write(path, {"source": "before"})
+    new = tmp_path / "new.h5"
+    shutil.copy(source, new)
+    metadata.write(new, {"source": "after"})
+    convert(new, path)
+    assert metadata.read(path)["source"] == "after"
+    assert read(path).metadata["source"] == "after"
+
+
+def test_metadata_beside_a_file_goes_before_that_in_it(source: Path, tmp_path: Path) -> None:
     inside = tmp_path / "model.h5"
     convert(source, inside, labels=LABELS)
     metadata.write(inside, {"labels": LABELS[::-1], "source": "beside"})
     model = read(inside)
-    assert model.labels == LABELS
-    assert model.metadata == {"labels": LABELS, "source": "beside"}
+    assert model.labels == LABELS[::-1]
+    assert model.metadata == {"labels": LABELS[::-1], "source": "beside"}
 
 
 def test_a_file_is_replaced_by_itself(source: Path, tmp_path: Path) -> None:

@@ -71,7 +71,11 @@ def test_labels_of_the_source_travel(cli: Cli, tmp_path: Path) -> None:
     assert (done.code, done.err) == (0, "")
     expected = "labels:    angry, disgust, fear, happy, neutral, sad, surprise\n"
     assert expected in cli("inspect", tmp_path / "m.keras").out
-    done = cli("convert", WEIGHTS, tmp_path / "m.msgpack")
+    done = cli("convert", WEIGHTS, tmp_path / "flax.msgpack")
+    assert (done.code, done.err) == (0, "")
+    done = cli("inspect", tmp_path / "flax.msgpack", "--architecture", "fer_cnn5")
+    assert expected in done.out
+    done = cli("convert", WEIGHTS, tmp_path / "flax", "--to", "orbax")
     assert done.err == (
         "ferjax: note: label names are left out: Flax's files have no place for them\n"
     )
