@@ -23,7 +23,7 @@ from ferjax.images import ChannelOrder, Source
 from ferjax.nets.network import Network
 from ferjax.xla import compiler_options
 
-DEFAULT_WEIGHTS = "fer_cnn5.h5"
+DEFAULT_WEIGHTS = "fer_cnn8.h5"
 ENGINES = ("jax", "onnx")
 # Batches are padded to the next of these sizes, so that few are ever compiled.
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
