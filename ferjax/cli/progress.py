@@ -24,7 +24,7 @@ class Progress:
     def advance(self, count: int) -> None:
         self.done += count
         now = time.monotonic()
-        if now < self._next:
+        if now < self._next or self.done >= self.total:  # what comes of it is shown next
             return
         rate = self.done / (now - self._start)
         left = (self.total - self.done) / rate if rate else 0

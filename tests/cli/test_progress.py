@@ -1,0 +1,38 @@
+"""Progress on stderr: from two seconds on, and not where nothing is left to wait for."""
+
+from __future__ import annotations
+
+import pytest
+
+from ferjax.cli import progress
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_it_is_said_after_two_seconds(clock: list[float], capsys: pytest.CaptureFixture) -> None:
+    with progress.reported() as advance:
+        advance(0, 40, "images")
+        clock[0] += 1.9
+        advance(10, 40, "images")
+        assert capsys.readouterr().err == ""
+        clock[0] += 0.1
+        advance(20, 40, "images")
+        assert capsys.readouterr().err == "20 of 40 images, 10 a second, 2 s left\n"
+        clock[0] += 9.9
+        advance(30, 40, "images")
+        assert capsys.readouterr().err == ""
+        clock[0] += 0.1
+        advance(36, 40, "images")
+        assert capsys.readouterr().err == "36 of 40 images, 3 a second, 1 s left\n"
+
+
+def test_what_is_done_is_not_said(clock: list[float], capsys: pytest.CaptureFixture) -> None:
+    with progress.reported() as advance:
+        clock[0] += 5
+        advance(1, 1, "images")
+    assert capsys.readouterr().err == ""
