@@ -89,7 +89,7 @@ def test_the_default_weights_find_the_astronaut_happy(default: EmotionClassifier
     assert isinstance(prediction, Prediction)
     assert prediction.label == "happy"
     assert prediction.index == 3
-    assert 0.8 < prediction.confidence <= 1
+    assert 0.9 < prediction.confidence <= 1
     assert list(prediction.probabilities) == list(EMOTIONS)
     assert prediction.confidence == prediction.probabilities["happy"]
     assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-6)

@@ -267,7 +267,7 @@ def flagship() -> Recipe:
 
 
 def flagship_gpu() -> Recipe:
-    """Train the best network of 8 convolutions on one modern GPU. It has not run on one yet.
+    """Train the network of 8 convolutions on one modern GPU. It has not run on one yet.
 
     Source: the networks from scratch of Khaireddin and Chen (arXiv 2105.03588): SGD with Nesterov
     momentum, strong augmentation, some 300 epochs; with label smoothing, a cosine schedule with
