@@ -17,6 +17,7 @@ import pytest
 
 import ferjax
 from ferjax import conversion
+from ferjax.classifier import DEFAULT_WEIGHTS
 from ferjax.cli import export
 from ferjax.errors import FerjaxError, LayerError, WeightFileError, WriteError
 from ferjax.nets import ARCHITECTURES, Call, Graph, fer_cnn5, fer_cnn8
@@ -312,7 +313,8 @@ def _export(*arguments: object) -> int:
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "m.onnx"
     assert _export(path) == 0
-    line = f"{WEIGHTS} (h5) -> {path} (onnx, opset 17): 2,631,815 parameters, 10.5 MB\n"
+    source = ROOT / "checkpoints" / DEFAULT_WEIGHTS
+    line = f"{source} (h5) -> {path} (onnx, opset 17): 7,324,615 parameters, 29.3 MB\n"
     assert capsys.readouterr().out == line
     assert Engine(path).metadata["labels"] == list(ferjax.EMOTIONS)
 
