@@ -4,9 +4,10 @@ Intended and ruled-out uses, data, figures with their intervals, robustness, gro
 measured, limits, licence and hash. Nothing is measured here: give the report.json files that
 `ferjax evaluate --out` made with these weights; what none of them has, the card calls not measured.
 
-example:
+examples:
   ferjax evaluate --data fer2013 --robustness --out report
   ferjax card --report report/report.json --out MODEL_CARD.md
+  ferjax card --report report/report.json --other-seeds runs/seed1/best.metadata.json
 """
 
 from __future__ import annotations
@@ -28,6 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of `ferjax evaluate --out` with these weights; may be several, the main one first",
     )
     parser.add_argument(
+        "--other-seeds",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="METADATA.json",
+        help="metadata beside weights that the same recipe gave with other seeds, to be compared",
+    )
+    parser.add_argument(
         "--out",
         metavar="FILE.md",
         default="MODEL_CARD.md",
@@ -42,8 +51,10 @@ def run(args: argparse.Namespace) -> int:
     from ferjax.evaluate import card
 
     if args.out == "-":
-        print(card.text(args.weights, args.reports), end="")
+        print(card.text(args.weights, args.reports, args.other_seeds), end="")
         return 0
-    path = card.write_card(args.weights, args.reports, args.out, force=args.force)
+    path = card.write_card(
+        args.weights, args.reports, args.out, other_seeds=args.other_seeds, force=args.force
+    )
     print(path)
     return 0

@@ -12,7 +12,7 @@ import ferjax
 from ferjax import conversion, metadata
 from ferjax.classifier import default_weights
 from ferjax.errors import DataError, WriteError
-from ferjax.evaluate import provenance
+from ferjax.evaluate import provenance, seeds
 from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS
 from ferjax.evaluate.report import percent, render
 from ferjax.files import replacing
@@ -26,6 +26,7 @@ def write_card(
     reports: Sequence[str | os.PathLike[str]] = (),
     out: str | os.PathLike[str] = "MODEL_CARD.md",
     *,
+    other_seeds: Sequence[str | os.PathLike[str]] = (),
     force: bool = False,
 ) -> Path:
     """Write the model card of a weight file and return its path.
@@ -34,14 +35,16 @@ def write_card(
         weights: any weight file that `ferjax.load` reads; None: ferjax's own.
         reports: report.json files of `ferjax evaluate` with these weights, the main one first.
         out: the card; one that this function wrote is replaced.
+        other_seeds: metadata files of weights that the same recipe gave with other seeds.
         force: replace any file.
 
     Raises:
         WeightFileError: the weights cannot be read.
-        DataError: a report is none, or measured other weights.
+        DataError: a report is none, or measured other weights; or other seeds are of another
+            recipe or other data.
         WriteError: `out` cannot be written, or holds something else.
     """
-    card = text(weights, reports)
+    card = text(weights, reports, other_seeds)
     path = Path(out)
     if path.is_file() and not force:
         with open(path, "rb") as file:
@@ -53,7 +56,9 @@ def write_card(
 
 
 def text(
-    weights: str | os.PathLike[str] | None, reports: Sequence[str | os.PathLike[str]] = ()
+    weights: str | os.PathLike[str] | None,
+    reports: Sequence[str | os.PathLike[str]] = (),
+    other_seeds: Sequence[str | os.PathLike[str]] = (),
 ) -> str:
     """Return the model card as Markdown; see `write_card`."""
     path = Path(default_weights() if weights is None else weights)
@@ -82,6 +87,7 @@ def text(
         selected_on=provenance.described(known.get("selected_on")),
         measured=[_sentence(a) for a in known.get("accuracy") or [] if isinstance(a, Mapping)],
         reports=found,
+        seeds=seeds.compare(known, other_seeds),
         robust=next((r for r in found if r["robustness"]), None),
         groups=next((r for r in found if r["subgroups"]), None),
         limits=_limits(found),

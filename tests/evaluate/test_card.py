@@ -89,6 +89,27 @@ def test_the_figures_of_reports(tmp_path: Path, weights: Path) -> None:
     _check_tables(card)
 
 
+def test_other_seeds(tmp_path: Path, weights: Path) -> None:
+    known = metadata.read(weights)
+    known["training"]["recipe"] = {"seed": 1}
+    note = "without exact copies of training images"
+    known["accuracy"] = [metadata.accuracy("PublicTest", 126, 200, 0.9, note=note)]
+    metadata.write(weights, known)
+    others = []
+    for seed, correct in ((0, 124), (2, 130)):
+        known["training"]["recipe"]["seed"] = seed
+        known["accuracy"][0]["correct"] = correct
+        others.append(tmp_path / f"{seed}.metadata.json")
+        others[-1].write_text(json.dumps(known))
+    card = text(weights, (), others)
+    assert "this file is\ntheir median." in card
+    assert "| | seed 0 | seed 1 (this file) | seed 2 | mean and standard deviation |" in card
+    row = "| PublicTest, single, 200 images without copies | 62.00 % | 63.00 % | 65.00 % | 63.33 %"
+    assert f"{row} ± 1.53 % |" in card
+    _check_tables(card)
+    assert "this file is\nnumber 1 from the best." in text(weights, (), others[:1])
+
+
 def _check_tables(card: str) -> None:
     """Every table has a separator and rows of one length."""
     block: list[str] = []

@@ -16,6 +16,7 @@ NAME = Path(DEFAULT_WEIGHTS).stem
 REPORTS = [
     ROOT / "checkpoints" / "reports" / f"{NAME}{view}.json" for view in ("", ".flip", ".ten-crop")
 ]
+SEEDS = sorted((ROOT / "checkpoints" / "seeds").glob(f"{NAME}.*.metadata.json"))
 
 
 @pytest.mark.slow
@@ -45,4 +46,4 @@ def test_the_reports_say_what_the_metadata_says() -> None:
 
 def test_the_card_is_what_ferjax_writes() -> None:
     stored = (ROOT / "MODEL_CARD.md").read_text(encoding="utf-8")
-    assert card.text(None, REPORTS) == stored, "write it anew: ferjax card --report ..."
+    assert card.text(None, REPORTS, SEEDS) == stored, "write it anew: ferjax card --report ..."

@@ -1,0 +1,118 @@
+"""Trainings with several seeds: what is compared, and what cannot be."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ferjax import metadata
+from ferjax.errors import DataError
+from ferjax.evaluate.seeds import compare
+
+
+def training(seed: int, correct: int, flipped: int | None = None) -> dict[str, Any]:
+    accuracy = [metadata.accuracy("PublicTest", correct, 200, 0.9, note="")]
+    if flipped is not None:
+        accuracy.append(metadata.accuracy("PublicTest", flipped, 200, 0.9, view="flip", note=""))
+    return {
+        "architecture": "fer_cnn5",
+        "source": "trained by ferjax 0.1.0 from scratch",
+        "trained_on": {"data": "Training", "images": 1000, "checksum": "0a"},
+        "selected_on": {"data": "PublicTest", "images": 200},
+        "accuracy": accuracy,
+        "training": {"recipe": {"name": "fast", "seed": seed, "epochs": 20}, "epoch": 10 + seed},
+    }
+
+
+def write(folder: Path, found: Any) -> Path:
+    path = folder / f"{len(list(folder.iterdir()))}.metadata.json"
+    path.write_text(json.dumps(found))
+    return path
+
+
+def test_nothing_to_compare() -> None:
+    assert compare({}, []) is None
+
+
+def test_figures_are_in_the_order_of_seeds(tmp_path: Path) -> None:
+    others = [write(tmp_path, training(2, 120)), write(tmp_path, training(0, 130, 132))]
+    found = compare(training(1, 125, 126), others)
+    assert found == {
+        "trainings": [
+            {"seed": 0, "epoch": 10, "this": False},
+            {"seed": 1, "epoch": 11, "this": True},
+            {"seed": 2, "epoch": 12, "this": False},
+        ],
+        "figures": [
+            {
+                "dataset": "PublicTest",
+                "images": 200,
+                "view": "single",
+                "note": "",
+                "accuracies": [0.65, 0.625, 0.6],
+                "mean": pytest.approx(0.625),
+                "deviation": pytest.approx(0.025),
+            },
+            {
+                "dataset": "PublicTest",
+                "images": 200,
+                "view": "flip",
+                "note": "",
+                "accuracies": [0.66, 0.63, None],
+                "mean": None,
+                "deviation": None,
+            },
+        ],
+        "rank": 2,
+    }
+
+
+def test_what_was_measured_on_other_images_is_no_figure(tmp_path: Path) -> None:
+    other = training(0, 130)
+    other["accuracy"][0]["images"] = 190
+    found = compare(training(1, 125), [write(tmp_path, other)])
+    assert found is not None
+    assert found["figures"][0]["accuracies"] == [None, 0.625]
+    assert found["rank"] is None
+
+
+@pytest.mark.parametrize(
+    ("keys", "name"),
+    [
+        (("training", "recipe", "epochs"), "recipe's epochs"),
+        (("trained_on", "checksum"), "trained_on"),
+        (("selected_on", "images"), "selected_on"),
+        (("source",), "source"),
+    ],
+)
+def test_another_training_is_refused(tmp_path: Path, keys: tuple[str, ...], name: str) -> None:
+    other = inner = copy.deepcopy(training(0, 130))
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = "other"
+    with pytest.raises(DataError, match=f"not the same training, its {name} differs"):
+        compare(training(1, 125), [write(tmp_path, other)])
+
+
+def test_one_seed_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"one training of each seed, got seeds \[1, 1\]"):
+        compare(training(1, 125), [write(tmp_path, training(1, 130))])
+
+
+@pytest.mark.parametrize(
+    "found", [None, [], {}, {"training": {"recipe": {"seed": 0}}, "accuracy": []}, {"training": 1}]
+)
+def test_what_is_no_metadata_of_a_training(tmp_path: Path, found: Any) -> None:
+    with pytest.raises(DataError, match=r"0\.metadata\.json: expected the metadata of `ferjax tr"):
+        compare(training(1, 125), [write(tmp_path, found)])
+    with pytest.raises(DataError, match="the weights: expected the metadata"):
+        compare({} if found is None else found, [write(tmp_path, training(0, 130))])
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such file"):
+        compare(training(1, 125), [tmp_path / "none.json"])
