@@ -161,18 +161,24 @@ def _assert_close(
     return continued
 
 
-# Measured: 3e-7 for the small network, 8e-6 for fer_cnn5, whatever the order within a batch; and
-# without the moments 6e-2 and 3e-1.
+# Measured: 3e-7 for the small network, 1e-6 for fer_cnn5, whatever the order within a batch; and
+# without the moments 6e-2 and 5e-2. fer_cnn5 has so many units whose sign rounding decides that at
+# a rate of 1e-3 Keras leaves itself by 5e-3 where the images of a batch are turned round.
 @pytest.mark.parametrize(
-    "make, size, batch_size, epsilon",
+    "make, size, batch_size, epsilon, rate",
     [
-        pytest.param(_small, 12, 16, 1e-7, id="small"),
-        pytest.param(_small, 12, 16, 1e-2, id="small, large epsilon"),
-        pytest.param(_fer_cnn5, 48, 32, 1e-7, id="fer_cnn5", marks=pytest.mark.slow),
+        pytest.param(_small, 12, 16, 1e-7, 1e-3, id="small"),
+        pytest.param(_small, 12, 16, 1e-2, 1e-3, id="small, large epsilon"),
+        pytest.param(_fer_cnn5, 48, 32, 1e-7, 1e-5, id="fer_cnn5", marks=pytest.mark.slow),
     ],
 )
 def test_keras_3_and_jax_go_on_alike(
-    make: Callable[[], Any], size: int, batch_size: int, epsilon: float, tmp_path: Path
+    make: Callable[[], Any],
+    size: int,
+    batch_size: int,
+    epsilon: float,
+    rate: float,
+    tmp_path: Path,
 ) -> None:
     before = 8  # so few that Adam's bias correction still counts
     batches = _learnable(before + STEPS, batch_size, size)
@@ -181,18 +187,19 @@ def test_keras_3_and_jax_go_on_alike(
     model = make()
     model.compile(keras.optimizers.Adam(1e-3, epsilon=epsilon), "categorical_crossentropy")
     _train_in_keras(model, Batches(*(part[:before] for part in batches)))
+    model.optimizer.learning_rate = rate
     model.save(path)
 
     rest = Batches(*(part[before:] for part in batches))
     model = keras.models.load_model(path)
     expected = _train_in_keras(model, rest)
-    continued = _assert_close(expected, path, rest, 1e-3, epsilon=epsilon)
+    continued = _assert_close(expected, path, rest, rate, epsilon=epsilon)
 
     model.save(path)
     variables = ferjax.keras.load(path).variables
     for collection in ("params", "batch_stats"):
         jax.tree.map(
-            lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=0, atol=5e-3),
+            lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=0, atol=5 * rate),
             dict(continued.variables[collection]),
             variables[collection],
         )
