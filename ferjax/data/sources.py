@@ -26,6 +26,7 @@ from typing import BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
+from ferjax import hardware
 from ferjax.data import pixel_csv
 from ferjax.data.containers import Container, Member, opened
 from ferjax.data.dataset import SPLITS, Faces
@@ -411,7 +412,7 @@ def _decode(
                 _fit(image, images[row])
         return len(batch)
 
-    workers = max(1, min(8, os.cpu_count() or 1))
+    workers = min(8, hardware.cores())
     done = 0
     with ThreadPoolExecutor(workers) as pool:
         running: deque[Future[int]] = deque()

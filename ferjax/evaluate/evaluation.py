@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 import ferjax
-from ferjax import metadata
+from ferjax import hardware, metadata
 from ferjax.classifier import EmotionClassifier, default_weights, load, with_temperature
 from ferjax.data import checks, preparation, splits
 from ferjax.data.dataset import SPLITS, Faces
@@ -229,7 +229,7 @@ def evaluate(
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
             "ferjax": ferjax.__version__,
             "jax": jax.__version__,
-            "hardware": hardware(),
+            "hardware": hardware.described(jax.local_devices()),
             "seconds": round(time.monotonic() - begun, 1),
             "seed": seed,
         },
@@ -351,15 +351,6 @@ def warn(evaluation: Evaluation) -> None:
     """Emit the notes of an evaluation as warnings."""
     for note in evaluation.notes:
         warnings.warn(note, stacklevel=2)
-
-
-def hardware() -> str:
-    """Return such as "CPU, 2 cores" or "2 x NVIDIA H100"."""
-    devices = jax.local_devices()
-    if devices[0].platform == "cpu":
-        return f"CPU, {os.cpu_count()} cores"
-    kind = str(devices[0].device_kind)
-    return kind if len(devices) == 1 else f"{len(devices)} x {kind}"
 
 
 def _trained_crop(classifier: EmotionClassifier) -> float:

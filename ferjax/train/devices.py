@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from ferjax import hardware
 from ferjax.train.errors import TrainingError
 
 _AXIS = "data"
@@ -61,13 +61,10 @@ class Devices:
 
     def describe(self) -> str:
         """Return such as "2 x NVIDIA H100" or "CPU, 2 cores"."""
-        device = self.mesh.devices.flat[0]
-        if device.platform == "cpu":
-            hosts = f", {jax.process_count()} processes" if jax.process_count() > 1 else ""
-            virtual = f", {self.count} devices" if self.count > 1 else ""
-            return f"CPU, {os.cpu_count()} cores{virtual}{hosts}"
-        kind = device.device_kind
-        return kind if self.count == 1 else f"{self.count} x {kind}"
+        found = hardware.described(self.mesh.devices.flatten().tolist())
+        if found.startswith("CPU") and jax.process_count() > 1:
+            found += f", {jax.process_count()} processes"
+        return found
 
 
 def initialize(

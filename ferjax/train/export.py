@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ def describe(
     licence: str | None,
     network: Network,
     run: Mapping[str, Any],
+    hardware: Sequence[str],
     data: Mapping[str, Any],
     epoch: int,
     step: int,
@@ -39,6 +40,7 @@ def describe(
     Args:
         licence: of the weights, or None where nobody said.
         run: what run.json holds.
+        hardware: what the run was on, in turn.
         data: `TrainingData.describe()`.
         epoch, step: at which they were.
         seconds: of training until then, interruptions left out.
@@ -78,7 +80,7 @@ def describe(
             "epoch": epoch,
             "step": step,
             "seconds": round(seconds, 1),
-            "hardware": run["hardware"],
+            "hardware": ", then ".join(hardware),
             "versions": run["versions"],
         },
     }

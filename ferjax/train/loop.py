@@ -196,6 +196,7 @@ class _Run:
         # Set when training begins: when time was counted, the state saved, the epoch begun.
         self.lap = self.saved = self.began = 0.0
         self.seconds = 0.0  # of training, interruptions left out
+        self.hardware = [self.devices.describe()]  # in turn, where a run went on elsewhere
 
     # --- from nothing, or from where it was -----------------------------------------------------
 
@@ -233,7 +234,7 @@ class _Run:
                     "init": None if init is None else str(Path(init).absolute()),
                     "network": start.description,
                     "command": command or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-                    "hardware": self.devices.describe(),
+                    "hardware": self.hardware[0],
                     "versions": export.versions(),
                 }
                 if self.writes:
@@ -318,6 +319,8 @@ class _Run:
         self.history = record["history"]
         self.controllers = Controllers.from_json(record["controllers"])
         self.seconds = record["seconds"]
+        before = record.get("hardware", [self.run["hardware"]])
+        self.hardware = before + [here for here in self.hardware if here != before[-1]]
         if record["batches"] != self.batches.settings:
             raise TrainingError(
                 f"{self.folder}: its checkpoints are of another order of images, "
@@ -337,6 +340,7 @@ class _Run:
             "controllers": self.controllers.to_json(),
             "batches": self.batches.settings,
             "seconds": self.seconds,
+            "hardware": self.hardware,
         }
 
     # --- training -------------------------------------------------------------------------------
@@ -526,6 +530,7 @@ class _Run:
                     licence=self.licence,
                     network=self.network,
                     run=self.run,
+                    hardware=self.hardware,
                     data=self.data.describe(),
                     epoch=epoch,
                     step=at,

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import ferjax
-from ferjax import keras
+from ferjax import keras, metadata
 from ferjax.data.augment import Augmentation
 from ferjax.data.dataset import Faces
 from ferjax.errors import DataError, FerjaxError, LabelsError, WriteError
@@ -31,6 +31,7 @@ from ferjax.train import (
     run_folder,
     train_and_evaluate,
 )
+from ferjax.train.devices import Devices
 from ferjax.train.errors import RecipeError
 from ferjax.train.reporting import Reporter, Status
 from ferjax.train.setup import with_dropout
@@ -256,6 +257,18 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
         resumed = train(faces, run, resume=True)
     assert (run / f"damaged-checkpoint-{last}").is_dir()
     assert_equal(resumed, train(faces, tmp_path / "alone"))
+
+
+def test_a_run_that_goes_on_elsewhere_names_both(
+    tmp_path: Path, faces: Faces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Devices, "describe", lambda self: "NVIDIA L4")
+    run = cut_short(tmp_path, faces)
+    monkeypatch.setattr(Devices, "describe", lambda self: "NVIDIA H100")
+    resumed = train(faces, run, resume=True)
+    assert metadata.read(resumed.best)["training"]["hardware"] == "NVIDIA L4, then NVIDIA H100"
+    again = train(faces, run, resume=True)
+    assert metadata.read(again.last)["training"]["hardware"] == "NVIDIA L4, then NVIDIA H100"
 
 
 def test_only_damaged_checkpoints(tmp_path: Path, faces: Faces) -> None:

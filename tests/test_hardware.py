@@ -1,0 +1,35 @@
+"""What computes, in words."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+
+import jax
+import pytest
+
+from ferjax import hardware
+
+CPU = SimpleNamespace(platform="cpu", device_kind="cpu")
+GPU = SimpleNamespace(platform="gpu", device_kind="NVIDIA H100")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a scheduler as Linux has")
+def test_cores_are_those_that_the_process_may_use() -> None:
+    before = os.sched_getaffinity(0)
+    assert hardware.cores() == len(before)
+    try:
+        os.sched_setaffinity(0, [min(before)])
+        assert hardware.cores() == 1
+        assert hardware.described([CPU]) == "CPU, 1 core"
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_devices_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "cores", lambda: 4)
+    assert hardware.described([CPU]) == "CPU, 4 cores"
+    assert hardware.described([CPU] * 2) == "CPU, 4 cores, 2 devices"
+    assert hardware.described([GPU]) == "NVIDIA H100"
+    assert hardware.described([GPU] * 8) == "8 x NVIDIA H100"
+    assert hardware.described(jax.devices("cpu")[:1]) == "CPU, 4 cores"
