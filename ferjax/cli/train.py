@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _RECIPES = {
     "published": "as the published model was trained",
     "fast": "the best network that two CPU cores train in half an hour",
-    "flagship": "the network of 8 convolutions on two CPU cores, some two and a half hours",
-    "flagship-gpu": "the same network on one modern GPU, for 300 epochs",
+    "flagship": "the network of 8 convolutions on one modern GPU",
+    "flagship-cpu": "the same network on two CPU cores, some two and a half hours",
 }
 
 

@@ -30,6 +30,7 @@ from ferjax.data.order import TrainingBatches
 from ferjax.nets.architectures import ARCHITECTURES
 from ferjax.nets.network import Network
 from ferjax.train import checkpoints, export, logs, optimizers, run_folder, setup, state
+from ferjax.train.batch_norm import CleanStatistics
 from ferjax.train.calls import Calls
 from ferjax.train.checkpoints import Checkpoints
 from ferjax.train.controllers import Controllers, score
@@ -196,6 +197,7 @@ class _Run:
         # Set when training begins: when time was counted, the state saved, the epoch begun.
         self.lap = self.saved = self.began = 0.0
         self.seconds = 0.0  # of training, interruptions left out
+        self.statistics: CleanStatistics | None = None
         self.hardware = [self.devices.describe()]  # in turn, where a run went on elsewhere
 
     # --- from nothing, or from where it was -----------------------------------------------------
@@ -348,6 +350,8 @@ class _Run:
     def _train(self, train_state: TrainState, tx: Any) -> TrainingResult:
         calls = Calls(self.recipe, self.network, tx, self.data, self.batches, self.devices)
         evaluator = Evaluator(self.network, self.data.validation, self.devices)
+        if images := self.recipe.clean_statistics:
+            self.statistics = CleanStatistics(self.network, self.data.train, self.devices, images)
         self.now = int(train_state.step)
         events = logs.Events(self.folder / logs.EVENTS, self.now + 1) if self.writes else None
         clock = Clock(self.now, self.total_steps)
@@ -403,7 +407,7 @@ class _Run:
             rate: of training, in images a second.
         """
         recipe, epoch, now = self.recipe, len(self.history) + 1, self.now
-        loss, correct, count = evaluator(train_state.evaluated())
+        loss, correct, count = evaluator(self._evaluated(train_state))
         if not math.isfinite(loss):
             raise self._not_finite("the validation loss", now - 1, epoch)
         schedule = optimizers.schedule(recipe, len(self.data.train) / recipe.batch_size)
@@ -523,7 +527,7 @@ class _Run:
                 which = train_state
                 if at != now:
                     which, _ = self.checkpoints.restore(at, train_state)
-                variables = which.evaluated()
+                variables = self._evaluated(which)
                 accuracy[name] = self._measure(evaluator, variables)
                 paths[name] = self.folder / name
                 described = export.describe(
@@ -556,6 +560,11 @@ class _Run:
             interrupted=interrupted,
             is_first_host=self.writes,
         )
+
+    def _evaluated(self, train_state: TrainState) -> Any:
+        """Return the variables that are evaluated and saved."""
+        variables = train_state.evaluated()
+        return variables if self.statistics is None else self.statistics(variables)
 
     def _measure(self, evaluator: Evaluator, variables: Any) -> list[dict[str, Any]]:
         copies = self.data.copies

@@ -115,6 +115,10 @@ class Recipe:
     ema_decay: float = setting(
         settings.rate, 0.0
     )  # of the average of weights and statistics that is evaluated and saved; 0: none
+    clean_statistics: int = setting(
+        settings.natural, 0
+    )  # training images, neither augmented nor under dropout, that give batch norm's statistics in
+    # what is evaluated and saved ("precise BN"; arXiv 2105.07576); 0: the averages of training
 
     # The schedule of the learning rate.
     schedule: str = setting(
@@ -253,49 +257,52 @@ def fast() -> Recipe:
 
 
 def flagship() -> Recipe:
-    """Train the network of 8 convolutions on two CPU cores.
+    """Train the network of 8 convolutions on one modern GPU.
 
-    `fast` with the larger network, and more dropout for it.
+    Long, with what keeps a network from learning wrong labels by heart: all of the network's
+    dropout, erased parts, mixup (Zhang et al., arXiv 1710.09412), averaged weights.
 
-    Measured on 2 shared cores on 2026-11-26: 67.99 % on PublicTest, single view (66.64 % without
-    copies of training images), after 2 hours and 22 minutes. By
-    `ferjax train --data fer2013 --recipe flagship --out runs/flagship`.
-    """
-    return dataclasses.replace(
-        fast(), name="flagship", architecture="fer_cnn8", epochs=20, dropout_scale=0.4
-    )
-
-
-def flagship_gpu() -> Recipe:
-    """Train the network of 8 convolutions on one modern GPU. It has not run on one yet.
-
-    Source: the networks from scratch of Khaireddin and Chen (arXiv 2105.03588): SGD with Nesterov
-    momentum, strong augmentation, some 300 epochs; with label smoothing, a cosine schedule with
-    warm-up and averaged weights in place of a plateau. By
-    `ferjax train --data fer2013 --recipe flagship-gpu --out runs/flagship`.
+    Measured on 2026-11-27 on one NVIDIA H100: three seeds at once reached 69.66, 69.82 and 69.71 %
+    on PublicTest, single view (68.15, 68.24 and 68.27 % without copies of training images). They
+    were stopped after 107 of the 130 epochs and 4 minutes and 27 seconds. By
+    `ferjax train --data fer2013 --recipe flagship --out runs/flagship`, with `--set seed=1` and
+    `--set seed=2`.
     """
     return Recipe(
-        name="flagship-gpu",
+        name="flagship",
         architecture="fer_cnn8",
         compute_dtype="bfloat16",
         batch_size=128,
-        epochs=300,
-        augmentation="strong",  # type: ignore[arg-type]
-        optimizer="sgd",
-        learning_rate=0.05,
-        momentum=0.9,
-        nesterov=True,
-        weight_decay=5e-4,
+        epochs=130,
+        augmentation=dataclasses.replace(augment.preset("medium"), mixup=0.3),
+        optimizer="adamw",
+        learning_rate=2e-3,
+        weight_decay=0.05,
         label_smoothing=0.1,
         schedule="cosine",
         warmup_epochs=5,
         ema_decay=0.999,
-        clip_norm=5.0,
+        clean_statistics=4096,
+    )
+
+
+def flagship_cpu() -> Recipe:
+    """Train the network of 8 convolutions on two CPU cores.
+
+    `fast` with the larger network, and more dropout for it.
+
+    Measured on 2 shared cores on 2026-11-26: 67.99 and 67.57 % on PublicTest, single view (66.64
+    and 66.06 % without copies of training images), after 2 hours and 22 minutes. By
+    `ferjax train --data fer2013 --recipe flagship-cpu --out runs/flagship-cpu`, with
+    `--set seed=1`.
+    """
+    return dataclasses.replace(
+        fast(), name="flagship-cpu", architecture="fer_cnn8", epochs=20, dropout_scale=0.4
     )
 
 
 RECIPES: Mapping[str, Recipe] = _Recipes(
-    {"published": published, "fast": fast, "flagship": flagship, "flagship-gpu": flagship_gpu}
+    {"published": published, "fast": fast, "flagship": flagship, "flagship-cpu": flagship_cpu}
 )
 
 

@@ -217,7 +217,7 @@ CASES: Mapping[str, Case] = {
         ),
         Case(
             "epoch",
-            "One epoch of random images by the recipe `flagship-gpu`, with all its augmentation.",
+            "One epoch of random images by the recipe `flagship`, with all its augmentation.",
             ("ferjax",),
             dict.fromkeys(PEERS[1:], _FERJAX_ALONE),
         ),

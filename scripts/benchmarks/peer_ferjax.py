@@ -117,10 +117,10 @@ def trainer(entry: str, setup: Setup, batch_size: int) -> Trainer:
 
 
 def flagship(setup: Setup, count: int) -> tuple[Trainer, int]:
-    """Return the training of the recipe `flagship-gpu` on `count` images, and its batch size."""
+    """Return the training of the recipe `flagship` on `count` images, and its batch size."""
     from ferjax.train.recipes import override, recipe
 
-    chosen = override(recipe("flagship-gpu"), [f"compute_dtype={setup.dtype}"])
+    chosen = override(recipe("flagship"), [f"compute_dtype={setup.dtype}"])
     return Trainer(chosen, setup, count), chosen.batch_size
 
 

@@ -1,0 +1,113 @@
+"""Batch norm's statistics for inference, taken anew from clean training images.
+
+Dropout and augmentation change the variances that batch norm sees, so the running averages of
+training do not fit what a network meets at inference (Li et al., arXiv 1801.05134). Statistics of
+training images as they are, without dropout, do ("precise BN": Wu and Johnson, arXiv 2105.07576).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from ferjax.data.augment import unit_range
+from ferjax.data.dataset import Faces
+from ferjax.data.device_pipeline import DevicePipeline, to_device
+from ferjax.data.order import EvaluationBatches
+from ferjax.nets.graph import Graph
+from ferjax.nets.layers import Activation, BatchNormalization, Layer
+from ferjax.nets.layers.training import TrainingOnly
+from ferjax.nets.network import Network
+from ferjax.train.devices import Devices
+from ferjax.train.step import to_input
+from ferjax.xla import compiler_options
+
+_BATCH = 256
+
+
+class CleanStatistics:
+    """Training images on the devices, and the jitted pass that takes their statistics."""
+
+    def __init__(self, network: Network, faces: Faces, devices: Devices, images: int) -> None:
+        """Choose the images.
+
+        Args:
+            network: what is trained.
+            faces: the training images.
+            devices: which all take their part.
+            images: how many are taken, rounded up to whole batches; spread evenly, over the
+                classes too.
+        """
+        images = min(images, len(faces))
+        size = min(_BATCH, images)
+        size = -(-size // devices.count) * devices.count
+        count = -(-images // size)
+        # Each batch spans the whole array, which may be sorted by class.
+        rows = np.linspace(0, len(faces) - 1, count * size).round().astype(int)
+        rows = rows.reshape(size, count).T.reshape(-1)
+        self._batches = EvaluationBatches(
+            size=len(rows),
+            batch_size=size,
+            shard_index=jax.process_index(),
+            shard_count=jax.process_count(),
+        )
+        self._devices = devices
+        pipeline = DevicePipeline(
+            faces.images[rows], faces.labels[rows], self._batches, sharding=devices.batch
+        )
+        self._data = pipeline.data
+        still = Network(_still(network.graph))
+        self._renewed = [
+            layer.name
+            for layer in still.graph.layers
+            if isinstance(layer, BatchNormalization) and layer.trainable
+        ]
+
+        def of_batch(variables: Any, data: Any, rows: Any) -> Any:
+            x = to_input(still, unit_range(data.gather(rows)[0]))
+            _, updated = still.apply(variables, x, train=True, logits=True, mutable=["batch_stats"])
+            return {name: updated["batch_stats"][name] for name in self._renewed}
+
+        def combine(stats: Any, parts: Any) -> Any:
+            stacked = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *parts)
+            return stats | {
+                name: {
+                    "mean": s["mean"].mean(axis=0),
+                    "var": s["var"].mean(axis=0) + s["mean"].var(axis=0),
+                }
+                for name, s in stacked.items()
+            }
+
+        options: dict[str, Any] = {"out_shardings": devices.replicated}
+        self._of_batch = jax.jit(of_batch, compiler_options=compiler_options(), **options)
+        self._combine = jax.jit(combine, **options)
+
+    def __call__(self, variables: Any) -> Any:
+        """Return the variables with new statistics.
+
+        Args:
+            variables: {"params", "batch_stats"} on the devices; they stay as they are.
+        """
+        if not self._renewed:
+            return variables
+        parts = []
+        for index in range(len(self._batches)):
+            rows = to_device(self._batches.at(index).rows, self._devices.batch)
+            parts.append(self._of_batch(variables, self._data, rows))
+        return variables | {"batch_stats": self._combine(variables["batch_stats"], parts)}
+
+
+def _still(graph: Graph) -> Graph:
+    """Return the graph without dropout and the like, whose updated statistics are the batch's."""
+
+    def changed(layer: Layer) -> Layer:
+        if isinstance(layer, TrainingOnly):
+            return Activation(name=layer.name, activation="linear")
+        if isinstance(layer, BatchNormalization):
+            return dataclasses.replace(layer, momentum=0.0)
+        return layer
+
+    return dataclasses.replace(graph, layers=tuple(map(changed, graph.layers)))
