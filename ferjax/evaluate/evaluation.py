@@ -335,12 +335,13 @@ def record(evaluation: Evaluation, weights: str | os.PathLike[str] | None) -> Pa
                 note=note,
             )
             found.append(entry)
-    kept = [
-        entry
-        for entry in known.get("accuracy") or []
-        if (entry.get("dataset"), entry.get("view")) != (evaluation.data["name"], view)
-    ]
-    return metadata.write(path, {**known, "accuracy": kept + found})
+    entries = known.get("accuracy") or []
+    key = (evaluation.data["name"], view)
+    earlier = [(entry.get("dataset"), entry.get("view")) == key for entry in entries]
+    accuracy = [entry for entry, old in zip(entries, earlier) if not old]
+    place = earlier.index(True) if any(earlier) else len(accuracy)
+    accuracy[place:place] = found
+    return metadata.write(path, {**known, "accuracy": accuracy})
 
 
 def _note(copies: int) -> str:

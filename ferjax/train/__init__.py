@@ -1,8 +1,8 @@
 """From a recipe and prepared faces to weights that JAX and Keras use.
 
 `recipes` says what is done; `optimizers`, `losses` and `state` make it up; `step` is the pure
-function that a device runs; `checkpoints`, `controllers`, `logs` and `export` are what goes on
-around it; `loop` puts them together.
+function that a device runs; `batch_norm` and `evaluation` are for what it has made; `checkpoints`,
+`controllers`, `logs` and `export` are what goes on around it; `loop` puts them together.
 """
 
 from __future__ import annotations

@@ -207,8 +207,8 @@ def test_accuracy_is_recorded_in_the_place_of_an_earlier_one(tmp_path: Path) -> 
     evaluation.record(evaluate(path, make_faces(copies=4), tta="flip"), path)
     known = metadata.read(path)
     assert known["licence"] == "CC0-1.0"
-    first, whole, clean, flipped, flipped_clean = known["accuracy"]
-    assert first == other
+    whole, clean, third, flipped, flipped_clean = known["accuracy"]
+    assert third == other
     assert (whole["correct"], whole["images"]) == (found.whole.correct, 64)
     assert whole["note"] == "4 of the images are exact copies of training images"
     assert found.without_copies is not None
