@@ -291,10 +291,9 @@ def flagship_cpu() -> Recipe:
 
     `fast` with the larger network, and more dropout for it.
 
-    Measured on 2 shared cores on 2026-11-26: 67.99 and 67.57 % on PublicTest, single view (66.64
-    and 66.06 % without copies of training images), after 2 hours and 22 minutes. By
-    `ferjax train --data fer2013 --recipe flagship-cpu --out runs/flagship-cpu`, with
-    `--set seed=1`.
+    Measured on 2 shared cores on 2026-11-26: 67.99 % on PublicTest, single view (66.64 % without
+    copies of training images), after 2 hours and 22 minutes; with `--set seed=1` 67.57 % (66.06 %).
+    By `ferjax train --data fer2013 --recipe flagship-cpu --out runs/flagship-cpu`.
     """
     return dataclasses.replace(
         fast(), name="flagship-cpu", architecture="fer_cnn8", epochs=20, dropout_scale=0.4
