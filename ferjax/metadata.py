@@ -116,6 +116,29 @@ def temperature(metadata: Mapping[str, Any], weights: str | os.PathLike[str]) ->
     return float(value)
 
 
+def trainings(metadata: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the records of the trainings that led to the weights, in the order of time.
+
+    One, but where a training started from weights of another, as `ferjax train --init` does. The
+    first may have started from weights of which no training is known: "started_from".
+
+    >>> first = {"recipe": {"name": "fast"}}
+    >>> more = {"recipe": {"name": "published"}, "started_from": {"training": first}}
+    >>> [training["recipe"]["name"] for training in trainings({"training": more})]
+    ['fast', 'published']
+    """
+    found: list[Mapping[str, Any]] = []
+    start: Any = metadata
+    while isinstance(start, Mapping) and _is_training(start.get("training")):
+        found.insert(0, start["training"])
+        start = found[0].get("started_from")
+    return found
+
+
+def _is_training(value: Any) -> bool:
+    return isinstance(value, Mapping) and isinstance(value.get("recipe", {}), Mapping)
+
+
 def accuracy(
     dataset: str, correct: int, images: int, loss: float | None, *, view: str = "single", note: str
 ) -> dict[str, Any]:

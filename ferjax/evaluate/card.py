@@ -81,7 +81,7 @@ def text(
         graph=model.graph,
         labels=model.labels or [],
         known=known,
-        training=_mapping(known.get("training")),
+        trainings=metadata.trainings(known),
         calibration=_mapping(known.get("calibration")),
         trained_on=provenance.described(known.get("trained_on")),
         selected_on=provenance.described(known.get("selected_on")),

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from ferjax import metadata
 from ferjax.errors import DataError
 
 _MOST_BYTES: Final = 1 << 20
@@ -111,14 +112,23 @@ def _seed(training: Mapping[str, Any]) -> int:
 
 def _difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str | None:
     """Return the name of something other than the seed in which two trainings differ."""
-    one, two = ({**found["training"]["recipe"], "seed": None} for found in (a, b))
-    for key in sorted(one.keys() | two.keys()):
-        if one.get(key) != two.get(key):
-            return f"recipe's {key}"
     for key in ("architecture", "source", "trained_on", "selected_on"):
         if a.get(key) != b.get(key):
             return key
+    one, two = (metadata.trainings(found) for found in (a, b))
+    if len(one) != len(two) or _start(one[0]) != _start(two[0]):
+        return "start"
+    for first, second in zip(one, two):
+        mine, theirs = first.get("recipe", {}), second.get("recipe", {})
+        for key in sorted((mine.keys() | theirs.keys()) - {"seed"}):
+            if mine.get(key) != theirs.get(key):
+                return f"recipe's {key}"
     return None
+
+
+def _start(training: Mapping[str, Any]) -> Any:
+    start = training.get("started_from")
+    return start.get("sha256") if isinstance(start, Mapping) else None
 
 
 def _accuracy(training: Mapping[str, Any], wanted: Mapping[str, Any]) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,7 +40,7 @@ def describe(
 
     Args:
         licence: of the weights, or None where nobody said.
-        run: what run.json holds.
+        run: what run.json holds, with "started_from".
         hardware: what the run was on, in turn.
         data: `TrainingData.describe()`.
         epoch, step: at which they were.
@@ -61,7 +62,7 @@ def describe(
             "resize": "bilinear",
         },
         "value_range": list(graph.value_range),
-        "source": f"trained by ferjax {ferjax.__version__} from {_origin(run['init'])}",
+        "source": f"trained by ferjax {ferjax.__version__} from {_origin(run['started_from'])}",
         "licence": licence,
         "trained_on": {
             "data": data["names"]["train"],
@@ -82,19 +83,32 @@ def describe(
             "seconds": round(seconds, 1),
             "hardware": ", then ".join(hardware),
             "versions": run["versions"],
+            "started_from": run["started_from"],
         },
     }
 
 
-def _origin(init: str | None) -> str:
-    """Return where the weights came from that a run began with, as far as their metadata says."""
+def started_from(init: str | os.PathLike[str] | None) -> dict[str, Any] | None:
+    """Return what is known of the weights that a run begins with; None where they are drawn.
+
+    "file", its name; "sha256", None where it is no file; and where its metadata says so, "source",
+    "trained_on" and "training", which says in turn what that training started from.
+    """
     if init is None:
+        return None
+    path = Path(init)
+    if not path.is_file():
+        return {"file": path.name, "sha256": None}
+    found = metadata.read(path)
+    begun: dict[str, Any] = {"file": path.name, "sha256": metadata.sha256(path)}
+    return begun | {k: found[k] for k in ("source", "trained_on", "training") if k in found}
+
+
+def _origin(started_from: Mapping[str, Any] | None) -> str:
+    if started_from is None:
         return "scratch"
-    found = metadata.read(init) if Path(init).exists() else {}
-    parts = [str(found["source"])] if found.get("source") else []
-    if command := (found.get("training") or {}).get("command"):
-        parts.append(f"by `{command}`")
-    return Path(init).name + (f" ({' '.join(parts)})" if parts else "")
+    source = started_from.get("source")
+    return f"{started_from['file']}{f' ({source})' if source else ''}"
 
 
 def versions() -> dict[str, str]:

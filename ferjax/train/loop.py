@@ -234,6 +234,7 @@ class _Run:
                     "recipe": recipe.to_json(),
                     "data": described,
                     "init": None if init is None else str(Path(init).absolute()),
+                    "started_from": export.started_from(init),
                     "network": start.description,
                     "command": command or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
                     "hardware": self.hardware[0],
@@ -245,6 +246,8 @@ class _Run:
                     size = sum(leaf.nbytes for leaf in jax.tree.leaves(first))
                     run_folder.begin(self.folder, there, size)
             self._together("begun")
+            # Where a run was begun before this was recorded, what can still be found.
+            there.setdefault("started_from", export.started_from(there["init"]))
             self.run = there
             self._introduce(described)
             self.checkpoints = Checkpoints(self.folder)
@@ -311,6 +314,11 @@ class _Run:
             f"{images['validation']:,} validation images ({described['names']['validation']}); "
             f"{self.devices.describe()}"
         )
+        if self.recipe.compute_dtype == "bfloat16" and jax.default_backend() == "cpu":
+            note(
+                "note: CPUs take several times as long in bfloat16 as in float32 "
+                "(--set compute_dtype=float32; --recipe flagship-cpu is made for two cores)"
+            )
         if copies := described["validation_copies_of_training"]:
             note(
                 f"note: {copies} of the validation images are exact copies of training images, so "

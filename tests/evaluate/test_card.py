@@ -61,6 +61,22 @@ def test_without_a_report_nothing_is_claimed(weights: Path) -> None:
     _check_tables(card)
 
 
+def test_all_trainings_in_turn(weights: Path) -> None:
+    known = metadata.read(weights)
+    first = {"command": "ferjax train --out first", "seconds": 900, "hardware": "2 x GPU"}
+    known["training"]["started_from"] = {"file": "best.h5", "training": first}
+    metadata.write(weights, known)
+    made = text(weights).partition("## How it was made\n")[2]
+    begun, _, then = made.partition("    ferjax train --recipe fast\n")
+    assert begun == "\n    ferjax train --out first\n\n900 seconds on 2 x GPU.\n\n"
+    assert then == "\n12 seconds on CPU, 2 cores, with jax 0.10.2.\n"
+
+
+def test_a_training_that_is_not_recorded(weights: Path) -> None:
+    metadata.write(weights, {})
+    assert text(weights).endswith("## How it was made\n\nNot recorded.\n")
+
+
 def test_uses_that_are_ruled_out_are_always_there(weights: Path) -> None:
     card = text(weights)
     for phrase in ("Article 5(1)(f)", "no reading of what a person feels", "Barrett", "work or in"):

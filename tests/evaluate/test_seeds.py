@@ -98,6 +98,48 @@ def test_another_training_is_refused(tmp_path: Path, keys: tuple[str, ...], name
         compare(training(1, 125), [write(tmp_path, other)])
 
 
+def started(seed: int, before: dict[str, Any] | None, sha256: str = "1f") -> dict[str, Any]:
+    found = training(seed, 120 + seed)
+    found["training"]["started_from"] = {"file": "best.h5", "sha256": sha256}
+    if before is not None:
+        found["training"]["started_from"]["training"] = before["training"]
+    return found
+
+
+def test_trainings_that_went_on_from_other_seeds(tmp_path: Path) -> None:
+    other = write(tmp_path, started(0, training(3, 1), "2e"))
+    found = compare(started(1, training(4, 1)), [other])
+    assert found is not None
+    assert [t["seed"] for t in found["trainings"]] == [0, 1]
+
+
+def test_trainings_that_went_on_from_the_same_weights(tmp_path: Path) -> None:
+    assert compare(started(1, None), [write(tmp_path, started(0, None))]) is not None
+
+
+@pytest.mark.parametrize(
+    ("other", "name"),
+    [
+        (training(0, 130), "start"),
+        (started(0, None), "start"),
+        (started(0, started(2, training(3, 1))), "start"),
+        (started(0, {"training": {"recipe": {"name": "fast", "epochs": 9}}}), "recipe's epochs"),
+        (started(0, {"training": {}}), "recipe's epochs"),
+        (started(0, {"training": 1}), "start"),
+    ],
+)
+def test_trainings_that_went_on_from_others(
+    tmp_path: Path, other: dict[str, Any], name: str
+) -> None:
+    with pytest.raises(DataError, match=f"not the same training, its {name} differs"):
+        compare(started(1, training(4, 1)), [write(tmp_path, other)])
+
+
+def test_trainings_that_went_on_from_other_weights(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not the same training, its start differs"):
+        compare(started(1, None), [write(tmp_path, started(0, None, "2e"))])
+
+
 def test_one_seed_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"one training of each seed, got seeds \[1, 1\]"):
         compare(training(1, 125), [write(tmp_path, training(1, 130))])

@@ -311,9 +311,24 @@ def test_weights_to_start_from(tmp_path: Path, faces: Faces) -> None:
     assert second.last is not None
     metadata = json.loads(second.last.with_name("last.metadata.json").read_text(encoding="utf-8"))
     by = f"trained by ferjax {ferjax.__version__} from"
-    assert metadata["source"] == f"{by} last.h5 ({by} scratch by `c`)"
+    assert metadata["source"] == f"{by} last.h5 ({by} scratch)"
+    begun = metadata["training"]["started_from"]
+    assert begun["sha256"] == ferjax.metadata.sha256(first.last)
+    assert begun["training"]["command"] == "c"
+    assert begun["training"]["started_from"] is None
+    assert [t["recipe"]["epochs"] for t in ferjax.metadata.trainings(metadata)] == [
+        RECIPE.epochs,
+        1,
+    ]
     a, b = variables(first.last)["params"], variables(second.last)["params"]
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-9), a, b)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_bfloat16_on_a_cpu_is_warned_of(tmp_path: Path, faces: Faces, dtype: str) -> None:
+    recorder, recipe = Recorder(), replace(RECIPE, epochs=1, compute_dtype=dtype)
+    train(faces, tmp_path / "run", recipe, reporter=recorder)
+    assert any("flagship-cpu" in note for note in recorder.notes) == (dtype == "bfloat16")
 
 
 def test_held_out_images_are_the_same_for_copies_and_runs(faces: Faces) -> None:
