@@ -7,7 +7,7 @@ after any interruption --resume goes on, to the same weights bit for bit.
 examples:
   ferjax train --data fer2013 --recipe fast --out runs/fast
   ferjax train --out runs/fast --resume
-  ferjax train --data fer2013 --recipe published --init model.h5 --set epochs=10 --out runs/more
+  ferjax train --data faces --recipe fine-tune --init model.h5 --set epochs=10 --out runs/more
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _RECIPES = {
     "fast": "the best network that two CPU cores train in half an hour",
     "flagship": "the network of 8 convolutions on one modern GPU",
     "flagship-cpu": "the same network on two CPU cores, some two and a half hours",
+    "fine-tune": "a few epochs at a low rate from trained weights, which --init names",
 }
 
 

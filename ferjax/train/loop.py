@@ -144,6 +144,10 @@ def train_and_evaluate(
         if chosen is None and there is not None:
             chosen = Recipe.from_json(there["recipe"])
         chosen = override(chosen or named_recipe(_DEFAULT_RECIPE), changes)
+        if chosen.name == "fine-tune" and init is None and there is None:
+            raise TrainingError(
+                "recipe fine-tune goes on from trained weights: expected `init` (--init WEIGHTS)"
+            )
         if data is None and there is not None:
             data = there["data"]["path"]
         if data is None:

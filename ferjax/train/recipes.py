@@ -300,8 +300,40 @@ def flagship_cpu() -> Recipe:
     )
 
 
+def fine_tune() -> Recipe:
+    """Go on from trained weights (`init`): a few epochs at a low rate, without mixup.
+
+    The network's dropout stays that of the weights.
+
+    Measured on 2026-11-27 on one CPU core each: three seeds of `flagship` went from 69.66, 69.82
+    and 69.71 % on PublicTest to 69.43, 69.80 and 70.08 %, no more than noise, and their loss from
+    0.92 (seed 2) to 0.87. By
+    `ferjax train --data fer2013 --recipe fine-tune --init runs/flagship/best.h5 --out runs/more`.
+    """
+    return Recipe(
+        name="fine-tune",
+        batch_size=64,
+        epochs=3,
+        augmentation="medium",  # type: ignore[arg-type]
+        optimizer="adamw",
+        learning_rate=3e-4,
+        weight_decay=0.05,
+        label_smoothing=0.1,
+        schedule="cosine",
+        warmup_epochs=0.25,
+        ema_decay=0.998,
+        clean_statistics=4096,
+    )
+
+
 RECIPES: Mapping[str, Recipe] = _Recipes(
-    {"published": published, "fast": fast, "flagship": flagship, "flagship-cpu": flagship_cpu}
+    {
+        "published": published,
+        "fast": fast,
+        "flagship": flagship,
+        "flagship-cpu": flagship_cpu,
+        "fine-tune": fine_tune,
+    }
 )
 
 

@@ -324,6 +324,18 @@ def test_weights_to_start_from(tmp_path: Path, faces: Faces) -> None:
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-9), a, b)
 
 
+def test_fine_tuning_goes_on_from_weights(tmp_path: Path, faces: Faces) -> None:
+    changes = ["epochs=1", "batch_size=32", "clean_statistics=64"]
+    with pytest.raises(TrainingError, match=r"from trained weights: expected `init` \(--init WEI"):
+        train(faces, tmp_path / "tuned", "fine-tune", changes=changes)
+    assert not (tmp_path / "tuned").exists()
+    first = train(faces, tmp_path / "first")
+    options: dict[str, Any] = {"init": first.last, "architecture": None, "changes": changes}
+    tuned = train(faces, tmp_path / "tuned", "fine-tune", **options)
+    again = train(faces, tmp_path / "tuned", None, resume=True)
+    assert again.best_accuracy == tuned.best_accuracy
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_bfloat16_on_a_cpu_is_warned_of(tmp_path: Path, faces: Faces, dtype: str) -> None:
     recorder, recipe = Recorder(), replace(RECIPE, epochs=1, compute_dtype=dtype)

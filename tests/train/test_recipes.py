@@ -92,8 +92,8 @@ def lines(recipe: Recipe) -> list[str]:
 
 
 def test_named_recipes_are_there_under_their_own_names() -> None:
-    assert list(RECIPES) == ["published", "fast", "flagship", "flagship-cpu"]
-    assert len(RECIPES) == 4
+    assert list(RECIPES) == ["published", "fast", "flagship", "flagship-cpu", "fine-tune"]
+    assert len(RECIPES) == 5
     assert [RECIPES[name].name for name in RECIPES] == list(RECIPES)
     assert recipe("fast") is RECIPES["fast"]
 
@@ -108,7 +108,7 @@ def test_published_is_as_the_published_code_trains() -> None:
 
 
 def test_unknown_name_gets_a_near_miss() -> None:
-    message = "among published, fast, flagship, flagship-cpu, got 'fats'; did you mean 'fast'"
+    message = "among published, fast, flagship, flagship-cpu, fine-tune, got 'fats'; did you mean"
     with pytest.raises(RecipeError, match=message):
         recipe("fats")
 
