@@ -320,7 +320,7 @@ class _Run:
         )
         if self.recipe.compute_dtype == "bfloat16" and jax.default_backend() == "cpu":
             note(
-                "note: CPUs take several times as long in bfloat16 as in float32 "
+                "note: bfloat16 is for accelerators; on a CPU, float32 has faster code "
                 "(--set compute_dtype=float32; --recipe flagship-cpu is made for two cores)"
             )
         if copies := described["validation_copies_of_training"]:
