@@ -305,11 +305,11 @@ def fine_tune() -> Recipe:
 
     The network's dropout stays that of the weights.
 
-    Measured on 2026-11-27, each on one CPU core for some 42 minutes: the three seeds of `flagship`
+    Measured on 2026-11-27, each on one CPU core for 40 to 42 minutes: three seeds of `flagship`
     went from 69.66, 69.82 and 69.71 % on PublicTest to 69.43, 69.80 and 70.08 %, which is within
     noise, and their loss from 0.892, 0.901 and 0.922 to 0.850, 0.855 and 0.868. They ran with these
     settings through `--set`, which is
-    `ferjax train --data fer2013 --recipe fine-tune --init runs/seed2/best.h5 --set seed=2`.
+    `ferjax train --data fer2013 --recipe fine-tune --init runs/seed2/best.h5 --out runs/more`.
     """
     return Recipe(
         name="fine-tune",
