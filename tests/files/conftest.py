@@ -26,7 +26,7 @@ from ferjax.nets.layers import BatchNormalization, Conv2D, Dense, Flatten, MaxPo
 
 ROOT = Path(__file__).parents[2]
 
-MOST_SECONDS = 1.0
+MOST_SECONDS = 1.0  # in the fastest of three tries: a busy machine lengthens CPU time too
 MOST_BYTES = 300 << 20
 
 
@@ -180,10 +180,13 @@ def refused() -> Callable[..., WeightFileError]:
 
     def refused(path: Path, *patterns: str, **options: Any) -> WeightFileError:
         gc.freeze()  # what other tests left behind is not searched for garbage in this time
-        start = time.thread_time()
-        with pytest.raises(WeightFileError) as caught:
-            ferjax.keras.load(path, **options)
-        seconds = time.thread_time() - start
+        for _ in range(3):
+            start = time.thread_time()
+            with pytest.raises(WeightFileError) as caught:
+                ferjax.keras.load(path, **options)
+            seconds = time.thread_time() - start
+            if seconds < MOST_SECONDS:
+                break
         gc.unfreeze()
         message = str(caught.value)
         assert isinstance(caught.value, FerjaxError) and isinstance(caught.value, ValueError)
@@ -197,7 +200,7 @@ def refused() -> Callable[..., WeightFileError]:
     return refused
 
 
-# CPU time, which other processes on the machine do not lengthen. The peak of the process itself:
+# CPU time, which other processes on the machine lengthen less. The peak of the process itself:
 # ru_maxrss would count its parent's too.
 _MEASURE = """
 import json, re, resource, sys, time
@@ -228,15 +231,18 @@ def refused_cheaply() -> Callable[..., str]:
     def refused_cheaply(
         path: Path, *patterns: str, config: Path | None = None, named: Path | None = None
     ) -> str:
-        result = subprocess.run(
-            [sys.executable, "-c", _MEASURE, str(path), str(config or "")],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            cwd=ROOT,
-        )
-        assert result.returncode == 0, result.stderr[-2000:]
-        message, seconds, peak = json.loads(result.stdout)
+        for _ in range(3):
+            result = subprocess.run(
+                [sys.executable, "-c", _MEASURE, str(path), str(config or "")],
+                capture_output=True,
+                text=True,
+                timeout=120,
+                cwd=ROOT,
+            )
+            assert result.returncode == 0, result.stderr[-2000:]
+            message, seconds, peak = json.loads(result.stdout)
+            if seconds < MOST_SECONDS:
+                break
         assert message is not None, "expected it to be refused"
         assert message.isprintable() and message.startswith(f"{named or path}: ")
         for pattern in patterns:
