@@ -8,6 +8,7 @@ Dimension keys: B batch, H height, W width, C channels, K classes.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from typing import Any
@@ -28,7 +29,7 @@ FILL_MODES = ("nearest", "constant", "reflect", "wrap")
 # One uniform number an image and name. New names go to the end: the others keep their numbers.
 _DRAWS = (
     "flip rotation rotates shear zoom_x zoom_y shift_x shift_y shifts crop_x crop_y brightness "
-    "contrast erases erase_area erase_aspect erase_x erase_y"
+    "contrast erases erase_area erase_aspect erase_x erase_y blur blurs noise noises"
 ).split()
 
 
@@ -39,6 +40,11 @@ class AugmentationError(FerjaxError, ValueError):
 def _around_zero(value: Any) -> Range:
     """Return (low, high); a number f means (-f, f)."""
     return _range((-value, value) if isinstance(value, int | float) else value)
+
+
+def _from_zero(value: Any) -> Range:
+    """Return (low, high); a number f means (0, f)."""
+    return _range((0, value) if isinstance(value, int | float) else value)
 
 
 def _around_one(value: Any) -> Range:
@@ -75,7 +81,8 @@ class Augmentation:
     """What is done to each training image. The default is nothing.
 
     A range is (low, high), from which each image draws evenly; (a, a) pins it. One number f stands
-    for (-f, f) where 0 changes nothing, and for (1 - f, 1 + f) where 1 does.
+    for (-f, f) where 0 changes nothing, or (0, f) where nothing is below it, and for
+    (1 - f, 1 + f) where 1 does.
     """
 
     # The affine map, in the order in which it is composed from the input on.
@@ -100,11 +107,24 @@ class Augmentation:
     fill_mode: str = settings.setting(settings.choice(*FILL_MODES), "nearest")  # beyond the edges
     fill_value: float = settings.setting(_level, 0.0)  # in [0, 1], for "constant"
 
+    # What a lens does, before the light changes: a Gaussian blur.
+    blur: Range = settings.setting(
+        _within(_from_zero, 0, 0.2, "standard deviations in [0, 0.2], fractions of the side"),
+        (0.0, 0.0),
+    )  # standard deviation, of the shorter side
+    blur_probability: float = settings.setting(_probability, 1.0)
+
     # The gray levels, clipped to [0, 1] after each.
     brightness: Range = settings.setting(_factor, (1.0, 1.0))  # factor of the levels
     contrast: Range = settings.setting(
         _factor, (1.0, 1.0)
     )  # factor of their distance from the mean
+
+    # What a sensor adds: Gaussian noise, clipped to [0, 1] (Rusak et al., arXiv 2001.06057).
+    noise: Range = settings.setting(
+        _within(_from_zero, 0, 1, "standard deviations in [0, 1]"), (0.0, 0.0)
+    )  # standard deviation, of the range from black to white
+    noise_probability: float = settings.setting(_probability, 1.0)
 
     # Random erasing (Zhong et al., arXiv 1708.04896).
     erase: float = settings.setting(_probability, 0.0)  # probability of one rectangle
@@ -285,7 +305,11 @@ def augment(
     x = x if images.ndim == 4 else x[..., None]  # (B, H, W, C)
     if augmentation.warps:
         x = _warp(x, draws, augmentation)[:, :height, :width]
+    if augmentation.blur != (0.0, 0.0):
+        x = _blur(x, draws, augmentation)
     x = _levels(x, draws, augmentation)
+    if augmentation.noise != (0.0, 0.0):
+        x = _noise(keys, x, draws, augmentation)
     if augmentation.erase:
         x = _erase(x, draws, augmentation)
     if augmentation.mixup:
@@ -369,6 +393,28 @@ def _warp(x: Array, draws: dict[str, Array], augmentation: Augmentation) -> Arra
         )
 
 
+def _blur(x: Array, draws: dict[str, Array], augmentation: Augmentation) -> Array:
+    """Blur each image by its own deviation; pixels beyond an edge are as those at it."""
+    side = min(x.shape[1:3])
+    blurs = draws["blurs"] < augmentation.blur_probability
+    sigma = side * _where(blurs, _between(draws["blur"], augmentation.blur))
+    reach = math.ceil(3 * side * augmentation.blur[1])
+    distance = jnp.arange(-reach, reach + 1, dtype="float32")
+    # A deviation of 0 leaves the middle alone: the images stay as they are, bit for bit.
+    weights = jnp.exp(-0.5 * jnp.square(distance[None] / jnp.maximum(sigma, 1e-3)[:, None]))
+    weights = weights / weights.sum(axis=1, keepdims=True)  # (B, taps)
+    for axis in (1, 2):
+        size = x.shape[axis]
+        pads = [(reach, reach) if i == axis else (0, 0) for i in range(x.ndim)]
+        padded = jnp.pad(x, pads, mode="edge")
+        x = sum(
+            jax.lax.slice_in_dim(padded, i, i + size, axis=axis)
+            * ops.along_axis(weights[:, i], x.ndim, 0)
+            for i in range(2 * reach + 1)
+        )  # type: ignore[assignment]
+    return x
+
+
 def _levels(x: Array, draws: dict[str, Array], augmentation: Augmentation) -> Array:
     if augmentation.brightness != (1.0, 1.0):
         factor = _between(draws["brightness"], augmentation.brightness)
@@ -378,6 +424,15 @@ def _levels(x: Array, draws: dict[str, Array], augmentation: Augmentation) -> Ar
         mean = x.mean(axis=(1, 2, 3), keepdims=True)
         x = jnp.clip(mean + (x - mean) * ops.along_axis(factor, x.ndim, 0), 0, 1)
     return x
+
+
+def _noise(keys: Array, x: Array, draws: dict[str, Array], augmentation: Augmentation) -> Array:
+    # Apart from the uniform numbers, and from mixup's.
+    keys = jax.vmap(lambda k: jax.random.fold_in(k, 2))(keys)
+    noise = jax.vmap(lambda k: jax.random.normal(k, x.shape[1:], x.dtype))(keys)
+    chosen = draws["noises"] < augmentation.noise_probability
+    sigma = _where(chosen, _between(draws["noise"], augmentation.noise))
+    return jnp.clip(x + ops.along_axis(sigma, x.ndim, 0) * noise, 0, 1)
 
 
 def _erase(x: Array, draws: dict[str, Array], augmentation: Augmentation) -> Array:

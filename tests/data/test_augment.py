@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import cv2
@@ -240,6 +241,77 @@ def test_contrast_by_hand() -> None:
     assert _row(0, 40, 100, 180, contrast=(2, 2)) == [0, 0, 120, 255]
 
 
+@pytest.mark.parametrize("sigma", [0.7, 1.5, 2.3])  # pixels
+def test_blur_against_opencv(sigma: float) -> None:
+    ours = _augment(NOISE, blur=(sigma / 12, sigma / 12))
+    taps = 2 * math.ceil(3 * sigma) + 1
+    theirs = [
+        cv2.GaussianBlur(image / 255, (taps, taps), sigma, borderType=cv2.BORDER_REPLICATE)
+        for image in NOISE
+    ]
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+    assert np.abs(ours - NOISE / 255).max() > 0.1
+
+
+def test_blur_is_of_the_shorter_side() -> None:
+    wide = np.zeros((1, 10, 40), np.uint8)
+    wide[0, 5, 20] = 255
+    ours = _augment(wide, blur=(0.1, 0.1))[0]
+    assert ours[5, 19] / ours[5, 20] == pytest.approx(np.exp(-0.5), abs=1e-4)
+    assert ours[4, 20] / ours[5, 20] == pytest.approx(np.exp(-0.5), abs=1e-4)
+
+
+def test_each_image_draws_its_own_blur() -> None:
+    images = np.zeros((2000, 1, 61), np.uint8)
+    images[..., 30] = 255
+    line = np.repeat(images, 61, 1)  # the same in all rows: they blur into themselves
+    ours = _augment(line, blur=(0.02, 0.08))[:, 0]
+    place = np.arange(61) - 30
+    deviations = np.sqrt((ours * place**2).sum(1) / ours.sum(1)) / 61
+    # The Gaussian ends at three of the largest deviations.
+    assert 0.0195 < deviations.min() < 0.0215
+    assert 0.077 < deviations.max() < 0.0801
+    counts, _ = np.histogram(deviations, bins=3, range=(0.02, 0.08))
+    assert np.abs(counts - 2000 / 3).max() < 120  # more than five standard errors
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.06])
+def test_noise_is_gaussian(sigma: float) -> None:
+    ours = _augment(np.full((50, 40, 40), 102), noise=(sigma, sigma)) - 0.4
+    n = ours.size
+    assert ours.mean() == pytest.approx(0, abs=5 * sigma / np.sqrt(n))
+    assert ours.std() == pytest.approx(sigma, rel=5 / np.sqrt(2 * n))
+    assert (np.abs(ours) < sigma).mean() == pytest.approx(0.6827, abs=0.01)
+    neighbours = [
+        np.corrcoef(ours.ravel(), np.roll(ours, 1, axis).ravel())[0, 1] for axis in range(3)
+    ]
+    assert np.abs(neighbours).max() < 5 / np.sqrt(n)
+
+
+def test_each_image_draws_its_own_noise() -> None:
+    ours = _augment(np.full((1000, 30, 30), 128), noise=0.1)  # 0.1 stands for (0, 0.1)
+    deviations = (ours - 128 / 255).std(axis=(1, 2))
+    assert deviations.min() < 0.002
+    assert 0.095 < deviations.max() < 0.11
+    assert deviations.mean() == pytest.approx(0.05, abs=0.005)
+    # Noise and mixup's shares have numbers of their own: mixing leaves the noise as it is.
+    labels = jnp.eye(2, dtype="float32")
+    both = jnp.full((2, 30, 30), 128, "uint8")
+    mixed, shares = augment(KEY, both, labels, Augmentation(noise=(0.1, 0.1), mixup=1.0))
+    plain = _augment(both, noise=(0.1, 0.1))
+    share = np.asarray(shares)[[0, 1], [0, 1], None, None]
+    np.testing.assert_allclose(mixed, share * plain + (1 - share) * plain[::-1], atol=1e-6)
+
+
+def test_blur_comes_before_noise_and_both_before_erasing() -> None:
+    settings = {"blur": (0.1, 0.1), "noise": (0.05, 0.05)}
+    both = _augment(np.full((4, 12, 12), 100), **settings)
+    noise_alone = _augment(np.full((4, 12, 12), 100), noise=(0.05, 0.05))
+    np.testing.assert_allclose(both, noise_alone, rtol=0, atol=1e-6)
+    erased = _augment(NOISE, **settings, erase=1, erase_area=(1, 1), erase_aspect=(1, 1))
+    assert not erased.any()
+
+
 def test_erasing_by_hand() -> None:
     # A quarter of 8 x 12 pixels at height : width = 2 : 3 is 4 x 6.
     images = np.full((200, 8, 12), 255)
@@ -271,6 +343,8 @@ def test_erasing_is_cut_to_the_image() -> None:
         ({"rotation": (90, 90), "rotation_probability": 0.3}, 0.3),
         ({"shift_x": (0.5, 0.5), "shift_probability": 0.7}, 0.7),
         ({"erase": 0.4}, 0.4),
+        ({"blur": (0.1, 0.1), "blur_probability": 0.3}, 0.3),
+        ({"noise": (0.1, 0.1), "noise_probability": 0.6}, 0.6),
     ],
 )
 def test_probabilities(settings: dict[str, Any], probability: float) -> None:
@@ -300,7 +374,9 @@ def test_draws_of_one_image_are_independent() -> None:
     assert np.abs(correlations).max() < 0.09  # five standard errors of 1 / sqrt(3000)
 
 
-EVERYTHING = dataclasses.replace(preset("strong"), crop=10, shear=5, fill_mode="reflect")
+EVERYTHING = dataclasses.replace(
+    preset("strong"), crop=10, shear=5, fill_mode="reflect", blur=0.1, noise=0.1
+)
 
 
 def test_an_image_does_not_depend_on_its_neighbours() -> None:
@@ -404,6 +480,7 @@ def test_one_number_stands_for_a_range() -> None:
     assert short.shift_x == (-0.2, 0.2)
     assert short.brightness == (0.75, 1.25)
     assert short.crop == (40, 40)
+    assert Augmentation(noise=0.1, blur=0.03).noise == (0, 0.1)  # type: ignore[arg-type]
     # From JSON ranges come as lists; jit needs them hashable.
     assert hash(Augmentation(zoom=[0.7, 1.3])) == hash(Augmentation(zoom=(0.7, 1.3)))  # type: ignore[arg-type]
 
@@ -428,6 +505,10 @@ def test_one_number_stands_for_a_range() -> None:
         ({"fill_value": 255}, r"`fill_value`: expected a gray level in \[0, 1\], got 255"),
         ({"crop": 0}, "`crop`: expected a positive integer, got 0"),
         ({"resize_crop": True}, "expected a size for `crop` where `resize_crop` is set, got None"),
+        ({"blur": 3}, r"`blur`: expected standard deviations in \[0, 0\.2\], fractions .*, got 3"),
+        ({"noise": -0.1}, r"`noise`: expected a range \(low, high\), got \(0\.0, -0\.1\)"),
+        ({"noise": 25}, r"`noise`: expected standard deviations in \[0, 1\], got 25"),
+        ({"noise_probability": 2}, r"`noise_probability`: expected a probability in \[0, 1\]"),
         ({"mixup": -0.1}, "`mixup`: expected a number of at least 0, got -0.1"),
     ],
 )
