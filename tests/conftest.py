@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    # For all tests, their processes and pytest-xdist's workers together: most compile the same
+    # networks. It is new each time: code for one CPU may crash on another.
+    _folder = tempfile.mkdtemp(prefix="ferjax-tests-")
+    atexit.register(shutil.rmtree, _folder, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _folder
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
 import jax
 import pytest
@@ -27,16 +37,12 @@ def strict_jax(request: pytest.FixtureRequest) -> Iterator[None]:
             yield
 
 
-@pytest.fixture(scope="session")
-def compile_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder for all tests together: most train the same network."""
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture(autouse=True)
-def use_compile_cache(monkeypatch: pytest.MonkeyPatch, compile_cache: Path) -> None:
-    """Keep compiled code out of the user's cache folder."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(compile_cache))
+def no_user_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Keep out of the user's cache folder where a test sets JAX's own aside."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture(scope="session")
