@@ -217,7 +217,7 @@ def test_keras_3_and_jax_go_on_alike_from_the_published_file(
     # Keras 3 cannot train what Keras 2.15 wrote, so it gets the same arrays in its own format.
     path = tmp_path / "published.keras"
     ferjax.keras.save(path, setup.with_dropout(read.graph, 0), read.variables, adam)
-    batches = _real(fer_zip, STEPS, 32)
+    batches = _real(fer_zip, STEPS, 64)
     expected = _train_in_keras(keras.models.load_model(path), batches)
     # Measured: 2e-5; 1e-2 without the moments.
     _assert_close(expected, published_weights, batches, adam.settings["learning_rate"])
@@ -248,7 +248,7 @@ def test_keras_2_and_jax_go_on_alike_from_the_published_file(
 ) -> None:
     if other is None or version_of(other) != (2, 15):
         pytest.skip("needs the Keras 2.15 that wrote the file, named in FERJAX_TEST_KERAS")
-    batches = _real(fer_zip, STEPS, 32)
+    batches = _real(fer_zip, STEPS, 64)
     saved = tmp_path / "batches.npz"
     np.savez(saved, **batches._asdict())
     result = subprocess.run(
