@@ -784,10 +784,10 @@ class TestBadFiles:
     )
     def test_enormous_images_are_refused_from_the_header(self, data: bytes) -> None:
         tracemalloc.start()
-        start = time.thread_time()
+        start = time.process_time()
         with pytest.raises(ImageError, match=r"[34]0000 x [34]0000 pixels; .*178,956,970 in all"):
             preprocess(data)
-        seconds = time.thread_time() - start
+        seconds = time.process_time() - start
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert seconds < 1
@@ -801,10 +801,10 @@ class TestBadFiles:
         header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 30_000, 30_000, 8, 0, 0, 0, 0))
         ends = png_chunk(b"IDAT", body) + png_chunk(b"IEND", b"")
         path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + ends)
-        start = time.thread_time()
+        start = time.process_time()
         with pytest.raises(ImageError, match=r"vast\.png: 30000 x 30000 pixels"):
             preprocess(path)
-        assert time.thread_time() - start < 1
+        assert time.process_time() - start < 1
 
     def test_the_limit_is_pillows(self) -> None:
         assert Image.MAX_IMAGE_PIXELS is not None

@@ -64,6 +64,11 @@ def test_a_map_that_moves_nothing_is_exact_too() -> None:
     np.testing.assert_array_equal(ours, NOISE / np.float32(255))
 
 
+def test_images_that_are_neither_blurred_nor_noisy_stay_as_they_are() -> None:
+    ours = _augment(NOISE, blur=0.2, blur_probability=0, noise=0.2, noise_probability=0)
+    np.testing.assert_array_equal(ours, NOISE / np.float32(255))
+
+
 def test_flip_is_exact() -> None:
     np.testing.assert_array_equal(
         _augment(NOISE, horizontal_flip=1), NOISE[:, :, ::-1] / np.float32(255)
