@@ -19,11 +19,9 @@ import csv
 import dataclasses
 import json
 import math
-import os
 import re
 import signal
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -31,10 +29,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import trainings
 from ferjax.errors import FerjaxError
 from ferjax.files import replacing
 from ferjax.train.recipes import Recipe, differences, override, recipe
 from ferjax.train.setup import load_data
+from trainings import Training, say
 
 RESULTS = "ablations.json"
 
@@ -95,21 +95,14 @@ def folder(out: Path, change: str, seed: int) -> Path:
     return out / f"{re.sub(r'[^A-Za-z0-9=.,-]+', '_', change) or 'base'}.{seed}"
 
 
-def begin(
-    args: argparse.Namespace, change: str, seed: int, cores: Sequence[int] | None
-) -> subprocess.Popen[bytes]:
-    """Begin a run, or go on with it, on some cores; what it prints goes to a file beside it."""
+def training(args: argparse.Namespace, change: str, seed: int) -> Training:
+    """Return the run of a change and a seed."""
     keys, network = keys_and_network([*args.set, *change.split()])
-    at = folder(args.out, change, seed)
-    call = [sys.executable, "-m", "ferjax", "train", "--data", args.data, "--recipe", args.recipe]
-    call += ["--out", str(at), "--resume"]
-    call += ["--architecture", network] if network else []
-    call += ["--set", *keys, f"seed={seed}"]  # the last of a key wins
-    with at.with_name(at.name + ".log").open("ab") as log:
-        process = subprocess.Popen(call, stdout=log, stderr=subprocess.STDOUT)
-    if cores is not None:
-        os.sched_setaffinity(process.pid, cores)
-    return process
+    arguments = ["--data", args.data, "--recipe", args.recipe]
+    arguments += ["--architecture", network] if network else []
+    arguments += ["--set", *keys, f"seed={seed}"]  # the last of a key wins
+    name = f"{change or 'no change'}, seed {seed}"
+    return Training(name, folder(args.out, change, seed), tuple(arguments))
 
 
 def accuracy_of(run: Path, epochs: int) -> float | None:
@@ -168,40 +161,24 @@ def run_all(args: argparse.Namespace) -> list[Run]:
     comparison = asked_for(args)
     plan = [(change, seed) for seed in args.seeds for change in changes]
     done = {(run.change, run.seed): run for run in comparison.runs}
-    waiting = [job for job in plan if job not in done]
-    free = _shares(args.jobs)
-    running: list[tuple[subprocess.Popen[bytes], list[int] | None, tuple[str, int]]] = []
-    count, start = len(waiting), time.monotonic()
+    waiting = {training(args, *job): job for job in plan if job not in done}
+    through, start = 0, time.monotonic()
+
+    def ended(one: Training, code: int) -> None:
+        nonlocal through
+        change, seed = waiting[one]
+        found = accuracy_of(one.run, epochs[change])
+        if code or found is None:
+            raise FerjaxError(f"{one.run}: the run failed; what it printed is in {one.log}")
+        done[change, seed] = Run(change, seed, found)
+        runs = [done[job] for job in dict.fromkeys((*plan, *done)) if job in done]
+        write(args.out / RESULTS, dataclasses.replace(comparison, runs=runs))
+        through += 1
+        left = (time.monotonic() - start) / through * (len(waiting) - through) / 60
+        say(f"{one.name}: {found:.2%} ({through} of {len(waiting)}, about {left:.0f} min left)")
+
     args.out.mkdir(parents=True, exist_ok=True)
-    try:
-        while waiting or running:
-            while waiting and free:
-                job, cores = waiting.pop(0), free.pop(0)
-                running.append((begin(args, *job, cores), cores, job))
-                _say(f"{job[0] or 'no change'}, seed {job[1]}: begun")
-            time.sleep(0.5)
-            for ended in [entry for entry in running if entry[0].poll() is not None]:
-                process, cores, job = ended
-                running.remove(ended)
-                free.append(cores)
-                at = folder(args.out, *job)
-                found = accuracy_of(at, epochs[job[0]])
-                if process.returncode or found is None:
-                    raise FerjaxError(f"{at}: the run failed; what it printed is in {at}.log")
-                done[job] = Run(*job, found)
-                runs = [done[job] for job in dict.fromkeys((*plan, *done)) if job in done]
-                write(args.out / RESULTS, dataclasses.replace(comparison, runs=runs))
-                through = count - len(waiting) - len(running)
-                left = (time.monotonic() - start) / through * (count - through) / 60
-                _say(
-                    f"{job[0] or 'no change'}, seed {job[1]}: {found:.2%} "
-                    f"({through} of {count}, about {left:.0f} min left)"
-                )
-    finally:
-        for process, *_ in running:
-            process.terminate()  # it saves a checkpoint
-        for process, *_ in running:
-            process.wait()
+    trainings.run(list(waiting), args.jobs, ended)
     return [done[job] for job in plan]
 
 
@@ -254,31 +231,6 @@ def write(path: Path, comparison: Comparison) -> None:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def _shares(jobs: int) -> list[list[int] | None]:
-    """Divide the cores: a small network gets more out of one core each than out of two."""
-    if jobs == 1 or not hasattr(os, "sched_getaffinity"):
-        return [None] * jobs
-    cores = sorted(os.sched_getaffinity(0))
-    return [cores[i::jobs] or cores for i in range(jobs)]
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _seeds(text: str) -> list[int]:
-    try:
-        return [int(seed) for seed in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected numbers such as 0,1, got {text!r}") from None
-
-
-def _jobs(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}")
-    return int(text)
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
@@ -298,12 +250,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--seeds",
-        type=_seeds,
+        type=trainings.seeds,
         default=[0, 1],
         metavar="A,B",
         help="(default: 0,1)",
     )
-    add("--jobs", type=_jobs, default=1, metavar="N", help="runs at once (default: 1)")
+    add("--jobs", type=trainings.count, default=1, metavar="N", help="runs at once (default: 1)")
     add("--out", type=Path, metavar="RUNS", help="a folder, a run in each of its folders")
     add("--table", type=Path, metavar="FILE.json", help="print stored results and train nothing")
     return parser

@@ -1,0 +1,158 @@
+"""A release: its steps, the median seed, going on where it stopped."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import json
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import ferjax
+from ferjax import metadata
+
+from .train.conftest import make_faces, prepared, tiny_graph, write_config
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+release = importlib.import_module("release")
+trainings = importlib.import_module("trainings")
+
+
+@pytest.mark.parametrize("module", [release, trainings])
+def test_the_examples_in_docstrings(module: object) -> None:
+    assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]
+
+
+def test_the_median_of_equal_accuracies_is_the_one_in_the_middle_by_seed() -> None:
+    assert release.median({7: 0.5, 3: 0.5, 5: 0.5}) == 5
+    assert release.median({0: 0.9, 1: 0.1, 2: 0.1, 3: 0.5, 4: 0.7}) == 3
+    assert release.median({4: 0.1}) == 4
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+    @property
+    def commands(self) -> list[str]:
+        """The commands of ferjax that were run: their first words."""
+        return [line.split()[2] for line in self.stderr.splitlines() if line.startswith("$ ")]
+
+
+@pytest.fixture
+def script(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Done]]:
+    """Run the script in this process."""
+
+    def run(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["release.py", *map(str, arguments)])
+        capsys.readouterr()
+        try:
+            code = release.main()
+        except SystemExit as stop:
+            code = stop.code
+        return Done(code, *capsys.readouterr())
+
+    handler = signal.getsignal(signal.SIGTERM)
+    yield run
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.mark.slow
+def test_three_seeds_are_trained_and_the_median_is_released(
+    tmp_path: Path, script: Callable[..., Done]
+) -> None:
+    data = prepared(tmp_path / "data", make_faces())
+    network = write_config(tmp_path / "tiny.json", tiny_graph())
+    out = tmp_path / "out"
+    call = ["--data", data, "--recipe", "fast", "--architecture", network, "--out", out]
+    call += ["--set", "epochs=8", "learning_rate=1e-2", "augmentation=none", "ema_decay=0"]
+    call += ["--jobs", "3", "--name", "tiny", "--no-robustness"]
+
+    # Stopped before anything is trained: it says what to do.
+    early = script(*call, "--only", "train", "--minutes", "0.001")
+    assert early.returncode == 0, early.stderr
+    assert early.stderr.count("stopped; the same command goes on") == 3
+    nothing = script(*call, "--only", "release")
+    assert nothing.returncode == 2
+    assert "train all seeds up to an epoch's end first" in nothing.stderr
+
+    first = script(*call)
+    assert first.returncode == 0, first.stderr
+    folder = out / "release"
+    assert first.stdout.splitlines()[-1] == str(folder)
+    found = [metadata.read(out / f"seed{seed}" / "best.h5") for seed in range(3)]
+    accuracies = [one["accuracy"][0]["top_1"] for one in found]
+    ranked = sorted(range(3), key=lambda seed: (accuracies[seed], seed))
+    chosen = ranked[1]
+    assert first.commands == (
+        ["train"] * 3 + ["convert", "calibrate"] + ["evaluate"] * 9 + ["card"]
+    )
+
+    weights = folder / "tiny.h5"
+    released = metadata.read(weights)
+    assert released["training"]["recipe"]["seed"] == chosen
+    assert released["calibration"]["temperature"] > 0
+    assert released["accuracy"][0]["top_1"] == accuracies[chosen]
+    for seed in range(3):
+        at = weights if seed == chosen else out / f"seed{seed}" / "best.h5"
+        views = {one["view"] for one in metadata.read(at)["accuracy"]}
+        assert views == {"single", "flip", "ten-crop"}
+    assert ferjax.keras.load(weights).network.graph.layers == tiny_graph().layers
+    for view in ("", ".flip", ".ten-crop"):
+        report = json.loads((folder / "reports" / f"tiny{view}.json").read_text(encoding="utf-8"))
+        assert report["weights"]["sha256"] == metadata.sha256(weights)
+    kept = sorted(path.name for path in (folder / "seeds").iterdir())
+    assert kept == [f"tiny.seed{seed}.metadata.json" for seed in range(3) if seed != chosen]
+    card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "Other seeds" in card
+    assert (folder / "tiny.curves.png").exists()
+
+    # What is through is not done again; the card is written anew from what is there.
+    before = weights.read_bytes(), metadata.sidecar(weights).read_bytes()
+    again = script(*call)
+    assert again.returncode == 0, again.stderr
+    assert again.commands == ["card"]
+    assert (folder / "MODEL_CARD.md").read_text(encoding="utf-8") == card
+
+    # A release that is gone is made again, from the same trainings.
+    shutil.rmtree(folder)
+    anew = script(*call, "--only", "release")
+    assert anew.returncode == 0, anew.stderr
+    assert anew.commands == ["convert", "calibrate", *["evaluate"] * 3, "card"]
+    assert (weights.read_bytes(), metadata.sidecar(weights).read_bytes()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seeds", "0,1"], "expected an odd number of seeds"),
+        (["--seeds", "0,1,1"], "expected different seeds, got '0,1,1'"),
+        (["--jobs", "0"], "expected a positive integer, got '0'"),
+        (["--recipe", "flagshi"], "did you mean"),
+        (["--set", "learning_rat=1"], "did you mean"),
+    ],
+)
+def test_mistakes_exit_with_2(
+    tmp_path: Path, script: Callable[..., Done], arguments: list[str], message: str
+) -> None:
+    done = script("--data", tmp_path / "d", "--out", tmp_path / "o", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_steps_that_cannot_be_read_are_named(tmp_path: Path, script: Callable[..., Done]) -> None:
+    (tmp_path / "steps.json").write_text("[1")
+    done = script("--data", prepared(tmp_path / "data", make_faces()), "--out", tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "not the steps of a release; remove it" in done.stderr
