@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import doctest
+import functools
 import importlib
 import json
 import shutil
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ import pytest
 import ferjax
 from ferjax import metadata
 
+from .conftest import RunScript, ScriptDone
 from .train.conftest import make_faces, prepared, tiny_graph, write_config
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -36,41 +36,19 @@ def test_the_median_of_equal_accuracies_is_the_one_in_the_middle_by_seed() -> No
     assert release.median({4: 0.1}) == 4
 
 
-@dataclass(frozen=True)
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-    @property
-    def commands(self) -> list[str]:
-        """The commands of ferjax that were run: their first words."""
-        return [line.split()[2] for line in self.stderr.splitlines() if line.startswith("$ ")]
-
-
 @pytest.fixture
-def script(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., Done]]:
-    """Run the script in this process."""
+def script(run_script: RunScript) -> Callable[..., ScriptDone]:
+    return functools.partial(run_script, release)
 
-    def run(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["release.py", *map(str, arguments)])
-        capsys.readouterr()
-        try:
-            code = release.main()
-        except SystemExit as stop:
-            code = stop.code
-        return Done(code, *capsys.readouterr())
 
-    handler = signal.getsignal(signal.SIGTERM)
-    yield run
-    signal.signal(signal.SIGTERM, handler)
+def commands(done: ScriptDone) -> list[str]:
+    """Return the commands of ferjax that were run: their first words."""
+    return [line.split()[2] for line in done.stderr.splitlines() if line.startswith("$ ")]
 
 
 @pytest.mark.slow
 def test_three_seeds_are_trained_and_the_median_is_released(
-    tmp_path: Path, script: Callable[..., Done]
+    tmp_path: Path, script: Callable[..., ScriptDone]
 ) -> None:
     data = prepared(tmp_path / "data", make_faces())
     network = write_config(tmp_path / "tiny.json", tiny_graph())
@@ -95,7 +73,7 @@ def test_three_seeds_are_trained_and_the_median_is_released(
     accuracies = [one["accuracy"][0]["top_1"] for one in found]
     ranked = sorted(range(3), key=lambda seed: (accuracies[seed], seed))
     chosen = ranked[1]
-    assert first.commands == (
+    assert commands(first) == (
         ["train"] * 3 + ["convert", "calibrate"] + ["evaluate"] * 9 + ["card"]
     )
 
@@ -122,14 +100,14 @@ def test_three_seeds_are_trained_and_the_median_is_released(
     before = weights.read_bytes(), metadata.sidecar(weights).read_bytes()
     again = script(*call)
     assert again.returncode == 0, again.stderr
-    assert again.commands == ["card"]
+    assert commands(again) == ["card"]
     assert (folder / "MODEL_CARD.md").read_text(encoding="utf-8") == card
 
     # A release that is gone is made again, from the same trainings.
     shutil.rmtree(folder)
     anew = script(*call, "--only", "release")
     assert anew.returncode == 0, anew.stderr
-    assert anew.commands == ["convert", "calibrate", *["evaluate"] * 3, "card"]
+    assert commands(anew) == ["convert", "calibrate", *["evaluate"] * 3, "card"]
     assert (weights.read_bytes(), metadata.sidecar(weights).read_bytes()) == before
 
 
@@ -144,14 +122,16 @@ def test_three_seeds_are_trained_and_the_median_is_released(
     ],
 )
 def test_mistakes_exit_with_2(
-    tmp_path: Path, script: Callable[..., Done], arguments: list[str], message: str
+    tmp_path: Path, script: Callable[..., ScriptDone], arguments: list[str], message: str
 ) -> None:
     done = script("--data", tmp_path / "d", "--out", tmp_path / "o", *arguments)
     assert done.returncode == 2
     assert message in done.stderr
 
 
-def test_steps_that_cannot_be_read_are_named(tmp_path: Path, script: Callable[..., Done]) -> None:
+def test_steps_that_cannot_be_read_are_named(
+    tmp_path: Path, script: Callable[..., ScriptDone]
+) -> None:
     (tmp_path / "steps.json").write_text("[1")
     done = script("--data", prepared(tmp_path / "data", make_faces()), "--out", tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

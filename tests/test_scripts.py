@@ -89,10 +89,18 @@ def test_mistakes_exit_with_2_and_one_line(
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["keras_to_flax.py", "flax_to_keras.py"])
-def test_a_script_runs_in_a_process_of_its_own(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("keras_to_flax.py", "SRC"),
+        ("flax_to_keras.py", "SRC"),
+        ("ablations.py", "--seeds"),
+        ("release.py", "--seeds"),
+    ],
+)
+def test_a_script_runs_in_a_process_of_its_own(name: str, option: str) -> None:
     done = subprocess.run(
         [sys.executable, SCRIPTS / name, "--help"], capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert "SRC" in done.stdout
+    assert option in done.stdout

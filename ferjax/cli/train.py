@@ -26,6 +26,7 @@ _RECIPES = {
     "flagship": "the network of 8 convolutions on one modern GPU",
     "flagship-cpu": "the same network on two CPU cores, some two and a half hours",
     "fine-tune": "a few epochs at a low rate from trained weights, which --init names",
+    "robust": "fine-tune with noise and blur, for images worse than FER2013's",
 }
 
 

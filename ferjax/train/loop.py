@@ -37,7 +37,7 @@ from ferjax.train.controllers import Controllers, score
 from ferjax.train.devices import Devices
 from ferjax.train.errors import NonFiniteError, TrainingError
 from ferjax.train.evaluation import Evaluator
-from ferjax.train.recipes import Recipe, override
+from ferjax.train.recipes import NEED_WEIGHTS, Recipe, override
 from ferjax.train.recipes import recipe as named_recipe
 from ferjax.train.reporting import Clock, ConsoleReporter, Reporter, Status, duration
 from ferjax.train.setup import PathLike, TrainingData
@@ -144,9 +144,10 @@ def train_and_evaluate(
         if chosen is None and there is not None:
             chosen = Recipe.from_json(there["recipe"])
         chosen = override(chosen or named_recipe(_DEFAULT_RECIPE), changes)
-        if chosen.name == "fine-tune" and init is None and there is None:
+        if chosen.name in NEED_WEIGHTS and init is None and there is None:
             raise TrainingError(
-                "recipe fine-tune goes on from trained weights: expected `init` (--init WEIGHTS)"
+                f"recipe {chosen.name} goes on from trained weights: expected `init` "
+                "(--init WEIGHTS)"
             )
         if data is None and there is not None:
             data = there["data"]["path"]

@@ -33,6 +33,7 @@ from ferjax.train import (
 )
 from ferjax.train.devices import Devices
 from ferjax.train.errors import RecipeError
+from ferjax.train.recipes import NEED_WEIGHTS
 from ferjax.train.reporting import Reporter, Status
 from ferjax.train.setup import with_dropout
 
@@ -324,14 +325,15 @@ def test_weights_to_start_from(tmp_path: Path, faces: Faces) -> None:
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-9), a, b)
 
 
-def test_fine_tuning_goes_on_from_weights(tmp_path: Path, faces: Faces) -> None:
+@pytest.mark.parametrize("recipe", sorted(NEED_WEIGHTS))
+def test_fine_tuning_goes_on_from_weights(tmp_path: Path, faces: Faces, recipe: str) -> None:
     changes = ["epochs=1", "batch_size=32", "clean_statistics=64"]
     with pytest.raises(TrainingError, match=r"from trained weights: expected `init` \(--init WEI"):
-        train(faces, tmp_path / "tuned", "fine-tune", changes=changes)
+        train(faces, tmp_path / "tuned", recipe, changes=changes)
     assert not (tmp_path / "tuned").exists()
     first = train(faces, tmp_path / "first")
     options: dict[str, Any] = {"init": first.last, "architecture": None, "changes": changes}
-    tuned = train(faces, tmp_path / "tuned", "fine-tune", **options)
+    tuned = train(faces, tmp_path / "tuned", recipe, **options)
     again = train(faces, tmp_path / "tuned", None, resume=True)
     assert again.best_accuracy == tuned.best_accuracy
 

@@ -96,8 +96,9 @@ def lines(recipe: Recipe) -> list[str]:
 
 
 def test_named_recipes_are_there_under_their_own_names() -> None:
-    assert list(RECIPES) == ["published", "fast", "flagship", "flagship-cpu", "fine-tune"]
-    assert len(RECIPES) == 5
+    names = ["published", "fast", "flagship", "flagship-cpu", "fine-tune", "robust"]
+    assert list(RECIPES) == names
+    assert len(RECIPES) == 6
     assert [RECIPES[name].name for name in RECIPES] == list(RECIPES)
     assert recipe("fast") is RECIPES["fast"]
 
@@ -112,7 +113,9 @@ def test_published_is_as_the_published_code_trains() -> None:
 
 
 def test_unknown_name_gets_a_near_miss() -> None:
-    message = "among published, fast, flagship, flagship-cpu, fine-tune, got 'fats'; did you mean"
+    message = (
+        "among published, fast, flagship, flagship-cpu, fine-tune, robust, got 'fats'; did you mean"
+    )
     with pytest.raises(RecipeError, match=message):
         recipe("fats")
 
