@@ -533,15 +533,24 @@ class _Run:
                     stacklevel=4,
                 )
         if epochs:
+            self.reporter.note(
+                "measuring the last and the best weights"
+                if interrupted is None
+                else f"step {now:,} is saved; measuring the last and the best weights "
+                "(Ctrl-C leaves that out)"
+            )
+            measured: dict[int, tuple[Any, list[dict[str, Any]]]] = {}
             for name, epoch, at in (
                 (run_folder.LAST, epochs, now),
                 (run_folder.BEST, best.epoch, best.step),
             ):
-                which = train_state
-                if at != now:
-                    which, _ = self.checkpoints.restore(at, train_state)
-                variables = self._evaluated(which)
-                accuracy[name] = self._measure(evaluator, variables)
+                if at not in measured:  # the last may be the best
+                    which = train_state
+                    if at != now:
+                        which, _ = self.checkpoints.restore(at, train_state)
+                    variables = self._evaluated(which)
+                    measured[at] = variables, self._measure(evaluator, variables)
+                variables, accuracy[name] = measured[at]
                 paths[name] = self.folder / name
                 described = export.describe(
                     licence=self.licence,

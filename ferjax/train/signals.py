@@ -11,7 +11,7 @@ import jax
 
 
 class StopSignals:
-    """Within `with`, note SIGTERM and SIGINT in `received`; a second SIGINT interrupts at once."""
+    """Within `with`, note SIGTERM and SIGINT in `received`; another SIGINT interrupts at once."""
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -30,6 +30,6 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.received == signal.SIGINT == number:
+        if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = number

@@ -205,10 +205,35 @@ def test_sigterm_saves_and_the_run_goes_on(tmp_path: Path, data: Path, model_jso
     recorder = Recorder()
     resumed = train(None, run, None, resume=True, reporter=recorder)
     assert resumed.step == 240
-    assert recorder.notes[-2].startswith(f"resumed at step {max(steps)} of 240, epoch")
+    assert recorder.notes[-3].startswith(f"resumed at step {max(steps)} of 240, epoch")
+    assert recorder.notes[-2] == "measuring the last and the best weights"
     changes = ["epochs=30", "batch_size=32"]
     alone = train(data, tmp_path / "alone", "fast", changes=changes, architecture=model_json)
     assert_equal(resumed, alone)
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_out_what_follows_the_save(
+    tmp_path: Path, faces: Faces, first: signal.Signals
+) -> None:
+    run = tmp_path / "run"
+
+    class Stop(Recorder):
+        def epoch(self, row: dict[str, Any], *, is_best: bool) -> None:
+            if row["epoch"] == 2:
+                signal.raise_signal(first)
+
+        def note(self, text: str) -> None:
+            super().note(text)
+            if "(Ctrl-C leaves that out)" in text:
+                signal.raise_signal(signal.SIGINT)
+
+    stop = Stop()
+    with pytest.raises(KeyboardInterrupt):
+        train(faces, run, reporter=stop, checkpoint_every=1000)
+    assert stop.notes[-1].startswith("step 16 is saved; measuring the last and the best weights")
+    assert not (run / "last.h5").exists()
+    assert_equal(train(faces, run, resume=True), train(faces, tmp_path / "alone"))
 
 
 def test_a_finished_run_resumed_is_as_it_was(tmp_path: Path, faces: Faces) -> None:
