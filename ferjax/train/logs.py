@@ -93,7 +93,10 @@ def draw_curves(path: Path, history: Sequence[Row], *, title: str, best_epoch: i
                 [best_epoch], [value], "o", color="#000000", markersize=4, label=f"best: {text}"
             )
         axes.legend(frameon=False, fontsize="small")
-    accuracy.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    # Over a few points only, whole percents would name several ticks alike.
+    low, high = accuracy.get_ylim()
+    decimals = 0 if high - low > 0.06 else None
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1, decimals=decimals))
     rate.plot(epochs, [row["learning_rate"] for row in history], color="#009E73")
     rate.set_ylabel("learning rate")
     rate.set_ylim(bottom=0)

