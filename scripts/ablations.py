@@ -20,7 +20,6 @@ import dataclasses
 import json
 import math
 import re
-import signal
 import statistics
 import sys
 import time
@@ -264,21 +263,16 @@ def build_parser() -> argparse.ArgumentParser:
 def main() -> int:
     parser = build_parser()
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the runs are stopped with it
-    try:
+
+    def work() -> None:
         if args.table is not None:
             print(table(read(args.table).runs))
-            return 0
+            return
         if args.data is None or args.out is None:
             parser.error("expected --data and --out")
         print(table(run_all(args)))
-        return 0
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        return 130
-    except (FerjaxError, OSError) as error:
-        print(f"ablations: error: {error}", file=sys.stderr)
-        return 2
+
+    return trainings.exit_code("ablations", work)
 
 
 if __name__ == "__main__":

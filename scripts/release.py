@@ -71,10 +71,10 @@ class Steps:
         with replacing(self.path) as temporary:
             temporary.write_text(json.dumps(self.done, indent=2) + "\n", encoding="utf-8")
 
-    def run(self, name: str, command: Sequence[str], weights: Path, result: Path) -> bool:
-        """Run a command of ferjax on weights, unless its result is there; tell whether it ran."""
+    def run(self, name: str, command: Sequence[str], weights: Path, result: Path) -> None:
+        """Run a command of ferjax on weights, unless its result is there."""
         if self.is_through(name, command, weights) and result.exists():
-            return False
+            return
         say(f"$ {shlex.join(['ferjax', *command])}")
         code = ferjax_command(command)
         if code == _INTERRUPTED:
@@ -82,7 +82,6 @@ class Steps:
         if code:
             raise FerjaxError(f"{shlex.join(['ferjax', *command])}: failed with exit code {code}")
         self.through(name, command, weights)
-        return True
 
     def _digest(self, command: Sequence[str], weights: Path | None) -> str:
         text = json.dumps([*command, None if weights is None else metadata.sha256(weights)])
@@ -236,8 +235,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main() -> int:
     args = build_parser().parse_args()
     args.name = args.name or args.out.resolve().name
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the trainings are stopped with it
-    try:
+
+    def work() -> None:
         load_data(args.data, override(recipe(args.recipe), args.set))  # mistakes show here
         args.out.mkdir(parents=True, exist_ok=True)
         steps = Steps(args.out / "steps.json")
@@ -245,13 +244,8 @@ def main() -> int:
             train(args, steps)
         if args.only != "train":
             print(release(args, steps))
-        return 0
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        return 130
-    except (FerjaxError, OSError) as error:
-        print(f"release: error: {error}", file=sys.stderr)
-        return 2
+
+    return trainings.exit_code("release", work)
 
 
 if __name__ == "__main__":

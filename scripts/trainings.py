@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from ferjax.errors import FerjaxError
 
 _MEMORY = "XLA_PYTHON_CLIENT_MEM_FRACTION"
 _SAY_EVERY = 60.0  # seconds
@@ -85,6 +88,20 @@ def run(
             one.process.terminate()  # it saves a checkpoint
         for one in running:
             one.process.wait()
+
+
+def exit_code(script: str, work: Callable[[], None]) -> int:
+    """Do the work of a script; a mistake gives one line and 2, Ctrl-C and SIGTERM 130."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the trainings are stopped with it
+    try:
+        work()
+    except KeyboardInterrupt:
+        say("interrupted; the same command goes on")
+        return 130
+    except (FerjaxError, OSError) as error:
+        say(f"{script}: error: {error}")
+        return 2
+    return 0
 
 
 def _begin(training: Training, cores: list[int] | None, jobs: int) -> _Running:
