@@ -8,6 +8,7 @@ examples:
   ferjax train --data fer2013 --recipe fast --out runs/fast
   ferjax train --out runs/fast --resume
   ferjax train --data faces --recipe fine-tune --init model.h5 --set epochs=10 --out runs/more
+  ferjax train --data fer2013 --recipe fast --teacher checkpoints/fer_cnn8.h5 --out runs/taught
 """
 
 from __future__ import annotations
@@ -63,6 +64,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WEIGHTS",
         help="start from any Keras file, with its Adam moments where it has them",
     )
+    parser.add_argument(
+        "--teacher",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="WEIGHTS",
+        help="learn the probabilities of trained networks beside the labels, any files that "
+        "ferjax opens; --set distillation=0.5 says how much of each label is theirs",
+    )
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
         "--resume",
@@ -115,6 +125,7 @@ def run(args: argparse.Namespace) -> int:
         changes=args.set,
         architecture=args.architecture,
         init=args.init,
+        teachers=args.teacher,
         resume=args.resume,
         force=args.force,
         checkpoint_every=args.checkpoint_every,

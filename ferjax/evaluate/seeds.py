@@ -118,6 +118,10 @@ def _difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str | None:
     one, two = (metadata.trainings(found) for found in (a, b))
     if len(one) != len(two) or _start(one[0]) != _start(two[0]):
         return "start"
+    if [_sha256s(training.get("teachers")) for training in one] != [
+        _sha256s(training.get("teachers")) for training in two
+    ]:
+        return "teachers"
     for first, second in zip(one, two):
         mine, theirs = first.get("recipe", {}), second.get("recipe", {})
         for key in sorted((mine.keys() | theirs.keys()) - {"seed"}):
@@ -129,6 +133,11 @@ def _difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str | None:
 def _start(training: Mapping[str, Any]) -> Any:
     start = training.get("started_from")
     return start.get("sha256") if isinstance(start, Mapping) else None
+
+
+def _sha256s(teachers: Any) -> list[Any]:
+    found = teachers if isinstance(teachers, list) else []
+    return [one.get("sha256") if isinstance(one, Mapping) else None for one in found]
 
 
 def _accuracy(training: Mapping[str, Any], wanted: Mapping[str, Any]) -> float | None:

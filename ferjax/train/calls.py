@@ -40,6 +40,7 @@ class Calls:
         devices: Devices,
     ) -> None:
         images, labels = data.train.images, data.train.labels
+        targets = labels if data.soft_labels is None else data.soft_labels
         weights = None
         if recipe.class_weights == "balanced":
             weights = class_weights(labels, len(data.train.class_names))
@@ -50,11 +51,11 @@ class Calls:
         self._stream: Iterator[Any] | None = None
         self._pipeline: DevicePipeline | TFPipeline
         if recipe.pipeline == "device":
-            self._pipeline = DevicePipeline(images, labels, batches, sharding=devices.batch)
+            self._pipeline = DevicePipeline(images, targets, batches, sharding=devices.batch)
             on_cpu = jax.default_backend() == "cpu"
             self.at_once = recipe.steps_per_call or (1 if on_cpu else _STEPS_ON_ACCELERATORS)
         else:
-            self._pipeline = TFPipeline(images, labels, batches)
+            self._pipeline = TFPipeline(images, targets, batches)
             self.at_once = 1
 
         def gathering(train_state: TrainState, data: Any, rows: jax.Array) -> TrainState:

@@ -40,7 +40,7 @@ def describe(
 
     Args:
         licence: of the weights, or None where nobody said.
-        run: what run.json holds, with "started_from".
+        run: what run.json holds, with "started_from" and "teachers".
         hardware: what the run was on, in turn.
         data: `TrainingData.describe()`.
         epoch, step: at which they were.
@@ -62,7 +62,7 @@ def describe(
             "resize": "bilinear",
         },
         "value_range": list(graph.value_range),
-        "source": f"trained by ferjax {ferjax.__version__} from {_origin(run['started_from'])}",
+        "source": f"trained by ferjax {ferjax.__version__} from {_origin(run)}",
         "licence": licence,
         "trained_on": {
             "data": data["names"]["train"],
@@ -84,6 +84,7 @@ def describe(
             "hardware": ", then ".join(hardware),
             "versions": run["versions"],
             "started_from": run["started_from"],
+            "teachers": run["teachers"],
         },
     }
 
@@ -94,9 +95,12 @@ def started_from(init: str | os.PathLike[str] | None) -> dict[str, Any] | None:
     "file", its name; "sha256", None where it is no file; and where its metadata says so, "source",
     "trained_on" and "training", which says in turn what that training started from.
     """
-    if init is None:
-        return None
-    path = Path(init)
+    return None if init is None else known(init)
+
+
+def known(weights: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what is known of weights that take part in a training; see `started_from`."""
+    path = Path(weights)
     if not path.is_file():
         return {"file": path.name, "sha256": None}
     found = metadata.read(path)
@@ -104,11 +108,14 @@ def started_from(init: str | os.PathLike[str] | None) -> dict[str, Any] | None:
     return begun | {k: found[k] for k in ("source", "trained_on", "training") if k in found}
 
 
-def _origin(started_from: Mapping[str, Any] | None) -> str:
-    if started_from is None:
-        return "scratch"
-    source = started_from.get("source")
-    return f"{started_from['file']}{f' ({source})' if source else ''}"
+def _origin(run: Mapping[str, Any]) -> str:
+    def named(weights: Mapping[str, Any]) -> str:
+        source = weights.get("source")
+        return f"{weights['file']}{f' ({source})' if source else ''}"
+
+    start = "scratch" if run["started_from"] is None else named(run["started_from"])
+    taught = " and ".join(map(named, run["teachers"]))
+    return f"{start}, taught by {taught}" if taught else start
 
 
 def versions() -> dict[str, str]:

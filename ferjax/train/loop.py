@@ -29,7 +29,16 @@ from ferjax.data.dataset import Faces
 from ferjax.data.order import TrainingBatches
 from ferjax.nets.architectures import ARCHITECTURES
 from ferjax.nets.network import Network
-from ferjax.train import checkpoints, export, logs, optimizers, run_folder, setup, state
+from ferjax.train import (
+    checkpoints,
+    distillation,
+    export,
+    logs,
+    optimizers,
+    run_folder,
+    setup,
+    state,
+)
 from ferjax.train.batch_norm import CleanStatistics
 from ferjax.train.calls import Calls
 from ferjax.train.checkpoints import Checkpoints
@@ -92,6 +101,7 @@ def train_and_evaluate(
     changes: Sequence[str] = (),
     architecture: PathLike | Network | None = None,
     init: PathLike | None = None,
+    teachers: Sequence[PathLike] = (),
     resume: bool = False,
     force: bool = False,
     checkpoint_every: float = 60.0,
@@ -111,6 +121,8 @@ def train_and_evaluate(
             recipe's.
         init: weights to start from, any file that `ferjax.load` reads; Adam's moments, where it has
             them, are taken over.
+        teachers: weights of trained networks whose probabilities are learnt beside the labels, any
+            files that `ferjax.load` opens; the recipe's `distillation` says how much they count.
         resume: go on with the run in `run_dir`; where there is none yet, begin it.
         force: replace a run in `run_dir`.
         checkpoint_every: seconds between checkpoints; the best epochs are saved in any case. On
@@ -166,7 +178,7 @@ def train_and_evaluate(
             checkpoint_every,
             licence,
         )
-        return run.go(there, architecture, init, force, command)
+        return run.go(there, architecture, init, teachers, force, command)
 
 
 class _Run:
@@ -212,6 +224,7 @@ class _Run:
         there: dict[str, Any] | None,
         architecture: PathLike | Network | None,
         init: PathLike | None,
+        teachers: Sequence[PathLike],
         force: bool,
         command: str | None,
     ) -> TrainingResult:
@@ -219,6 +232,8 @@ class _Run:
         if there is not None:
             run_folder.check_same(self.folder, there, recipe, described)
             self._check_same_start(there, architecture, init)
+            if teachers:
+                distillation.check_same(self.folder, there.get("teachers", []), teachers)
         # The order in which a state is found:
         # 1. The latest whole checkpoint of the run.
         # 2. Weights to start from: those of `init`, or what the run to resume was begun with.
@@ -232,6 +247,11 @@ class _Run:
         self.network = start.network
         tx = optimizers.optimizer(recipe)
         first = self._first_state(start, tx, begun)
+        soft_labels = None
+        if there is None and teachers and self.writes:
+            soft_labels = distillation.soft_labels(
+                teachers, self.data.train, recipe.distillation, self.reporter.note
+            )
         self._together("checked")  # before any host writes what another still looks for
         with run_folder.locked(self.folder):
             if there is None:
@@ -240,6 +260,7 @@ class _Run:
                     "data": described,
                     "init": None if init is None else str(Path(init).absolute()),
                     "started_from": export.started_from(init),
+                    "teachers": [export.known(path) for path in teachers],
                     "network": start.description,
                     "command": command or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
                     "hardware": self.hardware[0],
@@ -249,8 +270,11 @@ class _Run:
                     if force and run_folder.read(self.folder) is not None:
                         run_folder.clear(self.folder)
                     size = sum(leaf.nbytes for leaf in jax.tree.leaves(first))
-                    run_folder.begin(self.folder, there, size)
+                    run_folder.begin(self.folder, there, size, soft_labels)
             self._together("begun")
+            if there.setdefault("teachers", []):  # runs of earlier versions had none
+                labels = distillation.read(self.folder, self.data.train)
+                self.data = dataclasses.replace(self.data, soft_labels=labels)
             # Where a run was begun before this was recorded, what can still be found.
             there.setdefault("started_from", export.started_from(there["init"]))
             self.run = there

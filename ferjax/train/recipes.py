@@ -94,6 +94,9 @@ class Recipe:
 
     # The loss: softmax cross-entropy; mixup is augmentation.mixup.
     label_smoothing: float = setting(settings.rate, 0.0)  # (Szegedy et al., arXiv 1512.00567)
+    distillation: float = setting(
+        _fraction, 0.7
+    )  # where there are teachers: their share of each label (Hinton et al., arXiv 1503.02531)
     class_weights: str = setting(
         settings.choice("none", "balanced"), "none"
     )  # "balanced": n / (K * n_k), the rarer the heavier

@@ -1,6 +1,7 @@
 """The folder of a run: what lies in it, whose it is, and who writes to it.
 
 run.json      recipe, network, data, command: written once, before the first step
+soft_labels.npy  where there are teachers; see `ferjax.train.distillation`
 checkpoints/  see `ferjax.train.checkpoints`
 log.csv, curves.png, tensorboard/
 best.h5, last.h5, each with a .metadata.json, when the run ends or is stopped
@@ -21,7 +22,7 @@ import jax
 from ferjax import metadata
 from ferjax.errors import WriteError
 from ferjax.files import replacing
-from ferjax.train import checkpoints, logs
+from ferjax.train import checkpoints, distillation, logs
 from ferjax.train.errors import TrainingError
 from ferjax.train.recipes import Recipe, differences
 
@@ -55,11 +56,17 @@ def read(folder: Path) -> dict[str, Any] | None:
         raise TrainingError(f"{folder / RUN}: damaged; it is not what a run begins with") from None
 
 
-def begin(folder: Path, values: Mapping[str, Any], state_bytes: int) -> None:
+def begin(
+    folder: Path,
+    values: Mapping[str, Any],
+    state_bytes: int,
+    soft_labels: distillation.SoftLabels | None = None,
+) -> None:
     """Make the folder and write run.json.
 
     Args:
         state_bytes: of a checkpoint's arrays; several have to fit on the disk.
+        soft_labels: what teachers said.
 
     Raises:
         WriteError: the folder cannot be written to, or its disk is too full.
@@ -76,6 +83,8 @@ def begin(folder: Path, values: Mapping[str, Any], state_bytes: int) -> None:
             f"{folder}: its disk has {free / 1e6:,.0f} MB free, a run with its checkpoints takes "
             f"{needed / 1e6:,.0f} MB; free some, or give a folder elsewhere"
         )
+    if soft_labels is not None:  # first: with run.json the run is complete
+        distillation.write(folder, soft_labels)
     with replacing(folder / RUN) as temporary:
         text = json.dumps({"format": _FORMAT, **values}, indent=2, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -95,6 +104,7 @@ def clear(folder: Path) -> None:
 _FILES = {
     logs.CSV,
     logs.CURVES,
+    distillation.FILE,
     *(f for name in (BEST, LAST) for f in (name, metadata.sidecar(name).name)),
 }
 _LOCK = ".lock"
@@ -102,7 +112,9 @@ _LOCK = ".lock"
 
 def _is_left_over(path: Path) -> bool:
     """Whether a run leaves this behind where it was stopped before it began."""
-    return path.name == _LOCK or (path.name.startswith(".") and path.name.endswith(".tmp"))
+    return path.name in (_LOCK, distillation.FILE) or (
+        path.name.startswith(".") and path.name.endswith(".tmp")
+    )
 
 
 def _remove(path: Path) -> None:

@@ -41,6 +41,7 @@ class TrainingData:
         copies: bool (N validation,), which of them are exact copies of training images.
         path: where they come from, if anywhere.
         is_held_out: whether validation is a part of the training images.
+        soft_labels: float32 (N train, K), what is learnt in place of the labels; None: these.
     """
 
     train: Faces
@@ -48,6 +49,7 @@ class TrainingData:
     copies: npt.NDArray[np.bool_]
     path: str | None
     is_held_out: bool
+    soft_labels: npt.NDArray[np.float32] | None = None
 
     def name(self, faces: Faces) -> str:
         """Return what `train` or `validation` is called: a part of FER2013, or its split."""

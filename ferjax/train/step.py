@@ -35,7 +35,8 @@ def train_step(
     """Return the function (state, images, labels) -> state.
 
     Its randomness is that of (`key`, `state.step`) alone. Images are uint8 in [0, 255], (B, H, W),
-    labels int32 (B,). A step whose loss or gradient is not finite is recorded in `bad_step`.
+    labels int32 (B,) or soft, float32 (B, K). A step whose loss or gradient is not finite is
+    recorded in `bad_step`.
     """
     graph = network.graph
     num_classes = graph.output_shape[-1] or 0
@@ -44,7 +45,9 @@ def train_step(
 
     def step(state: TrainState, images: Array, labels: Array) -> TrainState:
         augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
-        targets = jax.nn.one_hot(labels, num_classes, dtype="float32")  # (B, K)
+        targets = labels  # (B, K)
+        if labels.ndim == 1:
+            targets = jax.nn.one_hot(labels, num_classes, dtype="float32")
         x, targets = augment(augment_key, images, targets, recipe.augmentation)
         x = to_input(network, x)
 

@@ -72,6 +72,14 @@ def test_all_trainings_in_turn(weights: Path) -> None:
     assert then == "\n12 seconds on CPU, 2 cores, with jax 0.10.2.\n"
 
 
+def test_teachers_are_named(weights: Path) -> None:
+    known = metadata.read(weights)
+    known["training"]["teachers"] = [{"file": "a|b.h5", "sha256": "1f"}, {"file": "c.h5"}]
+    metadata.write(weights, known)
+    made = text(weights).partition("## How it was made\n")[2]
+    assert made.endswith("\nTaught by a\\|b.h5 (SHA-256 1f), c.h5 (SHA-256 not recorded).\n")
+
+
 def test_a_training_that_is_not_recorded(weights: Path) -> None:
     metadata.write(weights, {})
     assert text(weights).endswith("## How it was made\n\nNot recorded.\n")

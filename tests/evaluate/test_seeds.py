@@ -87,13 +87,14 @@ def test_what_was_measured_on_other_images_is_no_figure(tmp_path: Path) -> None:
         (("trained_on", "checksum"), "trained_on"),
         (("selected_on", "images"), "selected_on"),
         (("source",), "source"),
+        (("training", "teachers"), "teachers"),
     ],
 )
 def test_another_training_is_refused(tmp_path: Path, keys: tuple[str, ...], name: str) -> None:
     other = inner = copy.deepcopy(training(0, 130))
     for key in keys[:-1]:
         inner = inner[key]
-    inner[keys[-1]] = "other"
+    inner[keys[-1]] = [{"file": "a.h5", "sha256": "1f"}] if name == "teachers" else "other"
     with pytest.raises(DataError, match=f"not the same training, its {name} differs"):
         compare(training(1, 125), [write(tmp_path, other)])
 

@@ -1,0 +1,132 @@
+"""Soft labels: what trained networks, the teachers, make of the training images.
+
+Knowledge distillation (Hinton et al., arXiv 1503.02531): a network learns the teachers'
+probabilities beside the labels. A smaller one comes closer to its teachers that way; one of the
+same size may overtake them (Furlanello et al., arXiv 1805.04770). Each image is shown to the
+teachers once, as it is and mirrored, before the training; so an epoch takes no longer.
+
+Dimension keys: N images, K classes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ferjax import classifier
+from ferjax.data.dataset import Faces
+from ferjax.errors import LabelsError
+from ferjax.evaluate import evaluation
+from ferjax.files import replacing
+from ferjax.train import export
+from ferjax.train.errors import TrainingError
+
+PathLike = str | os.PathLike[str]
+SoftLabels = npt.NDArray[np.float32]
+FILE = "soft_labels.npy"
+_SAY_EVERY = 10.0  # seconds
+
+
+def soft_labels(
+    teachers: Sequence[PathLike],
+    faces: Faces,
+    share: float,
+    note: Callable[[str], None],
+) -> SoftLabels:
+    """Return the labels that a network taught by others learns: float32 (N, K), each adds up to 1.
+
+    `share` of each is the mean of the teachers' probabilities, calibrated where a teacher comes
+    with a temperature; the rest is the image's own label.
+
+    Args:
+        teachers: weights that `ferjax.load` opens; at least one.
+        faces: the training images.
+        share: in (0, 1].
+        note: takes a line about how far it is, every ten seconds.
+
+    Raises:
+        WeightFileError: a teacher cannot be read.
+        LabelsError: a teacher knows other classes.
+        TrainingError: `share` is 0, so that nothing would be learnt from the teachers.
+    """
+    if not share:
+        raise TrainingError(
+            "expected `distillation` above 0, the teachers' share of the labels, got 0; "
+            "--set distillation=0.7"
+        )
+    loaded = [classifier.load(path) for path in teachers]
+    orders = [_order(path, one.labels, faces) for path, one in zip(teachers, loaded)]
+    note(f"asking {', '.join(Path(path).name for path in teachers)} about {len(faces):,} images")
+    said = time.monotonic()
+    total = np.zeros((len(faces), len(faces.class_names)), np.float64)
+    for index, (one, order) in enumerate(zip(loaded, orders)):
+
+        def progress(done: int, views: int, unit: str, before: int = index) -> None:
+            nonlocal said
+            if time.monotonic() - said >= _SAY_EVERY:
+                said = time.monotonic()
+                note(f"asked about {(before * views + done) / (len(loaded) * views):.0%}")
+
+        found = evaluation.predict(one, faces.images, "flip", progress)
+        if one.temperature is not None:
+            found = classifier.with_temperature(found, one.temperature)
+        total += found[:, order]
+    own = np.eye(len(faces.class_names))[faces.labels]
+    return np.asarray(share * total / len(loaded) + (1 - share) * own, np.float32)
+
+
+def _order(path: PathLike, labels: Sequence[str], faces: Faces) -> list[int]:
+    """Return where a teacher has each class of the data."""
+    if sorted(labels) != sorted(faces.class_names):
+        raise LabelsError(
+            f"{os.fspath(path)}: expected a teacher for the data's classes, "
+            f"{', '.join(faces.class_names)}, got {', '.join(labels)}"
+        )
+    return [list(labels).index(name) for name in faces.class_names]
+
+
+def write(folder: Path, labels: SoftLabels) -> None:
+    """Put soft labels into a run's folder, so that the run goes on without the teachers."""
+    with replacing(folder / FILE) as temporary, temporary.open("wb") as file:
+        np.save(file, labels, allow_pickle=False)
+
+
+def read(folder: Path, faces: Faces) -> SoftLabels:
+    """Return what `write` wrote.
+
+    Raises:
+        TrainingError: it is not there, or damaged.
+    """
+    path = folder / FILE
+    expected = (len(faces), len(faces.class_names))
+    try:
+        found = np.load(path, allow_pickle=False)
+        if found.dtype == np.float32 and found.shape == expected and np.isfinite(found).all():
+            return np.asarray(found)
+    except FileNotFoundError:
+        raise TrainingError(
+            f"{path}: missing, and the run cannot go on without it; begin anew with --force"
+        ) from None
+    except (OSError, ValueError, EOFError):
+        pass
+    raise TrainingError(
+        f"{path}: damaged, expected float32 of shape {expected}; begin anew with --force"
+    )
+
+
+def check_same(
+    folder: Path, there: Sequence[Mapping[str, Any]], teachers: Sequence[PathLike]
+) -> None:
+    """Refuse to go on with other teachers than those there, of which `export.known` tells."""
+    if [export.known(path)["sha256"] for path in teachers] != [one["sha256"] for one in there]:
+        names = ", ".join(one["file"] for one in there) or "none"
+        raise TrainingError(
+            f"{folder}: was begun with other teachers ({names}); resume without --teacher, or "
+            "begin in another folder"
+        )

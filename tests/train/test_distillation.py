@@ -1,0 +1,245 @@
+"""Networks that learn what others make of the images."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import ferjax
+from ferjax import keras, metadata
+from ferjax.data.dataset import Faces
+from ferjax.errors import LabelsError, WeightFileError
+from ferjax.nets import Network
+from ferjax.train import Recipe, TrainingError, TrainingResult, distillation, train_and_evaluate
+from ferjax.train.reporting import Reporter, Status
+
+from .conftest import make_faces, tiny_graph
+
+NETWORK = Network(tiny_graph())
+RECIPE = Recipe(epochs=3, batch_size=32, learning_rate=3e-3, distillation=1.0)
+LONGER = dataclasses.replace(RECIPE, epochs=12)
+OTHER_ORDER = tuple(reversed(ferjax.EMOTIONS))
+
+
+class Recorder(Reporter):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def train(data: Faces, run: Path, recipe: Recipe | None = RECIPE, **options: Any) -> TrainingResult:
+    if not options.get("resume"):
+        options = {"architecture": NETWORK} | options
+    return train_and_evaluate(recipe, data, run, **{"reporter": Reporter()} | options)
+
+
+def write_teacher(path: Path, seed: int, *, labels: tuple[str, ...], **known: Any) -> Path:
+    variables = NETWORK.init(jax.random.key(seed))
+    keras.save(path, NETWORK, variables, labels=labels)
+    metadata.write(path, {"labels": labels, **known})
+    return path
+
+
+@pytest.fixture
+def teachers(tmp_path: Path) -> list[Path]:
+    """Two that have learnt nothing: one with a temperature, one with its classes turned round."""
+    warm = {"calibration": {"temperature": 0.5}}
+    return [
+        write_teacher(tmp_path / "warm.h5", 1, labels=ferjax.EMOTIONS, **warm),
+        write_teacher(tmp_path / "turned.h5", 2, labels=OTHER_ORDER),
+    ]
+
+
+@pytest.fixture(scope="module")
+def good_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that tells the classes apart."""
+    run = tmp_path_factory.mktemp("teacher") / "run"
+    found = train(make_faces(1024), run, LONGER, command="a command")
+    assert found.last is not None
+    assert found.last_accuracy[0]["top_1"] > 0.8
+    return found.last
+
+
+# --- the labels ----------------------------------------------------------------------------------
+
+
+def test_labels_are_the_teachers_and_the_images_own(teachers: list[Path]) -> None:
+    faces = make_faces(20, 0)
+    warm, turned = map(ferjax.load, teachers)
+    seen = [
+        (one.predict_proba(faces.images) + one.predict_proba(faces.images[:, :, ::-1])) / 2
+        for one in (warm, turned)
+    ]
+    squared = seen[0] ** 2  # a temperature of one half
+    mean = (squared / squared.sum(1, keepdims=True) + seen[1][:, ::-1]) / 2
+    expected = 0.6 * mean
+    expected[np.arange(20), faces.labels] += 0.4
+    notes: list[str] = []
+    found = distillation.soft_labels(teachers, faces, 0.6, notes.append)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert notes == ["asking warm.h5, turned.h5 about 20 images"]
+
+
+def test_long_asking_is_told_of(teachers: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distillation, "_SAY_EVERY", 0.0)
+    notes: list[str] = []
+    distillation.soft_labels(teachers, make_faces(20, 0), 0.6, notes.append)
+    assert notes[1:] == [f"asked about {share}%" for share in (25, 50, 75, 100)]
+
+
+# --- runs ----------------------------------------------------------------------------------------
+
+
+def test_a_network_learns_from_teachers_what_the_labels_do_not_say(
+    tmp_path: Path, good_teacher: Path
+) -> None:
+    faces = make_faces(1024)
+    labels = faces.labels.copy()
+    labels[:1024] = np.random.default_rng(9).integers(0, 7, 1024)  # of training: they say nothing
+    noise = dataclasses.replace(faces, labels=labels)
+    alone = train(noise, tmp_path / "alone", LONGER)
+    taught = train(noise, tmp_path / "taught", LONGER, teachers=[good_teacher])
+    assert alone.last_accuracy[0]["top_1"] < 0.4
+    assert taught.last_accuracy[0]["top_1"] > 0.6
+
+
+def test_without_teachers_the_share_means_nothing(tmp_path: Path) -> None:
+    faces = make_faces()
+    one, other = (
+        train(faces, tmp_path / str(share), dataclasses.replace(RECIPE, distillation=share))
+        for share in (0.0, 1.0)
+    )
+    a, b = (keras.load(run.last).variables for run in (one, other) if run.last is not None)
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_the_metadata_names_the_teachers(tmp_path: Path, good_teacher: Path) -> None:
+    recorder = Recorder()
+    start = train(make_faces(seed=3), tmp_path / "start").last
+    assert start is not None
+    options: dict[str, Any] = {"init": start, "architecture": None, "teachers": [good_teacher]}
+    run = train(make_faces(), tmp_path / "run", reporter=recorder, **options)
+    assert recorder.notes[0] == "asking last.h5 about 256 images"
+    assert run.best is not None
+    found = metadata.read(run.best)
+    by = f"trained by ferjax {ferjax.__version__} from"
+    assert found["source"] == (f"{by} last.h5 ({by} scratch), taught by last.h5 ({by} scratch)")
+    (teacher,) = found["training"]["teachers"]
+    assert teacher["sha256"] == metadata.sha256(good_teacher)
+    assert teacher["training"]["command"] == "a command"
+    assert found["training"]["recipe"]["distillation"] == 1.0
+
+
+@pytest.mark.slow
+def test_tf_data_gives_the_same_run(tmp_path: Path, teachers: list[Path]) -> None:
+    one, other = (
+        train(make_faces(), tmp_path / name, dataclasses.replace(RECIPE, pipeline=name),
+              teachers=teachers).last
+        for name in ("device", "tf.data")
+    )  # fmt: skip
+    assert one is not None and other is not None
+    a, b = (keras.load(path).variables for path in (one, other))
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=1e-6), a, b)
+
+
+class Stopping(Reporter):
+    def step(self, status: Status) -> None:
+        if status.step == 10:
+            signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_run_goes_on_without_its_teachers(tmp_path: Path, good_teacher: Path) -> None:
+    faces, teacher = make_faces(), tmp_path / "teacher.h5"
+    shutil.copyfile(good_teacher, teacher)
+    whole = train(faces, tmp_path / "whole", teachers=[teacher])
+    run = tmp_path / "run"
+    stopped = train(faces, run, teachers=[teacher], reporter=Stopping())
+    assert stopped.interrupted == signal.SIGTERM
+    same = train(faces, run, resume=True, teachers=[teacher], reporter=Stopping())
+    assert same.step > 0
+    teacher.unlink()
+    resumed = train(faces, run, resume=True)
+    assert resumed.step == whole.step == 24
+    a, b = (keras.load(found.last).variables for found in (resumed, whole) if found.last)
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+    assert metadata.read(run / "last.h5")["training"]["teachers"][0]["file"] == "teacher.h5"
+
+
+def test_a_stop_between_the_labels_and_the_run_is_no_obstacle(
+    tmp_path: Path, good_teacher: Path, teachers: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, faces = tmp_path / "run", make_faces()
+    write = distillation.write
+
+    def stops(folder: Path, labels: Any) -> None:
+        write(folder, labels)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(distillation, "write", stops)
+        train(faces, run, teachers=teachers)
+    assert (run / distillation.FILE).exists() and not (run / "run.json").exists()
+    train(faces, run, teachers=[good_teacher], resume=True, architecture=NETWORK)
+    ours = np.load(run / distillation.FILE)
+    expected = distillation.soft_labels(
+        [good_teacher], faces.take(faces.in_split("train")), 1.0, lambda text: None
+    )
+    np.testing.assert_array_equal(ours, expected)
+    train(faces, run, force=True)
+    assert not (run / distillation.FILE).exists()
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+
+def test_other_teachers_are_refused(tmp_path: Path, teachers: list[Path]) -> None:
+    run, faces = tmp_path / "run", make_faces()
+    train(faces, run, teachers=teachers[:1])
+    for others in (teachers, teachers[1:], [tmp_path / "none.h5"]):
+        with pytest.raises(TrainingError, match=r"begun with other teachers \(warm.h5\); resume w"):
+            train(faces, run, teachers=others, resume=True)
+    train(faces, tmp_path / "untaught")
+    with pytest.raises(TrainingError, match=r"begun with other teachers \(none\)"):
+        train(faces, tmp_path / "untaught", teachers=teachers, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.unlink(), r"soft_labels.npy: missing, .* begin anew with --force"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-4]), "damaged, expected float32"),
+        (lambda path: path.write_bytes(b""), "damaged"),
+        (lambda path: np.save(path, np.zeros((256, 6), np.float32)), r"shape \(256, 7\)"),
+        (lambda path: np.save(path, np.full((256, 7), np.nan, np.float32)), "damaged"),
+        (lambda path: np.save(path, np.array([{}]), allow_pickle=True), "damaged"),
+    ],
+)
+def test_damaged_labels(tmp_path: Path, teachers: list[Path], damage: Any, message: str) -> None:
+    faces, run = make_faces(), tmp_path / "run"
+    train(faces, run, dataclasses.replace(RECIPE, epochs=1), teachers=teachers[:1])
+    damage(run / distillation.FILE)
+    with pytest.raises(TrainingError, match=message):
+        train(faces, run, None, resume=True)
+
+
+def test_nothing_is_written_where_teachers_do_not_fit(tmp_path: Path, teachers: list[Path]) -> None:
+    faces, run = make_faces(), tmp_path / "run"
+    none = dataclasses.replace(RECIPE, distillation=0.0)
+    with pytest.raises(TrainingError, match=r"expected `distillation` above 0, .* --set dist"):
+        train(faces, run, none, teachers=teachers)
+    foreign = write_teacher(tmp_path / "foreign.h5", 3, labels=("calm", *ferjax.EMOTIONS[1:]))
+    with pytest.raises(LabelsError, match=r"foreign.h5: expected a teacher for .*, got calm, dis"):
+        train(faces, run, teachers=[teachers[0], foreign])
+    with pytest.raises(WeightFileError, match="no such file"):
+        train(faces, run, teachers=[tmp_path / "none.h5"])
+    assert not run.exists()
