@@ -1,10 +1,11 @@
 """Train a recipe and changes of it with several seeds; print what each change is worth.
 
-Each change is a text as `ferjax train --set` takes it, several keys in one text; with
-architecture=model.json also another network. Every run is an own `ferjax train --resume` in a
-folder of its own, so an interrupted comparison goes on where it stopped. What counts is the
-validation accuracy after the last epoch: the best of several epochs flatters noisy runs. The table
-goes to stdout, the results to RUNS/ablations.json, progress to stderr.
+Each change is a text as `ferjax train --set` takes it, several keys in one text; also another
+network by architecture=model.json, and a teacher by teacher=weights.h5. Every run is an own
+`ferjax train --resume` in a folder of its own, so an interrupted comparison goes on where it
+stopped. What counts is the validation accuracy after the last epoch: the best of several epochs
+flatters noisy runs. The table goes to stdout, the results to RUNS/ablations.json, progress to
+stderr.
 
 examples:
   python scripts/ablations.py --data fer2013 --recipe fast --set epochs=10 --seeds 0,1 \\
@@ -36,6 +37,7 @@ from ferjax.train.setup import load_data
 from trainings import Training, say
 
 RESULTS = "ablations.json"
+_OPTIONS = ("architecture", "teacher")  # of `ferjax train`, beside the recipe
 
 
 @dataclass(frozen=True)
@@ -59,30 +61,31 @@ class Comparison:
 
     Attributes:
         recipe: what is changed.
-        network: a file with another network than the recipe's, for all runs.
+        options: a file with another network than the recipe's or a teacher, for all runs.
         data: the names and numbers of images, and a checksum of them.
         runs: those that are through.
     """
 
     recipe: Recipe
-    network: str | None
+    options: dict[str, str]
     data: dict[str, Any]
     runs: list[Run]
 
 
-def keys_and_network(keys: Iterable[str]) -> tuple[list[str], str | None]:
-    """Return what of some changes goes to --set, and the network for --architecture.
+def keys_and_options(keys: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+    """Return what of some changes goes to --set, and options such as --architecture.
 
-    >>> keys_and_network(["learning_rate=0.05", "architecture=other.json"])
-    (['learning_rate=0.05'], 'other.json')
+    >>> keys_and_options(["learning_rate=0.05", "architecture=other.json"])
+    (['learning_rate=0.05'], {'architecture': 'other.json'})
     """
-    others, network = [], None
+    others, options = [], {}
     for key in keys:
-        if key.startswith("architecture="):
-            network = key.partition("=")[2]
+        name, _, value = key.partition("=")
+        if name in _OPTIONS:
+            options[name] = value
         else:
             others.append(key)
-    return others, network
+    return others, options
 
 
 def folder(out: Path, change: str, seed: int) -> Path:
@@ -96,9 +99,10 @@ def folder(out: Path, change: str, seed: int) -> Path:
 
 def training(args: argparse.Namespace, change: str, seed: int) -> Training:
     """Return the run of a change and a seed."""
-    keys, network = keys_and_network([*args.set, *change.split()])
+    keys, options = keys_and_options([*args.set, *change.split()])
     arguments = ["--data", args.data, "--recipe", args.recipe]
-    arguments += ["--architecture", network] if network else []
+    for name, value in options.items():
+        arguments += [f"--{name}", value]
     arguments += ["--set", *keys, f"seed={seed}"]  # the last of a key wins
     name = f"{change or 'no change'}, seed {seed}"
     return Training(name, folder(args.out, change, seed), tuple(arguments))
@@ -155,7 +159,7 @@ def run_all(args: argparse.Namespace) -> list[Run]:
     changes = list(dict.fromkeys(["", *args.changes]))
     epochs = {}
     for change in changes:
-        keys, _ = keys_and_network([*args.set, *change.split()])
+        keys, _ = keys_and_options([*args.set, *change.split()])
         epochs[change] = override(recipe(args.recipe), keys).epochs
     comparison = asked_for(args)
     plan = [(change, seed) for seed in args.seeds for change in changes]
@@ -185,20 +189,22 @@ def asked_for(args: argparse.Namespace) -> Comparison:
     """Return the comparison that was asked for, with the results that `args.out` has of it.
 
     Raises:
-        FerjaxError: they are of another recipe, network or data.
+        FerjaxError: they are of another recipe, network, teacher or data.
     """
-    keys, network = keys_and_network(args.set)
+    keys, options = keys_and_options(args.set)
     base = override(recipe(args.recipe), keys)
     described = load_data(args.data, base).describe()
     data = {key: described[key] for key in ("names", "images", "checksum")}
-    asked = Comparison(base, network, data, [])
+    asked = Comparison(base, options, data, [])
     path = args.out / RESULTS
     if not path.exists():
         return asked
     there = read(path)
     others = differences(there.recipe, asked.recipe)
-    if there.network != asked.network:
-        others.append(f"architecture: {there.network}, {asked.network}")
+    for name in _OPTIONS:
+        theirs, ours = there.options.get(name), asked.options.get(name)
+        if theirs != ours:
+            others.append(f"{name}: {theirs}, {ours}")
     if there.data != asked.data:
         others.append(f"data: {there.data}, {asked.data}")
     if others:
@@ -215,7 +221,7 @@ def read(path: Path) -> Comparison:
         found = json.loads(path.read_text(encoding="utf-8"))
         return Comparison(
             recipe=Recipe.from_json(found["recipe"]),
-            network=found["network"],
+            options=dict(found["options"]),
             data=found["data"],
             runs=[Run(**run) for run in found["runs"]],
         )

@@ -15,6 +15,8 @@ examples:
       --out runs/flagship
   python scripts/release.py --data fer2013 --recipe fine-tune \\
       --init runs/flagship/seed{seed}/best.h5 --out runs/fine-tuned
+  python scripts/release.py --data fer2013 --recipe flagship \\
+      --teacher runs/flagship/seed*/best.h5 --out runs/taught
 """
 
 from __future__ import annotations
@@ -95,6 +97,8 @@ def training(args: argparse.Namespace, seed: int) -> Training:
         arguments += ["--architecture", args.architecture]
     if args.init:
         arguments += ["--init", args.init.replace("{seed}", str(seed))]
+    if args.teacher:
+        arguments += ["--teacher", *(path.replace("{seed}", str(seed)) for path in args.teacher)]
     if args.licence:
         arguments += ["--licence", args.licence]
     arguments += ["--set", *args.set, f"seed={seed}"]
@@ -222,6 +226,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="as for train")
     add("--architecture", metavar="NAME|FILE", help="as for train")
     add("--init", metavar="WEIGHTS", help="as for train; {seed} in it stands for the seed")
+    add("--teacher", nargs="+", action="extend", default=[], metavar="WEIGHTS", help="likewise")
     add("--licence", metavar="TEXT", help="of the weights, for their metadata: Apache-2.0")
     add("--seeds", type=_seeds, default=[0, 1, 2], metavar="A,B,C", help="(default: 0,1,2)")
     add("--jobs", type=trainings.count, default=1, metavar="N", help="at once (default: 1)")

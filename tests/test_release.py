@@ -36,6 +36,14 @@ def test_the_median_of_equal_accuracies_is_the_one_in_the_middle_by_seed() -> No
     assert release.median({4: 0.1}) == 4
 
 
+def test_each_seed_may_start_from_and_learn_from_its_own_weights() -> None:
+    call = ["--data", "d", "--recipe", "fine-tune", "--init", "s{seed}.h5", "--licence", "MIT"]
+    call += ["--teacher", "t{seed}.h5", "u.h5", "--set", "epochs=2", "--out", "o"]
+    found = release.training(release.build_parser().parse_args(call), 2)
+    expected = "--data d --recipe fine-tune --init s2.h5 --teacher t2.h5 u.h5 --licence MIT"
+    assert " ".join(found.arguments) == f"{expected} --set epochs=2 seed=2"
+
+
 @pytest.fixture
 def script(run_script: RunScript) -> Callable[..., ScriptDone]:
     return functools.partial(run_script, release)
