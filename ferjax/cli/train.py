@@ -19,7 +19,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ferjax.train.loop import TrainingResult
+    from ferjax.train.result import TrainingResult
 
 _RECIPES = {
     "published": "as the published model was trained",

@@ -1,8 +1,9 @@
 """From a recipe and prepared faces to weights that JAX and Keras use.
 
 `recipes` says what is done; `optimizers`, `losses` and `state` make it up; `step` is the pure
-function that a device runs; `batch_norm` and `evaluation` are for what it has made; `checkpoints`,
-`controllers`, `logs` and `export` are what goes on around it; `loop` puts them together.
+function that a device runs; `distillation` is for what it learns from, `batch_norm` and
+`evaluation` for what it has made; `checkpoints`, `controllers`, `logs`, `export` and `result` are
+what goes on around it; `loop` puts them together.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from ferjax.train.recipes import RECIPES, Recipe, recipe
 
 if TYPE_CHECKING:
     from ferjax.train.errors import NonFiniteError, TrainingError
-    from ferjax.train.loop import TrainingResult, train_and_evaluate
+    from ferjax.train.loop import train_and_evaluate
+    from ferjax.train.result import TrainingResult
 
 __all__ = [
     "RECIPES",
@@ -28,10 +30,14 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # optax and Orbax are imported when something is trained: a recipe needs neither.
-    if name in ("TrainingResult", "train_and_evaluate"):
-        from ferjax.train import loop
+    if name == "train_and_evaluate":
+        from ferjax.train.loop import train_and_evaluate
 
-        return getattr(loop, name)
+        return train_and_evaluate
+    if name == "TrainingResult":
+        from ferjax.train.result import TrainingResult
+
+        return TrainingResult
     if name in ("NonFiniteError", "TrainingError"):
         from ferjax.train import errors
 

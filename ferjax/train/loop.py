@@ -16,7 +16,6 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from ferjax import metadata
 from ferjax.data.dataset import Faces
 from ferjax.data.order import TrainingBatches
 from ferjax.nets.architectures import ARCHITECTURES
@@ -35,6 +33,7 @@ from ferjax.train import (
     export,
     logs,
     optimizers,
+    result,
     run_folder,
     setup,
     state,
@@ -49,6 +48,7 @@ from ferjax.train.evaluation import Evaluator
 from ferjax.train.recipes import NEED_WEIGHTS, Recipe, override
 from ferjax.train.recipes import recipe as named_recipe
 from ferjax.train.reporting import Clock, ConsoleReporter, Reporter, Status, duration
+from ferjax.train.result import TrainingResult
 from ferjax.train.setup import PathLike, TrainingData
 from ferjax.train.signals import StopSignals
 from ferjax.train.state import Totals, TrainState
@@ -57,40 +57,6 @@ from ferjax.xla import compile_cache
 _DEFAULT_RECIPE = "fast"
 _AHEAD = 2  # calls that may wait on the device: it never idles, and an error is soon seen
 _DRAW_EVERY = 30.0  # seconds between pictures of the learning curves
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingResult:
-    """What a run came to.
-
-    Attributes:
-        run_dir: its folder.
-        step: steps done.
-        history: the rows of log.csv, one for each epoch.
-        best, last: paths of the weights; None where no epoch was completed.
-        best_accuracy, last_accuracy: what they reach, as in their metadata: on all validation
-            images, and where some are copies of training images, on the others alone.
-        data: the folder of the data, or None where it was in memory.
-        interrupted: the signal that ended it before its time, or None.
-        is_first_host: whether this process wrote the files; one of several hosts does.
-    """
-
-    run_dir: Path
-    step: int
-    history: list[logs.Row]
-    best: Path | None
-    last: Path | None
-    best_accuracy: list[dict[str, Any]]
-    last_accuracy: list[dict[str, Any]]
-    data: str | None = None
-    interrupted: int | None = None
-    is_first_host: bool = True
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the result as values that `json.dumps` takes."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        paths = ("run_dir", "best", "last")
-        return values | {k: None if values[k] is None else str(values[k]) for k in paths}
 
 
 def train_and_evaluate(
@@ -573,7 +539,7 @@ class _Run:
                     if at != now:
                         which, _ = self.checkpoints.restore(at, train_state)
                     variables = self._evaluated(which)
-                    measured[at] = variables, self._measure(evaluator, variables)
+                    measured[at] = variables, result.measure(evaluator, variables, self.data)
                 variables, accuracy[name] = measured[at]
                 paths[name] = self.folder / name
                 described = export.describe(
@@ -611,15 +577,3 @@ class _Run:
         """Return the variables that are evaluated and saved."""
         variables = train_state.evaluated()
         return variables if self.statistics is None else self.statistics(variables)
-
-    def _measure(self, evaluator: Evaluator, variables: Any) -> list[dict[str, Any]]:
-        copies = self.data.copies
-        name = self.data.name(self.data.validation)
-        loss, correct, count = evaluator(variables)
-        note = f"{int(copies.sum())} of the images are exact copies of training images"
-        found = [metadata.accuracy(name, correct, count, loss / count, note=note)]
-        if copies.any() and not copies.all():
-            loss, correct, count = evaluator(variables, ~copies)
-            note = "without exact copies of training images"
-            found.append(metadata.accuracy(name, correct, count, loss / count, note=note))
-        return found

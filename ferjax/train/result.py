@@ -1,0 +1,67 @@
+"""What a run came to: its weights and what they reach."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ferjax import metadata
+from ferjax.train import logs
+from ferjax.train.evaluation import Evaluator
+from ferjax.train.setup import TrainingData
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingResult:
+    """What a run came to.
+
+    Attributes:
+        run_dir: its folder.
+        step: steps done.
+        history: the rows of log.csv, one for each epoch.
+        best, last: paths of the weights; None where no epoch was completed.
+        best_accuracy, last_accuracy: what they reach, as in their metadata: on all validation
+            images, and where some are copies of training images, on the others alone.
+        data: the folder of the data, or None where it was in memory.
+        interrupted: the signal that ended it before its time, or None.
+        is_first_host: whether this process wrote the files; one of several hosts does.
+    """
+
+    run_dir: Path
+    step: int
+    history: list[logs.Row]
+    best: Path | None
+    last: Path | None
+    best_accuracy: list[dict[str, Any]]
+    last_accuracy: list[dict[str, Any]]
+    data: str | None = None
+    interrupted: int | None = None
+    is_first_host: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as values that `json.dumps` takes."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        paths = ("run_dir", "best", "last")
+        return values | {k: None if values[k] is None else str(values[k]) for k in paths}
+
+
+def measure(evaluator: Evaluator, variables: Any, data: TrainingData) -> list[dict[str, Any]]:
+    """Return the accuracy on all validation images and, where some are copies, without these.
+
+    Args:
+        evaluator: of the validation images.
+        variables: {"params", "batch_stats"} on the devices.
+        data: of the run.
+    """
+    copies = data.copies
+    name = data.name(data.validation)
+    loss, correct, count = evaluator(variables)
+    note = f"{int(copies.sum())} of the images are exact copies of training images"
+    found = [metadata.accuracy(name, correct, count, loss / count, note=note)]
+    if copies.any() and not copies.all():
+        loss, correct, count = evaluator(variables, ~copies)
+        note = "without exact copies of training images"
+        found.append(metadata.accuracy(name, correct, count, loss / count, note=note))
+    return found
