@@ -319,6 +319,12 @@ class _Run:
                 f"note: {copies} of the validation images are exact copies of training images, so "
                 "accuracy flatters; both figures are given at the end"
             )
+        seen = [*self.run["teachers"], *filter(None, [self.run["started_from"]])]
+        if self.data.is_held_out and seen:
+            note(
+                f"note: {' and '.join(dict.fromkeys(one['file'] for one in seen))} may have been "
+                "trained on the images that are held out here; then accuracy flatters"
+            )
 
     def _resume(self, found: TrainState, record: dict[str, Any]) -> TrainState:
         self.history = record["history"]

@@ -143,6 +143,19 @@ def test_tf_data_gives_the_same_run(tmp_path: Path, teachers: list[Path]) -> Non
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=1e-6), a, b)
 
 
+def test_held_out_images_that_others_may_have_seen_are_warned_of(
+    tmp_path: Path, teachers: list[Path]
+) -> None:
+    recorder = Recorder()
+    recipe = dataclasses.replace(RECIPE, epochs=1, hold_out=0.25)
+    options: dict[str, Any] = {"init": teachers[0], "architecture": None, "teachers": teachers}
+    train(make_faces(), tmp_path / "run", recipe, reporter=recorder, **options)
+    expected = "note: warm.h5 and turned.h5 may have been trained on the images that are held out"
+    assert any(note.startswith(expected) for note in recorder.notes)
+    train(make_faces(), tmp_path / "alone", recipe, reporter=recorder)
+    assert sum("may have been trained" in note for note in recorder.notes) == 1
+
+
 class Stopping(Reporter):
     def step(self, status: Status) -> None:
         if status.step == 10:
