@@ -1,8 +1,8 @@
 """Soft labels: what trained networks, the teachers, make of the training images.
 
 Knowledge distillation (Hinton et al., arXiv 1503.02531): a network learns the teachers'
-probabilities beside the labels. A smaller one comes closer to its teachers that way; one of the
-same size may overtake them (Furlanello et al., arXiv 1805.04770). Each image is shown to the
+probabilities beside the labels. Elsewhere a smaller one came closer to its teachers that way, and
+one of the same size overtook them (Furlanello et al., arXiv 1805.04770). Each image is shown to the
 teachers once, as it is and mirrored, before the training; so an epoch takes no longer.
 
 Dimension keys: N images, K classes.
