@@ -281,7 +281,7 @@ def test_later_changes_win_and_the_base_stays() -> None:
         ("clip_norm=0", "`clip_norm`: expected a number above 0, got 0"),
         ("early_stopping=0", "`early_stopping`: expected a positive integer, got 0"),
         ("label_smoothing=1", "`label_smoothing`: expected a rate of at least 0 and below 1"),
-        ("distillation=1.1", "`distillation`: expected a fraction in [0, 1], got 1.1"),
+        ("distillation=1.1", r"`distillation`: expected a fraction in \[0, 1\], got 1.1"),
         ("peak_at=1.1", r"`peak_at`: expected a fraction in \[0, 1\], got 1.1"),
         ("weight_decay=-1", "`weight_decay`: expected a number of at least 0, got -1"),
         ("nesterov=1", "`nesterov`: expected true or false, got 1"),
