@@ -72,11 +72,11 @@ def test_runs_are_trained_once_and_compared(
     assert rows[0].split(" | ")[1] == f"{100 * float(accuracy):.2f}"
 
     # What has been trained is not trained again.
-    again = script("learning_rate=1e-5", f"teacher={out / 'base.1' / 'last.h5'}", *call)
+    again = script("learning_rate=1e-5", f"epochs=2 teacher={out / 'base.1' / 'last.h5'}", *call)
     assert again.returncode == 0, again.stderr
     assert "(1 of 1, about 0 min left)" in again.stderr
     assert again.stdout.splitlines()[2:4] == rows
-    (taught,) = out.glob("teacher=*.1/run.json")
+    (taught,) = out.glob("epochs=2_teacher=*.1/run.json")
     assert json.loads(taught.read_text(encoding="utf-8"))["teachers"][0]["file"] == "last.h5"
     assert script("--table", out / "ablations.json").stdout == again.stdout
 
