@@ -68,7 +68,11 @@ def train_step(
                 loss += losses.penalty(graph, variables["params"])
             return loss, (loss, logits, updated.get("batch_stats", {}))
 
-        gradient, (loss, logits, batch_stats) = jax.grad(loss_of, has_aux=True)(state.params)
+        gradient_of = jax.grad(loss_of, has_aux=True)
+        gradient, (loss, logits, batch_stats) = gradient_of(state.params)
+        if recipe.sam_rho:
+            # What is logged and batch norm's statistics are those of the weights themselves.
+            gradient, _ = gradient_of(_uphill(state.params, gradient, recipe.sam_rho))
         with jax.numpy_dtype_promotion("standard"):  # optax relies on it
             updates, opt_state = tx.update(gradient, state.opt_state, state.params)
             rate = schedule(state.step) * state.rate_factor
@@ -142,6 +146,15 @@ def to_input(network: Network, images: Array) -> Array:
     x = images if (low, high) == (0.0, 1.0) else low + (high - low) * images
     axis = 1 if graph.data_format == "channels_first" else -1
     return jnp.repeat(jnp.expand_dims(x, axis), graph.image_shape[2] or 1, axis=axis)
+
+
+def _uphill(params: Any, gradient: Any, distance: float) -> Any:
+    """Return weights at a distance, in the direction in which the loss grows fastest.
+
+    Equation 2 of Foret et al., arXiv 2010.01412, for p = 2.
+    """
+    scale = distance / (optax.tree.norm(gradient) + 1e-12)
+    return jax.tree.map(lambda p, g: p + scale * g, params, gradient)
 
 
 def _hits(logits: Array, labels: Array) -> Array:

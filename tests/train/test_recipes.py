@@ -65,6 +65,7 @@ CHANGED = Recipe(
     nesterov=False,
     weight_decay=1e-4,
     clip_norm=2.5,
+    sam_rho=0.1,
     ema_decay=0.99,
     clean_statistics=100,
     schedule="one_cycle",

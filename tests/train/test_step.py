@@ -145,7 +145,7 @@ def _numbers(tree: Any) -> list[tuple[Any, Any]]:
     [
         SGD,
         dataclasses.replace(SGD, ema_decay=0.9, clip_norm=1.0, weight_decay=0.1),
-        Recipe(optimizer="adam", compute_dtype="bfloat16", ema_decay=0.9),
+        Recipe(optimizer="adam", compute_dtype="bfloat16", ema_decay=0.9, sam_rho=0.05),
         Recipe(optimizer="adamw", weight_decay=0.1, schedule="one_cycle", label_smoothing=0.1),
         Recipe(schedule="cosine", warmup_epochs=1, augmentation=Augmentation(mixup=0.2, zoom=0.1)),
     ],
@@ -275,6 +275,43 @@ def test_statistics_are_updated_by_the_batch() -> None:
     found = after.batch_stats["norm"]
     np.testing.assert_allclose(found["mean"], 0.5 * x.mean((0, 1, 2)), atol=1e-6)
     np.testing.assert_allclose(found["var"], 0.5 + 0.5 * x.var((0, 1, 2)), rtol=1e-5)
+
+
+# --- sharpness-aware minimization ----------------------------------------------------------------
+
+
+PLAIN = dataclasses.replace(SGD, momentum=0.0, nesterov=False, learning_rate=1.0)
+
+
+def gradient_at(variables: Any, network: Network) -> Any:
+    """Return the gradient of the first step, which plain descent subtracts."""
+    first = begin(PLAIN, network, variables)
+    after = jitted(PLAIN, network)(first, *batch())
+    return jax.tree.map(lambda p, q: np.float64(p) - np.float64(q), first.params, after.params)
+
+
+def test_sharpness_aware_step_follows_the_gradient_uphill() -> None:
+    network = small(dropout=0.5)  # its mask is that of both gradients
+    first = begin(PLAIN, network)
+    gradient = gradient_at(first.variables(), network)
+    norm = np.sqrt(sum((leaf**2).sum() for leaf in jax.tree.leaves(gradient)))
+    uphill = jax.tree.map(lambda p, g: np.float32(p + 0.3 * g / norm), first.params, gradient)
+    expected = gradient_at({**first.variables(), "params": uphill}, network)
+    recipe = dataclasses.replace(PLAIN, sam_rho=0.3)
+    after = jitted(recipe, network)(first, *batch())
+    found = jax.tree.map(lambda p, q: np.float64(p) - np.float64(q), first.params, after.params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), found, expected)
+    apart = jax.tree.map(lambda a, b: np.abs(a - b).max(), found, gradient)
+    assert max(jax.tree.leaves(apart)) > 1e-3
+
+
+def test_sharpness_aware_step_logs_what_the_weights_themselves_do() -> None:
+    plain = run(SGD, small(), 1)[-1]
+    aware = run(dataclasses.replace(SGD, sam_rho=0.3), small(), 1)[-1]
+    assert not same(aware.params, plain.params)
+    assert same(aware.batch_stats, plain.batch_stats)
+    assert same((aware.totals.correct, aware.totals.count), (plain.totals.correct, 8))
+    np.testing.assert_allclose(aware.totals.loss, plain.totals.loss, rtol=1e-6)
 
 
 # --- running averages ----------------------------------------------------------------------------
