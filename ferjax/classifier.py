@@ -20,6 +20,7 @@ from ferjax import images as preprocessing
 from ferjax.emotions import EMOTIONS, checked_labels
 from ferjax.errors import FerjaxError, LabelsError, LayerError
 from ferjax.images import ChannelOrder, Source
+from ferjax.metadata import image_size
 from ferjax.nets.network import Network
 from ferjax.xla import compiler_options
 
@@ -107,8 +108,9 @@ class EmotionClassifier:
         self.labels = _labels(labels, graph.output_shape[0])
         self.value_range = value_range or graph.value_range
         self.temperature = temperature
-        # A network of open size gets the published one.
-        self.image_size = (height or 48, width or 48)
+        # A network of open size gets the one it was trained at, if that is known.
+        usual = image_size(self.metadata) or (48, 48)
+        self.image_size = (height or usual[0], width or usual[1])
         self._channels = channels
         self.variables = jax.device_put(dict(variables))
         self._engine: Any = None

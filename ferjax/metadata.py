@@ -16,6 +16,7 @@ from ferjax.files import replacing
 
 _SUFFIXES = (".weights.h5", ".h5", ".hdf5", ".keras")
 _MOST_BYTES = 1 << 20
+_LONGEST = 4096  # pixels
 
 
 def sidecar(weights: str | os.PathLike[str]) -> Path:
@@ -67,6 +68,23 @@ def labels(metadata: Mapping[str, Any]) -> list[str] | None:
     if isinstance(found, list) and found and all(isinstance(name, str) for name in found):
         return found
     return None
+
+
+def image_size(metadata: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return (H, W) of the images that the weights take, or None where the metadata does not say.
+
+    >>> image_size({"input": {"height": 48, "width": 64}})
+    (48, 64)
+    """
+    found = metadata.get("input")
+    if not isinstance(found, Mapping):
+        return None
+    height, width = found.get("height"), found.get("width")
+    if not (
+        type(height) is type(width) is int and 0 < height <= _LONGEST and 0 < width <= _LONGEST
+    ):
+        return None
+    return height, width
 
 
 def value_range(

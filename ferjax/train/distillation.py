@@ -31,6 +31,7 @@ PathLike = str | os.PathLike[str]
 SoftLabels = npt.NDArray[np.float32]
 FILE = "soft_labels.npy"
 _SAY_EVERY = 10.0  # seconds
+_GIVE_PROBABILITIES = ("softmax", "log_softmax", "linear")  # as `EmotionClassifier` finishes them
 
 
 def soft_labels(
@@ -53,7 +54,8 @@ def soft_labels(
     Raises:
         WeightFileError: a teacher cannot be read.
         LabelsError: a teacher knows other classes.
-        TrainingError: `share` is 0, so that nothing would be learnt from the teachers.
+        TrainingError: `share` is 0, so that nothing would be learnt from the teachers; or one does
+            not end in probabilities.
     """
     if not share:
         raise TrainingError(
@@ -61,6 +63,12 @@ def soft_labels(
             "--set distillation=0.7"
         )
     loaded = [classifier.load(path) for path in teachers]
+    for path, one in zip(teachers, loaded):
+        if (end := one.network.graph.final_activation) not in _GIVE_PROBABILITIES:
+            raise TrainingError(
+                f"{os.fspath(path)}: expected a teacher whose outputs are the probabilities of "
+                f"classes, its last activation is {end!r}"
+            )
     orders = [_order(path, one.labels, faces) for path, one in zip(teachers, loaded)]
     note(f"asking {', '.join(Path(path).name for path in teachers)} about {len(faces):,} images")
     said = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,29 @@ from ferjax.nets.network import Network
 def save(
     path: Path, network: Network, variables: Mapping[str, Any], described: Mapping[str, Any]
 ) -> None:
-    """Write an `.h5` that every Keras opens, and its metadata beside it."""
+    """Write an `.h5` that every Keras opens, and its metadata beside it.
+
+    Where the same weights were there, what was measured of them later stays: other views, and the
+    temperature.
+    """
     labels = list(described["labels"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of metadata that is replaced
+        before = metadata.read(path) if path.is_file() else {}
     keras.save(path, network, variables, labels=labels, metadata={"labels": labels})
+    if before.get("sha256") == metadata.sha256(path):
+        described = {**before, **described, "accuracy": _with(before, described["accuracy"])}
     metadata.write(path, described)
+
+
+def _with(before: Mapping[str, Any], accuracy: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return accuracies, and of those before what was measured on other images or views."""
+
+    def key(entry: Mapping[str, Any]) -> tuple[Any, Any]:
+        return entry.get("dataset"), entry.get("view")
+
+    now = {key(entry) for entry in accuracy}
+    return [*accuracy, *(entry for entry in before["accuracy"] if key(entry) not in now)]
 
 
 def describe(
@@ -49,14 +69,15 @@ def describe(
     """
     graph = network.graph
     height, width, channels = graph.image_shape
+    trained_at = data["size"]  # what a network of open size should see again
     return {
         "name": graph.name,
         "architecture": graph.name,
         "parameters": graph.num_params,
         "labels": data["class_names"],
         "input": {
-            "height": height,
-            "width": width,
+            "height": height or trained_at[0],
+            "width": width or trained_at[1],
             "channels": channels,
             "colour": "gray" if channels == 1 else "rgb",
             "resize": "bilinear",

@@ -230,6 +230,7 @@ class _Run:
                     "network": start.description,
                     "command": command or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
                     "hardware": self.hardware[0],
+                    "licence": self.licence,
                     "versions": export.versions(),
                 }
                 if self.writes:
@@ -289,7 +290,8 @@ class _Run:
         variables = None if model is None else model.variables
         if begun:  # a checkpoint follows: shapes are all that is wanted
             variables = setup.zeros(start.network.graph)
-        first = state.initial(self.recipe, start.network, tx, variables)
+        size = self.data.train.images.shape[1:]
+        first = state.initial(self.recipe, start.network, tx, variables, size)
         if model is not None:
             takes, notes = setup.adam_notes(self.recipe, model)
             for note in notes:
@@ -549,7 +551,7 @@ class _Run:
                 variables, accuracy[name] = measured[at]
                 paths[name] = self.folder / name
                 described = export.describe(
-                    licence=self.licence,
+                    licence=self.licence or self.run.get("licence"),
                     network=self.network,
                     run=self.run,
                     hardware=self.hardware,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ferjax import conversion, keras
+from ferjax import conversion, keras, metadata
 from ferjax.data import checks, preparation, splits
 from ferjax.data.augment import AugmentationError
 from ferjax.data.dataset import Faces, checksum
@@ -63,6 +63,7 @@ class TrainingData:
             "names": {"train": self.name(self.train), "validation": self.name(self.validation)},
             "images": {"train": len(self.train), "validation": len(self.validation)},
             "validation_copies_of_training": int(self.copies.sum()),
+            "size": list(self.train.images.shape[1:]),
             "class_names": list(self.train.class_names),
             "checksum": checksum(self.train, self.validation),
         }
@@ -73,7 +74,7 @@ def load_data(data: PathLike | Faces, recipe: Recipe) -> TrainingData:
 
     Raises:
         DataError: there is no prepared dataset.
-        TrainingError: it has no images to train or to validate on.
+        TrainingError: it has no images to train or to validate on, or fewer than a batch.
     """
     path = None if isinstance(data, Faces) else str(Path(data).absolute())
     faces = data if isinstance(data, Faces) else preparation.load(data)
@@ -85,6 +86,11 @@ def load_data(data: PathLike | Faces, recipe: Recipe) -> TrainingData:
         if not chosen.any():
             hint = "; --set hold_out=0.1 keeps a part of train" if split == "validation" else ""
             raise TrainingError(f"{path or 'the data'}: no {split} images{hint}")
+    if recipe.batch_size > (images := int(rows["train"].sum())):  # an epoch would have no step
+        raise TrainingError(
+            f"expected a `batch_size` of at most {images}, the training images in "
+            f"{path or 'the data'}, got {recipe.batch_size}; --set batch_size={images}"
+        )
     copies = checks.copies_of_training(faces)[rows["validation"]]
     return TrainingData(
         train=faces.take(rows["train"]),
@@ -230,6 +236,14 @@ def _check_fits(network: Network, faces: Faces, recipe: Recipe, model: KerasMode
         raise LabelsError(
             f"expected weights for the data's classes in their order, {names}, got "
             f"{', '.join(labels)}"
+        )
+    stated = None if model is None else metadata.value_range(model.metadata, model.path)
+    if model is not None and stated is not None and stated != graph.value_range:
+        (low, high), own = stated, graph.value_range
+        raise TrainingError(
+            f"{model.path}: takes images in [{low:g}, {high:g}] by its metadata, its layers are "
+            f"given [{own[0]:g}, {own[1]:g}] in training; put Rescaling({high - low:g}, "
+            f"offset={low:g}) before them and leave value_range out"
         )
     if graph.final_activation not in ("softmax", "linear"):
         raise TrainingError(

@@ -79,14 +79,17 @@ def initial(
     network: Network,
     tx: optax.GradientTransformation,
     variables: Mapping[str, Any] | None = None,
+    size: tuple[int, int] = (48, 48),
 ) -> TrainState:
     """Return the state before the first step, on the host.
 
     Args:
         variables: to start from, {"params", "batch_stats"}; None: drawn from the recipe's seed.
+        size: (H, W) of the images, for a network of open size.
     """
     if variables is None:
-        variables = network.init(jax.random.fold_in(jax.random.key(recipe.seed), _INIT))
+        key = jax.random.fold_in(jax.random.key(recipe.seed), _INIT)
+        variables = network.init(key, *_blank(network, size))
     variables = jax.tree.map(np.asarray, dict(variables))
     trained = {layer for layer, _ in network.graph.trainable_weights()}
     params = {k: v for k, v in variables["params"].items() if k in trained}
@@ -105,6 +108,16 @@ def initial(
     )
     # Each leaf an array of its own: the step's input is donated, and may not be donated twice.
     return jax.tree.map(np.array, state)
+
+
+def _blank(network: Network, size: tuple[int, int]) -> tuple[jax.Array, ...]:
+    """Return the image that `init` needs for a network of open size; none for another."""
+    shape = list(network.input_shape)
+    if None not in shape:
+        return ()
+    first = 1 if network.graph.data_format == "channels_first" else 0
+    shape[first : first + 2] = size
+    return (jnp.zeros((1, *(length or 1 for length in shape))),)
 
 
 def with_adam(state: TrainState, step: int, mu: Tree, nu: Tree) -> TrainState:

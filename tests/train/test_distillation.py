@@ -69,6 +69,17 @@ def good_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found.last
 
 
+def test_a_teacher_that_gives_no_probabilities_is_refused(tmp_path: Path) -> None:
+    graph = tiny_graph()
+    layers = (*graph.layers[:-1], dataclasses.replace(graph.layers[-1], activation="sigmoid"))
+    network = Network(dataclasses.replace(graph, layers=layers))
+    path = tmp_path / "sigmoid.h5"
+    keras.save(path, network, network.init(jax.random.key(0)), labels=ferjax.EMOTIONS)
+    with pytest.raises(TrainingError, match=r"sigmoid\.h5: .* its last activation is 'sigmoid'"):
+        train(make_faces(), tmp_path / "run", teachers=[path])
+    assert not (tmp_path / "run").exists()
+
+
 # --- the labels ----------------------------------------------------------------------------------
 
 

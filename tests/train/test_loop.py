@@ -22,7 +22,8 @@ from ferjax import keras, metadata
 from ferjax.data.augment import Augmentation
 from ferjax.data.dataset import Faces
 from ferjax.errors import DataError, FerjaxError, LabelsError, WriteError
-from ferjax.nets import Network
+from ferjax.nets import Graph, Network
+from ferjax.nets.layers import Conv2D, Dense, GlobalAveragePooling2D, Layer
 from ferjax.train import (
     NonFiniteError,
     Recipe,
@@ -243,6 +244,35 @@ def test_a_finished_run_resumed_is_as_it_was(tmp_path: Path, faces: Faces) -> No
     assert again.step == 24
 
 
+def test_a_finished_run_resumed_keeps_what_was_said_and_measured(
+    tmp_path: Path, faces: Faces
+) -> None:
+    last = train(faces, tmp_path / "run", licence="CC0-1.0").last
+    assert last is not None
+    known = ferjax.metadata.read(last)
+    assert known["licence"] == "CC0-1.0"
+    flipped = known["accuracy"][0] | {"view": "flip"}
+    later = {"accuracy": [flipped, *known["accuracy"]], "calibration": {"temperature": 1.5}}
+    ferjax.metadata.write(last, {**known, **later})
+    train(faces, tmp_path / "run", resume=True)
+    again = ferjax.metadata.read(last)
+    assert again["licence"] == "CC0-1.0"
+    assert again["calibration"] == {"temperature": 1.5}
+    assert again["accuracy"] == [*known["accuracy"], flipped]
+
+
+def test_what_was_measured_of_other_weights_is_not_kept(tmp_path: Path, faces: Faces) -> None:
+    short, run = replace(RECIPE, epochs=1), tmp_path / "run"
+    last = train(faces, run, short).last
+    assert last is not None
+    ferjax.metadata.write(last, ferjax.metadata.read(last) | {"calibration": {"temperature": 1.5}})
+    stored = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    stored["recipe"]["epochs"] = 2
+    (run / "run.json").write_text(json.dumps(stored), encoding="utf-8")
+    train(faces, run, None, resume=True)
+    assert "calibration" not in ferjax.metadata.read(last)
+
+
 def test_resume_begins_where_there_is_no_run(tmp_path: Path, faces: Faces) -> None:
     result = train(faces, tmp_path / "run", resume=True, architecture=NETWORK)
     assert_equal(result, train(faces, tmp_path / "other"))
@@ -348,6 +378,40 @@ def test_weights_to_start_from(tmp_path: Path, faces: Faces) -> None:
     ]
     a, b = variables(first.last)["params"], variables(second.last)["params"]
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-9), a, b)
+
+
+def test_weights_for_another_range_of_values_are_refused(tmp_path: Path, faces: Faces) -> None:
+    first = tmp_path / "first.h5"
+    keras.save(first, NETWORK, NETWORK.init(jax.random.key(0)), labels=ferjax.EMOTIONS)
+    ferjax.metadata.write(first, {"value_range": [-1, 1]})
+    message = (
+        r"in \[-1, 1\] by its metadata, .* \[0, 1\] in training; put Rescaling\(2, offset=-1\)"
+    )
+    with pytest.raises(TrainingError, match=message):
+        train(faces, tmp_path / "run", init=first, architecture=None)
+    ferjax.metadata.write(first, {"value_range": [0, 1]})
+    train(faces, tmp_path / "run", replace(RECIPE, epochs=1), init=first, architecture=None)
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_a_network_of_open_size_is_used_at_the_size_it_learnt(
+    tmp_path: Path, faces: Faces, data_format: str
+) -> None:
+    shape = (None, None, 1) if data_format == "channels_last" else (1, None, None)
+    layers: list[Layer] = [
+        Conv2D(filters=4, kernel_size=3, activation="relu", data_format=data_format),
+        GlobalAveragePooling2D(data_format=data_format),
+        Dense(units=7, activation="softmax"),
+    ]
+    network = Network(Graph.sequential(layers, input_shape=shape))
+    recipe = replace(RECIPE, epochs=1)
+    result = train(faces, tmp_path / "run", recipe, architecture=network)
+    assert result.last is not None
+    classifier = ferjax.load(result.last)
+    assert classifier.image_size == (12, 12)
+    validation = faces.take(faces.in_split("validation"))
+    guessed = classifier.predict_proba(validation.images).argmax(1)
+    assert (guessed == validation.labels).sum() == result.last_accuracy[0]["correct"]
 
 
 @pytest.mark.parametrize("recipe", sorted(NEED_WEIGHTS))
@@ -492,6 +556,11 @@ def files(folder: Path) -> dict[str, bytes]:
             {"architecture": Network(tiny_graph(classes=3))},
             TrainingError,
             r"an output for each of the data's 7 classes \(angry, .*\), got one of shape \(3,\)",
+        ),
+        (
+            {"changes": ["batch_size=257"]},
+            TrainingError,
+            "`batch_size` of at most 256, the training images in the data, .* --set batch_size=256",
         ),
         ({"changes": ["augmentation.crop=9"]}, TrainingError, "augmented images of 12x12, .* 9x9"),
         ({"changes": ["augmentation.crop=40"]}, TrainingError, "`crop` of at most the images' 12"),
