@@ -181,32 +181,43 @@ def _check_size(size: int, most: int = MAX_FILE_BYTES) -> None:
 # --- folders and files ---------------------------------------------------------------------------
 
 
+def files_of(folder: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
+    """Yield the files of a folder that are read as a source: name with forward slashes, and path.
+
+    Hidden ones are left out. Links to folders are followed, once each: datasets are often linked
+    to, and a link may lead back to a folder above it.
+
+    Raises:
+        DataError: a folder cannot be listed, or there are too many files.
+    """
+
+    def fail(error: OSError) -> None:
+        raise DataError(f"cannot list {error.filename}: {error.strerror}")
+
+    count, seen = 0, set()
+    for base, folders, files in os.walk(folder, onerror=fail, followlinks=True):
+        real = os.path.realpath(base)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(f for f in folders if not _hidden(f))
+        for file in files:
+            if not _hidden(file):
+                full = os.path.join(base, file)
+                yield os.path.relpath(full, folder).replace(os.sep, "/"), full
+                count += 1
+        _check_number(count)
+
+
 class _Folder:
     kind = "folder"
 
     def __init__(self, path: str) -> None:
         self.bad: list[tuple[str, str]] = []
-        members = []
-        seen = set()
-
-        def fail(error: OSError) -> None:
-            raise DataError(f"cannot list {error.filename}: {error.strerror}")
-
-        # Links to folders are followed, once each: datasets are often linked to.
-        for base, folders, files in os.walk(path, onerror=fail, followlinks=True):
-            real = os.path.realpath(base)
-            if real in seen:
-                folders.clear()
-                continue
-            seen.add(real)
-            folders[:] = sorted(f for f in folders if not _hidden(f))
-            for file in files:
-                if not _hidden(file):
-                    full = os.path.join(base, file)
-                    name = os.path.relpath(full, path).replace(os.sep, "/")
-                    members.append(Member(name=name, size=None, key=full))
-            _check_number(len(members))
-        self.members = _sorted(members)
+        self.members = _sorted(
+            [Member(name=name, size=None, key=full) for name, full in files_of(path)]
+        )
 
     def in_order(self, members: Sequence[Member]) -> list[Member]:
         return list(members)

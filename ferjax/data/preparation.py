@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 
 import ferjax
 from ferjax.data import checks, sources, splits
+from ferjax.data.containers import files_of
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.errors import DataError
 from ferjax.files import replacing
@@ -155,16 +156,25 @@ def load(path: str | os.PathLike[str]) -> Faces:
 
 
 def fingerprint(source: str | os.PathLike[str]) -> str:
-    """Return a SHA-256 of a file, or of the names and contents of all files of a folder."""
+    """Return a SHA-256 of a file, or of the names and contents of the files read from a folder."""
     path = Path(source)
     if path.is_file():
         return sha256(path)
     if not path.is_dir():
         raise DataError(f"{source}: no such file or folder")
     total = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        total.update(f"{file.relative_to(path).as_posix()}\0{sha256(file)}\n".encode())
+    for name, file in sorted(_files(path), key=lambda item: item[0].split("/")):
+        if os.path.isfile(file):  # opening a pipe would wait
+            total.update(f"{name}\0{sha256(file)}\n".encode(errors="surrogateescape"))
     return total.hexdigest()
+
+
+def _files(source: Path) -> Iterator[tuple[str, str]]:
+    """Yield the files of a folder that reading sees, with the folder in errors."""
+    try:
+        yield from files_of(source)
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from None
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:

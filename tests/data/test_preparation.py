@@ -193,6 +193,38 @@ def test_the_fingerprint_is_of_names_and_contents(source: Path, tmp_path: Path) 
     assert fingerprint(copy) != fingerprint(source)
 
 
+def test_the_fingerprint_is_of_what_is_read(source: Path, tmp_path: Path) -> None:
+    before = fingerprint(source)
+    (source / ".DS_Store").write_bytes(b"where its window was")
+    (source / "train" / "loop").symlink_to(source)
+    (source / "train" / "gone").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(source / "train" / "pipe")
+    assert fingerprint(source) == before
+
+
+def test_a_name_that_is_no_text_has_a_fingerprint(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / os.fsdecode(b"\xff.png")).write_bytes(b"")
+    assert fingerprint(tmp_path) == fingerprint(tmp_path)
+
+
+def test_a_change_behind_a_link_is_seen(source: Path, tmp_path: Path) -> None:
+    """Class folders and a split folder that are links, as reading follows them."""
+    for part in ("train/calm", "validation"):
+        there = tmp_path / "elsewhere" / part
+        there.parent.mkdir(parents=True, exist_ok=True)
+        (source / part).rename(there)
+        (source / part).symlink_to(there)
+    assert len(load(run(source, tmp_path / "out").path)) == 24
+    assert not run(source, tmp_path / "out").fresh
+    for gone in ("train/calm/im3.png", "validation/grin/im1.png"):
+        (tmp_path / "elsewhere" / gone).unlink()
+        with pytest.raises(DataError, match="holds another prepared dataset; --force"):
+            run(source, tmp_path / "out")
+        assert run(source, tmp_path / "out", force=True).fresh
+    assert len(load(tmp_path / "out")) == 22
+
+
 def test_the_command_prepares_and_says_when_it_did_before(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
