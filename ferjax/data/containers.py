@@ -26,6 +26,7 @@ from typing import IO, Any, BinaryIO, Final, Protocol, cast
 from ferjax.errors import DataError, ImageError, printable
 from ferjax.image_files import MAX_FILE_BYTES, file_bytes, natural
 
+PREPARED: Final = ("faces.npz", "manifest.json")  # what `ferjax data prepare` makes has both
 MAX_MEMBERS: Final = 1_000_000
 MAX_TOTAL_BYTES: Final = 64 * 2**30  # unpacked, all members together
 MAX_STREAM_BYTES: Final = 4 * 2**30  # unpacked, one csv; fer2013.csv has 0.3 GB
@@ -184,8 +185,9 @@ def _check_size(size: int, most: int = MAX_FILE_BYTES) -> None:
 def files_of(folder: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
     """Yield the files of a folder that are read as a source: name with forward slashes, and path.
 
-    Hidden ones are left out. Links to folders are followed, once each: datasets are often linked
-    to, and a link may lead back to a folder above it.
+    Hidden ones are left out, and prepared datasets inside it, which were made of it. Links to
+    folders are followed, once each: datasets are often linked to, and a link may lead back to a
+    folder above it.
 
     Raises:
         DataError: a folder cannot be listed, or there are too many files.
@@ -194,10 +196,11 @@ def files_of(folder: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
     def fail(error: OSError) -> None:
         raise DataError(f"cannot list {error.filename}: {error.strerror}")
 
-    count, seen = 0, set()
+    seen: set[str] = set()
+    count = 0
     for base, folders, files in os.walk(folder, onerror=fail, followlinks=True):
         real = os.path.realpath(base)
-        if real in seen:
+        if real in seen or (seen and set(PREPARED) <= set(files)):
             folders.clear()
             continue
         seen.add(real)

@@ -103,6 +103,52 @@ def test_a_folder_with_something_else_is_left_alone(source: Path, tmp_path: Path
     assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("out", [".", "..", "../linked", "../linked/.."])
+def test_the_source_is_never_replaced(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, force: bool
+) -> None:
+    before = fingerprint(source)
+    (tmp_path / "linked").symlink_to(source)
+    monkeypatch.chdir(source)
+    for given in (source, "../linked", "."):
+        with pytest.raises(DataError, match=r"holds the source, .* give another folder"):
+            run(given, out, force=force)  # type: ignore[arg-type]
+    assert fingerprint(source) == before
+
+
+def test_an_archive_is_not_replaced_by_what_is_made_of_it(source: Path, tmp_path: Path) -> None:
+    archive = shutil.make_archive(str(tmp_path / "box" / "faces"), "zip", source)
+    for out in (tmp_path / "box", archive):
+        with pytest.raises(DataError, match="holds the source"):
+            run(archive, out, force=True)  # type: ignore[arg-type]
+    assert Path(archive).exists()
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_parts_of_the_source_are_not_replaced(source: Path, tmp_path: Path, force: bool) -> None:
+    before = fingerprint(source)
+    elsewhere = tmp_path / "elsewhere"
+    (source / "train" / "calm").rename(elsewhere)
+    (source / "train" / "calm").symlink_to(elsewhere)
+    for out in (source / "train", elsewhere, source / "train" / "calm"):
+        with pytest.raises(DataError, match=r"holds files of the source, such as train/"):
+            run(source, out, force=force)
+    assert fingerprint(source) == before
+
+
+def test_a_target_inside_the_source_is_no_part_of_it(source: Path) -> None:
+    out = source / "prepared"
+    first = run(source, out)
+    assert not run(source, out).fresh
+    write(source / "train/calm/im9.png", np.full((48, 48), 7, np.uint8))
+    (out / "train" / "calm").mkdir(parents=True)
+    write(out / "train/calm/im10.png", np.full((48, 48), 8, np.uint8))
+    again = run(source, out, force=True)
+    assert len(load(out)) == 25
+    assert again.manifest["notes"] == first.manifest["notes"]
+
+
 @pytest.mark.parametrize(
     ("drop", "names"),
     [
@@ -239,6 +285,16 @@ def test_the_command_prepares_and_says_when_it_did_before(
     assert "--force" in capsys.readouterr().err
     assert main([*call, "--json", "--force"]) == 0
     assert json.loads(capsys.readouterr().out)["dropped"] == []
+
+
+def test_the_command_does_not_suggest_force_for_the_source(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options in ([], ["--force"]):
+        assert main(["data", "prepare", str(source), "--out", str(source), *options]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "give another folder for --out" in line
+        assert "--force" not in line
 
 
 def test_the_command_refuses_unknown_drops(tmp_path: Path) -> None:
