@@ -21,8 +21,8 @@ import ferjax
 from ferjax.data import checks, sources, splits
 from ferjax.data.containers import PREPARED, files_of
 from ferjax.data.dataset import SPLITS, Faces
-from ferjax.errors import DataError, printable
-from ferjax.files import replacing
+from ferjax.errors import DataError, WriteError, printable
+from ferjax.files import check_folder, make_folder, replacing
 from ferjax.metadata import sha256
 
 ARRAYS, MANIFEST = PREPARED
@@ -98,7 +98,10 @@ def prepare(
     there = _manifest(target)
     if there is not None and {key: there.get(key) for key in wanted} == wanted:
         return Prepared(target, there, False)
-    if target.exists() and any(target.iterdir() if target.is_dir() else [target]):
+    check_folder(Path(os.path.realpath(target)).parent)  # before reading, which takes a while
+    if target.exists() and not target.is_dir():
+        raise WriteError(f"{target}: is a file already, expected a place for a folder")
+    if target.exists() and any(target.iterdir()):
         _refuse_parts(source, target)
         if not force:
             what = "another prepared dataset" if there is not None else "something else"
@@ -121,7 +124,7 @@ def prepare(
         "dropped": dropped,
         "bad": [{"name": name, "reason": reason} for name, reason in read.bad],
     }
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     with replacing(target, directory=True) as temporary:
         temporary.mkdir()
         _write_arrays(temporary / ARRAYS, faces)

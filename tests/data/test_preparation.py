@@ -198,6 +198,39 @@ def test_a_failure_while_writing_leaves_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
 
 
+@pytest.mark.parametrize("out", ["afile", "afile/x", "afile/x/y"])
+def test_a_file_in_the_way_is_told_before_reading(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str
+) -> None:
+    (tmp_path / "afile").write_text("mine")
+    # Reading it would say so.
+    (source / "train/calm/im0.png").write_bytes(b"not an image")
+    call = ["data", "prepare", str(source), "--out", str(tmp_path / out), "--force"]
+    assert main(call) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "afile" in line
+    assert "is a file" in line
+    assert "Errno" not in line
+    assert (tmp_path / "afile").read_text() == "mine"
+
+
+def test_a_place_that_is_not_writable_is_told_before_reading(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # nothing stops the superuser
+    monkeypatch.setattr(module.sources, "read", None)
+    with pytest.raises(WriteError, match=f"the folder {tmp_path} is not writable"):
+        run(source, tmp_path / "new" / "out")
+
+
+def test_what_is_prepared_already_need_not_be_writable(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(source, tmp_path / "out")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert not run(source, tmp_path / "out").fresh
+
+
 def test_a_killed_run_leaves_no_folder(source: Path, tmp_path: Path) -> None:
     """Killed while it writes: the target is not there, and the next call makes it."""
     code = (
