@@ -330,6 +330,17 @@ def test_the_command_does_not_suggest_force_for_the_source(
         assert "--force" not in line
 
 
+def test_the_command_takes_a_seed_for_the_split_that_is_drawn(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["data", "prepare", str(source), "--out", str(tmp_path / "out"), "--no-tfds"]
+    assert main([*call, "--seed", "7"]) == 2
+    assert "--seed is for --split card" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main([*call, "--seed", "7", "--split", "card", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["options"]["seed"] == 7
+
+
 def test_the_command_refuses_unknown_drops(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["data", "prepare", "x.zip", "--out", str(tmp_path), "--drop", "ugly"])
