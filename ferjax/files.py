@@ -51,6 +51,35 @@ def replacing(path: str | os.PathLike[str], *, directory: bool = False) -> Itera
                 temporary.unlink()
 
 
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """Raise where no folder can be made at a path, or written into: before long work for it.
+
+    Raises:
+        WriteError: a file is in the way, or the place is not writable.
+    """
+    try:
+        folder = Path(os.path.realpath(path))
+        there = next(f for f in (folder, *folder.parents) if os.path.lexists(f))
+    except ValueError as error:  # a null byte in the name
+        raise WriteError(f"{printable(str(path))}: cannot be written ({error})") from None
+    if not there.is_dir():
+        raise WriteError(f"{path}: expected a folder, {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise WriteError(f"{path}: cannot be written to, the folder {there} is not writable")
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises:
+        WriteError: it cannot be made.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"{path}: cannot be made ({error.strerror or error})") from None
+
+
 def _replace_file(temporary: Path, target: Path) -> None:
     if target.exists():
         shutil.copymode(target, temporary)

@@ -157,10 +157,11 @@ def _spread(groups: Sequence[Sequence[float]]) -> float | None:
 def run_all(args: argparse.Namespace) -> list[Run]:
     """Train what is not through yet, `args.jobs` runs at once, and return every run's result."""
     changes = list(dict.fromkeys(["", *args.changes]))
-    epochs = {}
+    epochs = {}  # that a run has when it is through, at least
     for change in changes:
         keys, _ = keys_and_options([*args.set, *change.split()])
-        epochs[change] = override(recipe(args.recipe), keys).epochs
+        changed = override(recipe(args.recipe), keys)
+        epochs[change] = changed.epochs if changed.early_stopping is None else 1
     comparison = asked_for(args)
     plan = [(change, seed) for seed in args.seeds for change in changes]
     done = {(run.change, run.seed): run for run in comparison.runs}

@@ -36,7 +36,7 @@ from ferjax import metadata
 from ferjax.cli.main import main as ferjax_command
 from ferjax.errors import FerjaxError
 from ferjax.files import replacing
-from ferjax.train.recipes import override, recipe
+from ferjax.train.recipes import Recipe, override, recipe
 from ferjax.train.setup import load_data
 from trainings import Training, say
 
@@ -128,6 +128,16 @@ def train(args: argparse.Namespace, steps: Steps) -> None:
 
     seconds = None if args.minutes is None else 60 * args.minutes
     trainings.run(waiting, args.jobs, ended, seconds=seconds)
+
+
+def check_comparable(recipe: Recipe, seeds: Sequence[int]) -> None:
+    """Refuse seeds that would be trained and measured on other images each."""
+    if recipe.hold_out and len(seeds) > 1:
+        raise FerjaxError(
+            f"the recipe holds out {recipe.hold_out:.0%} of the training images, other ones with "
+            "each seed, so that seeds cannot be compared: --set hold_out=0 validates on the data's "
+            "validation split, --seeds 0 releases one training"
+        )
 
 
 def best(run: Path) -> Path:
@@ -242,7 +252,9 @@ def main() -> int:
     args.name = args.name or args.out.resolve().name
 
     def work() -> None:
-        load_data(args.data, override(recipe(args.recipe), args.set))  # mistakes show here
+        chosen = override(recipe(args.recipe), args.set)  # mistakes show here
+        check_comparable(chosen, args.seeds)
+        load_data(args.data, chosen)
         args.out.mkdir(parents=True, exist_ok=True)
         steps = Steps(args.out / "steps.json")
         if args.only != "release":

@@ -52,6 +52,33 @@ def script(run_script: RunScript) -> Callable[..., ScriptDone]:
     return functools.partial(run_script, ablations)
 
 
+@pytest.mark.parametrize(
+    ("early_stopping", "is_through"), [("early_stopping=2", True), ("early_stopping=none", False)]
+)
+def test_a_run_of_fewer_epochs_is_through_where_it_stopped_early(
+    tmp_path: Path,
+    script: Callable[..., ScriptDone],
+    monkeypatch: pytest.MonkeyPatch,
+    early_stopping: str,
+    is_through: bool,
+) -> None:
+    def run(trainings: list, jobs: int, ended: Callable[..., None]) -> None:
+        for one in trainings:
+            one.run.mkdir(parents=True)
+            rows = "epoch,val_accuracy\n1,0.25\n2,0.5\n3,0.25\n"
+            (one.run / "log.csv").write_text(rows, encoding="utf-8")
+            (one.run / "last.h5").touch()
+            ended(one, 0)
+
+    monkeypatch.setattr(ablations.trainings, "run", run)
+    data = prepared(tmp_path / "data", make_faces())
+    call = ["--data", data, "--out", tmp_path / "out", "--seeds", "0"]
+    done = script(*call, "--set", "epochs=10", early_stopping)
+    assert done.returncode == (0 if is_through else 2)
+    assert ("| none | 25.00 |" in done.stdout) == is_through
+    assert ("the run failed" in done.stderr) != is_through
+
+
 @pytest.mark.slow
 def test_runs_are_trained_once_and_compared(
     tmp_path: Path, script: Callable[..., ScriptDone]

@@ -137,6 +137,36 @@ def test_mistakes_exit_with_2(
     assert message in done.stderr
 
 
+@pytest.mark.parametrize(
+    "recipe", [["--recipe", "published"], ["--recipe", "fast", "--set", "hold_out=0.2"]]
+)
+def test_seeds_that_hold_out_other_images_are_refused_before_training(
+    tmp_path: Path, script: Callable[..., ScriptDone], recipe: list[str]
+) -> None:
+    data = prepared(tmp_path / "data", make_faces())
+    done = script("--data", data, "--out", tmp_path / "out", *recipe)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "holds out 20% of the training images, other ones with each seed" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--seeds", "0"], ["--set", "hold_out=0"]])
+def test_the_same_images_for_all_seeds_are_taken(
+    tmp_path: Path,
+    script: Callable[..., ScriptDone],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+) -> None:
+    begun: list[str] = []
+    monkeypatch.setattr(
+        release.trainings, "run", lambda waiting, *_, **__: begun.extend(w.name for w in waiting)
+    )
+    data = prepared(tmp_path / "data", make_faces())
+    call = ["--data", data, "--out", tmp_path / "out", "--only", "train", "--recipe", "published"]
+    assert script(*call, *arguments).returncode == 0
+    assert begun == ["seed 0", "seed 1", "seed 2"][: 1 if "--seeds" in arguments else 3]
+
+
 def test_steps_that_cannot_be_read_are_named(
     tmp_path: Path, script: Callable[..., ScriptDone]
 ) -> None:

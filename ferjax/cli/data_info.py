@@ -56,6 +56,14 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_reading(args: argparse.Namespace) -> None:
+    """Raise where the options that `add_reading` adds do not go together."""
+    from ferjax.errors import FerjaxError
+
+    if args.seed is not None and args.split != "card":
+        raise FerjaxError("--seed is for --split card; the official split has none")
+
+
 def run(args: argparse.Namespace) -> int:
     from ferjax.data import checks, sheet
     from ferjax.errors import FerjaxError
@@ -90,10 +98,9 @@ def read(args: argparse.Namespace) -> Read:
     from dataclasses import replace
 
     from ferjax.data import sources, splits
-    from ferjax.errors import FerjaxError, printable
+    from ferjax.errors import printable
 
-    if args.seed is not None and args.split != "card":
-        raise FerjaxError("--seed is for --split card; the official split has none")
+    check_reading(args)
     with reported() as progress:
         found = sources.read(args.source, skip_bad=args.skip_bad, progress=progress)
     for name, reason in found.bad[:_NAMED]:

@@ -15,7 +15,7 @@ import json
 import sys
 from typing import Any
 
-from ferjax.cli.data_info import add_reading
+from ferjax.cli.data_info import add_reading, check_reading
 from ferjax.cli.progress import reported
 
 _DROPS = ("blank", "conflicts", "leaks")
@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ferjax.data.preparation import prepare
 
+    check_reading(args)
     with reported() as progress:
         done = prepare(
             args.source,

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 
 from ferjax.cli.progress import reported
@@ -83,13 +84,17 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     from ferjax.errors import FerjaxError
     from ferjax.evaluate import evaluation, report
+    from ferjax.files import check_folder
 
     if args.baseline and not args.robustness:
         raise FerjaxError("--baseline is for --robustness: give that too")
     if args.seed < 0:
         raise FerjaxError(f"expected a --seed of 0 or more, got {args.seed}")
-    if args.out is not None:
-        report.require()  # before minutes of computing
+    if args.out is not None:  # before minutes of computing
+        report.require()
+        check_folder(args.out)
+    if args.record and (args.weights is None or os.path.exists(args.weights)):
+        check_folder(evaluation.recordable(args.weights)[0].parent)
     with reported() as progress:
         found = evaluation.evaluate(
             args.weights,

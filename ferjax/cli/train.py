@@ -154,4 +154,19 @@ def _print(result: TrainingResult, out: str) -> None:
         print(f"go on with: ferjax train --out {shlex.quote(out)} --resume")
     elif result.best is not None and result.data is not None:
         arguments = ["--weights", str(result.best), "--data", result.data]
-        print(f"evaluate with: {shlex.join(['ferjax', 'evaluate', *arguments])}")
+        split = _measurable(result.data)
+        if split is not None:
+            arguments += [] if split == "validation" else ["--split", split]
+            print(f"evaluate with: {shlex.join(['ferjax', 'evaluate', *arguments])}")
+
+
+def _measurable(data: str) -> str | None:
+    """Return a split beside train that the data has: where images were held out, perhaps none."""
+    from ferjax.data.preparation import load
+    from ferjax.errors import DataError
+
+    try:
+        faces = load(data)
+    except DataError:  # gone since
+        return None
+    return next((split for split in ("validation", "test") if faces.in_split(split).any()), None)

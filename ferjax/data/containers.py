@@ -26,6 +26,7 @@ from typing import IO, Any, BinaryIO, Final, Protocol, cast
 from ferjax.errors import DataError, ImageError, printable
 from ferjax.image_files import MAX_FILE_BYTES, file_bytes, natural
 
+PREPARED: Final = ("faces.npz", "manifest.json")  # what `ferjax data prepare` makes has both
 MAX_MEMBERS: Final = 1_000_000
 MAX_TOTAL_BYTES: Final = 64 * 2**30  # unpacked, all members together
 MAX_STREAM_BYTES: Final = 4 * 2**30  # unpacked, one csv; fer2013.csv has 0.3 GB
@@ -181,32 +182,45 @@ def _check_size(size: int, most: int = MAX_FILE_BYTES) -> None:
 # --- folders and files ---------------------------------------------------------------------------
 
 
+def files_of(folder: str | os.PathLike[str]) -> Iterator[tuple[str, str]]:
+    """Yield the files of a folder that are read as a source: name with forward slashes, and path.
+
+    Hidden ones are left out, and prepared datasets inside it, which were made of it. Links to
+    folders are followed, once each: datasets are often linked to, and a link may lead back to a
+    folder above it.
+
+    Raises:
+        DataError: a folder cannot be listed, or there are too many files.
+    """
+
+    def fail(error: OSError) -> None:
+        raise DataError(f"cannot list {error.filename}: {error.strerror}")
+
+    seen: set[str] = set()
+    count = 0
+    for base, folders, files in os.walk(folder, onerror=fail, followlinks=True):
+        real = os.path.realpath(base)
+        if real in seen or (seen and set(PREPARED) <= set(files)):
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(f for f in folders if not _hidden(f))
+        for file in files:
+            if not _hidden(file):
+                full = os.path.join(base, file)
+                yield os.path.relpath(full, folder).replace(os.sep, "/"), full
+                count += 1
+        _check_number(count)
+
+
 class _Folder:
     kind = "folder"
 
     def __init__(self, path: str) -> None:
         self.bad: list[tuple[str, str]] = []
-        members = []
-        seen = set()
-
-        def fail(error: OSError) -> None:
-            raise DataError(f"cannot list {error.filename}: {error.strerror}")
-
-        # Links to folders are followed, once each: datasets are often linked to.
-        for base, folders, files in os.walk(path, onerror=fail, followlinks=True):
-            real = os.path.realpath(base)
-            if real in seen:
-                folders.clear()
-                continue
-            seen.add(real)
-            folders[:] = sorted(f for f in folders if not _hidden(f))
-            for file in files:
-                if not _hidden(file):
-                    full = os.path.join(base, file)
-                    name = os.path.relpath(full, path).replace(os.sep, "/")
-                    members.append(Member(name=name, size=None, key=full))
-            _check_number(len(members))
-        self.members = _sorted(members)
+        self.members = _sorted(
+            [Member(name=name, size=None, key=full) for name, full in files_of(path)]
+        )
 
     def in_order(self, members: Sequence[Member]) -> list[Member]:
         return list(members)

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +19,13 @@ import numpy as np
 
 import ferjax
 from ferjax.data import checks, sources, splits
+from ferjax.data.containers import PREPARED, files_of
 from ferjax.data.dataset import SPLITS, Faces
-from ferjax.errors import DataError
-from ferjax.files import replacing
+from ferjax.errors import DataError, WriteError, printable
+from ferjax.files import check_folder, make_folder, replacing
 from ferjax.metadata import sha256
 
-ARRAYS: Final = "faces.npz"
-MANIFEST: Final = "manifest.json"
+ARRAYS, MANIFEST = PREPARED
 _FORMAT = 1
 
 # What may be dropped: a mask of images, and why they are.
@@ -71,10 +71,10 @@ def prepare(
         size: (H, W) of the images, in pixels.
         skip_bad: leave images out that cannot be read, and list them in the manifest.
         with_tfds: write `tfds/`; None: where tensorflow-datasets is installed.
-        force: replace a folder that holds something else.
+        force: replace a folder that holds something else; never one that holds the source.
 
     Raises:
-        DataError: the source cannot be used, or `out` holds something else.
+        DataError: the source cannot be used, or `out` holds something else, or the source itself.
         WriteError: `out` cannot be written.
     """
     unknown = sorted(set(drop) - set(DROPS))
@@ -85,6 +85,7 @@ def prepare(
     if with_tfds is None:
         with_tfds = importlib.util.find_spec("tensorflow_datasets") is not None
     target = Path(out)
+    _refuse_around(source, target)
     options = {
         "split": split,
         "seed": seed if split == "card" else None,
@@ -97,9 +98,14 @@ def prepare(
     there = _manifest(target)
     if there is not None and {key: there.get(key) for key in wanted} == wanted:
         return Prepared(target, there, False)
-    if target.exists() and any(target.iterdir() if target.is_dir() else [target]) and not force:
-        what = "another prepared dataset" if there is not None else "something else"
-        raise DataError(f"{target}: holds {what}; --force (force=True) replaces it")
+    check_folder(Path(os.path.realpath(target)).parent)  # before reading, which takes a while
+    if target.exists() and not target.is_dir():
+        raise WriteError(f"{target}: is a file already, expected a place for a folder")
+    if target.exists() and any(target.iterdir()):
+        _refuse_parts(source, target)
+        if not force:
+            what = "another prepared dataset" if there is not None else "something else"
+            raise DataError(f"{target}: holds {what}; --force (force=True) replaces it")
 
     read = sources.read(source, size=size, skip_bad=skip_bad, progress=progress)
     faces = splits.apply(read.faces, split, seed=seed, left_out=[name for name, _ in read.bad])
@@ -118,7 +124,7 @@ def prepare(
         "dropped": dropped,
         "bad": [{"name": name, "reason": reason} for name, reason in read.bad],
     }
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     with replacing(target, directory=True) as temporary:
         temporary.mkdir()
         _write_arrays(temporary / ARRAYS, faces)
@@ -155,16 +161,51 @@ def load(path: str | os.PathLike[str]) -> Faces:
 
 
 def fingerprint(source: str | os.PathLike[str]) -> str:
-    """Return a SHA-256 of a file, or of the names and contents of all files of a folder."""
+    """Return a SHA-256 of a file, or of the names and contents of the files read from a folder."""
     path = Path(source)
     if path.is_file():
         return sha256(path)
     if not path.is_dir():
         raise DataError(f"{source}: no such file or folder")
     total = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        total.update(f"{file.relative_to(path).as_posix()}\0{sha256(file)}\n".encode())
+    for name, file in sorted(_files(path), key=lambda item: item[0].split("/")):
+        if os.path.isfile(file):  # opening a pipe would wait
+            total.update(f"{name}\0{sha256(file)}\n".encode(errors="surrogateescape"))
     return total.hexdigest()
+
+
+def _files(source: Path) -> Iterator[tuple[str, str]]:
+    """Yield the files of a folder that reading sees, with the folder in errors."""
+    try:
+        yield from files_of(source)
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from None
+
+
+def _refuse_around(source: str | os.PathLike[str], target: Path) -> None:
+    """Refuse a target that is the source or a folder around it, which would be deleted with it."""
+    path = Path(os.path.realpath(source))
+    if not (path.exists() and target.exists()):
+        return
+    # Names of one folder may differ, where capitals do not count.
+    if any(os.path.samefile(folder, target) for folder in (path, *path.parents)):
+        raise DataError(
+            f"{target}: holds the source, {source}, which would be deleted; give another folder "
+            "for --out (`out`)"
+        )
+
+
+def _refuse_parts(source: str | os.PathLike[str], target: Path) -> None:
+    """Refuse a target that holds files of the source: as a folder in it, or linked to from it."""
+    if not Path(source).is_dir():
+        return
+    place = os.path.realpath(target)
+    for name, file in _files(Path(source)):
+        if Path(os.path.realpath(file)).is_relative_to(place):
+            raise DataError(
+                f"{target}: holds files of the source, such as {printable(name, 100)}, which would "
+                "be deleted; give another folder for --out (`out`)"
+            )
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:

@@ -73,7 +73,7 @@ def calibrate(
 
     Raises:
         WeightFileError: the weights cannot be used, or cannot have metadata.
-        DataError: the data cannot be used or has no validation images.
+        DataError: the data cannot be used, or has no validation images, or too few.
         LabelsError: the network's classes are not the data's, in their order.
         WriteError: the metadata cannot be written.
     """
@@ -141,10 +141,14 @@ def fit_temperature(
 
     limits = tuple(np.log(_LIMITS))
     found = minimize_scalar(loss, bounds=limits, method="bounded", options={"xatol": 1e-6})
-    if min(abs(found.x - end) for end in limits) < 1e-3:
+    low, high = (abs(found.x - end) < 1e-3 for end in limits)
+    if low or high:
+        why = "the labels may be in another order than the network's, or the images too few"
+        if low:  # the surer the better
+            why = "the network is right about them, so that only more images can say how sure it is"
         raise DataError(
             f"no temperature between {_LIMITS[0]} and {_LIMITS[1]:g} is best for these "
-            f"{len(labels):,} images; the labels may be in another order than the network's"
+            f"{len(labels):,} images; {why}"
         )
     return float(np.exp(found.x))
 
@@ -158,9 +162,15 @@ def _cross_fitted(
         held, rest = fold == number, fold != number
         if not rest.any():
             rest = held
-        scaled[held] = with_temperature(
-            probabilities[held], fit_temperature(labels[rest], probabilities[rest])
-        )
+        try:
+            temperature = fit_temperature(labels[rest], probabilities[rest])
+        except DataError:  # all of them together had one
+            raise DataError(
+                f"too few images to calibrate on, {len(labels):,}: without a part of them no "
+                "temperature is best; expected more validation images that are no copies of "
+                "training images"
+            ) from None
+        scaled[held] = with_temperature(probabilities[held], temperature)
     found = metrics.calibration(labels, scaled)
     assert found is not None
     return found

@@ -303,6 +303,19 @@ def require_classes(classifier: EmotionClassifier, faces: Faces) -> None:
         )
 
 
+def recordable(weights: str | os.PathLike[str] | None) -> tuple[Path, dict[str, Any]]:
+    """Return the path and the metadata that `record` writes to.
+
+    Raises:
+        WeightFileError: the file has no metadata, or that of other weights.
+    """
+    path = Path(default_weights() if weights is None else weights)
+    known = metadata.read(path)
+    if not known:
+        raise WeightFileError(path, "no metadata beside it that the accuracy could go into")
+    return path, known
+
+
 def record(evaluation: Evaluation, weights: str | os.PathLike[str] | None) -> Path:
     """Write the accuracy into the metadata beside the weights, in the place of an earlier one.
 
@@ -313,10 +326,7 @@ def record(evaluation: Evaluation, weights: str | os.PathLike[str] | None) -> Pa
         WeightFileError: the file has no metadata, or that of other weights.
         WriteError: the metadata cannot be written.
     """
-    path = Path(default_weights() if weights is None else weights)
-    known = metadata.read(path)
-    if not known:
-        raise WeightFileError(path, "no metadata beside it that the accuracy could go into")
+    path, known = recordable(weights)
     view = "single" if evaluation.tta == "none" else evaluation.tta
     found = []
     for measured, note in (

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ferjax.data.dataset import Faces, checksum
+from ferjax.errors import printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,24 +46,25 @@ def measured(faces: Faces, split: str, copies: int, name: str) -> Measured:
 
 
 def overlaps(metadata: Mapping[str, Any], images: Measured) -> tuple[str, ...]:
-    """Return a sentence for each way in which the figures flatter the weights."""
+    """Return a sentence for each way in which the figures flatter the weights.
+
+    Weights have seen what those saw that they started from or were taught by, and so on back.
+    """
     trained, selected = (_record(metadata, key) for key in ("trained_on", "selected_on"))
-    same_data = trained.get("checksum") == images.data_checksum
-    same_parts = all(
-        str(name).startswith("FER2013 ") for name in (trained.get("data"), images.name)
-    )
     notes = []
     if images.split == "train" or _is(trained, images):
         notes.append("accuracy on training images says little about any others")
-    elif _is(selected, images) or (same_data and images.split == "validation"):
+    elif _is(selected, images) or _was_validation(trained, images):
         notes.append(
             f"the weights were selected on these images ({images.name}): the figures flatter them"
         )
-    elif trained and not (same_parts or same_data):
+    elif trained and not _is_apart(trained, images):
         notes.append(
             f"whether {images.name} overlaps with what the weights were trained on "
             f"({described(trained)}) is not known"
         )
+    if not (images.split == "train" or _is(trained, images)):
+        notes += _earlier_overlaps(metadata, images)
     if images.copies:
         notes.append(
             f"{images.copies:,} of the {images.images:,} images are exact copies of training "
@@ -95,9 +98,76 @@ def described(record: Any) -> str:
     return f"{record['data']}" + (f" ({count:,} images)" if isinstance(count, int) else "")
 
 
+def _earlier_overlaps(metadata: Mapping[str, Any], images: Measured) -> list[str]:
+    """Return a sentence for each way in which earlier weights know the images that are measured."""
+    own, selected = (_record(metadata, key) for key in ("trained_on", "selected_on"))
+    found: dict[tuple[str, str, str], list[str]] = {}  # how a sentence goes on: the weights in it
+    for name, role, known in _earlier(metadata):
+        trained = _record(known, "trained_on")
+        if not trained:
+            ends = ("nothing says what ", "trained on: these images may be among it")
+        elif all(trained.get(key) == own.get(key) for key in ("data", "images", "checksum")):
+            continue  # what the weights themselves have seen
+        elif _is(trained, images):
+            ends = ("", f"trained on these images ({images.name}): the figures flatter the weights")
+        elif _was_validation(trained, images):
+            if _is(selected, images):
+                continue
+            ends = (
+                "",
+                f"selected on these images ({images.name}): the figures flatter the weights",
+            )
+        elif _is_apart(trained, images):
+            continue
+        else:
+            ends = (
+                f"whether {images.name} overlaps with what ",
+                f"trained on ({described(trained)}) is not known",
+            )
+        names = found.setdefault((ends[0], role, ends[1]), [])
+        if name not in names:
+            names.append(name)
+    return [
+        f"{start}{' and '.join(names)}, which {role}, {'was' if len(names) == 1 else 'were'} {end}"
+        for (start, role, end), names in found.items()
+    ]
+
+
+def _earlier(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Yield the weights that had a part in weights: their name, their part, and what is known."""
+    waiting = deque([("the weights", metadata)])
+    while waiting:
+        who, known = waiting.popleft()
+        training = _record(known, "training")
+        teachers = training.get("teachers")
+        parts = [(f"{who} started from", training.get("started_from"))]
+        parts += [
+            (f"taught {who}", one) for one in (teachers if isinstance(teachers, list) else [])
+        ]
+        for role, one in parts:
+            if isinstance(one, Mapping):
+                name = printable(str(one.get("file")), 100)
+                if one.get("sha256"):  # most are called best.h5
+                    name += f" (SHA-256 {printable(str(one['sha256'])[:8])}...)"
+                yield name, role, one
+                waiting.append((name, one))
+
+
 def _record(metadata: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     found = metadata.get(key)
     return found if isinstance(found, Mapping) else {}
+
+
+def _is_apart(trained: Mapping[str, Any], images: Measured) -> bool:
+    """Return whether what was trained on is another part of FER2013 or of the same data."""
+    names = (trained.get("data"), images.name)
+    same_parts = all(str(name).startswith("FER2013 ") for name in names)
+    return same_parts or trained.get("checksum") == images.data_checksum
+
+
+def _was_validation(trained: Mapping[str, Any], images: Measured) -> bool:
+    """Return whether the images are the validation split of what was trained on."""
+    return images.split == "validation" and trained.get("checksum") == images.data_checksum
 
 
 def _is(record: Mapping[str, Any], images: Measured) -> bool:

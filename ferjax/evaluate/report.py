@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ferjax.errors import FerjaxError, WriteError, printable
+from ferjax.errors import FerjaxError, printable
 from ferjax.evaluate import plots
 from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS, SEVERITIES
 from ferjax.evaluate.evaluation import Evaluation, Progress
 from ferjax.evaluate.metrics import Calibration, Metrics
 from ferjax.evaluate.subgroups import text as subgroups_text
-from ferjax.files import replacing
+from ferjax.files import make_folder, replacing
 
 
 def write_report(
@@ -38,10 +38,7 @@ def write_report(
     """
     require()
     folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(f"{folder}: cannot be made ({error.strerror or error})") from None
+    make_folder(folder)
     pictures = plots.draw_all(evaluation, folder, progress=progress)
     report = {**evaluation.to_json(), "command": command}
     with replacing(folder / "report.json") as temporary:

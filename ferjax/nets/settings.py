@@ -44,7 +44,9 @@ def _integer(minimum: int, what: str) -> Convert:
         # JSON has 3.0 for 3 where a config went through another program.
         if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
             raise _expected(what, value)
-        if not minimum <= value <= _LARGEST:
+        if value > _LARGEST:
+            raise _expected(f"{what}, at most {_LARGEST}", value)
+        if value < minimum:
             raise _expected(what, value)
         return int(value)
 

@@ -152,6 +152,39 @@ def test_mistakes_in_the_call(
     assert message in done.error
 
 
+@pytest.mark.parametrize("out", ["afile", "afile/x"])
+def test_a_report_with_a_file_in_its_way_is_refused_before_computing(
+    cli: Cli, tmp_path: Path, data: Path, weights: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    monkeypatch.setattr("ferjax.evaluate.evaluation.predict", None)
+    (tmp_path / "afile").touch()
+    done = cli("evaluate", "--weights", weights, "--data", data, "--out", tmp_path / out)
+    assert done.code == 2
+    assert f"expected a folder, {tmp_path / 'afile'} is a file" in done.error
+
+
+def test_nowhere_to_record_is_told_before_computing(
+    cli: Cli, data: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ferjax.evaluate.evaluation.predict", None)
+    call = ["evaluate", "--weights", weights, "--data", data, "--record"]
+    done = cli(*call)
+    assert done.code == 2
+    assert "no metadata beside it that the accuracy could go into" in done.error
+    metadata.write(weights, {"licence": "CC0-1.0"})
+    monkeypatch.setattr("os.access", lambda *_: False)  # nothing stops the superuser
+    done = cli(*call)
+    assert done.code == 2
+    assert f"the folder {weights.parent} is not writable" in done.error
+
+
+def test_weights_that_are_not_there_are_told_as_such(cli: Cli, tmp_path: Path, data: Path) -> None:
+    done = cli("evaluate", "--weights", tmp_path / "none.h5", "--data", data, "--record")
+    assert done.code == 2
+    assert "none.h5" in done.error
+    assert "metadata" not in done.error
+
+
 @pytest.mark.parametrize("value", ["1.5", "-0.1", "half", "nan"])
 def test_a_threshold_that_is_none(cli: Cli, faces: Path, value: str) -> None:
     done = cli("predict", faces, f"--abstain-below={value}")

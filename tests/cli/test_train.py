@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ferjax.data.dataset import SPLITS
 from ferjax.train import RECIPES, Recipe
 from ferjax.train.recipes import recipe
 
@@ -65,6 +66,30 @@ def test_a_run(cli: Cli, tmp_path: Path, data: Path, model_json: Path) -> None:
     measured = json.loads(evaluated.out)
     assert measured["whole"]["correct"] == metadata["accuracy"][0]["correct"]
     assert measured["without_copies"]["correct"] == metadata["accuracy"][1]["correct"]
+
+
+@pytest.mark.parametrize(
+    ("other", "options"), [("validation", ""), ("test", " --split test"), ("train", None)]
+)
+def test_the_command_that_evaluates_is_one_that_works(
+    cli: Cli, tmp_path: Path, model_json: Path, other: str, options: str | None
+) -> None:
+    """Images are held out: the data's own validation split may not be there."""
+    faces = make_faces()
+    faces.splits[faces.splits == 1] = SPLITS.index(other)
+    data, run = prepared(tmp_path / "data", faces), tmp_path / "run"
+    done = cli(
+        *("train", "--data", data, "--architecture", model_json, "--out", run),
+        *("--set", "epochs=1", "hold_out=0.2"),
+    )
+    assert done.code == 0
+    *_, last = done.out.splitlines()
+    if options is None:
+        assert last.startswith(f"{run / 'last.h5'} (last): ")
+        return
+    command = f"ferjax evaluate --weights {run / 'best.h5'} --data {data}{options}"
+    assert last == f"evaluate with: {command}"
+    assert cli(*command.split()[1:]).code == 0
 
 
 def test_the_result_as_json(cli: Cli, tmp_path: Path, data: Path, model_json: Path) -> None:

@@ -103,6 +103,52 @@ def test_a_folder_with_something_else_is_left_alone(source: Path, tmp_path: Path
     assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("out", [".", "..", "../linked", "../linked/.."])
+def test_the_source_is_never_replaced(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, force: bool
+) -> None:
+    before = fingerprint(source)
+    (tmp_path / "linked").symlink_to(source)
+    monkeypatch.chdir(source)
+    for given in (source, "../linked", "."):
+        with pytest.raises(DataError, match=r"holds the source, .* give another folder"):
+            run(given, out, force=force)  # type: ignore[arg-type]
+    assert fingerprint(source) == before
+
+
+def test_an_archive_is_not_replaced_by_what_is_made_of_it(source: Path, tmp_path: Path) -> None:
+    archive = shutil.make_archive(str(tmp_path / "box" / "faces"), "zip", source)
+    for out in (tmp_path / "box", archive):
+        with pytest.raises(DataError, match="holds the source"):
+            run(archive, out, force=True)  # type: ignore[arg-type]
+    assert Path(archive).exists()
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_parts_of_the_source_are_not_replaced(source: Path, tmp_path: Path, force: bool) -> None:
+    before = fingerprint(source)
+    elsewhere = tmp_path / "elsewhere"
+    (source / "train" / "calm").rename(elsewhere)
+    (source / "train" / "calm").symlink_to(elsewhere)
+    for out in (source / "train", elsewhere, source / "train" / "calm"):
+        with pytest.raises(DataError, match=r"holds files of the source, such as train/"):
+            run(source, out, force=force)
+    assert fingerprint(source) == before
+
+
+def test_a_target_inside_the_source_is_no_part_of_it(source: Path) -> None:
+    out = source / "prepared"
+    first = run(source, out)
+    assert not run(source, out).fresh
+    write(source / "train/calm/im9.png", np.full((48, 48), 7, np.uint8))
+    (out / "train" / "calm").mkdir(parents=True)
+    write(out / "train/calm/im10.png", np.full((48, 48), 8, np.uint8))
+    again = run(source, out, force=True)
+    assert len(load(out)) == 25
+    assert again.manifest["notes"] == first.manifest["notes"]
+
+
 @pytest.mark.parametrize(
     ("drop", "names"),
     [
@@ -152,6 +198,39 @@ def test_a_failure_while_writing_leaves_nothing(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
 
 
+@pytest.mark.parametrize("out", ["afile", "afile/x", "afile/x/y"])
+def test_a_file_in_the_way_is_told_before_reading(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], out: str
+) -> None:
+    (tmp_path / "afile").write_text("mine")
+    # Reading it would say so.
+    (source / "train/calm/im0.png").write_bytes(b"not an image")
+    call = ["data", "prepare", str(source), "--out", str(tmp_path / out), "--force"]
+    assert main(call) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "afile" in line
+    assert "is a file" in line
+    assert "Errno" not in line
+    assert (tmp_path / "afile").read_text() == "mine"
+
+
+def test_a_place_that_is_not_writable_is_told_before_reading(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # nothing stops the superuser
+    monkeypatch.setattr(module.sources, "read", None)
+    with pytest.raises(WriteError, match=f"the folder {tmp_path} is not writable"):
+        run(source, tmp_path / "new" / "out")
+
+
+def test_what_is_prepared_already_need_not_be_writable(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(source, tmp_path / "out")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert not run(source, tmp_path / "out").fresh
+
+
 def test_a_killed_run_leaves_no_folder(source: Path, tmp_path: Path) -> None:
     """Killed while it writes: the target is not there, and the next call makes it."""
     code = (
@@ -193,6 +272,38 @@ def test_the_fingerprint_is_of_names_and_contents(source: Path, tmp_path: Path) 
     assert fingerprint(copy) != fingerprint(source)
 
 
+def test_the_fingerprint_is_of_what_is_read(source: Path, tmp_path: Path) -> None:
+    before = fingerprint(source)
+    (source / ".DS_Store").write_bytes(b"where its window was")
+    (source / "train" / "loop").symlink_to(source)
+    (source / "train" / "gone").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(source / "train" / "pipe")
+    assert fingerprint(source) == before
+
+
+def test_a_name_that_is_no_text_has_a_fingerprint(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / os.fsdecode(b"\xff.png")).write_bytes(b"")
+    assert fingerprint(tmp_path) == fingerprint(tmp_path)
+
+
+def test_a_change_behind_a_link_is_seen(source: Path, tmp_path: Path) -> None:
+    """Class folders and a split folder that are links, as reading follows them."""
+    for part in ("train/calm", "validation"):
+        there = tmp_path / "elsewhere" / part
+        there.parent.mkdir(parents=True, exist_ok=True)
+        (source / part).rename(there)
+        (source / part).symlink_to(there)
+    assert len(load(run(source, tmp_path / "out").path)) == 24
+    assert not run(source, tmp_path / "out").fresh
+    for gone in ("train/calm/im3.png", "validation/grin/im1.png"):
+        (tmp_path / "elsewhere" / gone).unlink()
+        with pytest.raises(DataError, match="holds another prepared dataset; --force"):
+            run(source, tmp_path / "out")
+        assert run(source, tmp_path / "out", force=True).fresh
+    assert len(load(tmp_path / "out")) == 22
+
+
 def test_the_command_prepares_and_says_when_it_did_before(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -207,6 +318,27 @@ def test_the_command_prepares_and_says_when_it_did_before(
     assert "--force" in capsys.readouterr().err
     assert main([*call, "--json", "--force"]) == 0
     assert json.loads(capsys.readouterr().out)["dropped"] == []
+
+
+def test_the_command_does_not_suggest_force_for_the_source(
+    source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for options in ([], ["--force"]):
+        assert main(["data", "prepare", str(source), "--out", str(source), *options]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "give another folder for --out" in line
+        assert "--force" not in line
+
+
+def test_the_command_takes_a_seed_for_the_split_that_is_drawn(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["data", "prepare", str(source), "--out", str(tmp_path / "out"), "--no-tfds"]
+    assert main([*call, "--seed", "7"]) == 2
+    assert "--seed is for --split card" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main([*call, "--seed", "7", "--split", "card", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["options"]["seed"] == 7
 
 
 def test_the_command_refuses_unknown_drops(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from ferjax import metadata
 from ferjax.classifier import with_temperature
 from ferjax.data.dataset import checksum
 from ferjax.errors import DataError, FerjaxError, WeightFileError
-from ferjax.evaluate import calibrate
+from ferjax.evaluate import calibrate, calibration
 from ferjax.evaluate.calibration import fit_temperature
 
 from ..train.conftest import make_faces
@@ -92,6 +92,29 @@ def test_labels_without_any_relation_have_no_best_temperature() -> None:
     _, logits = honest(n=2000)
     with pytest.raises(DataError, match=r"no temperature between 0.05 and 20 .* in another order"):
         fit_temperature(softmax(logits).argmin(1), softmax(logits))
+
+
+def sure(images: int, wrong: int) -> tuple[Any, Any]:
+    """Labels and probabilities: 0.8 for the first of two classes, which some images are not."""
+    return (np.arange(images) < wrong).astype(int), np.tile([0.8, 0.2], (images, 1))
+
+
+def test_a_network_that_is_never_wrong_has_no_best_temperature() -> None:
+    with pytest.raises(
+        DataError, match=r"these 15 images; the network is right about them, .*more"
+    ):
+        fit_temperature(*sure(15, wrong=0))
+
+
+def test_too_few_images_are_told_as_such() -> None:
+    """Of 15 images one is wrong: without its fifth, none is."""
+    labels, probabilities = sure(15, wrong=1)
+    assert 0.05 < fit_temperature(labels, probabilities) < 20
+    with pytest.raises(
+        DataError, match=r"too few images to calibrate on, 15: .* expected more"
+    ) as raised:
+        calibration._cross_fitted(labels, probabilities.astype(np.float32))
+    assert "order" not in str(raised.value)
 
 
 @pytest.fixture

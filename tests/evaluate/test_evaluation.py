@@ -15,7 +15,7 @@ from ferjax import keras, metadata
 from ferjax.classifier import EmotionClassifier, with_temperature
 from ferjax.data.dataset import checksum
 from ferjax.errors import DataError, LabelsError, WeightFileError
-from ferjax.evaluate import evaluate, evaluation, metrics
+from ferjax.evaluate import evaluate, evaluation, metrics, provenance
 from ferjax.nets import Network
 
 from ..train.conftest import make_faces, tiny_graph
@@ -151,6 +151,110 @@ def test_nothing_is_said_of_images_that_the_weights_have_not_seen() -> None:
     moved.splits[moved.splits == 1] = 2  # the same images as a test split
     known = {"trained_on": seen, "selected_on": {"data": "validation of x", "images": 20}}
     assert [n for n in evaluate(Stub(**known), moved, "test").notes if "selected" in n] == []
+
+
+OWN = {"data": "train of mine", "images": 2}  # with the checksum of `known_faces`
+OTHER = {"data": "train of other", "images": 9, "checksum": "another"}
+
+
+def begun(known: dict | None, *teachers: dict, **others: object) -> dict:
+    """Return the metadata of weights that were trained on `OWN`, by what these started from."""
+    return {
+        "trained_on": OWN,
+        "selected_on": {"data": "validation", "images": 6},
+        "training": {"started_from": known, "teachers": list(teachers)},
+        **others,
+    }
+
+
+@pytest.mark.parametrize(
+    ("known", "notes"),
+    [
+        (begun(None), []),
+        (begun({"file": "a.h5", "sha256": "0123456789ab", "trained_on": OWN}), []),
+        (
+            begun({"file": "a.h5", "sha256": "0123456789ab", "trained_on": OTHER}),
+            [
+                "whether test overlaps with what a.h5 (SHA-256 01234567...), which the weights "
+                "started from, was trained on (train of other (9 images)) is not known"
+            ],
+        ),
+        (
+            begun(
+                None, {"file": "a.h5", "trained_on": OTHER}, {"file": "b.h5", "trained_on": OTHER}
+            ),
+            [
+                "whether test overlaps with what a.h5 and b.h5, which taught the weights, were "
+                "trained on (train of other (9 images)) is not known"
+            ],
+        ),
+        (
+            begun(
+                begun(None, {"file": "b.h5", "trained_on": OTHER}, file="a.h5"),
+                begun({"file": "d.h5"}, file="c.h5"),
+            ),
+            [
+                "whether test overlaps with what b.h5, which taught a.h5, was trained on (train of "
+                "other (9 images)) is not known",
+                "nothing says what d.h5, which c.h5 started from, was trained on: these images may "
+                "be among it",
+            ],
+        ),
+        (
+            begun({"file": "a.h5", "trained_on": {"data": "test", "images": 6}}),
+            [
+                "a.h5, which the weights started from, was trained on these images (test): the "
+                "figures flatter the weights"
+            ],
+        ),
+        (begun({"file": "a.h5"}, trained_on={}), ["nothing says what a.h5", "does not say what"]),
+        ({**begun(None), "training": {"started_from": "a.h5", "teachers": "b.h5"}}, []),
+        ({**begun(None), "training": {"started_from": ["a.h5"], "teachers": [None, 3]}}, []),
+    ],
+)
+def test_what_earlier_weights_were_trained_on_is_told(known: dict, notes: list[str]) -> None:
+    faces = known_faces()
+    faces.splits[faces.splits == 1] = 2
+    own = checksum(faces.take(faces.in_split("train")), faces.take(faces.in_split("validation")))
+    found = json.loads(
+        json.dumps(known).replace('"images": 2', f'"images": 2, "checksum": "{own}"')
+    )
+    notes_found = evaluate(Stub(**found), faces, "test").notes
+    assert len(notes_found) == len(notes)
+    for one, note in zip(notes_found, notes):
+        assert one.startswith(note) or note in one
+
+
+def test_what_earlier_weights_were_selected_on_is_told_once() -> None:
+    faces = known_faces()
+    parts = [faces.take(faces.in_split(part)) for part in ("train", "validation")]
+    before = {"file": "a.h5", "trained_on": {**OWN, "checksum": checksum(*parts)}}
+    known = begun(before, trained_on=OTHER, selected_on={"data": "another", "images": 1})
+    first, second = evaluate(Stub(**known), faces).notes
+    assert first.startswith("whether validation overlaps with what the weights were trained on")
+    assert second == (
+        "a.h5, which the weights started from, was selected on these images (validation): the "
+        "figures flatter the weights"
+    )
+    known["selected_on"] = {"data": "validation", "images": 6}
+    (only,) = evaluate(Stub(**known), faces).notes
+    assert only.startswith("the weights were selected on these images")
+
+
+def test_a_long_chain_of_trainings_is_followed_to_its_end() -> None:
+    known: dict = {"file": "0.h5", "trained_on": OTHER}
+    for n in range(1, 3000):
+        known = begun(known, file=f"{n}.h5", trained_on={"data": "FER2013 Training"})
+    images = provenance.Measured(
+        name="FER2013 PrivateTest",
+        split="test",
+        images=3589,
+        copies=0,
+        checksum="",
+        data_checksum="",
+    )
+    (note,) = provenance.overlaps(known, images)
+    assert "what 0.h5, which 1.h5 started from, was trained on (train of other" in note
 
 
 def test_copies_are_told(stub: Stub) -> None:

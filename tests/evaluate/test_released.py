@@ -10,7 +10,7 @@ import ferjax
 from ferjax import metadata
 from ferjax.classifier import DEFAULT_WEIGHTS
 from ferjax.data import sources, splits
-from ferjax.evaluate import card, evaluate
+from ferjax.evaluate import card, evaluate, provenance
 from ferjax.train.recipes import Recipe, differences, recipe
 
 ROOT = Path(__file__).parents[2]
@@ -63,3 +63,14 @@ def test_the_robust_weights_are_those_of_their_recipe_from_the_default_weights()
     assert [text.split(":")[0] for text in different] == ["name", "seed"]
     default = metadata.read(CHECKPOINTS / f"{NAME}.h5")
     assert found["started_from"]["sha256"] == default["sha256"]
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_their_chain_of_trainings_has_seen_training_images_alone(name: str) -> None:
+    known = metadata.read(CHECKPOINTS / f"{name}.h5")
+    images = {"images": 3589, "copies": 0, "checksum": "", "data_checksum": ""}
+    for part, split, count in (("PublicTest", "validation", 1), ("PrivateTest", "test", 0)):
+        measured = provenance.Measured(name=f"FER2013 {part}", split=split, **images)
+        notes = provenance.overlaps(known, measured)
+        assert len(notes) == count, notes
+        assert all("were selected on these images" in note for note in notes)

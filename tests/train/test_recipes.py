@@ -275,7 +275,10 @@ def test_later_changes_win_and_the_base_stays() -> None:
         ("epochs=1.5", "`epochs`: expected a positive integer, got 1.5"),
         ("epochs=1e999", "`epochs`: expected a positive integer, got inf"),
         ("seed=-1", "`seed`: expected an integer of at least 0, got -1"),
-        ("seed=2147483648", "`seed`: expected an integer of at least 0, got 2147483648"),
+        (
+            "seed=2147483648",
+            "`seed`: expected an integer of at least 0, at most 2147483647, got 2147483648",
+        ),
         ("learning_rate=0", "`learning_rate`: expected a number above 0, got 0"),
         ("learning_rate=nan", "`learning_rate`: expected a finite number, got 'nan'"),
         ("learning_rate=(1, 2)", r"`learning_rate`: expected a finite number, got \(1, 2\)"),
