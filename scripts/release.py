@@ -236,7 +236,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="as for train")
     add("--architecture", metavar="NAME|FILE", help="as for train")
     add("--init", metavar="WEIGHTS", help="as for train; {seed} in it stands for the seed")
-    add("--teacher", nargs="+", action="extend", default=[], metavar="WEIGHTS", help="likewise")
+    add("--teacher", nargs="+", action="extend", default=[], metavar="WEIGHTS", help="as --init")
     add("--licence", metavar="TEXT", help="of the weights, for their metadata: Apache-2.0")
     add("--seeds", type=_seeds, default=[0, 1, 2], metavar="A,B,C", help="(default: 0,1,2)")
     add("--jobs", type=trainings.count, default=1, metavar="N", help="at once (default: 1)")

@@ -115,14 +115,17 @@ def _difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str | None:
     for key in ("architecture", "source", "trained_on", "selected_on"):
         if a.get(key) != b.get(key):
             return key
+    return _difference_of_trainings(a, b)
+
+
+def _difference_of_trainings(a: Mapping[str, Any], b: Mapping[str, Any]) -> str | None:
     one, two = (metadata.trainings(found) for found in (a, b))
-    if len(one) != len(two) or _start(one[0]) != _start(two[0]):
+    if not one or len(one) != len(two) or _start(one[0]) != _start(two[0]):
         return "start"
-    if [_sha256s(training.get("teachers")) for training in one] != [
-        _sha256s(training.get("teachers")) for training in two
-    ]:
-        return "teachers"
     for first, second in zip(one, two):
+        taught = _teachers(first), _teachers(second)
+        if len(taught[0]) != len(taught[1]) or not all(map(_alike, *taught)):
+            return "teachers"
         mine, theirs = first.get("recipe", {}), second.get("recipe", {})
         for key in sorted((mine.keys() | theirs.keys()) - {"seed"}):
             if mine.get(key) != theirs.get(key):
@@ -135,9 +138,20 @@ def _start(training: Mapping[str, Any]) -> Any:
     return start.get("sha256") if isinstance(start, Mapping) else None
 
 
-def _sha256s(teachers: Any) -> list[Any]:
-    found = teachers if isinstance(teachers, list) else []
-    return [one.get("sha256") if isinstance(one, Mapping) else None for one in found]
+def _teachers(training: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    found = training.get("teachers")
+    return (
+        [one if isinstance(one, Mapping) else {} for one in found]
+        if isinstance(found, list)
+        else []
+    )
+
+
+def _alike(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether two teachers are the same weights, or from trainings that differ in the seed."""
+    if a.get("sha256") == b.get("sha256"):
+        return True
+    return a.get("trained_on") == b.get("trained_on") and _difference_of_trainings(a, b) is None
 
 
 def _accuracy(training: Mapping[str, Any], wanted: Mapping[str, Any]) -> float | None:

@@ -141,6 +141,32 @@ def test_trainings_that_went_on_from_other_weights(tmp_path: Path) -> None:
         compare(started(1, None), [write(tmp_path, started(0, None, "2e"))])
 
 
+def taught(seed: int, teacher: dict[str, Any], sha256: str) -> dict[str, Any]:
+    found = training(seed, 120 + seed)
+    found["training"]["teachers"] = [{"file": "best.h5", "sha256": sha256, **teacher}]
+    return found
+
+
+def test_trainings_taught_by_other_seeds(tmp_path: Path) -> None:
+    other = write(tmp_path, taught(0, training(3, 1), "2e"))
+    assert compare(taught(1, training(4, 1), "1f"), [other]) is not None
+
+
+@pytest.mark.parametrize(
+    "teacher",
+    [
+        {},
+        {**training(3, 1), "trained_on": {"data": "other"}},
+        {"training": {"recipe": {"name": "slow", "seed": 3, "epochs": 20}}},
+        started(3, None),
+    ],
+)
+def test_trainings_taught_by_others(tmp_path: Path, teacher: dict[str, Any]) -> None:
+    other = write(tmp_path, taught(0, teacher, "2e"))
+    with pytest.raises(DataError, match="not the same training, its teachers differs"):
+        compare(taught(1, training(4, 1), "1f"), [other])
+
+
 def test_one_seed_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"one training of each seed, got seeds \[1, 1\]"):
         compare(training(1, 125), [write(tmp_path, training(1, 130))])
