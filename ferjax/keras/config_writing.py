@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from ferjax.errors import LayerError
+from ferjax.keras.layout import in_keras_order
 from ferjax.nets.graph import Graph
 from ferjax.nets.initializers import L1L2, Initializer
 from ferjax.nets.layers import InputLayer, Layer
@@ -34,6 +35,7 @@ def model_config(graph: Graph) -> dict[str, Any]:
     if not graph.functional:
         layers = [_entry(layer) for layer in graph.layers]
         return {"class_name": "Sequential", "config": {"name": graph.name, "layers": layers}}
+    graph = in_keras_order(graph)
     indices: dict[str, int] = {}
     origins = []  # of each call: [layer name, which of its calls]
     for call in graph.calls:

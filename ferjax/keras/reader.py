@@ -21,7 +21,7 @@ from ferjax.errors import WeightFileError
 from ferjax.keras import hdf5, legacy, optimizer, v3
 from ferjax.keras.config import Architecture, model_major, parse_json, parse_model
 from ferjax.keras.identify import ARCHIVE, V3_WEIGHTS, WEIGHTS_ONLY, WHOLE, first_bytes, identify
-from ferjax.keras.layout import flat
+from ferjax.keras.layout import flat, in_keras_order
 from ferjax.keras.optimizer import OptimizerState
 from ferjax.keras.problems import Problem, Problems, fatal
 from ferjax.keras.variables import Arrays, to_variables
@@ -256,6 +256,7 @@ def _architecture(
 
             architecture = named(architecture)
         graph = architecture if isinstance(architecture, Graph) else architecture.graph
+        graph = in_keras_order(graph)  # as the file was written
         return Architecture(graph, flat(graph)), True
     found = source.config()
     if found is None:
