@@ -81,10 +81,15 @@ _NO_DATA_FORMAT = {
 }
 
 
+# Keras cannot make them with `trainable`, which means nothing to them.
+_NO_TRAINABLE = {"InputLayer", "SpatialDropout2D"}
+
+
 def _entry(layer: Layer) -> dict[str, Any]:
     config: dict[str, Any] = {"name": layer.name, "trainable": layer.trainable, "dtype": "float32"}
-    if isinstance(layer, InputLayer):
+    if layer.kind in _NO_TRAINABLE:
         del config["trainable"]
+    if isinstance(layer, InputLayer):
         config |= {"batch_input_shape": [None, *layer.shape], "sparse": False}
         return {"class_name": layer.kind, "config": config}
     for f in dataclasses.fields(layer):
