@@ -101,7 +101,11 @@ def _entry(layer: Layer) -> dict[str, Any]:
         if f.name == "data_format" and layer.kind in _NO_DATA_FORMAT and value == "channels_last":
             continue
         config[_WRITTEN_AS.get((layer.kind, f.name), f.name)] = _json(value)
-    return {"class_name": layer.kind, "config": config}
+    entry: dict[str, Any] = {"class_name": layer.kind, "config": config}
+    if not isinstance(getattr(layer, "axis", 0), int):
+        # Without a module Keras 3 takes it for Keras 2's, and drops an axis that is no number.
+        entry |= {"module": "keras.layers", "registered_name": None}
+    return entry
 
 
 def _json(value: Any) -> Any:

@@ -210,6 +210,15 @@ def test_keras_opens_what_is_written_of_a_layer(
     _reopens(model, _images(2, *shape), tmp_path)
 
 
+@pytest.mark.parametrize("settings", ADAPTED, ids=str)
+def test_keras_opens_what_is_written_of_an_adapted_normalization(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    layer = keras.layers.Normalization(**settings)
+    layer.adapt(3 + 2 * _images(16, 3, 4, 2))
+    _reopens(_model(layer, (3, 4, 2)), _images(2, 3, 4, 2, seed=2), tmp_path)
+
+
 def test_normalization_of_an_image_without_variance_divides_by_1e_7(
     compare: Callable[..., Any],
 ) -> None:
