@@ -128,6 +128,7 @@ class _Parser:
     def __init__(self, keras_major: int) -> None:
         self.keras_major = keras_major
         self.layers: dict[str, Layer] = {}
+        self.own: set[str] = set()  # names of the whole model's own layers, which keep them
         self.calls: list[Call] = []
         self.notes: list[str] = []
         self.problems: list[str] = []
@@ -145,6 +146,8 @@ class _Parser:
             shape, input_name = self.input_of(kind, inner, config)
             self.register(input_name, InputLayer(name=input_name, shape=shape), "")
             self.calls.append(Call(input_name, ()))
+            heads = [_head(entry, "layer") for entry in _entries(kind, inner)]
+            self.own = {own for own, layer_kind, _ in heads if layer_kind not in _MODELS}
             self.apply(_Model("", kind, inner, root), 0)
             layers = tuple(self.layers.values())
             if kind != "Sequential":  # the file's order holds the InputLayer, not always first
@@ -218,7 +221,7 @@ class _Parser:
     def register(self, wanted: str, layer: Layer, prefix: str) -> str:
         """Keep a layer under a name that is unique in the flat graph."""
         name, tries = wanted, 0
-        while name in self.layers:
+        while name in self.layers or (prefix and name in self.own):
             if not prefix:
                 raise Problem(f"layer {name!r} is there twice")
             tries += 1

@@ -31,6 +31,17 @@ def _patterns(count: int, size: int) -> np.ndarray:
     return blocks.repeat(8, axis=1).repeat(8, axis=2).astype("float32")
 
 
+def _reopened(path: Path, read: ferjax.keras.KerasModel, images: np.ndarray) -> None:
+    """Write what was read in both kinds; Keras opens each and predicts the same."""
+    expected = np.asarray(read.network.apply(read.variables, images))
+    for suffix in (".keras", ".h5"):
+        file = path / f"flat{suffix}"
+        ferjax.keras.save(file, read.graph, read.variables)
+        model = keras.models.load_model(file, compile=False)
+        outputs = np.asarray(model(images, training=False))
+        np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-6, err_msg=suffix)
+
+
 # --- blocks ------------------------------------------------------------------------------------
 
 
@@ -172,6 +183,25 @@ def test_layer_names_that_two_nested_models_share(suffix: str, compare: Compare)
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("functional", [True, False], ids=["functional", "sequential"])
+def test_new_head_that_is_named_like_a_layer_of_the_base(
+    functional: bool, suffix: str, compare: Compare, tmp_path: Path
+) -> None:
+    base = keras.Sequential(
+        [keras.Input((6, 6, 2)), layers.Flatten(), layers.Dense(4, name="dense")], name="base"
+    )
+    head = layers.Dense(3, activation="softmax", name="dense")  # as after clear_session
+    if functional:
+        inputs = keras.Input((6, 6, 2))
+        model = keras.Model(inputs, head(base(inputs)))
+    else:
+        model = keras.Sequential([keras.Input((6, 6, 2)), base, head])
+    read = compare(model, _images(2, 6, 6, 2), suffix=suffix)
+    assert list(read.variables["params"]) == ["base_dense", "dense"]
+    _reopened(tmp_path, read, _images(2, 6, 6, 2))
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_frozen_layers_inside_a_nested_model(suffix: str, compare: Compare) -> None:
     trunk = _trunk("trunk", (6, 6, 2), 3, functional=True)
     trunk.get_layer("conv").trainable = False
@@ -190,17 +220,6 @@ def test_frozen_nested_model(compare: Compare) -> None:
 
 
 # --- what Keras makes of what ferjax writes ----------------------------------------------------
-
-
-def _reopened(path: Path, read: ferjax.keras.KerasModel, images: np.ndarray) -> None:
-    """Write what was read in both kinds; Keras opens each and predicts the same."""
-    expected = np.asarray(read.network.apply(read.variables, images))
-    for suffix in (".keras", ".h5"):
-        file = path / f"flat{suffix}"
-        ferjax.keras.save(file, read.graph, read.variables)
-        model = keras.models.load_model(file, compile=False)
-        outputs = np.asarray(model(images, training=False))
-        np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-6, err_msg=suffix)
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
