@@ -152,7 +152,9 @@ class _Parser:
             layers = tuple(self.layers.values())
             if kind != "Sequential":  # the file's order holds the InputLayer, not always first
                 layers = tuple(self.layers[leaf.name] for leaf in root.leaves() if leaf.name)
-            graph = Graph(layers, tuple(self.calls), name, kind != "Sequential")
+            graph = Graph(layers, tuple(self.calls), name, functional=True)
+            if kind == "Sequential" and graph.is_chain:  # no branches in a model inside
+                graph = dataclasses.replace(graph, functional=False)
         except LayerError as error:
             raise Problem(str(error)) from None
         return Architecture(graph, root, self.notes)

@@ -183,6 +183,22 @@ def test_layer_names_that_two_nested_models_share(suffix: str, compare: Compare)
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("first", [True, False], ids=["first", "later"])
+def test_residual_block_inside_a_sequential(
+    first: bool, suffix: str, compare: Compare, tmp_path: Path
+) -> None:
+    inputs = keras.Input((6, 6, 2))
+    x = layers.Conv2D(2, 3, padding="same", activation="relu", name="conv")(inputs)
+    block = keras.Model(inputs, layers.Add()([inputs, x]), name="block")
+    before = [] if first else [keras.Input((6, 6, 1)), layers.Conv2D(2, 1, name="stem")]
+    model = keras.Sequential([*before, block, layers.Flatten(), layers.Dense(3)])
+    images = _images(2, 6, 6, 2 if first else 1)
+    read = compare(model, images, suffix=suffix)
+    assert read.graph.functional and not read.graph.is_chain
+    _reopened(tmp_path, read, images)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
 @pytest.mark.parametrize("functional", [True, False], ids=["functional", "sequential"])
 def test_new_head_that_is_named_like_a_layer_of_the_base(
     functional: bool, suffix: str, compare: Compare, tmp_path: Path
