@@ -110,6 +110,11 @@ def read(
     return _with_sidecar(model)
 
 
+def has_architecture(source: str | os.PathLike[str]) -> bool:
+    """Whether a file says what network its weights are for; Flax's never do."""
+    return not _is_flax(Path(source)) and keras.has_architecture(source)
+
+
 def inspect(
     path: str | os.PathLike[str],
     config: str | os.PathLike[str] | Mapping[str, Any] | None = None,

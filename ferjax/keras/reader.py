@@ -121,6 +121,16 @@ def load(
     return model
 
 
+def has_architecture(path: PathLike) -> bool:
+    """Whether a Keras file says what network its weights are for.
+
+    Raises:
+        WeightFileError: it is no Keras file, or damaged.
+    """
+    with fatal(path), opened(path, identify(path)) as source:
+        return source.config() is not None
+
+
 def load_architecture(config: PathLike | Mapping[str, Any]) -> Architecture:
     """Return the architecture from a `model.json` or from any Keras file that has a config.
 
