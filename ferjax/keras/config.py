@@ -1,7 +1,8 @@
 """Keras's model JSON -> Graph, of every Keras from 2.0 to 3.15.
 
 Layers are looked up in the vocabulary by `class_name` alone. What a config says of modules,
-registered names or functions is never imported, decoded or run.
+registered names or functions is never imported, decoded or run; it only tells classes that are
+named like Keras's from Keras's own.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ _MOST_LAYERS = 10_000
 _MOST_NESTING = 20
 
 _MODELS = {"Sequential", "Functional", "Model"}
+# The packages in which Keras has been.
+_KERAS = {"keras", "keras_core", "tensorflow", "tf_keras"}
 # Names under which TensorFlow's Keras has written the same layers.
 _ALIASES = {
     "BatchNormalizationV1": "BatchNormalization",
@@ -138,6 +141,7 @@ class _Parser:
 
     def parse(self, config: Mapping[str, Any]) -> Architecture:
         name, kind, inner = _head(config, "model")
+        _check_class(config, f"model {name!r}")
         self.check_layers(kind, inner)
         if self.problems:
             raise Problem("; ".join(self.problems))
@@ -174,6 +178,7 @@ class _Parser:
                 if name in seen:
                     raise Problem(f"layer {name!r} is there twice")
                 seen.add(name)
+                _check_class(entry, f"layer {name!r}")
                 if layer_kind in _MODELS:
                     self.check_layers(layer_kind, config, depth + 1)
                 elif layer_kind != "InputLayer":
@@ -409,6 +414,20 @@ def _head(entry: Any, what: str) -> tuple[str, str, Any]:
     if not isinstance(name, str) or not name or len(name) > 1000:
         raise Problem(f"{what} of class {printable(kind, 80)!r} without a usable name")
     return name, kind, config
+
+
+def _check_class(entry: Mapping[str, Any], place: str) -> None:
+    """Refuse a class that somebody named like one of Keras's: nothing says what it computes."""
+    kind, module, registered = (entry.get(k) for k in ("class_name", "module", "registered_name"))
+    in_keras = isinstance(module, str) and module.split(".")[0] in _KERAS
+    # Keras registers some of its own, under their names; older files have no modules.
+    own = (in_keras and registered in (None, kind)) or (module is None and registered is None)
+    if not own:
+        called = registered if registered not in (None, kind) else f"{module or 'custom'}.{kind}"
+        raise Problem(
+            f"{place}: expected Keras's {kind}, got a class of the same name, "
+            f"{printable(str(called), 80)!r}, whose code the file does not hold"
+        )
 
 
 def _entries(kind: str, inner: Any) -> list[Any]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import ferjax.keras
+from ferjax.errors import WeightFileError
 from ferjax.nets.layers import VOCABULARY
 from ferjax.nets.settings import ACTIVATION_NAMES
 
@@ -217,6 +218,20 @@ def test_keras_opens_what_is_written_of_an_adapted_normalization(
     layer = keras.layers.Normalization(**settings)
     layer.adapt(3 + 2 * _images(16, 3, 4, 2))
     _reopens(_model(layer, (3, 4, 2)), _images(2, 3, 4, 2, seed=2), tmp_path)
+
+
+@pytest.mark.parametrize("registered", [True, False], ids=["registered", "unregistered"])
+def test_class_that_is_named_like_one_of_keras(registered: bool, tmp_path: Path) -> None:
+    class Dense(keras.layers.Dense):  # type: ignore[misc]
+        def call(self, inputs: Any, training: Any = None) -> Any:
+            return 2 * super().call(inputs, training)
+
+    if registered:
+        keras.saving.register_keras_serializable("mine")(Dense)
+    _model(Dense(3, name="odd"), (4,)).save(tmp_path / "m.keras")
+    called = "mine>Dense" if registered else f"{__name__}.Dense"
+    with pytest.raises(WeightFileError, match=f"layer 'odd': expected .*, '{called}'"):
+        ferjax.keras.load(tmp_path / "m.keras")
 
 
 def test_normalization_of_an_image_without_variance_divides_by_1e_7(
