@@ -503,6 +503,11 @@ def _histories(value: Any, name: str, depth: int = 0) -> Iterable[tuple[str, int
             config = value.get("config")
             history = config.get("keras_history") if isinstance(config, dict) else None
             yield _origin(history, f"layer {name!r}")
+        elif value.get("class_name") in ("__tensor__", "__numpy__"):
+            raise Problem(
+                f"layer {name!r}: a constant among its inputs is not supported, "
+                "expected outputs of layers"
+            )
         else:
             for item in value.values():
                 yield from _histories(item, name, depth + 1)

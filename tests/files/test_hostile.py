@@ -1180,6 +1180,8 @@ def functional(
 
 
 IN = ("in", 0, 0)
+KERAS_3_IN = {"class_name": "__keras_tensor__", "config": {"keras_history": ["in", 0, 0]}}
+CONSTANT = {"class_name": "__tensor__", "config": {"value": [[[[1.0]]]], "dtype": "float32"}}
 GRAPHS: dict[str, tuple[dict[str, Any], str]] = {
     "cycle": (
         functional([entry(), add("a", IN, ("b", 0, 0)), relu("b", ("a", 0, 0))]),
@@ -1211,6 +1213,22 @@ GRAPHS: dict[str, tuple[dict[str, Any], str]] = {
     "keras-3-node-without-args": (
         functional([entry(), {**relu("a", IN), "inbound_nodes": [{"args": 3, "kwargs": {}}]}]),
         "layer 'a': a call without inputs",
+    ),
+    "keras-3-constant-in-args": (
+        functional([entry(), {**add("a"), "inbound_nodes": [{"args": [[KERAS_3_IN, CONSTANT]]}]}]),
+        "layer 'a': a constant among its inputs is not supported, expected outputs of layers",
+    ),
+    "keras-3-constant-in-kwargs": (
+        functional(
+            [
+                entry(),
+                {
+                    **relu("a"),
+                    "inbound_nodes": [{"args": [KERAS_3_IN], "kwargs": {"mask": CONSTANT}}],
+                },
+            ]
+        ),
+        "layer 'a': a constant among its inputs is not supported",
     ),
     "keras-3-deep-args": (
         functional([entry(), {**relu("a"), "inbound_nodes": [{"args": json.loads(deep(50))}]}]),

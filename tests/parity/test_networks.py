@@ -13,6 +13,7 @@ import pytest
 from keras import layers
 
 import ferjax.keras
+from ferjax.errors import WeightFileError
 from ferjax.nets import ARCHITECTURES, Network
 from ferjax.nets.graph import Call, Graph
 from ferjax.nets.layers import Add, Dense, InputLayer
@@ -196,6 +197,18 @@ def test_residual_block_inside_a_sequential(
     read = compare(model, images, suffix=suffix)
     assert read.graph.functional and not read.graph.is_chain
     _reopened(tmp_path, read, images)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("kind", ["ops", "numpy"])
+def test_constant_among_the_inputs_of_a_layer(kind: str, suffix: str, tmp_path: Path) -> None:
+    inputs = keras.Input((4,))
+    ones = np.ones((1, 4), np.float32)
+    constant = keras.ops.convert_to_tensor(ones) if kind == "ops" else ones
+    outputs = layers.Add(name="sum")([layers.Dense(4)(inputs), inputs, constant])
+    keras.Model(inputs, outputs).save(tmp_path / f"m{suffix}")
+    with pytest.raises(WeightFileError, match="layer 'sum': a constant among its inputs"):
+        ferjax.keras.load(tmp_path / f"m{suffix}")
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
