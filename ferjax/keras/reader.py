@@ -115,7 +115,11 @@ def load(
             )
             if with_optimizer:
                 try:
-                    model.optimizer_state = _read_optimizer(source, chosen.graph)
+                    compiled = optimizer.optimizer_config(source.compiled())
+                    state = _read_optimizer(source, chosen.graph, compiled)
+                    if state is not None:
+                        model.optimizer_state = state
+                        model.notes += optimizer.left_out(compiled, state)
                 except Problem as problem:  # predictions do not need it
                     model.notes.append(f"optimizer state is left out: {problem}")
     return model
@@ -318,8 +322,9 @@ def _read_arrays(
     return legacy.read_weights(group, chosen.graph, chosen.layout, problems, by_order=by_order)
 
 
-def _read_optimizer(source: Source, graph: Graph) -> OptimizerState | None:
-    compiled = optimizer.optimizer_config(source.compiled())
+def _read_optimizer(
+    source: Source, graph: Graph, compiled: tuple[str, dict[str, Any]] | None
+) -> OptimizerState | None:
     if source.kind in (V3_WEIGHTS, ARCHIVE):
         return optimizer.read_v3(source.root, graph, compiled)
     if source.kind == WHOLE:
