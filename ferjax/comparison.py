@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ferjax import metadata
+from ferjax import keras, metadata
 from ferjax.classifier import EmotionClassifier
-from ferjax.conversion import read
-from ferjax.errors import LabelsError, WeightFileError
+from ferjax.conversion import has_architecture, read
+from ferjax.errors import LabelsError
+from ferjax.nets.architectures import architecture as named
 
 _GENERATED = 64
 
@@ -48,10 +49,15 @@ def compare(
         config, architecture: the architecture of a file that has none.
 
     Raises:
-        WeightFileError: a file cannot be used.
+        WeightFileError: a file cannot be used, or `config` cannot, even where none needs it.
+        LayerError: there is no `architecture` of that name.
         LabelsError: the networks have different numbers of classes.
         ImageError: an image cannot be read.
     """
+    if config is not None:
+        keras.load_architecture(config)
+    if architecture is not None:
+        named(architecture)
     first, second = (_classifier(path, config, architecture) for path in (a, b))
     if len(first.labels) != len(second.labels):
         raise LabelsError(f"{a} has {len(first.labels)} classes, {b} has {len(second.labels)}")
@@ -74,12 +80,9 @@ def _classifier(
     path: PathLike, config: PathLike | None, architecture: str | None
 ) -> EmotionClassifier:
     """Load a file, with the given architecture only where it has none of its own."""
-    try:
-        model = read(path)
-    except WeightFileError:
-        if config is None and architecture is None:
-            raise
-        model = read(path, config, architecture)
+    given = config is not None or architecture is not None
+    own = not given or has_architecture(path)
+    model = read(path) if own else read(path, config, architecture)
     classes = model.graph.output_shape[0] or 0
     labels = model.labels or [f"class {index}" for index in range(classes)]
     value_range = metadata.value_range(model.metadata, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +13,14 @@ from ferjax import keras, metadata
 from ferjax.emotions import checked_labels
 from ferjax.errors import FerjaxError, WeightFileError, WriteError
 from ferjax.keras import KINDS, Inspection, KerasModel
+from ferjax.nets.graph import Graph
+from ferjax.nets.layers import InputLayer, Layer, TrainingOnly
 
 MSGPACK, ORBAX = "msgpack", "orbax"
 TARGETS = (*KINDS, MSGPACK, ORBAX)
+
+# Ends of the names of settings that change only how a layer is trained.
+_TRAINING = ("_initializer", "_regularizer", "momentum", "trainable")
 
 
 @dataclass(frozen=True)
@@ -74,12 +80,20 @@ def convert(
     beside = bool(known) and to != ORBAX and metadata.is_free(target)
     if to in (MSGPACK, ORBAX):
         from ferjax import flax_files
+        from ferjax.nets.architectures import architecture as named
 
         if optimizer_state:
             raise WriteError(f"{target}: optimizer state goes into Keras files only")
         if names and not beside:
             notes.append("label names are left out: Flax's files have no place for them")
         flax_files.save(target, model.variables, orbax=to == ORBAX)
+        guess = flax_files.guess(model.variables)
+        if guess is None or not _predicts_alike(named(guess).graph, model.graph):
+            given = f"--config {config or source}"
+            if architecture is not None:
+                given = f"--architecture {architecture}"
+            taken = "" if guess is None else f", or it is taken for {guess}, which differs"
+            notes.append(f"the architecture is left out: read {target} with {given}{taken}")
     else:
         keras.save(
             target,
@@ -110,6 +124,11 @@ def read(
     return _with_sidecar(model)
 
 
+def has_architecture(source: str | os.PathLike[str]) -> bool:
+    """Whether a file says what network its weights are for; Flax's never do."""
+    return not _is_flax(Path(source)) and keras.has_architecture(source)
+
+
 def inspect(
     path: str | os.PathLike[str],
     config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
@@ -127,6 +146,30 @@ def inspect(
     except FerjaxError as error:
         problems = error.problems if isinstance(error, WeightFileError) else [str(error)]
         return Inspection(str(path), kind, None, None, problems)
+
+
+def _predicts_alike(a: Graph, b: Graph) -> bool:
+    """Whether two graphs make the same of an image with the same weights."""
+
+    def described(layer: Layer) -> Any:
+        if isinstance(layer, TrainingOnly):
+            return layer.kind, layer.name
+        return layer.kind, {
+            f.name: getattr(layer, f.name)
+            for f in dataclasses.fields(layer)
+            if not f.name.endswith(_TRAINING)
+            and not (f.name == "name" and isinstance(layer, InputLayer))
+        }
+
+    def connected(graph: Graph) -> Any:
+        positions = {layer.name: position for position, layer in enumerate(graph.layers)}
+        return [(positions[call.layer], call.inputs) for call in graph.calls]
+
+    return (
+        len(a.layers) == len(b.layers)
+        and all(described(one) == described(other) for one, other in zip(a.layers, b.layers))
+        and bool(connected(a) == connected(b))
+    )
 
 
 def _read_flax(

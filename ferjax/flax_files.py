@@ -39,20 +39,31 @@ def load(path: str | os.PathLike[str], graph: Graph | None = None) -> tuple[Grap
     for name, layers in variables.items():
         if not _is_tree(layers) or not all(map(_is_tree, layers.values())):
             raise WeightFileError(path, f"expected {name} as {{layer: {{weight: array}}}}")
-    graphs = [graph] if graph is not None else [make().graph for make in ARCHITECTURES.values()]
-    for candidate in graphs:
-        problems = Problems(path)
-        arrays = from_variables(candidate, variables, problems)
-        if not problems.found:
-            return candidate, to_variables(candidate, arrays)
     if graph is None:
-        raise WeightFileError(
-            path,
-            f"its arrays fit none of {', '.join(ARCHITECTURES)}: give the architecture, by name "
-            "(--architecture) or as a Keras config (--config model.json)",
-        )
+        if (fitting := guess(variables)) is None:
+            raise WeightFileError(
+                path,
+                f"its arrays fit none of {', '.join(ARCHITECTURES)}: give the architecture, by "
+                "name (--architecture) or as a Keras config (--config model.json)",
+            )
+        graph = ARCHITECTURES[fitting]().graph
+    problems = Problems(path)
+    arrays = from_variables(graph, variables, problems)
     problems.raise_any()
-    raise AssertionError("unreachable")
+    return graph, to_variables(graph, arrays)
+
+
+def guess(variables: Mapping[str, Any]) -> str | None:
+    """Return the name of the architecture that the arrays fit, or None.
+
+    A network that differs in something else, such as its activations, is taken for it.
+    """
+    for name, make in ARCHITECTURES.items():
+        problems = Problems(name)
+        from_variables(make().graph, variables, problems)
+        if not problems.found:
+            return name
+    return None
 
 
 def save(path: str | os.PathLike[str], variables: Mapping[str, Any], *, orbax: bool) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import warnings
 from pathlib import Path
 
 import cv2
+import h5py
+import jax
 import numpy as np
 import pytest
 
@@ -14,8 +18,9 @@ from ferjax import comparison, metadata
 from ferjax.comparison import Comparison, compare, generated_images
 from ferjax.conversion import convert
 from ferjax.errors import FerjaxError, ImageError, LabelsError, WeightFileError
+from ferjax.nets import Network, fer_cnn5
 from ferjax.nets.graph import Graph
-from ferjax.nets.layers import Dense, Flatten
+from ferjax.nets.layers import Conv2D, Dense, Flatten
 
 
 def constant(path: Path, *probabilities: float, labels: list[str] | None = None) -> Path:
@@ -103,6 +108,43 @@ def test_the_architecture_goes_to_the_file_that_has_none(tmp_path: Path) -> None
         assert compare(a, tmp_path / other, config=a).largest_difference == 0
     with pytest.raises(WeightFileError, match=r"b\.h5: layer 'conv2d"):
         compare(a, tmp_path / "b.h5", architecture="fer_cnn5")
+
+
+def test_the_architecture_does_not_go_to_a_file_that_has_another(tmp_path: Path) -> None:
+    a = constant(tmp_path / "a.h5", 0.2, 0.8)
+    convert(a, tmp_path / "b.h5")
+    with h5py.File(tmp_path / "b.h5", "r+") as root:
+        config = json.loads(root.attrs["model_config"])
+        config["config"]["layers"].append({"class_name": "Lambda", "config": {"name": "secret"}})
+        root.attrs["model_config"] = json.dumps(config).encode()
+    with pytest.raises(WeightFileError, match=r"b\.h5: .*'Lambda'"):
+        compare(a, tmp_path / "b.h5", config=a)
+
+
+def test_a_flax_file_has_the_architecture_that_is_given(tmp_path: Path) -> None:
+    """Its arrays fit a named one, too, which computes something else."""
+    graph = fer_cnn5().graph
+    elu = [
+        dataclasses.replace(layer, activation="elu") if isinstance(layer, Conv2D) else layer
+        for layer in graph.layers
+    ]
+    network = Network(dataclasses.replace(graph, layers=tuple(elu)))
+    variables = network.init(jax.random.key(0))
+    ferjax.keras.save(tmp_path / "a.keras", network, variables)
+    convert(tmp_path / "a.keras", tmp_path / "b.msgpack")
+    guessed = compare(tmp_path / "a.keras", tmp_path / "b.msgpack")
+    given = compare(tmp_path / "a.keras", tmp_path / "b.msgpack", config=tmp_path / "a.keras")
+    assert guessed.largest_difference > 1e-3 and given.largest_difference == 0
+
+
+def test_an_architecture_that_cannot_be_used_is_an_error_even_where_none_is_needed(
+    tmp_path: Path,
+) -> None:
+    a = constant(tmp_path / "a.h5", 0.2, 0.8)
+    with pytest.raises(WeightFileError, match=r"gone\.json: no such file"):
+        compare(a, a, config=tmp_path / "gone.json")
+    with pytest.raises(FerjaxError, match=r"expected an architecture among .*, got 'fer_cnn9'"):
+        compare(a, a, architecture="fer_cnn9")
 
 
 def test_bad_files_and_images_are_errors(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import shutil
 from pathlib import Path
@@ -15,6 +16,9 @@ import ferjax.keras
 from ferjax import conversion, metadata
 from ferjax.conversion import TARGETS, convert, read
 from ferjax.errors import FerjaxError, LabelsError, WeightFileError, WriteError
+from ferjax.nets import fer_cnn5
+from ferjax.nets.graph import Call, Graph
+from ferjax.nets.layers import Conv2D, Dropout
 
 LABELS = list("abcdefg")
 SUFFIXES = {
@@ -109,6 +113,47 @@ def test_optimizer_state_is_left_out_with_a_note(source: Path, tmp_path: Path) -
         "(--optimizer-state keeps it)"
     ]
     assert read(tmp_path / "m.h5", with_optimizer=True).optimizer_state is None
+
+
+@pytest.mark.parametrize("to", ["msgpack", "orbax"])
+def test_an_architecture_that_a_flax_file_does_not_tell_is_noted(to: str, tmp_path: Path) -> None:
+    named = fer_cnn5()
+    elu = [
+        dataclasses.replace(layer, activation="elu") if isinstance(layer, Conv2D) else layer
+        for layer in named.layers
+    ]
+    variables = named.init(jax.random.key(0))
+    source, target = tmp_path / "m.keras", tmp_path / "flax"
+    ferjax.keras.save(source, dataclasses.replace(named.graph, layers=tuple(elu)), variables)
+    note = f"the architecture is left out: read {target} with --config {source}"
+    done = convert(source, target, to=to)
+    assert done.notes == [f"{note}, or it is taken for fer_cnn5, which differs"]
+    assert read(target, source).graph.layers == tuple(elu)
+    # Names of the network and of its input are nothing that matters, nor is how it was trained.
+    renamed = [
+        dataclasses.replace(named.layers[0], name="first"),
+        *(
+            dataclasses.replace(layer, rate=0.125)
+            if isinstance(layer, Dropout)
+            else dataclasses.replace(layer, trainable=False)
+            for layer in named.layers[1:]
+        ),
+    ]
+    calls = (Call("first", ()), *named.graph.calls[1:])
+    ferjax.keras.save(source, Graph(tuple(renamed), calls, "another name"), variables)
+    assert convert(source, target, to=to).notes == []
+
+
+def test_the_note_on_an_architecture_names_what_was_given(
+    source: Path, config: Path, tmp_path: Path
+) -> None:
+    convert(source, tmp_path / "m.weights.h5")
+    target = tmp_path / "m.msgpack"
+    expected = f"the architecture is left out: read {target} with --config {config}"
+    assert convert(tmp_path / "m.weights.h5", target, config=config).notes == [expected]
+    assert convert(target, tmp_path / "again.msgpack", config=config).notes == [
+        expected.replace("m.msgpack", "again.msgpack")
+    ]
 
 
 @pytest.mark.parametrize("name", ["m.h5", "m.keras", "m.weights.h5"])

@@ -6,7 +6,7 @@ from ferjax.keras.config import Architecture
 from ferjax.keras.identify import KINDS
 from ferjax.keras.inspection import Inspection, inspect
 from ferjax.keras.optimizer import OptimizerState
-from ferjax.keras.reader import KerasModel, load, load_architecture
+from ferjax.keras.reader import KerasModel, has_architecture, load, load_architecture
 from ferjax.keras.writer import kind_of, save
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Inspection",
     "KerasModel",
     "OptimizerState",
+    "has_architecture",
     "inspect",
     "kind_of",
     "load",

@@ -1,7 +1,8 @@
 """Keras's model JSON -> Graph, of every Keras from 2.0 to 3.15.
 
 Layers are looked up in the vocabulary by `class_name` alone. What a config says of modules,
-registered names or functions is never imported, decoded or run.
+registered names or functions is never imported, decoded or run; it only tells classes that are
+named like Keras's from Keras's own.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ _MOST_LAYERS = 10_000
 _MOST_NESTING = 20
 
 _MODELS = {"Sequential", "Functional", "Model"}
+# The packages in which Keras has been.
+_KERAS = {"keras", "keras_core", "tensorflow", "tf_keras"}
 # Names under which TensorFlow's Keras has written the same layers.
 _ALIASES = {
     "BatchNormalizationV1": "BatchNormalization",
@@ -128,6 +131,7 @@ class _Parser:
     def __init__(self, keras_major: int) -> None:
         self.keras_major = keras_major
         self.layers: dict[str, Layer] = {}
+        self.own: set[str] = set()  # names of the whole model's own layers, which keep them
         self.calls: list[Call] = []
         self.notes: list[str] = []
         self.problems: list[str] = []
@@ -137,6 +141,7 @@ class _Parser:
 
     def parse(self, config: Mapping[str, Any]) -> Architecture:
         name, kind, inner = _head(config, "model")
+        _check_class(config, f"model {name!r}")
         self.check_layers(kind, inner)
         if self.problems:
             raise Problem("; ".join(self.problems))
@@ -145,11 +150,15 @@ class _Parser:
             shape, input_name = self.input_of(kind, inner, config)
             self.register(input_name, InputLayer(name=input_name, shape=shape), "")
             self.calls.append(Call(input_name, ()))
+            heads = [_head(entry, "layer") for entry in _entries(kind, inner)]
+            self.own = {own for own, layer_kind, _ in heads if layer_kind not in _MODELS}
             self.apply(_Model("", kind, inner, root), 0)
             layers = tuple(self.layers.values())
             if kind != "Sequential":  # the file's order holds the InputLayer, not always first
                 layers = tuple(self.layers[leaf.name] for leaf in root.leaves() if leaf.name)
-            graph = Graph(layers, tuple(self.calls), name, kind != "Sequential")
+            graph = Graph(layers, tuple(self.calls), name, functional=True)
+            if kind == "Sequential" and graph.is_chain:  # no branches in a model inside
+                graph = dataclasses.replace(graph, functional=False)
         except LayerError as error:
             raise Problem(str(error)) from None
         return Architecture(graph, root, self.notes)
@@ -169,6 +178,7 @@ class _Parser:
                 if name in seen:
                     raise Problem(f"layer {name!r} is there twice")
                 seen.add(name)
+                _check_class(entry, f"layer {name!r}")
                 if layer_kind in _MODELS:
                     self.check_layers(layer_kind, config, depth + 1)
                 elif layer_kind != "InputLayer":
@@ -218,7 +228,7 @@ class _Parser:
     def register(self, wanted: str, layer: Layer, prefix: str) -> str:
         """Keep a layer under a name that is unique in the flat graph."""
         name, tries = wanted, 0
-        while name in self.layers:
+        while name in self.layers or (prefix and name in self.own):
             if not prefix:
                 raise Problem(f"layer {name!r} is there twice")
             tries += 1
@@ -406,6 +416,20 @@ def _head(entry: Any, what: str) -> tuple[str, str, Any]:
     return name, kind, config
 
 
+def _check_class(entry: Mapping[str, Any], place: str) -> None:
+    """Refuse a class that somebody named like one of Keras's: nothing says what it computes."""
+    kind, module, registered = (entry.get(k) for k in ("class_name", "module", "registered_name"))
+    in_keras = isinstance(module, str) and module.split(".")[0] in _KERAS
+    # Keras registers some of its own, under their names; older files have no modules.
+    own = (in_keras and registered in (None, kind)) or (module is None and registered is None)
+    if not own:
+        called = registered if registered not in (None, kind) else f"{module or 'custom'}.{kind}"
+        raise Problem(
+            f"{place}: expected Keras's {kind}, got a class of the same name, "
+            f"{printable(str(called), 80)!r}, whose code the file does not hold"
+        )
+
+
 def _entries(kind: str, inner: Any) -> list[Any]:
     layers = inner if isinstance(inner, list) else inner.get("layers")
     if not isinstance(layers, list) or not layers:
@@ -479,6 +503,11 @@ def _histories(value: Any, name: str, depth: int = 0) -> Iterable[tuple[str, int
             config = value.get("config")
             history = config.get("keras_history") if isinstance(config, dict) else None
             yield _origin(history, f"layer {name!r}")
+        elif value.get("class_name") in ("__tensor__", "__numpy__"):
+            raise Problem(
+                f"layer {name!r}: a constant among its inputs is not supported, "
+                "expected outputs of layers"
+            )
         else:
             for item in value.values():
                 yield from _histories(item, name, depth + 1)

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from ferjax.errors import LayerError
+from ferjax.keras.layout import in_keras_order
 from ferjax.nets.graph import Graph
 from ferjax.nets.initializers import L1L2, Initializer
 from ferjax.nets.layers import InputLayer, Layer
@@ -34,6 +35,7 @@ def model_config(graph: Graph) -> dict[str, Any]:
     if not graph.functional:
         layers = [_entry(layer) for layer in graph.layers]
         return {"class_name": "Sequential", "config": {"name": graph.name, "layers": layers}}
+    graph = in_keras_order(graph)
     indices: dict[str, int] = {}
     origins = []  # of each call: [layer name, which of its calls]
     for call in graph.calls:
@@ -79,10 +81,15 @@ _NO_DATA_FORMAT = {
 }
 
 
+# Keras cannot make them with `trainable`, which means nothing to them.
+_NO_TRAINABLE = {"InputLayer", "SpatialDropout2D"}
+
+
 def _entry(layer: Layer) -> dict[str, Any]:
     config: dict[str, Any] = {"name": layer.name, "trainable": layer.trainable, "dtype": "float32"}
-    if isinstance(layer, InputLayer):
+    if layer.kind in _NO_TRAINABLE:
         del config["trainable"]
+    if isinstance(layer, InputLayer):
         config |= {"batch_input_shape": [None, *layer.shape], "sparse": False}
         return {"class_name": layer.kind, "config": config}
     for f in dataclasses.fields(layer):
@@ -94,7 +101,11 @@ def _entry(layer: Layer) -> dict[str, Any]:
         if f.name == "data_format" and layer.kind in _NO_DATA_FORMAT and value == "channels_last":
             continue
         config[_WRITTEN_AS.get((layer.kind, f.name), f.name)] = _json(value)
-    return {"class_name": layer.kind, "config": config}
+    entry: dict[str, Any] = {"class_name": layer.kind, "config": config}
+    if not isinstance(getattr(layer, "axis", 0), int):
+        # Without a module Keras 3 takes it for Keras 2's, and drops an axis that is no number.
+        entry |= {"module": "keras.layers", "registered_name": None}
+    return entry
 
 
 def _json(value: Any) -> Any:

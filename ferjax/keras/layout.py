@@ -6,7 +6,7 @@ The graph is flat; the model may be nested, and files keep a nested model's weig
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import Weight, snake_case
@@ -55,6 +55,46 @@ def flat(graph: Graph) -> Container:
         layers = [leaf for leaf in layers if leaf.kind != "InputLayer"]
     kind = "Functional" if graph.functional else "Sequential"
     return Container(graph.name, kind, list(layers))
+
+
+def in_keras_order(graph: Graph) -> Graph:
+    """Return a graph whose layers stand in the order that Keras gives them when it opens a file.
+
+    Whatever order the config has, Keras rebuilds a functional model and sorts its layers: by
+    their depth, the longest way to the output first, and layers of one depth as a walk back from
+    the output meets them. Weights and moments are then assigned by position. The layers of a
+    nested model that was flattened, or of a graph made by hand, may stand in another order.
+    """
+    if not graph.functional:
+        return graph
+    met: dict[str, int] = {}
+    walked: list[int] = []  # calls, inputs before what they feed
+    seen: set[int] = set()
+    stack = [(len(graph.calls) - 1, False)]
+    while stack:
+        position, inputs_done = stack.pop()
+        if inputs_done:
+            walked.append(position)
+        elif position not in seen:
+            seen.add(position)
+            call = graph.calls[position]
+            met.setdefault(call.layer, len(met))
+            stack.append((position, True))
+            stack += [(i, False) for i in reversed(call.inputs)]
+    depths: dict[str, int] = {}
+    of_call = dict.fromkeys(walked, 0)
+    for position in reversed(walked):
+        call = graph.calls[position]
+        # A call of a shared layer takes the depth that an earlier one has given the layer.
+        depth = max(of_call[position], depths.get(call.layer, 0))
+        depths[call.layer] = depth
+        for i in call.inputs:
+            of_call[i] = max(of_call[i], depth + 1)
+    # Keras drops layers that do not lead to the output; at the end they shift no others.
+    order = sorted(
+        graph.layers, key=lambda la: (-depths.get(la.name, -1), met.get(la.name, len(met)))
+    )
+    return graph if tuple(order) == graph.layers else replace(graph, layers=tuple(order))
 
 
 def expected_weights(graph: Graph, node: Leaf | Container) -> list[tuple[Leaf, Weight]]:

@@ -23,6 +23,16 @@ _SETTINGS = {
     "beta_2": 0.999,
     "epsilon": 1e-7,
 }
+# Settings of Keras that `OptimizerState` has no place for.
+_LEFT_OUT = (
+    "clipnorm",
+    "global_clipnorm",
+    "clipvalue",
+    "gradient_accumulation_steps",
+    "decay",
+    "amsgrad",
+    "use_ema",
+)
 _MOST_STEPS = 2**31 - 1  # Keras 3 counts in int32
 Tree = dict[str, dict[str, np.ndarray]]
 
@@ -70,6 +80,20 @@ def _settings(config: Mapping[str, Any]) -> dict[str, float]:
         if value is not None:
             found[key] = float(value)
     return found
+
+
+def left_out(optimizer: tuple[str, dict[str, Any]] | None, state: OptimizerState) -> list[str]:
+    """Return a note for each setting of the file's optimizer that its state does not hold."""
+    config = optimizer[1] if optimizer else {}
+    notes = []
+    schedule = config.get("learning_rate")
+    if isinstance(schedule, dict) and isinstance(schedule.get("class_name"), str):
+        kind, rate = printable(schedule["class_name"], 60), state.settings["learning_rate"]
+        notes.append(f"optimizer: the schedule {kind} is left out, learning_rate is {rate:g}")
+    for key in _LEFT_OUT:
+        if (value := config.get(key)) not in (None, False, 0):
+            notes.append(f"optimizer: {key}={printable(repr(value), 60)} is left out")
+    return notes
 
 
 def _name(optimizer: tuple[str, dict[str, Any]] | None) -> str:

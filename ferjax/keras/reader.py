@@ -21,7 +21,7 @@ from ferjax.errors import WeightFileError
 from ferjax.keras import hdf5, legacy, optimizer, v3
 from ferjax.keras.config import Architecture, model_major, parse_json, parse_model
 from ferjax.keras.identify import ARCHIVE, V3_WEIGHTS, WEIGHTS_ONLY, WHOLE, first_bytes, identify
-from ferjax.keras.layout import flat
+from ferjax.keras.layout import flat, in_keras_order
 from ferjax.keras.optimizer import OptimizerState
 from ferjax.keras.problems import Problem, Problems, fatal
 from ferjax.keras.variables import Arrays, to_variables
@@ -115,10 +115,24 @@ def load(
             )
             if with_optimizer:
                 try:
-                    model.optimizer_state = _read_optimizer(source, chosen.graph)
+                    compiled = optimizer.optimizer_config(source.compiled())
+                    state = _read_optimizer(source, chosen.graph, compiled)
+                    if state is not None:
+                        model.optimizer_state = state
+                        model.notes += optimizer.left_out(compiled, state)
                 except Problem as problem:  # predictions do not need it
                     model.notes.append(f"optimizer state is left out: {problem}")
     return model
+
+
+def has_architecture(path: PathLike) -> bool:
+    """Whether a Keras file says what network its weights are for.
+
+    Raises:
+        WeightFileError: it is no Keras file, or damaged.
+    """
+    with fatal(path), opened(path, identify(path)) as source:
+        return source.config() is not None
 
 
 def load_architecture(config: PathLike | Mapping[str, Any]) -> Architecture:
@@ -256,6 +270,7 @@ def _architecture(
 
             architecture = named(architecture)
         graph = architecture if isinstance(architecture, Graph) else architecture.graph
+        graph = in_keras_order(graph)  # as the file was written
         return Architecture(graph, flat(graph)), True
     found = source.config()
     if found is None:
@@ -307,8 +322,9 @@ def _read_arrays(
     return legacy.read_weights(group, chosen.graph, chosen.layout, problems, by_order=by_order)
 
 
-def _read_optimizer(source: Source, graph: Graph) -> OptimizerState | None:
-    compiled = optimizer.optimizer_config(source.compiled())
+def _read_optimizer(
+    source: Source, graph: Graph, compiled: tuple[str, dict[str, Any]] | None
+) -> OptimizerState | None:
     if source.kind in (V3_WEIGHTS, ARCHIVE):
         return optimizer.read_v3(source.root, graph, compiled)
     if source.kind == WHOLE:

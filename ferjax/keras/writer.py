@@ -19,6 +19,7 @@ from ferjax.files import replacing
 from ferjax.keras import legacy, optimizer, v3
 from ferjax.keras.config_writing import keras_version, model_config
 from ferjax.keras.identify import ARCHIVE, KINDS, V3_WEIGHTS, WEIGHTS_ONLY, WHOLE
+from ferjax.keras.layout import in_keras_order
 from ferjax.keras.optimizer import OptimizerState
 from ferjax.keras.problems import Problems, fatal
 from ferjax.keras.reader import METADATA
@@ -79,7 +80,7 @@ def save(
     kind = kind or kind_of(path)
     if kind not in KINDS:
         raise WriteError(f"{path}: expected a kind among {', '.join(KINDS)}, got {kind!r}")
-    graph = network if isinstance(network, Graph) else network.graph
+    graph = in_keras_order(network if isinstance(network, Graph) else network.graph)
     if optimizer_state is not None and kind == WEIGHTS_ONLY:
         raise WriteError(f"{path}: a weights-only .h5 has no place for optimizer state")
     problems = Problems(path)

@@ -109,9 +109,8 @@ def test_modules_that_a_config_names_are_never_imported(
     kind: str, saved: Any, edit_json: Any, repack: Any, sentinel: Path, small: Any, predict: Any
 ) -> None:
     def change(config: Any) -> None:
-        config.update(module="evil_module", registered_name="evil_module>evil")
         entry = layer_of(config, "dense")
-        entry.update(module="evil_module", registered_name="evil_module>Dense", package="os")
+        entry["package"] = "evil_module"
         function = {"module": "evil_module", "class_name": "evil", "config": {}}
         entry["config"]["kernel_initializer"] = function
         entry["config"]["kernel_constraint"] = function
@@ -133,6 +132,52 @@ def test_modules_that_a_config_names_are_never_imported(
     assert not sentinel.exists()
     assert predict(model, small.images).shape == (2, 3)
     assert not sentinel.exists()
+
+
+@pytest.mark.parametrize("kind", ["h5", "keras"])
+@pytest.mark.parametrize("whole", [True, False], ids=["model", "layer"])
+@pytest.mark.parametrize(
+    "module, registered, called",
+    [
+        ("evil_module", None, "evil_module.{}"),
+        ("evil_module", "evil_module>{}", "evil_module>{}"),
+        (None, "evil_module>{}", "evil_module>{}"),
+        (None, "{}", "custom.{}"),  # a class of __main__ that was never registered
+        ("keras.layers", "evil_module>{}", "evil_module>{}"),
+        ("kerasx.layers", None, "kerasx.layers.{}"),
+        (7, ["x"], r"\['x'\]"),
+    ],
+)
+def test_a_class_that_is_only_named_like_one_of_keras_is_refused(
+    module: Any,
+    registered: Any,
+    called: str,
+    whole: bool,
+    kind: str,
+    saved: Any,
+    edit_json: Any,
+    repack: Any,
+    refused: Any,
+    sentinel: Path,
+) -> None:
+    name = "Sequential" if whole else "Dense"
+    if isinstance(registered, str):
+        registered = registered.format(name)
+
+    def change(config: Any) -> None:
+        entry = config if whole else layer_of(config, "dense")
+        entry.update(module=module, registered_name=registered)
+
+    path = saved(kind)
+    if kind == "h5":
+        edit_json(path, change)
+    else:
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))
+        change(config)
+        repack(path, {"config.json": json.dumps(config).encode()})
+    refused(path, f"expected Keras's {name}, got a class of the same name", called.format(name))
+    assert not sentinel.exists() and "evil_module" not in sys.modules
 
 
 @pytest.mark.parametrize(
@@ -1135,6 +1180,8 @@ def functional(
 
 
 IN = ("in", 0, 0)
+KERAS_3_IN = {"class_name": "__keras_tensor__", "config": {"keras_history": ["in", 0, 0]}}
+CONSTANT = {"class_name": "__tensor__", "config": {"value": [[[[1.0]]]], "dtype": "float32"}}
 GRAPHS: dict[str, tuple[dict[str, Any], str]] = {
     "cycle": (
         functional([entry(), add("a", IN, ("b", 0, 0)), relu("b", ("a", 0, 0))]),
@@ -1166,6 +1213,22 @@ GRAPHS: dict[str, tuple[dict[str, Any], str]] = {
     "keras-3-node-without-args": (
         functional([entry(), {**relu("a", IN), "inbound_nodes": [{"args": 3, "kwargs": {}}]}]),
         "layer 'a': a call without inputs",
+    ),
+    "keras-3-constant-in-args": (
+        functional([entry(), {**add("a"), "inbound_nodes": [{"args": [[KERAS_3_IN, CONSTANT]]}]}]),
+        "layer 'a': a constant among its inputs is not supported, expected outputs of layers",
+    ),
+    "keras-3-constant-in-kwargs": (
+        functional(
+            [
+                entry(),
+                {
+                    **relu("a"),
+                    "inbound_nodes": [{"args": [KERAS_3_IN], "kwargs": {"mask": CONSTANT}}],
+                },
+            ]
+        ),
+        "layer 'a': a constant among its inputs is not supported",
     ),
     "keras-3-deep-args": (
         functional([entry(), {**relu("a"), "inbound_nodes": [{"args": json.loads(deep(50))}]}]),

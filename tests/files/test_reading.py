@@ -671,6 +671,42 @@ def test_senseless_settings_of_an_optimizer_become_defaults(
     assert state.step == 17
 
 
+@pytest.mark.parametrize(
+    "settings, note",
+    [
+        ({"clipnorm": 0.5}, "clipnorm=0.5 is left out"),
+        ({"global_clipnorm": 1}, "global_clipnorm=1 is left out"),
+        ({"clipvalue": 0.25}, "clipvalue=0.25 is left out"),
+        ({"gradient_accumulation_steps": 4}, "gradient_accumulation_steps=4 is left out"),
+        ({"decay": 1e-4}, "decay=0.0001 is left out"),
+        ({"amsgrad": True}, "amsgrad=True is left out"),
+        ({"use_ema": True}, "use_ema=True is left out"),
+        ({"clipnorm": ["a\nb"]}, r"clipnorm=['a\nb'] is left out"),
+        (
+            {"learning_rate": {"class_name": "CosineDecay", "config": {"decay_steps": 9}}},
+            "the schedule CosineDecay is left out, learning_rate is 0.001",
+        ),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_settings_of_an_optimizer_that_are_left_out_are_noted(
+    settings: dict[str, Any], note: str, saved: Any, edit_json: Any
+) -> None:
+    path = saved("h5", optimizer=True)
+    assert ferjax.keras.load(path).notes == []
+    off = {"clipnorm": None, "decay": 0.0, "amsgrad": False, "use_ema": False}
+
+    def change(config: Any) -> None:
+        config["optimizer_config"]["config"].update({**off, **settings})
+
+    edit_json(path, change, "training_config")
+    model = ferjax.keras.load(path)
+    assert model.optimizer_state is not None
+    (found,) = model.notes
+    assert found == f"optimizer: {note}"
+    assert ferjax.keras.load(path, with_optimizer=False).notes == []
+
+
 def shared_model(first: int) -> dict[str, Any]:
     """Return a config that calls a nested model twice; its calls are counted from `first`."""
 

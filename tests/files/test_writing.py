@@ -26,8 +26,9 @@ import ferjax.files
 import ferjax.keras
 from ferjax.errors import LayerError, WeightFileError, WriteError
 from ferjax.keras import writer
-from ferjax.nets.graph import Graph
-from ferjax.nets.layers import Activation, Conv2D, Dense, Flatten
+from ferjax.keras.layout import in_keras_order
+from ferjax.nets.graph import Call, Graph
+from ferjax.nets.layers import Activation, Add, Conv2D, Dense, Flatten, InputLayer
 from ferjax.nets.network import Network
 
 ROOT = Path(__file__).parents[2]
@@ -318,6 +319,74 @@ def test_moments_that_do_not_fit_are_named(small: Any, tmp_path: Path) -> None:
         with pytest.raises(WeightFileError, match=match):
             ferjax.keras.save(path, small.graph, small.variables, state)
     assert not list(tmp_path.iterdir())
+
+
+# --- the order of layers -----------------------------------------------------------------------
+
+
+def branches() -> Graph:
+    """a beside b -> c, added: a path of one layer and one of two, in the order of the alphabet."""
+    layers = (InputLayer(name="in", shape=(4,)), *(Dense(name=n, units=4) for n in "abc"))
+    calls = (
+        *(Call("in", ()), Call("a", (0,)), Call("b", (0,)), Call("c", (2,))),
+        Call("sum", (1, 3)),
+    )
+    return Graph((*layers, Add(name="sum")), calls, "branches", True)
+
+
+# By hand, from Keras's rule: the sum has depth 0, a and c have 1, b has 2, the input has 3.
+IN_KERAS = ["in", "b", "a", "c", "sum"]
+
+
+@EVERY_KIND
+def test_layers_are_written_in_the_order_in_which_keras_rebuilds_them(
+    kind: str, draw: Any, draw_state: Any, tmp_path: Path
+) -> None:
+    graph, path = branches(), tmp_path / "m"
+    variables = draw(graph)
+    state = None if kind == "weights-only-h5" else draw_state(graph)
+    ferjax.keras.save(path, graph, variables, state, kind=kind)
+    read = ferjax.keras.load(path, architecture=None if kind in WHOLE else graph)
+    assert [layer.name for layer in read.graph.layers] == IN_KERAS
+    for name in "abc":
+        assert_equal(read.variables["params"][name], variables["params"][name])
+    if state is not None:
+        assert read.optimizer_state is not None
+        assert list(read.optimizer_state.mu) == ["b", "a", "c"]
+        for name in "abc":
+            assert_equal(read.optimizer_state.mu[name], state.mu[name])
+            assert_equal(read.optimizer_state.nu[name], state.nu[name])
+
+
+def test_arrays_stand_in_keras_order_in_the_file(draw: Any, tmp_path: Path) -> None:
+    graph = branches()
+    variables = draw(graph)
+    ferjax.keras.save(tmp_path / "m.weights.h5", graph, variables)
+    with h5py.File(tmp_path / "m.weights.h5") as root:
+        for key, name in (("dense", "b"), ("dense_1", "a"), ("dense_2", "c")):
+            kernel = root[f"layers/{key}/vars/0"][()]
+            np.testing.assert_array_equal(kernel, variables["params"][name]["kernel"])
+    ferjax.keras.save(tmp_path / "m.h5", graph, variables)
+    with h5py.File(tmp_path / "m.h5") as root:
+        names = [name.decode() for name in root["model_weights"].attrs["layer_names"]]
+    assert names == IN_KERAS
+
+
+def test_a_layer_that_does_not_lead_to_the_output_comes_last() -> None:
+    graph = branches()
+    calls = (*graph.calls[:3], Call("sum", (0, 2)))  # a and c are called, but nothing takes a
+    graph = Graph(tuple(la for la in graph.layers if la.name != "c"), calls, functional=True)
+    assert [layer.name for layer in in_keras_order(graph).layers] == ["in", "b", "sum", "a"]
+
+
+def test_a_deep_graph_is_ordered() -> None:
+    count = 5_000
+    layers = (InputLayer(name="in", shape=(2,)), *(Add(name=str(i)) for i in range(count)))
+    calls = (Call("in", ()), *(Call(str(i), (i, i)) for i in range(count)))
+    graph = Graph(layers, calls, functional=True)
+    assert in_keras_order(graph) is graph
+    shuffled = dataclasses.replace(graph, layers=layers[::-1])
+    assert in_keras_order(shuffled) == graph
 
 
 # --- names and settings that not every Keras takes ---------------------------------------------

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
+import ferjax.keras
+from ferjax.errors import WeightFileError
 from ferjax.nets.layers import VOCABULARY
 from ferjax.nets.settings import ACTIVATION_NAMES
 
@@ -182,6 +185,53 @@ def test_adapted_normalization(settings: dict[str, Any], compare: Callable[..., 
     layer.adapt(3 + 2 * _images(16, 3, 4, 2))
     read = compare(_model(layer, (3, 4, 2)), _images(2, 3, 4, 2, seed=2), randomise=False)
     assert "mean" in read.variables["batch_stats"]["normalization"]
+
+
+def _reopens(model: Any, images: np.ndarray, folder: Path) -> None:
+    """Keras opens what ferjax reads and writes, in both kinds, and predicts the same."""
+    expected = np.asarray(model(images, training=False))
+    model.save(folder / "first.keras")
+    read = ferjax.keras.load(folder / "first.keras")
+    for suffix in (".keras", ".h5"):
+        path = folder / f"again{suffix}"
+        ferjax.keras.save(path, read.graph, read.variables)
+        assert ferjax.keras.load(path).graph.layers == read.graph.layers
+        again = keras.models.load_model(path, compile=False)
+        outputs = np.asarray(again(images, training=False))
+        np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-6, err_msg=suffix)
+
+
+@pytest.mark.parametrize("case", SPATIAL + OTHER, ids=_id)
+def test_keras_opens_what_is_written_of_a_layer(
+    case: Case, randomise: Callable[..., None], tmp_path: Path
+) -> None:
+    kind, settings, shape = case
+    model = _model(getattr(keras.layers, kind)(**settings), shape)
+    randomise(model)
+    _reopens(model, _images(2, *shape), tmp_path)
+
+
+@pytest.mark.parametrize("settings", ADAPTED, ids=str)
+def test_keras_opens_what_is_written_of_an_adapted_normalization(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    layer = keras.layers.Normalization(**settings)
+    layer.adapt(3 + 2 * _images(16, 3, 4, 2))
+    _reopens(_model(layer, (3, 4, 2)), _images(2, 3, 4, 2, seed=2), tmp_path)
+
+
+@pytest.mark.parametrize("registered", [True, False], ids=["registered", "unregistered"])
+def test_class_that_is_named_like_one_of_keras(registered: bool, tmp_path: Path) -> None:
+    class Dense(keras.layers.Dense):  # type: ignore[misc]
+        def call(self, inputs: Any, training: Any = None) -> Any:
+            return 2 * super().call(inputs, training)
+
+    if registered:
+        keras.saving.register_keras_serializable("mine")(Dense)
+    _model(Dense(3, name="odd"), (4,)).save(tmp_path / "m.keras")
+    called = "mine>Dense" if registered else f"{__name__}.Dense"
+    with pytest.raises(WeightFileError, match=f"layer 'odd': expected .*, '{called}'"):
+        ferjax.keras.load(tmp_path / "m.keras")
 
 
 def test_normalization_of_an_image_without_variance_divides_by_1e_7(

@@ -13,7 +13,10 @@ import pytest
 from keras import layers
 
 import ferjax.keras
+from ferjax.errors import WeightFileError
 from ferjax.nets import ARCHITECTURES, Network
+from ferjax.nets.graph import Call, Graph
+from ferjax.nets.layers import Add, Dense, InputLayer
 
 Compare = Callable[..., ferjax.keras.KerasModel]
 
@@ -27,6 +30,17 @@ def _patterns(count: int, size: int) -> np.ndarray:
     """Return images of 8x8 black and white blocks, which deep networks tell apart better."""
     blocks = np.random.default_rng(1).integers(0, 2, (count, size // 8, size // 8, 1))
     return blocks.repeat(8, axis=1).repeat(8, axis=2).astype("float32")
+
+
+def _reopened(path: Path, read: ferjax.keras.KerasModel, images: np.ndarray) -> None:
+    """Write what was read in both kinds; Keras opens each and predicts the same."""
+    expected = np.asarray(read.network.apply(read.variables, images))
+    for suffix in (".keras", ".h5"):
+        file = path / f"flat{suffix}"
+        ferjax.keras.save(file, read.graph, read.variables)
+        model = keras.models.load_model(file, compile=False)
+        outputs = np.asarray(model(images, training=False))
+        np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-6, err_msg=suffix)
 
 
 # --- blocks ------------------------------------------------------------------------------------
@@ -170,6 +184,53 @@ def test_layer_names_that_two_nested_models_share(suffix: str, compare: Compare)
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("first", [True, False], ids=["first", "later"])
+def test_residual_block_inside_a_sequential(
+    first: bool, suffix: str, compare: Compare, tmp_path: Path
+) -> None:
+    inputs = keras.Input((6, 6, 2))
+    x = layers.Conv2D(2, 3, padding="same", activation="relu", name="conv")(inputs)
+    block = keras.Model(inputs, layers.Add()([inputs, x]), name="block")
+    before = [] if first else [keras.Input((6, 6, 1)), layers.Conv2D(2, 1, name="stem")]
+    model = keras.Sequential([*before, block, layers.Flatten(), layers.Dense(3)])
+    images = _images(2, 6, 6, 2 if first else 1)
+    read = compare(model, images, suffix=suffix)
+    assert read.graph.functional and not read.graph.is_chain
+    _reopened(tmp_path, read, images)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("kind", ["ops", "numpy"])
+def test_constant_among_the_inputs_of_a_layer(kind: str, suffix: str, tmp_path: Path) -> None:
+    inputs = keras.Input((4,))
+    ones = np.ones((1, 4), np.float32)
+    constant = keras.ops.convert_to_tensor(ones) if kind == "ops" else ones
+    outputs = layers.Add(name="sum")([layers.Dense(4)(inputs), inputs, constant])
+    keras.Model(inputs, outputs).save(tmp_path / f"m{suffix}")
+    with pytest.raises(WeightFileError, match="layer 'sum': a constant among its inputs"):
+        ferjax.keras.load(tmp_path / f"m{suffix}")
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("functional", [True, False], ids=["functional", "sequential"])
+def test_new_head_that_is_named_like_a_layer_of_the_base(
+    functional: bool, suffix: str, compare: Compare, tmp_path: Path
+) -> None:
+    base = keras.Sequential(
+        [keras.Input((6, 6, 2)), layers.Flatten(), layers.Dense(4, name="dense")], name="base"
+    )
+    head = layers.Dense(3, activation="softmax", name="dense")  # as after clear_session
+    if functional:
+        inputs = keras.Input((6, 6, 2))
+        model = keras.Model(inputs, head(base(inputs)))
+    else:
+        model = keras.Sequential([keras.Input((6, 6, 2)), base, head])
+    read = compare(model, _images(2, 6, 6, 2), suffix=suffix)
+    assert list(read.variables["params"]) == ["base_dense", "dense"]
+    _reopened(tmp_path, read, _images(2, 6, 6, 2))
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_frozen_layers_inside_a_nested_model(suffix: str, compare: Compare) -> None:
     trunk = _trunk("trunk", (6, 6, 2), 3, functional=True)
     trunk.get_layer("conv").trainable = False
@@ -185,6 +246,48 @@ def test_frozen_nested_model(compare: Compare) -> None:
     outer = keras.Sequential([keras.Input((6, 6, 2)), trunk, layers.Flatten(), layers.Dense(2)])
     read = compare(outer, _images(2, 6, 6, 2))
     assert [name for name, _ in read.graph.trainable_weights()] == ["dense", "dense"]
+
+
+# --- what Keras makes of what ferjax writes ----------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("functional", [True, False], ids=["functional", "sequential"])
+def test_nested_model_in_a_branch_is_written_flat(
+    functional: bool, suffix: str, compare: Compare, tmp_path: Path
+) -> None:
+    inputs = keras.Input((6, 6, 2))
+    # One layer for Keras while nested, three when flat, which sorts those of the other branch anew.
+    left = _trunk("trunk", (6, 6, 2), 2, functional=functional)(inputs)
+    right = inputs
+    for name in ("one", "two"):
+        right = layers.Conv2D(2, 3, padding="same", activation="relu", name=name)(right)
+    outputs = layers.Add()([left, right])
+    read = compare(keras.Model(inputs, outputs), _images(2, 6, 6, 2), suffix=suffix)
+    _reopened(tmp_path, read, _images(2, 6, 6, 2))
+
+
+def test_graph_made_by_hand_in_another_order_than_keras(tmp_path: Path) -> None:
+    chain = (InputLayer(name="in", shape=(4,)), *(Dense(name=n, units=4) for n in "abc"))
+    calls = (
+        *(Call("in", ()), Call("a", (0,)), Call("b", (0,)), Call("c", (2,))),
+        Call("sum", (1, 3)),
+    )
+    network = Network(Graph((*chain, Add(name="sum")), calls, functional=True))
+    variables = network.init(jax.random.key(0))
+    moments = jax.tree.map(np.asarray, network.init(jax.random.key(1))["params"])
+    squares = jax.tree.map(np.square, moments)
+    state = ferjax.keras.OptimizerState("Adam", 3, moments, squares)
+    ferjax.keras.save(tmp_path / "m.keras", network, variables, state)
+    model = keras.models.load_model(tmp_path / "m.keras")
+    assert [layer.name for layer in model.layers] == ["in", "b", "a", "c", "sum"]
+    images = _images(2, 4)
+    expected = np.asarray(network.apply(variables, images))
+    np.testing.assert_allclose(np.asarray(model(images)), expected, rtol=0, atol=1e-6)
+    found = {variable.path.split("/")[-1]: variable for variable in model.optimizer.variables}
+    for name in "abc":
+        mine = np.asarray(found[f"{name}_kernel_momentum"])
+        np.testing.assert_array_equal(mine, moments[name]["kernel"])
 
 
 # --- whole networks ----------------------------------------------------------------------------
