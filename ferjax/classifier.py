@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -93,10 +94,13 @@ class EmotionClassifier:
         Raises:
             LabelsError: there are not K different labels.
             LayerError: the network does not classify images.
-            FerjaxError: there is no such engine, or ONNX Runtime is missing.
+            FerjaxError: there is no such engine, ONNX Runtime is missing, or the temperature is not
+                positive.
         """
         if engine not in ENGINES:
             raise FerjaxError(f"expected an engine among {', '.join(ENGINES)}, got {engine!r}")
+        if temperature is not None and not 0 < temperature < math.inf:
+            raise FerjaxError(f"expected a positive temperature, got {temperature!r}")
         graph = network.graph
         height, width, channels = graph.image_shape
         if channels not in (1, 3):
@@ -113,15 +117,29 @@ class EmotionClassifier:
         self.image_size = (height or usual[0], width or usual[1])
         self._channels = channels
         self.variables = jax.device_put(dict(variables))
+        self._make(engine)
+
+    def _make(self, engine: str) -> None:
+        """Make what computes, which belongs to a process."""
         self._engine: Any = None
         if engine == "onnx":
             from ferjax.onnx import Engine
 
-            self._engine = Engine.of(network, variables)
+            self._engine = Engine.of(self.network, self.variables)
         else:
             self._probabilities = jax.jit(
-                _probabilities(network), compiler_options=compiler_options()
+                _probabilities(self.network), compiler_options=compiler_options()
             )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process, or a copy, makes the classifier of."""
+        state = {k: v for k, v in vars(self).items() if k not in ("_engine", "_probabilities")}
+        return {**state, "engine": "jax" if self._engine is None else "onnx"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        engine = state.pop("engine")
+        vars(self).update(state)
+        self._make(engine)
 
     def predict_proba(
         self,
@@ -193,7 +211,12 @@ class EmotionClassifier:
         Args:
             abstain_below: the confidence, in [0, 1], that a label needs; below it the label is
                 None. `ferjax evaluate` tells what accuracy and coverage a threshold gives.
+
+        Raises:
+            FerjaxError: `abstain_below` is not in [0, 1], or as for `predict_proba`.
         """
+        if not 0 <= abstain_below <= 1:
+            raise FerjaxError(f"expected `abstain_below` in [0, 1], got {abstain_below!r}")
         rows = self.predict_proba(images, channel_order=channel_order, calibrated=calibrated)
         return [self.describe(row, abstain_below=abstain_below) for row in rows]
 

@@ -152,7 +152,10 @@ def _is_pil(source: object) -> bool:
 
 
 def _is_array(source: object) -> bool:
-    # Other libraries' arrays (jax.Array among them) convert themselves.
+    # Other libraries' arrays (jax.Array among them) convert themselves. So do NumPy's own texts,
+    # which are paths.
+    if isinstance(source, (str, bytes)):
+        return False
     return isinstance(source, np.ndarray) or (
         hasattr(source, "__array__") and hasattr(source, "dtype") and not _is_pil(source)
     )

@@ -49,10 +49,10 @@ def compile_cache() -> Iterator[None]:
     from jax.experimental.compilation_cache import compilation_cache as cache
 
     before = config.jax_persistent_cache_min_compile_time_secs
-    folder = cache_folder()
     try:
+        folder = cache_folder()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # what lies there is run
-    except OSError:  # a home that cannot be written to: compile each time
+    except (OSError, RuntimeError):  # no home, or one that cannot be written to: compile each time
         yield
         return
     config.update("jax_compilation_cache_dir", str(folder))

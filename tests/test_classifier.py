@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import io
+import pickle
 import shutil
 import warnings
 from collections.abc import Sequence
@@ -625,3 +627,42 @@ def test_the_released_weights_in_onnx_runtime() -> None:
 def test_an_unknown_engine() -> None:
     with pytest.raises(FerjaxError, match="expected an engine among jax, onnx, got 'tensorrt'"):
         ferjax.load(engine="tensorrt")
+
+
+# --- copies --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ["jax", "onnx"])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_copy_predicts_the_same(engine: str, copied: Any) -> None:
+    if engine == "onnx":
+        pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'ferjax[onnx]'")
+    model = made(Flatten(), Dense(units=3, activation="softmax"), shape=(3, 3, 1), engine=engine)
+    images = np.random.default_rng(0).integers(0, 256, (4, 3, 3), dtype=np.uint8)
+    other = copied(model)
+    assert other.labels == model.labels
+    np.testing.assert_array_equal(other.predict_proba(images), model.predict_proba(images))
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, np.inf, np.nan])
+def test_a_temperature_is_positive(temperature: float) -> None:
+    with pytest.raises(FerjaxError, match="expected a positive temperature, got"):
+        made(Flatten(), shape=(1, 3, 1), labels=ABC, temperature=temperature)
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 70, np.nan])
+def test_a_threshold_is_a_probability(threshold: float) -> None:
+    model = made(Flatten(), Softmax(), shape=(1, 3, 1), labels=ABC)
+    with pytest.raises(FerjaxError, match=r"`abstain_below` in \[0, 1\], got"):
+        model.predict(np.zeros((1, 3), np.uint8), abstain_below=threshold)
+
+
+def test_paths_from_a_numpy_array() -> None:
+    model = made(Flatten(), Softmax(), shape=(1, 3, 1), labels=ABC)
+    paths = list(np.array([str(ASTRONAUT)]))
+    expected = model.predict_proba([str(ASTRONAUT)])
+    np.testing.assert_array_equal(model.predict_proba(paths), expected)
+    np.testing.assert_array_equal(model.predict_proba(paths[0]), expected)

@@ -54,3 +54,18 @@ def test_a_version_of_xla_that_does_not_know_them_gets_none(
 
     monkeypatch.setattr(jax, "jit", jit)
     assert xla.compiler_options() == {}
+
+
+def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Any:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(xla, "cache_folder", homeless)
+    config: Any = jax.config
+    before = config.jax_compilation_cache_dir
+    config.update("jax_compilation_cache_dir", None)
+    try:
+        with xla.compile_cache():
+            assert config.jax_compilation_cache_dir is None
+    finally:
+        config.update("jax_compilation_cache_dir", before)

@@ -79,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.call = shlex.join(["ferjax", *argv])  # what reports and metadata say made them
     try:
         code: int = args.run(args)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as where it was closed
+            sys.stdout.flush()
         return code
     except FerjaxError as error:
         print(f"ferjax: error: {error}", file=sys.stderr)

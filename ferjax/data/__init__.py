@@ -6,7 +6,18 @@ Feed training: `order`, and over it `tf_pipeline` and `device_pipeline`; `augmen
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.preparation import load, prepare
 
 __all__ = ["SPLITS", "Faces", "load", "prepare"]
+_MODULES = ("augment", "balance", "device_pipeline", "order", "tf_pipeline")
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when first used: they import jax, or TensorFlow.
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -97,7 +97,9 @@ class Network(nn.Module):
             if call.layer not in runs:
                 described = self.graph.weights.get(call.layer, ())
                 assert self.scope is not None
-                runs[call.layer] = _Run(self.scope.push(call.layer), described, train)
+                # A module around this one may call it several times.
+                scope = self.scope.push(call.layer, reuse=True)
+                runs[call.layer] = _Run(scope, described, train)
             run = runs[call.layer]
             inputs = [results[i] for i in call.inputs]
             weights = run.weights

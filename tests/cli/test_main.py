@@ -156,6 +156,16 @@ def test_a_full_disk_behind_stdout_is_one_line() -> None:
     assert done.stderr == "ferjax: error: [Errno 28] No space left on device\n"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs sh")
+def test_a_closed_stdout_is_no_mistake() -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *FERJAX, "inspect", WEIGHTS],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_stdout_that_cannot_write_a_name_escapes_it(tmp_path: Path) -> None:
     done = subprocess.run(
         [*FERJAX, "convert", WEIGHTS, tmp_path / "größe.keras"],

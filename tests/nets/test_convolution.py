@@ -12,6 +12,7 @@ import pytest
 from ferjax import nets
 from ferjax.nets import convolution
 from ferjax.nets.convolution import conv2d
+from ferjax.nets.layers import Conv2D, Flatten
 
 needs_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="needs the CPU backend")
 
@@ -159,3 +160,18 @@ def test_predictions_are_those_of_xla_s_convolutions(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(convolution, "_has_own_code", lambda *_: False)
     expected = jax.jit(lambda v, x: network.apply(v, x))(variables, images)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+def test_a_network_is_exported_for_batches_of_any_size() -> None:
+    network = nets.Network(
+        nets.Graph.sequential(
+            [Conv2D(filters=64, kernel_size=3), Conv2D(filters=64, kernel_size=3), Flatten()],
+            input_shape=(8, 8, 1),
+        )
+    )
+    variables = network.init(jax.random.key(0))
+    (size,) = jax.export.symbolic_shape("batch")
+    images = jax.ShapeDtypeStruct((size, 8, 8, 1), jnp.float32)
+    exported = jax.export.export(jax.jit(lambda x: network.apply(variables, x)))(images)
+    x = jax.random.uniform(jax.random.key(1), (5, 8, 8, 1))
+    np.testing.assert_allclose(exported.call(x), network.apply(variables, x), atol=1e-5)

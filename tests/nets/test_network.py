@@ -6,6 +6,7 @@ import dataclasses
 from functools import partial
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -516,3 +517,27 @@ def test_network_with_another_graph_is_another_network() -> None:
     renamed = Network(dataclasses.replace(network.graph, name="other"))
     assert network == small()
     assert network != renamed
+
+
+def test_a_module_around_it_may_call_it_twice() -> None:
+    class Two(nn.Module):
+        net: Network
+
+        @nn.compact
+        def __call__(self, a: jax.Array, b: jax.Array) -> jax.Array:
+            return self.net(a) + self.net(b)
+
+    network = chain(Conv2D(filters=2, kernel_size=2), Flatten(), Dense(units=3), shape=(3, 3, 1))
+    a, b = jax.random.normal(KEY, (2, 4, 3, 3, 1))
+    variables = Two(network).init(KEY, a, b)
+    own = {group: tree["net"] for group, tree in variables.items()}
+    expected = network.apply(own, a) + network.apply(own, b)
+    found = Two(network).apply(variables, a, b)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("layer", [Flatten(), GlobalAveragePooling2D()])
+def test_no_images(layer: Layer) -> None:
+    network = chain(Conv2D(filters=2, kernel_size=2), layer, Dense(units=3), shape=(3, 3, 1))
+    found = network.apply(network.init(KEY), jnp.zeros((0, 3, 3, 1)))
+    assert found.shape == (0, 3)

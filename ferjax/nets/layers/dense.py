@@ -27,7 +27,7 @@ class Flatten(Layer):
         x = inputs[0]
         if self.data_format == "channels_first" and x.ndim > 2:
             x = jnp.moveaxis(x, 1, -1)
-        return x.reshape(x.shape[0], -1)
+        return x.reshape(x.shape[0], math.prod(x.shape[1:]))  # -1 is not known of no images
 
 
 @dataclass(frozen=True, kw_only=True)
