@@ -151,15 +151,23 @@ def inspect(
 def _predicts_alike(a: Graph, b: Graph) -> bool:
     """Whether two graphs make the same of an image with the same weights."""
 
-    def described(layer: Layer) -> Any:
+    def described(graph: Graph) -> list[Any]:
+        ranks = {call.layer: len(shape) + 1 for call, shape in zip(graph.calls, graph.shapes)}
+        return [layer_of(layer, ranks.get(layer.name, 0)) for layer in graph.layers]
+
+    def layer_of(layer: Layer, rank: int) -> Any:
         if isinstance(layer, TrainingOnly):
             return layer.kind, layer.name
-        return layer.kind, {
+        values = {
             f.name: getattr(layer, f.name)
             for f in dataclasses.fields(layer)
             if not f.name.endswith(_TRAINING)
             and not (f.name == "name" and isinstance(layer, InputLayer))
         }
+        axis = values.get("axis")
+        if isinstance(axis, int) and axis < 0:  # files have -1 or, from TensorFlow, the number
+            values["axis"] = axis + rank
+        return layer.kind, values
 
     def connected(graph: Graph) -> Any:
         positions = {layer.name: position for position, layer in enumerate(graph.layers)}
@@ -167,7 +175,7 @@ def _predicts_alike(a: Graph, b: Graph) -> bool:
 
     return (
         len(a.layers) == len(b.layers)
-        and all(described(one) == described(other) for one, other in zip(a.layers, b.layers))
+        and described(a) == described(b)
         and bool(connected(a) == connected(b))
     )
 

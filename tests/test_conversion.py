@@ -18,7 +18,7 @@ from ferjax.conversion import TARGETS, convert, read
 from ferjax.errors import FerjaxError, LabelsError, WeightFileError, WriteError
 from ferjax.nets import fer_cnn5
 from ferjax.nets.graph import Call, Graph
-from ferjax.nets.layers import Conv2D, Dropout
+from ferjax.nets.layers import BatchNormalization, Conv2D, Dropout
 
 LABELS = list("abcdefg")
 SUFFIXES = {
@@ -142,6 +142,27 @@ def test_an_architecture_that_a_flax_file_does_not_tell_is_noted(to: str, tmp_pa
     calls = (Call("first", ()), *named.graph.calls[1:])
     ferjax.keras.save(source, Graph(tuple(renamed), calls, "another name"), variables)
     assert convert(source, target, to=to).notes == []
+
+
+def test_what_tensorflow_s_keras_wrote_of_a_named_architecture_is_told(
+    published_weights: Path, tmp_path: Path
+) -> None:
+    """It has the axes of normalization as 3 and 1, where the named network has -1."""
+    done = convert(published_weights, tmp_path / "m.msgpack")
+    assert [note for note in done.notes if "architecture" in note] == []
+
+
+@pytest.mark.parametrize(("axis", "differs"), [(3, False), (2, True)])
+def test_an_axis_is_the_same_counted_from_either_end(axis: int, differs: bool) -> None:
+    named = fer_cnn5()
+    layers = tuple(
+        dataclasses.replace(layer, axis=axis)
+        if isinstance(layer, BatchNormalization) and layer.name == "batch_normalization"
+        else layer
+        for layer in named.layers
+    )
+    graph = dataclasses.replace(named.graph, layers=layers)
+    assert conversion._predicts_alike(named.graph, graph) != differs
 
 
 def test_the_note_on_an_architecture_names_what_was_given(
