@@ -7,7 +7,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +153,17 @@ def trainings(metadata: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return found
 
 
+def teachers(training: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what the record of a training says of each of its teachers, perhaps nothing.
+
+    >>> teachers({"teachers": [{"file": "best.h5"}, None]})
+    [{'file': 'best.h5'}, {}]
+    """
+    found = training.get("teachers")
+    listed = found if isinstance(found, list) else []
+    return [one if isinstance(one, Mapping) else {} for one in listed]
+
+
 def _is_training(value: Any) -> bool:
     return isinstance(value, Mapping) and isinstance(value.get("recipe", {}), Mapping)
 
@@ -174,6 +185,28 @@ def accuracy(
         "view": view,
         "note": note,
     }
+
+
+def with_accuracies(
+    metadata: Mapping[str, Any], found: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the accuracies of the metadata, with those found in the place of earlier ones.
+
+    Earlier ones are of the same data and view, whatever they say.
+
+    >>> old = {"accuracy": [{"dataset": "a", "view": "flip"}, {"dataset": "a", "view": "single"}]}
+    >>> with_accuracies(old, [{"dataset": "a", "view": "flip", "top_1": 0.5}])[0]
+    {'dataset': 'a', 'view': 'flip', 'top_1': 0.5}
+    """
+
+    def key(entry: Mapping[str, Any]) -> tuple[Any, Any]:
+        return entry.get("dataset"), entry.get("view")
+
+    entries = metadata.get("accuracy") or []
+    now = {key(entry) for entry in found}
+    kept = [entry for entry in entries if key(entry) not in now]
+    place = next((i for i, entry in enumerate(entries) if key(entry) in now), len(kept))
+    return [*kept[:place], *found, *kept[place:]]
 
 
 def is_free(weights: str | os.PathLike[str]) -> bool:

@@ -136,3 +136,11 @@ def test_the_public_names_are_there_and_no_others() -> None:
         assert name in dir(ferjax)
     with pytest.raises(AttributeError, match="module 'ferjax' has no attribute 'nothing'"):
         _ = ferjax.nothing  # type: ignore[attr-defined]
+
+
+def test_the_modules_of_data_are_there_when_they_are_asked_for() -> None:
+    (names,) = run(
+        "import ferjax; d = ferjax.data; "
+        "print(d.augment.augment.__name__, d.device_pipeline.__name__, hasattr(d, 'nothing'))"
+    )
+    assert names == "augment ferjax.data.device_pipeline False"

@@ -345,12 +345,7 @@ def record(evaluation: Evaluation, weights: str | os.PathLike[str] | None) -> Pa
                 note=note,
             )
             found.append(entry)
-    entries = known.get("accuracy") or []
-    key = (evaluation.data["name"], view)
-    earlier = [(entry.get("dataset"), entry.get("view")) == key for entry in entries]
-    accuracy = [entry for entry, old in zip(entries, earlier) if not old]
-    place = earlier.index(True) if any(earlier) else len(accuracy)
-    accuracy[place:place] = found
+    accuracy = metadata.with_accuracies(known, found)
     return metadata.write(path, {**known, "accuracy": accuracy})
 
 

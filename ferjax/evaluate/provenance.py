@@ -9,6 +9,7 @@ from typing import Any
 
 from ferjax.data.dataset import Faces, checksum
 from ferjax.errors import printable
+from ferjax.metadata import teachers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,13 +140,10 @@ def _earlier(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[st
     while waiting:
         who, known = waiting.popleft()
         training = _record(known, "training")
-        teachers = training.get("teachers")
         parts = [(f"{who} started from", training.get("started_from"))]
-        parts += [
-            (f"taught {who}", one) for one in (teachers if isinstance(teachers, list) else [])
-        ]
+        parts += [(f"taught {who}", one) for one in teachers(training)]
         for role, one in parts:
-            if isinstance(one, Mapping):
+            if one and isinstance(one, Mapping):
                 name = printable(str(one.get("file")), 100)
                 if one.get("sha256"):  # most are called best.h5
                     name += f" (SHA-256 {printable(str(one['sha256'])[:8])}...)"

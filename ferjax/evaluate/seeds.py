@@ -123,7 +123,7 @@ def _difference_of_trainings(a: Mapping[str, Any], b: Mapping[str, Any]) -> str 
     if not one or len(one) != len(two) or _start(one[0]) != _start(two[0]):
         return "start"
     for first, second in zip(one, two):
-        taught = _teachers(first), _teachers(second)
+        taught = metadata.teachers(first), metadata.teachers(second)
         if len(taught[0]) != len(taught[1]) or not all(map(_alike, *taught)):
             return "teachers"
         mine, theirs = first.get("recipe", {}), second.get("recipe", {})
@@ -136,15 +136,6 @@ def _difference_of_trainings(a: Mapping[str, Any], b: Mapping[str, Any]) -> str 
 def _start(training: Mapping[str, Any]) -> Any:
     start = training.get("started_from")
     return start.get("sha256") if isinstance(start, Mapping) else None
-
-
-def _teachers(training: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    found = training.get("teachers")
-    return (
-        [one if isinstance(one, Mapping) else {} for one in found]
-        if isinstance(found, list)
-        else []
-    )
 
 
 def _alike(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:

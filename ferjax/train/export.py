@@ -30,18 +30,9 @@ def save(
         before = metadata.read(path) if path.is_file() else {}
     keras.save(path, network, variables, labels=labels, metadata={"labels": labels})
     if before.get("sha256") == metadata.sha256(path):
-        described = {**before, **described, "accuracy": _with(before, described["accuracy"])}
+        accuracy = metadata.with_accuracies(before, described["accuracy"])
+        described = {**before, **described, "accuracy": accuracy}
     metadata.write(path, described)
-
-
-def _with(before: Mapping[str, Any], accuracy: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return accuracies, and of those before what was measured on other images or views."""
-
-    def key(entry: Mapping[str, Any]) -> tuple[Any, Any]:
-        return entry.get("dataset"), entry.get("view")
-
-    now = {key(entry) for entry in accuracy}
-    return [*accuracy, *(entry for entry in before["accuracy"] if key(entry) not in now)]
 
 
 def describe(

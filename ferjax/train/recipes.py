@@ -301,8 +301,8 @@ def flagship_cpu() -> Recipe:
 
     Measured on 2 shared cores on 2026-11-26, without clean statistics: 67.99 % on PublicTest,
     single view (66.64 % without copies of training images), after 2 hours and 22 minutes; with
-    `--set seed=1` 67.57 % (66.06 %). The same weights have 69.13 and 67.87 % with them, which
-    change nothing else of a training. By
+    `--set seed=1` 67.57 % (66.06 %). The same weights have 69.13 and 67.87 % with them; they
+    change no step of a training. By
     `ferjax train --data fer2013 --recipe flagship-cpu --out runs/flagship-cpu`.
     """
     return dataclasses.replace(

@@ -104,9 +104,27 @@ def sentinel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder / "imported"
 
 
+@pytest.fixture
+def saved_with(saved: Any, edit_json: Any, repack: Any) -> Callable[..., Path]:
+    """Return a function that saves the network and changes the config in the file."""
+
+    def save(kind: str, change: Callable[[Any], None]) -> Path:
+        path: Path = saved(kind)
+        if kind == "h5":
+            edit_json(path, change)
+        else:
+            with zipfile.ZipFile(path) as archive:
+                config = json.loads(archive.read("config.json"))
+            change(config)
+            repack(path, {"config.json": json.dumps(config).encode()})
+        return path
+
+    return save
+
+
 @pytest.mark.parametrize("kind", ["h5", "keras"])
 def test_modules_that_a_config_names_are_never_imported(
-    kind: str, saved: Any, edit_json: Any, repack: Any, sentinel: Path, small: Any, predict: Any
+    kind: str, saved_with: Callable[..., Path], sentinel: Path, small: Any, predict: Any
 ) -> None:
     def change(config: Any) -> None:
         entry = layer_of(config, "dense")
@@ -116,16 +134,10 @@ def test_modules_that_a_config_names_are_never_imported(
         entry["config"]["kernel_constraint"] = function
         entry["config"]["kernel_regularizer"] = function
         entry["build_config"] = {"module": "evil_module", "class_name": "evil"}
+        if kind == "keras":
+            config["compile_config"] = {"optimizer": entry["build_config"]}
 
-    path = saved(kind)
-    if kind == "h5":
-        edit_json(path, change)
-    else:
-        with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read("config.json"))
-        change(config)
-        config["compile_config"] = {"optimizer": {"module": "evil_module", "class_name": "evil"}}
-        repack(path, {"config.json": json.dumps(config).encode()})
+    path = saved_with(kind, change)
     before = set(sys.modules)
     model = ferjax.keras.load(path)
     assert "evil_module" not in set(sys.modules) - before
@@ -154,9 +166,7 @@ def test_a_class_that_is_only_named_like_one_of_keras_is_refused(
     called: str,
     whole: bool,
     kind: str,
-    saved: Any,
-    edit_json: Any,
-    repack: Any,
+    saved_with: Callable[..., Path],
     refused: Any,
     sentinel: Path,
 ) -> None:
@@ -168,15 +178,11 @@ def test_a_class_that_is_only_named_like_one_of_keras_is_refused(
         entry = config if whole else layer_of(config, "dense")
         entry.update(module=module, registered_name=registered)
 
-    path = saved(kind)
-    if kind == "h5":
-        edit_json(path, change)
-    else:
-        with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read("config.json"))
-        change(config)
-        repack(path, {"config.json": json.dumps(config).encode()})
-    refused(path, f"expected Keras's {name}, got a class of the same name", called.format(name))
+    refused(
+        saved_with(kind, change),
+        f"expected Keras's {name}, got a class of the same name",
+        called.format(name),
+    )
     assert not sentinel.exists() and "evil_module" not in sys.modules
 
 

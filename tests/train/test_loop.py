@@ -258,7 +258,11 @@ def test_a_finished_run_resumed_keeps_what_was_said_and_measured(
     again = ferjax.metadata.read(last)
     assert again["licence"] == "CC0-1.0"
     assert again["calibration"] == {"temperature": 1.5}
-    assert again["accuracy"] == [*known["accuracy"], flipped]
+    assert again["accuracy"] == [flipped, *known["accuracy"]]
+    known.pop("accuracy")  # as by hand
+    ferjax.metadata.write(last, known)
+    train(faces, tmp_path / "run", resume=True)
+    assert ferjax.metadata.read(last)["accuracy"] == again["accuracy"][1:]
 
 
 def test_what_was_measured_of_other_weights_is_not_kept(tmp_path: Path, faces: Faces) -> None:
