@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ferjax import conversion, metadata
 from ferjax import images as preprocessing
 from ferjax.emotions import EMOTIONS, checked_labels
-from ferjax.errors import FerjaxError, LabelsError, LayerError
+from ferjax.errors import FerjaxError, ImageError, LabelsError, LayerError
 from ferjax.images import ChannelOrder, Source
 from ferjax.metadata import image_size
 from ferjax.nets.network import Network
@@ -110,7 +110,9 @@ class EmotionClassifier:
         self.network = network
         self.metadata = dict(metadata or {})
         self.labels = _labels(labels, graph.output_shape[0])
-        self.value_range = value_range or graph.value_range
+        self.value_range = graph.value_range
+        if value_range is not None:
+            self.value_range = preprocessing.check_value_range(value_range)
         self.temperature = temperature
         # A network of open size gets the one it was trained at, if that is known.
         usual = image_size(self.metadata) or (48, 48)
@@ -164,7 +166,8 @@ class EmotionClassifier:
 
         Raises:
             ImageError: an image cannot be read; all such images are named.
-            FerjaxError: `calibrated` is asked for, and the weights come without a temperature.
+            FerjaxError: `calibrated` is asked for, and the weights come without a temperature, or
+                the network's outputs do not sum to 1.
         """
         if calibrated:
             self.require_temperature()
@@ -184,10 +187,22 @@ class EmotionClassifier:
         )
 
     def predict_batch(
-        self, batch: npt.NDArray[np.float32], *, calibrated: bool = False
+        self, batch: npt.NDArray[np.floating], *, calibrated: bool = False
     ) -> npt.NDArray[np.float32]:
-        """Return probabilities, float32 (B, K), of preprocessed images, float32 (B, H, W, C)."""
+        """Return probabilities, float32 (B, K), of preprocessed images, float32 (B, H, W, C).
+
+        Raises:
+            ImageError: the images are integers, as before `preprocess`.
+            LayerError: they are of another shape.
+            FerjaxError: as for `predict_proba`.
+        """
         temperature = self.require_temperature() if calibrated else 1.0
+        if not jnp.issubdtype(np.asarray(batch).dtype, jnp.floating):
+            raise ImageError(
+                f"expected preprocessed images, float32, got {np.asarray(batch).dtype}; "
+                "`preprocess` makes them, `predict_proba` takes images as they are"
+            )
+        batch = np.asarray(batch, np.float32)
         if self.network.graph.data_format == "channels_first":
             batch = np.moveaxis(batch, -1, 1)
         on_cpu = self._engine is None and jax.default_backend() == "cpu"
@@ -195,8 +210,12 @@ class EmotionClassifier:
         parts = [batch[i : i + largest] for i in range(0, len(batch), largest)]
         if not parts:
             return np.zeros((0, len(self.labels)), np.float32)
-        rows = [self._predict(part) for part in parts]
-        return with_temperature(np.concatenate(rows), temperature)
+        probabilities = np.concatenate([self._predict(part) for part in parts])
+        if calibrated and not np.allclose(probabilities.sum(1), 1, rtol=0, atol=1e-3):
+            raise FerjaxError(
+                "expected outputs that sum to 1, as softmax's do; others cannot be calibrated"
+            )
+        return with_temperature(probabilities, temperature)
 
     def predict(
         self,

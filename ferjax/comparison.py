@@ -26,11 +26,13 @@ class Comparison:
     Attributes:
         largest_difference: of a probability, over images and classes.
         different_classes: for how many images the most probable class differs.
+        same_labels: False where both come with labels, and these differ.
     """
 
     images: int
     largest_difference: float
     different_classes: int
+    same_labels: bool = True
 
 
 def compare(
@@ -58,7 +60,9 @@ def compare(
         keras.load_architecture(config)
     if architecture is not None:
         named(architecture)
-    first, second = (_classifier(path, config, architecture) for path in (a, b))
+    (first, named_first), (second, named_second) = (
+        _classifier(path, config, architecture) for path in (a, b)
+    )
     if len(first.labels) != len(second.labels):
         raise LabelsError(f"{a} has {len(first.labels)} classes, {b} has {len(second.labels)}")
     sources = list(images) if images is not None else list(generated_images(_GENERATED))
@@ -67,6 +71,7 @@ def compare(
         len(sources),
         float(np.abs(p - q).max(initial=0)),
         int((p.argmax(1) != q.argmax(1)).sum()),
+        first.labels == second.labels or not (named_first and named_second),
     )
 
 
@@ -78,12 +83,17 @@ def generated_images(count: int, seed: int = 0) -> np.ndarray:
 
 def _classifier(
     path: PathLike, config: PathLike | None, architecture: str | None
-) -> EmotionClassifier:
-    """Load a file, with the given architecture only where it has none of its own."""
+) -> tuple[EmotionClassifier, bool]:
+    """Load a file, with the given architecture only where it has none of its own.
+
+    Returns:
+        what predicts, and whether the file comes with labels.
+    """
     given = config is not None or architecture is not None
     own = not given or has_architecture(path)
     model = read(path) if own else read(path, config, architecture)
     classes = model.graph.output_shape[0] or 0
     labels = model.labels or [f"class {index}" for index in range(classes)]
     value_range = metadata.value_range(model.metadata, path)
-    return EmotionClassifier(model.network, model.variables, labels, value_range=value_range)
+    found = EmotionClassifier(model.network, model.variables, labels, value_range=value_range)
+    return found, bool(model.labels)

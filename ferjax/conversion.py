@@ -84,8 +84,11 @@ def convert(
 
         if optimizer_state:
             raise WriteError(f"{target}: optimizer state goes into Keras files only")
-        if names and not beside:
-            notes.append("label names are left out: Flax's files have no place for them")
+        if not beside and (left_out := _left_out(known, names)):
+            why = "an Orbax folder has no place for it"
+            if to == MSGPACK:
+                why = f"{metadata.sidecar(target)} describes other weights; give another name"
+            notes.append(f"metadata is left out ({left_out}): {why}")
         flax_files.save(target, model.variables, orbax=to == ORBAX)
         guess = flax_files.guess(model.variables)
         if guess is None or not _predicts_alike(named(guess).graph, model.graph):
@@ -176,6 +179,14 @@ def _predicts_alike(a: Graph, b: Graph) -> bool:
     return described(a) == described(b) and bool(connected(a) == connected(b))
 
 
+def _left_out(known: Mapping[str, Any], names: Sequence[str] | None) -> str:
+    """Return what metadata says, in words; what predictions depend on comes first."""
+    found = {"labels": names, **{key: known[key] for key in known if key != "labels"}}
+    first = [key for key in ("labels", "value_range", "input", "calibration") if found.get(key)]
+    rest = sum(value is not None for key, value in found.items() if key not in first)
+    return ", ".join([key.replace("_", " ") for key in first] + ["..."] * bool(rest))
+
+
 def _read_flax(
     source: str | os.PathLike[str],
     config: str | os.PathLike[str] | Mapping[str, Any] | None,
@@ -203,7 +214,8 @@ def _with_sidecar(model: KerasModel) -> KerasModel:
     """Add what the metadata beside the file says. It has the file's hash, so it was written after
     the file, and comes before what the file itself says.
     """
-    beside = metadata.read(model.path)
+    # A file that has its own may lie beside the one that it was converted from.
+    beside = metadata.read(model.path, quiet=bool(model.metadata))
     beside.pop("sha256", None)  # of this file, not of what it is converted into
     model.metadata = {**model.metadata, **beside}
     model.labels = metadata.labels(beside) or model.labels

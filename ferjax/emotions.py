@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Final
 
 from ferjax.errors import LabelsError, near_misses
@@ -66,7 +66,9 @@ def checked_labels(labels: Sequence[str], classes: int | None) -> list[str]:
 
     Raises LabelsError where there are not.
     """
-    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
+    # Sets and mappings have no order that could be the output's.
+    in_order = isinstance(labels, Iterable) and not isinstance(labels, str | Set | Mapping)
+    if not in_order or not all(isinstance(label, str) for label in labels):
         raise LabelsError(f"expected a list of label names, got {labels!r}")
     if len(labels) != classes or len(set(labels)) != classes:
         raise LabelsError(

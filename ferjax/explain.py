@@ -120,6 +120,8 @@ def explain(
 def check_drawing(path: str | os.PathLike[str], count: int) -> None:
     """Raise the FerjaxError that `draw` of `count` faces would; worth a call before `explain`."""
     sheet.check_path(path)
+    if not count:
+        raise FerjaxError(f"{printable(str(path))}: expected faces to draw, got none")
     if count > MAX_FACES:
         raise FerjaxError(
             f"{printable(str(path))}: expected at most {MAX_FACES} faces to draw, got {count:,}; "
@@ -144,6 +146,8 @@ def draw(
     """
     check_drawing(path, len(explanations))
     names = [""] * len(explanations) if names is None else names
+    if len(names) != len(explanations):
+        raise FerjaxError(f"expected {len(explanations)} names, one a face, got {len(names)}")
     rows = [
         sheet.Row(label=name, detail=f"{e.label} {e.confidence:.2f}", images=[e.image, _overlay(e)])
         for name, e in zip(names, explanations, strict=True)

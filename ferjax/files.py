@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from ferjax.errors import WriteError, printable
 
@@ -66,6 +68,29 @@ def check_folder(path: str | os.PathLike[str]) -> None:
         raise WriteError(f"{path}: expected a folder, {there} is a file")
     if not os.access(there, os.W_OK | os.X_OK):
         raise WriteError(f"{path}: cannot be written to, the folder {there} is not writable")
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a name is text, and not bytes that Python could not decode."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def json_text(value: Any, *, allow_nan: bool = True) -> str:
+    """Return JSON to be written as UTF-8; names of files that are not UTF-8 are escaped in it.
+
+    >>> print(json_text(["caf\u00e9", "caf\udce9"]))
+    [
+      "caf\\u00e9",
+      "caf\\udce9"
+    ]
+    <BLANKLINE>
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=allow_nan)
+    return (text if is_utf8(text) else json.dumps(value, indent=2)) + "\n"
 
 
 def make_folder(path: str | os.PathLike[str]) -> None:

@@ -84,12 +84,15 @@ def find_images(
     also when nothing is there: reading it then says so.
 
     Raises:
-      ImageError: a folder holds no images or cannot be listed.
+      ImageError: a path is empty, or a folder holds no images or cannot be listed.
     """
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
     found: list[Path] = []
-    for path in map(Path, paths):
+    for given in paths:
+        if not os.fspath(given):
+            raise ImageError("expected a path, got an empty string")
+        path = Path(given)
         if not os.path.isdir(path):  # unlike Path.is_dir, never raises
             found.append(path)
             continue

@@ -84,7 +84,7 @@ def preprocess(
     array([1., 1.], dtype=float32)
     """
     height, width = _check_size(size)
-    low, high = _check_value_range(value_range)
+    low, high = check_value_range(value_range)
     if channels not in (1, 3):
         raise ValueError(f"expected 1 (gray) or 3 (RGB) for `channels`, got {channels!r}")
     if channel_order not in ("rgb", "bgr"):
@@ -131,7 +131,8 @@ def _check_size(size: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def _check_value_range(value_range: tuple[float, float]) -> tuple[float, float]:
+def check_value_range(value_range: tuple[float, float]) -> tuple[float, float]:
+    """Return (low, high) as floats, or raise a ValueError."""
     try:
         # Plain floats: a NumPy scalar would promote the result to float64.
         low, high = (float(v) for v in value_range)
@@ -222,6 +223,11 @@ def _check_array(source: Any, name: str, channel_order: ChannelOrder) -> npt.NDA
     except Exception as error:  # a tensor on another device, for one
         raise ImageError(printable(f"{name}: cannot become a NumPy array: {error}")) from error
     shape = x.shape
+    if x.dtype.kind in "OSU":  # as columns of tables have them
+        raise ImageError(
+            f"{name}: expected numbers, got dtype {x.dtype}; paths and images go in a list, "
+            "which `.tolist()` makes"
+        )
     if x.ndim == 2:
         x = x[None, :, :, None]  # (H, W) -> (1, H, W, 1)
     elif x.ndim == 3:
@@ -283,7 +289,9 @@ def _from_pil(image: Any, name: str) -> npt.NDArray[Any]:
                 f"{name}: expected 8 or 16 bits a channel, got mode {image.mode!r}; "
                 "scale it to [0, 255] and convert it to 'L'"
             )
-        if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+        palette = getattr(image.palette, "mode", "")  # without it, `quantize` leaves no other sign
+        with_alpha = image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or palette == "RGBA"
+        if with_alpha or "transparency" in image.info:
             # Pillow has no direct way from some of these modes to RGBA.
             step = {"La": "LA", "1": "L"}.get(image.mode)
             return np.asarray((image.convert(step) if step else image).convert("RGBA"))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ferjax.errors import WeightFileError
-from ferjax.files import replacing
+from ferjax.files import json_text, replacing
 
 _SUFFIXES = (".weights.h5", ".h5", ".hdf5", ".keras")
 _MOST_BYTES = 1 << 20
@@ -27,7 +27,8 @@ def sidecar(weights: str | os.PathLike[str]) -> Path:
     """
     path = Path(weights)
     suffix = next((s for s in _SUFFIXES if path.name.lower().endswith(s)), path.suffix)
-    return path.with_name(path.name[: len(path.name) - len(suffix)] + ".metadata.json")
+    # Not `with_name`, which "." and "/" do not have.
+    return path.parent / (path.name[: len(path.name) - len(suffix)] + ".metadata.json")
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
@@ -36,10 +37,13 @@ def sha256(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read(weights: str | os.PathLike[str]) -> dict[str, Any]:
+def read(weights: str | os.PathLike[str], *, quiet: bool = False) -> dict[str, Any]:
     """Return the metadata beside a weight file; empty, with a warning, where it is another file's.
 
     A file without metadata is usual, and gives an empty result without a warning.
+
+    Args:
+        quiet: leave the warning out.
     """
     path = sidecar(weights)
     # A folder of weights has no hash by which its metadata could be told from another's.
@@ -53,6 +57,8 @@ def read(weights: str | os.PathLike[str]) -> dict[str, Any]:
         warnings.warn(f"{path}: not JSON metadata, ignored", stacklevel=2)
         return {}
     if found.get("sha256") != sha256(weights):
+        if quiet:
+            return {}
         warnings.warn(f"{path}: describes other weights than {weights}, ignored", stacklevel=2)
         return {}
     return found
@@ -226,6 +232,6 @@ def write(weights: str | os.PathLike[str], metadata: Mapping[str, Any]) -> Path:
     """Write the metadata beside a weight file, with the file's SHA-256, and return its path."""
     path = sidecar(weights)
     with replacing(path) as temporary:
-        text = json.dumps({**metadata, "sha256": sha256(weights)}, indent=2, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+        text = json_text({**metadata, "sha256": sha256(weights)})
+        temporary.write_text(text, encoding="utf-8")
     return path

@@ -15,6 +15,7 @@ from typing import Any
 
 import cv2
 import jax
+import jax.numpy as jnp
 import numpy as np
 import psutil
 import pytest
@@ -328,6 +329,9 @@ def test_ten_thousand_calls_do_not_grow_memory_or_compile_without_end() -> None:
         ([], "expected 3 different labels"),
         ("abc", "expected a list of label names, got 'abc'"),
         ([0, 1, 2], r"expected a list of label names, got \[0, 1, 2\]"),
+        ({"a", "b", "c"}, "expected a list of label names, got {"),  # in no order
+        ({"a": 0, "b": 1, "c": 2}, "expected a list of label names, got {"),
+        (3, "expected a list of label names, got 3"),
     ],
 )
 def test_labels_that_do_not_fit_are_an_error(labels: Any, message: str) -> None:
@@ -526,6 +530,15 @@ def test_sigmoids_at_the_end_stay_as_they_are() -> None:
     np.testing.assert_allclose(found, [[1 / 2, 2 / 3, 5 / 6]], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_sigmoids_at_the_end_cannot_be_calibrated(temperature: float) -> None:
+    ending = Dense(units=3, activation="sigmoid")
+    shape = (1, 1, 1)
+    model = made(Flatten(), ending, shape=shape, dense=LOGITS, labels=ABC, temperature=temperature)
+    with pytest.raises(FerjaxError, match="expected outputs that sum to 1, as softmax's do"):
+        model.predict_proba(WHITE, calibrated=True)
+
+
 def test_batch_statistics_are_used_and_not_those_of_the_batch() -> None:
     network = Network(
         Graph.sequential(
@@ -629,6 +642,27 @@ def test_an_unknown_engine() -> None:
         ferjax.load(engine="tensorrt")
 
 
+@pytest.mark.parametrize("engine", ["jax", "onnx"])
+@pytest.mark.parametrize("count", [1, 3, 4])
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "float64", "float16", "bfloat16"])
+def test_preprocessed_images_of_other_floats(engine: str, count: int, dtype: str) -> None:
+    if engine == "onnx":
+        pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'ferjax[onnx]'")
+    layers = (Conv2D(filters=2, kernel_size=2), Flatten(), Dense(units=3, activation="softmax"))
+    model = made(*layers, shape=(3, 3, 1), engine=engine)
+    batch = np.random.default_rng(0).integers(0, 9, (count, 3, 3, 1)).astype(np.float32) / 8
+    expected = model.predict_batch(batch)
+    np.testing.assert_array_equal(model.predict_batch(batch.astype(dtype)), expected)
+    np.testing.assert_array_equal(model.predict_batch(jnp.asarray(batch)), expected)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_images_before_preprocessing_are_no_batch(count: int) -> None:
+    model = made(Flatten(), Dense(units=3), shape=(3, 3, 1))
+    with pytest.raises(ImageError, match="expected preprocessed images, float32, got uint8"):
+        model.predict_batch(np.ones((count, 3, 3, 1), np.uint8))
+
+
 # --- copies --------------------------------------------------------------------------------------
 
 
@@ -666,3 +700,16 @@ def test_paths_from_a_numpy_array() -> None:
     expected = model.predict_proba([str(ASTRONAUT)])
     np.testing.assert_array_equal(model.predict_proba(paths), expected)
     np.testing.assert_array_equal(model.predict_proba(paths[0]), expected)
+
+
+@pytest.mark.parametrize("value_range", [(255, 0), "ab", (0, np.nan)])
+def test_a_value_range_is_low_and_high(value_range: Any) -> None:
+    with pytest.raises(ValueError, match=r"expected \(low, high\) for `value_range`, got"):
+        made(Flatten(), shape=(1, 3, 1), labels=ABC, value_range=value_range)
+
+
+@pytest.mark.parametrize("dtype", [object, str])
+def test_an_array_of_paths_is_told_to_be_a_list(dtype: type) -> None:
+    model = made(Flatten(), Softmax(), shape=(1, 3, 1), labels=ABC)
+    with pytest.raises(ImageError, match=r"expected numbers, got dtype .*`\.tolist\(\)`"):
+        model.predict_proba(np.array([str(ASTRONAUT)], dtype))

@@ -70,6 +70,14 @@ def test_nameless_files_of_any_number_of_classes_compare_without_a_warning(
         assert compare(a, b).largest_difference == 0
 
 
+def test_files_with_other_labels_are_told(tmp_path: Path) -> None:
+    a = constant(tmp_path / "a.h5", 0.5, 0.5, labels=["x", "y"])
+    b = constant(tmp_path / "b.h5", 0.5, 0.5, labels=["y", "x"])
+    nameless = constant(tmp_path / "c.h5", 0.5, 0.5)
+    assert not compare(a, b).same_labels
+    assert compare(a, a).same_labels and compare(a, nameless).same_labels
+
+
 def test_different_numbers_of_classes_are_an_error(tmp_path: Path) -> None:
     a = constant(tmp_path / "a.h5", 0.2, 0.8)
     b = constant(tmp_path / "b.h5", 0.2, 0.3, 0.5)

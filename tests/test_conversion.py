@@ -225,7 +225,7 @@ def test_labels_go_beside_a_flax_file(source: Path, config: Path, tmp_path: Path
 
 def test_a_folder_has_no_place_for_labels(source: Path, tmp_path: Path) -> None:
     done = convert(source, tmp_path / "m", to="orbax", labels=LABELS)
-    assert "label names are left out: Flax's files have no place for them" in done.notes
+    assert "metadata is left out (labels): an Orbax folder has no place for it" in done.notes
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
 
 
@@ -261,8 +261,50 @@ def test_metadata_of_another_file_is_not_replaced(source: Path, tmp_path: Path, 
     metadata.write(first, {"labels": LABELS, "licence": "CC0-1.0"})
     done = convert(first, tmp_path / name)
     assert metadata.read(first)["licence"] == "CC0-1.0"
-    left_out = "label names are left out: Flax's files have no place for them" in done.notes
-    assert left_out == (name == "model.msgpack")
+    beside = metadata.sidecar(first)
+    why = f"{beside} describes other weights; give another name"
+    assert (f"metadata is left out (labels, ...): {why}" in done.notes) == name.endswith(".msgpack")
+
+
+def test_all_that_predictions_depend_on_is_named_where_it_is_left_out(
+    source: Path, tmp_path: Path
+) -> None:
+    first = tmp_path / "model.h5"
+    shutil.copy(source, first)
+    metadata.write(first, {"value_range": [0, 255], "calibration": {"temperature": 2.0}})
+    done = convert(first, tmp_path / "m", to="orbax")
+    expected = (
+        "metadata is left out (value range, calibration): an Orbax folder has no place for it"
+    )
+    assert expected in done.notes
+
+
+def test_a_file_beside_the_one_it_was_made_of_raises_no_alarm(
+    source: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    first = tmp_path / "model.h5"
+    shutil.copy(source, first)
+    metadata.write(first, {"labels": LABELS})
+    convert(first, tmp_path / "model.keras")
+    assert read(tmp_path / "model.keras").labels == LABELS  # from the file itself
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("to", ["h5", "keras", "msgpack"])
+def test_the_current_folder_is_no_file_to_write(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WriteError, match=r"^\.: is a folder already"):
+        convert(source, ".", to=to)
+
+
+def test_the_current_folder_is_read(
+    source: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert(source, tmp_path / "m", to="orbax")
+    monkeypatch.chdir(tmp_path / "m")
+    assert read(".", config).graph.num_params == read(source).graph.num_params
 
 
 def test_metadata_of_a_replaced_target_is_replaced(source: Path, tmp_path: Path) -> None:

@@ -464,6 +464,10 @@ def test_what_is_not_drawn(tmp_path: Path) -> None:
         draw([explanation()], tmp_path / "a.txt")
     with pytest.raises(FerjaxError, match=r"at most 48 faces to draw, got 49; give fewer"):
         draw([explanation()] * (MAX_FACES + 1), tmp_path / "a.png")
+    with pytest.raises(FerjaxError, match="expected faces to draw, got none"):
+        draw([], tmp_path / "a.png")
+    with pytest.raises(FerjaxError, match="expected 2 names, one a face, got 1"):
+        draw([explanation()] * 2, tmp_path / "a.png", names=["a"])
     with pytest.raises(FerjaxError, match="give fewer"):
         check_drawing(tmp_path / "a.png", 1000)
     check_drawing(tmp_path / "a.png", MAX_FACES)

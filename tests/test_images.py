@@ -584,6 +584,11 @@ class TestKinds:
         if mode in ("L", "RGB", "RGBA"):
             np.testing.assert_array_equal(preprocess(straight), preprocess(np.asarray(straight)))
 
+    def test_transparency_of_a_quantized_image(self) -> None:
+        clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0)).quantize(4)
+        assert clear.mode == "P" and not clear.info
+        np.testing.assert_array_equal(preprocess(clear), 1)  # white, and not the black below it
+
     @pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "HSV"])
     def test_pil_colour_spaces(self, mode: str) -> None:
         result = preprocess(RGB.convert(mode), channels=3, size=(61, 83), value_range=(0, 255))[0]
@@ -863,6 +868,16 @@ class TestFindImages:
             tmp_path, "a.png", ".b.png", "._a.png", ".git/c.png", "notes.txt", "model.h5", "png"
         )
         assert find_images(str(tmp_path)) == [tmp_path / "a.png"]
+
+    def test_an_empty_path_is_not_the_current_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.make(tmp_path, "a.png")
+        monkeypatch.chdir(tmp_path)
+        assert find_images(".") == [Path("a.png")]
+        for paths in ("", ["a.png", ""]):
+            with pytest.raises(ImageError, match="expected a path, got an empty string"):
+                find_images(paths)
 
     def test_named_files_are_kept(self, tmp_path: Path) -> None:
         self.make(tmp_path, "in/a.png", "data.bin", ".hidden.png")

@@ -1,7 +1,8 @@
 """Check, split and clean a dataset of faces once, for training and evaluation.
 
 DIR gets faces.npz, which training reads without TensorFlow; tfds/, which tfds.load and
-tfds.data_source read; and manifest.json: source hash, split, counts, what was dropped and why.
+tfds.data_source read, where tensorflow-datasets is installed; and manifest.json: source hash,
+split, counts, what was dropped and why.
 The same call again does nothing. An interrupted call leaves nothing half-made.
 
 example:
@@ -17,6 +18,7 @@ from typing import Any
 
 from ferjax.cli.data_info import add_reading, check_reading
 from ferjax.cli.progress import reported
+from ferjax.errors import printable
 
 _DROPS = ("blank", "conflicts", "leaks")
 
@@ -56,7 +58,13 @@ def run(args: argparse.Namespace) -> int:
         )
     manifest = done.manifest
     for item in manifest["bad"]:
-        print(f"ferjax: error: {item['name']}: {item['reason']}", file=sys.stderr)
+        print(f"ferjax: error: {printable(item['name'])}: {item['reason']}", file=sys.stderr)
+    if not (args.no_tfds or manifest["options"]["tfds"]):
+        print(
+            "ferjax: note: no tfds/, which tensorflow-datasets writes: "
+            "pip install 'ferjax[train]', then --force",
+            file=sys.stderr,
+        )
     if args.json:
         print(json.dumps(manifest, indent=2))
     else:
@@ -66,13 +74,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _print(manifest: dict[str, Any], out: str, fresh: bool) -> None:
     for note in manifest["notes"]:
-        print(f"note: {note}")
+        print(f"note: {printable(note)}")
     reasons = [item["drop"] for item in manifest["dropped"]]
     for reason in _DROPS:
         if reason in reasons:
             print(f"dropped: {reasons.count(reason)} images, {reason}")
     counts = {split: sum(by_class.values()) for split, by_class in manifest["counts"].items()}
     text = ", ".join(f"{count:,} {split}" for split, count in counts.items() if count)
+    out = printable(out)
     print(f"{out}: {text}" if fresh else f"{out}: prepared already, {text}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 
 def add_architecture(parser: argparse.ArgumentParser) -> None:
@@ -36,3 +37,14 @@ def label_list(text: str) -> list[str]:
     if not all(labels):
         raise argparse.ArgumentTypeError("expected names separated by commas")
     return labels
+
+
+def fraction(text: str) -> float:
+    """Read a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
+    return value

@@ -22,7 +22,7 @@ import os
 import sys
 from pathlib import Path
 
-from ferjax.cli.options import add_architecture, add_labels
+from ferjax.cli.options import add_architecture, add_labels, fraction
 from ferjax.cli.progress import Progress
 
 _CHUNK = 256
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--abstain-below",
-        type=_fraction,
+        type=fraction,
         default=0.0,
         metavar="P",
         help="give no label below this confidence, in [0, 1] (default: 0, always give one)",
@@ -148,16 +148,6 @@ def _run(args: argparse.Namespace) -> int:
             best = f"abstains ({best})" if prediction.label is None else best
             print(f"{name:<{width}}  {printable(best)}")
     return 1 if failed else 0
-
-
-def _fraction(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
-    return value
 
 
 def _positive(text: str) -> int:

@@ -14,9 +14,12 @@ examples:
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import shlex
 from typing import TYPE_CHECKING
+
+from ferjax.errors import printable
 
 if TYPE_CHECKING:
     from ferjax.train.result import TrainingResult
@@ -104,11 +107,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ferjax.errors import FerjaxError
+    from ferjax.nets.architectures import ARCHITECTURES
     from ferjax.train.recipes import override, recipe
 
     if args.print_recipe:
         chosen = override(recipe(args.recipe or "fast"), args.set)
-        print(f"recipe {chosen.name}:\n{chosen}")
+        if args.architecture in ARCHITECTURES:
+            chosen = dataclasses.replace(chosen, architecture=args.architecture)
+        if args.json:
+            print(json.dumps(chosen.to_json(), indent=2))
+        else:
+            print(f"recipe {chosen.name}:\n{chosen}")
         return 0
     if args.out is None:
         raise FerjaxError("expected --out RUN, a folder for the run")
@@ -116,6 +125,11 @@ def run(args: argparse.Namespace) -> int:
         from ferjax.train.devices import initialize
 
         initialize(args.coordinator, args.num_processes, args.process_id)
+    elif args.num_processes is not None or args.process_id is not None:
+        raise FerjaxError(
+            "expected --coordinator HOST:PORT with --num-processes and --process-id, or each host "
+            "would train alone"
+        )
     from ferjax.train.loop import train_and_evaluate
 
     result = train_and_evaluate(
@@ -147,17 +161,18 @@ def _print(result: TrainingResult, out: str) -> None:
     ):
         for m in measured:
             print(
-                f"{path} ({which}): {m['top_1']:.2%} ({m['correct']:,} of {m['images']:,}), "
-                f"{m['dataset']}, {m['note']}"
+                f"{printable(str(path))} ({which}): {m['top_1']:.2%} "
+                f"({m['correct']:,} of {m['images']:,}), {m['dataset']}, {m['note']}"
             )
     if result.interrupted is not None:
-        print(f"go on with: ferjax train --out {shlex.quote(out)} --resume")
+        print(f"go on with: ferjax train --out {printable(shlex.quote(out))} --resume")
     elif result.best is not None and result.data is not None:
         arguments = ["--weights", str(result.best), "--data", result.data]
         split = _measurable(result.data)
         if split is not None:
             arguments += [] if split == "validation" else ["--split", split]
-            print(f"evaluate with: {shlex.join(['ferjax', 'evaluate', *arguments])}")
+            call = shlex.join(["ferjax", "evaluate", *arguments])
+            print(f"evaluate with: {printable(call, len(call))}")
 
 
 def _measurable(data: str) -> str | None:

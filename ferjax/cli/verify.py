@@ -1,7 +1,8 @@
 """Compare the predictions of two weight files.
 
 Prints the largest difference of a probability over all images and classes. Without --images it is
-taken over generated ones. The exit code is 1 if it exceeds the tolerance.
+taken over generated ones. The exit code is 1 if it exceeds the tolerance, or if both files come
+with labels and these differ.
 
 example:
   ferjax verify cnn_emotion_detection.h5 converted.keras
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from ferjax.cli.options import add_architecture
+from ferjax.cli.options import add_architecture, fraction
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_architecture(parser)
     parser.add_argument(
         "--tolerance",
-        type=float,
+        type=fraction,
         default=1e-5,
         metavar="P",
         help="largest difference of a probability that counts as equal (default: 1e-5)",
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
     images = find_images(args.images) if args.images else None
     found = compare(args.a, args.b, images, config=args.config, architecture=args.architecture)
-    equal = found.largest_difference <= args.tolerance
+    equal = found.largest_difference <= args.tolerance and found.same_labels
     if args.json:
         document = {
             "a": args.a,
@@ -46,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
             "images": found.images,
             "largest_difference": found.largest_difference,
             "different_classes": found.different_classes,
+            "same_labels": found.same_labels,
             "tolerance": args.tolerance,
             "equal": equal,
         }
@@ -56,5 +58,6 @@ def run(args: argparse.Namespace) -> int:
         print(
             f"{verdict}: largest difference {found.largest_difference:.3g} over {found.images} "
             f"{kind} (tolerance {args.tolerance:g}), another class for {found.different_classes}"
+            + ("" if found.same_labels else "; the labels differ")
         )
     return 0 if equal else 1

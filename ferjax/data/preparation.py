@@ -22,7 +22,7 @@ from ferjax.data import checks, sources, splits
 from ferjax.data.containers import PREPARED, files_of
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.errors import DataError, WriteError, printable
-from ferjax.files import check_folder, make_folder, replacing
+from ferjax.files import check_folder, is_utf8, json_text, make_folder, replacing
 from ferjax.metadata import sha256
 
 ARRAYS, MANIFEST = PREPARED
@@ -70,7 +70,8 @@ def prepare(
         drop: any of `DROPS`: "blank", "conflicts", "leaks".
         size: (H, W) of the images, in pixels.
         skip_bad: leave images out that cannot be read, and list them in the manifest.
-        with_tfds: write `tfds/`; None: where tensorflow-datasets is installed.
+        with_tfds: write `tfds/`; None: where tensorflow-datasets is installed, and a folder that
+            is prepared already stays as it is, with or without.
         force: replace a folder that holds something else; never one that holds the source.
 
     Raises:
@@ -82,8 +83,7 @@ def prepare(
         raise DataError(f"expected what to drop among {', '.join(DROPS)}, got {', '.join(unknown)}")
     if split not in splits.SCHEMES:
         raise DataError(f"expected a split among {', '.join(splits.SCHEMES)}, got {split!r}")
-    if with_tfds is None:
-        with_tfds = importlib.util.find_spec("tensorflow_datasets") is not None
+    installed = importlib.util.find_spec("tensorflow_datasets") is not None
     target = Path(out)
     _refuse_around(source, target)
     options = {
@@ -92,12 +92,17 @@ def prepare(
         "drop": sorted(set(drop)),
         "size": list(size),
         "skip_bad": skip_bad,
-        "tfds": with_tfds,
+        "tfds": installed if with_tfds is None else with_tfds,
     }
     wanted = {"format": _FORMAT, "source_sha256": fingerprint(source), "options": options}
     there = _manifest(target)
-    if there is not None and {key: there.get(key) for key in wanted} == wanted:
+    if there is not None and _is_same(there, wanted, tfds_too=with_tfds is not None):
         return Prepared(target, there, False)
+    if options["tfds"] and not is_utf8(os.path.realpath(target)):
+        raise WriteError(
+            f"{printable(str(target))}: TensorFlow writes to paths in UTF-8 alone; --no-tfds "
+            "(with_tfds=False) leaves tfds/ out"
+        )
     check_folder(Path(os.path.realpath(target)).parent)  # before reading, which takes a while
     if target.exists() and not target.is_dir():
         raise WriteError(f"{target}: is a file already, expected a place for a folder")
@@ -129,11 +134,18 @@ def prepare(
         temporary.mkdir()
         _write_arrays(temporary / ARRAYS, faces)
         manifest["arrays_sha256"] = sha256(temporary / ARRAYS)
-        if with_tfds:
+        if options["tfds"]:
             _write_tfds(temporary / "tfds", faces, split, progress)
-        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-        (temporary / MANIFEST).write_text(text, encoding="utf-8")
+        (temporary / MANIFEST).write_text(json_text(manifest), encoding="utf-8")
     return Prepared(target, manifest, True)
+
+
+def _is_same(there: dict[str, Any], wanted: dict[str, Any], *, tfds_too: bool) -> bool:
+    """Whether a manifest is that of what is wanted."""
+    found = {key: there.get(key) for key in wanted}
+    if not tfds_too and isinstance(found["options"], dict):
+        found["options"] = {**found["options"], "tfds": wanted["options"]["tfds"]}
+    return found == wanted
 
 
 def load(path: str | os.PathLike[str]) -> Faces:

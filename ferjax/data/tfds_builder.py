@@ -106,7 +106,7 @@ class Fer2013(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
                 {
                     "image": faces.images[row][..., None],
                     "label": int(faces.labels[row]),
-                    "name": faces.names[row],
+                    "name": faces.names[row].encode(errors="surrogateescape"),
                 },
             )
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
+from ferjax.emotions import checked_labels
 from ferjax.errors import WriteError
 from ferjax.files import replacing
 from ferjax.keras import legacy, optimizer, v3
@@ -75,6 +76,7 @@ def save(
 
     Raises:
         WeightFileError: the variables do not fit the network, or are not finite.
+        LabelsError: there are not as many different labels as the network has classes.
         WriteError: the file cannot be written, or its kind is not told by its name.
     """
     kind = kind or kind_of(path)
@@ -86,7 +88,9 @@ def save(
     problems = Problems(path)
     arrays = from_variables(graph, variables, problems)
     problems.raise_any()
-    extra = {**(metadata or {}), **({"labels": list(labels)} if labels is not None else {})}
+    extra = dict(metadata or {})
+    if labels is not None:
+        extra["labels"] = checked_labels(labels, graph.output_shape[-1])
     with fatal(path):
         _warn(path, graph, kind)
         version = keras_version(graph)

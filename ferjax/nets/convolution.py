@@ -24,6 +24,8 @@ _SMALLEST_SIDE = 8
 # many have to fit into the processor's cache.
 _BLOCK = 1 << 19
 _MOST_UNROLLED = 4
+# Shifted copies of an image that are put side by side: with more, compiling takes many seconds.
+_MOST_SHIFTS = 25
 
 
 def conv2d(
@@ -40,7 +42,8 @@ def conv2d(
     height, width = (x.shape[axis] for axis in spatial_axes(data_format))
     if (strides, dilation_rate, groups) == ((1, 1), (1, 1), 1):
         smaller = height < kernel.shape[0] or width < kernel.shape[1]
-        if smaller and padding == "same":
+        few = kernel.shape[0] * kernel.shape[1] <= _MOST_SHIFTS
+        if smaller and few and padding == "same":
             return _of_small_images(x, kernel, data_format)
         if _has_own_code(x, kernel, data_format):
             return _conv3x3(x, kernel, 1 if padding == "same" else 0)

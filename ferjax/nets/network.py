@@ -67,7 +67,8 @@ class Network(nn.Module):
         """Return probabilities, or whatever else the network's last layer gives.
 
         Args:
-            images: float32, (B, *input_shape), in `graph.value_range`.
+            images: (B, *input_shape), in `graph.value_range`; float32, or what is cast to it, as
+                Keras does.
             train: batch statistics from the batch, and active dropout and augmentation layers,
                 which draw from the rng "dropout".
             logits: leave the softmax at the end out.
@@ -81,6 +82,7 @@ class Network(nn.Module):
             float32 (B, K).
         """
         replaced = _without_softmax(self.graph) if logits else {}
+        images = jnp.asarray(images, jnp.float32)
         if not _fits(images.shape[1:], self.input_shape):
             raise LayerError(
                 f"expected images of shape (B, {', '.join(map(str, self.input_shape))}), "
@@ -155,6 +157,11 @@ class _Run:
                     # A key of its own is not worth asking for: statistics start as constants.
                     lambda w=weight: w.initializer(jax.random.key(0), w.shape, w.dtype),
                 )
+                if variable.value.shape != weight.shape:  # Flax itself looks at parameters alone
+                    raise LayerError(
+                        f"layer {scope.name!r}: expected {weight.name} of shape {weight.shape}, "
+                        f"got {variable.value.shape}"
+                    )
                 self.weights[weight.name] = variable.value
 
     def key(self) -> jax.Array:

@@ -51,6 +51,7 @@ class Engine:
         if threads is not None and threads < 1:
             raise FerjaxError(f"expected threads of at least 1, got {threads}")
         available = runtime.get_available_providers()
+        providers = [providers] if isinstance(providers, str) else list(providers)
         unknown = [name for name in providers if name not in available]
         if unknown:
             raise FerjaxError(
@@ -62,7 +63,7 @@ class Engine:
         options.log_severity_level = 4  # what fails is raised, and need not be printed too
         place, content = _content(model)
         try:
-            self.session = runtime.InferenceSession(content, options, providers=list(providers))
+            self.session = runtime.InferenceSession(content, options, providers=providers)
             (given,), (taken,) = self.session.get_outputs(), self.session.get_inputs()
         except Exception as error:  # the runtime's errors have no common base
             first = (str(error).strip().splitlines() or ["no details"])[0]
@@ -110,6 +111,7 @@ class Engine:
         Returns:
             float32 (B, *output_shape).
         """
+        images = np.asarray(images)
         fits = len(images.shape) == len(self.input_shape) + 1 and all(
             wanted in (None, size) for wanted, size in zip(self.input_shape, images.shape[1:])
         )

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ferjax
+from ferjax.emotions import checked_labels
 from ferjax.errors import FerjaxError, UnknownLayerError, WriteError, printable
 from ferjax.files import replacing
 from ferjax.keras.problems import Problems
@@ -62,6 +63,7 @@ def save(
 
     Raises:
         WeightFileError: the variables do not fit the network, or are not finite.
+        LabelsError: there are not as many different labels as the network has classes.
         WriteError: the file cannot be written, or would be larger than an ONNX file can be.
         FerjaxError: the package onnx is missing.
     """
@@ -91,6 +93,7 @@ def to_model(
 
     Raises:
         WeightFileError: the variables do not fit the network, or are not finite.
+        LabelsError: there are not as many different labels as the network has classes.
         WriteError: the weights are larger than an ONNX file can be.
         FerjaxError: the package onnx is missing.
     """
@@ -136,7 +139,9 @@ def _model(
         producer_name="ferjax",
         producer_version=ferjax.__version__,
     )
-    extra = {**(metadata or {}), **({"labels": list(labels)} if labels is not None else {})}
+    extra = dict(metadata or {})
+    if labels is not None:
+        extra["labels"] = checked_labels(labels, graph.output_shape[-1])
     if extra:
         package.helper.set_model_props(model, {METADATA: json.dumps(extra)})
     package.checker.check_model(model, full_check=True)

@@ -25,6 +25,8 @@ from jax.experimental import multihost_utils
 
 from ferjax.data.dataset import Faces
 from ferjax.data.order import TrainingBatches
+from ferjax.errors import printable
+from ferjax.files import is_utf8
 from ferjax.nets.architectures import ARCHITECTURES
 from ferjax.nets.network import Network
 from ferjax.train import (
@@ -109,7 +111,15 @@ def train_and_evaluate(
     """
     if resume and force:
         raise TrainingError("expected `resume` or `force`, got both")
+    if not checkpoint_every >= 0:  # nor NaN
+        raise TrainingError(
+            f"expected `checkpoint_every` of at least 0 seconds, got {checkpoint_every!r}"
+        )
     folder = Path(run_dir)
+    if not is_utf8(str(folder.absolute())):
+        raise TrainingError(
+            f"{printable(str(folder))}: expected a folder whose path is UTF-8, Orbax takes no other"
+        )
     chosen = named_recipe(recipe) if isinstance(recipe, str) else recipe
     with compile_cache():
         there = run_folder.read(folder)

@@ -21,7 +21,7 @@ import jax
 
 from ferjax import metadata
 from ferjax.errors import WriteError
-from ferjax.files import replacing
+from ferjax.files import json_text, replacing
 from ferjax.train import checkpoints, distillation, logs
 from ferjax.train.errors import TrainingError
 from ferjax.train.recipes import Recipe, differences
@@ -86,8 +86,7 @@ def begin(
     if soft_labels is not None:  # first: with run.json the run is complete
         distillation.write(folder, soft_labels)
     with replacing(folder / RUN) as temporary:
-        text = json.dumps({"format": _FORMAT, **values}, indent=2, ensure_ascii=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_text(json_text({"format": _FORMAT, **values}), encoding="utf-8")
 
 
 def clear(folder: Path) -> None:

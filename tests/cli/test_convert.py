@@ -77,7 +77,8 @@ def test_labels_of_the_source_travel(cli: Cli, tmp_path: Path) -> None:
     assert expected in done.out
     done = cli("convert", WEIGHTS, tmp_path / "flax", "--to", "orbax")
     assert done.err == (
-        "ferjax: note: label names are left out: Flax's files have no place for them\n"
+        "ferjax: note: metadata is left out (labels, value range, input, calibration, ...): "
+        "an Orbax folder has no place for it\n"
     )
 
 

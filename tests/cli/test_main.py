@@ -51,7 +51,7 @@ def test_the_command_is_installed() -> None:
         (["convert", "a.h5", "b.h5", "--to", "onnx"], "invalid choice: 'onnx'"),
         (["inspect"], "the following arguments are required: FILE"),
         (["verify", "a.h5"], "the following arguments are required: B"),
-        (["verify", "a.h5", "b.h5", "--tolerance", "x"], "invalid float value: 'x'"),
+        (["verify", "a.h5", "b.h5", "--tolerance", "x"], "expected a number from 0 to 1, got 'x'"),
     ],
 )
 def test_a_wrong_call_gives_one_line_and_exit_code_2(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,14 @@ def test_a_recipe_is_printed(cli: Cli, name: str) -> None:
     done = cli("train", "--recipe", name, "--print-recipe")
     assert done.code == 0
     assert done.out == f"recipe {name}:\n{recipe(name)}\n"
+
+
+def test_a_recipe_as_json_is_what_would_be_trained(cli: Cli) -> None:
+    done = cli(
+        "train", "--architecture", "fer_cnn8", "--print-recipe", "--set", "epochs=3", "--json"
+    )
+    expected = dataclasses.replace(recipe("fast"), architecture="fer_cnn8", epochs=3)
+    assert Recipe.from_json(json.loads(done.out)) == expected
 
 
 def test_the_help_names_all_recipes(cli: Cli) -> None:
@@ -112,6 +121,8 @@ def test_the_result_as_json(cli: Cli, tmp_path: Path, data: Path, model_json: Pa
         (["--set", "epochs=many"], "`epochs`: expected a positive integer, got 'many'"),
         (["--set", "epochs=3"], "expected `data`: a folder that `ferjax data prepare` made"),
         (["--data", "nowhere"], "nowhere: no faces.npz; `ferjax data prepare` makes it"),
+        (["--num-processes", "4", "--process-id", "3"], "expected --coordinator HOST:PORT with"),
+        (["--process-id", "0"], "expected --coordinator HOST:PORT with --num-processes"),
     ],
 )
 def test_mistakes(cli: Cli, tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -18,7 +18,7 @@ Cli = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
 
 
-def constant(path: Path, *probabilities: float) -> Path:
+def constant(path: Path, *probabilities: float, labels: list[str] | None = None) -> Path:
     """Write a network that gives the same probabilities for every image."""
     layers = [Flatten(), Dense(units=len(probabilities), activation="softmax")]
     graph = Graph.sequential(layers, input_shape=(1, 1, 1))
@@ -26,7 +26,7 @@ def constant(path: Path, *probabilities: float) -> Path:
         "kernel": np.zeros((1, len(probabilities)), np.float32),
         "bias": np.log(np.array(probabilities, np.float32)),
     }
-    ferjax.keras.save(path, graph, {"params": {"dense": dense}, "batch_stats": {}})
+    ferjax.keras.save(path, graph, {"params": {"dense": dense}, "batch_stats": {}}, labels=labels)
     return path
 
 
@@ -51,6 +51,22 @@ def test_different_files(cli: Cli, tmp_path: Path) -> None:
     )
 
 
+def test_equal_numbers_for_other_emotions_are_different(cli: Cli, tmp_path: Path) -> None:
+    a = constant(tmp_path / "a.h5", 0.25, 0.75, labels=["calm", "tense"])
+    b = constant(tmp_path / "b.h5", 0.25, 0.75, labels=["tense", "calm"])
+    done = cli("verify", a, b)
+    assert (done.code, done.err) == (1, "")
+    assert done.out.startswith("different: largest difference 0 over 64 generated images")
+    assert done.out.endswith("another class for 0; the labels differ\n")
+
+
+@pytest.mark.parametrize("tolerance", ["nan", "-1", "x"])
+def test_a_tolerance_is_a_probability(cli: Cli, tmp_path: Path, tolerance: str) -> None:
+    done = cli("verify", "a.h5", "b.h5", f"--tolerance={tolerance}")
+    assert done.code == 2
+    assert f"--tolerance: expected a number from 0 to 1, got '{tolerance}'" in done.err
+
+
 def test_json_is_one_document(cli: Cli, faces: Path, tmp_path: Path) -> None:
     a = constant(tmp_path / "a.h5", 0.25, 0.75)
     b = constant(tmp_path / "b.h5", 0.375, 0.625)
@@ -63,6 +79,7 @@ def test_json_is_one_document(cli: Cli, faces: Path, tmp_path: Path) -> None:
         "images": 3,
         "different_classes": 0,
         "tolerance": 1e-5,
+        "same_labels": True,
         "equal": False,
     }
     assert (done.code, done.err) == (1, "")

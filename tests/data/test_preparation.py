@@ -83,6 +83,42 @@ def test_a_second_call_does_nothing(
     assert (tmp_path / "out" / ARRAYS).stat().st_mtime_ns == before
 
 
+def test_without_tensorflow_datasets_the_same_call_does_nothing_either(
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(module.importlib.util, "find_spec", lambda name: None)
+        assert main(["data", "prepare", str(source), "--out", str(out)]) == 0
+    assert "note: no tfds/, which tensorflow-datasets writes" in capsys.readouterr().err
+    assert not (out / "tfds").exists()
+    assert not prepare(source, out).fresh  # whatever is installed here
+    with pytest.raises(DataError, match="holds another prepared dataset"):
+        prepare(source, out, with_tfds=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes are Linux's")
+def test_names_that_are_no_text(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = os.fsdecode(b"im\xe9")
+    (source / "train/calm/im3.png").rename(source / "train/calm" / f"{name}.png")
+    (source / "train/calm/im4.png").write_bytes(b"")
+    (source / "train/calm/im4.png").rename(source / "train/calm" / f"{name}4.png")
+    arguments = ["data", "prepare", str(source), "--out", str(tmp_path / name), "--skip-bad"]
+    assert main(arguments) == 2
+    assert "TensorFlow writes to paths in UTF-8 alone; --no-tfds" in capsys.readouterr().err
+    for printed in ("17 train, 6 validation", "prepared already, 17 train, 6 validation"):
+        assert main([*arguments, "--no-tfds"]) == 1
+        found = capsys.readouterr()
+        assert found.out.endswith(f"im\\udce9: {printed}\n")
+        assert "im\\udce94.png: " in found.err
+    assert f"train/calm/{name}.png" in load(tmp_path / name).names
+
+
 def test_a_changed_source_or_option_asks_for_force(source: Path, tmp_path: Path) -> None:
     run(source, tmp_path / "out")
     with pytest.raises(DataError, match="holds another prepared dataset; --force"):

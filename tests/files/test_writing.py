@@ -24,7 +24,7 @@ import pytest
 
 import ferjax.files
 import ferjax.keras
-from ferjax.errors import LayerError, WeightFileError, WriteError
+from ferjax.errors import LabelsError, LayerError, WeightFileError, WriteError
 from ferjax.keras import writer
 from ferjax.keras.layout import in_keras_order
 from ferjax.nets.graph import Call, Graph
@@ -810,3 +810,10 @@ def test_a_file_and_a_folder_do_not_replace_each_other(tmp_path: Path) -> None:
     ):
         temporary.mkdir()
     assert (tmp_path / "file").read_text() == "kept"
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], ["a", "b", "b"], "abc", {"a", "b", "c"}])
+def test_labels_that_do_not_fit_are_not_written(small: Any, tmp_path: Path, labels: Any) -> None:
+    with pytest.raises(LabelsError, match=r"expected (3 different|a list of) label"):
+        ferjax.keras.save(tmp_path / "m.keras", small.graph, small.variables, labels=labels)
+    assert not any(tmp_path.iterdir())

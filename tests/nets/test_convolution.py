@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ from ferjax import nets
 from ferjax.nets import convolution
 from ferjax.nets.convolution import conv2d
 from ferjax.nets.layers import Conv2D, Flatten
+from ferjax.nets.ops import max_pool2d
 
 needs_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="needs the CPU backend")
 
@@ -133,6 +135,26 @@ def test_second_derivatives() -> None:
     step = 1e-2
     difference = penalised(kernel + step * direction) - penalised(kernel - step * direction)
     np.testing.assert_allclose(slope, difference / (2 * step), rtol=1e-2)
+
+
+@pytest.mark.parametrize("side", [2, 4, 6, 14])
+def test_images_smaller_than_the_kernel(side: int) -> None:
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, side, side, 2)), "float32")
+    kernel = jnp.asarray(rng.normal(size=(side + 1, side + 1, 2, 3)), "float32")
+    expected = exact(x, kernel, "same")
+    y = convolved(x, kernel, "same")
+    np.testing.assert_allclose(y, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+
+
+def test_large_kernels_and_pools_stay_few_operations() -> None:
+    def program(function: Any, *arguments: Any) -> int:
+        return len(str(jax.make_jaxpr(function)(*arguments)).splitlines())
+
+    x, kernel = jnp.zeros((1, 30, 30, 1)), jnp.zeros((31, 31, 1, 1))
+    assert program(lambda x, k: convolved(x, k, "same"), x, kernel) < 20
+    pool = partial(max_pool2d, pool_size=(15, 15), strides=(15, 15), padding="valid")
+    assert program(jax.grad(lambda x: pool(x, data_format="channels_last").sum()), x) < 40
 
 
 def test_channels_first_is_the_same() -> None:

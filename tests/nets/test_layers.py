@@ -355,6 +355,7 @@ def test_inputs_that_do_not_fit_are_refused(layer: Layer, shapes: Any, message: 
         (BatchNormalization(axis=0), (4, 4, 3), "axis: expected an axis of 4, not the batch"),
         (BatchNormalization(axis=-4), (4, 4, 3), "axis: expected an axis of 4, not the batch"),
         (BatchNormalization(axis=4), (4, 4, 3), "axis: expected an axis of 4"),
+        (Normalization(axis=(-1, 3)), (4, 4, 3), r"axis: expected different axes, got \(-1, 3\)"),
         (Normalization(axis=0), (4, 4, 3), "axis: expected axes of 4, not the batch"),
         (Normalization(axis=(1, 9)), (4, 4, 3), "axis: expected axes of 4"),
         (PReLU(), (None, 4, 3), "expected a known size of axis 0"),

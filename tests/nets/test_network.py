@@ -32,6 +32,7 @@ from ferjax.nets.layers import (
     RandomRotation,
     RandomTranslation,
     RandomZoom,
+    Rescaling,
     Reshape,
     Softmax,
     SpatialDropout2D,
@@ -541,3 +542,26 @@ def test_no_images(layer: Layer) -> None:
     network = chain(Conv2D(filters=2, kernel_size=2), layer, Dense(units=3), shape=(3, 3, 1))
     found = network.apply(network.init(KEY), jnp.zeros((0, 3, 3, 1)))
     assert found.shape == (0, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float16, jnp.bfloat16, ">f4", bool])
+def test_images_of_other_dtypes_are_those_of_float32(dtype: Any) -> None:
+    network = chain(Rescaling(scale=1 / 255), Conv2D(filters=2, kernel_size=2), shape=(3, 3, 1))
+    variables = network.init(KEY)
+    images = np.random.default_rng(0).integers(0, 2, (2, 3, 3, 1))
+    images = (images if dtype is bool else images * 96).astype(dtype)
+    expected = network.apply(variables, images.astype(np.float32))
+    np.testing.assert_array_equal(network.apply(variables, images), expected)
+
+
+def test_images_may_be_lists() -> None:
+    network = chain(Flatten(), shape=(1, 2, 1))
+    np.testing.assert_array_equal(network.apply({}, [[[[1], [2]]]]), [[1, 2]])
+
+
+def test_statistics_of_another_shape_are_refused() -> None:
+    network = small()
+    variables = network.init(KEY)
+    variables["batch_stats"]["batch_normalization"]["mean"] = jnp.zeros(1)
+    with pytest.raises(LayerError, match=r"'batch_normalization': expected mean of shape \(3,\)"):
+        network.apply(variables, jnp.zeros((1, *network.input_shape)))

@@ -49,6 +49,7 @@ def test_engine_refuses_what_it_cannot_run(released: Path, tmp_path: Path) -> No
         Engine(released, threads=0)
     with pytest.raises(FerjaxError, match=r"expected providers among .*CPU.*, got NoProvider"):
         Engine(released, providers=["NoProvider"])
+    assert Engine(released, providers="CPUExecutionProvider").session is not None
     with pytest.raises(WeightFileError, match=r"none\.onnx: cannot be opened \(No such file"):
         Engine(tmp_path / "none.onnx")
     with pytest.raises(WeightFileError, match=r"fer_cnn5\.h5: not an ONNX model that can be run"):

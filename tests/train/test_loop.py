@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import shutil
 import signal
@@ -569,6 +570,8 @@ def files(folder: Path) -> dict[str, bytes]:
         ({"changes": ["augmentation.crop=9"]}, TrainingError, "augmented images of 12x12, .* 9x9"),
         ({"changes": ["augmentation.crop=40"]}, TrainingError, "`crop` of at most the images' 12"),
         ({"resume": True, "force": True}, TrainingError, "`resume` or `force`, got both"),
+        ({"checkpoint_every": math.nan}, TrainingError, "of at least 0 seconds, got nan"),
+        ({"checkpoint_every": -1.0}, TrainingError, "of at least 0 seconds, got -1.0"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_written(
@@ -579,6 +582,12 @@ def test_mistakes_are_told_before_anything_is_written(
         train_and_evaluate(
             arguments.pop("recipe"), arguments.pop("data"), tmp_path / "run", **arguments
         )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_whose_name_is_no_text(tmp_path: Path, faces: Faces) -> None:
+    with pytest.raises(TrainingError, match=r"run.udce9: expected a folder whose path is UTF-8"):
+        train(faces, tmp_path / os.fsdecode(b"run\xe9"))
     assert list(tmp_path.iterdir()) == []
 
 

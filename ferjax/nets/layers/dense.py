@@ -194,6 +194,8 @@ class Normalization(Layer):
         axes = () if self.axis is None else axes
         if any(not -ndim <= a < ndim or a % ndim == 0 for a in axes):
             raise self.error(f"axis: expected axes of {ndim}, not the batch, got {self.axis}")
+        if len({a % ndim for a in axes}) < len(axes):
+            raise self.error(f"axis: expected different axes, got {self.axis}")
         return tuple(sorted(a % ndim for a in axes))
 
     def output_shape(self, *shapes: Shape) -> Shape:
