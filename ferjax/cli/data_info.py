@@ -150,6 +150,11 @@ def _print(args: argparse.Namespace, found: Read, report: Report) -> None:
         if total := sum(report.counts[split].values()):
             share = f"{count:,} of {total:,} {split} images ({count / total:.1%})"
             print(f"            {share} copy training images")
+    validation, test = (sum(report.counts[split].values()) for split in ("validation", "test"))
+    if validation and test:
+        count = report.copies_of_validation
+        share = f"{count:,} of {test:,} test images ({count / test:.1%})"
+        print(f"            {share} copy validation images")
     if report.copied_training_images:
         print(f"            {report.copied_training_images:,} training images are copied there")
     inside = sum(map(len, report.conflicts))

@@ -81,7 +81,8 @@ class Evaluation:
     Attributes:
         weights: name, file's SHA-256, architecture, number of parameters, source, licence; what
             they were trained, selected and calibrated on, in words.
-        data: name of the images, split, how many, how many copies of training images, checksums.
+        data: name of the images, split, how many, how many copies of training and of validation
+            images, checksums.
         class_names: K, in output order.
         tta: "none", "flip" or "ten-crop".
         views: how many of each image were averaged.
@@ -328,11 +329,13 @@ def record(evaluation: Evaluation, weights: str | os.PathLike[str] | None) -> Pa
     """
     path, known = recordable(weights)
     view = "single" if evaluation.tta == "none" else evaluation.tta
+    copies = f"{evaluation.data['copies']} of the images are exact copies of training images"
+    left_out = "without exact copies of training images"
+    if provenance.copies_unknown(known, provenance.Measured(**evaluation.data)):
+        copies = "copies of training images not known"
+        left_out = "without exact copies of this data's training images"
     found = []
-    for measured, note in (
-        (evaluation.whole, _note(evaluation.data["copies"])),
-        (evaluation.without_copies, "without exact copies of training images"),
-    ):
+    for measured, note in ((evaluation.whole, copies), (evaluation.without_copies, left_out)):
         if measured is not None:
             figures = measured.calibration
             loss = None if figures is None else figures.negative_log_likelihood
@@ -347,10 +350,6 @@ def record(evaluation: Evaluation, weights: str | os.PathLike[str] | None) -> Pa
             found.append(entry)
     accuracy = metadata.with_accuracies(known, found)
     return metadata.write(path, {**known, "accuracy": accuracy})
-
-
-def _note(copies: int) -> str:
-    return f"{copies} of the images are exact copies of training images"
 
 
 def warn(evaluation: Evaluation) -> None:

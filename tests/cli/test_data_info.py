@@ -68,6 +68,18 @@ def test_the_card_split(cli: Cli, faces: Path) -> None:
     assert document["copies_of_training"] == {"validation": 0, "test": 0}
 
 
+def test_test_images_that_copy_validation_images_are_counted(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "three.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for split, first in (("train", 0), ("validation", 7), ("test", 13)):
+            for level, name in enumerate(EMOTIONS, first):
+                image = np.full((48, 48), level, np.uint8)
+                archive.writestr(f"{split}/{name}/a.png", cv2.imencode(".png", image)[1].tobytes())
+    lines = cli("data", "info", path).out.splitlines()
+    assert "            0 of 7 test images (0.0%) copy training images" in lines
+    assert "            1 of 7 test images (14.3%) copy validation images" in lines
+
+
 def test_json(cli: Cli, faces: Path) -> None:
     done = cli("data", "info", faces, "--json")
     document = json.loads(done.out)
