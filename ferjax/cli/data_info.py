@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ferjax.data.sources import Read
 
 _NAMED = 20  # bad items named on stderr
+_PRESETS = ("none", "light", "medium", "published", "strong")  # importing them takes a while
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,8 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--augment",
         metavar="PRESET",
-        help="with --sheet: show each row again as training would see it (none, light, published, "
-        "strong)",
+        help=f"with --sheet: show each row again as training would see it ({', '.join(_PRESETS)})",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 

@@ -24,9 +24,17 @@ from ferjax.data.dataset import SPLITS, Faces
 from ferjax.errors import DataError, LabelsError, WeightFileError
 from ferjax.evaluate import provenance
 from ferjax.evaluate.attributes import read_attributes
-from ferjax.evaluate.metrics import Calibration, Metrics, calibration, measure, require_sklearn
-from ferjax.evaluate.robustness import Robustness, robustness
-from ferjax.evaluate.subgroups import Subgroups, compare
+from ferjax.evaluate.metrics import (
+    Abstention,
+    Calibration,
+    Metrics,
+    abstention,
+    calibration,
+    measure,
+    require_sklearn,
+)
+from ferjax.evaluate.robustness import Robustness, comparable_baseline, robustness
+from ferjax.evaluate.subgroups import Subgroups, check_comparisons, compare
 from ferjax.evaluate.views import CROP, VIEWS, check, views
 
 Weights = EmotionClassifier | str | os.PathLike[str] | None
@@ -65,6 +73,7 @@ class Calibrated:
         fitted_here: whether that is what is measured here, so that the figures flatter.
         whole: on all images.
         without_copies: on those that are no copies of training images; None as in `Evaluation`.
+        abstention: on all images, as in `Metrics`: what `calibrated=True` and `abstain_below` do.
     """
 
     temperature: float
@@ -72,6 +81,7 @@ class Calibrated:
     fitted_here: bool
     whole: Calibration
     without_copies: Calibration | None
+    abstention: tuple[Abstention, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +175,7 @@ def evaluate(
     described = None  # read before the network computes for minutes
     if attributes is not None:
         described = read_attributes(attributes, names, all_names=faces.names)
+        check_comparisons(described)
     classifier, about = read_weights(weights)
     require_classes(classifier, faces)
     copies = checks.copies_of_training(faces)[chosen]
@@ -172,6 +183,8 @@ def evaluate(
     images = provenance.measured(
         faces, split, int(copies.sum()), splits.part_name(part, split, path)
     )
+    if with_robustness:
+        comparable_baseline(baseline, images.checksum)
     predictions = Predictions(
         images=part.images,
         names=names,
@@ -198,6 +211,7 @@ def evaluate(
             fitted_here=provenance.fitted_here(classifier.metadata, images),
             whole=scaled,
             without_copies=scaled_honest,
+            abstention=abstention(labels, with_temperature(probabilities, t)),
         )
     robust = subgroups = None
     if with_robustness:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from ferjax import EMOTIONS
+from ferjax.cli.data_info import _PRESETS
 
 Cli = Callable[..., Any]
 
@@ -131,6 +132,12 @@ def test_a_sheet_of_augmented_faces_is_higher(cli: Cli, faces: Path, tmp_path: P
     assert cli("data", "info", faces, "--sheet", augmented, "--augment", "published").code == 0
     heights = [cv2.imread(str(path)).shape[0] for path in (plain, augmented)]
     assert heights[1] > 1.8 * heights[0]
+
+
+def test_help_names_every_augmentation() -> None:
+    from ferjax.data.augment import PRESETS
+
+    assert sorted(_PRESETS) == sorted(PRESETS)
 
 
 def test_mistakes_with_augment(cli: Cli, faces: Path, tmp_path: Path) -> None:

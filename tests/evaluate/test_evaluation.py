@@ -86,6 +86,10 @@ def test_calibration_with_the_stored_temperature() -> None:
     assert found.calibrated.whole == metrics.calibration(found.predictions.labels, p)
     assert found.calibrated.without_copies is not None
     assert not found.calibrated.fitted_here
+    # At a temperature of 2 the confidence is sqrt(0.94) / (sqrt(0.94) + 6 sqrt(0.01)) = 0.618.
+    kept = [row.images for row in found.calibrated.abstention if row.threshold in (0.6, 0.7)]
+    assert kept == [6, 0]
+    assert [row.images for row in found.whole.abstention if row.threshold in (0.6, 0.7)] == [6, 6]
     # The figures above it stay those of the network itself.
     assert found.whole == evaluate(Stub(), known_faces(copies=1)).whole
 
