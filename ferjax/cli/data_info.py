@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ferjax.data.sources import Read
 
 _NAMED = 20  # bad items named on stderr
+_PRESETS = ("none", "light", "medium", "published", "strong")  # importing them takes a while
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,8 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--augment",
         metavar="PRESET",
-        help="with --sheet: show each row again as training would see it (none, light, published, "
-        "strong)",
+        help=f"with --sheet: show each row again as training would see it ({', '.join(_PRESETS)})",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
@@ -150,6 +150,11 @@ def _print(args: argparse.Namespace, found: Read, report: Report) -> None:
         if total := sum(report.counts[split].values()):
             share = f"{count:,} of {total:,} {split} images ({count / total:.1%})"
             print(f"            {share} copy training images")
+    validation, test = (sum(report.counts[split].values()) for split in ("validation", "test"))
+    if validation and test:
+        count = report.copies_of_validation
+        share = f"{count:,} of {test:,} test images ({count / test:.1%})"
+        print(f"            {share} copy validation images")
     if report.copied_training_images:
         print(f"            {report.copied_training_images:,} training images are copied there")
     inside = sum(map(len, report.conflicts))

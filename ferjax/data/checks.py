@@ -34,6 +34,7 @@ class Report:
     # By split: images that are copies of a training image; of an image of any earlier split.
     copies_of_training: dict[str, int]
     copies_of_earlier: dict[str, int]
+    copies_of_validation: int  # test images that are copies of a validation image
     copied_training_images: int  # training images with a copy in validation or test: `leaks`
     conflicts: tuple[tuple[str, ...], ...]  # groups of copies with more than one label
     blank: tuple[str, ...]
@@ -79,6 +80,7 @@ def check(faces: Faces) -> Report:
         },
         copies_of_training=of_training,
         copies_of_earlier=of_earlier,
+        copies_of_validation=int(copies_of_validation(faces).sum()),
         copied_training_images=int(leaks(faces).sum()),
         conflicts=tuple(map(tuple, conflicting.values())),
         blank=tuple(faces.names[row] for row in np.flatnonzero(is_blank)),
@@ -125,6 +127,16 @@ def copies_of_training(faces: Faces) -> Mask:
     train = faces.in_split("train")
     group = _groups(faces)
     return np.asarray(~train & np.isin(group, group[train]))
+
+
+def copies_of_validation(faces: Faces) -> Mask:
+    """Return a mask, (N,), of test images that are exact copies of validation images.
+
+    Weights that were selected on those are flattered by these.
+    """
+    group = _groups(faces)
+    validation = faces.in_split("validation")
+    return np.asarray(faces.in_split("test") & np.isin(group, group[validation]))
 
 
 def _groups(faces: Faces) -> npt.NDArray[np.int64]:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ferjax.data.dataset import SPLITS, Faces
+from ferjax.data.drawing import missing_letters_told, shortened
 from ferjax.errors import FerjaxError, printable
 from ferjax.files import replacing
 
@@ -67,6 +68,7 @@ def check_path(path: str | os.PathLike[str]) -> str:
     return suffix
 
 
+@missing_letters_told()
 def draw(
     rows: Sequence[Row],
     path: str | os.PathLike[str],
@@ -202,5 +204,4 @@ def _shown(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 
 def _short(text: str, most: int = _LABEL_WIDTH) -> str:
-    lines = (printable(line, 10_000) for line in text.split("\n"))
-    return "\n".join(x if len(x) <= most else f"{x[: most - 3]}..." for x in lines)
+    return "\n".join(shortened(line, most) for line in text.split("\n"))

@@ -7,6 +7,7 @@ Dimension keys: N images, K classes.
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,7 @@ from ferjax.classifier import default_weights, load, with_temperature
 from ferjax.data import checks, splits
 from ferjax.data.dataset import Faces, checksum
 from ferjax.errors import DataError, WeightFileError
-from ferjax.evaluate import metrics
+from ferjax.evaluate import metrics, provenance
 from ferjax.evaluate.evaluation import Progress, predict, read, require_classes
 from ferjax.evaluate.metrics import Calibration
 
@@ -62,7 +63,8 @@ def calibrate(
 ) -> Fitted:
     """Fit a temperature on validation images and store it in the metadata of the weights.
 
-    Exact copies of training images are left out. `ferjax.load` finds the temperature again, and
+    Exact copies of training images are left out, with a warning where those that the weights were
+    trained on are others than the data's. `ferjax.load` finds the temperature again, and
     `predict(..., calibrated=True)` applies it.
 
     Args:
@@ -96,13 +98,17 @@ def calibrate(
     if copies.all():
         raise DataError("expected validation images that are no copies of training images")
     clean = part.take(~copies)
+    name = splits.part_name(part, "validation", folder)
+    images = provenance.measured(faces, "validation", int(copies.sum()), name)
+    if why := provenance.copies_unknown(classifier.metadata, images):
+        warnings.warn(f"{why}; the network is surer of copies", stacklevel=2)
     probabilities = predict(classifier, clean.images, progress=progress)
     before = metrics.calibration(clean.labels, probabilities)
     if before is None:
         raise WeightFileError(path, "its outputs do not sum to 1, so that no temperature fits")
     fitted = Fitted(
         temperature=fit_temperature(clean.labels, probabilities),
-        data=splits.part_name(part, "validation", folder),
+        data=name,
         images=len(clean),
         copies_left_out=int(copies.sum()),
         before=before,

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import ferjax
 from ferjax import conversion, metadata
 from ferjax.classifier import default_weights
-from ferjax.errors import DataError, WriteError
+from ferjax.errors import DataError, WeightFileError, WriteError
 from ferjax.evaluate import provenance, seeds
-from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS
+from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS, SEVERITIES
 from ferjax.evaluate.report import percent, render
 from ferjax.files import replacing
 
 _MARK: Final = "<!-- written by `ferjax card` -->"
 _MOST_BYTES: Final = 64 << 20
+
+_Check = Callable[[Any], bool]
 
 
 def write_card(
@@ -39,7 +41,8 @@ def write_card(
         force: replace any file.
 
     Raises:
-        WeightFileError: the weights cannot be read.
+        WeightFileError: the weights cannot be read, or are a folder, whose reports nothing tells
+            from others.
         DataError: a report is none, or measured other weights; or other seeds are of another
             recipe or other data.
         WriteError: `out` cannot be written, or holds something else.
@@ -62,14 +65,21 @@ def text(
 ) -> str:
     """Return the model card as Markdown; see `write_card`."""
     path = Path(default_weights() if weights is None else weights)
+    if reports and path.is_dir():
+        raise WeightFileError(
+            path,
+            "a folder has no hash by which a report could be known for its own; `ferjax convert` "
+            "makes a file of it",
+        )
     model = conversion.read(path)
     digest = metadata.sha256(path) if path.is_file() else None
     found = [read_report(report) for report in reports]
     for name, report in zip(reports, found):
-        if report["weights"].get("sha256") != digest or digest is None:
+        about = report["weights"]
+        if about["sha256"] != digest:
             raise DataError(
-                f"{name}: measured {report['weights'].get('name')} "
-                f"({str(report['weights'].get('sha256'))[:12]}), not {path} ({str(digest)[:12]})"
+                f"{name}: measured {about['name']} ({(about['sha256'] or 'no hash')[:12]}), "
+                f"not {path} ({str(digest)[:12]})"
             )
     known = model.metadata
     return render(
@@ -100,14 +110,14 @@ def read_report(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return a report.json.
 
     Raises:
-        DataError: it is none.
+        DataError: it is none, or lacks what a card takes from it.
     """
     try:
         if os.path.getsize(path) > _MOST_BYTES:
             raise ValueError("too large")
         found = json.loads(Path(path).read_text(encoding="utf-8"))
-        if found["format"] != "ferjax evaluation 1":
-            raise ValueError("another format")
+        if found["format"] != "ferjax evaluation 1" or not _whole(found):
+            raise ValueError("another format, or not whole")
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -126,26 +136,26 @@ def _limits(reports: Sequence[Mapping[str, Any]]) -> list[str]:
         (c["recall"], name) for name, c in m["classes"].items() if c["recall"] is not None
     )
     weakest = ", ".join(f"{name} ({percent(r)})" for r, name in recalls if r < 0.5)
-    limits.append(
-        f"It finds fewer than half of the images of {weakest}."
-        if weakest
-        else f"Of {recalls[0][1]} it finds the fewest images, {percent(recalls[0][0])}."
-    )
+    if weakest:
+        limits.append(f"It finds fewer than half of the images of {weakest}.")
+    elif recalls[0][0] < 1:
+        limits.append(f"Of {recalls[0][1]} it finds the fewest images, {percent(recalls[0][0])}.")
     names, counts = first["class_names"], m["confusion"]
     wrong = sorted(
         (
-            (counts[i][j] / max(sum(counts[i]), 1), names[i], names[j])
+            (counts[i][j] / sum(counts[i]), names[i], names[j])
             for i in range(len(names))
             for j in range(len(names))
-            if i != j
+            if i != j and counts[i][j]
         ),
         reverse=True,
     )[:3]
-    limits.append(
-        "Most often confused: "
-        + ", ".join(f"{a} taken for {b} ({percent(share)} of {a})" for share, a, b in wrong)
-        + "."
-    )
+    if wrong:
+        limits.append(
+            "Most often confused: "
+            + ", ".join(f"{a} taken for {b} ({percent(share)} of {a})" for share, a, b in wrong)
+            + "."
+        )
     robust = next((r["robustness"] for r in reports if r["robustness"]), None)
     if robust is not None:
         drops = sorted(
@@ -183,3 +193,107 @@ def _title(known: Mapping[str, Any], name: str) -> str:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+# --- what a card takes from a report -------------------------------------------------------------
+
+
+def _a(*kinds: type) -> _Check:
+    return lambda value: isinstance(value, kinds)
+
+
+def _or_none(check: _Check) -> _Check:
+    return lambda value: value is None or check(value)
+
+
+def _all(check: _Check, least: int = 0) -> _Check:
+    return lambda value: isinstance(value, list) and len(value) >= least and all(map(check, value))
+
+
+def _named(check: _Check) -> _Check:
+    return lambda value: isinstance(value, dict) and all(map(check, value.values()))
+
+
+def _has(**parts: _Check) -> _Check:
+    return lambda value: (
+        isinstance(value, dict)
+        and all(name in value and check(value[name]) for name, check in parts.items())
+    )
+
+
+_text, _number, _count = _a(str), _a(int, float), _a(int)
+_interval = _all(_number, least=2)
+_calibration = _has(
+    negative_log_likelihood=_number,
+    brier_score=_number,
+    ece_equal_width=_number,
+    ece_equal_mass=_number,
+)
+_metrics = _has(
+    images=_count,
+    accuracy=_number,
+    accuracy_interval=_interval,
+    balanced_accuracy=_number,
+    balanced_accuracy_interval=_interval,
+    macro_f1=_number,
+    macro_f1_interval=_interval,
+    classes=_named(
+        _has(
+            precision=_or_none(_number),
+            recall=_or_none(_number),
+            recall_interval=_or_none(_interval),
+            f1=_or_none(_number),
+            support=_count,
+        )
+    ),
+    confusion=_all(_all(_count)),
+    calibration=_or_none(_calibration),
+)
+_robustness = _has(
+    clean=_number,
+    mean=_number,
+    mean_corruption_error=_or_none(_number),
+    baseline=_or_none(_text),
+    corruptions=_has(**dict.fromkeys(CORRUPTIONS, _all(_number, least=len(SEVERITIES)))),
+    occlusions=_has(**dict.fromkeys(OCCLUSIONS, _number)),
+)
+_comparison = _has(
+    attributes=_all(_text),
+    groups=_all(
+        _has(
+            values=_all(_text),
+            images=_count,
+            accuracy=_number,
+            accuracy_interval=_interval,
+            macro_f1=_number,
+            macro_f1_interval=_or_none(_interval),
+            small=_a(bool),
+        )
+    ),
+    gap=_or_none(_has(size=_number, low=_text, high=_text)),
+    ratio=_or_none(_number),
+    p_corrected=_or_none(_number),
+    p_corrected_same_classes=_or_none(_number),
+)
+_whole = _has(
+    weights=_has(name=_text, sha256=_or_none(_text)),
+    data=_has(name=_text),
+    class_names=_all(_text),
+    tta=_text,
+    views=_count,
+    whole=_metrics,
+    without_copies=_or_none(_metrics),
+    calibrated=_or_none(
+        _has(
+            temperature=_number,
+            fitted_here=_a(bool),
+            whole=_calibration,
+            without_copies=_or_none(_calibration),
+        )
+    ),
+    notes=_all(_text),
+    robustness=_or_none(_robustness),
+    subgroups=_or_none(_has(comparisons=_all(_comparison))),
+    made=_has(date=_text, ferjax=_text, hardware=_text),
+    command=_or_none(_text),
+)

@@ -24,9 +24,17 @@ from ferjax.data.dataset import SPLITS, Faces
 from ferjax.errors import DataError, LabelsError, WeightFileError
 from ferjax.evaluate import provenance
 from ferjax.evaluate.attributes import read_attributes
-from ferjax.evaluate.metrics import Calibration, Metrics, calibration, measure, require_sklearn
-from ferjax.evaluate.robustness import Robustness, robustness
-from ferjax.evaluate.subgroups import Subgroups, compare
+from ferjax.evaluate.metrics import (
+    Abstention,
+    Calibration,
+    Metrics,
+    abstention,
+    calibration,
+    measure,
+    require_sklearn,
+)
+from ferjax.evaluate.robustness import Robustness, comparable_baseline, robustness
+from ferjax.evaluate.subgroups import Subgroups, check_comparisons, compare
 from ferjax.evaluate.views import CROP, VIEWS, check, views
 
 Weights = EmotionClassifier | str | os.PathLike[str] | None
@@ -65,6 +73,7 @@ class Calibrated:
         fitted_here: whether that is what is measured here, so that the figures flatter.
         whole: on all images.
         without_copies: on those that are no copies of training images; None as in `Evaluation`.
+        abstention: on all images, as in `Metrics`: what `calibrated=True` and `abstain_below` do.
     """
 
     temperature: float
@@ -72,6 +81,7 @@ class Calibrated:
     fitted_here: bool
     whole: Calibration
     without_copies: Calibration | None
+    abstention: tuple[Abstention, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +91,8 @@ class Evaluation:
     Attributes:
         weights: name, file's SHA-256, architecture, number of parameters, source, licence; what
             they were trained, selected and calibrated on, in words.
-        data: name of the images, split, how many, how many copies of training images, checksums.
+        data: name of the images, split, how many, how many copies of training and of validation
+            images, checksums.
         class_names: K, in output order.
         tta: "none", "flip" or "ten-crop".
         views: how many of each image were averaged.
@@ -164,6 +175,7 @@ def evaluate(
     described = None  # read before the network computes for minutes
     if attributes is not None:
         described = read_attributes(attributes, names, all_names=faces.names)
+        check_comparisons(described)
     classifier, about = read_weights(weights)
     require_classes(classifier, faces)
     copies = checks.copies_of_training(faces)[chosen]
@@ -171,6 +183,8 @@ def evaluate(
     images = provenance.measured(
         faces, split, int(copies.sum()), splits.part_name(part, split, path)
     )
+    if with_robustness:
+        comparable_baseline(baseline, images.checksum)
     predictions = Predictions(
         images=part.images,
         names=names,
@@ -197,6 +211,7 @@ def evaluate(
             fitted_here=provenance.fitted_here(classifier.metadata, images),
             whole=scaled,
             without_copies=scaled_honest,
+            abstention=abstention(labels, with_temperature(probabilities, t)),
         )
     robust = subgroups = None
     if with_robustness:
@@ -328,11 +343,13 @@ def record(evaluation: Evaluation, weights: str | os.PathLike[str] | None) -> Pa
     """
     path, known = recordable(weights)
     view = "single" if evaluation.tta == "none" else evaluation.tta
+    copies = f"{evaluation.data['copies']} of the images are exact copies of training images"
+    left_out = "without exact copies of training images"
+    if provenance.copies_unknown(known, provenance.Measured(**evaluation.data)):
+        copies = "copies of training images not known"
+        left_out = "without exact copies of this data's training images"
     found = []
-    for measured, note in (
-        (evaluation.whole, _note(evaluation.data["copies"])),
-        (evaluation.without_copies, "without exact copies of training images"),
-    ):
+    for measured, note in ((evaluation.whole, copies), (evaluation.without_copies, left_out)):
         if measured is not None:
             figures = measured.calibration
             loss = None if figures is None else figures.negative_log_likelihood
@@ -347,10 +364,6 @@ def record(evaluation: Evaluation, weights: str | os.PathLike[str] | None) -> Pa
             found.append(entry)
     accuracy = metadata.with_accuracies(known, found)
     return metadata.write(path, {**known, "accuracy": accuracy})
-
-
-def _note(copies: int) -> str:
-    return f"{copies} of the images are exact copies of training images"
 
 
 def warn(evaluation: Evaluation) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ferjax.data import sheet
-from ferjax.errors import FerjaxError, printable
+from ferjax.data.drawing import missing_letters_told, percent_ticks, shortened
+from ferjax.errors import FerjaxError, WriteError, printable
 from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS, SEVERITIES
 from ferjax.evaluate.corruptions import rows as corrupted_rows
 from ferjax.files import replacing
@@ -31,6 +33,9 @@ _DPI: Final = 150
 _MISTAKES: Final = 32
 _COLUMNS: Final = 8
 _MOST_GROUPS: Final = 40
+_NAMES: Final = (  # of the pictures that some evaluations have and others have not
+    r"(reliability|mistakes|robustness|corruptions|groups_[1-9]\d*)\.png"
+)
 
 
 def require_matplotlib() -> None:
@@ -41,6 +46,7 @@ def require_matplotlib() -> None:
         raise FerjaxError("drawing needs matplotlib: pip install 'ferjax[evaluate]'") from error
 
 
+@missing_letters_told()
 def draw_all(
     evaluation: Evaluation,
     folder: str | os.PathLike[str],
@@ -66,12 +72,10 @@ def draw_all(
     if e.whole.calibration is not None:
         text = "Accuracy against confidence; on the diagonal a confidence can be taken at its word."
         pictures.append(("reliability.png", text, reliability(e)))
+    text = "Accuracy among the most confident predictions, where the others get no answer"
+    text += "; confidences as the network says." if e.calibrated else "."
     pictures += [
-        (
-            "coverage.png",
-            "Accuracy among the most confident predictions, where the others get no answer.",
-            coverage(e),
-        ),
+        ("coverage.png", text, coverage(e)),
         ("precision_recall.png", "Precision against recall by class.", precision_recall(e)),
     ]
     if e.whole.correct < e.whole.images:
@@ -97,6 +101,20 @@ def draw_all(
         if progress is not None:
             progress(number, len(pictures), "pictures")
     return {name: text for name, text, _ in pictures}
+
+
+def remove_others(folder: Path, drawn: Collection[str]) -> None:
+    """Remove the pictures of an earlier evaluation that were not drawn again.
+
+    Raises:
+        WriteError: one cannot be removed.
+    """
+    for path in folder.glob("*.png"):
+        if re.fullmatch(_NAMES, path.name) and path.name not in drawn:
+            try:
+                path.unlink()
+            except OSError as error:
+                raise WriteError(f"{path}: cannot be removed ({error.strerror or error})") from None
 
 
 def confusion(e: Evaluation) -> Any:
@@ -213,18 +231,19 @@ def coverage(e: Evaluation) -> Any:
         order = np.argsort(-confidence, kind="stable")
         count = np.arange(1, len(order) + 1)
         accuracy = np.cumsum(correct[order]) / count
-        # A curve over a handful of images is noise.
-        from_here = min(max(20, len(order) // 100), len(order) - 1)
+        # A curve over a handful of images is noise, and of few images more than none.
+        from_here = min(max(20, len(order) // 100), len(order) // 4)
         axes.plot(
             count[from_here:] / len(order),
             accuracy[from_here:],
             color=color,
             linestyle=style,
             label=label,
+            clip_on=False,
         )
     for row in e.whole.abstention[1:]:
         if row.accuracy is not None:
-            axes.plot([row.coverage], [row.accuracy], "o", color=_BLUE, markersize=4)
+            axes.plot([row.coverage], [row.accuracy], "o", color=_BLUE, markersize=4, clip_on=False)
             axes.annotate(
                 f"{row.threshold:g}",
                 (row.coverage, row.accuracy),
@@ -234,10 +253,12 @@ def coverage(e: Evaluation) -> Any:
                 color=_INK,
                 bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.5},
             )
+    _inside(axes, "y")
     axes.set_xlim(0, 1.01)
     axes.set_xlabel("coverage: images that get an answer")
     axes.set_ylabel("accuracy among them")
-    axes.plot([], [], "o", color=_BLUE, markersize=4, label="lowest confidence that counts")
+    dots = "lowest confidence that counts" + (", without temperature" if e.calibrated else "")
+    axes.plot([], [], "o", color=_BLUE, markersize=4, label=dots)
     axes.legend(frameon=False, fontsize="small", loc="lower left")
     _percent(axes, "both")
     _tidy(axes)
@@ -347,7 +368,8 @@ def robustness(e: Evaluation) -> Any:
     _percent(right, "x")
     _tidy(right)
     right.grid(axis="y", visible=False)
-    _title(figure, f"Robustness: {_subject(e)}")
+    view = "" if e.tta == "none" else " of a single view"
+    _title(figure, f"Robustness{view}: {_subject(e, views=False)}")
     return figure
 
 
@@ -364,7 +386,7 @@ def groups(comparison: Comparison) -> Any:
         for row, group in enumerate(found):
             color = _SOFT_INK if group.small else _BLUE
             if (ends := getattr(group, interval)) is not None:
-                axes.plot(ends, [row, row], color=color, linewidth=1.6)
+                axes.plot(ends, [row, row], color=color, linewidth=1.6, clip_on=False)
             axes.plot(
                 [getattr(group, value)],
                 [row],
@@ -372,6 +394,7 @@ def groups(comparison: Comparison) -> Any:
                 color=color,
                 markersize=5.5,
                 markerfacecolor="white" if group.small else color,
+                clip_on=False,
             )
         axes.set_yticks(
             range(len(found)),
@@ -379,6 +402,8 @@ def groups(comparison: Comparison) -> Any:
         )
         axes.set_ylim(len(found) - 0.5, -0.5)
         axes.set_xlabel(label)
+        _inside(axes, "x")
+        axes.locator_params(axis="x", nbins=6)  # names with decimals need room
         _percent(axes, "x")
         _tidy(axes)
     name = _short(" and ".join(comparison.attributes), 60)
@@ -408,17 +433,21 @@ def _wrapped(text: str, width: int) -> str:
     )
 
 
-def _subject(e: Evaluation) -> str:
-    views = "" if e.tta == "none" else f", {e.tta}"
+def _subject(e: Evaluation, *, views: bool = True) -> str:
+    view = f", {e.tta}" if views and e.tta != "none" else ""
     name, data = printable(str(e.weights["name"]), 40), printable(str(e.data["name"]), 40)
-    return f"{name} on {data}{views}, {e.whole.images:,} images"
+    return f"{name} on {data}{view}, {e.whole.images:,} images"
 
 
 def _percent(axes: Any, which: str) -> None:
-    from matplotlib.ticker import PercentFormatter
-
     for axis in {"x": (axes.xaxis,), "y": (axes.yaxis,), "both": (axes.xaxis, axes.yaxis)}[which]:
-        axis.set_major_formatter(PercentFormatter(1, decimals=0))
+        percent_ticks(axis)
+
+
+def _inside(axes: Any, which: str) -> None:
+    """End an axis of fractions at 0 and 1, whatever margin is around its data."""
+    low, high = getattr(axes, f"get_{which}lim")()
+    getattr(axes, f"set_{which}lim")(max(low, 0), min(high, 1))
 
 
 def _tidy(axes: Any) -> None:
@@ -428,5 +457,4 @@ def _tidy(axes: Any) -> None:
 
 
 def _short(text: str, most: int = 18) -> str:
-    line = printable(text, 10_000).replace("$", r"\$")  # no mathematics in names
-    return line if len(line) <= most else f"{line[: most - 1]}…"
+    return shortened(text, most).replace("$", r"\$")  # no mathematics in names

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from ferjax.data import checks
 from ferjax.data.dataset import Faces, checksum
 from ferjax.errors import printable
 from ferjax.metadata import teachers
+
+_ONLY_HERE: Final = "exact copies could be looked for only among this data's own training images"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,7 @@ class Measured:
         copies: how many of them are exact copies of training images of the same data.
         checksum: of these images and labels.
         data_checksum: of the data's training and validation images, as training records it.
+        copies_of_validation: how many test images are exact copies of validation images.
     """
 
     name: str
@@ -31,6 +35,7 @@ class Measured:
     copies: int
     checksum: str
     data_checksum: str
+    copies_of_validation: int = 0
 
 
 def measured(faces: Faces, split: str, copies: int, name: str) -> Measured:
@@ -43,6 +48,7 @@ def measured(faces: Faces, split: str, copies: int, name: str) -> Measured:
         copies=copies,
         checksum=checksum(parts[split]),
         data_checksum=checksum(parts["train"], parts["validation"]),
+        copies_of_validation=int(checks.copies_of_validation(faces)[faces.in_split(split)].sum()),
     )
 
 
@@ -53,7 +59,9 @@ def overlaps(metadata: Mapping[str, Any], images: Measured) -> tuple[str, ...]:
     """
     trained, selected = (_record(metadata, key) for key in ("trained_on", "selected_on"))
     notes = []
-    if images.split == "train" or _is(trained, images):
+    seen = _has_seen(trained, images) or (images.split == "train" and not trained)
+    unsearched = _is_unsearched(trained, images) and images.split != "train"
+    if seen:
         notes.append("accuracy on training images says little about any others")
     elif _is(selected, images) or _was_validation(trained, images):
         notes.append(
@@ -62,14 +70,25 @@ def overlaps(metadata: Mapping[str, Any], images: Measured) -> tuple[str, ...]:
     elif trained and not _is_apart(trained, images):
         notes.append(
             f"whether {images.name} overlaps with what the weights were trained on "
-            f"({described(trained)}) is not known"
+            f"({described(trained)}) is not known" + (f": {_ONLY_HERE}" if unsearched else "")
         )
-    if not (images.split == "train" or _is(trained, images)):
+        unsearched = False
+    if unsearched:
+        notes.append(
+            f"{_ONLY_HERE}, not among what the weights were trained on ({described(trained)})"
+        )
+    if not seen:
         notes += _earlier_overlaps(metadata, images)
     if images.copies:
         notes.append(
             f"{images.copies:,} of the {images.images:,} images are exact copies of training "
             "images: accuracy without them is the honest one"
+        )
+    if images.copies_of_validation:
+        were = "were" if _are_selected_on(trained, selected, images) else "may have been"
+        notes.append(
+            f"{images.copies_of_validation:,} of the {images.images:,} images are exact copies of "
+            f"validation images, on which the weights {were} selected"
         )
     if not trained:
         notes.append(
@@ -79,6 +98,16 @@ def overlaps(metadata: Mapping[str, Any], images: Measured) -> tuple[str, ...]:
     if metadata and trained and not selected:
         notes.append("the metadata of the weights does not say what they were selected on")
     return tuple(notes)
+
+
+def copies_unknown(metadata: Mapping[str, Any], images: Measured) -> str | None:
+    """Return a sentence where the weights, or earlier ones, were trained on other images than those
+    of this data, among which copies were looked for; None where they are not known to be.
+    """
+    known = [metadata, *(found for *_, found in _earlier(metadata))]
+    if not any(_is_unsearched(_record(found, "trained_on"), images) for found in known):
+        return None
+    return f"{_ONLY_HERE}, not among all that the weights were trained on"
 
 
 def fitted_here(metadata: Mapping[str, Any], images: Measured) -> bool:
@@ -109,7 +138,7 @@ def _earlier_overlaps(metadata: Mapping[str, Any], images: Measured) -> list[str
             ends = ("nothing says what ", "trained on: these images may be among it")
         elif all(trained.get(key) == own.get(key) for key in ("data", "images", "checksum")):
             continue  # what the weights themselves have seen
-        elif _is(trained, images):
+        elif _has_seen(trained, images):
             ends = ("", f"trained on these images ({images.name}): the figures flatter the weights")
         elif _was_validation(trained, images):
             if _is(selected, images):
@@ -119,7 +148,12 @@ def _earlier_overlaps(metadata: Mapping[str, Any], images: Measured) -> list[str
                 f"selected on these images ({images.name}): the figures flatter the weights",
             )
         elif _is_apart(trained, images):
-            continue
+            if not _is_unsearched(trained, images) or images.split == "train":
+                continue
+            ends = (
+                f"{_ONLY_HERE}, not among what ",
+                f"trained on ({described(trained)})",
+            )
         else:
             ends = (
                 f"whether {images.name} overlaps with what ",
@@ -160,6 +194,26 @@ def _is_apart(trained: Mapping[str, Any], images: Measured) -> bool:
     """Return whether what was trained on is another part of FER2013 or of the same data."""
     names = (trained.get("data"), images.name)
     same_parts = all(str(name).startswith("FER2013 ") for name in names)
+    return same_parts or trained.get("checksum") == images.data_checksum
+
+
+def _has_seen(trained: Mapping[str, Any], images: Measured) -> bool:
+    """Return whether the images are what was trained on."""
+    same_data = trained.get("checksum") == images.data_checksum
+    return _is(trained, images) or (images.split == "train" and same_data)
+
+
+def _is_unsearched(trained: Mapping[str, Any], images: Measured) -> bool:
+    """Return whether copies of what was trained on were not looked for, as far as is known."""
+    same_data = trained.get("checksum") == images.data_checksum
+    return bool(trained) and not same_data and not _is(trained, images)
+
+
+def _are_selected_on(
+    trained: Mapping[str, Any], selected: Mapping[str, Any], images: Measured
+) -> bool:
+    """Return whether weights were selected on the validation images of the data."""
+    same_parts = all(str(n).startswith("FER2013 ") for n in (selected.get("data"), images.name))
     return same_parts or trained.get("checksum") == images.data_checksum
 
 

@@ -39,7 +39,10 @@ def write_report(
     require()
     folder = Path(folder)
     make_folder(folder)
+    earlier = (folder / "report.json").exists()
     pictures = plots.draw_all(evaluation, folder, progress=progress)
+    if earlier:
+        plots.remove_others(folder, pictures)
     report = {**evaluation.to_json(), "command": command}
     with replacing(folder / "report.json") as temporary:
         text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -114,10 +117,7 @@ def text(evaluation: Evaluation) -> str:
         heading = [f"class ({name})" if len(names) > 1 else "class"]
         heading += ["precision", "recall", "F1", "images"]
         lines += ["", *_table([heading, *class_rows(m)])]
-    kept = [["confidence at least", "coverage", "accuracy"]] + [
-        [f"{a.threshold:g}", percent(a.coverage), percent(a.accuracy)] for a in e.whole.abstention
-    ]
-    lines += ["", *_table(kept)]
+    lines += ["", *_table(_abstention_rows(e))]
     if e.robustness is not None:
         lines += ["", *robustness_lines(e)]
     if e.subgroups is not None:
@@ -153,7 +153,8 @@ def robustness_lines(e: Evaluation) -> list[str]:
     """Return the tables of a robustness measurement."""
     r = e.robustness
     assert r is not None
-    rows = [["accuracy at severity", *map(str, SEVERITIES), "mean"]]
+    view = "" if e.tta == "none" else "single-view "  # whatever the figures above are of
+    rows = [[f"{view}accuracy at severity", *map(str, SEVERITIES), "mean"]]
     for name, kind in CORRUPTIONS.items():
         values = r.corruptions[name]
         rows.append(
@@ -163,7 +164,7 @@ def robustness_lines(e: Evaluation) -> list[str]:
     lines += [
         "",
         *_table(
-            [["covered", "accuracy"], ["nothing", percent(r.clean)]]
+            [["covered", f"{view}accuracy"], ["nothing", percent(r.clean)]]
             + [[o.title, percent(r.occlusions[name])] for name, o in OCCLUSIONS.items()]
         ),
     ]
@@ -209,6 +210,18 @@ def _measured(e: Evaluation) -> list[Metrics]:
 
 def _columns(e: Evaluation) -> list[str]:
     return ["all images", "without copies"][: len(_measured(e))]
+
+
+def _abstention_rows(e: Evaluation) -> list[list[str]]:
+    """Return a heading and what is left above each confidence, with and without a temperature."""
+    rows = [["confidence at least", "coverage", "accuracy"]] + [
+        [f"{a.threshold:g}", percent(a.coverage), percent(a.accuracy)] for a in e.whole.abstention
+    ]
+    if e.calibrated is not None:
+        rows[0] += ["calibrated coverage", "calibrated accuracy"]
+        for row, a in zip(rows[1:], e.calibrated.abstention):
+            row += [percent(a.coverage), percent(a.accuracy)]
+    return rows
 
 
 def _calibrated_rows(e: Evaluation) -> list[tuple[str, list[str]]]:

@@ -87,9 +87,7 @@ def robustness(
     Raises:
         DataError: the baseline cannot be used.
     """
-    against = read_baseline(BASELINE if baseline is None else baseline)
-    if baseline is not None and against["checksum"] != checksum:
-        raise DataError(f"{baseline}: was measured on other images")
+    against = comparable_baseline(baseline, checksum)
     conditions: list[tuple[str, int]] = [(k, s) for k in CORRUPTIONS for s in SEVERITIES]
     conditions += [(region, 0) for region in OCCLUSIONS]
     total, done = len(images) * (len(conditions) + 1), 0
@@ -162,6 +160,20 @@ def mean_corruption_errors(
 
 def _ratio(above: float, below: float) -> float:
     return above / below if below > 1e-9 else np.nan
+
+
+def comparable_baseline(baseline: str | os.PathLike[str] | None, checksum: str) -> dict[str, Any]:
+    """Return what `read_baseline` does, of images with a checksum.
+
+    Ferjax's own baseline, None, may be of other images.
+
+    Raises:
+        DataError: the baseline cannot be used.
+    """
+    against = read_baseline(BASELINE if baseline is None else baseline)
+    if baseline is not None and against["checksum"] != checksum:
+        raise DataError(f"{baseline}: was measured on other images")
+    return against
 
 
 def read_baseline(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -216,13 +216,8 @@ def compare(
     for name, column in attributes.columns.items():
         if len(column) != len(true):
             raise ValueError(f"expected {len(true)} values of {name!r}, got {len(column)}")
+    check_comparisons(attributes)
     names = sorted(attributes.columns)
-    pairs = len(names) * (len(names) - 1) // 2
-    if len(names) + pairs > MAX_COMPARISONS:
-        raise DataError(
-            f"expected at most {MAX_COMPARISONS} comparisons, {len(names)} attributes and their "
-            f"{pairs} pairs make {len(names) + pairs}: leave columns out"
-        )
     coded = {name: _coded(attributes.columns[name]) for name in names}
     cells = true * len(class_names) + said
     comparisons = []
@@ -255,6 +250,21 @@ def compare(
         seed=seed,
         notes=attributes.notes,
     )
+
+
+def check_comparisons(attributes: Attributes) -> None:
+    """Raise where attributes make more than 200 comparisons: before long work for them.
+
+    Raises:
+        DataError: they do.
+    """
+    count = len(attributes.columns)
+    pairs = count * (count - 1) // 2
+    if count + pairs > MAX_COMPARISONS:
+        raise DataError(
+            f"expected at most {MAX_COMPARISONS} comparisons, {count} attributes and their "
+            f"{pairs} pairs make {count + pairs}: leave columns out"
+        )
 
 
 def _classes(name: str, values: npt.ArrayLike, classes: int) -> Counts:

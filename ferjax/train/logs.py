@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ferjax.data.drawing import percent_ticks
 from ferjax.files import replacing
 
 CSV, CURVES, EVENTS = "log.csv", "curves.png", "tensorboard"
@@ -72,7 +73,7 @@ def draw_curves(path: Path, history: Sequence[Row], *, title: str, best_epoch: i
     """Draw loss, accuracy and learning rate by epoch; False where matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator, PercentFormatter
+        from matplotlib.ticker import MaxNLocator
     except ImportError:
         return False
     epochs = [row["epoch"] for row in history]
@@ -93,10 +94,7 @@ def draw_curves(path: Path, history: Sequence[Row], *, title: str, best_epoch: i
                 [best_epoch], [value], "o", color="#000000", markersize=4, label=f"best: {text}"
             )
         axes.legend(frameon=False, fontsize="small")
-    # Over a few points only, whole percents would name several ticks alike.
-    low, high = accuracy.get_ylim()
-    decimals = 0 if high - low > 0.06 else None
-    accuracy.yaxis.set_major_formatter(PercentFormatter(1, decimals=decimals))
+    percent_ticks(accuracy.yaxis)
     rate.plot(epochs, [row["learning_rate"] for row in history], color="#009E73")
     rate.set_ylabel("learning rate")
     rate.set_ylim(bottom=0)

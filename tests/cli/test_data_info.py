@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from ferjax import EMOTIONS
+from ferjax.cli.data_info import _PRESETS
 
 Cli = Callable[..., Any]
 
@@ -68,6 +69,18 @@ def test_the_card_split(cli: Cli, faces: Path) -> None:
     assert document["copies_of_training"] == {"validation": 0, "test": 0}
 
 
+def test_test_images_that_copy_validation_images_are_counted(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "three.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for split, first in (("train", 0), ("validation", 7), ("test", 13)):
+            for level, name in enumerate(EMOTIONS, first):
+                image = np.full((48, 48), level, np.uint8)
+                archive.writestr(f"{split}/{name}/a.png", cv2.imencode(".png", image)[1].tobytes())
+    lines = cli("data", "info", path).out.splitlines()
+    assert "            0 of 7 test images (0.0%) copy training images" in lines
+    assert "            1 of 7 test images (14.3%) copy validation images" in lines
+
+
 def test_json(cli: Cli, faces: Path) -> None:
     done = cli("data", "info", faces, "--json")
     document = json.loads(done.out)
@@ -119,6 +132,12 @@ def test_a_sheet_of_augmented_faces_is_higher(cli: Cli, faces: Path, tmp_path: P
     assert cli("data", "info", faces, "--sheet", augmented, "--augment", "published").code == 0
     heights = [cv2.imread(str(path)).shape[0] for path in (plain, augmented)]
     assert heights[1] > 1.8 * heights[0]
+
+
+def test_help_names_every_augmentation() -> None:
+    from ferjax.data.augment import PRESETS
+
+    assert sorted(_PRESETS) == sorted(PRESETS)
 
 
 def test_mistakes_with_augment(cli: Cli, faces: Path, tmp_path: Path) -> None:

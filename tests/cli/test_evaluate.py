@@ -11,6 +11,7 @@ import pytest
 
 import ferjax
 from ferjax import keras, metadata
+from ferjax.evaluate.robustness import BASELINE
 from ferjax.nets import Network
 
 from ..evaluate.conftest import taught
@@ -112,6 +113,15 @@ def test_calibrate(cli: Cli, weights: Path, data: Path) -> None:
     assert ferjax.load(weights).temperature == pytest.approx(found["temperature"], abs=1e-6)
 
 
+def test_calibrating_where_copies_could_not_be_looked_for(
+    cli: Cli, weights: Path, data: Path
+) -> None:
+    metadata.write(weights, {"trained_on": {"data": "train of x", "images": 9, "checksum": "y"}})
+    done = cli("calibrate", "--weights", weights, "--data", data, "--dry-run")
+    assert done.code == 0
+    assert "ferjax: warning: exact copies could be looked for only among this data's" in done.err
+
+
 def test_a_calibrated_prediction(cli: Cli, weights: Path, data: Path, faces: Path) -> None:
     done = cli("predict", faces, "--weights", weights, "--calibrated")
     assert done.code == 2
@@ -150,6 +160,27 @@ def test_mistakes_in_the_call(
     done = cli(command, "--weights", weights, "--data", data, *options)
     assert done.code == 2
     assert message in done.error
+
+
+def test_mistakes_in_tables_are_told_before_computing(
+    cli: Cli, tmp_path: Path, data: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ferjax.evaluate.evaluation.predict", None)
+    call = ["evaluate", "--weights", weights, "--data", data]
+    people = tmp_path / "people.csv"
+    people.write_text(
+        "\n".join([",".join(["image", *(f"a{n}" for n in range(20))]), "face 256" + ",x" * 20])
+    )
+    done = cli(*call, "--attributes", people)
+    assert done.code == 2
+    assert "20 attributes and their 190 pairs make 210: leave columns out" in done.err
+    call += ["--robustness", "--baseline"]
+    done = cli(*call, tmp_path / "none.json")
+    assert done.code == 2
+    assert "none.json: no such file" in done.error
+    done = cli(*call, BASELINE)
+    assert done.code == 2
+    assert "was measured on other images" in done.error
 
 
 @pytest.mark.parametrize("out", ["afile", "afile/x"])

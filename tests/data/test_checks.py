@@ -62,6 +62,7 @@ def test_masks(faces: Faces) -> None:
     # Training images whose copies are in validation or test, and those copies.
     assert chosen(checks.leaks(faces)) == [0, 1, 2]
     assert chosen(checks.copies_of_training(faces)) == [6, 10, 11]
+    assert chosen(checks.copies_of_validation(faces)) == [9]
 
 
 def test_without_leaks_evaluation_is_whole_and_unseen(faces: Faces) -> None:
@@ -81,6 +82,7 @@ def test_report(faces: Faces) -> None:
     assert report.surplus_copies == {"train": 2, "validation": 0, "test": 1}
     assert report.copies_of_training == {"validation": 1, "test": 2}
     assert report.copies_of_earlier == {"validation": 1, "test": 3}
+    assert report.copies_of_validation == 1
     assert report.copied_training_images == 3
     assert report.conflicts == (("3c", "4c"), ("7d", "9d"))
     assert report.blank == ("50", "81")
@@ -116,7 +118,13 @@ def test_no_images() -> None:
     faces = make([])
     report = checks.check(faces)
     assert (report.images, report.unique_images, report.pixels) == (0, 0, {})
-    for find in (checks.blank, checks.conflicts, checks.leaks, checks.copies_of_training):
+    for find in (
+        checks.blank,
+        checks.conflicts,
+        checks.leaks,
+        checks.copies_of_training,
+        checks.copies_of_validation,
+    ):
         assert find(faces).shape == (0,)
 
 

@@ -89,6 +89,18 @@ def test_labels_are_text_and_not_formulas(tmp_path: Path) -> None:
     drawn([row(r"$\frac{$ _a_ \n", 90, detail="$x$\x1b[0m")], tmp_path / "a.png", title="$$")
 
 
+def test_letters_that_the_font_lacks_are_told_once(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning) as caught:
+        drawn([row("表情", 90), row("表", 90)], tmp_path / "a.png", title="表情")
+    (warning,) = caught
+    assert str(warning.message).endswith("letters that matplotlib's font lacks: 表, 情")
+
+
+def test_long_labels_that_begin_alike_stay_apart() -> None:
+    first, second = (sheet._short(f"{'participants ' * 3}{name}") for name in ("sad", "happy"))
+    assert first != second
+
+
 @pytest.mark.parametrize("suffix", sheet.FORMATS)
 def test_formats(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"a.{suffix}"

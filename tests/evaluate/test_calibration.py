@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,19 @@ def test_the_temperature_travels_with_conversions_and_gives_way_to_a_new_one(
     calibrate(target, make_faces().take(np.arange(300)))
     assert ferjax.load(target).temperature not in (None, first)
     assert ferjax.load(weights).temperature == first
+
+
+def test_copies_that_could_not_be_looked_for_are_told(weights: Path) -> None:
+    faces = make_faces()
+    parts = [faces.take(faces.in_split(part)) for part in ("train", "validation")]
+    trained = {"data": "train of x", "images": 256, "checksum": checksum(*parts)}
+    metadata.write(weights, {"trained_on": trained})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        calibrate(weights, faces, store=False)
+    metadata.write(weights, {"trained_on": {**trained, "images": 300, "checksum": "another"}})
+    with pytest.warns(UserWarning, match="not among all that the weights were trained on"):
+        calibrate(weights, faces, store=False)
 
 
 def test_a_dry_run_writes_nothing(weights: Path) -> None:

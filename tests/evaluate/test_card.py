@@ -13,7 +13,7 @@ import ferjax
 from ferjax import keras, metadata
 from ferjax.errors import DataError, WeightFileError, WriteError
 from ferjax.evaluate import evaluate, write_card
-from ferjax.evaluate.card import text
+from ferjax.evaluate.card import read_report, text
 from ferjax.nets import Network
 
 from ..train.conftest import make_faces, tiny_graph
@@ -157,9 +157,117 @@ def test_a_report_on_other_weights(tmp_path: Path, weights: Path) -> None:
         text(other, [path])
 
 
+def changed(path: Path, **parts: Any) -> Path:
+    """Change a report by paths such as `whole__accuracy`."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    for name, value in parts.items():
+        *above, last = name.split("__")
+        part = found
+        for key in above:
+            part = part[int(key)] if isinstance(part, list) else part[key]
+        part[last] = value
+    path.write_text(json.dumps(found), encoding="utf-8")
+    return path
+
+
+def test_notes_of_later_reports_are_told_unless_the_first_has_them(
+    tmp_path: Path, weights: Path
+) -> None:
+    first = changed(report(weights, tmp_path), notes=["one", "both"])
+    second = changed(report(weights, tmp_path, tta="flip"), notes=["both", "two"])
+    card = text(weights, [first, second])
+    head, _, tail = card.partition("### validation, mean of 2 views")
+    assert "Read with care:\n\n- one\n- both\n\n95 %" in head
+    assert "Read with care:\n\n- two\n\n95 %" in tail
+    assert card.count("- both") == 1
+
+
+def test_robustness_beside_several_views_is_called_that_of_one(
+    tmp_path: Path, weights: Path
+) -> None:
+    path = report(weights, tmp_path, tta="flip", with_robustness=True)
+    assert "Accuracy on validation, single view, " in text(weights, [path])
+
+
+def test_groups_of_which_none_is_right_have_no_ratio(tmp_path: Path, weights: Path) -> None:
+    people = tmp_path / "people.csv"
+    rows = [f"face {256 + row},{'young' if row % 2 else 'old'}" for row in range(64)]
+    people.write_text("\n".join(["image,age", *rows]), encoding="utf-8")
+    path = report(weights, tmp_path, attributes=people)
+    changed(path, subgroups__comparisons__0__ratio=None)
+    card = text(weights, [path])
+    assert "- age: largest gap " in card
+    assert ", ratio " not in card
+
+
+def test_limits_name_no_mistakes_that_were_not_made(tmp_path: Path, weights: Path) -> None:
+    path = report(weights, tmp_path)
+    found = json.loads(path.read_text(encoding="utf-8"))
+    found["without_copies"] = None
+    found["whole"]["confusion"] = [[9 * (i == j) for j in range(7)] for i in range(7)]
+    for figures in found["whole"]["classes"].values():
+        figures["recall"] = 1.0
+    path.write_text(json.dumps(found), encoding="utf-8")
+    limits = text(weights, [path]).partition("## Limits\n\n")[2]
+    assert limits.startswith("- Posed and searched-for expressions")
+    found["whole"]["confusion"][0][1] = 1
+    found["whole"]["classes"]["angry"]["recall"] = 0.9
+    path.write_text(json.dumps(found), encoding="utf-8")
+    limits = text(weights, [path]).partition("## Limits\n\n")[2]
+    assert limits.startswith(
+        "- Of angry it finds the fewest images, 90.00 %.\n"
+        "- Most often confused: angry taken for disgust (10.00 % of angry).\n"
+    )
+
+
+def test_a_folder_of_weights_has_no_reports(tmp_path: Path, weights: Path) -> None:
+    path = report(weights, tmp_path)
+    folder = tmp_path / "orbax"
+    folder.mkdir()
+    with pytest.raises(WeightFileError, match=r"a folder has no hash .* `ferjax convert` makes"):
+        text(folder, [path])
+    changed(path, weights__sha256=None)
+    with pytest.raises(DataError, match=r"measured tiny.h5 \(no hash\), not "):
+        text(weights, [path])
+
+
+@pytest.mark.parametrize(
+    "missing",
+    ["weights", "data__name", "whole__classes__sad__recall", "made__date", "robustness", "notes"],
+)
+def test_a_report_that_lacks_something(tmp_path: Path, weights: Path, missing: str) -> None:
+    path = report(weights, tmp_path)
+    assert read_report(path)
+    found = json.loads(path.read_text(encoding="utf-8"))
+    *above, last = missing.split("__")
+    part = found
+    for key in above:
+        part = part[key]
+    del part[last]
+    path.write_text(json.dumps(found), encoding="utf-8")
+    with pytest.raises(DataError, match=r"expected the report.json of `ferjax evaluate --out`"):
+        text(weights, [path])
+
+
+def test_an_earlier_report_without_calibrated_abstention_is_read(
+    tmp_path: Path, weights: Path
+) -> None:
+    path = report(weights, tmp_path)
+    found = json.loads(path.read_text(encoding="utf-8"))
+    del found["calibrated"]["abstention"]
+    del found["data"]["copies_of_validation"]
+    path.write_text(json.dumps(found), encoding="utf-8")
+    assert "With the stored temperature, 1.250" in text(weights, [path])
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "no such file"), ("{}", "expected the report.json"), ("[1]", "expected the report")],
+    [
+        (None, "no such file"),
+        ("{}", "expected the report.json"),
+        ("[1]", "expected the report"),
+        ('{"format": "ferjax evaluation 1"}', "expected the report.json"),
+    ],
 )
 def test_what_is_no_report(
     tmp_path: Path, weights: Path, content: str | None, message: str

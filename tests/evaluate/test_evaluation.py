@@ -86,6 +86,10 @@ def test_calibration_with_the_stored_temperature() -> None:
     assert found.calibrated.whole == metrics.calibration(found.predictions.labels, p)
     assert found.calibrated.without_copies is not None
     assert not found.calibrated.fitted_here
+    # At a temperature of 2 the confidence is sqrt(0.94) / (sqrt(0.94) + 6 sqrt(0.01)) = 0.618.
+    kept = [row.images for row in found.calibrated.abstention if row.threshold in (0.6, 0.7)]
+    assert kept == [6, 0]
+    assert [row.images for row in found.whole.abstention if row.threshold in (0.6, 0.7)] == [6, 6]
     # The figures above it stay those of the network itself.
     assert found.whole == evaluate(Stub(), known_faces(copies=1)).whole
 
@@ -127,7 +131,21 @@ def test_a_temperature_fitted_on_what_is_measured_is_told() -> None:
             {"trained_on": TRAINED, "selected_on": {"data": "FER2013 PublicTest"}},
             "validation",
             "overlaps with what the weights were trained on .FER2013 Training .28,709 images.. is "
-            "not known",
+            "not known: exact copies could be looked for only among this data's own training "
+            "images$",
+        ),
+        (
+            {"trained_on": TRAINED, "selected_on": {"data": "validation", "images": 6}},
+            "validation",
+            "figures flatter them; exact copies could be looked for only among this data's own "
+            "training images, not among what the weights were trained on .FER2013 Training",
+        ),
+        ({"trained_on": {**TRAINED, "checksum": "same"}}, "train", "on training images says"),
+        (
+            {"trained_on": TRAINED, "selected_on": {"data": "FER2013 PublicTest"}},
+            "train",
+            "^whether train overlaps with what the weights were trained on .FER2013 Training "
+            ".28,709 images.. is not known$",
         ),
     ],
 )
@@ -237,24 +255,80 @@ def test_what_earlier_weights_were_selected_on_is_told_once() -> None:
         "figures flatter the weights"
     )
     known["selected_on"] = {"data": "validation", "images": 6}
-    (only,) = evaluate(Stub(**known), faces).notes
-    assert only.startswith("the weights were selected on these images")
+    selected, copies = evaluate(Stub(**known), faces).notes
+    assert selected.startswith("the weights were selected on these images")
+    assert copies.startswith("exact copies could be looked for only among")
 
 
 def test_a_long_chain_of_trainings_is_followed_to_its_end() -> None:
     known: dict = {"file": "0.h5", "trained_on": OTHER}
     for n in range(1, 3000):
-        known = begun(known, file=f"{n}.h5", trained_on={"data": "FER2013 Training"})
+        trained = {"data": "FER2013 Training", "checksum": "same"}
+        known = begun(known, file=f"{n}.h5", trained_on=trained)
     images = provenance.Measured(
         name="FER2013 PrivateTest",
         split="test",
         images=3589,
         copies=0,
         checksum="",
-        data_checksum="",
+        data_checksum="same",
     )
     (note,) = provenance.overlaps(known, images)
     assert "what 0.h5, which 1.h5 started from, was trained on (train of other" in note
+
+
+def test_what_earlier_weights_were_trained_on_is_told_of_training_images_too() -> None:
+    faces = known_faces()
+    parts = [faces.take(faces.in_split(part)) for part in ("train", "validation")]
+    before = {"file": "a.h5", "trained_on": {**OWN, "checksum": checksum(*parts)}}
+    known = begun(before, trained_on=OTHER)
+    first, second = evaluate(Stub(**known), faces, "train").notes
+    assert first.startswith("whether train overlaps with what the weights were trained on")
+    assert second.startswith("a.h5, which the weights started from, was trained on these images")
+
+
+def test_copies_of_what_earlier_weights_were_trained_on_are_told_as_unknown() -> None:
+    """As where FER2013 without leaks goes on from weights that have seen all of it."""
+    known = begun(
+        {"file": "a.h5", "trained_on": TRAINED},
+        trained_on={"data": "train of noleaks", "images": 28358, "checksum": "noleaks"},
+        selected_on={"data": "FER2013 PublicTest", "images": 3589},
+    )
+    images = provenance.Measured(
+        name="FER2013 PublicTest",
+        split="validation",
+        images=3589,
+        copies=0,
+        checksum="",
+        data_checksum="noleaks",
+    )
+    selected, copies = provenance.overlaps(known, images)
+    assert selected.startswith("the weights were selected on these images")
+    assert copies == (
+        "exact copies could be looked for only among this data's own training images, not among "
+        "what a.h5, which the weights started from, was trained on (FER2013 Training (28,709 "
+        "images))"
+    )
+    assert provenance.copies_unknown(known, images) is not None
+
+
+@pytest.mark.parametrize(
+    ("trained", "were"), [({**OWN, "checksum": "same"}, "were"), (OTHER, "may have been")]
+)
+def test_copies_of_validation_images_are_told(trained: dict, were: str) -> None:
+    faces = known_faces()
+    faces.splits[5:] = 2  # three of validation, three of test
+    faces.images[5] = faces.images[2]
+    parts = [faces.take(faces.in_split(part)) for part in ("train", "validation")]
+    if trained["checksum"] == "same":
+        trained = {**trained, "checksum": checksum(*parts)}
+    known = {"trained_on": trained, "selected_on": {"data": "validation of mine", "images": 3}}
+    found = evaluate(Stub(**known), faces, "test")
+    assert found.data["copies_of_validation"] == 1
+    assert found.notes[-1] == (
+        "1 of the 3 images are exact copies of validation images, on which the weights "
+        f"{were} selected"
+    )
 
 
 def test_copies_are_told(stub: Stub) -> None:
@@ -318,3 +392,13 @@ def test_accuracy_is_recorded_in_the_place_of_an_earlier_one(tmp_path: Path) -> 
     assert found.without_copies is not None
     assert (clean["correct"], clean["images"]) == (found.without_copies.correct, 60)
     assert (clean["view"], flipped["view"], flipped_clean["view"]) == ("single", "flip", "flip")
+
+
+def test_copies_that_could_not_be_looked_for_are_recorded_as_unknown(tmp_path: Path) -> None:
+    path = taught(tmp_path / "tiny.h5")
+    metadata.write(path, {"trained_on": TRAINED})
+    evaluation.record(evaluate(path, make_faces(copies=4)), path)
+    assert [entry["note"] for entry in metadata.read(path)["accuracy"]] == [
+        "copies of training images not known",
+        "without exact copies of this data's training images",
+    ]

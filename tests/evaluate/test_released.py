@@ -68,9 +68,30 @@ def test_the_robust_weights_are_those_of_their_recipe_from_the_default_weights()
 @pytest.mark.parametrize("name", RELEASED)
 def test_their_chain_of_trainings_has_seen_training_images_alone(name: str) -> None:
     known = metadata.read(CHECKPOINTS / f"{name}.h5")
-    images = {"images": 3589, "copies": 0, "checksum": "", "data_checksum": ""}
+    checksum = known["trained_on"]["checksum"]
+    images = {"images": 3589, "copies": 0, "checksum": "", "data_checksum": checksum}
     for part, split, count in (("PublicTest", "validation", 1), ("PrivateTest", "test", 0)):
         measured = provenance.Measured(name=f"FER2013 {part}", split=split, **images)
         notes = provenance.overlaps(known, measured)
         assert len(notes) == count, notes
         assert all("were selected on these images" in note for note in notes)
+        assert provenance.copies_unknown(known, measured) is None
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_copies_are_told_as_unknown_where_the_data_lacks_training_images(name: str) -> None:
+    known = metadata.read(CHECKPOINTS / f"{name}.h5")
+    measured = provenance.Measured(
+        name="FER2013 PublicTest",
+        split="validation",
+        images=3589,
+        copies=0,
+        checksum="",
+        data_checksum="another",
+    )
+    (_, note) = provenance.overlaps(known, measured)
+    assert note == (
+        "exact copies could be looked for only among this data's own training images, not among "
+        "what the weights were trained on (FER2013 Training (28,709 images))"
+    )
+    assert provenance.copies_unknown(known, measured) is not None

@@ -173,6 +173,93 @@ def test_the_report_of_a_faultless_network_has_no_mistakes(tmp_path: Path) -> No
     assert "Robustness" not in page
 
 
+def test_pictures_of_an_earlier_report_go(
+    tmp_path: Path, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plots, "draw_all", lambda *_, **__: {"mistakes.png": "of now"})
+    earlier = ["robustness.png", "corruptions.png", "reliability.png", "groups_12.png"]
+    others = ["mistakes.png", "groups_.png", "mine.png"]
+    for name in earlier + others:
+        (tmp_path / name).touch()
+    found = evaluate(stub, known_faces())
+    write_report(found, tmp_path)
+    assert all((tmp_path / name).exists() for name in earlier)  # of no report, so not ferjax's
+    write_report(found, tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == sorted(others)
+
+
+def test_abstention_is_shown_with_and_without_the_temperature(
+    folder: Path, evaluation: Evaluation
+) -> None:
+    # 0.94 against 0.01 at a temperature of 1.5 is 0.775.
+    lines = [line.split() for line in text(evaluation).splitlines()]
+    accuracy = percent(evaluation.whole.accuracy).split()
+    assert ["0.8", "100.00", "%", *accuracy, "0.00", "%", "-"] in lines
+    page = " ".join(Page((folder / "report.html").read_text(encoding="utf-8")).text.split())
+    assert "calibrated: images" in page
+    figure = plots.coverage(evaluation)
+    labels = [words.get_text() for words in figure.axes[0].get_legend().get_texts()]
+    assert labels[-1] == "lowest confidence that counts, without temperature"
+
+
+def test_robustness_is_that_of_a_single_view(
+    evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = text(evaluation)
+    assert "single-view accuracy" not in plain
+    several = dataclasses.replace(evaluation, tta="flip", views=2, calibrated=None)
+    lines = text(several).splitlines()
+    assert any(line.startswith("single-view accuracy at severity") for line in lines)
+    title = plots.robustness(several).get_suptitle()
+    assert title == "Robustness of a single view: tiny on validation, 64 images"
+    monkeypatch.setattr(plots, "draw_all", lambda *_, **__: {})
+    write_report(several, tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "over all corruptions and severities, of a single view of each image: " in page
+
+
+@pytest.mark.parametrize("images", [2, 6, 21])
+def test_a_few_images_have_a_curve_within_0_and_100_percent(stub: Stub, images: int) -> None:
+    faces = make_faces(train=1, validation=images)
+    faces.labels[1:] = stub.predict_proba(faces.images[1:]).argmax(1)
+    (axes,) = plots.coverage(evaluate(stub, faces)).axes
+    assert len(axes.lines[0].get_xdata()) > 1
+    low, high = axes.get_ylim()
+    assert 0 <= low < high == 1
+
+
+def test_ticks_of_groups_are_named_apart(evaluation: Evaluation) -> None:
+    comparison = evaluation.subgroups.comparisons[0]  # type: ignore[union-attr]
+    narrow = dataclasses.replace(
+        comparison,
+        groups=tuple(
+            dataclasses.replace(group, accuracy=a, accuracy_interval=(a - 0.004, a + 0.004))
+            for group, a in zip(comparison.groups, (0.984, 0.99))
+        ),
+    )
+    axes = plots.groups(narrow).axes[0]
+    names = [tick.get_text() for tick in axes.get_xticklabels()]
+    assert len(set(names)) == len(names)
+
+
+def test_letters_that_the_font_lacks_are_told_once(
+    evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("coverage", "precision_recall"):  # which take longer
+        monkeypatch.setattr(plots, name, plots.confusion)
+    monkeypatch.setattr(plots, "_DPI", 30)
+    names = tuple(f"{name} 表情" for name in evaluation.class_names)
+    classes = dict(zip(names, evaluation.whole.classes.values()))
+    whole = dataclasses.replace(evaluation.whole, classes=classes, calibration=None, correct=64)
+    odd = dataclasses.replace(
+        evaluation, class_names=names, whole=whole, robustness=None, subgroups=None
+    )
+    with pytest.warns(UserWarning) as caught:
+        plots.draw_all(odd, tmp_path)
+    (warning,) = caught
+    assert str(warning.message).endswith("letters that matplotlib's font lacks: 表, 情")
+
+
 def test_outputs_that_are_no_distribution(tmp_path: Path) -> None:
     class Sigmoids(Stub):
         def predict_proba(self, images: Any, **_: Any) -> Any:
