@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,14 +14,14 @@ from ferjax import conversion, metadata
 from ferjax.classifier import default_weights
 from ferjax.errors import DataError, WeightFileError, WriteError
 from ferjax.evaluate import provenance, seeds
-from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS, SEVERITIES
+from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS
+from ferjax.evaluate.evaluation import Evaluation
 from ferjax.evaluate.report import percent, render
 from ferjax.files import replacing
 
 _MARK: Final = "<!-- written by `ferjax card` -->"
 _MOST_BYTES: Final = 64 << 20
-
-_Check = Callable[[Any], bool]
+_PARTS: Final = {part.name for part in dataclasses.fields(Evaluation)} - {"predictions"}
 
 
 def write_card(
@@ -110,13 +111,13 @@ def read_report(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return a report.json.
 
     Raises:
-        DataError: it is none, or lacks what a card takes from it.
+        DataError: it is none, or lacks a part.
     """
     try:
         if os.path.getsize(path) > _MOST_BYTES:
             raise ValueError("too large")
         found = json.loads(Path(path).read_text(encoding="utf-8"))
-        if found["format"] != "ferjax evaluation 1" or not _whole(found):
+        if found["format"] != "ferjax evaluation 1" or not found.keys() >= _PARTS:
             raise ValueError("another format, or not whole")
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
@@ -193,107 +194,3 @@ def _title(known: Mapping[str, Any], name: str) -> str:
 
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-# --- what a card takes from a report -------------------------------------------------------------
-
-
-def _a(*kinds: type) -> _Check:
-    return lambda value: isinstance(value, kinds)
-
-
-def _or_none(check: _Check) -> _Check:
-    return lambda value: value is None or check(value)
-
-
-def _all(check: _Check, least: int = 0) -> _Check:
-    return lambda value: isinstance(value, list) and len(value) >= least and all(map(check, value))
-
-
-def _named(check: _Check) -> _Check:
-    return lambda value: isinstance(value, dict) and all(map(check, value.values()))
-
-
-def _has(**parts: _Check) -> _Check:
-    return lambda value: (
-        isinstance(value, dict)
-        and all(name in value and check(value[name]) for name, check in parts.items())
-    )
-
-
-_text, _number, _count = _a(str), _a(int, float), _a(int)
-_interval = _all(_number, least=2)
-_calibration = _has(
-    negative_log_likelihood=_number,
-    brier_score=_number,
-    ece_equal_width=_number,
-    ece_equal_mass=_number,
-)
-_metrics = _has(
-    images=_count,
-    accuracy=_number,
-    accuracy_interval=_interval,
-    balanced_accuracy=_number,
-    balanced_accuracy_interval=_interval,
-    macro_f1=_number,
-    macro_f1_interval=_interval,
-    classes=_named(
-        _has(
-            precision=_or_none(_number),
-            recall=_or_none(_number),
-            recall_interval=_or_none(_interval),
-            f1=_or_none(_number),
-            support=_count,
-        )
-    ),
-    confusion=_all(_all(_count)),
-    calibration=_or_none(_calibration),
-)
-_robustness = _has(
-    clean=_number,
-    mean=_number,
-    mean_corruption_error=_or_none(_number),
-    baseline=_or_none(_text),
-    corruptions=_has(**dict.fromkeys(CORRUPTIONS, _all(_number, least=len(SEVERITIES)))),
-    occlusions=_has(**dict.fromkeys(OCCLUSIONS, _number)),
-)
-_comparison = _has(
-    attributes=_all(_text),
-    groups=_all(
-        _has(
-            values=_all(_text),
-            images=_count,
-            accuracy=_number,
-            accuracy_interval=_interval,
-            macro_f1=_number,
-            macro_f1_interval=_or_none(_interval),
-            small=_a(bool),
-        )
-    ),
-    gap=_or_none(_has(size=_number, low=_text, high=_text)),
-    ratio=_or_none(_number),
-    p_corrected=_or_none(_number),
-    p_corrected_same_classes=_or_none(_number),
-)
-_whole = _has(
-    weights=_has(name=_text, sha256=_or_none(_text)),
-    data=_has(name=_text),
-    class_names=_all(_text),
-    tta=_text,
-    views=_count,
-    whole=_metrics,
-    without_copies=_or_none(_metrics),
-    calibrated=_or_none(
-        _has(
-            temperature=_number,
-            fitted_here=_a(bool),
-            whole=_calibration,
-            without_copies=_or_none(_calibration),
-        )
-    ),
-    notes=_all(_text),
-    robustness=_or_none(_robustness),
-    subgroups=_or_none(_has(comparisons=_all(_comparison))),
-    made=_has(date=_text, ferjax=_text, hardware=_text),
-    command=_or_none(_text),
-)

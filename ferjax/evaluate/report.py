@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS, SEVERITIES
 from ferjax.evaluate.evaluation import Evaluation, Progress
 from ferjax.evaluate.metrics import Calibration, Metrics
 from ferjax.evaluate.subgroups import text as subgroups_text
-from ferjax.files import make_folder, replacing
+from ferjax.files import json_text, make_folder, replacing
 
 
 def write_report(
@@ -45,8 +44,7 @@ def write_report(
         plots.remove_others(folder, pictures)
     report = {**evaluation.to_json(), "command": command}
     with replacing(folder / "report.json") as temporary:
-        text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(json_text(report, allow_nan=False), encoding="utf-8")
     encoded = [
         (description, base64.b64encode((folder / name).read_bytes()).decode("ascii"))
         for name, description in pictures.items()
@@ -91,7 +89,8 @@ def render(template: str, **values: Any) -> str:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters.update(percent=percent, between=between, cell=_cell)
-    return environment.get_template(template).render(**values)
+    filled = environment.get_template(template).render(**values)
+    return filled.encode(errors="backslashreplace").decode()  # names of files that are no text
 
 
 def _jinja() -> Any:

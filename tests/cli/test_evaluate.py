@@ -202,6 +202,9 @@ def test_nowhere_to_record_is_told_before_computing(
     done = cli(*call)
     assert done.code == 2
     assert "no metadata beside it that the accuracy could go into" in done.error
+    metadata.sidecar(weights).write_text('{"sha256": "another"}', encoding="utf-8")
+    assert "metadata.json describes other weights; move it away first" in cli(*call).error
+    metadata.sidecar(weights).unlink()
     metadata.write(weights, {"licence": "CC0-1.0"})
     monkeypatch.setattr("os.access", lambda *_: False)  # nothing stops the superuser
     done = cli(*call)

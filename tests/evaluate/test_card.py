@@ -231,19 +231,12 @@ def test_a_folder_of_weights_has_no_reports(tmp_path: Path, weights: Path) -> No
         text(weights, [path])
 
 
-@pytest.mark.parametrize(
-    "missing",
-    ["weights", "data__name", "whole__classes__sad__recall", "made__date", "robustness", "notes"],
-)
+@pytest.mark.parametrize("missing", ["weights", "made", "robustness", "notes"])
 def test_a_report_that_lacks_something(tmp_path: Path, weights: Path, missing: str) -> None:
     path = report(weights, tmp_path)
     assert read_report(path)
     found = json.loads(path.read_text(encoding="utf-8"))
-    *above, last = missing.split("__")
-    part = found
-    for key in above:
-        part = part[key]
-    del part[last]
+    del found[missing]
     path.write_text(json.dumps(found), encoding="utf-8")
     with pytest.raises(DataError, match=r"expected the report.json of `ferjax evaluate --out`"):
         text(weights, [path])

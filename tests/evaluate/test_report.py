@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -78,6 +79,16 @@ def test_the_page_is_well_formed_and_needs_nothing_else(folder: Path) -> None:
     assert all(source and source.startswith("data:image/png;base64,") for source in sources)
     assert all(a["alt"] for tag, a in page.tags if tag == "img")
     assert not re.search(r"https?://", (folder / "report.html").read_text(encoding="utf-8"))
+
+
+def test_names_that_are_no_text(tmp_path: Path, evaluation: Evaluation) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    weights, data = ({**part, "name": name} for part in (evaluation.weights, evaluation.data))
+    few = dataclasses.replace(evaluation, weights=weights, data=data, robustness=None)
+    page = write_report(few, tmp_path / name, command=f"ferjax evaluate --data {name}")
+    assert page.read_text(encoding="utf-8").count(r"caf\udce9") >= 4
+    report = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
+    assert report["data"]["name"] == name
 
 
 def test_names_are_escaped(folder: Path) -> None:
