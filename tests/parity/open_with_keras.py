@@ -1,11 +1,14 @@
 """Open a file with the Keras of this interpreter and say what it makes of it.
 
 Usage: PYTHON open_with_keras.py FILE INPUTS.npy OUTPUTS.npy [--weights-into MODEL.json] [--train]
+       PYTHON open_with_keras.py --serve
 
 Stand-alone and Python 3.6 syntax on purpose: it runs under any Keras from 1.2 to 3.x, and must not
 share code with the package that it judges. FERJAX_KERAS=tf_keras chooses tf_keras where both are
 installed. Standard output is one line of JSON. The exit status is 1 for a file that does not load
-and 2 for a model that loads and does not train; the error is on standard error.
+and 2 for a model that loads and does not train; the error is on standard error. With --serve each
+line of standard input is such a call, its arguments as JSON, and is answered by a line: [exit
+status, report or null, error]. Importing Keras takes longer than opening a file.
 """
 
 import argparse
@@ -105,14 +108,23 @@ def train(keras, model, inputs, outputs):
     }
 
 
-def main():
+def answer(arguments):
+    """Return the exit status, the report and the error."""
+    try:
+        report = opened(arguments)
+    except Exception:
+        return 1, None, traceback.format_exc()
+    return (2 if "train_error" in report else 0), report, report.pop("traceback", "")
+
+
+def opened(arguments):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("file")
     parser.add_argument("inputs")
     parser.add_argument("outputs")
     parser.add_argument("--weights-into", metavar="MODEL.json")
     parser.add_argument("--train", action="store_true", help="also run one train_on_batch")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
 
     keras = import_keras()
     inputs = np.load(args.inputs)
@@ -132,16 +144,27 @@ def main():
             report.update(train(keras, model, inputs, outputs))
         except Exception as err:
             # Keras 3 loads its own compiled .h5 files and then cannot train them.
-            traceback.print_exc()
+            report["traceback"] = traceback.format_exc()
             report["train_error"] = "%s: %s" % (type(err).__name__, err)
-    print(json.dumps(report))
-    return 2 if "train_error" in report else 0
+    return report
+
+
+def serve():
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever else is printed is no answer
+    keras = import_keras()
+    for line in sys.stdin:
+        answers.write(json.dumps(answer(json.loads(line))) + "\n")
+        answers.flush()
+        keras.backend.clear_session()
 
 
 if __name__ == "__main__":
-    try:
-        code = main()
-    except Exception:
-        traceback.print_exc()
-        code = 1
-    sys.exit(code)
+    if sys.argv[1:] == ["--serve"]:
+        serve()
+    else:
+        status, found, error = answer(sys.argv[1:])
+        sys.stderr.write(error)
+        if found is not None:
+            print(json.dumps(found))
+        sys.exit(status)

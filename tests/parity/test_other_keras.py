@@ -15,8 +15,10 @@ import json
 import os
 import shlex
 import subprocess
+import threading
 import warnings
 import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -217,17 +219,44 @@ def environment(other: Other) -> dict[str, str]:
     return kept | dict(setting.split("=", 1) for setting in other.settings)
 
 
-def open_there(other: Other, file: Written, out: Path, *options: str) -> tuple[int, Any, str]:
-    """Return (exit status, report, standard error) of open_with_keras.py."""
-    inputs = out.with_name("inputs.npy")
-    np.save(inputs, file.inputs)
-    script = str(HERE / "open_with_keras.py")
-    result = subprocess.run(
-        [other.python, script, str(file.path), str(inputs), str(out), *options],
-        env=environment(other), capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    lines = result.stdout.strip().splitlines()
-    return result.returncode, json.loads(lines[-1]) if lines else None, result.stderr
+OpenThere = Callable[..., tuple[int, Any, str]]
+
+
+@pytest.fixture(scope="module")
+def open_there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenThere]:
+    """Return (exit status, report, error) of open_with_keras.py, a process for each Keras."""
+    errors = tmp_path_factory.mktemp("errors")
+
+    @functools.cache
+    def process(other: Other) -> subprocess.Popen[str]:
+        with open(errors / other.name, "wb") as stderr:
+            return subprocess.Popen(
+                [other.python, str(HERE / "open_with_keras.py"), "--serve"],
+                env=environment(other), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=stderr, text=True,
+            )  # fmt: skip
+
+    started: set[Other] = set()
+
+    def open_there(other: Other, file: Written, out: Path, *options: str) -> tuple[int, Any, str]:
+        started.add(other)
+        inputs = out.with_name("inputs.npy")
+        np.save(inputs, file.inputs)
+        keras_there = process(other)
+        assert keras_there.stdin is not None and keras_there.stdout is not None
+        timer = threading.Timer(300, keras_there.kill)
+        timer.start()
+        print(json.dumps([str(file.path), str(inputs), str(out), *options]), file=keras_there.stdin)
+        keras_there.stdin.flush()
+        line = keras_there.stdout.readline()
+        timer.cancel()
+        assert line, (errors / other.name).read_text(errors="replace")[-2000:]
+        status, report, error = json.loads(line)
+        return status, report, error
+
+    yield open_there
+    for other in started:
+        process(other).communicate()
 
 
 ASK = """
@@ -283,7 +312,11 @@ def taken(case: Case, version: tuple[int, ...]) -> str | None:
 @pytest.mark.parametrize("other", others() or [None], ids=lambda o: o.name if o else "none")
 @ALL
 def test_another_keras_opens_it(
-    case: Case, other: Other | None, written: Any, tmp_path_factory: pytest.TempPathFactory
+    case: Case,
+    other: Other | None,
+    written: Any,
+    open_there: OpenThere,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     if other is None:
         pytest.skip(f"needs interpreters with other Keras versions, listed in {VARIABLE}")
@@ -318,7 +351,7 @@ def test_another_keras_opens_it(
 @pytest.mark.slow
 @pytest.mark.parametrize("other", others() or [None], ids=lambda o: o.name if o else "none")
 def test_another_keras_opens_the_released_weights(
-    other: Other | None, released: Written, tmp_path: Path
+    other: Other | None, released: Written, open_there: OpenThere, tmp_path: Path
 ) -> None:
     if other is None:
         pytest.skip(f"needs interpreters with other Keras versions, listed in {VARIABLE}")
