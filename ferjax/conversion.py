@@ -215,7 +215,8 @@ def _with_sidecar(model: KerasModel) -> KerasModel:
     the file, and comes before what the file itself says.
     """
     # A file that has its own may lie beside the one that it was converted from.
-    beside = metadata.read(model.path, quiet=bool(model.metadata))
+    known = bool(model.metadata) and metadata.is_shared(model.path)
+    beside = metadata.read(model.path, quiet=known)
     beside.pop("sha256", None)  # of this file, not of what it is converted into
     model.metadata = {**model.metadata, **beside}
     model.labels = metadata.labels(beside) or model.labels

@@ -215,6 +215,17 @@ def with_accuracies(
     return [*kept[:place], *found, *kept[place:]]
 
 
+def is_shared(weights: str | os.PathLike[str]) -> bool:
+    """Return whether other weight files lie there whose metadata would have the same place."""
+    path, own = sidecar(weights), Path(weights).name
+    try:
+        others = [other for other in path.parent.iterdir() if other.name != own]
+    except OSError:  # a folder that may not be listed
+        return False
+    kinds = (*_SUFFIXES, ".msgpack")
+    return any(o.name.lower().endswith(kinds) and sidecar(o) == path for o in others)
+
+
 def is_free(weights: str | os.PathLike[str]) -> bool:
     """Return whether no metadata of another weight file lies where that of this one goes.
 

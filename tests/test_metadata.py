@@ -178,3 +178,12 @@ def test_a_copy_of_released_weights_is_known_by_its_metadata(tmp_path: Path) -> 
         shutil.copy(path, tmp_path / path.name)
     named = json.loads((CHECKPOINTS / "fer_cnn5.metadata.json").read_text(encoding="utf-8"))
     assert metadata.read(tmp_path / "fer_cnn5.h5") == named
+
+
+def test_files_that_share_a_place(tmp_path: Path) -> None:
+    for name in ("m.h5", "m.keras", "m.txt", "other.h5"):
+        (tmp_path / name).write_bytes(b"abc")
+    assert metadata.is_shared(tmp_path / "m.h5") and metadata.is_shared(tmp_path / "m.keras")
+    assert not metadata.is_shared(tmp_path / "other.h5")
+    (tmp_path / "m.keras").unlink()
+    assert not metadata.is_shared(tmp_path / "m.h5")
