@@ -197,12 +197,13 @@ class EmotionClassifier:
             FerjaxError: as for `predict_proba`.
         """
         temperature = self.require_temperature() if calibrated else 1.0
-        if not jnp.issubdtype(np.asarray(batch).dtype, jnp.floating):
+        batch = np.asarray(batch)
+        if not jnp.issubdtype(batch.dtype, jnp.floating):  # NumPy's does not know bfloat16
             raise ImageError(
-                f"expected preprocessed images, float32, got {np.asarray(batch).dtype}; "
+                f"expected preprocessed images, float32, got {batch.dtype}; "
                 "`preprocess` makes them, `predict_proba` takes images as they are"
             )
-        batch = np.asarray(batch, np.float32)
+        batch = batch.astype(np.float32, copy=False)
         if self.network.graph.data_format == "channels_first":
             batch = np.moveaxis(batch, -1, 1)
         on_cpu = self._engine is None and jax.default_backend() == "cpu"

@@ -45,6 +45,12 @@ def read(weights: str | os.PathLike[str], *, quiet: bool = False) -> dict[str, A
     Args:
         quiet: leave the warning out.
     """
+
+    def ignored(why: str) -> dict[str, Any]:
+        if not quiet:
+            warnings.warn(f"{path}: {why}, ignored", stacklevel=3)
+        return {}
+
     path = sidecar(weights)
     # A folder of weights has no hash by which its metadata could be told from another's.
     if os.path.isdir(weights) or not path.is_file() or path.stat().st_size > _MOST_BYTES:
@@ -54,13 +60,21 @@ def read(weights: str | os.PathLike[str], *, quiet: bool = False) -> dict[str, A
     except (ValueError, RecursionError, OSError):
         found = None
     if not isinstance(found, dict):
-        warnings.warn(f"{path}: not JSON metadata, ignored", stacklevel=2)
-        return {}
+        return ignored("not JSON metadata")
     if found.get("sha256") != sha256(weights):
-        if quiet:
-            return {}
-        warnings.warn(f"{path}: describes other weights than {weights}, ignored", stacklevel=2)
-        return {}
+        return ignored(f"describes other weights than {weights}")
+    return found
+
+
+def own(weights: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the metadata beside a weight file, to be changed and written again; perhaps empty.
+
+    Raises:
+        WeightFileError: something else lies in its place.
+    """
+    found = read(weights, quiet=True)
+    if not found and (path := sidecar(weights)).exists():
+        raise WeightFileError(weights, f"{path} describes other weights; move it away first")
     return found
 
 
@@ -231,12 +245,9 @@ def is_free(weights: str | os.PathLike[str]) -> bool:
 
     The weight file need not exist yet; `m.h5` and `m.keras` in a folder share the place.
     """
-    path = sidecar(weights)
-    if not path.exists():
+    if not sidecar(weights).exists():
         return True
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return Path(weights).is_file() and bool(read(weights))
+    return Path(weights).is_file() and bool(read(weights, quiet=True))
 
 
 def write(weights: str | os.PathLike[str], metadata: Mapping[str, Any]) -> Path:

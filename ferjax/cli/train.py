@@ -19,7 +19,7 @@ import json
 import shlex
 from typing import TYPE_CHECKING
 
-from ferjax.errors import printable
+from ferjax.errors import FerjaxError, printable
 
 if TYPE_CHECKING:
     from ferjax.train.result import TrainingResult
@@ -106,7 +106,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ferjax.errors import FerjaxError
     from ferjax.nets.architectures import ARCHITECTURES
     from ferjax.train.recipes import override, recipe
 
@@ -172,7 +171,7 @@ def _print(result: TrainingResult, out: str) -> None:
         if split is not None:
             arguments += [] if split == "validation" else ["--split", split]
             call = shlex.join(["ferjax", "evaluate", *arguments])
-            print(f"evaluate with: {printable(call, len(call))}")
+            print(f"evaluate with: {printable(call)}")
 
 
 def _measurable(data: str) -> str | None:

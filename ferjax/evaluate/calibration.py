@@ -87,11 +87,7 @@ def calibrate(
         raise WeightFileError(
             path, "a folder has no place for metadata; `ferjax convert` makes a file of it"
         )
-    known = metadata.read(path, quiet=True)  # loading has said what there was to say
-    if store and not known and metadata.sidecar(path).exists():
-        raise WeightFileError(
-            path, f"{metadata.sidecar(path)} describes other weights; move it away first"
-        )
+    known = metadata.own(path) if store else {}
     require_classes(classifier, faces)
     part = faces.take(chosen)
     copies = checks.copies_of_training(faces)[chosen]

@@ -325,11 +325,7 @@ def recordable(weights: str | os.PathLike[str] | None) -> tuple[Path, dict[str, 
         WeightFileError: the file has no metadata, or that of other weights.
     """
     path = Path(default_weights() if weights is None else weights)
-    known = metadata.read(path, quiet=True)
-    if not known and metadata.sidecar(path).exists():
-        raise WeightFileError(
-            path, f"{metadata.sidecar(path)} describes other weights; move it away first"
-        )
+    known = metadata.own(path)
     if not known:
         raise WeightFileError(path, "no metadata beside it that the accuracy could go into")
     return path, known

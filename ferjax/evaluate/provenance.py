@@ -85,7 +85,8 @@ def overlaps(metadata: Mapping[str, Any], images: Measured) -> tuple[str, ...]:
             "images: accuracy without them is the honest one"
         )
     if images.copies_of_validation:
-        were = "were" if _are_selected_on(trained, selected, images) else "may have been"
+        known = _is_same_data(trained, images) or _is_apart(selected, images)
+        were = "were" if known else "may have been"
         notes.append(
             f"{images.copies_of_validation:,} of the {images.images:,} images are exact copies of "
             f"validation images, on which the weights {were} selected"
@@ -194,32 +195,27 @@ def _is_apart(trained: Mapping[str, Any], images: Measured) -> bool:
     """Return whether what was trained on is another part of FER2013 or of the same data."""
     names = (trained.get("data"), images.name)
     same_parts = all(str(name).startswith("FER2013 ") for name in names)
-    return same_parts or trained.get("checksum") == images.data_checksum
+    return same_parts or _is_same_data(trained, images)
+
+
+def _is_same_data(trained: Mapping[str, Any], images: Measured) -> bool:
+    """Return whether the images come from the data that was trained and selected on."""
+    return trained.get("checksum") == images.data_checksum
 
 
 def _has_seen(trained: Mapping[str, Any], images: Measured) -> bool:
     """Return whether the images are what was trained on."""
-    same_data = trained.get("checksum") == images.data_checksum
-    return _is(trained, images) or (images.split == "train" and same_data)
+    return _is(trained, images) or (images.split == "train" and _is_same_data(trained, images))
 
 
 def _is_unsearched(trained: Mapping[str, Any], images: Measured) -> bool:
     """Return whether copies of what was trained on were not looked for, as far as is known."""
-    same_data = trained.get("checksum") == images.data_checksum
-    return bool(trained) and not same_data and not _is(trained, images)
-
-
-def _are_selected_on(
-    trained: Mapping[str, Any], selected: Mapping[str, Any], images: Measured
-) -> bool:
-    """Return whether weights were selected on the validation images of the data."""
-    same_parts = all(str(n).startswith("FER2013 ") for n in (selected.get("data"), images.name))
-    return same_parts or trained.get("checksum") == images.data_checksum
+    return bool(trained) and not (_is_same_data(trained, images) or _is(trained, images))
 
 
 def _was_validation(trained: Mapping[str, Any], images: Measured) -> bool:
     """Return whether the images are the validation split of what was trained on."""
-    return images.split == "validation" and trained.get("checksum") == images.data_checksum
+    return images.split == "validation" and _is_same_data(trained, images)
 
 
 def _is(record: Mapping[str, Any], images: Measured) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,7 @@ def save(
     temperature.
     """
     labels = list(described["labels"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of metadata that is replaced
-        before = metadata.read(path) if path.is_file() else {}
+    before = metadata.read(path, quiet=True) if path.is_file() else {}
     keras.save(path, network, variables, labels=labels, metadata={"labels": labels})
     if before.get("sha256") == metadata.sha256(path):
         accuracy = metadata.with_accuracies(before, described["accuracy"])

@@ -227,8 +227,9 @@ def open_there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenThere]:
     """Return (exit status, report, error) of open_with_keras.py, a process for each Keras."""
     errors = tmp_path_factory.mktemp("errors")
 
-    @functools.cache
-    def process(other: Other) -> subprocess.Popen[str]:
+    running: dict[Other, subprocess.Popen[str]] = {}
+
+    def start(other: Other) -> subprocess.Popen[str]:
         with open(errors / other.name, "wb") as stderr:
             return subprocess.Popen(
                 [other.python, str(HERE / "open_with_keras.py"), "--serve"],
@@ -236,13 +237,10 @@ def open_there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenThere]:
                 stderr=stderr, text=True,
             )  # fmt: skip
 
-    started: set[Other] = set()
-
     def open_there(other: Other, file: Written, out: Path, *options: str) -> tuple[int, Any, str]:
-        started.add(other)
         inputs = out.with_name("inputs.npy")
         np.save(inputs, file.inputs)
-        keras_there = process(other)
+        keras_there = running.get(other) or running.setdefault(other, start(other))
         assert keras_there.stdin is not None and keras_there.stdout is not None
         timer = threading.Timer(300, keras_there.kill)
         timer.start()
@@ -255,8 +253,8 @@ def open_there(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenThere]:
         return status, report, error
 
     yield open_there
-    for other in started:
-        process(other).communicate()
+    for process in running.values():
+        process.communicate()
 
 
 ASK = """

@@ -26,7 +26,7 @@ from ferjax.train import Recipe, optimizers, setup, state, step
 from .test_other_keras import Other, environment, others, version_of
 
 STEPS = 20
-FEW = 8  # where each takes a second
+FEW = 8  # of the published network, whose steps are long
 TOLERANCE = 1e-4  # of a batch's loss, in nats
 
 
