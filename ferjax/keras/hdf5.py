@@ -33,7 +33,7 @@ _MOST_CHUNKS = 4096
 # What h5py raises on files that are damaged or lie; RecursionError and MemoryError included.
 BROKEN = (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError, MemoryError)
 
-# The files behind open HDF5 files, by HDF5's own number for them.
+# The files behind open HDF5 files, by HDF5's identifier, one for each time that a file is opened.
 _files: dict[int, IO[bytes]] = {}
 
 
@@ -47,7 +47,6 @@ def opened(file: str | os.PathLike[str] | IO[bytes]) -> Iterator[h5py.File]:
     with ExitStack() as stack:
         try:
             root = stack.enter_context(h5py.File(file, "r"))
-            number = h5py.h5o.get_info(root.id).fileno
             raw = (
                 stack.enter_context(open(file, "rb"))
                 if isinstance(file, str | os.PathLike)
@@ -57,8 +56,8 @@ def opened(file: str | os.PathLike[str] | IO[bytes]) -> Iterator[h5py.File]:
             text = str(error)
             cause = "truncated" if "truncated" in text else "damaged"
             raise Problem(f"{cause} HDF5 file ({_first_line(text)})") from None
-        _files[number] = raw
-        stack.callback(_files.pop, number, None)
+        _files[root.id.id] = raw
+        stack.callback(_files.pop, root.id.id)
         yield root
 
 
@@ -159,7 +158,7 @@ def _attribute(group: h5py.Group, name: str) -> Any:
         if dtype.kind == "O":
             if h5py.check_string_dtype(dtype) is None:
                 raise Problem(f"attribute {name!r}: expected text, got {dtype.metadata or dtype}")
-            texts = read_texts(_files[h5py.h5o.get_info(group.id).fileno], group, name)
+            texts = read_texts(_files[group.file.id.id], group, name)
             return np.array(texts, object).reshape(attribute.shape)
         return group.attrs[name]
     except (*BROKEN, struct.error) as error:

@@ -104,7 +104,8 @@ def save(
                 content = io.BytesIO()
                 with h5py.File(content, "w") as root:
                     _write_hdf5(root, kind, graph, arrays, version, optimizer_state, extra)
-                temporary.write_bytes(content.getbuffer())
+                # Not its buffer: collecting a view of it that a traceback keeps crashes CPython 3.12.
+                temporary.write_bytes(content.getvalue())
 
 
 def _write_hdf5(

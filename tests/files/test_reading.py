@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,13 @@ def test_state_of_sgd_is_left_out_with_a_note(path: Path) -> None:
 
 
 # --- weights-only files ------------------------------------------------------------------------
+
+
+def test_threads_read_the_same_file_at_once(saved: Any) -> None:
+    path = saved("h5")
+    with ThreadPoolExecutor(8) as pool:
+        layers = list(pool.map(lambda _: len(ferjax.keras.load(path).graph.layers), range(100)))
+    assert layers == [len(ferjax.keras.load(path).graph.layers)] * 100
 
 
 @pytest.mark.parametrize("path", WEIGHTS_ONLY, ids=label)

@@ -630,6 +630,44 @@ def test_a_disk_that_fills_up_gives_one_line(kind: str, saved: Any, tmp_path: Pa
     assert not target.exists() and left_behind(tmp_path) == []
 
 
+WORKS_ON = """
+import gc, resource, signal, sys
+import ferjax.keras
+unraisable = []
+sys.unraisablehook = unraisable.append
+model = ferjax.keras.load(sys.argv[1])
+targets = sys.argv[2:]
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+_, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, most))
+for target in targets:
+    try:
+        ferjax.keras.save(target, model.graph, model.variables)
+    except ferjax.FerjaxError as error:
+        error.args += (error,)  # a cycle, which only a collection frees, with all that it holds
+gc.collect()
+resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+for number in range(1000):
+    ferjax.keras.save(targets[number % len(targets)], model.graph, model.variables)
+gc.collect()
+print(len(unraisable), [str(item.exc_value) for item in unraisable])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")
+def test_a_process_that_met_a_full_disk_works_on(saved: Any, tmp_path: Path) -> None:
+    """CPython 3.12 crashed where a view of what was to be written was collected."""
+    targets = [str(tmp_path / f"out.{kind}") for kind in ("h5", "weights.h5", "keras")]
+    result = subprocess.run(
+        [sys.executable, "-c", WORKS_ON, str(saved("h5")), *targets],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert result.stdout == "0 []\n"
+    for target in targets:
+        ferjax.keras.load(target, config=saved("h5") if "weights" in target else None)
+
+
 # --- places that cannot be written to ----------------------------------------------------------
 
 
