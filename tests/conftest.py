@@ -2,33 +2,91 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
 import signal
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+import time
+import zlib
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    # For all tests, their processes and pytest-xdist's workers together: most compile the same
-    # networks. It is new each time: code for one CPU may crash on another.
-    _folder = tempfile.mkdtemp(prefix="ferjax-tests-")
-    atexit.register(shutil.rmtree, _folder, ignore_errors=True)
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = _folder
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
-
 import jax
 import pytest
+
+from ferjax import xla
 
 ROOT = Path(__file__).parents[1]
 FIXTURES = ROOT / "tests" / "fixtures" / "keras"
 SHARED = ROOT.parent / "shared"
+COMPILED = ROOT / ".pytest_cache" / "d" / "xla" / xla.cache_folder().name
+"""What XLA has compiled for tests on this kind of machine; `pytest --cache-clear` empties it."""
+
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    # Most of the time goes into compiling: for all tests, their processes and pytest-xdist's
+    # workers once, and not at all the next time. Small programs are the most.
+    for _name, _value in (
+        ("jax_compilation_cache_dir", str(COMPILED)),
+        ("jax_persistent_cache_min_compile_time_secs", 0.0),
+        ("jax_persistent_cache_min_entry_size_bytes", -1),
+    ):
+        jax.config.update(_name, _value)
+        os.environ[_name.upper()] = str(_value)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    is_worker = hasattr(session.config, "workerinput")
+    if os.environ["JAX_COMPILATION_CACHE_DIR"] == str(COMPILED) and not is_worker:
+        tidy_cache(COMPILED)
+
+
+def tidy_cache(folder: Path, days: int = 30) -> None:
+    """Remove what is old, and what a killed process left half-written since the last time.
+
+    JAX would warn of that at each use and compile anew; another process that is writing loses no
+    more than its entry.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # what lies there is run
+    checked = folder / "checked"
+    since = checked.stat().st_mtime if checked.exists() else 0.0
+    checked.touch()
+    for path in folder.glob("*-cache"):
+        written = path.stat().st_mtime
+        if written < time.time() - days * 86400 or (written >= since and not _is_whole(path)):
+            path.unlink(missing_ok=True)
+
+
+def _is_whole(path: Path) -> bool:
+    content = path.read_bytes()
+    if content.startswith(b"\x28\xb5\x2f\xfd"):  # Zstandard's, where that is installed
+        return True
+    try:
+        zlib.decompress(content)
+    except zlib.error:
+        return False
+    return True
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads its options
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Share a run of all tests among the cores; a part of them starts faster in one process."""
+    option = config.option
+    if (
+        config.pluginmanager.hasplugin("xdist")
+        and not hasattr(config, "workerinput")  # one of the processes that were started here
+        and config.args_source is pytest.Config.ArgsSource.TESTPATHS
+        and option.numprocesses is None
+        and not (option.keyword or option.collectonly or option.usepdb or option.lf)
+    ):
+        option.numprocesses = min(len(_cores()), 8)  # each loads JAX, Keras and TensorFlow
+        option.dist = "worksteal"  # neighbours share fixtures and programs
+
+
+def _cores() -> Collection[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count())
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import time
+import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,6 +14,8 @@ import numpy as np
 import pytest
 
 from ferjax import nets, xla
+
+from .conftest import tidy_cache
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +75,14 @@ def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None
             assert config.jax_compilation_cache_dir is None
     finally:
         config.update("jax_compilation_cache_dir", before)
+
+
+def test_what_tests_compiled_is_tidied(tmp_path: Path) -> None:
+    whole = zlib.compress(b"code" * 100)
+    kept = {"zlib": whole, "zstd": b"\x28\xb5\x2f\xfd..."}
+    for name, content in {**kept, "half": whole[:-4], "empty": b"", "old": whole}.items():
+        (tmp_path / f"{name}-cache").write_bytes(content)
+    long_ago = time.time() - 31 * 86400
+    os.utime(tmp_path / "old-cache", (long_ago, long_ago))
+    tidy_cache(tmp_path)
+    assert {path.name for path in tmp_path.glob("*-cache")} == {"zlib-cache", "zstd-cache"}
