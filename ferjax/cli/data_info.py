@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
-    """Add --split, --seed and --skip-bad, which `read` takes."""
+    """Add --split, --seed, --skip-bad and --classes-level, which `read` takes."""
     parser.add_argument(
         "--split",
         choices=("official", "card"),
@@ -53,6 +53,13 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="seed of --split card (default: 0)")
     parser.add_argument(
         "--skip-bad", action="store_true", help="go on without images and rows that are bad"
+    )
+    parser.add_argument(
+        "--classes-level",
+        type=int,
+        metavar="N",
+        help="which of the folders that lead to an image is its class: 1 for the outermost "
+        "(default: told by names and structure)",
     )
 
 
@@ -102,7 +109,12 @@ def read(args: argparse.Namespace) -> Read:
 
     check_reading(args)
     with reported() as progress:
-        found = sources.read(args.source, skip_bad=args.skip_bad, progress=progress)
+        found = sources.read(
+            args.source,
+            skip_bad=args.skip_bad,
+            classes_level=args.classes_level,
+            progress=progress,
+        )
     for name, reason in found.bad[:_NAMED]:
         print(printable(f"ferjax: error: {name}: {reason}"), file=sys.stderr)
     if len(found.bad) > _NAMED:

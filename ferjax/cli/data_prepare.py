@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed or 0,
             drop=args.drop,
             skip_bad=args.skip_bad,
+            classes_level=args.classes_level,
             with_tfds=False if args.no_tfds else None,
             force=args.force,
             progress=progress,

@@ -54,6 +54,7 @@ def prepare(
     drop: Sequence[str] = (),
     size: tuple[int, int] = (48, 48),
     skip_bad: bool = False,
+    classes_level: int | None = None,
     with_tfds: bool | None = None,
     force: bool = False,
     progress: sources.Progress | None = None,
@@ -70,6 +71,7 @@ def prepare(
         drop: any of `DROPS`: "blank", "conflicts", "leaks".
         size: (H, W) of the images, in pixels.
         skip_bad: leave images out that cannot be read, and list them in the manifest.
+        classes_level: as in `sources.read`.
         with_tfds: write `tfds/`; None: where tensorflow-datasets is installed, and a folder that
             is prepared already stays as it is, with or without.
         force: replace a folder that holds something else; never one that holds the source.
@@ -94,6 +96,8 @@ def prepare(
         "skip_bad": skip_bad,
         "tfds": installed if with_tfds is None else with_tfds,
     }
+    if classes_level is not None:
+        options["classes_level"] = classes_level
     wanted = {"format": _FORMAT, "source_sha256": fingerprint(source), "options": options}
     there = _manifest(target)
     if there is not None and _is_same(there, wanted, tfds_too=with_tfds is not None):
@@ -112,7 +116,9 @@ def prepare(
             what = "another prepared dataset" if there is not None else "something else"
             raise DataError(f"{target}: holds {what}; --force (force=True) replaces it")
 
-    read = sources.read(source, size=size, skip_bad=skip_bad, progress=progress)
+    read = sources.read(
+        source, size=size, skip_bad=skip_bad, classes_level=classes_level, progress=progress
+    )
     faces = splits.apply(read.faces, split, seed=seed, left_out=[name for name, _ in read.bad])
     faces, dropped = _drop(faces, drop)
     manifest: dict[str, Any] = {

@@ -1,7 +1,8 @@
 """Read faces from the forms in which they circulate; the content says which one a source is.
 
 - Folders, or a .zip or .tar.gz of them: <split>/<class>/<image>, as in Kaggle's archive of FER2013
-  (train and test; angry, disgusted, ... im0.png, im1.png) and in people's own datasets.
+  (train and test; angry, disgusted, ... im0.png, im1.png) and in people's own datasets, in which
+  `folders` tells splits and classes by their names and structure.
 - The JPEG mirror of FER2013: class folders with files Training_*, PublicTest_*, PrivateTest_*.
 - fer2013.csv and icml_face_data.csv, as they are or inside any of these.
 
@@ -17,7 +18,7 @@ import operator
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,11 +28,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ferjax import hardware
-from ferjax.data import pixel_csv
+from ferjax.data import folders, pixel_csv
 from ferjax.data.containers import Container, Member, opened
 from ferjax.data.dataset import SPLITS, Faces
+from ferjax.data.folders import Layout, Place
 from ferjax.emotions import ALIASES, EMOTIONS, canonical
-from ferjax.errors import DataError, ImageError, LabelsError, near_misses, printable
+from ferjax.errors import DataError, ImageError, near_misses, printable
 from ferjax.image_files import IMAGE_SUFFIXES, decode, natural
 
 KINDS: Final = {
@@ -41,15 +43,9 @@ KINDS: Final = {
     "folders": "class folders",
 }
 
-# What split folders are called, in lower case and without _ and -.
-SPLIT_FOLDERS: Final = {
-    **dict.fromkeys("train training trainset".split(), "train"),
-    **dict.fromkeys("validation valid val dev publictest".split(), "validation"),
-    **dict.fromkeys("test testing testset privatetest".split(), "test"),
-}
-
 Progress = Callable[[int, int, str], None]
 
+_PARTS: Final = {"training": "train", "publictest": "validation", "privatetest": "test"}
 _KAGGLE_CLASSES: Final = frozenset("angry disgusted fearful happy neutral sad surprised".split())
 _KAGGLE_FILE: Final = re.compile(r"im[0-9]+\.\w+")
 _MIRROR_FILE: Final = re.compile(r"(Training|PublicTest|PrivateTest)_[0-9]+\.\w+", re.IGNORECASE)
@@ -80,6 +76,7 @@ def read(
     *,
     size: tuple[int, int] = (48, 48),
     skip_bad: bool = False,
+    classes_level: int | None = None,
     progress: Progress | None = None,
 ) -> Read:
     """Read a dataset of faces.
@@ -88,6 +85,8 @@ def read(
         path: a folder, a zip or tar archive, or a csv; see the module.
         size: (H, W) of the result in pixels.
         skip_bad: go on without images, rows and classes that are bad or missing.
+        classes_level: which of the folders that lead to an image is its class, counted from the
+            outermost, 1; None: told by their names and structure.
         progress: called now and then with what is done, the total, and their unit.
 
     Returns:
@@ -102,7 +101,8 @@ def read(
     shown = printable(os.fsdecode(path)) or "''"
     with opened(path) as container:
         try:
-            found = _read(container, (height, width), progress or (lambda done, total, unit: None))
+            silent: Progress = lambda done, total, unit: None  # noqa: E731
+            found = _read(container, (height, width), progress or silent, classes_level)
         except DataError as error:
             raise DataError(f"{shown}: {error}") from error
     faces, bad = found.faces, found.bad
@@ -156,7 +156,9 @@ def _missing(faces: Faces) -> list[str]:
 # --- which kind of source ------------------------------------------------------------------------
 
 
-def _read(container: Container, size: tuple[int, int], progress: Progress) -> Read:
+def _read(
+    container: Container, size: tuple[int, int], progress: Progress, classes_level: int | None
+) -> Read:
     tables = [member for member in container.members if _is_table(container, member)]
     images = [m for m in container.members if os.path.splitext(m.name)[1].lower() in IMAGE_SUFFIXES]
     if len(tables) > 1:  # the competition's archive has a train.csv beside icml_face_data.csv
@@ -178,7 +180,7 @@ def _read(container: Container, size: tuple[int, int], progress: Progress) -> Re
             f"expected images in <split>/<class>/ or fer2013.csv, got {got}"
             f"{'; unpack the archives in it first' if packed else ''}"
         )
-    return _read_images(container, images, size, progress)
+    return _read_images(container, images, size, progress, classes_level)
 
 
 def _columns(container: Container, member: Member) -> dict[str, int]:
@@ -234,30 +236,40 @@ def _read_csv(
 # --- folders of images ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Place:
-    """Where an image lies."""
+@dataclass(frozen=True)
+class _Item:
+    """An image and what its folders say of it."""
 
     member: Member
-    split: str  # one of SPLITS
-    folder: str  # its class folder
+    place: Place
 
 
 def _read_images(
-    container: Container, members: Sequence[Member], size: tuple[int, int], progress: Progress
+    container: Container,
+    members: Sequence[Member],
+    size: tuple[int, int],
+    progress: Progress,
+    classes_level: int | None,
 ) -> Read:
-    places, bad, kind, notes = _layout(members)
-    class_names, position, bad_classes = _classes(places)
-    bad = [*container.bad, *bad]
-    bad += [(p.member.name, bad_classes[p.folder]) for p in places if p.folder in bad_classes]
-    places = [place for place in places if place.folder not in bad_classes]
+    layout = folders.layout(
+        [tuple(member.name.split("/")[:-1]) for member in members], classes_level
+    )
+    items = [_Item(m, p) for m, p in zip(members, layout.places) if not isinstance(p, str)]
+    bad = [*container.bad]
+    bad += [(m.name, p) for m, p in zip(members, layout.places) if isinstance(p, str)]
+    kind, items, notes = _usages(items, layout)
+    class_names, position, bad_classes = _classes({item.place.name for item in items})
+    bad += [
+        (x.member.name, bad_classes[x.place.name]) for x in items if x.place.name in bad_classes
+    ]
+    items = [item for item in items if item.place.name not in bad_classes]
 
-    images, sizes, reasons = _decode(container, [p.member for p in places], size, progress)
-    bad += [(places[row].member.name, reason) for row, reason in reasons.items()]
-    good = [row for row in range(len(places)) if row not in reasons]
+    images, sizes, reasons = _decode(container, [item.member for item in items], size, progress)
+    bad += [(items[row].member.name, reason) for row, reason in reasons.items()]
+    good = [row for row in range(len(items)) if row not in reasons]
     if reasons:
         images, sizes = images[good], sizes[good]
-        places = [places[row] for row in good]
+        items = [items[row] for row in good]
     if len(container.members) > len(members):
         known = {member.name for member in members}
         names = [m.name for m in container.members if m.name not in known]
@@ -265,9 +277,9 @@ def _read_images(
         notes.append(f"files that are no images are left out: {len(names):,}, such as {such}")
     faces = Faces(
         images=images,
-        labels=np.array([position[place.folder] for place in places], np.int32),
-        splits=np.array([SPLITS.index(place.split) for place in places], np.int8),
-        names=tuple(place.member.name for place in places),
+        labels=np.array([position[item.place.name] for item in items], np.int32),
+        splits=np.array([SPLITS.index(item.place.split) for item in items], np.int8),
+        names=tuple(item.member.name for item in items),
         class_names=class_names,
         source_sizes=sizes,
         notes=tuple(notes),
@@ -276,114 +288,60 @@ def _read_images(
     return Read(faces=faces, bad=tuple(bad), kind=kind, container=container.kind)
 
 
-def split_of_folder(name: str) -> str | None:
-    """Return the split of `SPLITS` that a folder's name stands for.
-
-    >>> split_of_folder("Public_Test"), split_of_folder("happy")
-    ('validation', None)
-    """
-    return SPLIT_FOLDERS.get(re.sub(r"[_\s-]", "", name).lower())
-
-
-def _layout(
-    members: Sequence[Member],
-) -> tuple[list[_Place], list[tuple[str, str]], str, list[str]]:
-    """Return each image's place, those without one, the kind of source, and notes."""
-    paths = [member.name.split("/") for member in members]
-    root = _root(paths)
-    paths = [path[root:] for path in paths]
-    folders = [split_of_folder(path[0]) if len(path) > 1 else None for path in paths]
-    has_splits = any(folders)
-    depth = 3 if has_splits else 2
-    expected = "<class>/<image>"
-    if has_splits:
-        expected = "<split>/<class>/<image> with train, validation or test for <split>"
-    places, bad = [], []
-    for member, path, split in zip(members, paths, folders):
-        if len(path) < depth or (has_splits and split is None):
-            bad.append((member.name, f"expected {expected}"))
-        else:
-            places.append(
-                _Place(member=member, split=split or "train", folder=path[depth - 2].strip())
-            )
-
-    kind, places, notes = _usages(places, has_splits)
-    if places and not has_splits and kind != "mirror":
-        notes.append("there are no split folders such as train and test: all images are in train")
-    return places, bad, kind, notes
-
-
-def _usages(places: list[_Place], has_splits: bool) -> tuple[str, list[_Place], list[str]]:
-    """Return the kind of source, the places with the mirror's splits in its files' names, notes."""
-    folders = {place.folder for place in places}
-    files = [place.member.name.split("/")[-1] for place in places]
-    if not all(map(_is_emotion, folders)):
-        return "folders", places, []
+def _usages(items: list[_Item], layout: Layout) -> tuple[str, list[_Item], list[str]]:
+    """Return the kind of source, the items with the mirror's splits in its files' names, notes."""
+    notes = list(layout.notes)
+    names = {item.place.name for item in items}
+    files = [item.member.name.split("/")[-1] for item in items]
+    if not names <= set(EMOTIONS):
+        return "folders", items, notes
     usages = [_MIRROR_FILE.fullmatch(file) for file in files]
     if not any(usages):
         kaggle = (
-            folders <= _KAGGLE_CLASSES
-            and has_splits
-            and {place.split for place in places} <= {"train", "test"}
+            {item.place.folder for item in items} <= _KAGGLE_CLASSES
+            and layout.has_splits
+            and {item.place.split for item in items} <= {"train", "test"}
             and all(map(_KAGGLE_FILE.fullmatch, files))
         )
-        return "kaggle" if kaggle else "folders", places, []
+        return "kaggle" if kaggle else "folders", items, notes
     named = [
-        replace(place, split=pixel_csv.USAGES[usage[1].lower()]) if usage else place
-        for usage, place in zip(usages, places)
+        replace(item, place=replace(item.place, split=_PARTS[usage[1].lower()])) if usage else item
+        for usage, item in zip(usages, items)
     ]
+    if not layout.has_splits:
+        return "mirror", named, []
     # The mirror has PublicTest and PrivateTest in one folder; whoever moved files to other splits
     # meant it.
     usual = {*zip(SPLITS, SPLITS), ("test", "validation")}
     moved = [
-        place.member.name
-        for place, other in zip(places, named)
-        if has_splits and (place.split, other.split) not in usual
+        item.member.name
+        for item, other in zip(items, named)
+        if (item.place.split, other.place.split) not in usual
     ]
     if not moved:
-        return "mirror", named, []
+        return "mirror", named, notes
     such = printable(moved[0], 100)
-    note = f"{len(moved):,} files lie in other splits than their names say, such as {such}: "
-    return "mirror", places, [note + "the folders count"]
+    notes.append(
+        f"{len(moved):,} files lie in other splits than their names say, such as {such}: the "
+        "folders count"
+    )
+    return "mirror", items, notes
 
 
-def _root(paths: Sequence[Sequence[str]]) -> int:
-    """Return the number of leading folders that all images share and that mean nothing."""
-    root = 0
-    while min(map(len, paths), default=0) > root + 1 and max(map(len, paths)) > root + 2:
-        names = {path[root] for path in paths}
-        name = next(iter(names))
-        if len(names) > 1 or split_of_folder(name) or _is_emotion(name):
-            break
-        root += 1
-    return root
-
-
-def _is_emotion(name: str) -> bool:
-    try:
-        canonical(name)
-    except LabelsError:
-        return False
-    return True
-
-
-def _classes(places: Sequence[_Place]) -> tuple[tuple[str, ...], dict[str, int], dict[str, str]]:
-    """Return the class names, each folder's position in them, and folders that are no class."""
-    folders = sorted({place.folder for place in places})
+def _classes(names: Collection[str]) -> tuple[tuple[str, ...], dict[str, int], dict[str, str]]:
+    """Return the class names in output order, the position of each, and names that are no class."""
     bad = {}
-    known = {canonical(folder) for folder in folders if _is_emotion(folder)}
+    known = set(names) & set(EMOTIONS)
     if known:
-        # A folder beside emotions may be a class of its own, such as contempt. If it all but has
-        # the name of an emotion that is missing, it is a slip.
+        # A name beside emotions may be a class of its own, such as contempt. If it all but is the
+        # name of an emotion that is missing, it is a slip.
         absent = [name for name in (*EMOTIONS, *ALIASES) if canonical(name) not in known]
-        for folder in folders:
-            close = near_misses(folder.lower(), absent)
-            if not _is_emotion(folder) and close:
-                bad[folder] = f"unknown class {folder[:40]!r}{close}"
-    folders = [folder for folder in folders if folder not in bad]
-    if all(map(_is_emotion, folders)):
-        return EMOTIONS, {folder: EMOTIONS.index(canonical(folder)) for folder in folders}, bad
-    return tuple(folders), {folder: i for i, folder in enumerate(folders)}, bad
+        for name in set(names) - known:
+            if close := near_misses(name.lower(), absent):
+                bad[name] = f"unknown class {name[:40]!r}{close}"
+    good = sorted(set(names) - set(bad))
+    class_names = EMOTIONS if known and known == set(good) else tuple(good)
+    return class_names, {name: i for i, name in enumerate(class_names)}, bad
 
 
 # --- decoding ------------------------------------------------------------------------------------

@@ -155,6 +155,25 @@ def test_a_sheets_name_is_checked_before_reading(cli: Cli, tmp_path: Path) -> No
     assert "a.txt: expected a name that ends in .png" in done.error
 
 
+def test_which_folders_are_the_classes(cli: Cli, tmp_path: Path) -> None:
+    image = cv2.imencode(".png", np.zeros((48, 48), np.uint8))[1].tobytes()
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name in ("front/glad", "front/cross", "side/glad", "side/cross"):
+            archive.writestr(f"{name}/0.png", image)
+    done = cli("data", "info", tmp_path / "a.zip")
+    assert done.code == 2
+    assert "level 1 has front, side; level 2 has cross, glad; give --classes-level" in done.error
+    done = cli("data", "info", tmp_path / "a.zip", "--classes-level", 2)
+    assert done.code == 0
+    assert "note:       the folders front, side are no splits: all images are in train" in done.out
+    arguments = ("--out", tmp_path / "out", "--no-tfds", "--classes-level")
+    assert cli("data", "prepare", tmp_path / "a.zip", *arguments, 2).out.endswith("4 train\n")
+    assert (
+        "another prepared dataset"
+        in cli("data", "prepare", tmp_path / "a.zip", *arguments, 1).error
+    )
+
+
 def test_mistakes_in_the_call(cli: Cli, faces: Path, tmp_path: Path) -> None:
     done = cli("data", "info", tmp_path / "none")
     assert done.code == 2

@@ -316,6 +316,23 @@ def test_two_names_of_an_emotion_are_one_class(tmp_path: Path) -> None:
     assert faces.counts.tolist() == [[1] * 7, [0] * 7, [1] * 7]
 
 
+def test_folds_are_no_classes_and_a_level_may_be_given(tmp_path: Path) -> None:
+    tree = {
+        f"fold_{fold}/{name}/a.png": png(face(i + fold))
+        for i, name in enumerate(ferjax.EMOTIONS)
+        for fold in (0, 1)
+    }
+    path = write_zip(tree, tmp_path / "a.zip")
+    faces = sources.read(path).faces
+    assert faces.class_names == ferjax.EMOTIONS
+    assert faces.counts.tolist() == [[2] * 7, [0] * 7, [0] * 7]
+    assert faces.notes == ("the folders fold_0, fold_1 are no splits: all images are in train",)
+    assert sources.read(path, classes_level=1).faces.class_names == ("fold_0", "fold_1")
+    path = write_zip({f"{a}/{b}/a.png": png(face(1)) for a in "AB" for b in "CD"}, path)
+    fails(path, "which folders are the classes.* level 1 has A, B; level 2 has C, D", skip_bad=True)
+    assert sources.read(path, classes_level=2).faces.class_names == ("C", "D")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
 def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     data = write_folder(kaggle_tree(1, 1), tmp_path / "disk")
