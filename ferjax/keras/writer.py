@@ -104,7 +104,7 @@ def save(
                 content = io.BytesIO()
                 with h5py.File(content, "w") as root:
                     _write_hdf5(root, kind, graph, arrays, version, optimizer_state, extra)
-                # Not its buffer: collecting a view of it that a traceback keeps crashes CPython 3.12.
+                # No view: collecting one that a traceback keeps crashes CPython 3.12.
                 temporary.write_bytes(content.getvalue())
 
 
