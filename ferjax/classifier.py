@@ -16,13 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from ferjax import conversion, metadata
+from ferjax import conversion, hardware, metadata
 from ferjax import images as preprocessing
 from ferjax.emotions import EMOTIONS, checked_labels
 from ferjax.errors import FerjaxError, ImageError, LabelsError, LayerError
 from ferjax.images import ChannelOrder, Source
 from ferjax.metadata import image_size
 from ferjax.nets.network import Network
+from ferjax.nets.value_range import of_statistics
 from ferjax.xla import compiler_options
 
 DEFAULT_WEIGHTS = "fer_cnn8.h5"
@@ -56,7 +57,7 @@ class EmotionClassifier:
 
     Attributes:
         network: the network.
-        variables: {"params", "batch_stats"}, on the device.
+        variables: {"params", "batch_stats"}; on the device from the first prediction on.
         labels: the K class names in output order.
         image_size: (H, W) that images are resized to.
         value_range: what black and white are to the network.
@@ -79,21 +80,23 @@ class EmotionClassifier:
         engine: str = "jax",
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        """Put the weights on the default device.
+        """Make ready to predict; the default device gets the weights at the first prediction, so
+        that a process may load and then fork workers.
 
         Args:
             network: from images (H, W, C), C of 1 (gray) or 3 (RGB), to K classes.
             variables: {"params", "batch_stats"}, float32.
             labels: the K class names in output order; None: `EMOTIONS`, with a warning.
-            value_range: what black and white are to the network; None: as its layers say, [0, 1]
-                or, before a Rescaling, [0, 255].
+            value_range: what black and white are to the network; None: as its layers and the
+                statistics of a Normalization say; see `ferjax.nets.value_range`.
             temperature: what calibrates the probabilities, positive; see `predict_proba`.
             engine: "jax", or "onnx" for ONNX Runtime, which on CPUs is faster.
             metadata: what is known of the weights, kept as it is.
 
         Raises:
             LabelsError: there are not K different labels.
-            LayerError: the network does not classify images.
+            LayerError: the network does not classify images, or begins with statistics of no usual
+                range of values and `value_range` is not given.
             FerjaxError: there is no such engine, ONNX Runtime is missing, or the temperature is not
                 positive.
         """
@@ -110,15 +113,16 @@ class EmotionClassifier:
         self.network = network
         self.metadata = dict(metadata or {})
         self.labels = _labels(labels, graph.output_shape[0])
-        self.value_range = graph.value_range
-        if value_range is not None:
+        if value_range is None:
+            self.value_range = of_statistics(graph, variables) or graph.value_range
+        else:
             self.value_range = preprocessing.check_value_range(value_range)
         self.temperature = temperature
         # A network of open size gets the one it was trained at, if that is known.
         usual = image_size(self.metadata) or (48, 48)
         self.image_size = (height or usual[0], width or usual[1])
         self._channels = channels
-        self.variables = jax.device_put(dict(variables))
+        self.variables = dict(variables)
         self._make(engine)
 
     def _make(self, engine: str) -> None:
@@ -128,10 +132,7 @@ class EmotionClassifier:
             from ferjax.onnx import Engine
 
             self._engine = Engine.of(self.network, self.variables)
-        else:
-            self._probabilities = jax.jit(
-                _probabilities(self.network), compiler_options=compiler_options()
-            )
+        self._probabilities: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process, or a copy, makes the classifier of."""
@@ -206,8 +207,10 @@ class EmotionClassifier:
         batch = batch.astype(np.float32, copy=False)
         if self.network.graph.data_format == "channels_first":
             batch = np.moveaxis(batch, -1, 1)
-        on_cpu = self._engine is None and jax.default_backend() == "cpu"
-        largest = _LARGEST_ON_CPU if on_cpu else _BATCH_SIZES[-1]
+        largest = _BATCH_SIZES[-1]
+        if self._engine is None:
+            hardware.check_backend()
+            largest = _LARGEST_ON_CPU if jax.default_backend() == "cpu" else largest
         parts = [batch[i : i + largest] for i in range(0, len(batch), largest)]
         if not parts:
             return np.zeros((0, len(self.labels)), np.float32)
@@ -269,7 +272,16 @@ class EmotionClassifier:
             batch = np.concatenate([batch, np.zeros((size - count, *batch.shape[1:]), np.float32)])
         # GPUs would otherwise multiply in TF32, which is as far from Keras as 1e-3.
         with jax.default_matmul_precision("highest"):
-            return np.asarray(self._probabilities(self.variables, batch))[:count]
+            return np.asarray(self._on_device()(self.variables, batch))[:count]
+
+    def _on_device(self) -> Any:
+        """Return the compiled function, once the weights are on the default device."""
+        if self._probabilities is None:
+            self.variables = jax.device_put(self.variables)
+            self._probabilities = jax.jit(
+                _probabilities(self.network), compiler_options=compiler_options()
+            )
+        return self._probabilities
 
 
 def with_temperature(

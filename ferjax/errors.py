@@ -48,6 +48,10 @@ class WeightFileError(FerjaxError, ValueError):
         return printable(f"{self.path}: {count}{'; '.join(self.problems)}")
 
 
+class BackendError(FerjaxError, RuntimeError):
+    """JAX cannot use the device that it is told to use."""
+
+
 class WriteError(FerjaxError, OSError):
     """A file cannot be written."""
 

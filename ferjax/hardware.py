@@ -6,6 +6,10 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from ferjax.errors import BackendError, printable
+
+_process: int | None = None  # the process in which JAX found its devices
+
 
 def cores() -> int:
     """Return how many CPU cores this process may use; the machine may have more."""
@@ -23,3 +27,33 @@ def described(devices: Sequence[Any]) -> str:
         return f"CPU, {number} core{'s' if number > 1 else ''}{virtual}"
     kind = str(devices[0].device_kind)
     return kind if count == 1 else f"{count} x {kind}"
+
+
+def check_backend() -> None:
+    """Have JAX find its devices.
+
+    Raises:
+        BackendError: it cannot, as where JAX_PLATFORMS names a GPU and there is none; or it did so
+            before this process was forked, and would wait for threads that were left behind.
+    """
+    global _process
+    if _process not in (None, os.getpid()):
+        raise BackendError(
+            "JAX was used before this process was forked, and cannot be used in it: predict first "
+            "in the workers, or start them by multiprocessing's 'spawn' or 'forkserver'"
+        )
+    import jax
+
+    try:
+        jax.devices()
+    except Exception as error:  # a RuntimeError; for "cuda" without its plugin an AssertionError
+        asked: Any = getattr(jax.config, "jax_platforms", None)
+        reason = printable(str(error).split(" (set JAX_PLATFORMS")[0].rstrip("."), 200)
+        cause = f" ({reason})" if reason else ""
+        raise BackendError(
+            f"JAX cannot use the platform that JAX_PLATFORMS names, {asked!r}{cause}; name one "
+            "that this machine has and JAX is installed for, or JAX_PLATFORMS=cpu for the CPU"
+            if asked
+            else f"JAX finds no device to compute on{cause}; JAX_PLATFORMS=cpu uses the CPU"
+        ) from None
+    _process = os.getpid()

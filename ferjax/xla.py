@@ -14,6 +14,8 @@ from typing import Any
 
 import jax
 
+from ferjax import hardware
+
 
 @lru_cache(maxsize=1)
 def compiler_options() -> dict[str, str]:
@@ -22,7 +24,11 @@ def compiler_options() -> dict[str, str]:
     On CPUs XLA leaves convolutions and products of matrices to YNNPACK. On wide feature maps that
     takes three times as long as XLA's own code: 270 ms against 75 for 64 images of 46x46, 64 to 64
     channels, on two cores; products in batches take up to twice as long.
+
+    Raises:
+        BackendError: there is no default device.
     """
+    hardware.check_backend()  # the first to need a device, as a rule
     if jax.default_backend() != "cpu":
         return {}
     # Sums stay with YNNPACK, which adds them up more exactly.

@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 import gc
 import io
+import os
 import pickle
 import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +38,7 @@ from ferjax.nets.layers import (
     GlobalAveragePooling2D,
     Layer,
     MaxPooling2D,
+    Normalization,
     Rescaling,
     Reshape,
     Softmax,
@@ -301,6 +305,41 @@ def test_threads_get_their_own_answers(default: EmotionClassifier, many: np.ndar
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
 
 
+FORKS = """
+import multiprocessing, sys
+import numpy as np
+import ferjax
+classifier = ferjax.load("checkpoints/fer_cnn5.h5")
+if sys.argv[1] == "used":
+    classifier.predict_proba(np.zeros((48, 48), np.uint8))
+def shape(image):
+    try:
+        return classifier.predict_proba(image).shape
+    except ferjax.FerjaxError as error:
+        return f"{type(error).__name__}: {error}"
+with multiprocessing.get_context("fork").Pool(1) as pool:
+    print(pool.map_async(shape, [np.zeros((48, 48), np.uint8)]).get(60)[0])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("loaded", "(1, 7)"),
+        ("used", "BackendError: JAX was used before this process was forked, and cannot be used"),
+    ],
+)
+def test_workers_that_are_forked(state: str, expected: str) -> None:
+    """As by `gunicorn --preload`: only what has predicted before cannot, and says so."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKS, state],
+        capture_output=True, text=True, cwd=ROOT, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.startswith(expected)
+
+
 def test_ten_thousand_calls_do_not_grow_memory_or_compile_without_end() -> None:
     model = made(Flatten(), Dense(units=3, activation="softmax"), shape=(4, 4, 1))
     pixels = np.random.default_rng(0).integers(0, 256, (32, 4, 4), dtype=np.uint8)
@@ -425,6 +464,22 @@ def test_a_rescaling_of_0_to_1_gets_0_to_1() -> None:
     assert model.value_range == (0, 1)
     found = model.predict_proba(np.array([[255, 204]], np.uint8))
     np.testing.assert_allclose(found, [[1, 0.6]], rtol=0, atol=1e-6)
+
+
+def test_a_normalization_of_gray_levels_gets_0_to_255() -> None:
+    """Made with and without its statistics told to the graph, as files are read."""
+    network = Network(Graph.sequential([Normalization(), Flatten()], input_shape=(1, 2, 1)))
+    stats = {"mean": np.float32([100]), "var": np.float32([2500]), "count": np.int32(0)}
+    variables = {"params": {}, "batch_stats": {"normalization": stats}}
+    model = EmotionClassifier(network, variables, labels=["dark", "light"])
+    assert model.value_range == (0, 255)
+    batch = model.preprocess(np.array([[0, 200]], np.uint8))
+    np.testing.assert_allclose(network.apply(variables, batch), [[-2, 2]], rtol=0, atol=1e-6)
+    stats["mean"] = np.float32([-100])
+    with pytest.raises(LayerError, match=r"give value_range=\(black, white\)"):
+        EmotionClassifier(network, variables, labels=["dark", "light"])
+    given = EmotionClassifier(network, variables, labels=["dark", "light"], value_range=(-128, 127))
+    assert given.value_range == (-128, 127)
 
 
 def test_a_given_value_range_replaces_that_of_the_layers() -> None:

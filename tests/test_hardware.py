@@ -9,6 +9,7 @@ import jax
 import pytest
 
 from ferjax import hardware
+from ferjax.errors import BackendError
 
 CPU = SimpleNamespace(platform="cpu", device_kind="cpu")
 GPU = SimpleNamespace(platform="gpu", device_kind="NVIDIA H100")
@@ -33,3 +34,29 @@ def test_devices_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     assert hardware.described([GPU]) == "NVIDIA H100"
     assert hardware.described([GPU] * 8) == "8 x NVIDIA H100"
     assert hardware.described(jax.devices("cpu")[:1]) == "CPU, 4 cores"
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "message"),
+    [
+        (
+            "tpu",
+            RuntimeError(
+                "Unable to initialize backend 'tpu': no such file. (set JAX_PLATFORMS='')"
+            ),
+            r"names, 'tpu' \(Unable to initialize backend 'tpu': no such file\); name one that",
+        ),
+        ("cuda", AssertionError(), r"names, 'cuda'; name one .* JAX_PLATFORMS=cpu for the CPU"),
+        (None, RuntimeError("none"), r"^JAX finds no device .* \(none\); JAX_PLATFORMS=cpu uses"),
+    ],
+)
+def test_a_platform_that_is_not_there_is_named(
+    asked: str | None, error: Exception, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(jax, "devices", fail)
+    monkeypatch.setattr(jax, "config", SimpleNamespace(jax_platforms=asked))
+    with pytest.raises(BackendError, match=message):
+        hardware.check_backend()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 
 from ferjax.cli import data_info, data_prepare
+from ferjax.cli.options import add_command
 
 _COMMANDS = {"info": data_info, "prepare": data_prepare}
 
@@ -16,13 +17,7 @@ _COMMANDS = {"info": data_info, "prepare": data_prepare}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
     for name, module in _COMMANDS.items():
-        command = commands.add_parser(
-            name,
-            help=(module.__doc__ or "").splitlines()[0],
-            description=module.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.add_arguments(command)
+        command = add_command(commands, name, module)
         command.set_defaults(run_data=module.run)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import ferjax
+from ferjax import hardware
 from ferjax.cli import (
     calibrate,
     card,
@@ -25,7 +26,8 @@ from ferjax.cli import (
     train,
     verify,
 )
-from ferjax.errors import FerjaxError
+from ferjax.cli.options import add_command
+from ferjax.errors import BackendError, FerjaxError
 
 _COMMANDS = {
     "predict": predict,
@@ -57,14 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ferjax {ferjax.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in _COMMANDS.items():
-        summary = (module.__doc__ or "").splitlines()[0]
-        command = commands.add_parser(
-            name,
-            help=summary,
-            description=module.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        module.add_arguments(command)
+        command = add_command(commands, name, module)
         command.set_defaults(run=module.run)
     return parser
 
@@ -92,6 +87,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not isinstance(error, BrokenPipeError):
             print(f"ferjax: error: {error}", file=sys.stderr)
         return 1
+    except Exception:  # perhaps JAX's, wherever it was first to need a device
+        try:
+            hardware.check_backend()
+        except BackendError as error:
+            print(f"ferjax: error: {error}", file=sys.stderr)
+            return 2
+        raise
 
 
 def console() -> int:

@@ -3,7 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import inspect
 import math
+from types import ModuleType
+from typing import Any
+
+
+def add_command(commands: Any, name: str, module: ModuleType) -> argparse.ArgumentParser:
+    """Add a command: its module's docstring is the help, `add_arguments` adds its options."""
+    text = _docstring(module)
+    command: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=text.partition("\n")[0],
+        description=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(command)
+    return command
+
+
+def _docstring(module: ModuleType) -> str:
+    """Return a module's docstring, from its source where `python -OO` has stripped it."""
+    if module.__doc__ is not None:
+        return module.__doc__
+    try:
+        return ast.get_docstring(ast.parse(inspect.getsource(module)), clean=False) or ""
+    except OSError:  # compiled modules alone
+        return ""
 
 
 def add_architecture(parser: argparse.ArgumentParser) -> None:

@@ -72,8 +72,8 @@ def prepare(
         size: (H, W) of the images, in pixels.
         skip_bad: leave images out that cannot be read, and list them in the manifest.
         classes_level: as in `sources.read`.
-        with_tfds: write `tfds/`; None: where tensorflow-datasets is installed, and a folder that
-            is prepared already stays as it is, with or without.
+        with_tfds: write `tfds/`; None: where tensorflow and tensorflow-datasets are installed, and
+            a folder that is prepared already stays as it is, with or without.
         force: replace a folder that holds something else; never one that holds the source.
 
     Raises:
@@ -85,7 +85,7 @@ def prepare(
         raise DataError(f"expected what to drop among {', '.join(DROPS)}, got {', '.join(unknown)}")
     if split not in splits.SCHEMES:
         raise DataError(f"expected a split among {', '.join(splits.SCHEMES)}, got {split!r}")
-    installed = importlib.util.find_spec("tensorflow_datasets") is not None
+    installed = all(map(importlib.util.find_spec, ("tensorflow", "tensorflow_datasets")))
     target = Path(out)
     _refuse_around(source, target)
     options = {
@@ -271,8 +271,8 @@ def _write_tfds(folder: Path, faces: Faces, scheme: str, progress: sources.Progr
         from ferjax.data.tfds_builder import Fer2013, add_random_access
     except ImportError:
         raise DataError(
-            "a TFDS dataset needs tensorflow-datasets: pip install 'ferjax[train]', "
-            "or leave it out (--no-tfds)"
+            "a TFDS dataset needs tensorflow and tensorflow-datasets: pip install 'ferjax[train]' "
+            "(Python 3.11 to 3.13), or leave it out (--no-tfds)"
         ) from None
     tfds.disable_progress_bar()
     builder = Fer2013.from_faces(faces, folder, scheme, progress)

@@ -65,6 +65,9 @@ class KerasModel:
     metadata: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.graph = self.graph.with_statistics(self.variables)
+
     @cached_property
     def network(self) -> Network:
         """The Flax module; made when first asked for, because Flax is slow to import."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from ferjax.errors import LayerError
+from ferjax.nets import value_range
 from ferjax.nets.layers import (
     ELU,
     Activation,
@@ -18,7 +20,6 @@ from ferjax.nets.layers import (
     LeakyReLU,
     PReLU,
     ReLU,
-    Rescaling,
     Reshape,
     Shape,
     Softmax,
@@ -46,12 +47,15 @@ class Graph:
         calls: in an order in which they can be computed; the last is the output.
         name: the model's name.
         functional: whether Keras has it as a functional model; a chain may be either.
+        input_range: what black and white are to the network where its weights tell, such as a
+            Normalization's statistics; None: see `value_range`.
     """
 
     layers: tuple[Layer, ...]
     calls: tuple[Call, ...]
     name: str = "sequential"
     functional: bool = False
+    input_range: tuple[float, float] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.by_name) != len(self.layers):
@@ -187,15 +191,16 @@ class Graph:
 
     @property
     def value_range(self) -> tuple[float, float]:
-        """The range of the input's values: [0, 255] before a Rescaling by about 1/255."""
-        for position, call in enumerate(self.calls[1:]):
-            layer = self.by_name[call.layer]
-            if call.inputs != (position,) or layer.name in self.weights:
-                break
-            if isinstance(layer, Rescaling):
-                scales = layer.scale if isinstance(layer.scale, tuple) else (layer.scale,)
-                return (0.0, 255.0) if all(0 < abs(s) < 0.1 for s in scales) else (0.0, 1.0)
-        return 0.0, 1.0
+        """What black and white are to the network: `input_range`, or what its layers say.
+
+        [0, 255] where it begins with a Rescaling by about 1/255, else [0, 1].
+        """
+        return self.input_range or value_range.of_layers(self)
+
+    def with_statistics(self, variables: Mapping[str, Any]) -> Graph:
+        """Return the graph with the `input_range` that the statistics in its weights tell."""
+        told = value_range.told(self, variables)
+        return self if told is None else dataclasses.replace(self, input_range=told)
 
     @property
     def final_call(self) -> int:

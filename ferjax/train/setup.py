@@ -134,7 +134,8 @@ class Start:
     def description(self) -> dict[str, Any]:
         """The network as a Keras config, from which `again` makes it."""
         graph = self.network.graph
-        return {"keras_version": keras_version(graph), **model_config(graph)}
+        told = {} if graph.input_range is None else {"input_range": list(graph.input_range)}
+        return {"keras_version": keras_version(graph), **told, **model_config(graph)}
 
 
 def zeros(graph: Graph) -> dict[str, Any]:
@@ -179,7 +180,10 @@ def start(
 def again(description: Mapping[str, Any], init: PathLike | None) -> Start:
     """Return the start of a run that was begun before; `Start.description` made `description`."""
     model = None if init is None else _read_weights(init, description)
-    return Start(network=Network(keras.load_architecture(description).graph), model=model)
+    graph = keras.load_architecture(description).graph
+    if told := description.get("input_range"):
+        graph = dataclasses.replace(graph, input_range=tuple(told))
+    return Start(network=Network(graph), model=model)
 
 
 def _read_weights(

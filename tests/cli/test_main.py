@@ -93,6 +93,31 @@ def test_as_a_module() -> None:
     assert (done.returncode, done.stdout) == (0, f"ferjax {ferjax.__version__}\n")
 
 
+def test_commands_work_where_python_strips_docstrings() -> None:
+    """As `python -OO` does: help texts come from docstrings."""
+    script = (
+        "from ferjax.cli.main import build_parser, main\n"
+        "print(build_parser().format_help())\n"
+        "raise SystemExit(main(['predict', 'examples/astronaut.png']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-OO", "-c", script], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    assert "predict   Predict the emotion on faces in image files." in done.stdout
+    assert done.stdout.endswith("examples/astronaut.png  happy 0.814\n")
+
+
+def test_a_platform_that_is_not_there_is_one_line() -> None:
+    done = subprocess.run(
+        [*FERJAX, "predict", "examples/astronaut.png"],
+        capture_output=True, text=True, cwd=ROOT, env={**os.environ, "JAX_PLATFORMS": "nonsense"},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    expected = "ferjax: error: JAX cannot use the platform that JAX_PLATFORMS names, 'nonsense' ("
+    assert done.stderr.startswith(expected) and done.stderr.count("\n") == 1
+
+
 def test_version(cli: Cli) -> None:
     assert cli("--version").out == f"ferjax {ferjax.__version__}\n"
 

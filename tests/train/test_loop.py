@@ -24,13 +24,14 @@ from ferjax.data.augment import Augmentation
 from ferjax.data.dataset import Faces
 from ferjax.errors import DataError, FerjaxError, LabelsError, WriteError
 from ferjax.nets import Graph, Network
-from ferjax.nets.layers import Conv2D, Dense, GlobalAveragePooling2D, Layer
+from ferjax.nets.layers import BatchNormalization, Conv2D, Dense, GlobalAveragePooling2D, Layer
 from ferjax.train import (
     NonFiniteError,
     Recipe,
     TrainingError,
     TrainingResult,
     run_folder,
+    setup,
     train_and_evaluate,
 )
 from ferjax.train.devices import Devices
@@ -38,6 +39,7 @@ from ferjax.train.errors import RecipeError
 from ferjax.train.recipes import NEED_WEIGHTS
 from ferjax.train.reporting import Reporter, Status
 from ferjax.train.setup import with_dropout
+from ferjax.train.step import to_input
 
 from .conftest import make_faces, prepared, tiny_graph
 
@@ -396,6 +398,23 @@ def test_weights_for_another_range_of_values_are_refused(tmp_path: Path, faces: 
         train(faces, tmp_path / "run", init=first, architecture=None)
     ferjax.metadata.write(first, {"value_range": [0, 1]})
     train(faces, tmp_path / "run", replace(RECIPE, epochs=1), init=first, architecture=None)
+
+
+def test_a_run_keeps_the_range_of_values_that_statistics_told(tmp_path: Path, faces: Faces) -> None:
+    """What the statistics become in training must not change what a resumed run is given."""
+    layers = [BatchNormalization(), GlobalAveragePooling2D(), Dense(units=7)]
+    network = Network(Graph.sequential(layers, input_shape=(12, 12, 1)))
+    variables = network.init(jax.random.key(0))
+    stats = variables["batch_stats"]["batch_normalization"]
+    stats |= {"mean": np.float32([129]), "var": np.float32([4225])}
+    path = tmp_path / "first.h5"
+    keras.save(path, network, variables, labels=ferjax.EMOTIONS)
+    start = setup.start(RECIPE, faces, init=path)
+    assert start.network.graph.value_range == (0, 255)
+    resumed = setup.again(json.loads(json.dumps(start.description)), None)
+    assert resumed.network.graph.value_range == (0, 255)
+    images = np.full((1, 12, 12), 0.5, np.float32)
+    np.testing.assert_allclose(to_input(resumed.network, images), 127.5)
 
 
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
