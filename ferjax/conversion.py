@@ -67,7 +67,9 @@ def convert(
     notes = list(model.notes)
     state = model.optimizer_state
     if optimizer_state and state is None:
-        raise WriteError(f"{source}: holds no optimizer state that could be kept")
+        reasons = [note for note in notes if note.startswith(keras.STATE_LEFT_OUT)]
+        why = f"; {reasons[0]}" if reasons else ""
+        raise WriteError(f"{source}: holds no optimizer state that could be kept{why}")
     if state is not None and not optimizer_state:
         notes.append(
             f"the state of {state.name} after {state.step} steps is left out "

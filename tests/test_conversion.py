@@ -21,6 +21,7 @@ from ferjax.nets.graph import Call, Graph
 from ferjax.nets.layers import BatchNormalization, Conv2D, Dropout
 
 LABELS = list("abcdefg")
+OPTIMIZERS = Path(__file__).parent / "fixtures" / "optimizers" / "keras-2.15.0"
 SUFFIXES = {
     "h5": ".h5",
     "weights-only-h5": ".h5",
@@ -206,6 +207,21 @@ def test_optimizer_state_that_is_not_there_cannot_be_kept(source: Path, tmp_path
     convert(source, tmp_path / "plain.h5")
     with pytest.raises(WriteError, match="holds no optimizer state"):
         convert(tmp_path / "plain.h5", tmp_path / "m.h5", optimizer_state=True)
+
+
+def test_a_state_that_cannot_be_kept_is_named(tmp_path: Path) -> None:
+    adamax = OPTIMIZERS / "adamax.keras"
+    why = "that could be kept; optimizer state is left out: the state of 'Adamax' is not read"
+    with pytest.raises(WriteError, match=why):
+        convert(adamax, tmp_path / "m.keras", optimizer_state=True)
+    assert not any(tmp_path.iterdir())
+
+
+def test_weight_decay_is_kept(tmp_path: Path) -> None:
+    source = OPTIMIZERS / "adam_decay.keras"
+    convert(source, tmp_path / "m.weights.h5", optimizer_state=True)
+    kept = read(tmp_path / "m.weights.h5", source, with_optimizer=True).optimizer_state
+    assert kept is not None and (kept.name, kept.settings["weight_decay"]) == ("AdamW", 0.03)
 
 
 @pytest.mark.parametrize("kind", ["h5", "weights-only-h5", "weights.h5", "keras"])

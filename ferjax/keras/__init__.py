@@ -6,11 +6,18 @@ from ferjax.keras.config import Architecture
 from ferjax.keras.identify import KINDS
 from ferjax.keras.inspection import Inspection, inspect
 from ferjax.keras.optimizer import OptimizerState
-from ferjax.keras.reader import KerasModel, has_architecture, load, load_architecture
+from ferjax.keras.reader import (
+    STATE_LEFT_OUT,
+    KerasModel,
+    has_architecture,
+    load,
+    load_architecture,
+)
 from ferjax.keras.writer import kind_of, save
 
 __all__ = [
     "KINDS",
+    "STATE_LEFT_OUT",
     "Architecture",
     "Inspection",
     "KerasModel",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import h5py
@@ -16,23 +16,31 @@ from ferjax.keras.problems import Problem
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import Weight
 
-_ADAMS = {"Adam": "Adam", "Custom>Adam": "Adam", "AdamW": "AdamW", "Custom>AdamW": "AdamW"}
+# The classes whose state is read, by the names that Keras's configs, objects and arrays have.
+_ADAMS = {"Adam": "Adam", "adam": "Adam", "AdamW": "AdamW", "adamw": "AdamW", "adam_w": "AdamW"}
+# The modules' packages in which Keras has had its optimizers.
+_KERAS = {"keras", "keras_core", "tensorflow", "tf_keras"}
+_WRAPPER = "LossScaleOptimizer"  # also LossScaleOptimizerV1 and V3
 _SETTINGS = {
     "learning_rate": 0.001,
     "beta_1": 0.9,
     "beta_2": 0.999,
     "epsilon": 1e-7,
 }
-# Settings of Keras that `OptimizerState` has no place for.
-_LEFT_OUT = (
-    "clipnorm",
-    "global_clipnorm",
-    "clipvalue",
-    "gradient_accumulation_steps",
-    "decay",
+_WEIGHT_DECAY = 0.004  # AdamW's, where nothing is said
+# Settings that `OptimizerState` has, that change nothing in it, or that only say how Keras runs.
+_TAKEN = {
+    *_SETTINGS,
     "amsgrad",
-    "use_ema",
-)
+    "ema_momentum",
+    "ema_overwrite_frequency",
+    "is_legacy_optimizer",
+    "jit_compile",
+    "lr",
+    "name",
+    "weight_decay",
+}
+_MOST_NOTES = 20
 _MOST_STEPS = 2**31 - 1  # Keras 3 counts in int32
 Tree = dict[str, dict[str, np.ndarray]]
 
@@ -57,59 +65,164 @@ class OptimizerState:
     settings: dict[str, float] = field(default_factory=dict)
 
 
-def optimizer_config(compiled: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
-    """Return (class name, config) from a `training_config` or a `compile_config`, or None."""
+@dataclass(frozen=True)
+class Described:
+    """What a file, or the config given with it, says of the optimizer.
+
+    Attributes:
+        kind: the class as Keras names it; of a class that is not Keras's, with its package.
+        config: the settings, unchecked; None where only the name is known.
+        is_scaled: whether a LossScaleOptimizer, as mixed precision has, is around it.
+    """
+
+    kind: str
+    config: Mapping[str, Any] | None = None
+    is_scaled: bool = False
+
+    @property
+    def name(self) -> str | None:
+        """ "Adam" or "AdamW" if it is one of these; Adam that decays weights is an AdamW."""
+        name = _ADAMS.get(self.kind)
+        decays = bool(_number((self.config or {}).get("weight_decay")))
+        return "AdamW" if name == "Adam" and decays else name
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """learning_rate, beta_1, beta_2, epsilon, and weight_decay of an AdamW."""
+        defaults = dict(_SETTINGS)
+        if self.name == "AdamW":
+            defaults["weight_decay"] = _WEIGHT_DECAY
+        given = {key: _number(_given(self.config or {}, key)) for key in defaults}
+        return {k: default if (v := given[k]) is None else v for k, default in defaults.items()}
+
+    @property
+    def is_amsgrad(self) -> bool:
+        return bool((self.config or {}).get("amsgrad"))
+
+    @property
+    def accumulated(self) -> int:
+        """Of how many batches Keras adds up the gradients before it makes a step."""
+        steps = (self.config or {}).get("gradient_accumulation_steps")
+        return steps if isinstance(steps, int) and 1 < steps < _MOST_STEPS else 1
+
+    @property
+    def averages(self) -> int:
+        """How many arrays each weight has beside its moments, in front of them."""
+        return bool((self.config or {}).get("use_ema")) + (self.accumulated > 1)
+
+
+def described(compiled: Mapping[str, Any]) -> Described | None:
+    """Return what a `training_config` or `compile_config` says of the optimizer, or None."""
     entry = compiled.get("optimizer_config", compiled.get("optimizer"))
-    if isinstance(entry, str):
-        return entry, {}
-    if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
+    is_scaled = False
+    for _ in range(3):  # a wrapper of a wrapper at most
+        if isinstance(entry, str):
+            return Described(entry, {}, is_scaled)
+        if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
+            return None
+        kind = _qualified(entry)
+        config = entry.get("config")
+        config = config if isinstance(config, dict) else {}
+        if not kind.startswith(_WRAPPER):
+            return Described(kind, config, is_scaled)
+        entry = config.get("inner_optimizer", config.get("optimizer"))
+        is_scaled = True
+    return None
+
+
+def _qualified(entry: Mapping[str, Any]) -> str:
+    """Return the class, with its package in front where it is not Keras's."""
+    kind, module, registered = (entry.get(k) for k in ("class_name", "module", "registered_name"))
+    kind = str(kind).removeprefix("Custom>")  # what Keras 2.11 to 2.15 register their own as
+    in_keras = isinstance(module, str) and module.split(".")[0] in _KERAS
+    if (in_keras and registered in (None, kind)) or (module is None and registered is None):
+        return kind
+    return str(registered) if registered not in (None, kind) else f"{module or 'custom'}.{kind}"
+
+
+def _given(config: Mapping[str, Any], key: str) -> Any:
+    return config.get(key, config.get("lr") if key == "learning_rate" else None)
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, dict) and isinstance(value.get("value"), float):
+        value = value["value"]
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    config = entry.get("config")
-    return entry["class_name"], config if isinstance(config, dict) else {}
+    return float(value) if abs(value) < 1e30 else None  # NaN too is refused
 
 
-def _settings(config: Mapping[str, Any]) -> dict[str, float]:
-    found = {}
-    for key, default in {**_SETTINGS, "weight_decay": None}.items():
-        value = config.get(key, config.get("lr") if key == "learning_rate" else None)
-        if isinstance(value, dict) and isinstance(value.get("value"), float):
-            value = value["value"]
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not abs(value) < 1e30:  # NaN too
-            value = default
-        if value is not None:
-            found[key] = float(value)
-    return found
-
-
-def left_out(optimizer: tuple[str, dict[str, Any]] | None, state: OptimizerState) -> list[str]:
+def left_out(optimizer: Described, state: OptimizerState) -> list[str]:
     """Return a note for each setting of the file's optimizer that its state does not hold."""
-    config = optimizer[1] if optimizer else {}
-    notes = []
-    schedule = config.get("learning_rate")
-    if isinstance(schedule, dict) and isinstance(schedule.get("class_name"), str):
-        kind, rate = printable(schedule["class_name"], 60), state.settings["learning_rate"]
-        notes.append(f"optimizer: the schedule {kind} is left out, learning_rate is {rate:g}")
-    for key in _LEFT_OUT:
-        if (value := config.get(key)) not in (None, False, 0):
-            notes.append(f"optimizer: {key}={printable(repr(value), 60)} is left out")
-    return notes
+    settings, notes = state.settings, []
+    if optimizer.is_scaled:
+        notes.append("the loss scale of its LossScaleOptimizer is left out")
+    if optimizer.config is None:
+        taken = ", ".join(f"{key}={value:g}" for key, value in settings.items())
+        if "weight_decay" not in settings:
+            taken += ", no weight decay"
+        notes.append(
+            f"the file names {state.name}, but not its settings: {taken} are taken; give what has "
+            "them as config (--config)"
+        )
+    if state.name != _ADAMS[optimizer.kind]:
+        notes.append(
+            f"{_ADAMS[optimizer.kind]} with weight_decay={settings['weight_decay']:g} is "
+            f"{state.name}"
+        )
+    for key, value in (optimizer.config or {}).items():
+        taken = "learning_rate" if key == "lr" else key
+        if value in (None, False, 0):
+            continue
+        if taken in settings and _number(value) is None:
+            what = f"{key}={printable(repr(value), 60)}"
+            if isinstance(value, dict) and isinstance(value.get("class_name"), str):
+                what = f"the schedule {printable(value['class_name'], 60)}"
+            notes.append(f"{what} is left out, {taken} is {settings[taken]:g}")
+        elif key not in _TAKEN:
+            notes.append(f"{printable(key, 60)}={printable(repr(value), 60)} is left out")
+    return [f"optimizer: {note}" for note in notes[:_MOST_NOTES]]
 
 
-def _name(optimizer: tuple[str, dict[str, Any]] | None) -> str:
+def _read_by(optimizer: Described | None, called: str | None) -> Described:
+    """Return the optimizer whose moments the arrays are, if they are Adam's.
+
+    Args:
+        optimizer: what is known of it, or None.
+        called: the name that its arrays go by, or None. It is its class in snake case, with a
+            number where there were several, unless somebody gave another.
+
+    Raises:
+        Problem: it is another, or nothing says which it is.
+    """
+    stem = None if called is None else re.sub(r"_\d+$", "", called)
+    shown = printable(repr(called), 60)
     if optimizer is None:
-        return "Adam"
-    kind = optimizer[0]
-    name = _ADAMS.get(kind) or _ADAMS.get(kind.capitalize())
-    if name is None:
-        shown = printable(kind.removeprefix("Custom>"), 60)
-        raise Problem(f"the state of {shown!r} is not read, only that of Adam is")
-    return name
+        if called is None:
+            raise Problem(
+                "nothing in the file says which optimizer it is of; give what does as config "
+                "(--config), such as the whole model or a model.json of the compiled model"
+            )
+        if stem not in _ADAMS:
+            raise Problem(
+                f"it is of an optimizer called {shown}, only that of Adam and AdamW is read; if it "
+                "is of these, give what says so as config (--config)"
+            )
+        return Described(_ADAMS[stem])
+    if optimizer.name is None:
+        kind = printable(optimizer.kind, 60)
+        raise Problem(f"the state of {kind!r} is not read, only that of Adam and AdamW is")
+    if optimizer.is_amsgrad:
+        raise Problem("the state of Adam with amsgrad=True is not read, only without it")
+    own = (optimizer.config or {}).get("name")
+    if called is not None and called != own and _ADAMS.get(str(stem)) != _ADAMS[optimizer.kind]:
+        raise Problem(f"the config says {optimizer.kind}, but the file that it is of {shown}")
+    return optimizer
 
 
 def read_legacy(
-    group: h5py.Group, graph: Graph, optimizer: tuple[str, dict[str, Any]] | None
-) -> OptimizerState | None:
+    group: h5py.Group, graph: Graph, optimizer: Described | None
+) -> tuple[OptimizerState, Described] | None:
     """Return the state below `optimizer_weights`, or None where the optimizer made no step.
 
     The names tell what is what, in every version's style:
@@ -118,79 +231,134 @@ def read_legacy(
       2.3     Adam/iterations:0, training/Adam/m_0:0, ..., training/Adam/v_0:0, ..., vhat_0:0, ...
       2.2     Adam/iterations:0, training/Adam/Variable:0, ... (all m, all v, placeholders)
       3       adam/iteration, adam/learning_rate, adam/conv2d_kernel_momentum, ..._velocity, ...
+
+    Raises:
+        Problem: it is not Adam's, nothing says whose it is, or it does not fit the network.
     """
-    name = _name(optimizer)
     moments: dict[str, list[str]] = {"m": [], "v": [], "": []}
-    step_name = None
-    for path in hdf5.names(group, "weight_names") or []:
+    steps: list[str] = []
+    rates: list[str] = []
+    others = 0
+    paths = hdf5.names(group, "weight_names") or []
+    for path in paths:
         parts = path.split(":")[0].split("/")
         if parts[-1] in ("iteration", "iter", "iterations"):
-            step_name = path
+            steps.append(path)
+        elif parts[-1] == "learning_rate":
+            rates.append(path)
         elif "m" in parts or re.fullmatch(r"m(_\d+)+|.*_momentum", parts[-1]):
             moments["m"].append(path)
         elif "v" in parts or re.fullmatch(r"v(_\d+)+|.*_velocity", parts[-1]):
             moments["v"].append(path)
         elif parts[-1].startswith("Variable"):
             moments[""].append(path)
+        else:
+            others += 1
+    if not paths:
+        return None
+    known = _read_by(optimizer, _prefix(paths) if optimizer is None else None)
     count = len(graph.trainable_weights())
     if moments[""]:
         moments = {"m": moments[""][:count], "v": moments[""][count : 2 * count]}
-    if step_name is None:
+    if not steps:
         raise Problem("its step count is missing")
-    step = _step(hdf5.child(group, step_name))
     if not moments["m"] and not moments["v"]:
         return None
     for which in ("m", "v"):
         if len(moments[which]) != count:
             raise Problem(f"expected {count} moments {which!r}, got {len(moments[which])}")
-    mu, nu = (
-        _trees(graph, [hdf5.child(group, path) for path in moments[which]]) for which in ("m", "v")
-    )
-    return OptimizerState(name, step, mu, nu, _settings(optimizer[1] if optimizer else {}))
+    if known.config is None and others:
+        raise Problem(_ambiguous(known, len(paths)))
+    # A LossScaleOptimizer counts its own, which Keras 3 lists first.
+    step = _step(hdf5.child(group, steps[-1]), known)
+    mu = _trees(graph, [hdf5.child(group, path) for path in moments["m"]])
+    nu = _trees(graph, [hdf5.child(group, path) for path in moments["v"]], least=0.0)
+    settings = known.settings
+    if rates:
+        _set_rate(settings, hdf5.child(group, rates[-1]))
+    return OptimizerState(str(known.name), step, mu, nu, settings), known
+
+
+def _prefix(paths: list[str]) -> str | None:
+    """Return the optimizer's name, in front of the names of its arrays, where they have it."""
+    starts = {path.removeprefix("training/").split("/")[0] for path in paths if "/" in path}
+    return starts.pop() if len(starts) == 1 else None
 
 
 def read_v3(
-    root: h5py.Group, graph: Graph, optimizer: tuple[str, dict[str, Any]] | None
-) -> OptimizerState | None:
-    """Return the state below `optimizer/vars`: iteration, Keras 3's rate, then m, v, m, v, ..."""
+    root: h5py.Group, graph: Graph, optimizer: Described | None
+) -> tuple[OptimizerState, Described] | None:
+    """Return the state below `optimizer/vars`: iteration, Keras 3's rate, then m, v, m, v, ...
+
+    In front of the moments stand averages of the weights and sums of gradients, where Keras keeps
+    them. Below `optimizer/inner_optimizer` is what a LossScaleOptimizer is around.
+
+    Raises:
+        Problem: it is not Adam's, nothing says whose it is, or it does not fit the network.
+    """
     stored = hdf5.subgroup(root, "optimizer/vars") if hdf5.exists(root, "optimizer") else None
+    if is_scaled := hdf5.exists(root, "optimizer/inner_optimizer"):
+        stored = hdf5.subgroup(root, "optimizer/inner_optimizer/vars")
     if stored is None or not (found := hdf5.count(stored)):
         return None
-    name = _name(optimizer)
+    known = _read_by(optimizer, hdf5.text(stored, "name"))
+    if is_scaled:
+        known = replace(known, is_scaled=True)
     count = len(graph.trainable_weights())
+    if found <= 2 and count:
+        return None  # compiled, but never trained
     first = found - 2 * count
-    if first not in (1, 2):
-        raise Problem(f"expected {2 * count + 1} or {2 * count + 2} arrays for Adam, got {found}")
-    step = _step(hdf5.child(stored, "0"))
+    beside = known.averages * count
+    if first - beside not in (1, 2):
+        if known.config is None and first - count in (1, 2):
+            raise Problem(_ambiguous(known, found))
+        least = 2 * count + beside + 1
+        raise Problem(f"expected {least} or {least + 1} arrays for {known.name}, got {found}")
+    step = _step(hdf5.child(stored, "0"), known)
     datasets = [hdf5.child(stored, str(first + i)) for i in range(2 * count)]
-    mu, nu = _trees(graph, datasets[::2]), _trees(graph, datasets[1::2])
-    settings = _settings(optimizer[1] if optimizer else {})
-    if first == 2:
-        rate = hdf5.read_array(hdf5.child(stored, "1"), ())
-        if np.float32(settings["learning_rate"]) != rate:  # which it is but for rounding
-            settings["learning_rate"] = float(rate)
-    return OptimizerState(name, step, mu, nu, settings)
+    mu, nu = _trees(graph, datasets[::2]), _trees(graph, datasets[1::2], least=0.0)
+    settings = known.settings
+    if first - beside == 2:
+        _set_rate(settings, hdf5.child(stored, "1"))
+    return OptimizerState(str(known.name), step, mu, nu, settings), known
 
 
-def _step(dataset: Any) -> int:
+def _ambiguous(known: Described, found: int) -> str:
+    return (
+        f"{found} arrays of {known.name}, more than its moments, and nothing in the file says "
+        "whether of amsgrad, use_ema or gradient_accumulation_steps; give what does as config "
+        "(--config)"
+    )
+
+
+def _set_rate(settings: dict[str, float], dataset: Any) -> None:
+    rate = hdf5.read_array(dataset, ())
+    if np.float32(settings["learning_rate"]) != rate:  # which it is but for rounding
+        settings["learning_rate"] = float(rate)
+
+
+def _step(dataset: Any, optimizer: Described) -> int:
     if hdf5.described(dataset)[1] == "f":  # Keras 2.0 and 2.1
         step = float(hdf5.read_array(dataset, ()))
     else:
         step = float(hdf5.read_array(dataset, (), "int64"))
     if not 0 <= step <= _MOST_STEPS or step != int(step):
         raise Problem(f"expected a step count, got {step:g}")
-    return int(step)
+    return int(step) // optimizer.accumulated
 
 
-def _trees(graph: Graph, datasets: list[Any]) -> Tree:
+def _trees(graph: Graph, datasets: list[Any], least: float | None = None) -> Tree:
     tree: Tree = {}
     for (layer, weight), dataset in zip(graph.trainable_weights(), datasets):
         try:
-            tree.setdefault(layer, {})[weight.name] = hdf5.read_array(dataset, weight.shape)
+            array = hdf5.read_array(dataset, weight.shape)
+            if least is not None and array.size and array.min() < least:
+                raise Problem(f"expected squares, as Adam's are, got {array.min():g}")
         except Problem as problem:
             raise Problem(
                 f"layer {layer!r}: moment of {weight.keras_names[0]}: {problem}"
             ) from None
+        tree.setdefault(layer, {})[weight.name] = array
     return tree
 
 
@@ -222,15 +390,16 @@ def flat_moments(graph: Graph, state: OptimizerState) -> list[tuple[str, np.ndar
 def training_config(state: OptimizerState, *, keras_3: bool) -> dict[str, Any]:
     """Return what `load_model` compiles from; the loss is the one for one-hot labels."""
     settings: dict[str, Any] = {**_SETTINGS, **state.settings, "amsgrad": False}
+    if state.name == "AdamW":
+        settings.setdefault("weight_decay", _WEIGHT_DECAY)
     if keras_3:
-        optimizer = {
-            "module": "keras.optimizers",
-            "class_name": state.name,
-            "config": {"name": state.name.lower(), **settings},
-            "registered_name": None,
-        }
         return {
-            "optimizer": optimizer,
+            "optimizer": {
+                "module": "keras.optimizers",
+                "class_name": state.name,
+                "config": {"name": _object_name(state), **settings},
+                "registered_name": None,
+            },
             "loss": "categorical_crossentropy",
             "loss_weights": None,
             "metrics": ["accuracy"],
@@ -249,6 +418,11 @@ def training_config(state: OptimizerState, *, keras_3: bool) -> dict[str, Any]:
     }
 
 
+def _object_name(state: OptimizerState) -> str:
+    """Return what Keras 3 would call the optimizer."""
+    return {"Adam": "adam", "AdamW": "adam_w"}[state.name]
+
+
 def legacy_arrays(graph: Graph, state: OptimizerState) -> dict[str, np.ndarray]:
     """Return the arrays of Keras 2.15's Adam by name, in its order: m and v of each weight."""
     arrays = {"iteration:0": np.asarray(state.step, np.int64)}
@@ -261,6 +435,7 @@ def legacy_arrays(graph: Graph, state: OptimizerState) -> dict[str, np.ndarray]:
 def write_v3(root: h5py.Group, graph: Graph, state: OptimizerState) -> None:
     """Write `optimizer/vars` as Keras 3 does."""
     stored = root.create_group("optimizer/vars")
+    stored.attrs["name"] = np.bytes_(_object_name(state))
     rate = state.settings.get("learning_rate", _SETTINGS["learning_rate"])
     arrays: list[Any] = [np.asarray(state.step, np.int32), np.asarray(rate, np.float32)]
     for _, m, v in flat_moments(graph, state):

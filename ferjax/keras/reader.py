@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 
-from ferjax.errors import WeightFileError
+from ferjax.errors import WeightFileError, printable
 from ferjax.keras import hdf5, legacy, optimizer, v3
 from ferjax.keras.config import Architecture, model_major, parse_json, parse_model
 from ferjax.keras.identify import ARCHIVE, V3_WEIGHTS, WEIGHTS_ONLY, WHOLE, first_bytes, identify
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 # What ferjax adds to the files that it writes, as JSON; Keras does not look at it.
 METADATA = "ferjax_metadata"
+COMPILED = "ferjax_compile_config"  # of weights alone: which optimizer the state is of
+# How a note begins that says why the optimizer's state is not read.
+STATE_LEFT_OUT = "optimizer state is left out"
 _MOST_ARCHIVE_BYTES = 1 << 30
 _MOST_JSON_BYTES = 4 * (4 << 20)  # no character takes more than 4 bytes
 _MOST_WEIGHT_BYTES = 1 << 32
@@ -100,7 +103,7 @@ def load(
     with fatal(path):
         kind = identify(path)
         with opened(path, kind) as source:
-            chosen, by_order = _architecture(source, config, architecture)
+            chosen, by_order, given = _architecture(source, config, architecture)
             problems = Problems(path)
             _check_size(source, chosen.graph)
             arrays = _read_arrays(source, chosen, by_order, problems)
@@ -117,14 +120,14 @@ def load(
                 notes=list(chosen.notes),
             )
             if with_optimizer:
+                described = optimizer.described(source.compiled()) or optimizer.described(given)
                 try:
-                    compiled = optimizer.optimizer_config(source.compiled())
-                    state = _read_optimizer(source, chosen.graph, compiled)
-                    if state is not None:
-                        model.optimizer_state = state
-                        model.notes += optimizer.left_out(compiled, state)
+                    found = _read_optimizer(source, chosen.graph, described)
+                    if found is not None:
+                        model.optimizer_state, described = found
+                        model.notes += optimizer.left_out(described, model.optimizer_state)
                 except Problem as problem:  # predictions do not need it
-                    model.notes.append(f"optimizer state is left out: {problem}")
+                    model.notes.append(printable(f"{STATE_LEFT_OUT}: {problem}", 500))
     return model
 
 
@@ -144,21 +147,35 @@ def load_architecture(config: PathLike | Mapping[str, Any]) -> Architecture:
     Raises:
         WeightFileError: there is none, or it is invalid or outside the vocabulary.
     """
+    return _read_config(config)[0]
+
+
+def _read_config(config: PathLike | Mapping[str, Any]) -> tuple[Architecture, Mapping[str, Any]]:
+    """Return the architecture, and what the config says of how the model was compiled."""
     if isinstance(config, Mapping):
         with fatal("config"):
-            return parse_model(config, model_major(config, None))
+            return parse_model(config, model_major(config, None)), compiled_in(config)
     with fatal(config):
         if first_bytes(config).lstrip().startswith(b"{"):
             if (size := os.stat(config).st_size) > _MOST_JSON_BYTES:
                 raise Problem(f"{size} bytes are more than {_MOST_JSON_BYTES}")
             text = Path(config).read_bytes().decode("utf-8", errors="replace")
             parsed = parse_json(text, "model config")
-            return parse_model(parsed, model_major(parsed, None))
+            return parse_model(parsed, model_major(parsed, None)), compiled_in(parsed)
         with opened(config, identify(config)) as source:
             found = source.config()
             if found is None:
                 raise Problem("holds weights only, no config")
-            return parse_model(found, model_major(found, source.keras_version()))
+            major = model_major(found, source.keras_version())
+            return parse_model(found, major), source.compiled()
+
+
+def compiled_in(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the part of a model's JSON that says how it was compiled; empty without one."""
+    for key in ("compile_config", "training_config"):
+        if isinstance(compiled := config.get(key), Mapping):
+            return compiled
+    return {}
 
 
 @dataclass
@@ -194,13 +211,13 @@ class Source:
             version = None if weights is None else hdf5.text(weights, "keras_version")
         return version
 
-    def compiled(self) -> dict[str, Any]:
+    def compiled(self) -> Mapping[str, Any]:
         """Return how the model was compiled, empty where that is unknown or not JSON."""
         try:
             if self.kind == ARCHIVE:
-                config = (self.config() or {}).get("compile_config")
-                return config if isinstance(config, dict) else {}
-            return self.json("training_config") or {} if self.kind == WHOLE else {}
+                return compiled_in(self.config() or {})
+            name = {WHOLE: "training_config", V3_WEIGHTS: COMPILED}.get(self.kind)
+            return (self.json(name) or {}) if name else {}
         except Problem:
             return {}
 
@@ -263,10 +280,13 @@ def _architecture(
     source: Source,
     config: PathLike | Mapping[str, Any] | None,
     architecture: str | Network | Graph | None,
-) -> tuple[Architecture, bool]:
-    """Return the architecture, and whether layers may be matched by their order alone."""
+) -> tuple[Architecture, bool, Mapping[str, Any]]:
+    """Return the architecture, whether layers may be matched by their order alone, and what a
+    config that was given says of how the model was compiled.
+    """
     if config is not None:
-        return load_architecture(config), True
+        chosen, compiled = _read_config(config)
+        return chosen, True, compiled
     if architecture is not None:
         if isinstance(architecture, str):
             from ferjax.nets.architectures import architecture as named
@@ -274,13 +294,13 @@ def _architecture(
             architecture = named(architecture)
         graph = architecture if isinstance(architecture, Graph) else architecture.graph
         graph = in_keras_order(graph)  # as the file was written
-        return Architecture(graph, flat(graph)), True
+        return Architecture(graph, flat(graph)), True, {}
     found = source.config()
     if found is None:
         if source.kind in (WEIGHTS_ONLY, V3_WEIGHTS):
             raise Problem(_no_architecture(source.path))
         raise Problem("no model_config: the architecture is missing; give a config")
-    return parse_model(found, model_major(found, source.keras_version())), False
+    return parse_model(found, model_major(found, source.keras_version())), False, {}
 
 
 def _no_architecture(path: str) -> str:
@@ -326,14 +346,14 @@ def _read_arrays(
 
 
 def _read_optimizer(
-    source: Source, graph: Graph, compiled: tuple[str, dict[str, Any]] | None
-) -> OptimizerState | None:
+    source: Source, graph: Graph, described: optimizer.Described | None
+) -> tuple[OptimizerState, optimizer.Described] | None:
     if source.kind in (V3_WEIGHTS, ARCHIVE):
-        return optimizer.read_v3(source.root, graph, compiled)
+        return optimizer.read_v3(source.root, graph, described)
     if source.kind == WHOLE:
         group = hdf5.subgroup(source.root, "optimizer_weights")
         if group is not None:
-            return optimizer.read_legacy(group, graph, compiled)
+            return optimizer.read_legacy(group, graph, described)
     return None
 
 

@@ -23,7 +23,7 @@ from ferjax.keras.identify import ARCHIVE, KINDS, V3_WEIGHTS, WEIGHTS_ONLY, WHOL
 from ferjax.keras.layout import in_keras_order
 from ferjax.keras.optimizer import OptimizerState
 from ferjax.keras.problems import Problems, fatal
-from ferjax.keras.reader import METADATA
+from ferjax.keras.reader import COMPILED, METADATA
 from ferjax.keras.variables import Arrays, from_variables
 from ferjax.nets.graph import Graph
 
@@ -122,6 +122,7 @@ def _write_hdf5(
     if kind == V3_WEIGHTS:
         v3.write_weights(root, graph, arrays)
         if state is not None:
+            root.attrs[COMPILED] = _text(optimizer.training_config(state, keras_3=True))
             optimizer.write_v3(root, graph, state)
         return
     if kind == WEIGHTS_ONLY:

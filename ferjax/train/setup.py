@@ -274,18 +274,23 @@ def _check_fits(network: Network, faces: Faces, recipe: Recipe, model: KerasMode
 def adam_notes(recipe: Recipe, model: KerasModel) -> tuple[bool, list[str]]:
     """Return whether Adam's moments of a file are taken over, and what is to be said of that."""
     state = model.optimizer_state
+    of_file = [f"{model.path}: {note}" for note in model.notes if note.startswith("optimizer")]
     if state is None:
-        return False, []
+        return False, of_file
     if recipe.optimizer == "sgd":
         return False, [
             f"{model.path}: the moments of {state.name} are left out: the recipe's optimizer is sgd"
         ]
-    notes = [f"{model.path}: {state.name} goes on after {state.step:,} steps"]
-    for name in ("learning_rate", "beta_1", "beta_2", "epsilon"):
-        theirs, ours = state.settings.get(name), getattr(recipe, name)
+    notes = [f"{model.path}: {state.name} goes on after {state.step:,} steps", *of_file]
+    decay = state.settings.get("weight_decay", 0.0)
+    for name in ("learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay"):
+        theirs = decay if name == "weight_decay" else state.settings.get(name)
+        ours = getattr(recipe, name)
         if theirs is not None and not np.isclose(theirs, ours, rtol=1e-6, atol=0):
             notes.append(
                 f"{name} was {theirs:g} there and is {ours:g} here "
                 f"(--set {name}={theirs:g} goes on with it)"
             )
+    if decay and recipe.weight_decay:
+        notes.append("Keras decays every weight, ferjax the kernels alone")
     return True, notes
