@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
-    """Add --split, --seed, --skip-bad and --classes-level, which `read` takes."""
+    """Add --split, --seed, --skip-bad, --classes-level and --labels, which `read` takes."""
     parser.add_argument(
         "--split",
         choices=("official", "card"),
@@ -60,6 +60,12 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="which of the folders that lead to an image is its class: 1 for the outermost "
         "(default: told by names and structure)",
+    )
+    parser.add_argument(
+        "--labels",
+        metavar="ORDER",
+        help="what numbers mean that stand for classes: fer2013, sorted, rafdb, ferplus, ckplus or "
+        "affectnet; names in the order of the numbers, A,B,C or 1=A,2=B; or numbers, to keep them",
     )
 
 
@@ -113,6 +119,7 @@ def read(args: argparse.Namespace) -> Read:
             args.source,
             skip_bad=args.skip_bad,
             classes_level=args.classes_level,
+            labels=args.labels,
             progress=progress,
         )
     for name, reason in found.bad[:_NAMED]:

@@ -53,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
             drop=args.drop,
             skip_bad=args.skip_bad,
             classes_level=args.classes_level,
+            labels=args.labels,
             with_tfds=False if args.no_tfds else None,
             force=args.force,
             progress=progress,

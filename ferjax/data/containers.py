@@ -19,9 +19,9 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Final, Protocol, cast
+from typing import IO, Any, Final, Protocol
 
 from ferjax.errors import DataError, ImageError, printable
 from ferjax.image_files import MAX_FILE_BYTES, file_bytes, natural
@@ -52,7 +52,7 @@ class Member:
 
     name: str  # its path with forward slashes
     size: int | None  # bytes unpacked; None: not known before it is read
-    key: Any = None  # what its container finds it by
+    key: Any = field(default=None, hash=False, compare=False)  # what its container finds it by
 
 
 class Container(Protocol):
@@ -70,7 +70,7 @@ class Container(Protocol):
         """Return a member's content. Raises DataError, whose text is the reason alone."""
         ...
 
-    def open(self, member: Member) -> BinaryIO:
+    def open(self, member: Member) -> io.BufferedReader:
         """Return a member's content as a stream of limited length."""
         ...
 
@@ -231,7 +231,7 @@ class _Folder:
         except ImageError as error:
             raise DataError(str(error).removeprefix(": ")) from error
 
-    def open(self, member: Member) -> BinaryIO:
+    def open(self, member: Member) -> io.BufferedReader:
         if not os.path.isfile(member.key):
             raise DataError("not a regular file")
         _check_size(os.path.getsize(member.key), MAX_STREAM_BYTES)
@@ -255,7 +255,7 @@ class _File:
     def read(self, member: Member) -> bytes:
         raise DataError(f"starts with {self.head[:12]!r}; {_EXPECTED}")
 
-    def open(self, member: Member) -> BinaryIO:
+    def open(self, member: Member) -> io.BufferedReader:
         # Closing what is returned leaves the file open for the next call.
         return _buffered(_Window(self._stream, 0, MAX_STREAM_BYTES))
 
@@ -302,7 +302,7 @@ class _Zip:
         except _UNREADABLE as error:
             raise DataError(_reason(error)) from error
 
-    def open(self, member: Member) -> BinaryIO:
+    def open(self, member: Member) -> io.BufferedReader:
         _check_size(member.key.file_size, MAX_STREAM_BYTES)
         try:
             return _buffered(_Checked(self._archive.open(member.key)))
@@ -356,7 +356,7 @@ class _Tar:
             raise DataError("truncated: it ends early")
         return data
 
-    def open(self, member: Member) -> BinaryIO:
+    def open(self, member: Member) -> io.BufferedReader:
         _check_size(member.size or 0, MAX_STREAM_BYTES)
         return _buffered(_Window(self._stream, member.key, member.size or 0))
 
@@ -386,8 +386,8 @@ class _Bounded(io.RawIOBase):
         return self._stream.tell()
 
 
-def _buffered(stream: io.RawIOBase) -> BinaryIO:
-    return cast(BinaryIO, io.BufferedReader(stream, _PIECE))
+def _buffered(stream: io.RawIOBase) -> io.BufferedReader:
+    return io.BufferedReader(stream, _PIECE)
 
 
 class _Checked(io.RawIOBase):

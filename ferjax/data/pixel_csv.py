@@ -1,66 +1,77 @@
-"""fer2013.csv and icml_face_data.csv: a row an image, its pixels as text.
+"""fer2013.csv and its kind: a row an image, its pixels as text.
 
 Dimension keys: N images, P pixels of an image.
 """
 
 from __future__ import annotations
 
-import csv
+import io
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from math import isqrt
+from typing import IO, Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from ferjax.data import split_names
+from ferjax.data.csv_dialect import MAX_LINE, SEPARATOR, Dialect, fields_of, line_of
 from ferjax.data.dataset import SPLITS
-from ferjax.emotions import EMOTIONS, FER2013_CSV_ORDER, canonical
-from ferjax.errors import DataError, LabelsError
+from ferjax.errors import DataError
 
-SIDE: Final = 48  # pixels
-PIXELS: Final = SIDE * SIDE
+PIXELS: Final = 48 * 48  # of fer2013.csv
 MAX_BAD: Final = 100_000  # bad rows after which a file is no dataset
-USAGES: Final = {"training": "train", "publictest": "validation", "privatetest": "test"}
-MAX_HEADER: Final = 4096  # bytes
 
-_LABELS: Final = {str(i): EMOTIONS.index(name) for i, name in enumerate(FER2013_CSV_ORDER)}
-_MAX_LINE: Final = 2**20  # bytes
 _CHUNK: Final = 512  # rows parsed at once, about 4 MB of text
-_COLUMNS: Final = ("emotion", "pixels", "usage")
+_FLOATS: Final = re.compile(r"\s*[0-9]+(?:\.[0-9]*)?(?:\s+[0-9]+(?:\.[0-9]*)?)*\s*")
+_UNIT_ERROR: Final = 0.02  # of a pixel in [0, 1] times 255, to a whole number
+_SIGNS: Final = str.maketrans("[](),;", "      ")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """What a csv holds."""
+    """What a csv holds.
 
-    images: npt.NDArray[np.uint8]  # (N, 48, 48)
-    labels: npt.NDArray[np.int32]  # (N,), positions in EMOTIONS
-    splits: npt.NDArray[np.int8]  # (N,), positions in SPLITS
-    names: tuple[str, ...]
-    bad: list[tuple[str, str]]
-
-
-def columns(line: bytes) -> dict[str, int] | None:
-    """Return where a header has emotion, pixels and perhaps usage; None for any other line.
-
-    Case and spaces around the names do not matter.
-
-    >>> columns(b"emotion, Usage, pixels")
-    {'emotion': 0, 'pixels': 2, 'usage': 1}
+    Attributes:
+        images: uint8 in [0, 255], (N, side, side).
+        labels: each row's label as it stands there.
+        splits: int8 (N,), positions in `SPLITS`.
+        numbers: each row's number, 1 for the first under the header.
+        bad: the numbers of rows that cannot be used, and why.
+        notes: what was assumed.
     """
-    try:
-        header = next(csv.reader([_decoded(line)]), [])
-    except csv.Error:
-        return None
-    names = [name.strip().lower() for name in header]
-    if "emotion" not in names or "pixels" not in names:
-        return None
-    return {name: names.index(name) for name in _COLUMNS if name in names}
+
+    images: npt.NDArray[np.uint8]
+    labels: list[str]
+    splits: npt.NDArray[np.int8]
+    numbers: list[int]
+    bad: list[tuple[int, str]]
+    notes: list[str]
 
 
-def read(stream: BinaryIO, advance: Callable[[int], None] = lambda done: None) -> Rows:
-    """Read a csv whose header `columns` knows.
+class _Counting(io.RawIOBase):
+    """A stream that counts what is read of it; closing it leaves the stream open."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.done = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        self.done += len(data)
+        return len(data)
+
+
+def read(
+    stream: io.BufferedReader, dialect: Dialect, advance: Callable[[int], None] = lambda done: None
+) -> Rows:
+    """Read a csv that is written in a dialect.
 
     Args:
         advance: called now and then with the number of bytes read.
@@ -68,144 +79,200 @@ def read(stream: BinaryIO, advance: Callable[[int], None] = lambda done: None) -
     Raises:
         DataError: the text cannot be read on. Rows that cannot be used are returned instead.
     """
-    header = stream.readline(MAX_HEADER)
-    where = columns(header)
-    if where is None:
-        raise DataError("expected the columns emotion, pixels and Usage")
-    images: list[npt.NDArray[np.uint8]] = []
-    labels: list[int] = []
-    splits: list[int] = []
-    names: list[str] = []
+    counting = _Counting(stream)
+    buffered = io.BufferedReader(counting, 2**16)
+    text = io.TextIOWrapper(buffered, dialect.encoding, errors="replace")
+    parser = _Parser()
     bad: list[tuple[int, str]] = []
-    pending: list[tuple[int, int, int, str]] = []
+    labels: dict[int, str] = {}
+    splits: dict[int, int] = {}
+    seen: dict[str, str] = {}  # one object a label
+    pending: list[tuple[int, str]] = []
 
     def parse_pending() -> None:
-        texts = [text for *_, text in pending]
-        block = _parse_block(texts)
-        for row, (number, label, split, text) in enumerate(pending):
-            image = block[row] if block is not None else _parse(text)
-            if isinstance(image, str):
-                bad.append((number, image))
-            else:
-                if block is None:
-                    images.append(image[None])
-                labels.append(label)
-                splits.append(split)
-                names.append(f"row {number}")
-        if block is not None:
-            images.append(block)
+        bad.extend(parser.parse(pending))
         pending.clear()
         if len(bad) > MAX_BAD:
-            raise DataError(f"more than {MAX_BAD:,} bad rows, row {bad[0][0]} first: {bad[0][1]}")
+            first = min(bad)
+            raise DataError(f"more than {MAX_BAD:,} bad rows, row {first[0]} first: {first[1]}")
+        advance(counting.done)
 
-    done = len(header)
-
-    def lines() -> Iterator[str]:
-        nonlocal done
-        while line := stream.readline(_MAX_LINE):
-            if len(line) == _MAX_LINE:
-                raise DataError(f"a line of more than {_MAX_LINE:,} bytes; is this fer2013.csv?")
-            done += len(line)
-            yield _decoded(line)
-
-    reader = csv.reader(lines())
-    number = 0
-    while True:
-        try:
-            row = next(reader, None)
-        except csv.Error as error:
-            number += 1
-            bad.append((number, str(error)))
-            continue
-        if row is None:
-            break
-        if not row:  # a blank line
-            continue
-        number += 1
-        checked = _check_row(row, where)
-        if isinstance(checked, str):
-            bad.append((number, checked))
+    for number, fields in enumerate(_records(text, dialect), start=1):
+        row = fields if isinstance(fields, str) else _check_row(fields, dialect)
+        if isinstance(row, str):
+            bad.append((number, row))
         else:
-            pending.append((number, *checked))
+            label, splits[number], pixels = row
+            labels[number] = seen.setdefault(label, label)
+            pending.append((number, pixels))
         if len(pending) == _CHUNK or len(bad) > MAX_BAD:
             parse_pending()
-            advance(done)
     parse_pending()
-    advance(done)
-    empty = np.empty((0, PIXELS), np.uint8)
+    images, numbers = parser.finish(bad)
     return Rows(
-        images=np.concatenate([empty, *images]).reshape(-1, SIDE, SIDE),
-        labels=np.array(labels, np.int32),
-        splits=np.array(splits, np.int8),
-        names=tuple(names),
-        bad=[(f"row {number}", reason) for number, reason in sorted(bad)],
+        images=images,
+        labels=[labels[number] for number in numbers],
+        splits=np.array([splits[number] for number in numbers], np.int8),
+        numbers=numbers,
+        bad=sorted(bad),
+        notes=parser.notes,
     )
 
 
-def _decoded(line: bytes) -> str:
-    # Bytes that are no UTF-8 make a field wrong, not the file unreadable.
-    return line.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
+def _records(text: IO[str], dialect: Dialect) -> Iterator[list[str] | str]:
+    """Yield the fields of each record under the header, or what is wrong with it."""
+    delimiter = dialect.delimiter
+    blank = delimiter + ' \t\n"'
+    waiting: deque[str] = deque()  # lines that turned out to be records of their own
+    in_quotes = True  # whether a quote that opens may close on another line
+    header = dialect.header is not None  # whether it is still to come
+    while line := waiting.popleft() if waiting else line_of(text):
+        if not line.strip(blank) or (header and SEPARATOR.fullmatch(line)):
+            continue
+        if in_quotes and line.count('"') % 2:
+            more: list[str] = []
+            length = len(line)
+            while length < MAX_LINE:
+                more.append(line_of(text))
+                length += len(more[-1])
+                if not more[-1] or more[-1].count('"') % 2:
+                    break
+            if more[-1].count('"') % 2:
+                line += "".join(more)
+            else:
+                in_quotes = False
+                waiting.extend(filter(None, more))
+        if header:
+            header = False
+        elif line.count('"') % 2:
+            yield "a quote that is not closed"
+        else:
+            yield fields_of(line.rstrip("\n"), delimiter)
 
 
-def _check_row(row: list[str], where: dict[str, int]) -> tuple[int, int, str] | str:
+def _check_row(fields: Sequence[str], dialect: Dialect) -> tuple[str, int, str] | str:
     """Return a row's label, split and pixel text, or what is wrong with it."""
-    if len(row) <= max(where.values()):
-        return f"expected at least {max(where.values()) + 1} columns, got {len(row)}"
-    emotion = row[where["emotion"]].strip()
-    label = _LABELS.get(emotion)
-    if label is None:
-        try:
-            label = EMOTIONS.index(canonical(emotion))
-        except LabelsError:
-            return f"expected 0 to 6 for emotion, got {emotion[:40]!r}"
-    split = "train"
-    if "usage" in where:
-        usage = row[where["usage"]].strip()
-        if usage.lower() not in USAGES:
-            return f"expected Training, PublicTest or PrivateTest for Usage, got {usage[:40]!r}"
-        split = USAGES[usage.lower()]
-    return label, SPLITS.index(split), row[where["pixels"]].strip()
+    columns = 1 + max(dialect.label, *dialect.pixels, dialect.usage or 0)
+    if len(fields) < columns:
+        return f"expected at least {columns} columns, got {len(fields)}"
+    label = fields[dialect.label].strip()
+    if label.lower() in ("", "nan", "none", "null", "na"):
+        return f"expected a label for {dialect.label_name}, got {label!r}"
+    split: str | None = "train"
+    if dialect.usage is not None:
+        usage = fields[dialect.usage].strip()
+        split = split_names.split_of(usage)
+        if split is None:
+            return (
+                "expected Training, PublicTest or PrivateTest, or train, validation or test, for "
+                f"Usage, got {usage[:40]!r}"
+            )
+    if len(dialect.pixels) == 1:
+        pixels = fields[dialect.pixels[0]]
+    else:
+        pixels = " ".join([fields[i].strip() or "?" for i in dialect.pixels])
+    return label, SPLITS.index(cast(str, split)), pixels
 
 
-def _parse_block(texts: list[str]) -> npt.NDArray[np.uint8] | None:
-    """Parse many rows of pixels at once, uint8 (N, P); None if any is not as in fer2013.csv."""
-    if not texts or any(text.count(" ") != PIXELS - 1 for text in texts):
-        return None
-    text = np.frombuffer(" ".join(texts).encode("ascii", "replace"), np.uint8)
-    spaces = np.flatnonzero(text == ord(" "))
-    ends = np.append(spaces, len(text))
-    starts = np.append(0, spaces + 1)
-    lengths = ends - starts
-    if lengths.min() < 1 or lengths.max() > 3:
-        return None
-    # A space becomes 240, every other character that is no digit something above 9.
-    digits = text - np.uint8(ord("0"))
-    if np.count_nonzero(digits > 9) != len(spaces):
-        return None
-    values = digits[ends - 1].astype(np.uint16)
-    # Before the first digit of a number lies another number; it does not count.
-    values += np.where(lengths > 1, digits[ends - 2], 0).astype(np.uint16) * np.uint16(10)
-    values += np.where(lengths > 2, digits[ends - 3], 0).astype(np.uint16) * np.uint16(100)
-    if values.max() > 255:
-        return None
-    return values.astype(np.uint8).reshape(len(texts), PIXELS)
+class _Parser:
+    """Parses rows of pixels, all of one number that the first rows tell."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self._pixels = 0  # of each image; 0: not known yet
+        self._blocks: list[npt.NDArray[np.uint8]] = []
+        self._numbers: list[int] = []
+        self._unit: set[int] = set()  # rows with pixels in [0, 1]
+
+    def parse(self, rows: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+        """Take rows, each with its number, and return those that are bad, and why."""
+        if not self._pixels:
+            self._pixels = _size_of([text for _, text in rows])
+        expected = self._pixels or PIXELS
+        block = np.empty((len(rows), expected), np.uint8)
+        bad = []
+        good = []
+        for at, (number, text) in enumerate(rows):
+            problem = _parse(text, block[at])
+            if problem is not None and problem != _UNIT:
+                bad.append((number, problem))
+                continue
+            if problem == _UNIT:
+                self._unit.add(number)
+            good.append(at)
+            self._numbers.append(number)
+        if good:
+            self._blocks.append(block if len(good) == len(rows) else block[good])
+        return bad
+
+    def finish(self, bad: list[tuple[int, str]]) -> tuple[npt.NDArray[np.uint8], list[int]]:
+        """Return the images, (N, side, side), and their rows; add to `bad` what the whole shows."""
+        pixels = self._pixels or PIXELS
+        images = np.concatenate([np.empty((0, pixels), np.uint8), *self._blocks])
+        numbers = self._numbers
+        self._blocks = []
+        if self._unit:
+            # Whole numbers among them are 0 and 1, in images of black and white.
+            whole = np.array([number not in self._unit for number in numbers])
+            dark = images.max(1) <= 1
+            images[whole & dark] *= np.uint8(255)
+            for at in np.flatnonzero(whole & ~dark):
+                bad.append((numbers[at], "expected pixels in [0, 1] as in other rows, got more"))
+            images = images[~whole | dark]
+            numbers = [numbers[at] for at in np.flatnonzero(~whole | dark)]
+            self.notes.append("pixels in [0, 1] are taken times 255")
+        side = isqrt(pixels)
+        return images.reshape(-1, side, side), numbers
 
 
-def _parse(text: str) -> npt.NDArray[np.uint8] | str:
-    """Parse one row of pixels, uint8 (P,), or return what is wrong with it.
+_UNIT: Final = "pixels in [0, 1]"
 
-    >>> _parse("0 255 256")
+
+def _size_of(texts: Sequence[str]) -> int:
+    """Return the number of pixels of square images that most rows have; 0 where none is square."""
+    counts = Counter(len(text.translate(_SIGNS).split()) for text in texts)
+    square = {n: k for n, k in counts.items() if n > 3 and isqrt(n) ** 2 == n}
+    if PIXELS in square:
+        return PIXELS
+    return max(square, key=lambda n: (square[n], n), default=0)
+
+
+def _parse(text: str, target: npt.NDArray[np.uint8]) -> str | None:
+    """Write a row of pixels, uint8 (P,), to `target`, or return what is wrong with it, or _UNIT.
+
+    >>> _parse("0 255 256", np.empty(2304, np.uint8))
     'expected 2304 pixels, got 3'
     """
-    block = _parse_block([text])
-    if block is not None:
-        return block[0]
+    data = text.encode("ascii", "replace")
+    if not data.translate(None, b"0123456789 "):
+        # Digits and spaces alone: nothing that the parser could stop at.
+        values = np.fromstring(text, np.int64, sep=" ") if data.strip() else np.empty(0, np.int64)
+        if len(values) == len(target) and values.max() <= 255:
+            target[:] = values
+            return None
+    text = text.translate(_SIGNS)
+    if "..." in text:
+        return "the pixels were abbreviated by ... when the file was written; write it anew"
     tokens = text.split()
-    if len(tokens) != PIXELS:
-        return f"expected {PIXELS} pixels, got {len(tokens)}"
+    if len(tokens) != len(target):
+        side = isqrt(len(tokens) // 3)
+        colours = 3 * side**2 == len(tokens) > 3
+        of = f", as of {side}x{side} in three colours; make them gray" if colours else ""
+        return f"expected {len(target)} pixels, got {len(tokens)}{of}"
+    if _FLOATS.fullmatch(text) and text.isascii():
+        floats = np.fromstring(text, np.float64, sep=" ")
+        rounded = np.rint(floats)
+        if np.array_equal(floats, rounded) and rounded.max() <= 255:
+            target[:] = rounded
+            return None
+        scaled = floats * 255
+        if floats.max() <= 1 and np.abs(scaled - np.rint(scaled)).max() < _UNIT_ERROR:
+            target[:] = np.rint(scaled)
+            return _UNIT
     for position, token in enumerate(tokens):
-        if not re.fullmatch(r"[+-]?[0-9]{1,9}", token):
+        if not re.fullmatch(r"[+-]?[0-9]{1,9}(\.0*)?", token, re.ASCII):
             return f"expected whole numbers for pixels, got {token[:40]!r} at pixel {position}"
-        if not 0 <= int(token) <= 255:
+        if not 0 <= float(token) <= 255:
             return f"expected pixels in [0, 255], got {token} at pixel {position}"
-    return np.array(tokens, np.uint16).astype(np.uint8)
+    target[:] = np.array(tokens, np.float64)
+    return None

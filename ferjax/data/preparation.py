@@ -21,6 +21,7 @@ import ferjax
 from ferjax.data import checks, sources, splits
 from ferjax.data.containers import PREPARED, files_of
 from ferjax.data.dataset import SPLITS, Faces
+from ferjax.data.numbering import Labels, as_text
 from ferjax.errors import DataError, WriteError, printable
 from ferjax.files import check_folder, is_utf8, json_text, make_folder, replacing
 from ferjax.metadata import sha256
@@ -55,6 +56,7 @@ def prepare(
     size: tuple[int, int] = (48, 48),
     skip_bad: bool = False,
     classes_level: int | None = None,
+    labels: Labels | None = None,
     with_tfds: bool | None = None,
     force: bool = False,
     progress: sources.Progress | None = None,
@@ -71,7 +73,7 @@ def prepare(
         drop: any of `DROPS`: "blank", "conflicts", "leaks".
         size: (H, W) of the images, in pixels.
         skip_bad: leave images out that cannot be read, and list them in the manifest.
-        classes_level: as in `sources.read`.
+        classes_level, labels: as in `sources.read`.
         with_tfds: write `tfds/`; None: where tensorflow and tensorflow-datasets are installed, and
             a folder that is prepared already stays as it is, with or without.
         force: replace a folder that holds something else; never one that holds the source.
@@ -98,6 +100,8 @@ def prepare(
     }
     if classes_level is not None:
         options["classes_level"] = classes_level
+    if labels is not None:
+        options["labels"] = as_text(labels)
     wanted = {"format": _FORMAT, "source_sha256": fingerprint(source), "options": options}
     there = _manifest(target)
     if there is not None and _is_same(there, wanted, tfds_too=with_tfds is not None):
@@ -117,7 +121,12 @@ def prepare(
             raise DataError(f"{target}: holds {what}; --force (force=True) replaces it")
 
     read = sources.read(
-        source, size=size, skip_bad=skip_bad, classes_level=classes_level, progress=progress
+        source,
+        size=size,
+        skip_bad=skip_bad,
+        classes_level=classes_level,
+        labels=labels,
+        progress=progress,
     )
     faces = splits.apply(read.faces, split, seed=seed, left_out=[name for name, _ in read.bad])
     faces, dropped = _drop(faces, drop)

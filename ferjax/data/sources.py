@@ -14,24 +14,26 @@ Dimension keys: N images, H height, W width.
 
 from __future__ import annotations
 
+import io
 import operator
 import os
 import re
-from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import BinaryIO, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from ferjax import hardware
-from ferjax.data import folders, pixel_csv
+from ferjax.data import csv_dialect, folders, numbering, pixel_csv, split_names
 from ferjax.data.containers import Container, Member, opened
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.folders import Layout, Place
+from ferjax.data.numbering import Labels
 from ferjax.emotions import ALIASES, EMOTIONS, canonical
 from ferjax.errors import DataError, ImageError, near_misses, printable
 from ferjax.image_files import IMAGE_SUFFIXES, decode, natural
@@ -77,6 +79,7 @@ def read(
     size: tuple[int, int] = (48, 48),
     skip_bad: bool = False,
     classes_level: int | None = None,
+    labels: Labels | None = None,
     progress: Progress | None = None,
 ) -> Read:
     """Read a dataset of faces.
@@ -87,6 +90,10 @@ def read(
         skip_bad: go on without images, rows and classes that are bad or missing.
         classes_level: which of the folders that lead to an image is its class, counted from the
             outermost, 1; None: told by their names and structure.
+        labels: what numbers mean in the place of class names: fer2013, sorted, rafdb, ferplus,
+            ckplus or affectnet, an order of emotions; names in the order of the numbers; {1:
+            "happy", ...}; or numbers, which keeps them. None: 0 to 6 in a csv of pixels are
+            fer2013.csv's, others are asked for.
         progress: called now and then with what is done, the total, and their unit.
 
     Returns:
@@ -98,11 +105,16 @@ def read(
             are named, with their number.
     """
     height, width = _check_size(size)
+    options = _Options(
+        size=(height, width),
+        classes_level=classes_level,
+        labels=labels,
+        progress=progress or (lambda done, total, unit: None),
+    )
     shown = printable(os.fsdecode(path)) or "''"
     with opened(path) as container:
         try:
-            silent: Progress = lambda done, total, unit: None  # noqa: E731
-            found = _read(container, (height, width), progress or silent, classes_level)
+            found = _read(container, options)
         except DataError as error:
             raise DataError(f"{shown}: {error}") from error
     faces, bad = found.faces, found.bad
@@ -156,22 +168,43 @@ def _missing(faces: Faces) -> list[str]:
 # --- which kind of source ------------------------------------------------------------------------
 
 
-def _read(
-    container: Container, size: tuple[int, int], progress: Progress, classes_level: int | None
-) -> Read:
-    tables = [member for member in container.members if _is_table(container, member)]
-    images = [m for m in container.members if os.path.splitext(m.name)[1].lower() in IMAGE_SUFFIXES]
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    """What a caller asks for."""
+
+    size: tuple[int, int]  # (H, W)
+    classes_level: int | None
+    labels: Labels | None
+    progress: Progress
+
+
+def _read(container: Container, options: _Options) -> Read:
+    tables: dict[Member, csv_dialect.Dialect] = {}
+    problems = []  # of tables that lack something
+    images = [m for m in container.members if _suffix(m) in IMAGE_SUFFIXES]
+    suffixes = (".csv",) if images else (".csv", ".tsv", ".txt")
+    for member in container.in_order(container.members):
+        if container.kind == "file" or _suffix(member) in suffixes:
+            try:
+                if dialect := _dialect(container, member):
+                    tables[member] = dialect
+            except DataError as error:
+                problems.append(error)
+    tables = {member: tables[member] for member in container.members if member in tables}
     if len(tables) > 1:  # the competition's archive has a train.csv beside icml_face_data.csv
-        tables = [m for m in tables if "usage" in _columns(container, m)] or tables
+        tables = {m: d for m, d in tables.items() if d.usage is not None} or tables
+    if problems and not tables and not images:
+        raise problems[0]
     if container.kind == "file" and not tables:
         container.read(container.members[0])  # says what is expected
-    if len(tables) > 1 or (tables and images):
+    by_split = _splits_of_tables(tables)
+    if tables and (images or not by_split):
         names = [m.name for m in (*tables, *images)]
         raise DataError(
             f"holds {names[0]!r} and {names[1]!r}; expected either a csv or images, name one"
         )
     if tables:
-        return _read_csv(container, tables[0], size, progress)
+        return _read_tables(container, tables, by_split, options)
     if not images and not container.bad:
         inside = [m.name for m in container.members]
         got = f"{len(inside):,} other files, such as {inside[0]!r}" if inside else "nothing"
@@ -180,16 +213,18 @@ def _read(
             f"expected images in <split>/<class>/ or fer2013.csv, got {got}"
             f"{'; unpack the archives in it first' if packed else ''}"
         )
-    return _read_images(container, images, size, progress, classes_level)
+    return _read_images(container, images, options)
 
 
-def _columns(container: Container, member: Member) -> dict[str, int]:
-    with _opened(container, member) as stream:
-        return pixel_csv.columns(stream.readline(pixel_csv.MAX_HEADER)) or {}
+def _suffix(member: Member) -> str:
+    return os.path.splitext(member.name)[1].lower()
+
+
+# --- tables of pixels ----------------------------------------------------------------------------
 
 
 @contextmanager
-def _opened(container: Container, member: Member) -> Iterator[BinaryIO]:
+def _opened(container: Container, member: Member) -> Iterator[io.BufferedReader]:
     """Open a member whose errors name it."""
     try:
         with container.open(member) as stream:
@@ -199,38 +234,89 @@ def _opened(container: Container, member: Member) -> Iterator[BinaryIO]:
         raise DataError(f"{inside}{error}") from error
 
 
-def _is_table(container: Container, member: Member) -> bool:
-    if container.kind != "file" and not member.name.lower().endswith(".csv"):
-        return False
-    return bool(_columns(container, member))
-
-
-def _read_csv(
-    container: Container, member: Member, size: tuple[int, int], progress: Progress
-) -> Read:
-    def advance(done: int) -> None:
-        if member.size:
-            progress(done, member.size, "bytes")
-
-    has_usage = "usage" in _columns(container, member)
+def _dialect(container: Container, member: Member) -> csv_dialect.Dialect | None:
     with _opened(container, member) as stream:
-        rows = pixel_csv.read(stream, advance)
-    images = rows.images
-    if size != (pixel_csv.SIDE, pixel_csv.SIDE):
-        images = np.empty((len(rows.images), *size), np.uint8)
-        for image, target in zip(rows.images, images):
-            _fit(image, target)
-    faces = Faces(
-        images=images,
-        labels=rows.labels,
-        splits=rows.splits,
-        names=rows.names,
-        class_names=EMOTIONS,
-        source_sizes=np.full((len(images), 2), pixel_csv.SIDE, np.int32),
-        notes=() if has_usage else ("there is no column Usage: all images are in train",),
+        return csv_dialect.recognized(stream)
+
+
+def _splits_of_tables(tables: Mapping[Member, csv_dialect.Dialect]) -> dict[Member, str]:
+    """Return the split of each table, "" for one that says it itself; nothing where names do not.
+
+    train.csv, val.csv and test.csv are one dataset.
+    """
+    if len(tables) == 1 or any(dialect.usage is not None for dialect in tables.values()):
+        return dict.fromkeys(tables, "") if len(tables) == 1 else {}
+    stems = {m: os.path.splitext(m.name.split("/")[-1])[0] for m in tables}
+    splits = split_names.splits_of(stems.values())
+    if len(set(stems.values())) < len(stems) or not all(splits.values()):
+        return {}
+    return {member: splits[stem] or "" for member, stem in stems.items()}
+
+
+def _read_tables(
+    container: Container,
+    tables: Mapping[Member, csv_dialect.Dialect],
+    by_split: Mapping[Member, str],
+    options: _Options,
+) -> Read:
+    sizes = [member.size for member in tables]
+    before = 0
+
+    def advance(done: int) -> None:
+        if all(sizes):
+            options.progress(before + done, sum(size or 0 for size in sizes), "bytes")
+
+    parts = []
+    for member, dialect in tables.items():
+        with _opened(container, member) as stream:
+            parts.append(pixel_csv.read(stream, dialect, advance))
+        before += member.size or 0
+    prefixes = [f"{member.name}: " if len(tables) > 1 else "" for member in tables]
+    dialects = list(tables.values())
+    classes, bad_labels, notes = numbering.classes_of(
+        [label for rows in parts for label in rows.labels], options.labels, dialects[0].label_name
     )
-    bad = (*sorted(container.bad), *rows.bad)
-    return Read(faces=faces, bad=bad, kind="csv", container=container.kind)
+    bad = sorted(container.bad)
+    for prefix, rows in zip(prefixes, parts):
+        reasons = {n: bad_labels[x] for n, x in zip(rows.numbers, rows.labels) if x in bad_labels}
+        listed = sorted({**dict(rows.bad), **reasons}.items())
+        bad += [(f"{prefix}row {number}", reason) for number, reason in listed]
+    class_names, position, slips = _classes(set(classes.values()))
+    if slips:
+        raise DataError(next(iter(slips.values())))
+    images, labels, splits, names, source_sizes = [], [], [], [], []
+    for member, prefix, rows in zip(tables, prefixes, parts):
+        good = [at for at, label in enumerate(rows.labels) if label in classes]
+        fitted = _fitted(rows.images, options.size)
+        images.append(fitted if len(good) == len(fitted) else fitted[good])
+        labels += [position[classes[rows.labels[at]]] for at in good]
+        split = by_split[member]
+        splits += [SPLITS.index(split) if split else int(rows.splits[at]) for at in good]
+        names += [f"{prefix}row {rows.numbers[at]}" for at in good]
+        source_sizes.append(np.full((len(good), 2), rows.images.shape[1], np.int32))
+        notes += [note for note in rows.notes if note not in notes]
+    if len(tables) == 1 and dialects[0].usage is None:
+        notes.append("there is no column Usage: all images are in train")
+    faces = Faces(
+        images=np.concatenate(images),
+        labels=np.array(labels, np.int32),
+        splits=np.array(splits, np.int8),
+        names=tuple(names),
+        class_names=class_names or EMOTIONS,
+        source_sizes=np.concatenate(source_sizes),
+        notes=tuple(notes),
+    )
+    return Read(faces=faces, bad=tuple(bad), kind="csv", container=container.kind)
+
+
+def _fitted(images: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Return images of another size, uint8 (N, H, W)."""
+    if images.shape[1:] == size:
+        return images
+    result = np.empty((len(images), *size), np.uint8)
+    for image, target in zip(images, result):
+        _fit(image, target)
+    return result
 
 
 # --- folders of images ---------------------------------------------------------------------------
@@ -244,27 +330,25 @@ class _Item:
     place: Place
 
 
-def _read_images(
-    container: Container,
-    members: Sequence[Member],
-    size: tuple[int, int],
-    progress: Progress,
-    classes_level: int | None,
-) -> Read:
+def _read_images(container: Container, members: Sequence[Member], options: _Options) -> Read:
     layout = folders.layout(
-        [tuple(member.name.split("/")[:-1]) for member in members], classes_level
+        [tuple(member.name.split("/")[:-1]) for member in members], options.classes_level
     )
     items = [_Item(m, p) for m, p in zip(members, layout.places) if not isinstance(p, str)]
     bad = [*container.bad]
     bad += [(m.name, p) for m, p in zip(members, layout.places) if isinstance(p, str)]
+    items, number_notes = _named(items, options.labels)
     kind, items, notes = _usages(items, layout)
+    notes += number_notes
     class_names, position, bad_classes = _classes({item.place.name for item in items})
     bad += [
         (x.member.name, bad_classes[x.place.name]) for x in items if x.place.name in bad_classes
     ]
     items = [item for item in items if item.place.name not in bad_classes]
 
-    images, sizes, reasons = _decode(container, [item.member for item in items], size, progress)
+    images, sizes, reasons = _decode(
+        container, [item.member for item in items], options.size, options.progress
+    )
     bad += [(items[row].member.name, reason) for row, reason in reasons.items()]
     good = [row for row in range(len(items)) if row not in reasons]
     if reasons:
@@ -286,6 +370,29 @@ def _read_images(
     )
     bad.sort(key=lambda item: natural(item[0]))
     return Read(faces=faces, bad=tuple(bad), kind=kind, container=container.kind)
+
+
+def _named(items: list[_Item], labels: Labels | None) -> tuple[list[_Item], list[str]]:
+    """Return the items with names for class folders that are numbers, and notes.
+
+    Raises DataError where the names are not known, or not asked for.
+    """
+    numbers = Counter(int(x.place.name) for x in items if x.place.name.isdecimal())
+    if len(numbers) and all(item.place.name.isdecimal() for item in items):
+        order = labels or numbering.order_by_counts(numbers)
+        if order is None:
+            raise numbering.question(numbers, "the class folders")
+        names = numbering.names_of(numbers, order)
+        if missing := sorted(set(numbers) - set(names)):
+            raise DataError(f"labels name {len(names)} classes, and none is number {missing[0]}")
+        notes = [f"class folders are numbered in the order {order}, by how many images each has"]
+        named = [replace(x.place, name=names[int(x.place.name)]) for x in items]
+        return [_Item(x.member, p) for x, p in zip(items, named)], [] if labels else notes
+    if labels is not None and items:
+        raise DataError(
+            f"labels are for numbers; the class folders have names, such as {items[0].place.name!r}"
+        )
+    return items, []
 
 
 def _usages(items: list[_Item], layout: Layout) -> tuple[str, list[_Item], list[str]]:

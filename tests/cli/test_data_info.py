@@ -174,6 +174,26 @@ def test_which_folders_are_the_classes(cli: Cli, tmp_path: Path) -> None:
     )
 
 
+def test_what_numbers_mean(cli: Cli, tmp_path: Path) -> None:
+    image = cv2.imencode(".png", np.zeros((48, 48), np.uint8))[1].tobytes()
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for number in range(7):
+            archive.writestr(f"train/{number}/0.png", image)
+    done = cli("data", "info", tmp_path / "a.zip")
+    assert done.code == 2
+    assert "numbers, 0 to 6: give their names by --labels (labels=): fer2013 (an" in done.error
+    done = cli("data", "info", tmp_path / "a.zip", "--labels", "fer2013", "--json")
+    assert json.loads(done.out)["class_names"] == list(EMOTIONS)
+    arguments = ("--out", tmp_path / "out", "--no-tfds", "--labels")
+    assert cli("data", "prepare", tmp_path / "a.zip", *arguments, "fer2013").code == 0
+    assert (
+        "prepared already" in cli("data", "prepare", tmp_path / "a.zip", *arguments, "fer2013").out
+    )
+    assert (
+        "another prepared" in cli("data", "prepare", tmp_path / "a.zip", *arguments, "sorted").err
+    )
+
+
 def test_mistakes_in_the_call(cli: Cli, faces: Path, tmp_path: Path) -> None:
     done = cli("data", "info", tmp_path / "none")
     assert done.code == 2

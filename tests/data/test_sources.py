@@ -333,6 +333,38 @@ def test_folds_are_no_classes_and_a_level_may_be_given(tmp_path: Path) -> None:
     assert sources.read(path, classes_level=2).faces.class_names == ("C", "D")
 
 
+@pytest.mark.parametrize(
+    "splits", [("train", "test"), ("raf-db/DATASET/train", "raf-db/DATASET/test")]
+)
+def test_numbered_class_folders(splits: tuple[str, str], tmp_path: Path) -> None:
+    tree = {
+        f"{split}/{number}/a.png": png(face(number, (8, 8)))
+        for split in splits
+        for number in range(1, 8)
+    }
+    path = write_zip(tree | {"DATASET/train_labels.csv": b"image,label\na.jpg,1\n"}, tmp_path / "a")
+    error = fails(
+        path, "the class folders are numbers, 1 to 7: give their names by --labels", skip_bad=True
+    )
+    assert "rafdb (surprise, fear, disgust, happy, sad, angry, neutral)" in str(error)
+    faces = sources.read(path, size=(8, 8), labels="rafdb").faces
+    assert faces.class_names == ferjax.EMOTIONS
+    assert faces.counts.tolist() == [[1] * 7, [0] * 7, [1] * 7]
+    fear = faces.images[faces.labels == ferjax.EMOTIONS.index("fear")]
+    np.testing.assert_array_equal(fear, [face(2, (8, 8))] * 2)
+    assert sources.read(path, labels="numbers").faces.class_names == tuple("1234567")
+    names = ["g", "f", "e", "d", "c", "b", "a"]
+    faces = sources.read(path, size=(8, 8), labels=names).faces
+    assert faces.class_names == tuple(sorted(names))
+    np.testing.assert_array_equal(faces.images[faces.labels == 0], [face(7, (8, 8))] * 2)
+    fails(path, "labels name 2 classes, and none is number 3", labels="a,b")
+
+
+def test_labels_are_for_numbered_folders(tmp_path: Path) -> None:
+    path = write_zip(kaggle_tree(1, 1), tmp_path / "a.zip")
+    fails(path, "labels are for numbers; the class folders have names, such as", labels="sorted")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
 def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
     data = write_folder(kaggle_tree(1, 1), tmp_path / "disk")
@@ -500,7 +532,7 @@ def test_sources_without_faces(tree: TREE, match: str, form: str, tmp_path: Path
         (gzip.compress(b"hello", mtime=0), "starts with b'hello'"),
         (bytes(2048), "starts with"),
         (b"Rar!\x1a\x07\x01\x00", "unpack it"),
-        (b"label,pixels\n0,1 2\n", "starts with b'label,pixels'"),
+        (b"label,pixels\n0,1 2\n", "1 of 1 rows cannot be used: row 1: expected 2304 pixels"),
         (b"emotion,pixels,Usage\n", "no rows under the header"),
     ],
 )
@@ -534,14 +566,18 @@ def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
         (row(pixels=" ".join(["nan"] * 2304)), "whole numbers for pixels, got 'nan'"),
         (row(pixels=" ".join(["٣"] * 2304)), "whole numbers for pixels"),
         (row(pixels=" ".join(["9" * 30] * 2304)), "whole numbers for pixels, got '999"),
-        (row(emotion=7), "expected 0 to 6 for emotion, got '7'"),
+        (row(emotion=8), "expected 0 to 6 for emotion, got '8'"),
+        (row(emotion=2.5), "expected 0 to 6 for emotion, got '2.5'"),
+        (row(emotion=""), "expected a label for emotion, got ''"),
         (row(emotion=-1), "expected 0 to 6 for emotion, got '-1'"),
         (row(emotion="bored"), "expected 0 to 6 for emotion, got 'bored'"),
-        (row(usage="Testing"), "expected Training, PublicTest or PrivateTest for Usage"),
-        (row(usage=""), "expected Training, PublicTest or PrivateTest for Usage, got ''"),
+        (row(usage="Sunday"), "expected Training, PublicTest or PrivateTest, or train, .*'Sunday'"),
+        (row(usage=""), "expected Training, PublicTest or PrivateTest, or .* for Usage, got ''"),
         ("3", "expected at least 3 columns, got 1"),
-        (row(pixels='"' + "1 " * 100_000 + '"'), "field larger than field limit"),
-        ("\xff\x00,\x01,\x02", "expected 0 to 6 for emotion"),
+        (row(pixels='"' + "1 " * 100_000 + '"'), "expected 2304 pixels, got 100000"),
+        (row(pixels='"1 2 3'), "a quote that is not closed"),
+        ("\xff\x00,\x01,\x02", "for Usage, got"),
+        ("\xff\x00,\x01,test", "expected 2304 pixels, got 1"),
     ],
 )
 def test_bad_rows(bad: str, reason: str, tmp_path: Path) -> None:
@@ -568,7 +604,7 @@ def test_a_csv_of_bad_rows_is_given_up(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_csv_without_line_ends(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b"emotion,pixels,Usage\n" + b"1 " * 2**20)
-    fails(path, "a line of more than 1,048,576 bytes")
+    fails(path, "a line of more than 1,048,576 characters")
 
 
 def test_a_truncated_csv_in_an_archive(tmp_path: Path) -> None:

@@ -1,0 +1,211 @@
+"""What the numbers mean that datasets have in the place of class names."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+from ferjax.data.folders import emotion_of
+from ferjax.data.splits import FER2013_COUNTS
+from ferjax.emotions import EMOTIONS, FER2013_CSV_ORDER
+from ferjax.errors import DataError, near_misses, printable
+
+Labels: TypeAlias = str | Sequence[str] | Mapping[int, str]
+
+# The orders of datasets, and the number of the first class.
+ORDERS: Final[dict[str, tuple[tuple[str, ...], int]]] = {
+    "fer2013": (FER2013_CSV_ORDER, 0),
+    "sorted": (EMOTIONS, 0),
+    # Li et al., RAF-DB: list_patition_label.txt and its README
+    "rafdb": (("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral"), 1),
+    # Barsoum et al., arXiv 1608.01041: the columns of fer2013new.csv
+    "ferplus": (
+        ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt"),
+        0,
+    ),
+    # ckextended.csv of Kaggle's CK+: fer2013.csv's numbers, and contempt
+    "ckplus": ((*FER2013_CSV_ORDER, "contempt"), 0),
+    # Mollahosseini et al., arXiv 1708.03985
+    "affectnet": (
+        ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt"),
+        0,
+    ),
+}
+NUMBERS: Final = "numbers"  # keeps them as names
+_MOST: Final = 20  # classes that a question lists
+_NUMBER: Final = re.compile(r"[+-]?[0-9]{1,9}(?:\.0*)?", re.ASCII)
+
+
+def number_of(text: str) -> int | None:
+    """Return the number that a label is, if it is one.
+
+    >>> number_of("3.0"), number_of("happy")
+    (3, None)
+    """
+    return int(text.partition(".")[0]) if _NUMBER.fullmatch(text) else None
+
+
+def question(numbers: Iterable[int], where: str) -> DataError:
+    """Return the error that asks what numbers mean."""
+    numbers = sorted(set(numbers))
+    count = len(numbers)
+    fitting = [
+        f"{order} ({', '.join(names)})"
+        for order, (names, _) in ORDERS.items()
+        if len(names) == count
+    ]
+    known = f"{', '.join(fitting)}, or " if fitting else ""
+    several = f"{numbers[0]} to {numbers[-1]}" if count > 2 else " and ".join(map(str, numbers))
+    return DataError(
+        f"{where} are numbers, {several}: give their names by --labels (labels=): {known}"
+        f"{count} names in their order, separated by commas; --labels {NUMBERS} keeps them"
+    )
+
+
+def names_of(numbers: Iterable[int], labels: Labels) -> dict[int, str]:
+    """Return the name of each number that has one by `labels`.
+
+    Args:
+        numbers: all that occur.
+        labels: one of `ORDERS`; names in the order of the numbers, which start at 0 or 1; such
+            names separated by commas, or 1=happy,2=sad; or "numbers".
+
+    Raises:
+        DataError: labels cannot be understood, or the first number cannot be told.
+
+    >>> names_of({1, 2}, "calm,tense")
+    {1: 'calm', 2: 'tense'}
+    """
+    numbers = set(numbers)
+    if isinstance(labels, Mapping):
+        return {int(number): _plain(name) for number, name in labels.items()}
+    start = None
+    if isinstance(labels, str):
+        text = labels.strip()
+        if text.lower() == NUMBERS:
+            return {number: str(number) for number in numbers}
+        if text.lower() in ORDERS:
+            labels, start = ORDERS[text.lower()]
+        elif "=" in text:
+            pairs = [part.partition("=") for part in text.split(",")]
+            if not all(number_of(number.strip()) is not None and name for number, _, name in pairs):
+                raise DataError(
+                    f"expected 0=name,1=name,... for labels, got {printable(text, 80)!r}"
+                )
+            return {int(number): _plain(name) for number, _, name in pairs}
+        else:
+            labels = text.split(",")
+    names = [_plain(name) for name in labels]
+    if len(names) < 2 or not all(names) or len(set(names)) < len(names):
+        shown = printable(",".join(names), 80)
+        raise DataError(
+            f"expected {', '.join(ORDERS)}, or different names separated by commas, for --labels "
+            f"(labels=), got {shown!r}{near_misses(shown.lower(), ORDERS)}"
+        )
+    if 0 in numbers:
+        start = 0
+    elif len(names) in numbers:
+        start = 1
+    elif start is None:
+        raise DataError(
+            f"labels name {len(names)} classes, and neither 0 nor {len(names)} is among the "
+            f"numbers {', '.join(map(str, sorted(numbers)[:_MOST]))}: write "
+            f"--labels {min(numbers)}={names[0]},..."
+        )
+    return dict(enumerate(names, start))
+
+
+def as_text(labels: Labels) -> str:
+    """Return labels as the command line takes them.
+
+    >>> as_text({1: "happy", 2: "sad"}), as_text(["calm", "tense"]), as_text("rafdb")
+    ('1=happy,2=sad', 'calm,tense', 'rafdb')
+    """
+    if isinstance(labels, str):
+        return labels
+    if isinstance(labels, Mapping):
+        return ",".join(f"{number}={name}" for number, name in labels.items())
+    return ",".join(labels)
+
+
+def _plain(name: str) -> str:
+    return emotion_of(name) or name.strip()
+
+
+def order_by_counts(counts: Mapping[int, int]) -> str | None:
+    """Return the order in which numbers 0 to 6 have as many images as FER2013's classes, if any."""
+    parts = list(FER2013_COUNTS.values())
+    sums = [
+        parts[0],
+        parts[1],
+        parts[2],
+        tuple(map(sum, zip(*parts[1:]))),
+        tuple(map(sum, zip(*parts))),
+    ]
+    for order in ("fer2013", "sorted"):
+        names = ORDERS[order][0]
+        if set(counts) == set(range(len(names))):
+            have = tuple(counts[names.index(name)] for name in EMOTIONS)
+            if have in sums:
+                return order
+    return None
+
+
+def classes_of(
+    texts: Sequence[str], labels: Labels | None, column: str
+) -> tuple[dict[str, str], dict[str, str], list[str]]:
+    """Return the class of each label of a table, what is wrong with others, and notes.
+
+    Numbers 0 to 6 are fer2013.csv's unless `labels` says other; other numbers have to be said.
+
+    Args:
+        texts: the label of each row.
+        labels: what numbers mean; see `names_of`.
+        column: what the labels are called in the table.
+
+    Raises:
+        DataError: numbers need `labels`, or names do not.
+    """
+    counts = Counter(texts)
+    numbers = {text: number for text in counts if (number := number_of(text)) is not None}
+    words = [text for text in counts if text not in numbers]
+    values = set(numbers.values())
+    notes = []
+    if labels is not None and not numbers and words:
+        raise DataError(f"labels are for numbers; {column} has names, such as {words[0][:40]!r}")
+    if labels is not None:
+        meaning = names_of(values, labels)
+    else:
+        by_value: Counter[int] = Counter()
+        for text, number in numbers.items():
+            by_value[number] += counts[text]
+        order = order_by_counts(by_value)
+        start = min(values, default=0)
+        in_order = values == set(range(start, start + len(values)))
+        usual = values <= set(range(7)) and (column.lower() == "emotion" or values == set(range(7)))
+        if not usual and start in (0, 1) and in_order and 1 < len(values) <= _MOST:
+            raise question(values, f"the labels in {column}")
+        meaning = dict(enumerate(ORDERS[order or "fer2013"][0]))
+        if order == "sorted":
+            notes.append("labels are in the sorted order, by how many images each has")
+        elif values and column.lower() != "emotion" and order is None:
+            notes.append(
+                "labels 0 to 6 are taken in the order of fer2013.csv, "
+                f"{', '.join(FER2013_CSV_ORDER)}; --labels (labels=) gives another"
+            )
+    classes = {text: meaning[n] for text, n in numbers.items() if n in meaning}
+    expected = f"{min(meaning)} to {max(meaning)}" if numbers else ""
+    bad = {text: _unknown(text, column, expected) for text in numbers if text not in classes}
+    for text in words:
+        name = emotion_of(text)
+        if name is None and numbers:
+            bad[text] = _unknown(text, column, expected)
+        else:
+            classes[text] = name or text
+    return classes, bad, notes
+
+
+def _unknown(text: str, column: str, expected: str) -> str:
+    return f"expected {expected} for {column}, got {text[:40]!r}"
