@@ -99,11 +99,30 @@ def assert_equal(ours: TrainingResult, theirs: TrainingResult) -> None:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingResult, Recorder, Faces]:
-    faces = make_faces(copies=10)
+def faces() -> Faces:
+    return make_faces(copies=10)
+
+
+@pytest.fixture(scope="module")
+def done(
+    faces: Faces, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[TrainingResult, Recorder, Faces]:
+    """A whole run, which many tests look at and none changes."""
     recorder = Recorder()
     run = tmp_path_factory.mktemp("done") / "deep" / "run"
-    return train(faces, run, reporter=recorder, command="a command"), recorder, faces
+    told = {"command": "a command", "licence": "CC0-1.0"}
+    return train(faces, run, reporter=recorder, **told), recorder, faces
+
+
+@pytest.fixture
+def whole(done: tuple[TrainingResult, Recorder, Faces]) -> TrainingResult:
+    return done[0]
+
+
+@pytest.fixture
+def finished(whole: TrainingResult, tmp_path: Path) -> Path:
+    """The folder of a finished run to change."""
+    return Path(shutil.copytree(whole.run_dir, tmp_path / "finished"))
 
 
 def test_the_log_has_a_row_an_epoch(done: tuple[TrainingResult, Recorder, Faces]) -> None:
@@ -218,7 +237,7 @@ def test_sigterm_saves_and_the_run_goes_on(tmp_path: Path, data: Path, model_jso
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_leaves_out_what_follows_the_save(
-    tmp_path: Path, faces: Faces, first: signal.Signals
+    tmp_path: Path, faces: Faces, whole: TrainingResult, first: signal.Signals
 ) -> None:
     run = tmp_path / "run"
 
@@ -237,34 +256,34 @@ def test_ctrl_c_leaves_out_what_follows_the_save(
         train(faces, run, reporter=stop, checkpoint_every=1000)
     assert stop.notes[-1].startswith("step 16 is saved; measuring the last and the best weights")
     assert not (run / "last.h5").exists()
-    assert_equal(train(faces, run, resume=True), train(faces, tmp_path / "alone"))
+    assert_equal(train(faces, run, resume=True), whole)
 
 
-def test_a_finished_run_resumed_is_as_it_was(tmp_path: Path, faces: Faces) -> None:
-    first = train(faces, tmp_path / "run")
-    again = train(faces, tmp_path / "run", resume=True)
-    assert_equal(again, first)
+def test_a_finished_run_resumed_is_as_it_was(
+    finished: Path, faces: Faces, whole: TrainingResult
+) -> None:
+    again = train(faces, finished, resume=True)
+    assert_equal(again, whole)
     assert again.step == 24
 
 
 def test_a_finished_run_resumed_keeps_what_was_said_and_measured(
-    tmp_path: Path, faces: Faces
+    finished: Path, faces: Faces
 ) -> None:
-    last = train(faces, tmp_path / "run", licence="CC0-1.0").last
-    assert last is not None
+    last = finished / run_folder.LAST
     known = ferjax.metadata.read(last)
     assert known["licence"] == "CC0-1.0"
     flipped = known["accuracy"][0] | {"view": "flip"}
     later = {"accuracy": [flipped, *known["accuracy"]], "calibration": {"temperature": 1.5}}
     ferjax.metadata.write(last, {**known, **later})
-    train(faces, tmp_path / "run", resume=True)
+    train(faces, finished, resume=True)
     again = ferjax.metadata.read(last)
     assert again["licence"] == "CC0-1.0"
     assert again["calibration"] == {"temperature": 1.5}
     assert again["accuracy"] == [flipped, *known["accuracy"]]
     known.pop("accuracy")  # as by hand
     ferjax.metadata.write(last, known)
-    train(faces, tmp_path / "run", resume=True)
+    train(faces, finished, resume=True)
     assert ferjax.metadata.read(last)["accuracy"] == again["accuracy"][1:]
 
 
@@ -280,9 +299,11 @@ def test_what_was_measured_of_other_weights_is_not_kept(tmp_path: Path, faces: F
     assert "calibration" not in ferjax.metadata.read(last)
 
 
-def test_resume_begins_where_there_is_no_run(tmp_path: Path, faces: Faces) -> None:
+def test_resume_begins_where_there_is_no_run(
+    tmp_path: Path, faces: Faces, whole: TrainingResult
+) -> None:
     result = train(faces, tmp_path / "run", resume=True, architecture=NETWORK)
-    assert_equal(result, train(faces, tmp_path / "other"))
+    assert_equal(result, whole)
 
 
 def damage(folder: Path) -> None:
@@ -310,16 +331,27 @@ def cut_short(tmp_path: Path, faces: Faces) -> Path:
     return run
 
 
+@pytest.fixture(scope="module")
+def cut_once(faces: Faces, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return cut_short(tmp_path_factory.mktemp("cut"), faces)
+
+
+@pytest.fixture
+def cut(cut_once: Path, tmp_path: Path) -> Path:
+    """A run that was cut short, to change."""
+    return Path(shutil.copytree(cut_once, tmp_path / "cut"))
+
+
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
-    tmp_path: Path, faces: Faces
+    cut: Path, faces: Faces, whole: TrainingResult
 ) -> None:
-    run = cut_short(tmp_path, faces)
+    run = cut
     last = max(int(p.name) for p in (run / "checkpoints").iterdir() if p.name.isdigit())
     damage(run / "checkpoints" / str(last) / "state")
     with pytest.warns(UserWarning, match=rf"checkpoint .*{last} is damaged .* before it is used"):
         resumed = train(faces, run, resume=True)
     assert (run / f"damaged-checkpoint-{last}").is_dir()
-    assert_equal(resumed, train(faces, tmp_path / "alone"))
+    assert_equal(resumed, whole)
 
 
 def test_a_run_that_goes_on_elsewhere_names_both(
@@ -334,8 +366,8 @@ def test_a_run_that_goes_on_elsewhere_names_both(
     assert metadata.read(again.last)["training"]["hardware"] == "NVIDIA L4, then NVIDIA H100"
 
 
-def test_only_damaged_checkpoints(tmp_path: Path, faces: Faces) -> None:
-    run = cut_short(tmp_path, faces)
+def test_only_damaged_checkpoints(cut: Path, faces: Faces) -> None:
+    run = cut
     for folder in (run / "checkpoints").iterdir():
         if folder.name.isdigit():
             damage(folder / "state")
@@ -346,9 +378,9 @@ def test_only_damaged_checkpoints(tmp_path: Path, faces: Faces) -> None:
         train(faces, run, resume=True)
 
 
-def test_arrays_other_than_those_saved_are_noticed(tmp_path: Path, faces: Faces) -> None:
+def test_arrays_other_than_those_saved_are_noticed(cut: Path, faces: Faces) -> None:
     """What Orbax reads without complaint, but is not what was written."""
-    run = cut_short(tmp_path, faces)
+    run = cut
     last, before = sorted(
         (p for p in (run / "checkpoints").iterdir() if p.name.isdigit()), key=lambda p: -int(p.name)
     )[:2]
@@ -367,8 +399,8 @@ def test_a_non_finite_loss_stops_the_run_with_its_step(tmp_path: Path, faces: Fa
     assert (run / "checkpoints" / "0").is_dir()
 
 
-def test_weights_to_start_from(tmp_path: Path, faces: Faces) -> None:
-    first = train(faces, tmp_path / "first", command="c")
+def test_weights_to_start_from(tmp_path: Path, faces: Faces, whole: TrainingResult) -> None:
+    first = whole
     still = replace(RECIPE, epochs=1, learning_rate=1e-12, ema_decay=0.0)
     second = train(faces, tmp_path / "second", still, init=first.last, architecture=None)
     assert second.last is not None
@@ -377,7 +409,7 @@ def test_weights_to_start_from(tmp_path: Path, faces: Faces) -> None:
     assert metadata["source"] == f"{by} last.h5 ({by} scratch)"
     begun = metadata["training"]["started_from"]
     assert begun["sha256"] == ferjax.metadata.sha256(first.last)
-    assert begun["training"]["command"] == "c"
+    assert begun["training"]["command"] == "a command"
     assert begun["training"]["started_from"] is None
     assert [t["recipe"]["epochs"] for t in ferjax.metadata.trainings(metadata)] == [
         RECIPE.epochs,
@@ -439,24 +471,28 @@ def test_a_network_of_open_size_is_used_at_the_size_it_learnt(
 
 
 @pytest.mark.parametrize("recipe", sorted(NEED_WEIGHTS))
-def test_fine_tuning_goes_on_from_weights(tmp_path: Path, faces: Faces, recipe: str) -> None:
+def test_fine_tuning_goes_on_from_weights(
+    tmp_path: Path, faces: Faces, whole: TrainingResult, recipe: str
+) -> None:
     changes = ["epochs=1", "batch_size=32", "clean_statistics=64"]
     with pytest.raises(TrainingError, match=r"from trained weights: expected `init` \(--init WEI"):
         train(faces, tmp_path / "tuned", recipe, changes=changes)
     assert not (tmp_path / "tuned").exists()
-    first = train(faces, tmp_path / "first")
-    options: dict[str, Any] = {"init": first.last, "architecture": None, "changes": changes}
+    options: dict[str, Any] = {"init": whole.last, "architecture": None, "changes": changes}
     tuned = train(faces, tmp_path / "tuned", recipe, **options)
     again = train(faces, tmp_path / "tuned", None, resume=True)
     assert again.best_accuracy == tuned.best_accuracy
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_bfloat16_on_a_cpu_is_warned_of(tmp_path: Path, faces: Faces, dtype: str) -> None:
-    recorder, recipe = Recorder(), replace(RECIPE, epochs=1, compute_dtype=dtype)
+def test_bfloat16_on_a_cpu_is_warned_of(
+    tmp_path: Path, done: tuple[TrainingResult, Recorder, Faces]
+) -> None:
+    _, in_float32, faces = done
+    recorder, recipe = Recorder(), replace(RECIPE, epochs=1, compute_dtype="bfloat16")
     train(faces, tmp_path / "run", recipe, reporter=recorder)
-    slow = dtype == "bfloat16" and jax.default_backend() == "cpu"
+    slow = jax.default_backend() == "cpu"
     assert any("flagship-cpu" in note for note in recorder.notes) == slow
+    assert not any("flagship-cpu" in note for note in in_float32.notes)
 
 
 def test_held_out_images_are_the_same_for_copies_and_runs(faces: Faces) -> None:
@@ -505,9 +541,9 @@ def test_a_plateau_reduces_the_rate(tmp_path: Path, faces: Faces) -> None:
 
 
 @pytest.mark.slow
-def test_tf_data_gives_the_same_run(tmp_path: Path, faces: Faces) -> None:
+def test_tf_data_gives_the_same_run(tmp_path: Path, faces: Faces, whole: TrainingResult) -> None:
     pytest.importorskip("tensorflow", reason="needs TensorFlow: pip install 'ferjax[train]'")
-    plain = train(faces, tmp_path / "device")
+    plain = whole
     other = train(faces, tmp_path / "tf", replace(RECIPE, pipeline="tf.data"))
     for a, b in zip(plain.history, other.history):
         np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-4)
@@ -626,9 +662,10 @@ def test_weights_of_other_classes_are_refused(tmp_path: Path, faces: Faces) -> N
         train(faces, tmp_path / "run", init=path, architecture=None)
 
 
-def test_a_run_is_neither_overwritten_nor_mixed_with_another(tmp_path: Path, faces: Faces) -> None:
-    run = tmp_path / "run"
-    train(faces, run)
+def test_a_run_is_neither_overwritten_nor_mixed_with_another(
+    tmp_path: Path, finished: Path, faces: Faces
+) -> None:
+    run = finished
     before = files(run)
     for options, message in (
         ({}, "holds a run; --resume goes on with it, --force replaces it"),
