@@ -163,12 +163,15 @@ def _predicts_alike(a: Graph, b: Graph) -> bool:
     def layer_of(layer: Layer, rank: int) -> Any:
         if isinstance(layer, TrainingOnly):
             return layer.kind, layer.name
-        values = {
+        values: dict[str, Any] = {
             f.name: getattr(layer, f.name)
             for f in dataclasses.fields(layer)
             if not f.name.endswith(_TRAINING)
             and not (f.name == "name" and isinstance(layer, InputLayer))
         }
+        for key, value in values.items():
+            if isinstance(value, Layer):  # whose own name nothing goes by
+                values[key] = layer_of(dataclasses.replace(value, name=""), rank)
         axis = values.get("axis")
         if isinstance(axis, int) and axis < 0:  # files have -1 or, from TensorFlow, the number
             values["axis"] = axis + rank

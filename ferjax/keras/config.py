@@ -21,13 +21,15 @@ from ferjax.keras.layout import Container, Leaf
 from ferjax.keras.problems import Problem
 from ferjax.nets.graph import Call, Graph
 from ferjax.nets.initializers import L1L2, SETTINGS, Initializer
-from ferjax.nets.layers import InputLayer, Layer, layer_class, snake_case
+from ferjax.nets.layers import VOCABULARY, InputLayer, Layer, layer_class, snake_case
 from ferjax.nets.settings import real
 
 _MOST_JSON = 4 << 20  # characters; a layer takes about 1,500, a parsed one far more memory
 _MOST_LAYERS = 10_000
 _MOST_NESTING = 20
 
+# The layers that may be an activation.
+_ACTIVATING = tuple(kind for kind, known in VOCABULARY.items() if known.activates)
 _MODELS = {"Sequential", "Functional", "Model"}
 # The packages in which Keras has been.
 _KERAS = {"keras", "keras_core", "tensorflow", "tf_keras"}
@@ -137,6 +139,7 @@ class _Parser:
         self.problems: list[str] = []
         self.count = 0
         self.nested_calls = 0
+        self.depth = 0  # of layers inside layers
         self.ready: dict[int, Layer] = {}  # by the id of the layer's config
 
     def parse(self, config: Mapping[str, Any]) -> Architecture:
@@ -359,6 +362,10 @@ class _Parser:
                     raise LayerError(f"layer {name!r} ({kind}): {key}: {error}") from None
             elif key in _NOTED and value is not None:
                 self.notes.append(f"layer {name!r}: {key} is left out")
+        if kind == "ActivityRegularization":
+            self.notes.append(
+                f"layer {name!r}: its penalty is left out, only training would use it"
+            )
         given = {key: value for key, value in given.items() if value is not _DEFAULT}
         required = {f.name for f in dataclasses.fields(known) if f.default is dataclasses.MISSING}
         if not required <= given.keys():
@@ -378,11 +385,27 @@ class _Parser:
             if penalty is _DEFAULT:
                 self.notes.append(f"layer {name!r}: {key} is left out, only training would use it")
             return penalty
-        if key == "activation":
+        if key.endswith("activation"):
+            if isinstance(value, dict) and value.get("class_name") in _ACTIVATING:
+                return self.inner(value, "activation")
             value = _activation(value)
             if value == "hard_sigmoid" and self.keras_major < 3:
                 return "keras2_hard_sigmoid"
         return value
+
+    def inner(self, entry: Mapping[str, Any], what: str) -> Layer:
+        """Return the layer that is a setting of another."""
+        if self.depth == _MOST_NESTING:
+            raise LayerError(f"layers inside layers more than {_MOST_NESTING} deep")
+        self.depth += 1
+        try:
+            name, kind, config = _head(entry, what)
+            _check_class(entry, f"layer {name!r}")
+            return self.layer(name, kind, config)
+        except Problem as problem:
+            raise LayerError(str(problem)) from None
+        finally:
+            self.depth -= 1
 
     def note_policy(self, name: str, dtype: Any) -> None:
         policy = dtype if isinstance(dtype, str) else None
@@ -572,7 +595,8 @@ def _activation(value: Any) -> Any:
         inner = value.get("config")
         if value.get("class_name") == "function" and isinstance(inner, str):
             return inner
-        raise LayerError(f"expected an activation by name, got {printable(repr(value), 80)}")
+        got = printable(repr(value), 80)
+        raise LayerError(f"expected an activation by name or a layer such as LeakyReLU, got {got}")
     return value
 
 

@@ -9,7 +9,7 @@ from ferjax.errors import LayerError
 from ferjax.keras.layout import in_keras_order
 from ferjax.nets.graph import Graph
 from ferjax.nets.initializers import L1L2, Initializer
-from ferjax.nets.layers import InputLayer, Layer
+from ferjax.nets.layers import InputLayer, Layer, Shape
 
 
 def keras_version(graph: Graph) -> str:
@@ -18,12 +18,27 @@ def keras_version(graph: Graph) -> str:
     Keras 2's, which every reader accepts, unless the network has Keras 3's hard_sigmoid: the two
     share a name, and only the version tells them apart.
     """
-    activations = {getattr(layer, "activation", None) for layer in graph.layers}
+    activations = activation_names(graph)
     if {"hard_sigmoid", "keras2_hard_sigmoid"} <= activations:
         raise LayerError(
             "layers with Keras 2's and with Keras 3's hard_sigmoid: no Keras file can hold both"
         )
     return "3.0.0" if "hard_sigmoid" in activations else "2.15.0"
+
+
+def activation_names(graph: Graph) -> set[str]:
+    """Return the activations that any setting of any layer names, of layers inside layers too."""
+    names: set[str] = set()
+    layers: list[Layer] = list(graph.layers)
+    while layers:
+        layer = layers.pop()
+        for f in dataclasses.fields(layer):
+            value = getattr(layer, f.name)
+            if isinstance(value, Layer):
+                layers.append(value)
+            elif f.name.endswith("activation"):
+                names.add(value)
+    return names
 
 
 def model_config(graph: Graph) -> dict[str, Any]:
@@ -32,8 +47,9 @@ def model_config(graph: Graph) -> dict[str, Any]:
     It is Keras 2's: InputLayer with `batch_input_shape`, `class_name` "Model" and Keras 2's
     `inbound_nodes` for a functional model.
     """
+    outputs = {call.layer: shape for call, shape in zip(graph.calls, graph.shapes)}
     if not graph.functional:
-        layers = [_entry(layer) for layer in graph.layers]
+        layers = [_entry(layer, outputs[layer.name]) for layer in graph.layers]
         return {"class_name": "Sequential", "config": {"name": graph.name, "layers": layers}}
     graph = in_keras_order(graph)
     indices: dict[str, int] = {}
@@ -48,7 +64,9 @@ def model_config(graph: Graph) -> dict[str, Any]:
             for call in graph.calls
             if call.layer == layer.name and call.inputs
         ]
-        entries.append({**_entry(layer), "name": layer.name, "inbound_nodes": nodes})
+        entries.append(
+            {**_entry(layer, outputs[layer.name]), "name": layer.name, "inbound_nodes": nodes}
+        )
     return {
         "class_name": "Model",
         "config": {
@@ -71,6 +89,7 @@ _OMITTED: dict[str, Any] = {
     "value_range": (0.0, 255.0),
     "mean": None,
     "variance": None,
+    "rms_scaling": False,
 }
 _NO_DATA_FORMAT = {
     "RandomFlip",
@@ -78,6 +97,7 @@ _NO_DATA_FORMAT = {
     "RandomZoom",
     "RandomTranslation",
     "RandomContrast",
+    "RandomBrightness",
 }
 
 
@@ -85,7 +105,7 @@ _NO_DATA_FORMAT = {
 _NO_TRAINABLE = {"InputLayer", "SpatialDropout2D"}
 
 
-def _entry(layer: Layer) -> dict[str, Any]:
+def _entry(layer: Layer, output_shape: Shape) -> dict[str, Any]:
     config: dict[str, Any] = {"name": layer.name, "trainable": layer.trainable, "dtype": "float32"}
     if layer.kind in _NO_TRAINABLE:
         del config["trainable"]
@@ -96,11 +116,22 @@ def _entry(layer: Layer) -> dict[str, Any]:
         value = getattr(layer, f.name)
         if f.name in ("name", "trainable"):
             continue
-        if f.name in _OMITTED and value == _OMITTED[f.name]:
+        if f.name in _OMITTED and value == f.default == _OMITTED[f.name]:
             continue
         if f.name == "data_format" and layer.kind in _NO_DATA_FORMAT and value == "channels_last":
             continue
-        config[_WRITTEN_AS.get((layer.kind, f.name), f.name)] = _json(value)
+        if isinstance(value, Layer):
+            # With a module: without one Keras 3 does not look among its layers. Built: it does not
+            # build an activation before it reads the weights.
+            written = {
+                "module": "keras.layers",
+                "registered_name": None,
+                **_entry(value, output_shape),
+                "build_config": {"input_shape": [None, *output_shape]},
+            }
+        else:
+            written = _json(value)
+        config[_WRITTEN_AS.get((layer.kind, f.name), f.name)] = written
     entry: dict[str, Any] = {"class_name": layer.kind, "config": config}
     if not isinstance(getattr(layer, "axis", 0), int):
         # Without a module Keras 3 takes it for Keras 2's, and drops an axis that is no number.
@@ -116,7 +147,7 @@ def _json(value: Any) -> Any:
         return {"class_name": kind, "config": dict(value.settings)}
     if isinstance(value, L1L2):
         return {"class_name": "L1L2", "config": {"l1": value.l1, "l2": value.l2}}
-    if value == "keras2_hard_sigmoid":
+    if isinstance(value, str) and value == "keras2_hard_sigmoid":
         return "hard_sigmoid"
     if isinstance(value, tuple):
         return [_json(item) for item in value]

@@ -1,7 +1,7 @@
 """The weights of `.weights.h5` files, alone or inside a `.keras` archive.
 
 `layers/conv2d_1/vars/0`: layers go by their class in snake case, counted in the model's order,
-arrays by their position.
+arrays by their position; a layer inside another has its own group: `layers/lstm/cell/vars/0`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from ferjax.keras.layout import Container, Leaf, expected_weights, flat
 from ferjax.keras.problems import Problem, Problems
 from ferjax.keras.variables import Arrays
 from ferjax.nets.graph import Graph
+from ferjax.nets.layers import Weight
 
 # Keras 2.12 to 2.14 wrote another group, in which every layer with weights counts twice.
 _KERAS_2_12 = "_layer_checkpoint_dependencies"
@@ -61,29 +62,40 @@ def _read_container(
 def _read_layer(
     layers: h5py.Group, key: str, graph: Graph, leaf: Leaf, problems: Problems, arrays: Arrays
 ) -> None:
-    expected = expected_weights(graph, leaf)
-    if not expected:
-        return
-    stored = hdf5.subgroup(layers, f"{key}/vars")
-    if stored is None:
-        wanted = ", ".join(w.keras_names[0] for _, w in expected)
-        raise Problem(f"its group {key + '/vars'!r} is missing, expected {wanted}")
-    found = hdf5.count(stored)
-    if found != len(expected):
-        wanted = ", ".join(w.keras_names[0] for _, w in expected)
-        raise Problem(f"expected {len(expected)} arrays ({wanted}), got {found}")
-    for position, (_, weight) in enumerate(expected):
-        with problems.at(f"layer {leaf.keras_name!r}: {weight.keras_names[0]}"):
-            dataset = hdf5.child(stored, str(position))
-            assert leaf.name is not None
-            arrays[leaf.name, weight.name] = hdf5.read_array(dataset, weight.shape, weight.dtype)
+    for part, expected in _by_part(graph, leaf).items():
+        path = f"{key}/{part}/vars" if part else f"{key}/vars"
+        stored = hdf5.subgroup(layers, path)
+        wanted = ", ".join(weight.keras_names[0] for weight in expected)
+        if stored is None:
+            raise Problem(f"its group {path!r} is missing, expected {wanted}")
+        found = hdf5.count(stored)
+        if found != len(expected):
+            raise Problem(f"expected {len(expected)} arrays ({wanted}), got {found}")
+        for position, weight in enumerate(expected):
+            with problems.at(f"layer {leaf.keras_name!r}: {weight.keras_names[0]}"):
+                dataset = hdf5.child(stored, str(position))
+                assert leaf.name is not None
+                array = hdf5.read_array(dataset, weight.shape, weight.dtype)
+                arrays[leaf.name, weight.name] = array
+
+
+def _by_part(graph: Graph, leaf: Leaf) -> dict[str, list[Weight]]:
+    """Return the arrays of a layer by the part of it that holds them, "" for itself."""
+    parts: dict[str, list[Weight]] = {}
+    for _, weight in expected_weights(graph, leaf):
+        parts.setdefault(weight.part, []).append(weight)
+    return parts
 
 
 def write_weights(root: h5py.Group, graph: Graph, arrays: Arrays) -> None:
     """Write every array of `graph`; Keras 2.15 needs a group for weightless layers too."""
     for key, leaf in flat(graph).keyed_children():
-        stored = root.create_group(f"layers/{key}/vars")
         assert isinstance(leaf, Leaf)
-        for position, (_, weight) in enumerate(expected_weights(graph, leaf)):
-            stored.create_dataset(str(position), data=arrays[leaf.keras_name, weight.name])
+        parts = _by_part(graph, leaf)
+        for part in ("", *graph.by_name[leaf.keras_name].parts):
+            stored = root.create_group(
+                f"layers/{key}/{part}/vars" if part else f"layers/{key}/vars"
+            )
+            for position, weight in enumerate(parts.get(part, ())):
+                stored.create_dataset(str(position), data=arrays[leaf.keras_name, weight.name])
     root.create_group("vars")

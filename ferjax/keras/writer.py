@@ -18,7 +18,7 @@ from ferjax.emotions import checked_labels
 from ferjax.errors import WriteError
 from ferjax.files import replacing
 from ferjax.keras import legacy, optimizer, v3
-from ferjax.keras.config_writing import keras_version, model_config
+from ferjax.keras.config_writing import activation_names, keras_version, model_config
 from ferjax.keras.identify import ARCHIVE, KINDS, V3_WEIGHTS, WEIGHTS_ONLY, WHOLE
 from ferjax.keras.layout import in_keras_order
 from ferjax.keras.optimizer import OptimizerState
@@ -182,7 +182,7 @@ def _warn(path: object, graph: Graph, kind: str) -> None:
         warnings.warn(
             f"{path}: Keras 3 refuses layer names with '/', Keras 2 opens it", stacklevel=3
         )
-    if any("hard_sigmoid" in str(getattr(la, "activation", "")) for la in graph.layers):
+    if {"hard_sigmoid", "keras2_hard_sigmoid"} & activation_names(graph):
         mine = keras_version(graph)[0]
         other = {"2": "3", "3": "2"}[mine]
         warnings.warn(

@@ -229,8 +229,10 @@ class Graph:
     def _activation(self, position: int) -> str:
         call = self.calls[position]
         layer, ndim = self.by_name[call.layer], len(self.shapes[position])
-        if hasattr(layer, "activation"):
-            return str(layer.activation)
+        activation = getattr(layer, "activation", None)
+        if isinstance(activation, str):
+            return activation
+        layer = activation or layer
         if isinstance(layer, Softmax):
             return "softmax" if layer.axis in (-1, ndim, (-1,), (ndim,)) else "other"
         if isinstance(layer, ReLU | LeakyReLU | PReLU | ELU):

@@ -188,11 +188,15 @@ def dimensions(value: float | tuple[Any, ...]) -> tuple[int, ...]:
     return (len(value), *(dimensions(value[0]) if value else ()))
 
 
-def activation(value: Any) -> str:
+def activation(value: Any) -> Any:
+    """Return an activation: a name, or a layer that activates, such as LeakyReLU."""
     if value is None:
         return "linear"
+    if getattr(value, "activates", False):
+        return getattr(value, "activation", value)  # Activation itself adds nothing
     if value not in ACTIVATION_NAMES:
-        error = _expected(f"an activation among {', '.join(ACTIVATION_NAMES)}", value)
+        what = f"an activation among {', '.join(ACTIVATION_NAMES)}, or a layer such as LeakyReLU"
+        error = _expected(what, value)
         raise ValueError(f"{error}{near_misses(str(value), ACTIVATION_NAMES)}")
     return str(value)
 

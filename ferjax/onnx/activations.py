@@ -6,13 +6,16 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ferjax.nets.layers import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
+from ferjax.nets.layers import ELU, Activation, Layer, LeakyReLU, PReLU, ReLU, Softmax
 from ferjax.onnx.builder import Builder, Tensor
 
 
-def activated(b: Builder, name: str, x: Tensor) -> Tensor:
-    """Add an activation by its name, with the constants of `ferjax.nets.ops`."""
-    return ACTIVATIONS[name](b, x)
+def activated(b: Builder, activation: str | Layer, x: Tensor) -> Tensor:
+    """Add an activation by its name, with the constants of `ferjax.nets.ops`, or as a layer."""
+    if isinstance(activation, str):
+        return ACTIVATIONS[activation](b, x)
+    with b.inside("activation"):
+        return LAYERS[type(activation)](activation, b, x)
 
 
 def _linear(b: Builder, x: Tensor) -> Tensor:

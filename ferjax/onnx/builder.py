@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +57,7 @@ class Builder:
         nodes: in an order in which they can be computed.
         constants: the weights and the other fixed arrays, by name.
         layer: the name of the layer that is being written.
+        part: the layer inside it that is being written, such as "activation"; mostly empty.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Builder:
         self.nodes: list[Node] = []
         self.constants: dict[str, np.ndarray] = {}
         self.layer = ""
+        self.part = ""
         self._arrays = arrays
         self._names: set[str] = set()
         self._versions: dict[str, list[str]] = {}
@@ -111,11 +114,20 @@ class Builder:
 
     def array(self, weight: str) -> np.ndarray:
         """Return a weight of the layer that is being written."""
-        return self._arrays[self.layer, weight]
+        return self._arrays[self.layer, f"{self.part}_{weight}" if self.part else weight]
+
+    @contextmanager
+    def inside(self, part: str) -> Iterator[None]:
+        """Take the weights of the layer in setting `part` of the one that is being written."""
+        outer, self.part = self.part, f"{self.part}_{part}" if self.part else part
+        try:
+            yield
+        finally:
+            self.part = outer
 
     def constant(self, name: str, array: np.ndarray) -> str:
         """Add an array of the layer that is being written."""
-        return self._kept(f"{self.layer}/{name}", array)
+        return self._kept("/".join(filter(None, (self.layer, self.part, name))), array)
 
     def weight(self, name: str) -> str:
         """Add a weight of the layer that is being written, as it is."""

@@ -12,6 +12,8 @@ from ferjax.nets.layers import (
     Dense,
     Flatten,
     Normalization,
+    Permute,
+    RepeatVector,
     Rescaling,
     Reshape,
 )
@@ -32,6 +34,16 @@ def _reshape(layer: Reshape, b: Builder, x: Tensor) -> Tensor:
     axes = tuple(range(len(shape) + 1))
     # 0 stands for the size that is there, the batch's.
     return b.node("Reshape", b.plain(x), b.integers(0, *sizes), stored=axes)
+
+
+def _permute(layer: Permute, b: Builder, x: Tensor) -> Tensor:
+    order = (0, *layer.dims)
+    return b.node("Transpose", b.plain(x), perm=list(order), stored=tuple(range(x.ndim)))
+
+
+def _repeat_vector(layer: RepeatVector, b: Builder, x: Tensor) -> Tensor:
+    row = b.node("Unsqueeze", x, b.integers(1), stored=(0, 1, 2))
+    return b.node("Tile", row, b.integers(1, layer.n, 1))
 
 
 def _dense(layer: Dense, b: Builder, x: Tensor) -> Tensor:
@@ -92,6 +104,8 @@ def _normalization(layer: Normalization, b: Builder, x: Tensor) -> Tensor:
 LAYERS: dict[type, Callable[..., Tensor]] = {
     Flatten: _flatten,
     Reshape: _reshape,
+    Permute: _permute,
+    RepeatVector: _repeat_vector,
     Dense: _dense,
     BatchNormalization: _batch_normalization,
     Rescaling: _rescaling,

@@ -22,7 +22,7 @@ from ferjax.keras.reader import METADATA
 from ferjax.keras.variables import Arrays, from_variables
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import VOCABULARY, Shape, TrainingOnly
-from ferjax.onnx import activations, dense, merging, spatial
+from ferjax.onnx import activations, dense, merging, normalization, spatial
 from ferjax.onnx.builder import Builder, Tensor
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def _identity(layer: TrainingOnly, b: Builder, x: Tensor) -> Tensor:
 LAYERS: dict[type, Callable[..., Tensor]] = {
     **spatial.LAYERS,
     **dense.LAYERS,
+    **normalization.LAYERS,
     **activations.LAYERS,
     **merging.LAYERS,
     **{kind: _identity for kind in VOCABULARY.values() if issubclass(kind, TrainingOnly)},

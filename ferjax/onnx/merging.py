@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ferjax.nets.layers import Add, Concatenate, Multiply
+from ferjax.nets.layers import (
+    Add,
+    Average,
+    Concatenate,
+    Layer,
+    Maximum,
+    Minimum,
+    Multiply,
+    Subtract,
+)
 from ferjax.onnx.builder import Axes, Builder, Tensor
 
 
@@ -27,7 +36,7 @@ def _expanded(b: Builder, x: Tensor, axes: Axes) -> Tensor:
 
 
 def _combined(op: str) -> Callable[..., Tensor]:
-    def write(layer: Add | Multiply, b: Builder, *inputs: Tensor) -> Tensor:
+    def write(layer: Layer, b: Builder, *inputs: Tensor) -> Tensor:
         axes = _common_axes(inputs)
         result, *rest = (_expanded(b, x, axes) for x in inputs)
         for x in rest:
@@ -35,6 +44,10 @@ def _combined(op: str) -> Callable[..., Tensor]:
         return result
 
     return write
+
+
+def _average(layer: Average, b: Builder, *inputs: Tensor) -> Tensor:
+    return b.node("Div", _combined("Add")(layer, b, *inputs), b.number(len(inputs)))
 
 
 def _concatenate(layer: Concatenate, b: Builder, *inputs: Tensor) -> Tensor:
@@ -45,6 +58,10 @@ def _concatenate(layer: Concatenate, b: Builder, *inputs: Tensor) -> Tensor:
 
 LAYERS: dict[type, Callable[..., Tensor]] = {
     Add: _combined("Add"),
+    Subtract: _combined("Sub"),
     Multiply: _combined("Mul"),
+    Average: _average,
+    Maximum: _combined("Max"),
+    Minimum: _combined("Min"),
     Concatenate: _concatenate,
 }

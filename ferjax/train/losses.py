@@ -5,6 +5,7 @@ Dimension keys: B batch, K classes.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from ferjax.nets.graph import Graph
+from ferjax.nets.layers import Layer
 
 Array = jax.Array
 
@@ -42,7 +44,10 @@ def penalty(graph: Graph, params: Mapping[str, Any]) -> Array:
     for layer, weight in graph.trainable_weights():
         # depthwise_kernel has depthwise_regularizer; kernel has kernel_regularizer.
         stems = [name for k in weight.keras_names for name in (k, k.removesuffix("_kernel"))]
-        found = [getattr(graph.by_name[layer], f"{s}_regularizer", None) for s in stems]
+        owner = graph.by_name[layer]
+        for part in weight.part.split("/"):  # a learned activation has its own
+            owner = getattr(owner, part, owner)
+        found = [getattr(owner, f"{s}_regularizer", None) for s in stems]
         for regularizer in dict.fromkeys(r for r in found if r is not None):
             value = params[layer][weight.name]
             if regularizer.l1:
@@ -54,9 +59,12 @@ def penalty(graph: Graph, params: Mapping[str, Any]) -> Array:
 
 def has_penalty(graph: Graph) -> bool:
     """Whether any layer puts a penalty on a weight."""
+    return any(_has_penalty(layer) for layer in graph.layers)
+
+
+def _has_penalty(layer: Layer) -> bool:
+    settings = [(f.name, getattr(layer, f.name)) for f in dataclasses.fields(layer)]
     return any(
-        getattr(layer, name)
-        for layer in graph.layers
-        for name in dir(layer)
-        if name.endswith("_regularizer")
+        _has_penalty(value) if isinstance(value, Layer) else name.endswith("_regularizer") and value
+        for name, value in settings
     )

@@ -208,6 +208,39 @@ def test_an_activation_that_is_code_is_refused(
     assert not sentinel.exists() and "evil_module" not in sys.modules
 
 
+@pytest.mark.parametrize(
+    ("activation", "pattern"),
+    [
+        ({"class_name": "LeakyReLU"}, "activation 'LeakyReLU' without a config"),
+        ({"class_name": "LeakyReLU", "config": {"name": "a", "alpha": "x"}}, "negative_slope: "),
+        (
+            {"class_name": "ReLU", "config": {"name": "a"}, "module": "evil_module"},
+            "expected Keras's ReLU, got a class of the same name, 'evil_module.ReLU'",
+        ),
+        ({"class_name": ["ReLU"], "config": {}}, "expected an activation by name or a layer"),
+        ({"class_name": "BatchNormalization", "config": {}}, "expected an activation by name or"),
+    ],
+    ids=repr,
+)
+def test_a_layer_as_activation_is_checked_as_any_layer(
+    activation: Any, pattern: str, saved: Any, edit_json: Any, refused: Any
+) -> None:
+    path = saved("h5")
+    edit_json(path, lambda c: layer_of(c, "dense")["config"].update(activation=activation))
+    refused(path, r"layer 'dense' \(Dense\): activation: ", pattern)
+
+
+def test_activations_of_activations_of_activations_are_refused(
+    saved: Any, edit_json: Any, refused: Any
+) -> None:
+    activation: Any = "relu"
+    for _ in range(300):
+        activation = {"class_name": "Activation", "config": {"name": "a", "activation": activation}}
+    path = saved("h5")
+    edit_json(path, lambda c: layer_of(c, "dense")["config"].update(activation=activation))
+    refused(path, "layers inside layers more than 20 deep")
+
+
 def test_marshalled_and_pickled_functions_are_never_decoded(
     saved: Any, edit_json: Any, refused: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

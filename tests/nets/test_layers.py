@@ -29,22 +29,29 @@ from ferjax.nets.layers import (
     GaussianNoise,
     GlobalAveragePooling2D,
     GlobalMaxPooling2D,
+    GroupNormalization,
     InputLayer,
     Layer,
+    LayerNormalization,
     LeakyReLU,
     MaxPooling2D,
     Multiply,
     Normalization,
+    Permute,
     PReLU,
     RandomContrast,
     RandomFlip,
     RandomRotation,
     RandomZoom,
     ReLU,
+    RepeatVector,
     Rescaling,
     Reshape,
+    RMSNormalization,
     SeparableConv2D,
     Softmax,
+    Subtract,
+    UnitNormalization,
     ZeroPadding2D,
     layer_class,
 )
@@ -218,6 +225,9 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "Dense": {"units": 2},
     "Activation": {"activation": "relu"},
     "Reshape": {"target_shape": [1, -1]},
+    "Permute": {"dims": [1]},
+    "RepeatVector": {"n": 2},
+    "RandomBrightness": {"factor": 0.1},
     "Dropout": {"rate": 0.5, "noise_shape": [None, 1]},
     "SpatialDropout2D": {"rate": 0.5},
     "GaussianNoise": {"stddev": 0.5},
@@ -333,6 +343,11 @@ def test_required_settings_have_to_be_given() -> None:
         (Reshape(target_shape=(0,)), [(4, 6)], "expected a target_shape of 24 items"),
         (Add(), [(4, 4, 1), (4, 5, 1)], "expected inputs of equal shapes"),
         (Multiply(), [(4, 4, 3), (2,)], "expected inputs of equal shapes"),
+        (Subtract(), [(4,), (4,), (4,)], "expected two inputs, got 3"),
+        (Permute(dims=(2, 2)), [(4, 4)], r"dims: expected the axes 1 to 2, each once, got \(2, 2"),
+        (RepeatVector(n=2), [(4, 4)], "expected inputs of 1 axes"),
+        (LayerNormalization(axis=(2, 1)), [(4, 4)], r"expected ascending axes of 3, .*\(2, 1\)"),
+        (LayerNormalization(axis=0), [(4, 4)], "expected ascending axes of 3, not the batch"),
         (Concatenate(), [(4, 4, 1), (4, 5, 1)], "expected inputs that differ in axis -1"),
         (Concatenate(), [(4, 4, 1), (4,)], "expected inputs of as many axes"),
         (Concatenate(axis=0), [(4,), (4,)], "expected inputs that differ in axis 0"),
@@ -358,6 +373,8 @@ def test_inputs_that_do_not_fit_are_refused(layer: Layer, shapes: Any, message: 
         (Normalization(axis=(-1, 3)), (4, 4, 3), r"axis: expected different axes, got \(-1, 3\)"),
         (Normalization(axis=0), (4, 4, 3), "axis: expected axes of 4, not the batch"),
         (Normalization(axis=(1, 9)), (4, 4, 3), "axis: expected axes of 4"),
+        (GroupNormalization(groups=2), (4, 4, 3), "groups: expected a divisor of 3 channels"),
+        (GroupNormalization(axis=0), (4, 4, 3), "axis: expected an axis of 4, not the batch"),
         (PReLU(), (None, 4, 3), "expected a known size of axis 0"),
         (PReLU(shared_axes=[4]), (4, 4, 3), "shared_axes: expected axes of 4"),
     ],
@@ -453,6 +470,8 @@ def test_relu_layer_has_a_threshold_a_slope_and_a_ceiling() -> None:
         (DepthwiseConv2D(kernel_size=3), (6, 5, 2)),
         (SeparableConv2D(filters=2, kernel_size=3), (6, 5, 2)),
         (BatchNormalization(), (6, 5, 2)),
+        (LayerNormalization(), (6, 5, 2)),
+        (GroupNormalization(groups=2), (3, 2, 4)),
         (PReLU(), (6, 5, 2)),
         (Dense(units=3, activation="softmax"), (4,)),
     ],
@@ -531,3 +550,52 @@ def test_input_layer_names_the_shape() -> None:
     assert jax.tree.map(np.shape, network.init(jax.random.key(0))["params"]) == {
         "dense": {"bias": (2,), "kernel": (3, 2)}
     }
+
+
+# --- layers inside layers ----------------------------------------------------------------------
+
+
+def test_activation_may_be_a_layer() -> None:
+    layer = Dense(units=2, use_bias=False, activation=LeakyReLU(negative_slope=0.1), name="d")
+    kernel = np.eye(2, dtype=np.float32)
+    outputs = apply(layer, [[-3.0, 2.0]], params={"d": {"kernel": kernel}})
+    np.testing.assert_allclose(outputs, [[-0.3, 2.0]], rtol=1e-6)
+
+
+def test_learned_activation_brings_its_weights() -> None:
+    layer = Conv2D(filters=3, kernel_size=2, activation=PReLU(shared_axes=(1, 2)), name="c")
+    weights = {w.name: (w.shape, w.part) for w in layer.weights((5, 4, 2))}
+    assert weights == {
+        "kernel": ((2, 2, 2, 3), ""),
+        "bias": ((3,), ""),
+        "activation_alpha": ((1, 1, 3), "activation"),
+    }
+    assert (layer.parts, Conv2D(filters=3, kernel_size=2).parts) == (("activation",), ())
+
+
+def test_activation_layer_as_activation_is_what_it_activates() -> None:
+    assert Dense(units=2, activation=Activation(activation="tanh")).activation == "tanh"
+
+
+def test_layer_that_is_no_activation_is_refused_as_one() -> None:
+    with pytest.raises(LayerError, match="or a layer such as LeakyReLU, got Flatten"):
+        Dense(units=2, activation=Flatten())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        # mean 4, deviation 2: (2 - 4) / 2, (6 - 4) / 2
+        (LayerNormalization(epsilon=0.0), [-1.0, 1.0]),
+        (LayerNormalization(epsilon=0.0, rms_scaling=True), [1.0, 3.0]),
+        (RMSNormalization(epsilon=0.0), [2 / 20**0.5, 6 / 20**0.5]),
+        (UnitNormalization(), [2 / 40**0.5, 6 / 40**0.5]),
+        (GroupNormalization(groups=1, epsilon=0.0), [-1.0, 1.0]),
+    ],
+    ids=repr,
+)
+def test_normalization_of_one_image_by_hand(layer: Layer, expected: list[float]) -> None:
+    graph = Graph.sequential([layer], input_shape=(2,))
+    variables = Network(graph).init(jax.random.key(0))
+    outputs = Network(graph).apply(variables, np.array([[2.0, 6.0]], np.float32))
+    np.testing.assert_allclose(np.asarray(outputs), [expected], rtol=1e-6)

@@ -10,18 +10,28 @@ import pytest
 
 from ferjax.nets import Graph
 from ferjax.nets.layers import (
+    ELU,
     VOCABULARY,
     Activation,
     Add,
+    Average,
     Concatenate,
     Conv2D,
     Cropping2D,
+    Dense,
     GlobalAveragePooling2D,
     InputLayer,
     Layer,
+    LeakyReLU,
+    Maximum,
+    Minimum,
     Multiply,
+    PReLU,
+    ReLU,
     Rescaling,
     Reshape,
+    Softmax,
+    Subtract,
     layer_class,
 )
 from ferjax.nets.settings import ACTIVATION_NAMES
@@ -84,6 +94,19 @@ OTHER: list[Case] = [
     ("BatchNormalization", {"center": False, "scale": False}, (4, 3)),
     ("BatchNormalization", {"axis": 1}, (3, 4, 2)),
     ("BatchNormalization", {"axis": -2, "epsilon": 1e-5}, (3, 4, 2)),
+    ("LayerNormalization", {}, (3, 4, 2)),
+    ("LayerNormalization", {"axis": (1, 3), "scale": False}, (3, 4, 2)),
+    ("LayerNormalization", {"axis": (2, 3), "rms_scaling": True}, (3, 4, 2)),
+    ("RMSNormalization", {"axis": (1, 2), "epsilon": 0.1}, (3, 4, 2)),
+    ("UnitNormalization", {"axis": (1, 3)}, (3, 4, 2)),
+    ("GroupNormalization", {"groups": 2}, (3, 4, 6)),
+    ("GroupNormalization", {"groups": 3, "axis": 1, "center": False}, (3, 4, 2)),
+    ("GroupNormalization", {"groups": -1, "axis": 2, "scale": False}, (3, 4, 2)),
+    ("Permute", {"dims": (3, 1, 2)}, (3, 4, 2)),
+    ("RepeatVector", {"n": 3}, (4,)),
+    ("Identity", {}, (3, 4, 2)),
+    ("ActivityRegularization", {"l2": 0.1}, (3, 4, 2)),
+    ("RandomBrightness", {"factor": 0.5}, (3, 4, 2)),
     ("ReLU", {}, (3, 4, 2)),
     ("ReLU", {"max_value": 0.5}, (3, 4, 2)),
     ("ReLU", {"negative_slope": 0.1}, (3, 4, 2)),
@@ -151,7 +174,7 @@ def test_layer_behind_a_convolution(case: Case, compare: Make, draw: Make) -> No
 
 def test_every_layer_kind_is_compared() -> None:
     compared = {kind for kind, *_ in SPATIAL + OTHER}
-    compared |= {"InputLayer", "Activation", "Add", "Multiply", "Concatenate"}
+    compared |= {"InputLayer", "Activation", *(kind.__name__ for kind in MERGING)}
     assert compared == set(VOCABULARY)
     assert {kind.__name__ for kind in exporting.LAYERS} == set(VOCABULARY) - {"InputLayer"}
 
@@ -167,7 +190,29 @@ def test_activation(name: str, compare: Make, draw: Make) -> None:
     compare(Graph.sequential(after, input_shape=(4, 6, 2)), draw(2, 4, 6, 2) / 4)
 
 
-@pytest.mark.parametrize("kind", [Add, Multiply, Concatenate])
+@pytest.mark.parametrize(
+    "activation",
+    [
+        LeakyReLU(negative_slope=0.1),
+        ReLU(max_value=1.0, negative_slope=0.2, threshold=0.25),
+        Softmax(axis=1),
+        Activation(activation=ELU(alpha=0.5)),
+        PReLU(shared_axes=(1, 2)),
+    ],
+    ids=repr,
+)
+def test_activation_that_is_a_layer(activation: Layer, compare: Make, draw: Make) -> None:
+    chain = [
+        Dense(units=3, activation=activation),
+        Conv2D(filters=3, kernel_size=2, activation=activation),
+    ]
+    compare(Graph.sequential(chain, input_shape=(5, 4, 2)), draw(2, 5, 4, 2))
+
+
+MERGING = [Add, Subtract, Multiply, Average, Maximum, Minimum, Concatenate]
+
+
+@pytest.mark.parametrize("kind", MERGING)
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
 def test_merge_of_branches(
     kind: type[Layer], data_format: str, compare: Make, draw: Make, functional: Make
@@ -180,7 +225,7 @@ def test_merge_of_branches(
             (Rescaling(name="half", scale=0.5), (0,)),
             (Conv2D(name="a", **settings), (0,)),
             (Conv2D(name="b", **settings), (1,)),
-            (kind(name="merged"), (1, 2, 3)),
+            (kind(name="merged"), (1, 2, 3)[: 2 if kind is Subtract else 3]),
         ]
     )
     compare(graph, draw(2, 3, 4, 3))

@@ -87,6 +87,28 @@ OTHER: list[Case] = [
     ("BatchNormalization", {"axis": 1}, (3, 4, 2)),
     ("BatchNormalization", {"axis": 2, "epsilon": 1e-5}, (3, 4, 2)),
     ("BatchNormalization", {"axis": -3}, (3, 4, 2)),
+    ("LayerNormalization", {}, (3, 4, 6)),
+    ("LayerNormalization", {"axis": 1, "epsilon": 0.1}, (3, 4, 2)),
+    ("LayerNormalization", {"axis": [1, 2, 3], "center": False}, (3, 4, 2)),
+    ("LayerNormalization", {"axis": [1, 3], "scale": False}, (3, 4, 2)),
+    ("LayerNormalization", {"axis": [-2, -1], "rms_scaling": True}, (3, 4, 2)),
+    ("LayerNormalization", {"scale": False, "rms_scaling": True}, (5,)),
+    ("RMSNormalization", {}, (3, 4, 2)),
+    ("RMSNormalization", {"axis": [2, 3], "epsilon": 0.1}, (3, 4, 2)),
+    ("UnitNormalization", {}, (3, 4, 2)),
+    ("UnitNormalization", {"axis": [1, 2]}, (3, 4, 2)),
+    ("GroupNormalization", {"groups": 2}, (3, 4, 6)),
+    ("GroupNormalization", {"groups": -1, "center": False}, (3, 4, 2)),
+    ("GroupNormalization", {"groups": 1, "scale": False, "epsilon": 0.1}, (3, 4, 2)),
+    ("GroupNormalization", {"groups": 3, "axis": 1}, (3, 4, 2)),
+    ("GroupNormalization", {"groups": 2}, (6,)),
+    ("Permute", {"dims": [3, 1, 2]}, (3, 4, 2)),
+    ("Permute", {"dims": [2, 1]}, (3, 4)),
+    ("RepeatVector", {"n": 3}, (4,)),
+    ("Identity", {}, (3, 4, 2)),
+    ("ActivityRegularization", {"l1": 0.1, "l2": 0.2}, (3, 4, 2)),
+    ("RandomBrightness", {"factor": 0.5}, (3, 4, 2)),
+    ("RandomBrightness", {"factor": [0.1, 0.3], "value_range": [0.0, 1.0], "seed": 2}, (3, 4, 2)),
     ("ReLU", {}, (3, 4, 2)),
     ("ReLU", {"max_value": 6.0}, (3, 4, 2)),
     ("ReLU", {"max_value": 0.5}, (3, 4, 2)),
@@ -272,6 +294,45 @@ def test_activation_of_layers_with_weights(name: str, compare: Callable[..., Any
         compare(model, _images(2, 5, 4, 2))
 
 
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("LeakyReLU", {"negative_slope": 0.1}),
+        ("ELU", {"alpha": 0.5}),
+        ("ReLU", {"max_value": 1.0, "negative_slope": 0.2, "threshold": 0.25}),
+        ("Softmax", {}),
+        ("Activation", {"activation": "tanh"}),
+        ("PReLU", {}),
+    ],
+)
+def test_activation_that_is_a_layer(
+    kind: str,
+    settings: dict[str, Any],
+    randomise: Callable[..., None],
+    tmp_path: Path,
+    compare: Callable[..., Any],
+) -> None:
+    def activation() -> Any:
+        return getattr(keras.layers, kind)(**settings)
+
+    chain = [
+        keras.Input((5, 4, 2)),
+        keras.layers.Conv2D(3, 2, activation=activation()),
+        keras.layers.DepthwiseConv2D(2, activation=activation()),
+        keras.layers.SeparableConv2D(3, 1, activation=activation()),
+        keras.layers.Flatten(),
+        keras.layers.Activation(activation()),
+        keras.layers.Dense(4, activation=activation()),
+    ]
+    model = keras.Sequential(chain)
+    images = _images(2, 5, 4, 2)
+    for suffix in (".keras", ".h5"):
+        read = compare(model, images, suffix=suffix)
+    ends = {"Softmax": "softmax", "Activation": "tanh"}
+    assert read.graph.final_activation == ends.get(kind, "other")
+    _reopens(model, images, tmp_path)
+
+
 @pytest.mark.parametrize("name", ["softmax", "log_softmax", "relu"])
 @pytest.mark.parametrize("kind", ["Conv2D", "SeparableConv2D", "DepthwiseConv2D"])
 def test_activation_of_a_channels_first_convolution(
@@ -284,16 +345,23 @@ def test_activation_of_a_channels_first_convolution(
     compare(_model(layer, (3, 5, 4)), _images(2, 3, 5, 4))
 
 
-@pytest.mark.parametrize("kind", ["Add", "Multiply", "Concatenate"])
+MERGING = ["Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate"]
+
+
+@pytest.mark.parametrize("kind", MERGING)
 @pytest.mark.parametrize("count", [2, 3])
-def test_merge(kind: str, count: int, compare: Callable[..., Any]) -> None:
+def test_merge(kind: str, count: int, compare: Callable[..., Any], tmp_path: Path) -> None:
+    if (kind, count) == ("Subtract", 3):
+        pytest.skip("Keras subtracts one from another")
     inputs = keras.Input((5, 4, 2))
     branches = [keras.layers.Conv2D(3, 2)(inputs) for _ in range(count)]
     outputs = getattr(keras.layers, kind)()(branches)
-    compare(keras.Model(inputs, outputs), _images(2, 5, 4, 2))
+    model = keras.Model(inputs, outputs)
+    compare(model, _images(2, 5, 4, 2))
+    _reopens(model, _images(2, 5, 4, 2), tmp_path)
 
 
-@pytest.mark.parametrize("kind", ["Add", "Multiply"])
+@pytest.mark.parametrize("kind", ["Add", "Multiply", "Average", "Maximum"])
 def test_merge_broadcasts_over_axes_of_one(kind: str, compare: Callable[..., Any]) -> None:
     inputs = keras.Input((5, 4, 3))
     pooled = keras.layers.GlobalAveragePooling2D(keepdims=True)(inputs)
@@ -380,5 +448,5 @@ def test_channels_first_network(compare: Callable[..., Any]) -> None:
 
 def test_every_layer_kind_is_compared() -> None:
     compared = {kind for kind, *_ in SPATIAL + OTHER}
-    compared |= {"InputLayer", "Activation", "Add", "Multiply", "Concatenate"}
+    compared |= {"InputLayer", "Activation", *MERGING}
     assert compared == set(VOCABULARY)

@@ -139,6 +139,13 @@ def test_penalty_of_a_rectifier_with_weights() -> None:
     assert found(layer, alpha=[2.0]) == 8 * 0.25 * 4
 
 
+def test_penalty_of_a_learned_activation() -> None:
+    inner = PReLU(shared_axes=(1, 2), alpha_regularizer=L2)
+    layer = Conv2D(name="x", filters=1, kernel_size=1, activation=inner, kernel_regularizer=L1)
+    given = {"kernel": [-3.0], "bias": [5.0], "activation_alpha": [2.0]}
+    assert found(layer, **given) == 2 * 0.5 * 3 + 0.25 * 4
+
+
 def test_penalties_of_layers_are_summed_and_a_shared_one_counts_once() -> None:
     layers = (
         InputLayer(name="in", shape=(2,)),
@@ -172,6 +179,7 @@ def test_gradient_of_a_penalty() -> None:
         (SeparableConv2D(filters=1, kernel_size=1), False),
         (SeparableConv2D(filters=1, kernel_size=1, pointwise_regularizer=L2), True),
         (BatchNormalization(gamma_regularizer=L2), True),
+        (Dense(units=1, activation=PReLU(alpha_regularizer=L2)), True),
     ],
 )
 def test_whether_there_is_a_penalty(layer: Layer, expected: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ferjax.nets import settings
 from ferjax.nets.initializers import ZEROS, Initializer
@@ -14,17 +14,24 @@ from ferjax.nets.settings import setting
 
 @dataclass(frozen=True, kw_only=True)
 class Activation(Layer):
-    """An activation by name."""
+    """An activation, by name or as a layer."""
 
-    activation: str = setting(settings.activation)
+    activates: ClassVar[bool] = True
+
+    activation: str | Layer = setting(settings.activation)
+
+    def weights(self, shape: Shape) -> tuple[Weight, ...]:
+        return self.weights_of("activation", shape)
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
-        return ops.ACTIVATIONS[self.activation](inputs[0])
+        return self.activated(run, weights, inputs[0])
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReLU(Layer):
     """min(max(x, 0), max_value), with `negative_slope` below `threshold`."""
+
+    activates: ClassVar[bool] = True
 
     max_value: Any = setting(settings.optional(settings.non_negative), None)
     negative_slope: float = setting(settings.non_negative, 0.0)
@@ -38,6 +45,8 @@ class ReLU(Layer):
 class LeakyReLU(Layer):
     """x where positive, else negative_slope * x. The default is Keras's 0.3."""
 
+    activates: ClassVar[bool] = True
+
     negative_slope: float = setting(settings.real, 0.3)
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
@@ -47,6 +56,8 @@ class LeakyReLU(Layer):
 @dataclass(frozen=True, kw_only=True)
 class PReLU(Layer):
     """A leaky rectifier with learned slopes, shared over `shared_axes` (counted from the batch)."""
+
+    activates: ClassVar[bool] = True
 
     shared_axes: Any = setting(
         settings.optional(settings.tuple_of(settings.positive_int, "a list of axes")), None
@@ -72,6 +83,8 @@ class PReLU(Layer):
 class ELU(Layer):
     """x where positive, else alpha * (exp(x) - 1)."""
 
+    activates: ClassVar[bool] = True
+
     alpha: float = setting(settings.real, 1.0)
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
@@ -81,6 +94,8 @@ class ELU(Layer):
 @dataclass(frozen=True, kw_only=True)
 class Softmax(Layer):
     """Softmax over one axis or several."""
+
+    activates: ClassVar[bool] = True
 
     axis: Any = setting(settings.axis_or_axes, -1)
 

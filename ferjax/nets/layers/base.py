@@ -32,6 +32,7 @@ __all__ = [
     "Shape",
     "Weight",
     "convolution",
+    "inner_weights",
     "jax",
     "jnp",
     "ops",
@@ -54,6 +55,8 @@ class Weight:
         shape: its shape, the same here and in Keras.
         initializer: how it is drawn.
         collection: "params" for what the optimizer may change, else "batch_stats".
+        part: the part of the layer that Keras keeps it in, such as "cell" of an LSTM; empty: the
+            layer itself.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Weight:
     initializer: Initializer
     collection: Literal["params", "batch_stats"] = "params"
     dtype: str = "float32"
+    part: str = ""
 
 
 class Run(Protocol):
@@ -85,6 +89,8 @@ class Layer:
 
     # Whether inputs are exactly one tensor, or two and more.
     merges: ClassVar[bool] = False
+    # Whether it may be the `activation` of another layer.
+    activates: ClassVar[bool] = False
     # Whether it computes in float32 even where the network computes in bfloat16.
     full_precision: ClassVar[bool] = False
 
@@ -101,6 +107,15 @@ class Layer:
         """The Keras class name."""
         return type(self).__name__
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What Keras keeps as layers inside this one: "activation", where that is a layer."""
+        return tuple(
+            field.name
+            for field in dataclasses.fields(self)
+            if isinstance(getattr(self, field.name), Layer)
+        )
+
     def error(self, message: str) -> LayerError:
         return LayerError(f"layer {self.name!r} ({self.kind}): {message}")
 
@@ -115,6 +130,27 @@ class Layer:
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         """Return the output for `inputs`, each (B, ...)."""
         raise NotImplementedError
+
+    def weights_of(self, part: str, shape: Shape) -> tuple[Weight, ...]:
+        """Return the arrays of the layer in setting `part`, if one is in it, for its inputs."""
+        inner = getattr(self, part)
+        if not isinstance(inner, Layer):
+            return ()
+        return tuple(
+            dataclasses.replace(
+                weight,
+                name=f"{part}_{weight.name}",
+                part="/".join(filter(None, (part, weight.part))),
+            )
+            for weight in inner.weights(shape)
+        )
+
+    def activated(self, run: Run, weights: Mapping[str, Array], x: Array) -> Array:
+        """Return what the setting `activation` makes of `x`."""
+        activation: str | Layer = getattr(self, "activation")  # noqa: B009
+        if isinstance(activation, Layer):
+            return activation.forward(run, inner_weights(weights, "activation"), x)
+        return ops.ACTIVATIONS[activation](x)
 
     def rank(self, shape: Shape, expected: int) -> None:
         if len(shape) != expected:
@@ -142,6 +178,16 @@ class InputLayer(Layer):
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         return inputs[0]
+
+
+def inner_weights(weights: Mapping[str, Array], part: str) -> dict[str, Array]:
+    """Return the arrays of the layer in setting `part`, under the names that it knows."""
+    prefix = f"{part}_"
+    return {
+        name.removeprefix(prefix): array
+        for name, array in weights.items()
+        if name.startswith(prefix)
+    }
 
 
 def snake_case(kind: str) -> str:

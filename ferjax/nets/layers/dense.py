@@ -57,11 +57,42 @@ class Reshape(Layer):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Permute(Layer):
+    """The axes in another order: `dims` counts them from 1, without the batch."""
+
+    dims: tuple[int, ...] = setting(settings.tuple_of(settings.positive_int, "axes such as (2, 1)"))
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        if sorted(self.dims) != list(range(1, len(shapes[0]) + 1)):
+            raise self.error(
+                f"dims: expected the axes 1 to {len(shapes[0])}, each once, got {self.dims}"
+            )
+        return tuple(shapes[0][axis - 1] for axis in self.dims)
+
+    def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
+        return jnp.transpose(inputs[0], (0, *self.dims))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepeatVector(Layer):
+    """A vector n times: (C,) becomes (n, C)."""
+
+    n: int = setting(settings.positive_int)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        self.rank(shapes[0], 1)
+        return (self.n, *shapes[0])
+
+    def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
+        return jnp.repeat(inputs[0][:, None], self.n, axis=1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Dense(Layer):
     """Fully connected on the last axis: kernel (in, units), bias (units,)."""
 
     units: int = setting(settings.positive_int)
-    activation: str = setting(settings.activation, "linear")
+    activation: str | Layer = setting(settings.activation, "linear")
     use_bias: bool = setting(settings.boolean, True)
     kernel_initializer: Initializer = setting(settings.initializer, GLOROT_UNIFORM)
     bias_initializer: Initializer = setting(settings.initializer, ZEROS)
@@ -72,7 +103,8 @@ class Dense(Layer):
         kernel_shape = (self.known(shape, -1), self.units)
         kernel = Weight("kernel", ("kernel",), kernel_shape, self.kernel_initializer)
         bias = Weight("bias", ("bias",), (self.units,), self.bias_initializer)
-        return (kernel, bias) if self.use_bias else (kernel,)
+        activation = self.weights_of("activation", self.output_shape(shape))
+        return (kernel, *((bias,) if self.use_bias else ()), *activation)
 
     def output_shape(self, *shapes: Shape) -> Shape:
         return (*shapes[0][:-1], self.units)
@@ -82,7 +114,7 @@ class Dense(Layer):
         x = x @ kernel if run.train else ops.dense(x, kernel)
         if self.use_bias:
             x = x + ops.along_axis(weights["bias"], x.ndim, -1)
-        return ops.ACTIVATIONS[self.activation](x)
+        return self.activated(run, weights, x)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,6 +51,43 @@ class Add(_Merge):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Subtract(_Merge):
+    """The first of two inputs less the second."""
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        if len(shapes) != 2:
+            raise self.error(f"expected two inputs, got {len(shapes)}")
+        return super().output_shape(*shapes)
+
+    def combine(self, x: Array, y: Array) -> Array:
+        return x - y
+
+
+@dataclass(frozen=True, kw_only=True)
+class Average(Add):
+    """The mean of the inputs."""
+
+    def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
+        return super().forward(run, weights, *inputs) / len(inputs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maximum(_Merge):
+    """The largest of the inputs."""
+
+    def combine(self, x: Array, y: Array) -> Array:
+        return jnp.maximum(x, y)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Minimum(_Merge):
+    """The smallest of the inputs."""
+
+    def combine(self, x: Array, y: Array) -> Array:
+        return jnp.minimum(x, y)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Multiply(_Merge):
     """The product of the inputs."""
 

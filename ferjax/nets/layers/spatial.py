@@ -73,7 +73,7 @@ class _Convolution(_Spatial):
     strides: Pair = setting(settings.positive_pair, (1, 1))
     padding: str = setting(_PADDING, "valid")
     dilation_rate: Pair = setting(settings.positive_pair, (1, 1))
-    activation: str = setting(settings.activation, "linear")
+    activation: str | Layer = setting(settings.activation, "linear")
     use_bias: bool = setting(settings.boolean, True)
     bias_initializer: Initializer = setting(settings.initializer, ZEROS)
     bias_regularizer: Any = setting(settings.regularizer, None)
@@ -101,14 +101,15 @@ class _Convolution(_Spatial):
             self.filters_out(shapes[0]),
         )
 
-    def bias(self, filters: int) -> tuple[Weight, ...]:
-        bias = Weight("bias", ("bias",), (filters,), self.bias_initializer)
-        return (bias,) if self.use_bias else ()
+    def bias_and_activation(self, shape: Shape) -> tuple[Weight, ...]:
+        bias = Weight("bias", ("bias",), (self.filters_out(shape),), self.bias_initializer)
+        activation = self.weights_of("activation", self.output_shape(shape))
+        return (bias, *activation) if self.use_bias else activation
 
-    def finish(self, x: Array, weights: Mapping[str, Array]) -> Array:
+    def finish(self, run: Run, x: Array, weights: Mapping[str, Array]) -> Array:
         if self.use_bias:
             x = self.add_bias(x, weights["bias"])
-        return ops.ACTIVATIONS[self.activation](x)  # a softmax over the last axis, as in Keras
+        return self.activated(run, weights, x)  # a softmax over the last axis, as in Keras
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,11 +133,11 @@ class Conv2D(_Convolution):
             )
         kernel_shape = (*self.kernel_size, channels // self.groups, self.filters)
         kernel = Weight("kernel", ("kernel",), kernel_shape, self.kernel_initializer)
-        return (kernel, *self.bias(self.filters))
+        return (kernel, *self.bias_and_activation(shape))
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         x = convolution.conv2d(inputs[0], weights["kernel"], groups=self.groups, **self.geometry)
-        return self.finish(x, weights)
+        return self.finish(run, x, weights)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,11 +155,11 @@ class DepthwiseConv2D(_Convolution):
         kernel_shape = (*self.kernel_size, self.channels(shape), self.depth_multiplier)
         names = ("depthwise_kernel", "kernel")
         kernel = Weight("kernel", names, kernel_shape, self.depthwise_initializer)
-        return (kernel, *self.bias(self.filters_out(shape)))
+        return (kernel, *self.bias_and_activation(shape))
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         x = convolution.depthwise_conv2d(inputs[0], weights["kernel"], **self.geometry)
-        return self.finish(x, weights)
+        return self.finish(run, x, weights)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +183,7 @@ class SeparableConv2D(_Convolution):
         return (
             Weight("depthwise_kernel", ("depthwise_kernel",), deep, self.depthwise_initializer),
             Weight("pointwise_kernel", ("pointwise_kernel",), point, self.pointwise_initializer),
-            *self.bias(self.filters),
+            *self.bias_and_activation(shape),
         )
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
@@ -195,7 +196,7 @@ class SeparableConv2D(_Convolution):
             data_format=self.data_format,
             dilation_rate=(1, 1),
         )
-        return self.finish(x, weights)
+        return self.finish(run, x, weights)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Layers that act only in training: dropout, noise and random images."""
+"""Layers that are the identity at inference: dropout, noise and random images, penalties."""
 
 from __future__ import annotations
 
@@ -14,19 +14,37 @@ from ferjax.nets.settings import Range, setting
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOnly(Layer):
-    """The identity at inference; `seed` is kept for Keras, randomness here is the run's."""
-
-    seed: Any = setting(settings.optional(settings.integer), None)
+    """The identity at inference; what else it is, training alone sees."""
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         return self.disturb(run, inputs[0]) if run.train else inputs[0]
 
     def disturb(self, run: Run, x: Array) -> Array:
-        raise NotImplementedError
+        return x
 
 
 @dataclass(frozen=True, kw_only=True)
-class _DisturbsImages(TrainingOnly):
+class Identity(TrainingOnly):
+    """What it takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivityRegularization(TrainingOnly):
+    """What it takes; the penalties on it, `l1` and `l2`, are kept for Keras."""
+
+    l1: float = setting(settings.non_negative, 0.0)
+    l2: float = setting(settings.non_negative, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Random(TrainingOnly):
+    """Base of the random ones; `seed` is kept for Keras, randomness here is the run's."""
+
+    seed: Any = setting(settings.optional(settings.integer), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _DisturbsImages(_Random):
     """Base of those that need images."""
 
     data_format: str = setting(DATA_FORMAT, "channels_last")
@@ -37,7 +55,7 @@ class _DisturbsImages(TrainingOnly):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dropout(TrainingOnly):
+class Dropout(_Random):
     """Zero a fraction `rate`, scale the rest by 1 / (1 - rate) (Srivastava et al., 2014)."""
 
     rate: float = setting(settings.rate)
@@ -80,7 +98,7 @@ class SpatialDropout2D(_DisturbsImages):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GaussianNoise(TrainingOnly):
+class GaussianNoise(_Random):
     """Add normal noise of deviation `stddev`."""
 
     stddev: float = setting(settings.non_negative)
@@ -90,7 +108,7 @@ class GaussianNoise(TrainingOnly):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GaussianDropout(TrainingOnly):
+class GaussianDropout(_Random):
     """Multiply by normal noise of mean 1 and deviation sqrt(rate / (1 - rate))."""
 
     rate: float = setting(settings.rate)
@@ -203,3 +221,16 @@ class RandomContrast(_DisturbsImages):
         factor = jax.random.uniform(run.key(), shape, x.dtype, 1 - lower, 1 + upper)
         mean = x.mean(axis=ops.spatial_axes(self.data_format), keepdims=True)
         return jnp.clip((x - mean) * factor + mean, *self.value_range)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomBrightness(_DisturbsImages):
+    """Add to each image a fraction in `factor` of the width of `value_range`, and clip to that."""
+
+    factor: Range = setting(settings.symmetric_range)
+    value_range: Range = setting(settings.range_or_same, (0.0, 255.0))
+
+    def disturb(self, run: Run, x: Array) -> Array:
+        lower, upper = sorted(self.value_range)
+        fraction = jax.random.uniform(run.key(), (x.shape[0], 1, 1, 1), x.dtype, *self.factor)
+        return jnp.clip(x + fraction * (upper - lower), lower, upper)
