@@ -77,6 +77,27 @@ def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None
         config.update("jax_compilation_cache_dir", before)
 
 
+def test_what_is_compiled_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(xla, "cache_folder", lambda: tmp_path)
+    hits: list[str] = []
+    jax.monitoring.register_event_listener(
+        lambda event, **_: hits.append(event) if event.endswith("/cache_hits") else None
+    )
+    config: Any = jax.config
+    before = config.jax_compilation_cache_dir
+    config.update("jax_compilation_cache_dir", None)
+    kept = []
+    try:
+        for _ in range(2):  # as in two processes: each of the two functions is compiled
+            with xla.compile_cache():
+                config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+                jax.jit(lambda x: x + 1)(1.0)
+            kept.append((len(list(tmp_path.glob("*-cache"))), len(hits)))
+    finally:
+        config.update("jax_compilation_cache_dir", before)
+    assert kept == [(1, 0), (1, 1)]
+
+
 def test_what_tests_compiled_is_tidied(tmp_path: Path) -> None:
     whole = zlib.compress(b"code" * 100)
     kept = {"zlib": whole, "zstd": b"\x28\xb5\x2f\xfd..."}

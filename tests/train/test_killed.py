@@ -19,9 +19,7 @@ from ferjax import keras
 from ferjax.train import run_folder
 from ferjax.train.checkpoints import FOLDER
 
-KILLS = 10
 SETTINGS = [
-    "epochs=80",
     "batch_size=16",
     "optimizer=adam",
     "learning_rate=0.003",
@@ -34,10 +32,11 @@ SETTINGS = [
 ]
 
 
-def command(data: Path, model_json: Path, out: Path, *more: str) -> list[str]:
+def command(data: Path, model_json: Path, out: Path, epochs: int, *more: str) -> list[str]:
+    settings = [*SETTINGS, f"epochs={epochs}"]
     return [
         *[sys.executable, "-m", "ferjax.cli.main", "train", "--data", str(data)],
-        *["--architecture", str(model_json), "--set", *SETTINGS, "--out", str(out)],
+        *["--architecture", str(model_json), "--set", *settings, "--out", str(out)],
         *["--checkpoint-every", "0.1", *more],
     ]
 
@@ -55,18 +54,19 @@ def history(run: Path) -> list[list[str]]:
     return [row.split(",")[:7] for row in rows]
 
 
-@pytest.mark.slow
-def test_ten_kills_at_random_moments_change_no_bit(
-    tmp_path: Path, data: Path, model_json: Path
+@pytest.mark.parametrize(
+    ("kills", "epochs"), [(2, 16), pytest.param(10, 80, marks=pytest.mark.slow)]
+)
+def test_kills_at_random_moments_change_no_bit(
+    tmp_path: Path, data: Path, model_json: Path, kills: int, epochs: int
 ) -> None:
     alone, killed = tmp_path / "alone", tmp_path / "killed"
-    subprocess.run(command(data, model_json, alone), check=True, capture_output=True)
+    subprocess.run(command(data, model_json, alone, epochs), check=True, capture_output=True)
 
     moments = random.Random(0)
-    for kill in range(KILLS):
-        process = subprocess.Popen(
-            command(data, model_json, killed, "--resume"), stderr=subprocess.PIPE, text=True
-        )
+    resume = command(data, model_json, killed, epochs, "--resume")
+    for kill in range(kills):
+        process = subprocess.Popen(resume, stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None
         if kill % 5:  # while it trains, saves and writes logs
             left = moments.randint(1, 8)
@@ -77,10 +77,10 @@ def test_ten_kills_at_random_moments_change_no_bit(
             time.sleep(moments.uniform(0.0, 0.1))  # an epoch takes about as long
         else:  # while it starts
             time.sleep(moments.uniform(0.5, 4.0))
-        assert process.poll() is None, "the run ended before it was killed ten times"
+        assert process.poll() is None, "the run ended before its last kill"
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    subprocess.run(command(data, model_json, killed, "--resume"), check=True, capture_output=True)
+    subprocess.run(resume, check=True, capture_output=True)
 
     ours, theirs = final_state(killed), final_state(alone)
     assert jax.tree.structure(ours) == jax.tree.structure(theirs)
