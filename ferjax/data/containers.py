@@ -62,6 +62,10 @@ class Container(Protocol):
     members: list[Member]  # regular files in natural order; hidden ones are left out
     bad: list[tuple[str, str]]  # members that cannot be trusted, and why
 
+    def path(self, member: Member) -> str | None:
+        """Return where a member lies on the disk as it is; None for one that is packed."""
+        ...
+
     def in_order(self, members: Sequence[Member]) -> list[Member]:
         """Return `members` in the order in which reading them is fast."""
         ...
@@ -124,8 +128,13 @@ def _open(path: str, stack: ExitStack) -> Container:
         stream = _Bounded(file, limit)
     if _is_tar(head):
         return _Tar(stack.enter_context(tarfile.open(fileobj=stream, mode="r:")), stream, limit)
-    size = status.st_size if opener is None else None
-    return _File(Member(name=Path(path).name, size=size), stream, head)
+    plain = opener is None
+    member = Member(
+        name=Path(path).name,
+        size=status.st_size if plain else None,
+        key=path if plain else None,
+    )
+    return _File(member, stream, head)
 
 
 def _is_tar(head: bytes) -> bool:
@@ -222,6 +231,11 @@ class _Folder:
             [Member(name=name, size=None, key=full) for name, full in files_of(path)]
         )
 
+    def path(self, member: Member) -> str | None:
+        if not os.path.isfile(member.key):
+            raise DataError("not a regular file")
+        return str(member.key)
+
     def in_order(self, members: Sequence[Member]) -> list[Member]:
         return list(members)
 
@@ -248,6 +262,9 @@ class _File:
         self.bad: list[tuple[str, str]] = []
         self.head = head
         self._stream = stream
+
+    def path(self, member: Member) -> str | None:
+        return None if member.key is None else str(member.key)
 
     def in_order(self, members: Sequence[Member]) -> list[Member]:
         return list(members)
@@ -291,6 +308,9 @@ class _Zip:
             else:
                 members.append(Member(name=name, size=info.file_size, key=info))
         self.members = _sorted(members)
+
+    def path(self, member: Member) -> str | None:
+        return None
 
     def in_order(self, members: Sequence[Member]) -> list[Member]:
         return sorted(members, key=lambda member: member.key.header_offset)
@@ -343,6 +363,9 @@ class _Tar:
         if len(end) < 512 or any(end):
             raise DataError(f"truncated or corrupt after {len(members):,} files")
         self.members = _sorted(members)
+
+    def path(self, member: Member) -> str | None:
+        return None
 
     def in_order(self, members: Sequence[Member]) -> list[Member]:
         # A compressed stream goes forwards only; a step back unpacks it from its beginning.

@@ -23,15 +23,17 @@ MAX_LINE: Final = 2**20  # characters
 
 _DELIMITERS: Final = ",;\t|"
 # In lower case, without spaces and signs; the first that is there counts.
-_LABELS: Final = (
+LABELS: Final = (
     "emotion emotions label labels class classes target targets expression emotionlabel labelid "
-    "classid emotionid emotionclass facialexpression emotionname labelname classname category "
+    "classid cls emotionid emotionclass facialexpression emotionname labelname classname category "
     "sentiment mood y"
 ).split()
-_USAGES: Final = "usage split subset partition set datasplit datasetsplit usagetype phase".split()
-_PIXELS: Final = "pixels pixel pixelvalues pixelsvalues imagepixels imgpixels pixeldata".split()
+USAGES: Final = "usage split subset partition set datasplit datasetsplit usagetype phase".split()
+PIXELS: Final = "pixels pixel pixelvalues pixelsvalues imagepixels imgpixels pixeldata".split()
 # Pixels only where the first row has them: file names have such headers too.
-_PERHAPS_PIXELS: Final = "image images img imgs imagedata imgdata data face faces features".split()
+PERHAPS_PIXELS: Final = (
+    "image images img imgs imagedata imgdata imagebytes imgbytes jpg png data face faces features x"
+).split()
 _VOTES: Final = frozenset("neutral happiness surprise sadness anger".split())
 _NUMBERED: Final = re.compile(r"([^\W\d_]*)[\s_.-]*[0-9]+(?:[\s_.x-]+[0-9]+)?")
 _NUMBERS: Final = re.compile(r"[\s\[(]*+[0-9.]++(?:[\s,;\[\]()]++[0-9.][0-9.e+-]*+){3}")
@@ -63,6 +65,11 @@ class Dialect:
         """What the column of labels is called, for messages."""
         name = self.header[self.label].strip() if self.header else ""
         return printable(name, 40) or "emotion"
+
+
+def plain(name: str) -> str:
+    """Return a column's name as `LABELS` and its like have it: small letters and digits alone."""
+    return re.sub(r"[\W_]+", "", name).lower()
 
 
 def encoding_of(head: bytes) -> str:
@@ -163,12 +170,12 @@ _Columns = tuple[int, int | None, tuple[int, ...], bool]
 
 def _by_header(names: Sequence[str], row: Sequence[str]) -> _Columns | None:
     """Return the columns by their names, with the first row under them."""
-    plain = [re.sub(r"[\W_]+", "", name).lower() for name in names]
-    label = next((plain.index(name) for name in _LABELS if name in plain), None)
-    usage = next((plain.index(name) for name in _USAGES if name in plain), None)
-    perhaps = [i for i, name in enumerate(plain) if name in _PERHAPS_PIXELS]
+    known = [plain(name) for name in names]
+    label = next((known.index(name) for name in LABELS if name in known), None)
+    usage = next((known.index(name) for name in USAGES if name in known), None)
+    perhaps = [i for i, name in enumerate(known) if name in PERHAPS_PIXELS]
     full = [i for i in perhaps if i < len(row) and _NUMBERS.match(row[i])]
-    pixels = tuple([plain.index(name) for name in _PIXELS if name in plain] or full)[:1]
+    pixels = tuple([known.index(name) for name in PIXELS if name in known] or full)[:1]
     numbered = () if pixels else _numbered_columns(names, {label, usage})
     if numbered and isqrt(len(numbered)) ** 2 != len(numbered):
         if label is None and len(numbered) == len(names):
@@ -182,14 +189,14 @@ def _by_header(names: Sequence[str], row: Sequence[str]) -> _Columns | None:
     pixels = pixels or numbered
     if label is not None and pixels:
         return label, usage, pixels, True
-    if set(plain) >= _VOTES:
+    if set(known) >= _VOTES:
         raise DataError(
             "the votes of FER+ (fer2013new.csv), which hold no pixels; expected fer2013.csv"
         )
     shown = ", ".join(printable(name.strip(), 20) for name in names[:6])
-    if pixels and any(name in _PIXELS for name in plain):
+    if pixels and any(name in PIXELS for name in known):
         raise DataError(f"columns {shown}, and no labels among them; {_EXPECTED}")
-    if label is not None and (perhaps or "usage" in plain or plain[label] in _LABELS[:2]):
+    if label is not None and (perhaps or "usage" in known or known[label] in LABELS[:2]):
         raise DataError(
             f"columns {shown}, and no pixels among them; {_EXPECTED}, or images in "
             "<split>/<class>/ folders"

@@ -154,7 +154,7 @@ def order_by_counts(counts: Mapping[int, int]) -> str | None:
 
 
 def classes_of(
-    texts: Sequence[str], labels: Labels | None, column: str
+    texts: Sequence[str], labels: Labels | None, column: str, *, ask: bool = False
 ) -> tuple[dict[str, str], dict[str, str], list[str]]:
     """Return the class of each label of a table, what is wrong with others, and notes.
 
@@ -164,6 +164,7 @@ def classes_of(
         texts: the label of each row.
         labels: what numbers mean; see `names_of`.
         column: what the labels are called in the table.
+        ask: whether 0 to 6 have to be said too.
 
     Raises:
         DataError: numbers need `labels`, or names do not.
@@ -184,7 +185,9 @@ def classes_of(
         order = order_by_counts(by_value)
         start = min(values, default=0)
         in_order = values == set(range(start, start + len(values)))
-        usual = values <= set(range(7)) and (column.lower() == "emotion" or values == set(range(7)))
+        every = values == set(range(7))
+        usual = values <= set(range(7)) and (column.lower() == "emotion" or every) and not ask
+        usual = usual or order is not None
         if not usual and start in (0, 1) and in_order and 1 < len(values) <= _MOST:
             raise question(values, f"the labels in {column}")
         meaning = dict(enumerate(ORDERS[order or "fer2013"][0]))

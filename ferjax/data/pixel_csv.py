@@ -8,10 +8,10 @@ from __future__ import annotations
 import io
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import isqrt
-from typing import IO, Any, Final, cast
+from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -82,6 +82,25 @@ def read(
     counting = _Counting(stream)
     buffered = io.BufferedReader(counting, 2**16)
     text = io.TextIOWrapper(buffered, dialect.encoding, errors="replace")
+    records = (
+        fields if isinstance(fields, str) else _check_row(fields, dialect)
+        for fields in _records(text, dialect)
+    )
+    return collect(records, lambda: advance(counting.done))
+
+
+def collect(
+    records: Iterable[tuple[str, int, str] | str], advance: Callable[[], None] = lambda: None
+) -> Rows:
+    """Return what rows hold that are a label, a position in `SPLITS` and pixels as text each.
+
+    Args:
+        records: the rows, or what is wrong with them.
+        advance: called now and then.
+
+    Raises:
+        DataError: too many rows are bad.
+    """
     parser = _Parser()
     bad: list[tuple[int, str]] = []
     labels: dict[int, str] = {}
@@ -95,14 +114,13 @@ def read(
         if len(bad) > MAX_BAD:
             first = min(bad)
             raise DataError(f"more than {MAX_BAD:,} bad rows, row {first[0]} first: {first[1]}")
-        advance(counting.done)
+        advance()
 
-    for number, fields in enumerate(_records(text, dialect), start=1):
-        row = fields if isinstance(fields, str) else _check_row(fields, dialect)
-        if isinstance(row, str):
-            bad.append((number, row))
+    for number, record in enumerate(records, start=1):
+        if isinstance(record, str):
+            bad.append((number, record))
         else:
-            label, splits[number], pixels = row
+            label, splits[number], pixels = record
             labels[number] = seen.setdefault(label, label)
             pending.append((number, pixels))
         if len(pending) == _CHUNK or len(bad) > MAX_BAD:
@@ -155,23 +173,31 @@ def _check_row(fields: Sequence[str], dialect: Dialect) -> tuple[str, int, str] 
     columns = 1 + max(dialect.label, *dialect.pixels, dialect.usage or 0)
     if len(fields) < columns:
         return f"expected at least {columns} columns, got {len(fields)}"
-    label = fields[dialect.label].strip()
-    if label.lower() in ("", "nan", "none", "null", "na"):
-        return f"expected a label for {dialect.label_name}, got {label!r}"
-    split: str | None = "train"
-    if dialect.usage is not None:
-        usage = fields[dialect.usage].strip()
-        split = split_names.split_of(usage)
-        if split is None:
-            return (
-                "expected Training, PublicTest or PrivateTest, or train, validation or test, for "
-                f"Usage, got {usage[:40]!r}"
-            )
+    usage = None if dialect.usage is None else fields[dialect.usage]
+    checked = checked_row(fields[dialect.label], usage, dialect.label_name)
+    if isinstance(checked, str):
+        return checked
     if len(dialect.pixels) == 1:
-        pixels = fields[dialect.pixels[0]]
-    else:
-        pixels = " ".join([fields[i].strip() or "?" for i in dialect.pixels])
-    return label, SPLITS.index(cast(str, split)), pixels
+        return *checked, fields[dialect.pixels[0]]
+    return *checked, " ".join([fields[i].strip() or "?" for i in dialect.pixels])
+
+
+def checked_row(label: str, usage: str | None, label_name: str) -> tuple[str, int] | str:
+    """Return a row's label and its position in `SPLITS`, or what is wrong with it.
+
+    >>> checked_row(" 3", "PublicTest", "emotion")
+    ('3', 1)
+    """
+    label = label.strip()
+    if label.lower() in ("", "nan", "none", "null", "na"):
+        return f"expected a label for {label_name}, got {label!r}"
+    split = "train" if usage is None else split_names.split_of(usage.strip())
+    if split is None:
+        return (
+            "expected Training, PublicTest or PrivateTest, or train, validation or test, for "
+            f"Usage, got {(usage or '').strip()[:40]!r}"
+        )
+    return label, SPLITS.index(split)
 
 
 class _Parser:

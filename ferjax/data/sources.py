@@ -19,7 +19,7 @@ import operator
 import os
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -29,19 +29,20 @@ import numpy as np
 import numpy.typing as npt
 
 from ferjax import hardware
-from ferjax.data import csv_dialect, folders, numbering, pixel_csv, split_names
+from ferjax.data import csv_dialect, folders, numbering, parquet, pixel_csv, split_names
 from ferjax.data.containers import Container, Member, opened
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.folders import Layout, Place
 from ferjax.data.numbering import Labels
 from ferjax.emotions import ALIASES, EMOTIONS, canonical
 from ferjax.errors import DataError, ImageError, near_misses, printable
-from ferjax.image_files import IMAGE_SUFFIXES, decode, natural
+from ferjax.image_files import IMAGE_SUFFIXES, MAX_FILE_BYTES, decode, natural
 
 KINDS: Final = {
     "csv": "fer2013.csv: a row an image",
     "kaggle": "Kaggle's archive of FER2013: train and test, images im0, im1, ...",
     "mirror": "JPEG mirror of FER2013: images Training_*, PublicTest_*, PrivateTest_*",
+    "parquet": "parquet: a row an image",
     "folders": "class folders",
 }
 
@@ -52,6 +53,7 @@ _KAGGLE_CLASSES: Final = frozenset("angry disgusted fearful happy neutral sad su
 _KAGGLE_FILE: Final = re.compile(r"im[0-9]+\.\w+")
 _MIRROR_FILE: Final = re.compile(r"(Training|PublicTest|PrivateTest)_[0-9]+\.\w+", re.IGNORECASE)
 _LISTED: Final = 5  # bad items named in an error
+_MOST_CLASSES: Final = 1000
 _BATCH: Final = 256  # images handed to a thread at once, at most
 _BATCH_BYTES: Final = 8 * 2**20
 
@@ -146,7 +148,7 @@ def _check_size(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def _list_bad(bad: Sequence[tuple[str, str]], total: int, kind: str) -> str:
-    unit = "rows" if kind == "csv" else "images"
+    unit = "images" if kind in ("kaggle", "mirror", "folders") else "rows"
     listed = "; ".join(printable(f"{name}: {reason}", 300) for name, reason in bad[:_LISTED])
     more = f"; and {len(bad) - _LISTED:,} more" if len(bad) > _LISTED else ""
     return f"{len(bad):,} of {total:,} {unit} cannot be used: {listed}{more}"
@@ -191,6 +193,14 @@ def _read(container: Container, options: _Options) -> Read:
             except DataError as error:
                 problems.append(error)
     tables = {member: tables[member] for member in container.members if member in tables}
+    if parquets := [member for member in container.members if _is_parquet(container, member)]:
+        if tables or images:
+            other = next(iter(tables), None) or images[0]
+            raise DataError(
+                f"holds {parquets[0].name!r} and {other.name!r}; expected one kind of faces, name "
+                "one file"
+            )
+        return _read_parquets(container, parquets, options)
     if len(tables) > 1:  # the competition's archive has a train.csv beside icml_face_data.csv
         tables = {m: d for m, d in tables.items() if d.usage is not None} or tables
     if problems and not tables and not images:
@@ -248,7 +258,8 @@ def _splits_of_tables(tables: Mapping[Member, csv_dialect.Dialect]) -> dict[Memb
         return dict.fromkeys(tables, "") if len(tables) == 1 else {}
     stems = {m: os.path.splitext(m.name.split("/")[-1])[0] for m in tables}
     splits = split_names.splits_of(stems.values())
-    if len(set(stems.values())) < len(stems) or not all(splits.values()):
+    alike = {(splits[stem], _without_digits([stem])) for stem in stems.values()}
+    if not all(splits.values()) or len(alike) > len(set(splits.values())):
         return {}
     return {member: splits[stem] or "" for member, stem in stems.items()}
 
@@ -266,57 +277,256 @@ def _read_tables(
         if all(sizes):
             options.progress(before + done, sum(size or 0 for size in sizes), "bytes")
 
-    parts = []
+    parts = {}
     for member, dialect in tables.items():
         with _opened(container, member) as stream:
-            parts.append(pixel_csv.read(stream, dialect, advance))
+            parts[member] = _fitted(pixel_csv.read(stream, dialect, advance), options.size)
         before += member.size or 0
-    prefixes = [f"{member.name}: " if len(tables) > 1 else "" for member in tables]
-    dialects = list(tables.values())
+    dialect = next(iter(tables.values()))
+    found = _of_rows(container, parts, by_split, dialect.label_name, options)
+    if len(tables) == 1 and dialect.usage is None:
+        note = "there is no column Usage: all images are in train"
+        found = replace(found, faces=replace(found.faces, notes=(*found.faces.notes, note)))
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rows:
+    """Faces in the rows of a table; see `pixel_csv.Rows`."""
+
+    images: npt.NDArray[np.uint8]  # (N, H, W), of the size asked for
+    sizes: npt.NDArray[np.int32]  # (N, 2), that they had
+    labels: list[str]
+    splits: npt.NDArray[np.int8]  # (N,)
+    numbers: list[int]
+    bad: list[tuple[int, str]]
+    notes: list[str]
+
+
+def _of_rows(
+    container: Container,
+    parts: Mapping[Member, _Rows],
+    by_split: Mapping[Member, str],
+    column: str,
+    options: _Options,
+    *,
+    ask: bool = False,
+) -> Read:
+    """Return the faces of tables, each in its split, or "" where its rows say it."""
     classes, bad_labels, notes = numbering.classes_of(
-        [label for rows in parts for label in rows.labels], options.labels, dialects[0].label_name
+        [label for rows in parts.values() for label in rows.labels],
+        options.labels,
+        column,
+        ask=ask,
     )
+    class_names, position = _table_classes(classes)
     bad = sorted(container.bad)
-    for prefix, rows in zip(prefixes, parts):
+    images, labels, splits, names, source_sizes = [], [], [], [], []
+    for member, rows in parts.items():
+        prefix = f"{member.name}: " if len(parts) > 1 else ""
         reasons = {n: bad_labels[x] for n, x in zip(rows.numbers, rows.labels) if x in bad_labels}
         listed = sorted({**dict(rows.bad), **reasons}.items())
         bad += [(f"{prefix}row {number}", reason) for number, reason in listed]
-    class_names, position, slips = _classes(set(classes.values()))
-    if slips:
-        raise DataError(next(iter(slips.values())))
-    images, labels, splits, names, source_sizes = [], [], [], [], []
-    for member, prefix, rows in zip(tables, prefixes, parts):
         good = [at for at, label in enumerate(rows.labels) if label in classes]
-        fitted = _fitted(rows.images, options.size)
-        images.append(fitted if len(good) == len(fitted) else fitted[good])
+        everything = len(good) == len(rows.labels)
+        images.append(rows.images if everything else rows.images[good])
         labels += [position[classes[rows.labels[at]]] for at in good]
         split = by_split[member]
         splits += [SPLITS.index(split) if split else int(rows.splits[at]) for at in good]
         names += [f"{prefix}row {rows.numbers[at]}" for at in good]
-        source_sizes.append(np.full((len(good), 2), rows.images.shape[1], np.int32))
+        source_sizes.append(rows.sizes[good])
         notes += [note for note in rows.notes if note not in notes]
-    if len(tables) == 1 and dialects[0].usage is None:
-        notes.append("there is no column Usage: all images are in train")
     faces = Faces(
         images=np.concatenate(images),
         labels=np.array(labels, np.int32),
         splits=np.array(splits, np.int8),
         names=tuple(names),
-        class_names=class_names or EMOTIONS,
+        class_names=class_names,
         source_sizes=np.concatenate(source_sizes),
         notes=tuple(notes),
     )
     return Read(faces=faces, bad=tuple(bad), kind="csv", container=container.kind)
 
 
-def _fitted(images: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """Return images of another size, uint8 (N, H, W)."""
-    if images.shape[1:] == size:
-        return images
-    result = np.empty((len(images), *size), np.uint8)
-    for image, target in zip(images, result):
-        _fit(image, target)
-    return result
+def _table_classes(classes: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Return the class names of a table and the position of each."""
+    class_names, position, slips = _classes(set(classes.values()))
+    if slips:
+        raise DataError(next(iter(slips.values())))
+    if len(class_names) > _MOST_CLASSES:
+        raise DataError(
+            f"{len(class_names):,} different labels, such as {printable(class_names[0], 40)!r}; "
+            "expected the names or numbers of classes"
+        )
+    return class_names or EMOTIONS, position
+
+
+def _fitted(rows: pixel_csv.Rows, size: tuple[int, int]) -> _Rows:
+    """Return rows with images of a size."""
+    images = rows.images
+    if images.shape[1:] != size:
+        images = np.empty((len(rows.images), *size), np.uint8)
+        for image, target in zip(rows.images, images):
+            _fit(image, target)
+    return _Rows(
+        images=images,
+        sizes=np.full((len(images), 2), rows.images.shape[1], np.int32),
+        labels=rows.labels,
+        splits=rows.splits,
+        numbers=rows.numbers,
+        bad=rows.bad,
+        notes=rows.notes,
+    )
+
+
+# --- parquet -------------------------------------------------------------------------------------
+
+
+def _is_parquet(container: Container, member: Member) -> bool:
+    if container.kind != "file" and _suffix(member) != ".parquet":
+        return False
+    with _opened(container, member) as stream:
+        return stream.peek(4)[:4] == b"PAR1"
+
+
+@contextmanager
+def _opened_parquet(container: Container, member: Member) -> Iterator[parquet.Table]:
+    """Open a parquet file whose errors name it."""
+    inside = f"{member.name}: " if container.kind != "file" else ""
+    try:
+        path = container.path(member)
+        source: str | bytes = path or b""
+        if path is None:
+            with container.open(member) as stream:
+                source = stream.read(parquet.MAX_FILE + 1)
+            if len(source) > parquet.MAX_FILE:
+                raise DataError("too large to read packed; unpack it")
+        size = len(source) if isinstance(source, bytes) else os.path.getsize(source)
+        with parquet.opened(source, size) as table:
+            yield table
+    except DataError as error:
+        raise DataError(f"{inside}{error}") from error
+
+
+def _read_parquets(container: Container, members: Sequence[Member], options: _Options) -> Read:
+    by_split = _splits_of_parquets(members)
+    different = len(set(by_split.values())) > 1
+    parts: dict[Member, _Rows] = {}
+    columns = set()
+    for member in members:
+        with _opened_parquet(container, member) as table:
+            if table.usage is not None and not different:
+                by_split[member] = ""
+            columns.add((table.label, table.is_pixels))
+            done = sum(len(rows.labels) for rows in parts.values())
+            read = _pixel_rows if table.is_pixels else _image_rows
+            parts[member] = read(table, options, done)
+    (column, is_pixels), *others = columns
+    if others:
+        raise DataError(f"files of different columns, such as {members[0].name!r}; name one")
+    found = _of_rows(container, parts, by_split, column, options, ask=not is_pixels)
+    notes = found.faces.notes
+    if set(by_split.values()) == {"train"} and not any(_says_split(m) for m in members):
+        notes = (
+            *notes,
+            "no file or column says train, validation or test: all images are in train",
+        )
+    return replace(found, faces=replace(found.faces, notes=notes), kind="parquet")
+
+
+def _says_split(member: Member) -> bool:
+    return any(split_names.parts(name)[0] for name in _shard_names(member))
+
+
+def _shard_names(member: Member) -> tuple[str, ...]:
+    """Return the folders and the name of a parquet file without its number among shards.
+
+    >>> _shard_names(Member(name="data/train-00000-of-00002-ab12.parquet", size=1))
+    ('data', 'train')
+    """
+    *folders, file = member.name.split("/")
+    stem = re.sub(r"-[0-9]{4,}-of-[0-9]{4,}.*", "", os.path.splitext(file)[0])
+    return *folders, stem
+
+
+def _without_digits(names: Sequence[str]) -> str:
+    return re.sub("[0-9]+", "", "/".join(names))
+
+
+def _splits_of_parquets(members: Sequence[Member]) -> dict[Member, str]:
+    """Return the split of each file, by its name or its folder's; train where none has one.
+
+    Raises DataError where the files are several datasets.
+    """
+    names = {member: _shard_names(member) for member in members}
+    known: dict[Member, str | None] = dict.fromkeys(members)
+    for level in range(1, 3):  # the file's own name, then its folder's
+        if not any(known.values()):
+            sides = {m: name[-level] if len(name) >= level else "" for m, name in names.items()}
+            splits = split_names.splits_of(sides.values())
+            known = {member: splits[sides[member]] for member in members}
+    resolved = all(known.values())
+    alike: dict[str | None, Member] = {}
+    for member, split in known.items():
+        other = alike.setdefault(split, member)
+        if _without_digits(names[other]) != _without_digits(names[member]):
+            raise DataError(f"holds {other.name!r} and {member.name!r}; name one dataset's files")
+    if any(known.values()) and not resolved:
+        other = next(member for member in members if not known[member])
+        raise DataError(f"{other.name!r} is neither train, validation nor test; name one file")
+    return {member: split or "train" for member, split in known.items()}
+
+
+def _pixel_rows(table: parquet.Table, options: _Options, before: int) -> _Rows:
+    def records() -> Iterator[tuple[str, int, str] | str]:
+        for batch in parquet.rows_of(table):
+            for row in batch:
+                checked = pixel_csv.checked_row(row.label, row.usage, table.label)
+                if isinstance(checked, str):
+                    yield checked
+                elif not isinstance(row.image, str):
+                    yield "no pixels"
+                else:
+                    yield *checked, row.image
+            options.progress(before, before + table.rows, "rows")
+
+    return _fitted(pixel_csv.collect(records()), options.size)
+
+
+def _image_rows(table: parquet.Table, options: _Options, before: int) -> _Rows:
+    checked: dict[int, tuple[str, int]] = {}
+    reasons: dict[int, str] = {}
+
+    def batches() -> Iterator[list[tuple[int, bytes]]]:
+        start = 0
+        for batch in parquet.rows_of(table):
+            images = []
+            for at, row in enumerate(batch, start):
+                found = pixel_csv.checked_row(row.label, row.usage, table.label)
+                if isinstance(found, str):
+                    reasons[at] = found
+                elif not isinstance(row.image, bytes) or not row.image:
+                    reasons[at] = "no image: the file holds none, or its path alone"
+                elif len(row.image) > MAX_FILE_BYTES:
+                    reasons[at] = f"an image of {len(row.image):,} bytes"
+                else:
+                    checked[at] = found
+                    images.append((at, row.image))
+            start += len(batch)
+            yield images
+
+    images, sizes, undecoded = _decode(batches(), table.rows, options.size, options.progress)
+    reasons |= undecoded
+    good = [at for at in range(table.rows) if at not in reasons]
+    return _Rows(
+        images=images[good] if reasons else images,
+        sizes=sizes[good],
+        labels=[checked[at][0] for at in good],
+        splits=np.array([checked[at][1] for at in good], np.int8),
+        numbers=[at + 1 for at in good],
+        bad=[(at + 1, reason) for at, reason in sorted(reasons.items())],
+        notes=[],
+    )
 
 
 # --- folders of images ---------------------------------------------------------------------------
@@ -346,9 +556,14 @@ def _read_images(container: Container, members: Sequence[Member], options: _Opti
     ]
     items = [item for item in items if item.place.name not in bad_classes]
 
-    images, sizes, reasons = _decode(
-        container, [item.member for item in items], options.size, options.progress
+    reasons: dict[int, str] = {}
+    images, sizes, undecoded = _decode(
+        _batches(container, [item.member for item in items], reasons),
+        len(items),
+        options.size,
+        options.progress,
     )
+    reasons |= undecoded
     bad += [(items[row].member.name, reason) for row, reason in reasons.items()]
     good = [row for row in range(len(items)) if row not in reasons]
     if reasons:
@@ -455,15 +670,21 @@ def _classes(names: Collection[str]) -> tuple[tuple[str, ...], dict[str, int], d
 
 
 def _decode(
-    container: Container, members: Sequence[Member], size: tuple[int, int], progress: Progress
+    batches: Iterable[list[tuple[int, bytes]]],
+    count: int,
+    size: tuple[int, int],
+    progress: Progress,
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], dict[int, str]]:
     """Decode and resize: uint8 (N, H, W), source sizes (N, 2), and what is wrong, by row.
 
-    One thread reads, several decode: OpenCV works outside the interpreter's lock. What is read and
-    not yet decoded stays small.
+    One thread reads `batches`, rows and the content of image files, several decode: OpenCV works
+    outside the interpreter's lock. What is read and not yet decoded stays small.
+
+    Args:
+        count: N, the number of rows.
     """
-    images = np.zeros((len(members), *size), np.uint8)
-    sizes = np.zeros((len(members), 2), np.int32)
+    images = np.zeros((count, *size), np.uint8)
+    sizes = np.zeros((count, 2), np.int32)
     reasons: dict[int, str] = {}
 
     def work(batch: list[tuple[int, bytes]]) -> int:
@@ -481,15 +702,15 @@ def _decode(
     done = 0
     with ThreadPoolExecutor(workers) as pool:
         running: deque[Future[int]] = deque()
-        for batch in _batches(container, members, reasons):
+        for batch in batches:
             running.append(pool.submit(work, batch))
             if len(running) > 2 * workers:
                 done += running.popleft().result()
-                progress(done, len(members), "images")
+                progress(done, count, "images")
         for future in running:
             done += future.result()
-            progress(done, len(members), "images")
-    return images, sizes, dict(sorted(reasons.items()))
+            progress(done, count, "images")
+    return images, sizes, reasons
 
 
 def _batches(

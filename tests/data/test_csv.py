@@ -295,12 +295,13 @@ def test_a_table_a_split(names: tuple[str, ...], form: str, tmp_path: Path) -> N
         np.testing.assert_array_equal(faces.images[rows], IMAGES)
 
 
-def test_two_tables_that_are_no_splits(tmp_path: Path) -> None:
-    for name in ("a.csv", "b.csv"):
+@pytest.mark.parametrize(
+    "names", [("a.csv", "b.csv"), ("fer_train.csv", "raf_train.csv", "test.csv")]
+)
+def test_tables_that_are_no_splits(names: tuple[str, ...], tmp_path: Path) -> None:
+    for name in names:
         (tmp_path / name).write_text(table("emotion,pixels", fields="{label},{pixels}"))
-    with pytest.raises(
-        DataError, match=r"holds 'a\.csv' and 'b\.csv'; expected either a csv or image"
-    ):
+    with pytest.raises(DataError, match=rf"holds '{names[0]}' and '{names[1]}'; expected either"):
         sources.read(tmp_path)
 
 
