@@ -157,7 +157,7 @@ def test_rows_that_name_their_split(tmp_path: Path) -> None:
 def test_tables_of_pixels(values: Any, kind: Any, tmp_path: Path) -> None:
     if isinstance(kind, pa.BaseExtensionType):
         values = pa.ExtensionArray.from_storage(kind, pa.array(values, kind.storage_type))
-        kind = None
+        kind = values.type
     content = table("emotion", "pixels", None, images=values, kind=kind)
     check(read(write(tmp_path / "a.parquet", content)))
 
