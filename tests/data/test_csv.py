@@ -301,7 +301,7 @@ def test_a_table_a_split(names: tuple[str, ...], form: str, tmp_path: Path) -> N
 def test_tables_that_are_no_splits(names: tuple[str, ...], tmp_path: Path) -> None:
     for name in names:
         (tmp_path / name).write_text(table("emotion,pixels", fields="{label},{pixels}"))
-    with pytest.raises(DataError, match=rf"holds '{names[0]}' and '{names[1]}'; expected either"):
+    with pytest.raises(DataError, match=rf"holds '{names[0]}' and '{names[1]}'; expected one"):
         sources.read(tmp_path)
 
 

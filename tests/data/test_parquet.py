@@ -231,7 +231,7 @@ def test_several_datasets_in_a_folder(tmp_path: Path) -> None:
         read(tmp_path)
     write(tmp_path / "b/a.parquet", table())
     write(tmp_path / "b/train.csv", table()).write_text("emotion,pixels\n0,1 2 3 4\n")
-    with pytest.raises(DataError, match=r"holds 'a\.parquet' and 'train\.csv'"):
+    with pytest.raises(DataError, match=r"holds 'train\.csv' and 'a\.parquet'; expected either"):
         read(tmp_path / "b")
 
 

@@ -1,0 +1,174 @@
+"""Read images whose folders, and at times whose names, say their class and split."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from ferjax.data import folders, numbering
+from ferjax.data.containers import Container, Member
+from ferjax.data.dataset import SPLITS, Faces
+from ferjax.data.folders import Layout, Place
+from ferjax.data.numbering import Labels
+from ferjax.data.reading import BATCH, BATCH_BYTES, Options, Read, class_order, decoded
+from ferjax.emotions import EMOTIONS
+from ferjax.errors import DataError, printable
+from ferjax.image_files import natural
+
+_PARTS: Final = {"training": "train", "publictest": "validation", "privatetest": "test"}
+_KAGGLE_CLASSES: Final = frozenset("angry disgusted fearful happy neutral sad surprised".split())
+_KAGGLE_FILE: Final = re.compile(r"im[0-9]+\.\w+")
+_MIRROR_FILE: Final = re.compile(r"(Training|PublicTest|PrivateTest)_[0-9]+\.\w+", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Item:
+    """An image and what its folders say of it."""
+
+    member: Member
+    place: Place
+
+
+def read_images(container: Container, members: Sequence[Member], options: Options) -> Read:
+    """Read images in folders.
+
+    Raises:
+        DataError: the folders do not tell the classes.
+    """
+    layout = folders.layout(
+        [tuple(member.name.split("/")[:-1]) for member in members], options.classes_level
+    )
+    items = [_Item(m, p) for m, p in zip(members, layout.places) if not isinstance(p, str)]
+    bad = [*container.bad]
+    bad += [(m.name, p) for m, p in zip(members, layout.places) if isinstance(p, str)]
+    items, number_notes = _named(items, options.labels)
+    kind, items, notes = _usages(items, layout)
+    notes += number_notes
+    class_names, position, bad_classes = class_order({item.place.name for item in items})
+    bad += [
+        (x.member.name, bad_classes[x.place.name]) for x in items if x.place.name in bad_classes
+    ]
+    items = [item for item in items if item.place.name not in bad_classes]
+
+    reasons: dict[int, str] = {}
+    images, sizes, undecoded = decoded(
+        _batches(container, [item.member for item in items], reasons),
+        len(items),
+        options.size,
+        options.progress,
+    )
+    reasons |= undecoded
+    bad += [(items[row].member.name, reason) for row, reason in reasons.items()]
+    good = [row for row in range(len(items)) if row not in reasons]
+    if reasons:
+        images, sizes = images[good], sizes[good]
+        items = [items[row] for row in good]
+    if len(container.members) > len(members):
+        known = {member.name for member in members}
+        names = [m.name for m in container.members if m.name not in known]
+        such = printable(names[0], 100)
+        notes.append(f"files that are no images are left out: {len(names):,}, such as {such}")
+    faces = Faces(
+        images=images,
+        labels=np.array([position[item.place.name] for item in items], np.int32),
+        splits=np.array([SPLITS.index(item.place.split) for item in items], np.int8),
+        names=tuple(item.member.name for item in items),
+        class_names=class_names,
+        source_sizes=sizes,
+        notes=tuple(notes),
+    )
+    bad.sort(key=lambda item: natural(item[0]))
+    return Read(faces=faces, bad=tuple(bad), kind=kind, container=container.kind)
+
+
+def _named(items: list[_Item], labels: Labels | None) -> tuple[list[_Item], list[str]]:
+    """Return the items with names for class folders that are numbers, and notes.
+
+    Raises DataError where the names are not known, or not asked for.
+    """
+    numbers = Counter(int(x.place.name) for x in items if x.place.name.isdecimal())
+    if len(numbers) and all(item.place.name.isdecimal() for item in items):
+        order = labels or numbering.order_by_counts(numbers)
+        if order is None:
+            raise numbering.question(numbers, "the class folders")
+        names = numbering.names_of(numbers, order)
+        if missing := sorted(set(numbers) - set(names)):
+            raise DataError(f"labels name {len(names)} classes, and none is number {missing[0]}")
+        notes = [f"class folders are numbered in the order {order}, by how many images each has"]
+        named = [replace(x.place, name=names[int(x.place.name)]) for x in items]
+        return [_Item(x.member, p) for x, p in zip(items, named)], [] if labels else notes
+    if labels is not None and items:
+        raise DataError(
+            f"labels are for numbers; the class folders have names, such as {items[0].place.name!r}"
+        )
+    return items, []
+
+
+def _usages(items: list[_Item], layout: Layout) -> tuple[str, list[_Item], list[str]]:
+    """Return the kind of source, the items with the mirror's splits in its files' names, notes."""
+    notes = list(layout.notes)
+    names = {item.place.name for item in items}
+    files = [item.member.name.split("/")[-1] for item in items]
+    if not names <= set(EMOTIONS):
+        return "folders", items, notes
+    usages = [_MIRROR_FILE.fullmatch(file) for file in files]
+    if not any(usages):
+        kaggle = (
+            {item.place.folder for item in items} <= _KAGGLE_CLASSES
+            and layout.has_splits
+            and {item.place.split for item in items} <= {"train", "test"}
+            and all(map(_KAGGLE_FILE.fullmatch, files))
+        )
+        return "kaggle" if kaggle else "folders", items, notes
+    named = [
+        replace(item, place=replace(item.place, split=_PARTS[usage[1].lower()])) if usage else item
+        for usage, item in zip(usages, items)
+    ]
+    if not layout.has_splits:
+        return "mirror", named, []
+    # The mirror has PublicTest and PrivateTest in one folder; whoever moved files to other splits
+    # meant it.
+    usual = {*zip(SPLITS, SPLITS), ("test", "validation")}
+    moved = [
+        item.member.name
+        for item, other in zip(items, named)
+        if (item.place.split, other.place.split) not in usual
+    ]
+    if not moved:
+        return "mirror", named, notes
+    such = printable(moved[0], 100)
+    notes.append(
+        f"{len(moved):,} files lie in other splits than their names say, such as {such}: the "
+        "folders count"
+    )
+    return "mirror", items, notes
+
+
+def _batches(
+    container: Container, members: Sequence[Member], reasons: dict[int, str]
+) -> Iterator[list[tuple[int, bytes]]]:
+    rows = {member.name: row for row, member in enumerate(members)}
+    batch: list[tuple[int, bytes]] = []
+    total = 0
+    for member in container.in_order(members):
+        row = rows[member.name]
+        try:
+            data = container.read(member)
+        except DataError as error:
+            reasons[row] = str(error)
+            continue
+        if not data:
+            reasons[row] = "empty, 0 bytes"
+            continue
+        batch.append((row, data))
+        total += len(data)
+        if len(batch) == BATCH or total >= BATCH_BYTES:
+            yield batch
+            batch, total = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,145 @@
+"""What every form of source is read into, and what reading them has in common.
+
+Dimension keys: N images, H height, W width.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ferjax import hardware
+from ferjax.data.containers import Container, Member
+from ferjax.data.dataset import Faces
+from ferjax.data.numbering import Labels
+from ferjax.emotions import ALIASES, EMOTIONS, canonical
+from ferjax.errors import DataError, ImageError, near_misses
+from ferjax.image_files import decode
+
+Progress = Callable[[int, int, str], None]
+
+BATCH: Final = 256  # images handed to a thread at once, at most
+BATCH_BYTES: Final = 8 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """What a source holds.
+
+    Attributes:
+        faces: the images in natural order, or a csv's order; splits as the source has them.
+        bad: the names of items that were left out, and why; empty unless `skip_bad`.
+        kind: one of `ferjax.data.sources.KINDS`.
+        container: folder, zip, tar, or file for a csv on its own.
+    """
+
+    faces: Faces
+    bad: tuple[tuple[str, str], ...]
+    kind: str
+    container: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a caller asks for."""
+
+    size: tuple[int, int]  # (H, W)
+    classes_level: int | None
+    labels: Labels | None
+    progress: Progress
+
+
+@contextmanager
+def opened_member(container: Container, member: Member) -> Iterator[io.BufferedReader]:
+    """Open a member whose errors name it."""
+    try:
+        with container.open(member) as stream:
+            yield stream
+    except DataError as error:
+        inside = f"{member.name}: " if container.kind != "file" else ""
+        raise DataError(f"{inside}{error}") from error
+
+
+def suffix(member: Member) -> str:
+    """Return what a file's name ends in, in small letters: .png."""
+    return os.path.splitext(member.name)[1].lower()
+
+
+def class_order(names: Collection[str]) -> tuple[tuple[str, ...], dict[str, int], dict[str, str]]:
+    """Return the class names in output order, the position of each, and names that are no class."""
+    bad = {}
+    known = set(names) & set(EMOTIONS)
+    if known:
+        # A name beside emotions may be a class of its own, such as contempt. If it all but is the
+        # name of an emotion that is missing, it is a slip.
+        absent = [name for name in (*EMOTIONS, *ALIASES) if canonical(name) not in known]
+        for name in set(names) - known:
+            if close := near_misses(name.lower(), absent):
+                bad[name] = f"unknown class {name[:40]!r}{close}"
+    good = sorted(set(names) - set(bad))
+    class_names = EMOTIONS if known and known == set(good) else tuple(good)
+    return class_names, {name: i for i, name in enumerate(class_names)}, bad
+
+
+def decoded(
+    batches: Iterable[list[tuple[int, bytes]]],
+    count: int,
+    size: tuple[int, int],
+    progress: Progress,
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], dict[int, str]]:
+    """Decode and resize: uint8 (N, H, W), source sizes (N, 2), and what is wrong, by row.
+
+    One thread reads `batches`, rows and the content of image files, several decode: OpenCV works
+    outside the interpreter's lock. What is read and not yet decoded stays small.
+
+    Args:
+        count: N, the number of rows.
+    """
+    images = np.zeros((count, *size), np.uint8)
+    sizes = np.zeros((count, 2), np.int32)
+    reasons: dict[int, str] = {}
+
+    def work(batch: list[tuple[int, bytes]]) -> int:
+        for row, data in batch:
+            try:
+                image = decode(data, "image", 1)
+            except ImageError as error:
+                reasons[row] = str(error).removeprefix("image: ")
+            else:
+                sizes[row] = image.shape
+                fit(image, images[row])
+        return len(batch)
+
+    workers = min(8, hardware.cores())
+    done = 0
+    with ThreadPoolExecutor(workers) as pool:
+        running: deque[Future[int]] = deque()
+        for batch in batches:
+            running.append(pool.submit(work, batch))
+            if len(running) > 2 * workers:
+                done += running.popleft().result()
+                progress(done, count, "images")
+        for future in running:
+            done += future.result()
+            progress(done, count, "images")
+    return images, sizes, reasons
+
+
+def fit(image: npt.NDArray[np.uint8], target: npt.NDArray[np.uint8]) -> None:
+    """Resize as the published preprocessing does: OpenCV, bilinear."""
+    if image.shape == target.shape:
+        target[...] = image
+    else:
+        import cv2
+
+        height, width = target.shape
+        target[...] = cv2.resize(image, (width, height))

@@ -1,0 +1,320 @@
+"""Read tables: rows with an image, or its pixels, and a label; csv and parquet files."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ferjax.data import csv_dialect, numbering, parquet, pixel_csv, split_names
+from ferjax.data.containers import Container, Member
+from ferjax.data.dataset import SPLITS, Faces
+from ferjax.data.reading import Options, Read, class_order, decoded, fit, opened_member, suffix
+from ferjax.emotions import EMOTIONS
+from ferjax.errors import DataError, printable
+from ferjax.image_files import MAX_FILE_BYTES
+
+_MOST_CLASSES: Final = 1000
+
+
+def dialect_of(container: Container, member: Member) -> csv_dialect.Dialect | None:
+    """Return how a table of pixels is written, None for a file that is none.
+
+    Raises DataError for a table that lacks something.
+    """
+    with opened_member(container, member) as stream:
+        return csv_dialect.recognized(stream)
+
+
+def read_tables(
+    container: Container, dialects: Mapping[Member, csv_dialect.Dialect], options: Options
+) -> Read:
+    """Read tables of pixels that are one dataset.
+
+    Raises:
+        DataError: a table cannot be read on, or there are several datasets.
+    """
+    by_split = _splits_of_tables(dialects)
+    sizes = [member.size for member in dialects]
+    before = 0
+
+    def advance(done: int) -> None:
+        if all(sizes):
+            options.progress(before + done, sum(size or 0 for size in sizes), "bytes")
+
+    parts = {}
+    for member, dialect in dialects.items():
+        with opened_member(container, member) as stream:
+            parts[member] = _fitted(pixel_csv.read(stream, dialect, advance), options.size)
+        before += member.size or 0
+    dialect = next(iter(dialects.values()))
+    found = _of_rows(container, parts, by_split, dialect.label_name, options)
+    if len(dialects) == 1 and dialect.usage is None:
+        note = "there is no column Usage: all images are in train"
+        found = replace(found, faces=replace(found.faces, notes=(*found.faces.notes, note)))
+    return found
+
+
+def _splits_of_tables(dialects: Mapping[Member, csv_dialect.Dialect]) -> dict[Member, str]:
+    """Return the split of each table, "" for one alone; train.csv and test.csv are one dataset."""
+    if len(dialects) == 1:
+        return dict.fromkeys(dialects, "")
+    stems = {m: os.path.splitext(m.name.split("/")[-1])[0] for m in dialects}
+    splits = split_names.splits_of(stems.values())
+    alike = {(splits[stem], _without_digits([stem])) for stem in stems.values()}
+    say_it = any(dialect.usage is not None for dialect in dialects.values())
+    if say_it or not all(splits.values()) or len(alike) > len(set(splits.values())):
+        first, second = list(dialects)[:2]
+        raise DataError(f"holds {first.name!r} and {second.name!r}; expected one dataset, name one")
+    return {member: splits[stem] or "" for member, stem in stems.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Rows:
+    """Faces in the rows of a table; see `pixel_csv.Rows`."""
+
+    images: npt.NDArray[np.uint8]  # (N, H, W), of the size asked for
+    sizes: npt.NDArray[np.int32]  # (N, 2), that they had
+    labels: list[str]
+    splits: npt.NDArray[np.int8]  # (N,)
+    numbers: list[int]
+    bad: list[tuple[int, str]]
+    notes: list[str]
+
+
+def _of_rows(
+    container: Container,
+    parts: Mapping[Member, _Rows],
+    by_split: Mapping[Member, str],
+    column: str,
+    options: Options,
+    *,
+    ask: bool = False,
+) -> Read:
+    """Return the faces of tables, each in its split, or "" where its rows say it."""
+    classes, bad_labels, notes = numbering.classes_of(
+        [label for rows in parts.values() for label in rows.labels],
+        options.labels,
+        column,
+        ask=ask,
+    )
+    class_names, position = _table_classes(classes)
+    bad = sorted(container.bad)
+    images, labels, splits, names, source_sizes = [], [], [], [], []
+    for member, rows in parts.items():
+        prefix = f"{member.name}: " if len(parts) > 1 else ""
+        reasons = {n: bad_labels[x] for n, x in zip(rows.numbers, rows.labels) if x in bad_labels}
+        listed = sorted({**dict(rows.bad), **reasons}.items())
+        bad += [(f"{prefix}row {number}", reason) for number, reason in listed]
+        good = [at for at, label in enumerate(rows.labels) if label in classes]
+        everything = len(good) == len(rows.labels)
+        images.append(rows.images if everything else rows.images[good])
+        labels += [position[classes[rows.labels[at]]] for at in good]
+        split = by_split[member]
+        splits += [SPLITS.index(split) if split else int(rows.splits[at]) for at in good]
+        names += [f"{prefix}row {rows.numbers[at]}" for at in good]
+        source_sizes.append(rows.sizes[good])
+        notes += [note for note in rows.notes if note not in notes]
+    faces = Faces(
+        images=np.concatenate(images),
+        labels=np.array(labels, np.int32),
+        splits=np.array(splits, np.int8),
+        names=tuple(names),
+        class_names=class_names,
+        source_sizes=np.concatenate(source_sizes),
+        notes=tuple(notes),
+    )
+    return Read(faces=faces, bad=tuple(bad), kind="csv", container=container.kind)
+
+
+def _table_classes(classes: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Return the class names of a table and the position of each."""
+    class_names, position, slips = class_order(set(classes.values()))
+    if slips:
+        raise DataError(next(iter(slips.values())))
+    if len(class_names) > _MOST_CLASSES:
+        raise DataError(
+            f"{len(class_names):,} different labels, such as {printable(class_names[0], 40)!r}; "
+            "expected the names or numbers of classes"
+        )
+    return class_names or EMOTIONS, position
+
+
+def _fitted(rows: pixel_csv.Rows, size: tuple[int, int]) -> _Rows:
+    """Return rows with images of a size."""
+    images = rows.images
+    if images.shape[1:] != size:
+        images = np.empty((len(rows.images), *size), np.uint8)
+        for image, target in zip(rows.images, images):
+            fit(image, target)
+    return _Rows(
+        images=images,
+        sizes=np.full((len(images), 2), rows.images.shape[1], np.int32),
+        labels=rows.labels,
+        splits=rows.splits,
+        numbers=rows.numbers,
+        bad=rows.bad,
+        notes=rows.notes,
+    )
+
+
+# --- parquet -------------------------------------------------------------------------------------
+
+
+def is_parquet(container: Container, member: Member) -> bool:
+    """Whether a file is one of parquet, by its content."""
+    if container.kind != "file" and suffix(member) != ".parquet":
+        return False
+    with opened_member(container, member) as stream:
+        return stream.peek(4)[:4] == b"PAR1"
+
+
+@contextmanager
+def _opened_parquet(container: Container, member: Member) -> Iterator[parquet.Table]:
+    """Open a parquet file whose errors name it."""
+    inside = f"{member.name}: " if container.kind != "file" else ""
+    try:
+        path = container.path(member)
+        source: str | bytes = path or b""
+        if path is None:
+            with container.open(member) as stream:
+                source = stream.read(parquet.MAX_FILE + 1)
+            if len(source) > parquet.MAX_FILE:
+                raise DataError("too large to read packed; unpack it")
+        size = len(source) if isinstance(source, bytes) else os.path.getsize(source)
+        with parquet.opened(source, size) as table:
+            yield table
+    except DataError as error:
+        raise DataError(f"{inside}{error}") from error
+
+
+def read_parquets(container: Container, members: Sequence[Member], options: Options) -> Read:
+    """Read parquet files that are one dataset.
+
+    Raises:
+        DataError: a file is damaged or lacks something, or there are several datasets.
+    """
+    by_split = _splits_of_parquets(members)
+    different = len(set(by_split.values())) > 1
+    parts: dict[Member, _Rows] = {}
+    columns = set()
+    for member in members:
+        with _opened_parquet(container, member) as table:
+            if table.usage is not None and not different:
+                by_split[member] = ""
+            columns.add((table.label, table.is_pixels))
+            done = sum(len(rows.labels) for rows in parts.values())
+            read = _pixel_rows if table.is_pixels else _image_rows
+            parts[member] = read(table, options, done)
+    (column, is_pixels), *others = columns
+    if others:
+        raise DataError(f"files of different columns, such as {members[0].name!r}; name one")
+    found = _of_rows(container, parts, by_split, column, options, ask=not is_pixels)
+    notes = found.faces.notes
+    if set(by_split.values()) == {"train"} and not any(_says_split(m) for m in members):
+        notes = (
+            *notes,
+            "no file or column says train, validation or test: all images are in train",
+        )
+    return replace(found, faces=replace(found.faces, notes=notes), kind="parquet")
+
+
+def _says_split(member: Member) -> bool:
+    return any(split_names.parts(name)[0] for name in _shard_names(member))
+
+
+def _shard_names(member: Member) -> tuple[str, ...]:
+    """Return the folders and the name of a parquet file without its number among shards.
+
+    >>> _shard_names(Member(name="data/train-00000-of-00002-ab12.parquet", size=1))
+    ('data', 'train')
+    """
+    *folders, file = member.name.split("/")
+    stem = re.sub(r"-[0-9]{4,}-of-[0-9]{4,}.*", "", os.path.splitext(file)[0])
+    return *folders, stem
+
+
+def _without_digits(names: Sequence[str]) -> str:
+    return re.sub("[0-9]+", "", "/".join(names))
+
+
+def _splits_of_parquets(members: Sequence[Member]) -> dict[Member, str]:
+    """Return the split of each file, by its name or its folder's; train where none has one.
+
+    Raises DataError where the files are several datasets.
+    """
+    names = {member: _shard_names(member) for member in members}
+    known: dict[Member, str | None] = dict.fromkeys(members)
+    for level in range(1, 3):  # the file's own name, then its folder's
+        if not any(known.values()):
+            sides = {m: name[-level] if len(name) >= level else "" for m, name in names.items()}
+            splits = split_names.splits_of(sides.values())
+            known = {member: splits[sides[member]] for member in members}
+    resolved = all(known.values())
+    alike: dict[str | None, Member] = {}
+    for member, split in known.items():
+        other = alike.setdefault(split, member)
+        if _without_digits(names[other]) != _without_digits(names[member]):
+            raise DataError(f"holds {other.name!r} and {member.name!r}; name one dataset's files")
+    if any(known.values()) and not resolved:
+        other = next(member for member in members if not known[member])
+        raise DataError(f"{other.name!r} is neither train, validation nor test; name one file")
+    return {member: split or "train" for member, split in known.items()}
+
+
+def _pixel_rows(table: parquet.Table, options: Options, before: int) -> _Rows:
+    def records() -> Iterator[tuple[str, int, str] | str]:
+        for batch in parquet.rows_of(table):
+            for row in batch:
+                checked = pixel_csv.checked_row(row.label, row.usage, table.label)
+                if isinstance(checked, str):
+                    yield checked
+                elif not isinstance(row.image, str):
+                    yield "no pixels"
+                else:
+                    yield *checked, row.image
+            options.progress(before, before + table.rows, "rows")
+
+    return _fitted(pixel_csv.collect(records()), options.size)
+
+
+def _image_rows(table: parquet.Table, options: Options, before: int) -> _Rows:
+    checked: dict[int, tuple[str, int]] = {}
+    reasons: dict[int, str] = {}
+
+    def batches() -> Iterator[list[tuple[int, bytes]]]:
+        start = 0
+        for batch in parquet.rows_of(table):
+            images = []
+            for at, row in enumerate(batch, start):
+                found = pixel_csv.checked_row(row.label, row.usage, table.label)
+                if isinstance(found, str):
+                    reasons[at] = found
+                elif not isinstance(row.image, bytes) or not row.image:
+                    reasons[at] = "no image: the file holds none, or its path alone"
+                elif len(row.image) > MAX_FILE_BYTES:
+                    reasons[at] = f"an image of {len(row.image):,} bytes"
+                else:
+                    checked[at] = found
+                    images.append((at, row.image))
+            start += len(batch)
+            yield images
+
+    images, sizes, undecoded = decoded(batches(), table.rows, options.size, options.progress)
+    reasons |= undecoded
+    good = [at for at in range(table.rows) if at not in reasons]
+    return _Rows(
+        images=images[good] if reasons else images,
+        sizes=sizes[good],
+        labels=[checked[at][0] for at in good],
+        splits=np.array([checked[at][1] for at in good], np.int8),
+        numbers=[at + 1 for at in good],
+        bad=[(at + 1, reason) for at, reason in sorted(reasons.items())],
+        notes=[],
+    )
