@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +22,7 @@ from ferjax.emotions import EMOTIONS, checked_labels
 from ferjax.errors import FerjaxError, ImageError, LabelsError, LayerError
 from ferjax.images import ChannelOrder, Source
 from ferjax.metadata import image_size
+from ferjax.nets.head import Head
 from ferjax.nets.network import Network
 from ferjax.nets.value_range import of_statistics
 from ferjax.xla import compiler_options
@@ -108,11 +109,9 @@ class EmotionClassifier:
         height, width, channels = graph.image_shape
         if channels not in (1, 3):
             raise LayerError(f"expected images of 1 or 3 channels, the network takes {channels}")
-        if len(graph.output_shape) != 1 or graph.output_shape[0] is None:
-            raise LayerError(f"expected an output of (K,), the network gives {graph.output_shape}")
         self.network = network
         self.metadata = dict(metadata or {})
-        self.labels = _labels(labels, graph.output_shape[0])
+        self.labels = _labels(labels, self.head.num_classes)
         if value_range is None:
             self.value_range = of_statistics(graph, variables) or graph.value_range
         else:
@@ -124,6 +123,11 @@ class EmotionClassifier:
         self._channels = channels
         self.variables = dict(variables)
         self._make(engine)
+
+    @cached_property
+    def head(self) -> Head:
+        """How the network's outputs become probabilities of classes."""
+        return Head.of(self.network.graph)
 
     def _make(self, engine: str) -> None:
         """Make what computes, which belongs to a process."""
@@ -247,7 +251,7 @@ class EmotionClassifier:
         self, probabilities: npt.NDArray[np.float32], *, abstain_below: float = 0.0
     ) -> Prediction:
         """Return the Prediction for one row of probabilities, (K,)."""
-        index = int(probabilities.argmax())
+        index = int(self.head.predicted(probabilities))
         by_label = {label: float(p) for label, p in zip(self.labels, probabilities)}
         confidence = float(probabilities[index])
         if confidence < abstain_below:
@@ -265,7 +269,7 @@ class EmotionClassifier:
 
     def _predict(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         if self._engine is not None:
-            return _finished(self._engine(batch), self.network.graph.final_activation)
+            return np.asarray(self.head.probabilities(self._engine(batch)))
         count = len(batch)
         size = next(s for s in _BATCH_SIZES if s >= count)
         if size > count:
@@ -279,7 +283,7 @@ class EmotionClassifier:
         if self._probabilities is None:
             self.variables = jax.device_put(self.variables)
             self._probabilities = jax.jit(
-                _probabilities(self.network), compiler_options=compiler_options()
+                _probabilities(self.network, self.head), compiler_options=compiler_options()
             )
         return self._probabilities
 
@@ -301,22 +305,9 @@ def with_temperature(
     return np.asarray(raised / raised.sum(1, keepdims=True), np.float32)
 
 
-def _finished(output: npt.NDArray[np.float32], end: str) -> npt.NDArray[np.float32]:
-    """Return probabilities from what a network gives; see `_probabilities`."""
-    if end == "linear":
-        raised = np.exp(output - output.max(1, keepdims=True))
-        return np.asarray(raised / raised.sum(1, keepdims=True))
-    return np.exp(output) if end == "log_softmax" else output
-
-
-def _probabilities(network: Network) -> Any:
-    end = network.graph.final_activation
-
+def _probabilities(network: Network, head: Head) -> Any:
     def probabilities(variables: Any, images: jax.Array) -> Any:
-        output: Any = network.apply(variables, images)
-        if end == "linear":  # trained on logits
-            return jax.nn.softmax(output)
-        return jnp.exp(output) if end == "log_softmax" else output
+        return head.probabilities(network.apply(variables, images))
 
     return probabilities
 
@@ -396,4 +387,5 @@ def predict_emotion(path: str | os.PathLike[str]) -> int:
 
     The published model's usage, with the weights that ferjax brings.
     """
-    return int(_default_classifier().predict_proba([os.fspath(path)])[0].argmax())
+    classifier = _default_classifier()
+    return int(classifier.head.predicted(classifier.predict_proba([os.fspath(path)])[0]))

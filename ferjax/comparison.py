@@ -13,6 +13,7 @@ from ferjax.classifier import EmotionClassifier
 from ferjax.conversion import has_architecture, read
 from ferjax.errors import LabelsError
 from ferjax.nets.architectures import architecture as named
+from ferjax.nets.head import Head
 
 _GENERATED = 64
 
@@ -54,6 +55,7 @@ def compare(
         WeightFileError: a file cannot be used, or `config` cannot, even where none needs it.
         LayerError: there is no `architecture` of that name.
         LabelsError: the networks have different numbers of classes.
+        LayerError: a network does not classify.
         ImageError: an image cannot be read.
     """
     if config is not None:
@@ -70,7 +72,7 @@ def compare(
     return Comparison(
         len(sources),
         float(np.abs(p - q).max(initial=0)),
-        int((p.argmax(1) != q.argmax(1)).sum()),
+        int((first.head.predicted(p) != second.head.predicted(q)).sum()),
         first.labels == second.labels or not (named_first and named_second),
     )
 
@@ -92,7 +94,7 @@ def _classifier(
     given = config is not None or architecture is not None
     own = not given or has_architecture(path)
     model = read(path) if own else read(path, config, architecture)
-    classes = model.graph.output_shape[0] or 0
+    classes = Head.of(model.graph).num_classes
     labels = model.labels or [f"class {index}" for index in range(classes)]
     value_range = metadata.value_range(model.metadata, path)
     found = EmotionClassifier(model.network, model.variables, labels, value_range=value_range)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ferjax import keras, metadata
-from ferjax.emotions import checked_labels
 from ferjax.errors import FerjaxError, WeightFileError, WriteError
 from ferjax.keras import KINDS, Inspection, KerasModel
 from ferjax.nets.graph import Graph
+from ferjax.nets.head import checked_labels
 from ferjax.nets.layers import InputLayer, Layer, TrainingOnly
 
 MSGPACK, ORBAX = "msgpack", "orbax"
@@ -76,7 +76,7 @@ def convert(
             "(--optimizer-state keeps it)"
         )
     known = model.metadata
-    names = model.labels if labels is None else checked_labels(labels, model.graph.output_shape[-1])
+    names = model.labels if labels is None else checked_labels(labels, model.graph)
     if names and (known or to == MSGPACK):
         known = {**known, "labels": list(names)}
     beside = bool(known) and to != ORBAX and metadata.is_free(target)

@@ -29,6 +29,7 @@ from ferjax.data import sheet
 from ferjax.errors import FerjaxError, LabelsError, LayerError, near_misses, printable
 from ferjax.images import ChannelOrder, Source
 from ferjax.nets import Graph, Network
+from ferjax.nets.head import Head
 from ferjax.nets.layers import (
     Activation,
     Cropping2D,
@@ -99,7 +100,7 @@ def explain(
     tap, grid = _tap(graph, layer)
     batch = classifier.preprocess(images, channel_order=channel_order)
     probabilities = classifier.predict_batch(batch)
-    indices = _indices(labels, classifier.labels, probabilities)
+    indices = _indices(labels, classifier, probabilities)
     maps = _maps(classifier, Network(graph), tap, batch, indices)
     low, high = classifier.value_range
     return [
@@ -192,11 +193,12 @@ def _scored(classifier: EmotionClassifier) -> Graph:
 
 def _indices(
     labels: str | int | Sequence[str | int] | None,
-    known: tuple[str, ...],
+    classifier: EmotionClassifier,
     probabilities: npt.NDArray[np.float32],
 ) -> npt.NDArray[np.int32]:
     if labels is None:
-        return probabilities.argmax(1).astype(np.int32)
+        return np.asarray(classifier.head.predicted(probabilities), np.int32)
+    known = classifier.labels
     count = len(probabilities)
     wanted = [labels] * count if isinstance(labels, str | int | np.integer) else list(labels)
     if len(wanted) != count:
@@ -228,14 +230,19 @@ def _maps(
         padded = np.pad(images, [(0, missing), (0, 0), (0, 0), (0, 0)])
         wanted = np.pad(wanted, (0, missing))
         with jax.default_matmul_precision("highest"):
-            maps = _layer_cam(network, tap, classifier.variables, padded, wanted)
+            maps = _layer_cam(network, classifier.head, tap, classifier.variables, padded, wanted)
         parts.append(np.asarray(maps)[: len(images)])
     return np.concatenate(parts)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1, 2))
 def _layer_cam(
-    network: Network, tap: int, variables: Any, images: jax.Array, indices: jax.Array
+    network: Network,
+    head: Head,
+    tap: int,
+    variables: Any,
+    images: jax.Array,
+    indices: jax.Array,
 ) -> jax.Array:
     def score(offset: jax.Array) -> tuple[jax.Array, jax.Array]:
         seen: list[jax.Array] = []
@@ -249,7 +256,8 @@ def _layer_cam(
         softmax = network.graph.final_activation == "softmax"
         outputs: Any = network.apply(variables, images, logits=softmax, hook=hook)
         # Images do not mix at inference, so that one gradient is that of each.
-        return jnp.take_along_axis(outputs, indices[:, None], axis=1).sum(), seen[0]
+        scores = head.scores(outputs)  # (B, K)
+        return jnp.take_along_axis(scores, indices[:, None], axis=1).sum(), seen[0]
 
     zeros = jnp.zeros((len(images), *network.graph.shapes[tap]), jnp.float32)
     gradient, output = jax.grad(score, has_aux=True)(zeros)

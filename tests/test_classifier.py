@@ -598,7 +598,7 @@ def test_batch_statistics_are_used_and_not_those_of_the_batch() -> None:
     network = Network(
         Graph.sequential(
             [BatchNormalization(epsilon=0.01), Flatten(), Activation(activation="relu")],
-            input_shape=(1, 1, 1),
+            input_shape=(1, 2, 1),
         )
     )
     variables = {
@@ -607,9 +607,9 @@ def test_batch_statistics_are_used_and_not_those_of_the_batch() -> None:
             "batch_normalization": {"mean": np.float32([0.2]), "var": np.float32([0.15])}
         },
     }
-    model = EmotionClassifier(network, variables, ["only"])
+    model = EmotionClassifier(network, variables, ["left", "right"])
     # 2 * (1 - 0.2) / sqrt(0.15 + 0.01) + 0.5 = 4.5
-    np.testing.assert_allclose(model.predict_proba(WHITE), [[4.5]], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(model.predict_proba(WHITE), [[4.5, 4.5]], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

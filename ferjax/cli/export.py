@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ferjax import conversion, onnx
-    from ferjax.emotions import checked_labels
     from ferjax.errors import WriteError
+    from ferjax.nets.head import checked_labels
 
     # Whoever takes OUT for the weights must not lose them.
     if not args.target.lower().endswith(".onnx"):
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     model = conversion.read(source, args.config, args.architecture)
     labels = model.labels
     if args.labels is not None:
-        labels = checked_labels(args.labels, model.graph.output_shape[-1])
+        labels = checked_labels(args.labels, model.graph)
     onnx.save(args.target, model.graph, model.variables, labels=labels, metadata=model.metadata)
     for note in model.notes:
         print(f"ferjax: note: {note}", file=sys.stderr)

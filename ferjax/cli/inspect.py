@@ -16,6 +16,7 @@ from ferjax.cli.options import add_architecture
 
 if TYPE_CHECKING:
     from ferjax.keras import Inspection
+    from ferjax.nets.graph import Graph
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +52,7 @@ def describe(found: Inspection) -> dict[str, Any]:
             "name": graph.name,
             "input_shape": graph.input_shape,
             "output_shape": graph.output_shape,
+            "classes": _classes(graph)[0],
             "value_range": graph.value_range,
             "parameters": graph.num_params,
             "layers": [
@@ -68,6 +70,20 @@ def describe(found: Inspection) -> dict[str, Any]:
             "notes": found.model.notes,
         }
     return described
+
+
+def _classes(graph: Graph) -> tuple[int | None, str]:
+    """Return how many classes a network tells apart, None where it does not, and that in words."""
+    from ferjax.errors import LayerError
+    from ferjax.nets.head import Head
+
+    try:
+        head = Head.of(graph)
+    except LayerError as error:
+        return None, f"none: {error}"
+    if head.is_single_unit:
+        return head.num_classes, "2, by one unit: the probability of the second"
+    return head.num_classes, str(head.num_classes)
 
 
 def _print(described: dict[str, Any], found: Inspection) -> None:
@@ -88,6 +104,7 @@ def _print(described: dict[str, Any], found: Inspection) -> None:
     state = f"{optimizer['name']}, {optimizer['step']} steps" if optimizer else "none"
     print(f"optimizer: {state}")
     print(f"labels:    {printable(', '.join(labels)) if labels else 'none'}")
+    print(f"classes:   {_classes(found.model.graph)[1]}")
     for note in described["notes"]:
         print(f"note:      {note}")
     print(summary(found.model.graph))

@@ -143,8 +143,9 @@ def _run(args: argparse.Namespace) -> int:
         names = [printable(os.fspath(path)) for path, _ in results]
         width = max(map(len, names), default=0)
         for name, (_, prediction) in zip(names, results):
-            ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
-            best = "  ".join(f"{label} {p:.3f}" for label, p in ranked[: args.top])
+            known = list(prediction.probabilities.items())
+            ranked = classifier.head.ranked([p for _, p in known])[: args.top]
+            best = "  ".join(f"{known[index][0]} {known[index][1]:.3f}" for index in ranked)
             best = f"abstains ({best})" if prediction.label is None else best
             print(f"{name:<{width}}  {printable(best)}")
     return 1 if failed else 0

@@ -99,7 +99,8 @@ def calibrate(
     if why := provenance.copies_unknown(classifier.metadata, images):
         warnings.warn(f"{why}; the network is surer of copies", stacklevel=2)
     probabilities = predict(classifier, clean.images, progress=progress)
-    before = metrics.calibration(clean.labels, probabilities)
+    predicted = classifier.head.predicted(probabilities)
+    before = metrics.calibration(clean.labels, probabilities, predicted=predicted)
     if before is None:
         raise WeightFileError(path, "its outputs do not sum to 1, so that no temperature fits")
     fitted = Fitted(
@@ -108,7 +109,7 @@ def calibrate(
         images=len(clean),
         copies_left_out=int(copies.sum()),
         before=before,
-        after=_cross_fitted(clean.labels, probabilities),
+        after=_cross_fitted(clean.labels, probabilities, predicted),
         path=metadata.sidecar(path) if store else None,
         previous=classifier.temperature,
     )
@@ -156,7 +157,9 @@ def fit_temperature(
 
 
 def _cross_fitted(
-    labels: npt.NDArray[np.integer], probabilities: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.integer],
+    probabilities: npt.NDArray[np.float32],
+    predicted: npt.NDArray[np.integer],
 ) -> Calibration:
     scaled = np.empty_like(probabilities)
     fold = np.random.default_rng(0).permutation(len(labels)) % min(_FOLDS, len(labels))
@@ -173,7 +176,7 @@ def _cross_fitted(
                 "training images"
             ) from None
         scaled[held] = with_temperature(probabilities[held], temperature)
-    found = metrics.calibration(labels, scaled)
+    found = metrics.calibration(labels, scaled, predicted=predicted)
     assert found is not None
     return found
 

@@ -53,6 +53,7 @@ class Predictions:
         names: N, as in the data.
         labels: int32 (N,), the true classes.
         probabilities: float32 (N, K), the mean over views.
+        predicted: int (N,), the class that is said.
         copies: bool (N,), which are exact copies of training images.
     """
 
@@ -60,6 +61,7 @@ class Predictions:
     names: tuple[str, ...]
     labels: npt.NDArray[np.int32]
     probabilities: npt.NDArray[np.float32]
+    predicted: npt.NDArray[np.integer]
     copies: npt.NDArray[np.bool_]
 
 
@@ -185,14 +187,16 @@ def evaluate(
     )
     if with_robustness:
         comparable_baseline(baseline, images.checksum)
+    labels, head = part.labels, classifier.head
+    probabilities = predict(classifier, part.images, tta, progress)
     predictions = Predictions(
         images=part.images,
         names=names,
-        labels=part.labels,
-        probabilities=predict(classifier, part.images, tta, progress),
+        labels=labels,
+        probabilities=probabilities,
+        predicted=head.predicted(probabilities),
         copies=copies,
     )
-    labels, probabilities = predictions.labels, predictions.probabilities
 
     def both(figures: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
         honest = None
@@ -200,18 +204,24 @@ def evaluate(
             honest = figures(labels[~copies], probabilities[~copies])
         return figures(labels, probabilities), honest
 
-    whole, without_copies = both(lambda y, p: measure(y, p, faces.class_names, seed=seed))
+    whole, without_copies = both(
+        lambda y, p: measure(y, p, faces.class_names, predicted=head.predicted(p), seed=seed)
+    )
     calibrated = None
     if classifier.temperature is not None and tta == "none" and whole.calibration is not None:
         t = classifier.temperature
-        scaled, scaled_honest = both(lambda y, p: calibration(y, with_temperature(p, t)))
+        scaled, scaled_honest = both(
+            lambda y, p: calibration(y, with_temperature(p, t), predicted=head.predicted(p))
+        )
         calibrated = Calibrated(
             temperature=t,
             fitted_on=about["calibrated_on"],
             fitted_here=provenance.fitted_here(classifier.metadata, images),
             whole=scaled,
             without_copies=scaled_honest,
-            abstention=abstention(labels, with_temperature(probabilities, t)),
+            abstention=abstention(
+                labels, with_temperature(probabilities, t), predicted=predictions.predicted
+            ),
         )
     robust = subgroups = None
     if with_robustness:
@@ -225,9 +235,7 @@ def evaluate(
             progress=progress,
         )
     if described is not None:
-        subgroups = compare(
-            described, labels, probabilities.argmax(1), faces.class_names, seed=seed
-        )
+        subgroups = compare(described, labels, predictions.predicted, faces.class_names, seed=seed)
     return Evaluation(
         weights=about,
         data=dataclasses.asdict(images),

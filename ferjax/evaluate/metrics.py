@@ -148,7 +148,12 @@ class Metrics:
 
 
 def measure(
-    labels: Labels, probabilities: Probabilities, class_names: Sequence[str], *, seed: int = 0
+    labels: Labels,
+    probabilities: Probabilities,
+    class_names: Sequence[str],
+    *,
+    predicted: Labels | None = None,
+    seed: int = 0,
 ) -> Metrics:
     """Measure predictions against labels.
 
@@ -156,6 +161,8 @@ def measure(
         labels: int (N,), in [0, K); N at least 1.
         probabilities: (N, K), in [0, 1].
         class_names: K names.
+        predicted: int (N,), the class that is said of each image, one of the most probable; None:
+            the first of these. See `ferjax.nets.head`.
         seed: of the bootstrap.
 
     Raises:
@@ -164,7 +171,7 @@ def measure(
     require_sklearn()
     classes = np.arange(len(class_names))
     probabilities = np.asarray(probabilities, np.float64)
-    predicted = probabilities.argmax(1)
+    predicted = _predicted(probabilities, predicted)
     counts = sklearn.confusion_matrix(labels, predicted, labels=classes)  # (K, K)
     precision, recall, f1, support = sklearn.precision_recall_fscore_support(
         labels, predicted, labels=classes, zero_division=np.nan
@@ -200,20 +207,23 @@ def measure(
             for k, name in enumerate(class_names)
         },
         confusion=tuple(map(tuple, counts.tolist())),
-        calibration=calibration(labels, probabilities),
-        abstention=abstention(labels, probabilities),
+        calibration=calibration(labels, probabilities, predicted=predicted),
+        abstention=abstention(labels, probabilities, predicted=predicted),
     )
 
 
-def calibration(labels: Labels, probabilities: Probabilities) -> Calibration | None:
+def calibration(
+    labels: Labels, probabilities: Probabilities, *, predicted: Labels | None = None
+) -> Calibration | None:
     """Return the figures of calibration, or None where the rows do not sum to 1."""
+    predicted = _predicted(probabilities, predicted)
     probabilities = np.asarray(probabilities, np.float64)
     total = probabilities.sum(1, keepdims=True)
     if not np.allclose(total, 1, rtol=0, atol=1e-3):  # the outputs of sigmoids
         return None
     probabilities = probabilities / total  # float32 softmaxes are off by 1e-7
     classes = np.arange(probabilities.shape[1])
-    confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
+    confidence, correct = probabilities.max(1), predicted == labels
     # Intervals are closed above, as Guo et al. have them.
     edges = np.linspace(0, 1, BINS + 1)
     where = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, BINS - 1)
@@ -243,9 +253,12 @@ def abstention(
     labels: Labels,
     probabilities: Probabilities,
     thresholds: Sequence[float] = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95),
+    *,
+    predicted: Labels | None = None,
 ) -> tuple[Abstention, ...]:
     """Return accuracy among the images whose confidence reaches each threshold."""
-    confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
+    confidence = probabilities.max(1)
+    correct = _predicted(probabilities, predicted) == labels
     rows = []
     for threshold in thresholds:
         kept = confidence >= threshold
@@ -282,6 +295,10 @@ def require_sklearn() -> None:
         raise FerjaxError(
             "evaluating needs scikit-learn: pip install 'ferjax[evaluate]'"
         ) from error
+
+
+def _predicted(probabilities: Probabilities, predicted: Labels | None) -> Labels:
+    return np.asarray(probabilities).argmax(1) if predicted is None else predicted
 
 
 def _bootstrap(

@@ -227,7 +227,7 @@ def coverage(e: Evaluation) -> Any:
         if label != "all images" and e.without_copies is None:
             continue
         confidence = p.probabilities[keep].max(1)
-        correct = p.probabilities[keep].argmax(1) == p.labels[keep]
+        correct = p.predicted[keep] == p.labels[keep]
         order = np.argsort(-confidence, kind="stable")
         count = np.arange(1, len(order) + 1)
         accuracy = np.cumsum(correct[order]) / count
@@ -310,7 +310,7 @@ def precision_recall(e: Evaluation) -> Any:
 def mistakes(e: Evaluation) -> Any:
     """Draw the mistakes of the highest confidence."""
     p = e.predictions
-    predicted = p.probabilities.argmax(1)
+    predicted = p.predicted
     confidence = p.probabilities.max(1)
     wrong = np.flatnonzero(predicted != p.labels)
     rows = wrong[np.argsort(-confidence[wrong], kind="stable")][:_MISTAKES]

@@ -97,9 +97,8 @@ def robustness(
         hits = 0
         for first in range(0, len(images), _CHUNK):
             chunk = change(first)
-            hits += int(
-                (classifier.predict_proba(chunk).argmax(1) == labels[first : first + _CHUNK]).sum()
-            )
+            said = classifier.head.predicted(classifier.predict_proba(chunk))
+            hits += int((said == labels[first : first + _CHUNK]).sum())
             done += len(chunk)
             if progress is not None:
                 progress(done, total, "corrupted images")

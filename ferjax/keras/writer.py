@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from ferjax.emotions import checked_labels
 from ferjax.errors import WriteError
 from ferjax.files import replacing
 from ferjax.keras import legacy, optimizer, v3
@@ -26,6 +25,7 @@ from ferjax.keras.problems import Problems, fatal
 from ferjax.keras.reader import COMPILED, METADATA
 from ferjax.keras.variables import Arrays, from_variables
 from ferjax.nets.graph import Graph
+from ferjax.nets.head import checked_labels
 
 if TYPE_CHECKING:
     from ferjax.nets.network import Network
@@ -90,7 +90,7 @@ def save(
     problems.raise_any()
     extra = dict(metadata or {})
     if labels is not None:
-        extra["labels"] = checked_labels(labels, graph.output_shape[-1])
+        extra["labels"] = checked_labels(labels, graph)
     with fatal(path):
         _warn(path, graph, kind)
         version = keras_version(graph)

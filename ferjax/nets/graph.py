@@ -28,6 +28,13 @@ from ferjax.nets.layers import (
     snake_case,
 )
 
+_SIGMOIDS = ("sigmoid", "hard_sigmoid", "keras2_hard_sigmoid")
+# Of numbers in [0, 1] these make such numbers; a mean of several networks' sigmoids is one.
+_KEEP_UNIT_INTERVAL = (
+    *("Average", "Maximum", "Minimum", "Multiply", "Cropping2D"),
+    *("AveragePooling2D", "GlobalAveragePooling2D", "MaxPooling2D", "GlobalMaxPooling2D"),
+)
+
 
 @dataclass(frozen=True)
 class Call:
@@ -217,6 +224,18 @@ class Graph:
         ):
             return "other"
         return activation
+
+    @property
+    def ends_in_unit_interval(self) -> bool:
+        """Whether all outputs lie in [0, 1] and may lie anywhere there, as those of sigmoids."""
+        return self._in_unit_interval(self.final_call)
+
+    def _in_unit_interval(self, position: int) -> bool:
+        call = self.calls[position]
+        layer = self.by_name[call.layer]
+        if layer.kind in _KEEP_UNIT_INTERVAL:
+            return all(self._in_unit_interval(self._computing(i)) for i in call.inputs)
+        return self._activation(position) in _SIGMOIDS
 
     def _computing(self, position: int) -> int:
         while True:

@@ -13,6 +13,7 @@ from flax.core import Scope
 
 from ferjax.errors import LayerError
 from ferjax.nets.graph import Graph
+from ferjax.nets.head import has_logits
 from ferjax.nets.layers import Activation, Layer, Shape, Softmax, Weight
 from ferjax.nets.summary import summary
 
@@ -71,7 +72,7 @@ class Network(nn.Module):
                 Keras does.
             train: batch statistics from the batch, and active dropout and augmentation layers,
                 which draw from the rng "dropout".
-            logits: leave the softmax at the end out.
+            logits: leave the softmax at the end out, or the sigmoid of a single unit.
             compute_dtype: "bfloat16" for convolutions, dense layers and what lies between them;
                 weights and normalization stay float32, as does all from the last weights on.
             hook: takes the position in `graph.calls` and the output of every call but the input,
@@ -81,7 +82,7 @@ class Network(nn.Module):
         Returns:
             float32 (B, K).
         """
-        replaced = _without_softmax(self.graph) if logits else {}
+        replaced = _without_activation(self.graph) if logits else {}
         images = jnp.asarray(images, jnp.float32)
         if not _fits(images.shape[1:], self.input_shape):
             raise LayerError(
@@ -183,13 +184,13 @@ def _fits(shape: tuple[int, ...], wanted: Shape) -> bool:
     return len(shape) == len(wanted) and all(w in (None, s) for s, w in zip(shape, wanted))
 
 
-def _without_softmax(graph: Graph) -> dict[int, Layer]:
-    """Return, by position, the call to replace so that the output is what the softmax takes."""
+def _without_activation(graph: Graph) -> dict[int, Layer]:
+    """Return, by position, the call to replace that makes logits the output."""
     position = graph.final_call
     layer = graph.by_name[graph.calls[position].layer]
     if graph.final_activation == "linear":
         return {}
-    if graph.final_activation != "softmax":
+    if not has_logits(graph):
         raise layer.error(f"it ends in {graph.final_activation!r}, so there are no logits")
     if isinstance(layer, Softmax):
         return {position: Activation(name=layer.name, activation="linear")}

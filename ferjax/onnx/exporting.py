@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ferjax
-from ferjax.emotions import checked_labels
 from ferjax.errors import FerjaxError, UnknownLayerError, WriteError, printable
 from ferjax.files import replacing
 from ferjax.keras.problems import Problems
 from ferjax.keras.reader import METADATA
 from ferjax.keras.variables import Arrays, from_variables
 from ferjax.nets.graph import Graph
+from ferjax.nets.head import checked_labels
 from ferjax.nets.layers import VOCABULARY, Shape, TrainingOnly
 from ferjax.onnx import activations, dense, merging, normalization, spatial
 from ferjax.onnx.builder import Builder, Tensor
@@ -142,7 +142,7 @@ def _model(
     )
     extra = dict(metadata or {})
     if labels is not None:
-        extra["labels"] = checked_labels(labels, graph.output_shape[-1])
+        extra["labels"] = checked_labels(labels, graph)
     if extra:
         package.helper.set_model_props(model, {METADATA: json.dumps(extra)})
     package.checker.check_model(model, full_check=True)

@@ -31,7 +31,6 @@ PathLike = str | os.PathLike[str]
 SoftLabels = npt.NDArray[np.float32]
 FILE = "soft_labels.npy"
 _SAY_EVERY = 10.0  # seconds
-_GIVE_PROBABILITIES = ("softmax", "log_softmax", "linear")  # as `EmotionClassifier` finishes them
 
 
 def soft_labels(
@@ -64,10 +63,10 @@ def soft_labels(
         )
     loaded = [classifier.load(path) for path in teachers]
     for path, one in zip(teachers, loaded):
-        if (end := one.network.graph.final_activation) not in _GIVE_PROBABILITIES:
+        if not one.head.gives_distribution:
             raise TrainingError(
                 f"{os.fspath(path)}: expected a teacher whose outputs are the probabilities of "
-                f"classes, its last activation is {end!r}"
+                f"classes, its last activation is {one.head.activation!r}"
             )
     orders = [_order(path, one.labels, faces) for path, one in zip(teachers, loaded)]
     note(f"asking {', '.join(Path(path).name for path in teachers)} about {len(faces):,} images")

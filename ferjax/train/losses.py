@@ -1,5 +1,7 @@
 """The training loss: softmax cross-entropy and the penalties that layers carry.
 
+Of a single sigmoid unit, whose logits `Head.logits` makes, it is the binary cross-entropy.
+
 Dimension keys: B batch, K classes.
 """
 

@@ -23,6 +23,7 @@ from ferjax.keras import KerasModel
 from ferjax.keras.config_writing import keras_version, model_config
 from ferjax.nets.architectures import ARCHITECTURES, architecture
 from ferjax.nets.graph import Graph
+from ferjax.nets.head import Head, has_logits
 from ferjax.nets.layers import Dropout, SpatialDropout2D
 from ferjax.nets.network import Network
 from ferjax.train.errors import TrainingError
@@ -230,10 +231,14 @@ def _check_fits(network: Network, faces: Faces, recipe: Recipe, model: KerasMode
     graph = network.graph
     classes = len(faces.class_names)
     names = ", ".join(faces.class_names)
-    if graph.output_shape != (classes,):
+    try:
+        known = Head.of(graph).num_classes
+    except LayerError as error:
+        raise TrainingError(str(error)) from None
+    if known != classes:
         raise TrainingError(
             f"expected a network with an output for each of the data's {classes} classes "
-            f"({names}), got one of shape {graph.output_shape}"
+            f"({names}), got one of shape {graph.output_shape}, which tells {known} apart"
         )
     labels = model.labels if model is not None else None
     if labels is not None and tuple(labels) != faces.class_names:
@@ -249,10 +254,10 @@ def _check_fits(network: Network, faces: Faces, recipe: Recipe, model: KerasMode
             f"given [{own[0]:g}, {own[1]:g}] in training; put Rescaling({high - low:g}, "
             f"offset={low:g}) before them and leave value_range out"
         )
-    if graph.final_activation not in ("softmax", "linear"):
+    if not has_logits(graph):
         raise TrainingError(
-            "expected a network that ends in a softmax or in logits, its last activation is "
-            f"{graph.final_activation!r}"
+            "expected a network that ends in a softmax, in logits or, for two classes, in one "
+            f"sigmoid unit, its last activation is {graph.final_activation!r}"
         )
     height, width, channels = graph.image_shape
     size = (faces.images.shape[1], faces.images.shape[2])

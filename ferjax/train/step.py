@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from ferjax.data.augment import augment, unit_range
+from ferjax.nets.head import Head
 from ferjax.nets.network import Network
 from ferjax.train import losses
 from ferjax.train.recipes import Recipe
@@ -39,7 +40,7 @@ def train_step(
     recorded in `bad_step`.
     """
     graph = network.graph
-    num_classes = graph.output_shape[-1] or 0
+    head = Head.of(graph)
     penalised = losses.has_penalty(graph)
     weights = None if class_weights is None else jnp.asarray(class_weights, "float32")
 
@@ -47,13 +48,13 @@ def train_step(
         augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
         targets = labels  # (B, K)
         if labels.ndim == 1:
-            targets = jax.nn.one_hot(labels, num_classes, dtype="float32")
+            targets = jax.nn.one_hot(labels, head.num_classes, dtype="float32")
         x, targets = augment(augment_key, images, targets, recipe.augmentation)
         x = to_input(network, x)
 
         def loss_of(params: Any) -> tuple[Array, tuple[Array, Array, Any]]:
             variables = {"params": {**params, **state.frozen}, "batch_stats": state.batch_stats}
-            logits, updated = network.apply(
+            units, updated = network.apply(
                 variables,
                 x,
                 train=True,
@@ -62,6 +63,7 @@ def train_step(
                 rngs={"dropout": dropout_key},
                 mutable=["batch_stats"],
             )
+            logits = head.logits(units)  # (B, K)
             by_image = losses.cross_entropy(logits, targets, weights, recipe.label_smoothing)
             loss = by_image.mean()
             if penalised:
@@ -81,7 +83,7 @@ def train_step(
         finite = jnp.isfinite(loss) & jnp.isfinite(norms[0]) & jnp.isfinite(norms[1])
         totals = Totals(
             state.totals.loss + loss * len(labels),
-            state.totals.correct + _hits(logits, targets.argmax(-1)).sum(),
+            state.totals.correct + _hits(head, logits, targets.argmax(-1)).sum(),
             state.totals.count + len(labels),
         )
         ema = state.ema
@@ -119,17 +121,19 @@ def eval_step(network: Network) -> EvalStep:
     In float32, whatever the training computes in, as `predict` does. The loss is the plain
     cross-entropy, in nats, with neither weights nor smoothing.
     """
+    head = Head.of(network.graph)
 
     def step(variables: Any, images: Array, labels: Array, mask: Array) -> Totals:
         # GPUs would otherwise multiply in TF32.
         with jax.default_matmul_precision("highest"):
-            logits: Any = network.apply(
+            units: Any = network.apply(
                 variables, to_input(network, unit_range(images)), logits=True
             )
+        logits = head.logits(units)
         by_image = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         return Totals(
             jnp.where(mask, by_image, 0.0).sum(),
-            jnp.where(mask, _hits(logits, labels), 0).sum(),
+            jnp.where(mask, _hits(head, logits, labels), 0).sum(),
             mask.astype("int32").sum(),
         )
 
@@ -157,5 +161,5 @@ def _uphill(params: Any, gradient: Any, distance: float) -> Any:
     return jax.tree.map(lambda p, g: p + scale * g, params, gradient)
 
 
-def _hits(logits: Array, labels: Array) -> Array:
-    return (logits.argmax(-1) == labels).astype("int32")
+def _hits(head: Head, logits: Array, labels: Array) -> Array:
+    return jnp.asarray(head.predicted(logits) == labels, "int32")

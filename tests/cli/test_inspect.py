@@ -39,6 +39,7 @@ def test_a_whole_model_is_described(cli: Cli, model: Path) -> None:
     assert lines[2] == "Keras:     2.15.0"
     assert lines[3].startswith("optimizer: Adam, ")
     assert lines[4] == "labels:    none"
+    assert lines[5] == "classes:   7"
     assert any("Layer (type)" in line for line in lines)
     assert any(line.startswith("Total params: ") for line in lines)
 
@@ -58,6 +59,7 @@ def test_json_is_one_document(cli: Cli) -> None:
         "name": "fer_cnn5",
         "input_shape": [48, 48, 1],
         "output_shape": [7],
+        "classes": 7,
         "value_range": [0, 1],
         "parameters": 2631815,
         "labels": list(EMOTIONS),

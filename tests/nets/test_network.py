@@ -222,7 +222,7 @@ def test_logits_leave_out_only_the_last_call_of_a_shared_softmax() -> None:
 
 @pytest.mark.parametrize(
     "end",
-    [[Dense(units=1, activation="sigmoid")], [Dense(units=3), Activation(activation="relu")]],
+    [[Dense(units=2, activation="sigmoid")], [Dense(units=3), Activation(activation="relu")]],
 )
 def test_logits_are_refused_behind_another_activation(end: list[Layer]) -> None:
     network = chain(*end, shape=(5,))
