@@ -594,6 +594,56 @@ def test_sigmoids_at_the_end_cannot_be_calibrated(temperature: float) -> None:
         model.predict_proba(WHITE, calibrated=True)
 
 
+# --- one unit for two classes -------------------------------------------------------------------
+
+
+def unit(bias: float, **options: Any) -> EmotionClassifier:
+    """Return a classifier of one sigmoid unit that sees nothing but its bias."""
+    network = Network(
+        Graph.sequential([Flatten(), Dense(units=1, activation="sigmoid")], input_shape=(1, 1, 1))
+    )
+    dense = {"kernel": np.zeros((1, 1), np.float32), "bias": np.float32([bias])}
+    variables = {"params": {"dense": dense}, "batch_stats": {}}
+    return EmotionClassifier(network, variables, ["calm", "tense"], **options)
+
+
+@pytest.mark.parametrize("engine", classifier.ENGINES)
+@pytest.mark.parametrize(
+    ("bias", "index"), [(-np.log(3), 0), (np.log(3), 1), (0.0, 1)], ids=["1/4", "3/4", "1/2"]
+)
+def test_one_unit_is_the_probability_of_the_second(engine: str, bias: float, index: int) -> None:
+    if engine == "onnx":
+        pytest.importorskip("onnxruntime")
+    model = unit(bias, engine=engine, temperature=2.0)
+    p = 1 / (1 + np.exp(-bias))
+    np.testing.assert_allclose(model.predict_proba(WHITE), [[1 - p, p]], rtol=0, atol=1e-6)
+    (found,) = model.predict(WHITE)
+    assert (found.label, found.index) == (("calm", "tense")[index], index)
+    assert found.confidence == pytest.approx(max(p, 1 - p))
+    assert list(found.probabilities) == ["calm", "tense"]
+    # The logit is divided by the temperature.
+    (cool,) = model.predict(WHITE, calibrated=True)
+    assert cool.probabilities["tense"] == pytest.approx(1 / (1 + np.exp(-bias / 2)), abs=1e-6)
+    assert cool.index == index
+    (unsure,) = model.predict(WHITE, abstain_below=0.8)
+    assert (unsure.label, unsure.index) == (None, None)
+
+
+def test_one_unit_is_pickled_and_takes_no_images() -> None:
+    model = pickle.loads(pickle.dumps(unit(-5.0)))
+    assert model.predict(WHITE)[0].label == "calm"
+    assert model.predict_batch(np.zeros((0, 1, 1, 1), np.float32)).shape == (0, 2)
+
+
+@pytest.mark.parametrize("labels", [["happy"], ["a", "b", "c"], ["a", "a"]])
+def test_one_unit_needs_two_labels(labels: list[str]) -> None:
+    model = unit(0.0)
+    with pytest.raises(LabelsError, match=f"expected 2 different labels .*, got {len(labels)}"):
+        EmotionClassifier(model.network, model.variables, labels)
+    with pytest.raises(LabelsError, match="give the 2 in output order"):
+        EmotionClassifier(model.network, model.variables)
+
+
 def test_batch_statistics_are_used_and_not_those_of_the_batch() -> None:
     network = Network(
         Graph.sequential(
@@ -616,6 +666,8 @@ def test_batch_statistics_are_used_and_not_those_of_the_batch() -> None:
     ("layers", "shape", "message"),
     [
         ([Conv2D(filters=7, kernel_size=1)], (8, 8, 1), r"an output of \(K,\), .* \(8, 8, 7\)"),
+        ([Flatten(), Dense(units=1)], (8, 8, 1), "one linear unit, which may be the logit of two"),
+        ([Flatten(), Dense(units=1, activation="softmax")], (8, 8, 1), "only ever say one thing"),
         ([Flatten(), Dense(units=7)], (8, 8, 2), "1 or 3 channels, the network takes 2"),
         ([Dense(units=7)], (8,), r"a network over images, \(H, W, C\), got inputs of \(8,\)"),
     ],

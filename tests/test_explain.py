@@ -209,6 +209,30 @@ def test_the_end_does_not_matter_even_where_it_saturates(end: list[Layer]) -> No
         np.testing.assert_allclose(a.heatmap, b.heatmap, atol=1e-5)
 
 
+def test_one_unit_speaks_for_either_class() -> None:
+    start = [Conv2D(name="c", filters=2, kernel_size=3, activation="relu"), Flatten()]
+    two = drawn(chain(*start, Dense(name="d", units=3)))
+    kernel = np.array(two.variables["params"]["d"]["kernel"])
+    # The logit is what the second class's is above the first's.
+    dense = {"kernel": kernel[:, 1:2] - kernel[:, :1], "bias": np.float32([40.0])}
+    variables = {"params": {**two.variables["params"], "d": dense}, "batch_stats": {}}
+    one = EmotionClassifier(
+        chain(*start, Dense(name="d", units=1, activation="sigmoid")), variables, LABELS[:2]
+    )
+    kernel = np.concatenate([-dense["kernel"], dense["kernel"], kernel[:, 2:]], 1)
+    params = {**variables["params"], "d": {**two.variables["params"]["d"], "kernel": kernel}}
+    expected = EmotionClassifier(two.network, {"params": params, "batch_stats": {}}, LABELS)
+    images = faces(2, 12, 12)
+    for label in LABELS[:2]:
+        for a, b in zip(
+            explain(expected, images, labels=label), explain(one, images, labels=label)
+        ):
+            assert a.heatmap.max() == 1
+            np.testing.assert_allclose(a.heatmap, b.heatmap, atol=1e-5)
+    (said, _) = explain(one, images)
+    assert (said.label, said.index, said.confidence) == (LABELS[1], 1, 1.0)
+
+
 def test_softmax_that_is_shared_with_the_inside_is_left_out_at_the_end_only() -> None:
     layers = (
         InputLayer(name="x", shape=(12, 12, 1)),

@@ -7,15 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 import ferjax
 from ferjax import keras, metadata
 from ferjax.evaluate.robustness import BASELINE
-from ferjax.nets import Network
+from ferjax.nets import Graph, Network
+from ferjax.nets.layers import Dense, Flatten
 
 from ..evaluate.conftest import taught
-from ..train.conftest import make_faces, prepared, tiny_graph
+from ..train.conftest import make_faces, prepared, tiny_graph, two_classes
 
 Cli = Callable[..., "Done"]  # noqa: F821
 
@@ -250,3 +252,68 @@ def test_without_jinja(
     done = cli("card", "--weights", weights, "--out", tmp_path / "card.md")
     assert done.code == 2
     assert "reports and cards need Jinja: pip install 'ferjax[evaluate]'" in done.error
+
+
+# --- one unit for two classes --------------------------------------------------------------------
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """A file of one sigmoid unit that gives 0.5 for every image."""
+    network = Network(
+        Graph.sequential([Flatten(), Dense(units=1, activation="sigmoid")], input_shape=(12, 12, 1))
+    )
+    variables = jax.tree.map(jnp.zeros_like, network.init(jax.random.key(0)))
+    path = tmp_path / "unit.h5"
+    keras.save(path, network, variables, labels=["calm", "tense"])
+    return path
+
+
+def test_a_half_is_the_second_of_two_classes(cli: Cli, unit: Path, faces: Path) -> None:
+    done = cli("predict", faces / "im1.png", "--weights", unit, "--top", 2)
+    assert done.out.split()[1:] == ["tense", "0.500", "calm", "0.500"]
+    done = cli("predict", faces / "im1.png", "--weights", unit, "--abstain-below", 0.6)
+    assert done.out.split()[1:] == ["abstains", "(tense", "0.500)"]
+    (found,) = json.loads(cli("predict", faces / "im1.png", "--weights", unit, "--json").out)
+    assert (found["label"], found["index"], found["confidence"]) == ("tense", 1, 0.5)
+    assert found["probabilities"] == {"calm": 0.5, "tense": 0.5}
+
+
+def test_one_unit_from_inspection_to_card(cli: Cli, unit: Path, tmp_path: Path) -> None:
+    assert "classes:   2, by one unit: the probability of the second" in cli("inspect", unit).out
+    converted = tmp_path / "other.keras"
+    done = cli("convert", unit, converted, "--labels", "tense")
+    assert done.error.startswith(
+        "ferjax: error: expected 2 different labels in output order, got 1"
+    )
+    assert cli("convert", unit, converted, "--labels", "no,yes").code == 0
+    found = json.loads(cli("inspect", converted, "--json").out)
+    assert (found["labels"], found["output_shape"], found["classes"]) == (["no", "yes"], [1], 2)
+    assert "the labels differ" in cli("verify", unit, converted).out
+
+    two = two_classes()
+    data = prepared(tmp_path / "two", two)
+    out = tmp_path / "report"
+    done = cli("evaluate", "--weights", unit, "--data", data, "--out", out)
+    assert done.code == 0
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    seconds = int(two.labels[two.in_split("validation")].sum())
+    assert report["whole"]["correct"] == seconds
+    assert report["class_names"] == ["calm", "tense"]
+    done = cli("card", "--weights", unit, "--report", out / "report.json", "--out", "-")
+    assert "the probabilities of 2 classes out\n(calm, tense)" in done.out
+
+
+def test_a_regression_is_refused_in_one_line(cli: Cli, tmp_path: Path, faces: Path) -> None:
+    network = Network(Graph.sequential([Flatten(), Dense(units=1)], input_shape=(12, 12, 1)))
+    path = tmp_path / "age.h5"
+    keras.save(path, network, network.init(jax.random.key(0)))
+    for call in (
+        ["predict", faces, "--weights", path, "--labels", "no,yes"],
+        ["verify", path, path],
+    ):
+        done = cli(*call)
+        assert done.code == 2
+        assert "expected a network that classifies, it ends in one linear unit" in done.error
+    assert "classes:   none: expected a network that classifies" in cli("inspect", path).out
+    assert json.loads(cli("inspect", path, "--json").out)["classes"] is None

@@ -230,6 +230,18 @@ def test_logits_are_refused_behind_another_activation(end: list[Layer]) -> None:
         network.apply(network.init(KEY), jnp.ones((1, 5)), logits=True)
 
 
+@pytest.mark.parametrize(
+    "end",
+    [[Dense(units=1, activation="sigmoid")], [Dense(units=1), Activation(activation="sigmoid")]],
+)
+def test_the_logit_of_a_single_sigmoid_unit(end: list[Layer]) -> None:
+    network = chain(*end, shape=(5,))
+    variables, x = network.init(KEY), jnp.ones((1, 5))
+    (logit,), (p,) = network.apply(variables, x, logits=True)[0], network.apply(variables, x)[0]
+    assert float(logit) == pytest.approx(float(variables["params"]["dense"]["kernel"].sum()))
+    assert float(p) == pytest.approx(1 / (1 + np.exp(-float(logit))))
+
+
 # --- looking inside ----------------------------------------------------------------------------
 
 
