@@ -159,7 +159,7 @@ def fit_temperature(
 def _cross_fitted(
     labels: npt.NDArray[np.integer],
     probabilities: npt.NDArray[np.float32],
-    predicted: npt.NDArray[np.integer],
+    predicted: npt.NDArray[np.integer] | None = None,
 ) -> Calibration:
     scaled = np.empty_like(probabilities)
     fold = np.random.default_rng(0).permutation(len(labels)) % min(_FOLDS, len(labels))
