@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import unittest
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,12 +14,14 @@ import pytest
 from ferjax.data.preparation import load, prepare
 from ferjax.emotions import EMOTIONS
 
-tfds = pytest.importorskip(
-    "tensorflow_datasets", reason="needs tensorflow-datasets: pip install 'ferjax[train]'"
-)
-pytest.importorskip("dill", reason="needs dill, which tensorflow_datasets.testing imports")
 
-from ferjax.data.tfds_builder import Fer2013  # noqa: E402
+@pytest.fixture(scope="module")
+def tfds() -> Any:
+    """TensorFlow Datasets, which loads TensorFlow: only where it is used."""
+    reason = "needs tensorflow-datasets: pip install 'ferjax[train]'"
+    module = pytest.importorskip("tensorflow_datasets", reason=reason)
+    pytest.importorskip("dill", reason="needs dill, which tensorflow_datasets.testing imports")
+    return module
 
 
 def make_source(folder: Path) -> Path:
@@ -32,30 +36,23 @@ def make_source(folder: Path) -> Path:
     return folder
 
 
-class TestFer2013(tfds.testing.DatasetBuilderTestCase):  # type: ignore[misc]
-    """TFDS's own checks of a builder, over generated faces."""
+def test_tfds_s_own_checks_of_a_builder(tmp_path: Path, tfds: Any) -> None:
+    from ferjax.data.tfds_builder import Fer2013
 
-    DATASET_CLASS = Fer2013
-    SPLITS = {"train": 14, "validation": 7, "test": 7}  # noqa: RUF012
-    BUILDER_CONFIG_NAMES_TO_TEST = ["official"]  # noqa: RUF012
-    SKIP_CHECKSUMS = True
+    class Checks(tfds.testing.DatasetBuilderTestCase):  # type: ignore[misc, name-defined]
+        DATASET_CLASS = Fer2013
+        SPLITS = {"train": 14, "validation": 7, "test": 7}  # noqa: RUF012
+        BUILDER_CONFIG_NAMES_TO_TEST = ["official"]  # noqa: RUF012
+        SKIP_CHECKSUMS = True
+        EXAMPLE_DIR = str(make_source(tmp_path))
 
-    @classmethod
-    def setUpClass(cls) -> None:
-        import tempfile
-
-        cls.folder = tempfile.TemporaryDirectory()
-        make_source(Path(cls.folder.name))
-        cls.EXAMPLE_DIR = cls.folder.name
-        super().setUpClass()
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        super().tearDownClass()
-        cls.folder.cleanup()
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromTestCase(Checks).run(result)
+    assert not [text for _, text in result.errors + result.failures]
+    assert result.testsRun - len(result.skipped) >= 4
 
 
-def test_the_prepared_folder_loads_with_tfds(tmp_path: Path) -> None:
+def test_the_prepared_folder_loads_with_tfds(tmp_path: Path, tfds: Any) -> None:
     source = make_source(tmp_path / "source")
     (source / "train/happy/im0.png").rename(source / "train/happy" / os.fsdecode(b"\xe9.png"))
     out = prepare(source, tmp_path / "out", with_tfds=True).path
@@ -72,7 +69,9 @@ def test_the_prepared_folder_loads_with_tfds(tmp_path: Path) -> None:
             }
 
 
-def test_the_builder_reads_a_manual_download(tmp_path: Path) -> None:
+def test_the_builder_reads_a_manual_download(tmp_path: Path, tfds: Any) -> None:
+    from ferjax.data.tfds_builder import Fer2013
+
     make_source(tmp_path / "manual" / "archive")
     builder = Fer2013(data_dir=tmp_path / "data", config="card")
     config = tfds.download.DownloadConfig(manual_dir=tmp_path / "manual")
