@@ -32,9 +32,13 @@ from ferjax.nets import Graph, Network
 from ferjax.nets.head import Head
 from ferjax.nets.layers import (
     Activation,
+    CenterCrop,
     Cropping2D,
+    Permute,
+    Resizing,
     Softmax,
     TrainingOnly,
+    UpSampling2D,
     ZeroPadding2D,
 )
 
@@ -332,15 +336,24 @@ def _grids(graph: Graph) -> dict[int, _Grid]:
                 for (first, step), (window, stride, before) in zip(grids[sources[0]], windows)
             )
             grids[position] = y, x
-        elif len(graph.shapes[position]) == 3:
+        elif len(graph.shapes[position]) == 3 and not isinstance(
+            graph.by_name[call.layer], Permute
+        ):
             # Other layers keep rows and columns or lose them; what a layer merges may be of 1x1.
             kept = [i for i in sources if _space(graph, i) == _space(graph, position)]
             grids.update((position, grids[i]) for i in kept[:1])
     return grids
 
 
-def _windows(layer: Any, space: tuple[int, int]) -> list[tuple[int, int, int]]:
+def _windows(layer: Any, space: tuple[int, int]) -> list[tuple[float, float, float]]:
     """Return (window, stride, padding in front) for rows and columns; none for other layers."""
+    if isinstance(layer, UpSampling2D):
+        return [(1 / times, 1 / times, 0) for times in layer.size]
+    if isinstance(layer, Resizing | CenterCrop):
+        added = layer.padding(*space) if isinstance(layer, Resizing) else (0, 0)
+        y, x, *sizes = layer.window(*(s + 2 * a for s, a in zip(space, added)))
+        steps = (s / new for s, new in zip(sizes, (layer.height, layer.width)))
+        return [(s, s, a - start) for s, a, start in zip(steps, added, (y, x))]
     if isinstance(layer, ZeroPadding2D):
         return [(1, 1, before) for before, _ in layer.padding]
     if isinstance(layer, Cropping2D):

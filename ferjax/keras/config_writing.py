@@ -90,6 +90,10 @@ _OMITTED: dict[str, Any] = {
     "mean": None,
     "variance": None,
     "rms_scaling": False,
+    "pad_to_aspect_ratio": False,
+    "fill_mode": "constant",
+    "fill_value": 0.0,
+    "antialias": False,
 }
 _NO_DATA_FORMAT = {
     "RandomFlip",
@@ -98,6 +102,8 @@ _NO_DATA_FORMAT = {
     "RandomTranslation",
     "RandomContrast",
     "RandomBrightness",
+    "Resizing",
+    "CenterCrop",
 }
 
 

@@ -118,6 +118,24 @@ def average_pool2d(
     return window_sum(x) / window_sum(jnp.ones_like(x))
 
 
+def resample(x: Array, axis: int, weights: np.ndarray) -> Array:
+    """Replace the rows along `axis` by weighted sums of them; see `ferjax.nets.resampling`.
+
+    Args:
+        x: of any shape, with n rows along `axis`.
+        weights: float32 (new, n).
+    """
+    if weights.shape[0] == weights.shape[1] and np.array_equal(weights, np.eye(len(weights))):
+        return x
+    chosen = weights.argmax(axis=1)
+    if np.array_equal(weights, np.eye(weights.shape[1])[chosen]):  # nearest: no sums
+        return jnp.take(x, chosen, axis=axis)
+    sums = jnp.tensordot(
+        x, jnp.asarray(weights, x.dtype), axes=((axis,), (1,)), precision="highest"
+    )
+    return jnp.moveaxis(sums, -1, axis)
+
+
 def batch_norm(
     x: Array,
     mean: Array,

@@ -22,7 +22,7 @@ from ferjax.keras.variables import Arrays, from_variables
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import checked_labels
 from ferjax.nets.layers import VOCABULARY, Shape, TrainingOnly
-from ferjax.onnx import activations, dense, merging, normalization, spatial
+from ferjax.onnx import activations, dense, merging, normalization, resizing, spatial
 from ferjax.onnx.builder import Builder, Tensor
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ LAYERS: dict[type, Callable[..., Tensor]] = {
     **spatial.LAYERS,
     **dense.LAYERS,
     **normalization.LAYERS,
+    **resizing.LAYERS,
     **activations.LAYERS,
     **merging.LAYERS,
     **{kind: _identity for kind in VOCABULARY.values() if issubclass(kind, TrainingOnly)},

@@ -226,6 +226,8 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "Activation": {"activation": "relu"},
     "Reshape": {"target_shape": [1, -1]},
     "Permute": {"dims": [1]},
+    "Resizing": {"height": 4, "width": 4},
+    "CenterCrop": {"height": 4, "width": 4},
     "RepeatVector": {"n": 2},
     "RandomBrightness": {"factor": 0.1},
     "Dropout": {"rate": 0.5, "noise_shape": [None, 1]},

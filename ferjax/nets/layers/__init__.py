@@ -34,6 +34,7 @@ from ferjax.nets.layers.normalization import (
     RMSNormalization,
     UnitNormalization,
 )
+from ferjax.nets.layers.resizing import CenterCrop, Resizing, UpSampling2D
 from ferjax.nets.layers.spatial import (
     AveragePooling2D,
     Conv2D,
@@ -92,6 +93,9 @@ __all__ = [
     "GlobalMaxPooling2D",
     "ZeroPadding2D",
     "Cropping2D",
+    "UpSampling2D",
+    "Resizing",
+    "CenterCrop",
     "Flatten",
     "Reshape",
     "Permute",

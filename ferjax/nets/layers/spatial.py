@@ -29,7 +29,7 @@ _PADDING = settings.choice("valid", "same")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Spatial(Layer):
+class Spatial(Layer):
     """Base of the layers that work on (H, W, C) or, channels_first, on (C, H, W)."""
 
     data_format: str = setting(DATA_FORMAT, "channels_last")
@@ -66,7 +66,7 @@ def _windows(size: int | None, window: int, stride: int, padding: str) -> int | 
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Convolution(_Spatial):
+class _Convolution(Spatial):
     """What the three convolutions share."""
 
     kernel_size: Pair = setting(settings.positive_pair)
@@ -200,7 +200,7 @@ class SeparableConv2D(_Convolution):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Pooling(_Spatial):
+class _Pooling(Spatial):
     pool_size: Pair = setting(settings.positive_pair, (2, 2))
     strides: Pair = setting(settings.optional(settings.positive_pair), None)
     padding: str = setting(_PADDING, "valid")
@@ -240,7 +240,7 @@ class AveragePooling2D(_Pooling):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _GlobalPooling(_Spatial):
+class _GlobalPooling(Spatial):
     keepdims: bool = setting(settings.boolean, False)
 
     def output_shape(self, *shapes: Shape) -> Shape:
@@ -265,7 +265,7 @@ class GlobalMaxPooling2D(_GlobalPooling):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ZeroPadding2D(_Spatial):
+class ZeroPadding2D(Spatial):
     """Zeros around the image: ((top, bottom), (left, right))."""
 
     padding: tuple[Pair, Pair] = setting(settings.edges, ((1, 1), (1, 1)))
@@ -286,7 +286,7 @@ class ZeroPadding2D(_Spatial):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cropping2D(_Spatial):
+class Cropping2D(Spatial):
     """The image without its edges: ((top, bottom), (left, right))."""
 
     cropping: tuple[Pair, Pair] = setting(settings.edges, ((0, 0), (0, 0)))
