@@ -7,22 +7,26 @@ rows at a time: a file may hold more than fits the memory, and may claim more th
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ferjax.data import csv_dialect
+from ferjax.data import csv_dialect, parquet_pages
 from ferjax.data.numbering import number_of
 from ferjax.errors import DataError, printable
 
 MAX_ROWS: Final = 1_000_000  # as many as an archive may have files
+MIN_ROWS: Final = 10_000  # that are allowed however small the file
+MAX_GROUPS: Final = 100_000  # of rows
 MAX_CHUNK: Final = 2**30  # bytes unpacked of one column in a group of rows
 MAX_FILE: Final = 2**30  # bytes of a file inside an archive, which is read whole
 MAX_RATIO: Final = 200  # unpacked to packed, as in archives
 RATIO_FROM: Final = 64 * 2**20
 
+_ROW_BYTES: Final = 16  # that a row takes at least, but for MIN_ROWS
 _BATCH: Final = 256  # rows at once, at most
 _BATCH_BYTES: Final = 256 * 2**20  # what a batch may take in memory, at worst
 _MAX_SCHEMA: Final = 4 * 2**20  # bytes of Hugging Face's description
@@ -77,7 +81,7 @@ def opened(source: str | bytes, size: int) -> Iterator[Table]:
     try:
         with _checked():
             table = _table(file)
-            _check_sizes(table, size)
+            _check_sizes(table, source, size)
         yield table
     finally:
         file.close(force=True)
@@ -225,39 +229,59 @@ def _class_names(feature: dict[str, Any]) -> tuple[str, ...] | None:
 # --- limits --------------------------------------------------------------------------------------
 
 
-def _check_sizes(table: Table, packed: int) -> None:
-    """Refuse a file that would unpack to more than faces need."""
-    if not 0 <= table.rows <= MAX_ROWS:
-        raise DataError(f"{table.rows:,} rows; expected at most {MAX_ROWS:,}")
-    sizes = _chunk_sizes(table)
-    largest, total = max(sizes, default=0), sum(sizes)
-    if largest > MAX_CHUNK or (total > RATIO_FROM and total > MAX_RATIO * packed):
+def _check_sizes(table: Table, source: str | bytes, packed: int) -> None:
+    """Refuse a file that would unpack to more than faces need, by its footer or by its pages."""
+    if not 0 <= table.rows <= min(MAX_ROWS, max(MIN_ROWS, packed // _ROW_BYTES)):
+        raise DataError(f"{table.rows:,} rows in {packed:,} bytes; expected a dataset of faces")
+    if table.file.metadata.num_row_groups > MAX_GROUPS:
+        raise DataError(f"more than {MAX_GROUPS:,} groups of rows; expected a dataset of faces")
+    chunks = [chunk for group in _chunks(table) for chunk in group]
+    _check_unpacked([chunk.total_uncompressed_size for chunk in chunks], packed)
+    if not table.rows:
+        return
+    with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
+
+        def read_at(offset: int, size: int) -> bytes:
+            file.seek(offset)
+            return file.read(size)
+
+        claimed = []
+        for chunk in chunks:
+            starts = [chunk.data_page_offset, chunk.dictionary_page_offset]
+            start = min(start for start in starts if start is not None)
+            length = chunk.total_compressed_size
+            if not 0 <= start <= start + length <= packed:
+                raise DataError("cannot be read: a column outside the file")
+            size = parquet_pages.unpacked_size(read_at, start, length, chunk.num_values)
+            if size > chunk.total_uncompressed_size:
+                raise DataError("cannot be read: pages of more than the file says they have")
+            claimed.append(size)
+    _check_unpacked(claimed, packed)
+
+
+def _check_unpacked(sizes: Sequence[int], packed: int) -> None:
+    total = sum(sizes)
+    largest, least = max(sizes, default=0), min(sizes, default=0)
+    if largest > MAX_CHUNK or least < 0 or (total > RATIO_FROM and total > MAX_RATIO * packed):
         raise DataError(
             f"{packed:,} bytes that would unpack to {total:,}; expected a dataset of faces"
         )
 
 
-def _chunk_sizes(table: Table) -> list[int]:
-    """Return the bytes, unpacked, of the columns that are read, for each group of rows."""
+def _chunks(table: Table) -> list[list[Any]]:
+    """Return what the footer says of the columns that are read, for each group of rows."""
     metadata = table.file.metadata
-    if metadata.num_row_groups > MAX_ROWS or metadata.num_columns > _MAX_COLUMNS:
-        raise DataError("too many groups of rows; expected a dataset of faces")
     wanted = {table.label, table.image, table.usage}
     columns = [
         i
-        for i in range(metadata.num_columns)
+        for i in range(min(metadata.num_columns, _MAX_COLUMNS))
         if metadata.schema.column(i).path.split(".")[0] in wanted
     ]
-    sizes = []
-    for i in range(metadata.num_row_groups):
-        group = metadata.row_group(i)
-        chunks = [group.column(column).total_uncompressed_size for column in columns]
-        if min(chunks, default=0) < 0:
-            raise DataError("a column of negative size")
-        sizes.append(max(chunks, default=0))
-    return sizes
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    return [[group.column(column) for column in columns] for group in groups]
 
 
 def _batch_size(table: Table) -> int:
     # Values that repeat are stored once: each of a batch may be as large as the whole column.
-    return max(1, min(_BATCH, _BATCH_BYTES // max(1, *_chunk_sizes(table), 1)))
+    sizes = [chunk.total_uncompressed_size for group in _chunks(table) for chunk in group]
+    return max(1, min(_BATCH, _BATCH_BYTES // max(1, *sizes, 1)))

@@ -18,6 +18,12 @@ _WORDS: Final = {
     ),
     **dict.fromkeys("eval evaluation publictest".split(), "validation"),
     **dict.fromkeys("test testing tst holdout heldout privatetest".split(), "test"),
+    # Spanish, French, Portuguese, Italian, German, Chinese
+    **dict.fromkeys("entrenamiento entrainement entraînement apprentissage".split(), "train"),
+    **dict.fromkeys("treino treinamento addestramento trainieren 训练 训练集".split(), "train"),
+    **dict.fromkeys("validacion validación validacao validação".split(), "validation"),
+    **dict.fromkeys("convalida validierung 验证 验证集".split(), "validation"),
+    **dict.fromkeys("prueba pruebas teste testes 测试 测试集".split(), "test"),
 }
 _EVALUATION: Final = frozenset(("eval", "evaluation"))  # test, where another is validation
 # Words that say nothing of which images these are.
@@ -113,7 +119,7 @@ def _words(name: str) -> list[str]:
 def _by_ends(names: list[str]) -> dict[str, str]:
     """Return the splits of names that are alike but for a split's word at one end."""
     short = {"public": "validation", "private": "test", "tr": "train", "va": "validation"}
-    short["te"] = "test"
+    short |= {"te": "test", "ts": "test"}
     if len(names) > 1 and all(name.lower() in short for name in names):
         return {name: short[name.lower()] for name in names}
     for cut in (str.removesuffix, str.removeprefix):

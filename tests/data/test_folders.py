@@ -43,6 +43,8 @@ def read(paths: list[Path], level: int | None = None) -> set[tuple[str, str]]:
         ("data_training", "data_eval", "data_test"),
         ("fertrain", "fervalid", "fertest"),
         ("tr", "va", "te"),
+        ("entrenamiento", "validación", "prueba"),
+        ("训练集", "验证集", "测试集"),
         ("train", "dev", "eval"),
         ("trainset", "valset", "testset"),
         ("train2017", "val2017", "test2017"),

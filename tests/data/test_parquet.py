@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from ferjax import EMOTIONS
-from ferjax.data import parquet, sources
+from ferjax.data import parquet, parquet_pages, sources
 from ferjax.data.dataset import Faces
 from ferjax.errors import DataError
 
@@ -283,6 +283,67 @@ def test_files_that_unpack_without_bound(tmp_path: Path, monkeypatch: pytest.Mon
         read(path, skip_bad=True)
 
 
+def test_rows_that_take_no_bytes(tmp_path: Path) -> None:
+    image = {"bytes": png(IMAGES[0]), "path": None}
+    content = table(images=[image] * 20_000, labels=[3] * 20_000)
+    with pytest.raises(
+        DataError, match=r"20,000 rows in \d,\d+ bytes; expected a dataset of faces"
+    ):
+        read(write(tmp_path / "a.parquet", content), skip_bad=True)
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("compression", ["none", "snappy", "zstd", "gzip", "brotli"])
+def test_the_sizes_of_pages(version: str, compression: str, tmp_path: Path) -> None:
+    content = pa.concat_tables([table()] * 20)
+    path = tmp_path / "a.parquet"
+    write(path, content, data_page_version=version, compression=compression, data_page_size=500)
+    assert len(read(path)) == 280
+    with path.open("rb") as file:
+
+        def read_at(offset: int, size: int) -> bytes:
+            file.seek(offset)
+            return file.read(size)
+
+        chunk = pq.ParquetFile(path).metadata.row_group(0).column(0)
+        start, length = chunk.data_page_offset, chunk.total_compressed_size
+        if chunk.dictionary_page_offset is not None:
+            start = chunk.dictionary_page_offset
+        size = parquet_pages.unpacked_size(read_at, start, length, 280)
+    # The footer counts the headers too.
+    assert 0.8 * chunk.total_uncompressed_size < size <= chunk.total_uncompressed_size
+
+
+def test_a_footer_that_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pages' own headers are what memory is taken by."""
+    images = [{"bytes": bytes(2**22) + bytes([i]), "path": None} for i in range(4)]
+    content = table(images=images, labels=[0, 1, 2, 3])
+    path = write(tmp_path / "a.parquet", content, compression="zstd", use_dictionary=False)
+
+    class Lying:
+        def __init__(self, chunk: Any) -> None:
+            self._chunk = chunk
+
+        def __getattr__(self, name: str) -> Any:
+            return 1000 if name == "total_uncompressed_size" else getattr(self._chunk, name)
+
+    real = parquet._chunks
+    lying = lambda table: [[Lying(chunk) for chunk in group] for group in real(table)]  # noqa: E731
+    monkeypatch.setattr(parquet, "_chunks", lying)
+    with pytest.raises(DataError, match="pages of more than the file says they have"):
+        read(path, skip_bad=True)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x15", b"\x15\x00" * 5, b"\x1c" * 100, b"\x15" + b"\xff" * 20, b"\x1b\x10", b"\x18" * 9,
+     b"\x19\xfc" + b"\xff" * 4 + b"\x0f", b"\x15\x00\x15\x01\x15\x01\x00"],
+)  # fmt: skip
+def test_headers_of_pages_that_are_none(data: bytes) -> None:
+    with pytest.raises(DataError, match=r"cannot be read: .*damaged"):
+        parquet_pages.unpacked_size(lambda at, size: data[at : at + size], 0, 10**9, 5)
+
+
 def test_values_that_repeat_are_read_a_few_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,7 +359,7 @@ def test_values_that_repeat_are_read_a_few_at_a_time(
 def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.parquet", table())
     monkeypatch.setattr(parquet, "MAX_ROWS", 13)
-    with pytest.raises(DataError, match="14 rows; expected at most 13"):
+    with pytest.raises(DataError, match=r"14 rows in .* bytes; expected a dataset of faces"):
         read(path)
     monkeypatch.undo()
     monkeypatch.setattr(parquet, "MAX_CHUNK", 100)
