@@ -11,7 +11,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from ferjax.data import csv_dialect, parquet_pages
@@ -20,7 +20,6 @@ from ferjax.errors import DataError, printable
 
 MAX_ROWS: Final = 1_000_000  # as many as an archive may have files
 MIN_ROWS: Final = 10_000  # that are allowed however small the file
-MAX_GROUPS: Final = 100_000  # of rows
 MAX_CHUNK: Final = 2**30  # bytes unpacked of one column in a group of rows
 MAX_FILE: Final = 2**30  # bytes of a file inside an archive, which is read whole
 MAX_RATIO: Final = 200  # unpacked to packed, as in archives
@@ -45,6 +44,7 @@ class Table:
     image: str
     is_pixels: bool  # whether `image` holds pixels, not the content of an image file
     class_names: tuple[str, ...] | None  # what the labels' numbers mean
+    batch: int = 1  # rows to read at once
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,9 @@ def opened(source: str | bytes, size: int) -> Iterator[Table]:
     try:
         with _checked():
             table = _table(file)
-            _check_sizes(table, source, size)
+            largest = _largest_chunk(table, source, size)
+            # Values that repeat are stored once: each of a batch may be as large as the column.
+            table = replace(table, batch=max(1, min(_BATCH, _BATCH_BYTES // max(1, largest))))
         yield table
     finally:
         file.close(force=True)
@@ -109,7 +111,7 @@ def rows_of(table: Table) -> Iterator[list[Row]]:
         DataError: the file is damaged.
     """
     columns = [table.label, table.image, *([table.usage] if table.usage else [])]
-    batches = iter(table.file.iter_batches(_batch_size(table), columns=columns, use_threads=False))
+    batches = iter(table.file.iter_batches(table.batch, columns=columns, use_threads=False))
     left = table.rows
     while True:
         with _checked():
@@ -229,59 +231,39 @@ def _class_names(feature: dict[str, Any]) -> tuple[str, ...] | None:
 # --- limits --------------------------------------------------------------------------------------
 
 
-def _check_sizes(table: Table, source: str | bytes, packed: int) -> None:
-    """Refuse a file that would unpack to more than faces need, by its footer or by its pages."""
+def _largest_chunk(table: Table, source: str | bytes, packed: int) -> int:
+    """Return the bytes, unpacked, of the largest column in a group of rows.
+
+    Raises DataError for a file that would unpack to more than faces need, by its footer or by its
+    pages.
+    """
     if not 0 <= table.rows <= min(MAX_ROWS, max(MIN_ROWS, packed // _ROW_BYTES)):
         raise DataError(f"{table.rows:,} rows in {packed:,} bytes; expected a dataset of faces")
-    if table.file.metadata.num_row_groups > MAX_GROUPS:
-        raise DataError(f"more than {MAX_GROUPS:,} groups of rows; expected a dataset of faces")
-    chunks = [chunk for group in _chunks(table) for chunk in group]
-    _check_unpacked([chunk.total_uncompressed_size for chunk in chunks], packed)
     if not table.rows:
-        return
+        return 0
+    wanted = {table.label, table.image, table.usage}
     with io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file:
 
         def read_at(offset: int, size: int) -> bytes:
             file.seek(offset)
             return file.read(size)
 
-        claimed = []
+        chunks = [c for c in parquet_pages.chunks_of(read_at, packed) if c.column in wanted]
+        _check_unpacked([chunk.unpacked for chunk in chunks], packed)
+        sizes = []
         for chunk in chunks:
-            starts = [chunk.data_page_offset, chunk.dictionary_page_offset]
-            start = min(start for start in starts if start is not None)
-            length = chunk.total_compressed_size
-            if not 0 <= start <= start + length <= packed:
+            if chunk.start + chunk.length > packed:
                 raise DataError("cannot be read: a column outside the file")
-            size = parquet_pages.unpacked_size(read_at, start, length, chunk.num_values)
-            if size > chunk.total_uncompressed_size:
+            sizes.append(parquet_pages.unpacked_size(read_at, chunk))
+            if sizes[-1] > chunk.unpacked:
                 raise DataError("cannot be read: pages of more than the file says they have")
-            claimed.append(size)
-    _check_unpacked(claimed, packed)
+    _check_unpacked(sizes, packed)
+    return max(sizes, default=0)
 
 
 def _check_unpacked(sizes: Sequence[int], packed: int) -> None:
     total = sum(sizes)
-    largest, least = max(sizes, default=0), min(sizes, default=0)
-    if largest > MAX_CHUNK or least < 0 or (total > RATIO_FROM and total > MAX_RATIO * packed):
+    if max(sizes, default=0) > MAX_CHUNK or (total > RATIO_FROM and total > MAX_RATIO * packed):
         raise DataError(
             f"{packed:,} bytes that would unpack to {total:,}; expected a dataset of faces"
         )
-
-
-def _chunks(table: Table) -> list[list[Any]]:
-    """Return what the footer says of the columns that are read, for each group of rows."""
-    metadata = table.file.metadata
-    wanted = {table.label, table.image, table.usage}
-    columns = [
-        i
-        for i in range(min(metadata.num_columns, _MAX_COLUMNS))
-        if metadata.schema.column(i).path.split(".")[0] in wanted
-    ]
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    return [[group.column(column) for column in columns] for group in groups]
-
-
-def _batch_size(table: Table) -> int:
-    # Values that repeat are stored once: each of a batch may be as large as the whole column.
-    sizes = [chunk.total_uncompressed_size for group in _chunks(table) for chunk in group]
-    return max(1, min(_BATCH, _BATCH_BYTES // max(1, *sizes, 1)))

@@ -1,38 +1,88 @@
-"""The sizes that the pages of a parquet file claim, read before pyarrow unpacks any.
+"""The sizes that a parquet file claims, in its footer and in its pages' own headers.
 
-The footer says how large each column is, and a footer may lie; memory is taken by what the pages'
-own headers say. They are in Thrift's compact protocol, of which this reads what it needs.
+They are read before pyarrow unpacks anything: a footer may lie, and memory is taken by what the
+pages say. pyarrow's own view of a footer ends the process where the footer is damaged. Both are in
+Thrift's compact protocol.
+
+https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
 
 from ferjax.errors import DataError
 
 ReadAt = Callable[[int, int], bytes]  # offset and number of bytes -> the bytes, fewer at the end
 
-_FIRST = 2**12  # bytes of a header that are looked at first
-_MOST = 2**20  # and at most: a header may quote the smallest and the largest value
-_DEPTH = 8  # of structures in one another
+MAX_FOOTER: Final = 16 * 2**20  # bytes
+_FIRST: Final = 2**12  # bytes of a page's header that are looked at first
+_MOST: Final = 2**20  # and at most: a header may quote the smallest and the largest value
+_DEPTH: Final = 12  # of structures in one another
+_DAMAGED: Final = "cannot be read: damaged, or truncated"
 
 
-def unpacked_size(read_at: ReadAt, start: int, length: int, values: int) -> int:
+@dataclass(frozen=True)
+class Chunk:
+    """A column of a group of rows.
+
+    Attributes:
+        column: its name, of the outermost field.
+        values: how many it holds.
+        start, length: where its pages lie.
+        unpacked: bytes of its pages unpacked, with their headers, by the footer.
+    """
+
+    column: str
+    values: int
+    start: int
+    length: int
+    unpacked: int
+
+
+def chunks_of(read_at: ReadAt, size: int) -> list[Chunk]:
+    """Return the columns of all groups of rows, by the footer of a file of `size` bytes.
+
+    Raises:
+        DataError: the footer is damaged or too long.
+    """
+    end = read_at(max(0, size - 8), 8)
+    length = int.from_bytes(end[:4], "little")
+    if end[4:] != b"PAR1" or length > size - 8:
+        raise DataError(_DAMAGED)
+    if length > MAX_FOOTER:
+        raise DataError(f"a footer of {length:,} bytes; expected a dataset of faces")
+    try:
+        footer = _Compact(read_at(size - 8 - length, length)).structure()
+        return [_chunk(column) for group in footer[4] for column in group[1]]
+    except (IndexError, KeyError, TypeError, AttributeError):
+        raise DataError(_DAMAGED) from None
+
+
+def _chunk(column: Any) -> Chunk:
+    facts = column[3]
+    starts = [facts[key] for key in (9, 11) if key in facts]  # of data and of the dictionary
+    numbers = (facts[5], min(starts), facts[7], facts[6])
+    if not all(isinstance(number, int) and number >= 0 for number in numbers):
+        raise DataError(_DAMAGED)
+    return Chunk(facts[3][0].decode("utf-8", "replace"), *numbers)
+
+
+def unpacked_size(read_at: ReadAt, chunk: Chunk) -> int:
     """Return the bytes that the pages of a column would unpack to, by their headers.
-
-    Args:
-        start, length: where the pages lie.
-        values: how many the column holds; there are no more pages than these and two.
 
     Raises:
         DataError: a header is damaged.
     """
     total = pages = 0
-    at, end = start, start + length
+    at, end = chunk.start, chunk.start + chunk.length
     while at < end:
         header, unpacked, packed = _page(read_at, at)
-        if unpacked < 0 or packed < 0 or (pages := pages + 1) > values + 2:
-            raise DataError("cannot be read: damaged pages")
+        # There are no more pages than values, and one of the dictionary.
+        if unpacked < 0 or packed < 0 or (pages := pages + 1) > chunk.values + 2:
+            raise DataError(_DAMAGED)
         total += unpacked
         at += header + packed
     return total
@@ -45,12 +95,14 @@ def _page(read_at: ReadAt, at: int) -> tuple[int, int, int]:
         data = read_at(at, size)
         reader = _Compact(data)
         try:
-            numbers = reader.structure()
-            return reader.at, numbers.get(2, -1), numbers.get(3, -1)
+            header = reader.structure()
+            return reader.at, int(header[2]), int(header[3])
         except IndexError:
             if len(data) < size or size >= _MOST:
-                raise DataError("cannot be read: a damaged or overlong header of a page") from None
+                raise DataError(_DAMAGED) from None
             size *= 16
+        except (KeyError, TypeError):
+            raise DataError(_DAMAGED) from None
 
 
 class _Compact:
@@ -60,44 +112,45 @@ class _Compact:
         self._data = data
         self.at = 0
 
-    def structure(self, depth: int = 0) -> dict[int, int]:
-        """Return the whole numbers in a structure, by the fields' numbers; the rest is skipped."""
-        if depth > _DEPTH:
-            raise DataError("cannot be read: a damaged header of a page")
-        numbers = {}
+    def structure(self, depth: int = 0) -> dict[int, Any]:
+        """Return the values in a structure by the numbers of their fields.
+
+        They are whole numbers, bytes, lists and structures; others are None.
+        """
+        values = {}
         field = 0
         while head := self._byte():
             kind = head & 15
             field = field + (head >> 4) if head >> 4 else self._number()
-            if kind in (4, 5, 6):
-                numbers[field] = self._number()
-            elif kind not in (1, 2):  # true and false have no bytes of their own
-                self._skip(kind, depth)
-        return numbers
+            # True and false in a structure have no bytes of their own.
+            values[field] = None if kind in (1, 2) else self._value(kind, depth)
+        return values
 
-    def _skip(self, kind: int, depth: int) -> None:
+    def _value(self, kind: int, depth: int) -> Any:
+        if depth > _DEPTH:
+            raise DataError(_DAMAGED)
         if kind in (1, 2, 3):
             self._byte()
-        elif kind in (4, 5, 6):
-            self._number()
-        elif kind == 7:
-            self._forward(8)
-        elif kind == 8:
-            self._forward(self._varint())
-        elif kind == 12:
-            self.structure(depth + 1)
-        elif kind in (9, 10):
+            return None
+        if kind in (4, 5, 6):
+            return self._number()
+        if kind in (7, 8):
+            return self._bytes(8 if kind == 7 else self._varint())
+        if kind in (9, 10):
             head = self._byte()
             count = head >> 4 if head >> 4 < 15 else self._varint()
-            for _ in range(min(count, len(self._data) + 1)):
-                self._skip(head & 15, depth + 1)
-        else:  # maps, which no header has
-            raise DataError("cannot be read: a damaged header of a page")
+            if count > len(self._data):  # each takes a byte at least
+                raise IndexError
+            return [self._value(head & 15, depth + 1) for _ in range(count)]
+        if kind == 12:
+            return self.structure(depth + 1)
+        raise DataError(_DAMAGED)  # a map, which no such structure has
 
-    def _forward(self, count: int) -> None:
+    def _bytes(self, count: int) -> bytes:
         self.at += count
         if self.at > len(self._data):
             raise IndexError
+        return self._data[self.at - count : self.at]
 
     def _byte(self) -> int:
         self.at += 1
@@ -110,7 +163,7 @@ class _Compact:
             value |= (byte & 127) << shift
             if byte < 128:
                 return value
-        raise DataError("cannot be read: a damaged header of a page")
+        raise DataError(_DAMAGED)
 
     def _number(self) -> int:
         value = self._varint()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import io
 import json
 import zipfile
@@ -292,26 +293,29 @@ def test_rows_that_take_no_bytes(tmp_path: Path) -> None:
         read(write(tmp_path / "a.parquet", content), skip_bad=True)
 
 
+def read_at(data: bytes) -> parquet_pages.ReadAt:
+    return lambda offset, size: data[offset : offset + size]
+
+
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
 @pytest.mark.parametrize("compression", ["none", "snappy", "zstd", "gzip", "brotli"])
-def test_the_sizes_of_pages(version: str, compression: str, tmp_path: Path) -> None:
+def test_the_sizes_of_columns_and_pages(version: str, compression: str, tmp_path: Path) -> None:
     content = pa.concat_tables([table()] * 20)
-    path = tmp_path / "a.parquet"
-    write(path, content, data_page_version=version, compression=compression, data_page_size=500)
+    options = {"data_page_version": version, "compression": compression, "data_page_size": 500}
+    path = write(tmp_path / "a.parquet", content, row_group_size=100, **options)
     assert len(read(path)) == 280
-    with path.open("rb") as file:
-
-        def read_at(offset: int, size: int) -> bytes:
-            file.seek(offset)
-            return file.read(size)
-
-        chunk = pq.ParquetFile(path).metadata.row_group(0).column(0)
-        start, length = chunk.data_page_offset, chunk.total_compressed_size
-        if chunk.dictionary_page_offset is not None:
-            start = chunk.dictionary_page_offset
-        size = parquet_pages.unpacked_size(read_at, start, length, 280)
-    # The footer counts the headers too.
-    assert 0.8 * chunk.total_uncompressed_size < size <= chunk.total_uncompressed_size
+    data = path.read_bytes()
+    chunks = parquet_pages.chunks_of(read_at(data), len(data))
+    groups = pq.ParquetFile(path).metadata
+    expected = [groups.row_group(i).column(j) for i in range(3) for j in range(3)]
+    assert [chunk.column for chunk in chunks] == ["image", "image", "label"] * 3
+    for chunk, column in zip(chunks, expected):
+        assert chunk.values == column.num_values
+        assert chunk.length == column.total_compressed_size
+        assert chunk.unpacked == column.total_uncompressed_size
+        # The footer counts the headers too.
+        pages = parquet_pages.unpacked_size(read_at(data), chunk)
+        assert 0.5 * chunk.unpacked < pages < chunk.unpacked
 
 
 def test_a_footer_that_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,17 +323,12 @@ def test_a_footer_that_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     images = [{"bytes": bytes(2**22) + bytes([i]), "path": None} for i in range(4)]
     content = table(images=images, labels=[0, 1, 2, 3])
     path = write(tmp_path / "a.parquet", content, compression="zstd", use_dictionary=False)
+    real = parquet_pages.chunks_of
 
-    class Lying:
-        def __init__(self, chunk: Any) -> None:
-            self._chunk = chunk
+    def lying(*arguments: Any) -> list[parquet_pages.Chunk]:
+        return [dataclasses.replace(chunk, unpacked=1000) for chunk in real(*arguments)]
 
-        def __getattr__(self, name: str) -> Any:
-            return 1000 if name == "total_uncompressed_size" else getattr(self._chunk, name)
-
-    real = parquet._chunks
-    lying = lambda table: [[Lying(chunk) for chunk in group] for group in real(table)]  # noqa: E731
-    monkeypatch.setattr(parquet, "_chunks", lying)
+    monkeypatch.setattr(parquet_pages, "chunks_of", lying)
     with pytest.raises(DataError, match="pages of more than the file says they have"):
         read(path, skip_bad=True)
 
@@ -337,11 +336,21 @@ def test_a_footer_that_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     "data",
     [b"", b"\x15", b"\x15\x00" * 5, b"\x1c" * 100, b"\x15" + b"\xff" * 20, b"\x1b\x10", b"\x18" * 9,
-     b"\x19\xfc" + b"\xff" * 4 + b"\x0f", b"\x15\x00\x15\x01\x15\x01\x00"],
+     b"\x19\xfc" + b"\xff" * 4 + b"\x0f", b"\x15\x00\x15\x01\x15\x01\x00", b"\x19\xf8\xff"],
 )  # fmt: skip
-def test_headers_of_pages_that_are_none(data: bytes) -> None:
-    with pytest.raises(DataError, match=r"cannot be read: .*damaged"):
-        parquet_pages.unpacked_size(lambda at, size: data[at : at + size], 0, 10**9, 5)
+def test_headers_and_footers_that_are_none(data: bytes) -> None:
+    chunk = parquet_pages.Chunk("image", 5, 0, 10**9, 10**9)
+    with pytest.raises(DataError, match="cannot be read: damaged, or truncated"):
+        parquet_pages.unpacked_size(read_at(data), chunk)
+    data += len(data).to_bytes(4, "little") + b"PAR1"
+    with pytest.raises(DataError, match="cannot be read: damaged, or truncated"):
+        parquet_pages.chunks_of(read_at(data), len(data))
+
+
+def test_a_long_footer() -> None:
+    end = (2**30).to_bytes(4, "little") + b"PAR1"
+    with pytest.raises(DataError, match="a footer of 1,073,741,824 bytes"):
+        parquet_pages.chunks_of(lambda offset, size: end, 2**31)
 
 
 def test_values_that_repeat_are_read_a_few_at_a_time(
