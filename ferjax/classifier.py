@@ -86,7 +86,8 @@ class EmotionClassifier:
 
         Args:
             network: from images (H, W, C), C of 1 (gray) or 3 (RGB), to K classes.
-            variables: {"params", "batch_stats"}, float32.
+            variables: {"params", "batch_stats"}, float32; other floats are cast to it, under
+                jax_enable_x64 too.
             labels: the K class names in output order; None: `EMOTIONS`, with a warning.
             value_range: what black and white are to the network; None: as its layers and the
                 statistics of a Normalization say; see `ferjax.nets.value_range`.
@@ -158,10 +159,11 @@ class EmotionClassifier:
         """Return the probability of every class for every image.
 
         Args:
-            images: a path, the bytes of a file, a PIL image, an array, or a list of these. Arrays
-                are uint8 in [0, 255] or floats in [0, 1], (H, W), (H, W, 1|3|4), or a batch of
-                them; see `ferjax.images.preprocess`. Faces are cropped beforehand: the whole
-                image is taken for one face.
+            images: a path, the bytes of a file, a file opened in binary mode (or an upload, or
+                what else has `.read()`), a PIL image, an array, or a list of these. Arrays, NumPy's
+                or what turns into them, are uint8 in [0, 255] or floats in [0, 1], (H, W),
+                (H, W, 1|3|4), or a batch of them; see `ferjax.images.preprocess`. Faces are
+                cropped beforehand: the whole image is taken for one face.
             channel_order: "rgb" or "bgr", for arrays of three or four channels.
             calibrated: divide the logits by the temperature that `ferjax calibrate` stored with
                 the weights; the order of the classes stays. False: as Keras predicts.
@@ -195,6 +197,8 @@ class EmotionClassifier:
         self, batch: npt.NDArray[np.floating], *, calibrated: bool = False
     ) -> npt.NDArray[np.float32]:
         """Return probabilities, float32 (B, K), of preprocessed images, float32 (B, H, W, C).
+
+        Other floats, NumPy's, JAX's or another library's, are cast to float32.
 
         Raises:
             ImageError: the images are integers, as before `preprocess`.
@@ -275,7 +279,7 @@ class EmotionClassifier:
         if size > count:
             batch = np.concatenate([batch, np.zeros((size - count, *batch.shape[1:]), np.float32)])
         # GPUs would otherwise multiply in TF32, which is as far from Keras as 1e-3.
-        with jax.default_matmul_precision("highest"):
+        with jax.default_matmul_precision("highest"), jax.enable_x64(False):
             return np.asarray(self._on_device()(self.variables, batch))[:count]
 
     def _on_device(self) -> Any:

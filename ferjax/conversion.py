@@ -12,6 +12,7 @@ from typing import Any
 from ferjax import keras, metadata
 from ferjax.errors import FerjaxError, WeightFileError, WriteError
 from ferjax.keras import KINDS, Inspection, KerasModel
+from ferjax.keras.problems import checked_path
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import checked_labels
 from ferjax.nets.layers import InputLayer, Layer, TrainingOnly
@@ -122,7 +123,7 @@ def read(
     with_optimizer: bool = False,
 ) -> KerasModel:
     """Read a Keras file, a Flax msgpack or an Orbax folder, and the metadata beside it."""
-    if _is_flax(Path(source)):
+    if _is_flax(checked_path(source)):
         model = _read_flax(source, config, architecture)
     else:
         model = keras.load(source, config, architecture, with_optimizer=with_optimizer)
@@ -131,7 +132,7 @@ def read(
 
 def has_architecture(source: str | os.PathLike[str]) -> bool:
     """Whether a file says what network its weights are for; Flax's never do."""
-    return not _is_flax(Path(source)) and keras.has_architecture(source)
+    return not _is_flax(checked_path(source)) and keras.has_architecture(source)
 
 
 def inspect(
@@ -140,7 +141,7 @@ def inspect(
     architecture: str | None = None,
 ) -> Inspection:
     """Look into any file that `read` reads; an unusable one gives problems, not an error."""
-    if not _is_flax(Path(path)):
+    if not _is_flax(checked_path(path)):
         found = keras.inspect(path, config, architecture)
         if found.model is not None:
             _with_sidecar(found.model)

@@ -233,7 +233,7 @@ def _maps(
         missing = max(2, 1 << (len(images) - 1).bit_length()) - len(images)
         padded = np.pad(images, [(0, missing), (0, 0), (0, 0), (0, 0)])
         wanted = np.pad(wanted, (0, missing))
-        with jax.default_matmul_precision("highest"):
+        with jax.default_matmul_precision("highest"), jax.enable_x64(False):
             maps = _layer_cam(network, classifier.head, tap, classifier.variables, padded, wanted)
         parts.append(np.asarray(maps)[: len(images)])
     return np.concatenate(parts)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ferjax.errors import FerjaxError, WeightFileError, printable
 from ferjax.files import replacing
-from ferjax.keras.problems import Problems
+from ferjax.keras.problems import Problems, checked_path
 from ferjax.keras.variables import from_variables, to_variables
 from ferjax.nets.architectures import ARCHITECTURES
 from ferjax.nets.graph import Graph
@@ -31,7 +31,8 @@ def load(path: str | os.PathLike[str], graph: Graph | None = None) -> tuple[Grap
     Raises:
         WeightFileError: the file cannot be read, or its arrays fit no network.
     """
-    found = _read_orbax(Path(path)) if Path(path).is_dir() else _read_msgpack(Path(path))
+    path = checked_path(path)
+    found = _read_orbax(path) if path.is_dir() else _read_msgpack(path)
     variables = {name: found.get(name) or {} for name in ("params", "batch_stats")}
     if not isinstance(variables["params"], Mapping) or not variables["params"]:
         keys = ", ".join(map(str, list(found)[:8])) or "nothing"

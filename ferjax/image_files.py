@@ -6,6 +6,7 @@ before anything is decoded.
 
 from __future__ import annotations
 
+import inspect
 import io
 import operator
 import os
@@ -17,7 +18,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,7 @@ UInt8Array: TypeAlias = npt.NDArray[np.uint8]
 
 MAX_PIXELS: Final = 178_956_970  # Pillow's own error limit; about 0.5 GB of RGB
 MAX_FILE_BYTES: Final = 256 * 1024 * 1024
+_BYTES: Final = (bytes, bytearray, memoryview)
 _SUFFIXES = "avif bmp dib gif jfif jp2 jpe jpeg jpg pbm pgm png pnm ppm tif tiff webp"
 IMAGE_SUFFIXES: Final = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 
@@ -48,13 +50,20 @@ _SIGNATURES: Final = (
 _JPEG_MARKER: Final = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
 
 
+class Readable(Protocol):
+    """An open file, or what else gives bytes by `.read()`, such as an upload to a web server."""
+
+    def read(self) -> bytes: ...
+
+
 def read_image(
-    source: str | os.PathLike[str] | bytes, *, channels: Literal[1, 3] = 1
+    source: str | os.PathLike[str] | bytes | Readable, *, channels: Literal[1, 3] = 1
 ) -> UInt8Array:
-    """Read an image file, from its path or its bytes, as gray or RGB.
+    """Read an image file, from its path, its bytes or an open file, as gray or RGB.
 
     Args:
-      source: path of the file, or the file's content.
+      source: path of the file, the file's content, or a file opened in binary mode, which is read
+        to its end from where it stands.
       channels: 1 for gray, 3 for RGB.
 
     Returns:
@@ -66,11 +75,9 @@ def read_image(
     """
     if channels not in (1, 3):
         raise ValueError(f"expected 1 (gray) or 3 (RGB) for `channels`, got {channels!r}")
-    if not isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
-        raise ImageError(f"expected a path or bytes, got {type(source).__name__}")
-    name = "bytes"
-    if isinstance(source, (str, os.PathLike)):
-        name = printable(os.fsdecode(source)) or "''"
+    if not is_file(source):
+        raise ImageError(f"expected a path, bytes or an open file, got {type(source).__name__}")
+    name = file_name(source)
     return decode(file_bytes(source, name), name, channels)
 
 
@@ -154,16 +161,76 @@ def natural(name: str) -> tuple[object, ...]:
     return (tuple(folders), name)
 
 
+def is_file(source: object) -> bool:
+    """Whether this is an image file by its path, its bytes, or open."""
+    return isinstance(source, (str, os.PathLike, *_BYTES)) or _is_open(source)
+
+
+def _is_open(source: object) -> bool:
+    return callable(getattr(source, "read", None)) and not isinstance(source, type)
+
+
+def file_name(source: object) -> str:
+    """Return what an error calls an image file."""
+    if isinstance(source, (str, os.PathLike)):
+        return printable(os.fsdecode(source)) or "''"
+    if isinstance(source, _BYTES):
+        return "bytes"
+    # An upload's own name is `filename`, and `name` that of a form's field.
+    names = (getattr(source, key, None) for key in ("filename", "name"))
+    name = next((name for name in names if isinstance(name, str) and name), None)
+    return type(source).__name__ if name is None else printable(name, 200)
+
+
 def file_bytes(source: Any, name: str) -> bytes:
-    """Return the content of an image file given by its path or as bytes, of limited size."""
+    """Return the content of an image file, see `is_file`, of limited size."""
     if isinstance(source, (str, os.PathLike)):
         return _read_file(os.fsdecode(source), name)
-    data = bytes(source)
+    is_open = not isinstance(source, _BYTES)
+    data = _read_open(source, name) if is_open else bytes(source)
     if not data:
-        raise ImageError(f"{name}: empty, 0 bytes")
+        hint = "; where the file was read or written before, seek(0) first" if is_open else ""
+        raise ImageError(f"{name}: empty, 0 bytes{hint}")
     if len(data) > MAX_FILE_BYTES:
         raise ImageError(_too_big(name, len(data)))
     return data
+
+
+def _read_open(file: Any, name: str) -> bytes:
+    """Return what is left of an open file, up to a byte more than is allowed."""
+    parts: list[bytes] = []
+    left = MAX_FILE_BYTES + 1
+    try:
+        while left > 0:
+            try:
+                part = file.read(left)
+                ends = False
+            except TypeError:
+                if parts:
+                    raise
+                part, ends = file.read(), True  # it takes no size
+            if not isinstance(part, _BYTES):
+                raise ImageError(f"{name}: {_no_bytes(part)}")
+            parts.append(bytes(part))
+            left -= len(part)
+            if ends or not len(part):  # a pipe or a socket gives less than asked for
+                break
+    except ImageError:
+        raise
+    except Exception as error:  # of any library's files
+        raise ImageError(printable(f"{name}: cannot be read: {error}")) from error
+    return b"".join(parts)
+
+
+def _no_bytes(part: object) -> str:
+    """Return what is wrong with what `.read()` gave."""
+    if isinstance(part, str):
+        return "expected a file opened in binary mode ('rb'), its .read() gives text"
+    if inspect.isawaitable(part):
+        if inspect.iscoroutine(part):
+            part.close()  # or Python warns that nobody awaited it
+        return "expected bytes from .read(), it has to be awaited; pass `await file.read()`"
+    return f"expected bytes from .read(), got {type(part).__name__}"
 
 
 def _too_big(name: str, size: int) -> str:

@@ -29,10 +29,13 @@ import numpy.typing as npt
 from ferjax.errors import ImageError, printable
 from ferjax.image_files import (
     MAX_PIXELS,
+    Readable,
     check_pixels,
     decode,
     file_bytes,
+    file_name,
     find_images,
+    is_file,
     over_white,
     read_image,
 )
@@ -40,7 +43,9 @@ from ferjax.image_files import (
 if TYPE_CHECKING:
     import PIL.Image
 
-Source: TypeAlias = Union[str, "os.PathLike[str]", bytes, npt.NDArray[Any], "PIL.Image.Image"]
+Source: TypeAlias = Union[
+    str, "os.PathLike[str]", bytes, Readable, npt.NDArray[Any], "PIL.Image.Image"
+]
 ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
 Float32Array: TypeAlias = npt.NDArray[np.float32]
 
@@ -61,8 +66,10 @@ def preprocess(
     """Turn images into network input, float32 (B, H, W, C), exactly as the published recipe does.
 
     Args:
-      images: one image or a sequence of them. An image is a path, the bytes of an image file, a PIL
-        image or an array. Arrays hold uint8 in [0, 255] or floats in [0, 1] and are (H, W),
+      images: one image or a sequence of them. An image is a path, the bytes of an image file, a
+        file opened in binary mode (or another object with `.read()`, such as an upload; it is read
+        to its end from where it stands), a PIL image or an array. Arrays, NumPy's or what turns
+        into them, hold uint8 in [0, 255] or floats of any width in [0, 1] and are (H, W),
         (H, W, 1|3|4) or, on their own and not in a sequence, a batch (B, H, W), (B, H, W, 1|3|4).
         Three axes of which the last is 1, 3 or 4 long are ONE image (H, W, C). Four channels are
         colour and alpha; the picture is then shown over white.
@@ -98,7 +105,7 @@ def preprocess(
         return _scale(_resize(image[None], height, width), low, high)
     if not isinstance(images, Sequence):
         raise ImageError(
-            "expected a path, bytes, array, PIL image or a sequence of them, "
+            "expected a path, bytes, array, PIL image or a sequence of them, or an open file, "
             f"got {type(images).__name__}"
         )
     if not images:
@@ -163,21 +170,14 @@ def _is_array(source: object) -> bool:
 
 
 def _is_single(source: object) -> bool:
-    return _is_pil(source) or isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview))
+    return _is_pil(source) or is_file(source)
 
 
 def _name_of(source: object, index: int | None = None) -> str:
     """Return what an error calls this image: its path, or its kind and place in the sequence."""
     if isinstance(source, (str, os.PathLike)):
-        return printable(os.fsdecode(source)) or "''"
-    if _is_pil(source):
-        kind = "PIL image"
-    elif _is_array(source):
-        kind = "array"
-    elif isinstance(source, (bytes, bytearray, memoryview)):
-        kind = "bytes"
-    else:
-        kind = type(source).__name__
+        return file_name(source)
+    kind = "PIL image" if _is_pil(source) else "array" if _is_array(source) else file_name(source)
     return kind if index is None else f"image {index} ({kind})"
 
 
@@ -204,7 +204,7 @@ def _load(source: Any, name: str, channels: int, channel_order: ChannelOrder) ->
         one: npt.NDArray[Any] = _to_channels(batch, channels)[0]
         return one
     if not _is_single(source):
-        raise ImageError(f"{name}: expected a path, bytes, array or PIL image")
+        raise ImageError(f"{name}: expected a path, bytes, array or PIL image, or an open file")
     image = decode(file_bytes(source, name), name, channels)
     return image[..., None] if channels == 1 else image
 
@@ -247,7 +247,11 @@ def _check_array(source: Any, name: str, channel_order: ChannelOrder) -> npt.NDA
 
 
 def _check_floats(x: npt.NDArray[Any], name: str) -> Float32Array:
-    if not np.issubdtype(x.dtype, np.floating):
+    # NumPy does not count bfloat16 and its like, which JAX's arrays may be of, among the floats.
+    is_float = np.issubdtype(x.dtype, np.floating)
+    if not is_float and x.dtype.name.startswith(("bfloat", "float")):
+        x, is_float = x.astype(np.float32), True
+    if not is_float:
         hint = "convert with astype(np.float32)"
         if x.dtype == np.uint16:
             hint = "divide by the white value, 65535 for 16-bit images"

@@ -594,6 +594,33 @@ def test_sigmoids_at_the_end_cannot_be_calibrated(temperature: float) -> None:
         model.predict_proba(WHITE, calibrated=True)
 
 
+# --- other precisions ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float16", "bfloat16"])
+@pytest.mark.parametrize("x64", [False, True])
+def test_weights_of_any_precision_predict_in_float32(dtype: str, x64: bool) -> None:
+    ending = Dense(units=3, activation="softmax")
+    model = made(Flatten(), ending, shape=(1, 1, 1), dense=[[1, 2, 3]], labels=ABC)
+    expected = model.predict_proba(WHITE)
+    given = jax.tree.map(lambda a: np.asarray(a).astype(dtype), model.variables)
+    with jax.enable_x64(x64):
+        for other in (given, jax.tree.map(jnp.asarray, given)):
+            found = EmotionClassifier(model.network, other, ABC).predict_proba(WHITE)
+            assert found.dtype == np.float32
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_x64_changes_no_prediction(default: EmotionClassifier) -> None:
+    expected = default.predict_proba(ASTRONAUT)
+    with jax.enable_x64(True):
+        loaded = ferjax.load()
+        np.testing.assert_array_equal(loaded.predict_proba(ASTRONAUT), expected)
+        assert {x.dtype.name for x in jax.tree.leaves(loaded.variables)} == {"float32"}
+        batch = loaded.preprocess(ASTRONAUT)
+        np.testing.assert_array_equal(loaded.predict_batch(batch.astype(np.float64)), expected)
+
+
 # --- one unit for two classes -------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import itertools
 import shutil
 from pathlib import Path
@@ -13,10 +14,10 @@ import numpy as np
 import pytest
 
 import ferjax.keras
-from ferjax import conversion, metadata
+from ferjax import conversion, flax_files, metadata
 from ferjax.conversion import TARGETS, convert, read
 from ferjax.errors import FerjaxError, LabelsError, WeightFileError, WriteError
-from ferjax.nets import fer_cnn5
+from ferjax.nets import Network, fer_cnn5
 from ferjax.nets.graph import Call, Graph
 from ferjax.nets.layers import BatchNormalization, Conv2D, Dropout
 
@@ -439,3 +440,24 @@ def test_inspect_knows_the_labels_beside_a_file(source: Path, tmp_path: Path) ->
     found = conversion.inspect(path)
     assert found.model is not None
     assert found.model.labels == LABELS
+
+
+@pytest.mark.parametrize("kind", [bytes, io.BytesIO])
+def test_content_in_the_place_of_a_path_is_told_as_such(kind: Any, tmp_path: Path) -> None:
+    """Weights in memory would be taken for a name, which the error would print in full."""
+    given: Any = kind(b"\x89HDF\r\n\x1a\n")
+    match = rf"^{kind.__name__}: expected the path of a weight file; write what is in memory"
+    for call in (
+        ferjax.load,
+        ferjax.keras.load,
+        ferjax.keras.load_architecture,
+        ferjax.keras.inspect,
+        conversion.read,
+        conversion.inspect,
+        conversion.has_architecture,
+        flax_files.load,
+        lambda x: conversion.convert(x, tmp_path / "a.h5"),
+        lambda x: ferjax.keras.save(x, Network(Graph.sequential([], input_shape=(1,))), {}),
+    ):
+        with pytest.raises(WeightFileError, match=match):
+            call(given)

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import pytest
 from PIL import Image, ImageOps, features
@@ -239,7 +241,7 @@ class TestOptions:
     def test_read_image_options(self) -> None:
         with pytest.raises(ValueError, match="for `channels`, got 2"):
             read_image(b"x", channels=2)  # type: ignore[arg-type]
-        with pytest.raises(ImageError, match="expected a path or bytes, got ndarray"):
+        with pytest.raises(ImageError, match="a path, bytes or an open file, got ndarray"):
             read_image(picture())  # type: ignore[arg-type]
 
 
@@ -380,6 +382,48 @@ class TestArrays:
             preprocess(Elsewhere())  # type: ignore[arg-type]
 
 
+class Tensor:
+    """An array of another library, which NumPy can take."""
+
+    dtype = "framework.float32"
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return self.values if dtype is None else self.values.astype(dtype)
+
+
+class TestFloats:
+    @pytest.mark.parametrize(
+        "dtype", ["float64", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"]
+    )
+    @pytest.mark.parametrize("xp", [np, jnp])
+    def test_floats_of_any_width_are_their_values(self, dtype: str, xp: Any) -> None:
+        image = (picture(48, 48, 1) / 255).astype(getattr(ml_dtypes, dtype, dtype))
+        expected = image.astype(np.float32)[None, ..., None]
+        np.testing.assert_array_equal(preprocess(xp.asarray(image)), expected)
+        np.testing.assert_array_equal(preprocess([xp.asarray(image)]), expected)
+
+    def test_another_librarys_array(self) -> None:
+        image = picture(48, 48, 1)
+        tensor: Any = Tensor(image)
+        np.testing.assert_array_equal(preprocess(tensor), preprocess(image))
+
+    @pytest.mark.parametrize(
+        ("image", "message"),
+        [
+            (np.full((4, 4), 2, ml_dtypes.bfloat16), "values up to 2.0; divide by 255"),
+            (np.full((4, 4), np.nan, ml_dtypes.bfloat16), "NaN or infinity"),
+            (np.zeros((4, 4), ml_dtypes.int4), "got dtype int4"),
+            (np.zeros((4, 4), "f4,f4"), "got dtype .*f0"),
+        ],
+    )
+    def test_they_are_checked_as_others_are(self, image: np.ndarray, message: str) -> None:
+        with pytest.raises(ImageError, match=message):
+            preprocess(image)
+
+
 class TestSequences:
     def test_mixed_sources(self, tmp_path: Path) -> None:
         path = tmp_path / "a.png"
@@ -430,6 +474,83 @@ class TestSequences:
     def test_nested_lists_are_no_images(self) -> None:
         with pytest.raises(ImageError, match=r"image 0 \(list\): expected a path, bytes"):
             preprocess([[0.1, 0.2], [0.3, 0.4]])  # type: ignore[list-item]
+
+
+class Upload:
+    """Gives all it has at once, as some web servers' uploads do."""
+
+    def __init__(self, data: Any, name: str = "selfie.png") -> None:
+        self.data, self.filename, self.name = data, name, "field"
+
+    def read(self) -> Any:
+        data, self.data = self.data, b""
+        return data
+
+
+class Trickle(io.RawIOBase):
+    """Gives a few bytes at a time, as a socket does."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = io.BytesIO(data)
+
+    def read(self, size: int = -1) -> bytes:
+        return self.data.read(min(size, 100) if size >= 0 else -1)
+
+
+class Awaited:
+    async def read(self, size: int = -1) -> bytes:
+        return b"never"
+
+
+class TestOpenFiles:
+    def test_an_open_file_is_what_its_bytes_are(self, tmp_path: Path) -> None:
+        data = encode(Image.fromarray(picture()), "PNG")
+        (tmp_path / "a.png").write_bytes(data)
+        expected = preprocess(data)
+        with open(tmp_path / "a.png", "rb") as file, open(tmp_path / "a.png", "rb", 0) as raw:
+            for source in (file, raw, io.BytesIO(data), Upload(data), Trickle(data)):
+                np.testing.assert_array_equal(preprocess(source), expected)
+        found = preprocess([Upload(bytearray(data)), data, io.BytesIO(data)], channels=3)
+        np.testing.assert_array_equal(found, np.repeat(preprocess(data, channels=3), 3, axis=0))
+        np.testing.assert_array_equal(read_image(io.BytesIO(data)), read_image(data))
+
+    def test_it_is_read_from_where_it_stands(self) -> None:
+        data = encode(Image.fromarray(picture()), "PNG")
+        file = io.BytesIO(b"header" + data)
+        file.seek(6)
+        np.testing.assert_array_equal(preprocess(file), preprocess(data))
+        with pytest.raises(ImageError, match=r"^BytesIO: empty, .* read or written .* seek\(0\)"):
+            preprocess(file)
+
+    @pytest.mark.parametrize(
+        ("source", "message"),
+        [
+            (io.StringIO("text"), r"^StringIO: .* opened in binary mode \('rb'\), .* gives text"),
+            (Upload("text"), r"^selfie\.png: .* opened in binary mode"),
+            (Upload(b"GIF9"), r"^selfie\.png: not an image that ferjax can read"),
+            (Upload(b"", "a\nb.png"), r"^a\\nb\.png: empty, 0 bytes"),
+            (Upload(None), r"^selfie\.png: expected bytes from \.read\(\), got NoneType"),
+            (Upload(7, name=""), r"^field: expected bytes from \.read\(\), got int"),
+            (Awaited(), r"^Awaited: .* it has to be awaited; pass `await file\.read\(\)`"),
+        ],
+    )
+    @pytest.mark.filterwarnings("error")
+    def test_what_gives_no_image(self, source: Any, message: str) -> None:
+        with pytest.raises(ImageError, match=message):
+            preprocess(source)
+
+    def test_a_file_that_cannot_be_read(self) -> None:
+        file = io.BytesIO(b"x")
+        file.close()
+        with pytest.raises(ImageError, match=r"^BytesIO: cannot be read: I/O operation on closed"):
+            preprocess(file)
+        with pytest.raises(ImageError, match=r"image 0 \(selfie\.png\): empty"):
+            preprocess([Upload(b"")])
+
+    def test_a_file_without_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(image_files, "MAX_FILE_BYTES", 1000)
+        with pytest.raises(ImageError, match="expected an image file of at most"):
+            preprocess(Trickle(bytes(10**6)))
 
 
 class TestAlpha:

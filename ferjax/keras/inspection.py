@@ -9,7 +9,7 @@ from typing import Any
 
 from ferjax.errors import FerjaxError, WeightFileError
 from ferjax.keras.identify import identify
-from ferjax.keras.problems import Problem
+from ferjax.keras.problems import Problem, checked_path
 from ferjax.keras.reader import KerasModel, load, opened
 
 
@@ -29,7 +29,12 @@ def inspect(
     config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     architecture: str | None = None,
 ) -> Inspection:
-    """Look into a file of any kind; an unusable one gives `problems` rather than an error."""
+    """Look into a file of any kind; an unusable one gives `problems` rather than an error.
+
+    Raises:
+        WeightFileError: `path` is no path.
+    """
+    checked_path(path)
     kind = version = None
     try:
         kind = identify(path)

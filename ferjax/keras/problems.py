@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from ferjax.errors import FerjaxError, WeightFileError, WriteError, printable
 
@@ -41,9 +43,25 @@ class Problems:
             raise WeightFileError(self.path, self.found)
 
 
+def checked_path(path: object) -> Path:
+    """Return the path of a weight file.
+
+    Raises:
+        WeightFileError: it is something else, such as the content of a file.
+    """
+    if isinstance(path, (str, os.PathLike)):
+        return Path(path)
+    raise WeightFileError(
+        type(path).__name__,
+        "expected the path of a weight file; write what is in memory or in an open file to a file "
+        "first",
+    )
+
+
 @contextmanager
 def fatal(path: object) -> Iterator[None]:
     """Turn a problem that leaves nothing to go on with into the error that callers see."""
+    checked_path(path)
     try:
         yield
     except Problem as problem:

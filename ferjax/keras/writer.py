@@ -21,7 +21,7 @@ from ferjax.keras.config_writing import activation_names, keras_version, model_c
 from ferjax.keras.identify import ARCHIVE, KINDS, V3_WEIGHTS, WEIGHTS_ONLY, WHOLE
 from ferjax.keras.layout import in_keras_order
 from ferjax.keras.optimizer import OptimizerState
-from ferjax.keras.problems import Problems, fatal
+from ferjax.keras.problems import Problems, checked_path, fatal
 from ferjax.keras.reader import COMPILED, METADATA
 from ferjax.keras.variables import Arrays, from_variables
 from ferjax.nets.graph import Graph
@@ -37,7 +37,7 @@ def kind_of(path: str | os.PathLike[str]) -> str | None:
     >>> [kind_of(name) for name in ("a.h5", "a.weights.h5", "a.keras", "a.bin")]
     ['h5', 'weights.h5', 'keras', None]
     """
-    name = Path(path).name.lower()
+    name = checked_path(path).name.lower()
     for suffix, kind in (
         (".weights.h5", V3_WEIGHTS),
         (".h5", WHOLE),

@@ -69,7 +69,7 @@ class Network(nn.Module):
 
         Args:
             images: (B, *input_shape), in `graph.value_range`; float32, or what is cast to it, as
-                Keras does.
+                Keras does; so are weights of other precision, under jax_enable_x64 too.
             train: batch statistics from the batch, and active dropout and augmentation layers,
                 which draw from the rng "dropout".
             logits: leave the softmax at the end out, or the sigmoid of a single unit.
@@ -148,9 +148,7 @@ class _Run:
         self.weights: dict[str, jax.Array] = {}
         for weight in weights:
             if weight.collection == "params":
-                self.weights[weight.name] = scope.param(
-                    weight.name, weight.initializer, weight.shape, weight.dtype
-                )
+                value = scope.param(weight.name, weight.initializer, weight.shape, weight.dtype)
             else:
                 variable = scope.variable(
                     weight.collection,
@@ -163,7 +161,9 @@ class _Run:
                         f"layer {scope.name!r}: expected {weight.name} of shape {weight.shape}, "
                         f"got {variable.value.shape}"
                     )
-                self.weights[weight.name] = variable.value
+                value = variable.value
+            # Of another precision, such as float64 under jax_enable_x64, it would mix with images.
+            self.weights[weight.name] = jnp.asarray(value, weight.dtype)
 
     def key(self) -> jax.Array:
         return self._scope.make_rng("dropout")

@@ -213,7 +213,8 @@ def dropout(x: Array, rate: float, key: Array, shape: Sequence[int] | None = Non
     """Zero a fraction `rate` of `x` and scale the rest by 1 / (1 - rate)."""
     if rate == 0:
         return x
-    kept = jax.random.bernoulli(key, 1 - rate, tuple(shape or x.shape))
+    # A Python float would draw other numbers under jax_enable_x64.
+    kept = jax.random.bernoulli(key, np.float32(1 - rate), tuple(shape or x.shape))
     return jnp.where(kept, x / (1 - rate), 0)
 
 

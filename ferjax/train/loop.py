@@ -121,7 +121,8 @@ def train_and_evaluate(
             f"{printable(str(folder))}: expected a folder whose path is UTF-8, Orbax takes no other"
         )
     chosen = named_recipe(recipe) if isinstance(recipe, str) else recipe
-    with compile_cache():
+    # Under jax_enable_x64 draws would differ, and sums be of other dtypes than a checkpoint's.
+    with compile_cache(), jax.enable_x64(False):
         there = run_folder.read(folder)
         if there is not None and not (resume or force):
             raise TrainingError(

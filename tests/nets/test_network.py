@@ -242,6 +242,61 @@ def test_the_logit_of_a_single_sigmoid_unit(end: list[Layer]) -> None:
     assert float(p) == pytest.approx(1 / (1 + np.exp(-float(logit))))
 
 
+# --- other precisions --------------------------------------------------------------------------
+
+
+EVERYTHING_THAT_DRAWS = (
+    RandomFlip(),
+    RandomRotation(factor=0.1),
+    RandomZoom(height_factor=0.1),
+    RandomTranslation(height_factor=0.1, width_factor=0.1),
+    RandomContrast(factor=0.1),
+    GaussianNoise(stddev=0.1),
+    GaussianDropout(rate=0.5),
+    SpatialDropout2D(rate=0.5),
+    Dropout(rate=0.5),
+)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("training", [False, True])
+def test_all_is_float32_under_x64_and_of_weights_of_any_precision(
+    dtype: str, training: bool
+) -> None:
+    with jax.enable_x64(True):
+        network = chain(
+            *EVERYTHING_THAT_DRAWS,
+            Conv2D(filters=2, kernel_size=3, activation="relu"),
+            BatchNormalization(),
+            Flatten(),
+            Dense(units=3),
+            shape=(8, 8, 2),
+        )
+        variables = network.init(KEY)
+        assert {x.dtype.name for x in jax.tree.leaves(variables)} == {"float32"}
+        variables = jax.tree.map(lambda x: x.astype(dtype), variables)
+
+        def apply(variables: Any, images: Any) -> Any:
+            rngs = {"dropout": KEY}
+            return network.apply(
+                variables, images, train=training, rngs=rngs, mutable=["batch_stats"]
+            )
+
+        output, updated = jax.eval_shape(apply, variables, np.zeros((2, 8, 8, 2), np.float64))
+        assert output.dtype == "float32"
+        if training:
+            assert {x.dtype.name for x in jax.tree.leaves(updated)} == {"float32"}
+
+
+def test_x64_draws_the_same_numbers() -> None:
+    network, x = chain(Dropout(rate=0.5), shape=(50,)), jnp.ones((2, 50), jnp.float32)
+    drawn = []
+    for x64 in (False, True):
+        with jax.enable_x64(x64):
+            drawn.append(network.apply({}, x, train=True, rngs={"dropout": KEY}))
+    np.testing.assert_array_equal(*drawn)
+
+
 # --- looking inside ----------------------------------------------------------------------------
 
 

@@ -95,6 +95,13 @@ def assert_equal(ours: TrainingResult, theirs: TrainingResult) -> None:
         jax.tree.map(np.testing.assert_array_equal, variables(a), variables(b))
 
 
+def test_x64_changes_nothing(tmp_path: Path, faces: Faces) -> None:
+    recipe = replace(RECIPE, epochs=1, schedule="cosine", clip_norm=1.0)
+    expected = train(faces, tmp_path / "plain", recipe)
+    with jax.enable_x64(True):
+        assert_equal(train(faces, tmp_path / "x64", recipe), expected)
+
+
 # --- what a run leaves ---------------------------------------------------------------------------
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ferjax.nets import settings
 from ferjax.nets.layers.base import DATA_FORMAT, Array, Layer, Run, Shape, jax, jnp, ops
 from ferjax.nets.settings import Range, setting
@@ -131,7 +133,7 @@ class RandomFlip(_DisturbsImages):
         vertical, horizontal = ops.spatial_axes(self.data_format)
         axes = {"horizontal": [horizontal], "vertical": [vertical]}
         for axis in axes.get(self.mode, [horizontal, vertical]):
-            flip = jax.random.bernoulli(run.key(), 0.5, (x.shape[0], 1, 1, 1))
+            flip = jax.random.bernoulli(run.key(), np.float32(0.5), (x.shape[0], 1, 1, 1))
             x = jnp.where(flip, jnp.flip(x, axis), x)
         return x
 
@@ -204,7 +206,7 @@ class RandomTranslation(_RandomWarp):
     def maps(self, run: Run, batch: int, height: int, width: int) -> Array:
         down = height * self.draw(run, self.height_factor, batch)
         right = width * self.draw(run, self.width_factor, batch)
-        linear = jnp.broadcast_to(jnp.eye(2), (batch, 2, 2))
+        linear = jnp.broadcast_to(jnp.eye(2, dtype="float32"), (batch, 2, 2))
         return jnp.concatenate([linear, -jnp.stack([right, down], -1)[..., None]], -1)
 
 
