@@ -21,7 +21,7 @@ from ferjax.image_files import natural
 
 MAX_LINE: Final = 2**20  # characters
 
-_DELIMITERS: Final = ",;\t|"
+DELIMITERS: Final = ",;\t|"
 # In lower case, without spaces and signs; the first that is there counts.
 LABELS: Final = (
     "emotion emotions label labels class classes target targets expression emotionlabel labelid "
@@ -141,7 +141,7 @@ def recognized(stream: io.BufferedReader) -> Dialect | None:
     finally:
         text.detach()
     problem: DataError | None = None
-    for delimiter in _DELIMITERS:
+    for delimiter in DELIMITERS:
         names, row = (fields_of(line.rstrip("\n"), delimiter) for line in (first, second))
         if len(names) < 2:
             continue
@@ -226,7 +226,7 @@ def _by_fields(fields: Sequence[str]) -> _Columns | None:
     usage = next((i for i, field in enumerate(fields) if split_names.split_of(field)), None)
     if len(pixels) == 1:
         rest = [i for i in range(len(fields)) if i not in (pixels[0], usage)]
-        labels = [i for i in rest if _may_be_label(fields[i])]
+        labels = [i for i in rest if may_be_label(fields[i])]
         if len(labels) == 1:
             return labels[0], usage, tuple(pixels), False
         raise DataError(
@@ -245,5 +245,6 @@ def _by_fields(fields: Sequence[str]) -> _Columns | None:
     return None
 
 
-def _may_be_label(field: str) -> bool:
+def may_be_label(field: str) -> bool:
+    """Whether a field is a small number or an emotion."""
     return bool(re.fullmatch(r"\s*[0-9]{1,2}(\.0*)?\s*", field) or emotion_of(field))

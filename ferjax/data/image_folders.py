@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from ferjax.data import folders, numbering
+from ferjax.data import folders, image_lists, numbering
 from ferjax.data.containers import Container, Member
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.folders import Layout, Place
@@ -35,18 +35,16 @@ class _Item:
 
 
 def read_images(container: Container, members: Sequence[Member], options: Options) -> Read:
-    """Read images in folders.
+    """Read images in class folders, or with a list of their labels.
 
     Raises:
-        DataError: the folders do not tell the classes.
+        DataError: neither tells the classes.
     """
-    layout = folders.layout(
-        [tuple(member.name.split("/")[:-1]) for member in members], options.classes_level
-    )
+    layout, listed = _layout(container, members, options)
     items = [_Item(m, p) for m, p in zip(members, layout.places) if not isinstance(p, str)]
     bad = [*container.bad]
     bad += [(m.name, p) for m, p in zip(members, layout.places) if isinstance(p, str)]
-    items, number_notes = _named(items, options.labels)
+    items, number_notes = (items, []) if listed else _named(items, options.labels)
     kind, items, notes = _usages(items, layout)
     notes += number_notes
     class_names, position, bad_classes = class_order({item.place.name for item in items})
@@ -84,6 +82,28 @@ def read_images(container: Container, members: Sequence[Member], options: Option
     )
     bad.sort(key=lambda item: natural(item[0]))
     return Read(faces=faces, bad=tuple(bad), kind=kind, container=container.kind)
+
+
+def _layout(
+    container: Container, members: Sequence[Member], options: Options
+) -> tuple[Layout, bool]:
+    """Return what the folders say, or a list where they name no classes, and whether it is one."""
+    paths = [tuple(member.name.split("/")[:-1]) for member in members]
+    problem: DataError | None = None
+    layout = None
+    try:
+        layout = folders.layout(paths, options.classes_level)
+        if len({place.name for place in layout.places if isinstance(place, Place)}) > 1:
+            return layout, False
+    except DataError as error:
+        problem = error
+    if options.classes_level is None:
+        by_list = image_lists.layout_of(container, members, options.labels)
+        if by_list is not None:
+            return by_list, True
+    if layout is None:
+        raise problem or DataError("no class folders")
+    return layout, False
 
 
 def _named(items: list[_Item], labels: Labels | None) -> tuple[list[_Item], list[str]]:

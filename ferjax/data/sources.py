@@ -6,6 +6,7 @@
 - The JPEG mirror of FER2013: class folders with files Training_*, PublicTest_*, PrivateTest_*.
 - fer2013.csv and icml_face_data.csv, as they are or inside any of these, and other tables of pixels
   in the dialects that `csv_dialect` knows.
+- Images beside a list of their labels, such as RAF-DB's.
 - Parquet files as Hugging Face has them: an image and a label a row, a file a split.
 
 Everything becomes `Faces` of one size, by the published preprocessing: OpenCV's gray, then its
@@ -161,6 +162,8 @@ def _read(container: Container, options: Options) -> Read:
         return tables.read_tables(container, dialects, options)
     if not images and not container.bad:
         inside = [m.name for m in container.members]
+        if "xl/workbook.xml" in inside:
+            raise DataError("an Excel workbook; save it as a csv")
         got = f"{len(inside):,} other files, such as {inside[0]!r}" if inside else "nothing"
         packed = any(re.search(r"\.(zip|t?gz|tar|bz2|xz|rar|7z)$", name) for name in inside)
         raise DataError(

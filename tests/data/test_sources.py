@@ -514,6 +514,10 @@ def test_images_and_a_csv_in_one_source(tmp_path: Path) -> None:
         ({}, "got nothing"),
         ({"README.md": b"x"}, r"got 1 other files, such as 'README.md'$"),
         ({"fer2013.tar.gz": b"x"}, "unpack the archives in it first"),
+        (
+            {"[Content_Types].xml": b"", "xl/workbook.xml": b""},
+            "an Excel workbook; save it as a csv",
+        ),
     ],
 )
 @pytest.mark.parametrize("form", ["folder", "faces.zip"])

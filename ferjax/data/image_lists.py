@@ -1,0 +1,204 @@
+"""Images whose labels stand in a list beside them: a file's name and its label a line.
+
+RAF-DB's list_patition_label.txt is such a list, and train_labels.csv of many datasets.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Final
+
+from ferjax.data import csv_dialect, numbering, split_names
+from ferjax.data.containers import Container, Member
+from ferjax.data.csv_dialect import LABELS, USAGES, fields_of, line_of, plain
+from ferjax.data.folders import Layout, Place
+from ferjax.data.pixel_csv import checked_row
+from ferjax.data.reading import opened_member, suffix
+from ferjax.errors import DataError, printable
+from ferjax.image_files import IMAGE_SUFFIXES
+
+MAX_LINES: Final = 2_000_000
+
+_SUFFIXES: Final = (".csv", ".tsv", ".txt", ".lst")
+_NAMES: Final = (
+    "image images img imgs imagename imgname imagefile imgfile imagepath imgpath imageid imgid "
+    "filename filenames file filepath path pth fname name pic picture subdirectoryfilepath"
+).split()
+_ALIGNED: Final = re.compile(r"_(?:aligned|cropped|crop|face)$")  # RAF-DB's images, not its list
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line of a list: the name of an image, its label, and the split where one is said."""
+
+    name: str
+    label: str
+    usage: str | None
+
+
+@dataclass(frozen=True)
+class _List:
+    """A list of images and labels."""
+
+    member: Member
+    label_name: str
+    lines: list[_Line]
+
+
+def layout_of(
+    container: Container, images: Sequence[Member], labels: numbering.Labels | None
+) -> Layout | None:
+    """Return the classes and splits of images by the lists beside them; None without such lists.
+
+    Raises:
+        DataError: numbers need `labels`.
+    """
+    stems = {PurePosixPath(member.name).stem for member in images}
+    lists = [found for m in container.members if (found := _read(container, m, stems))]
+    if not lists:
+        return None
+    index = _Index(images)
+    of_lists = split_names.splits_of(PurePosixPath(found.member.name).stem for found in lists)
+    lines: dict[str, tuple[_Line, str | None]] = {}  # by the image's name
+    for found in lists:
+        split = of_lists[PurePosixPath(found.member.name).stem]
+        for line in found.lines:
+            for name in index.names_of(line.name, split):
+                lines[name] = (line, split)
+    classes, bad, notes = numbering.classes_of(
+        [line.label for line, _ in lines.values()], labels, lists[0].label_name, ask=True
+    )
+    by_name = _splits_of_names([member.name for member in images])
+    places: list[Place | str] = []
+    for member in images:
+        if member.name not in lines:
+            places.append(f"not in {printable(lists[0].member.name, 60)}, which has the labels")
+            continue
+        line, split = lines[member.name]
+        checked = checked_row(line.label, line.usage, lists[0].label_name)
+        if line.label in bad or isinstance(checked, str):
+            places.append(bad.get(line.label) or str(checked))
+            continue
+        if line.usage is not None:
+            split = split_names.split_of(line.usage)
+        name = classes[line.label]
+        split = split or by_name.get(member.name)
+        places.append(Place(split=split or "train", folder=name, name=name))
+    names = ", ".join(printable(found.member.name, 60) for found in lists[:3])
+    notes.append(f"labels are those in {names}")
+    if {place.split for place in places if isinstance(place, Place)} == {"train"}:
+        notes.append("neither the list nor names say train, validation or test: all are in train")
+    return Layout(places=places, has_splits=True, notes=tuple(notes))
+
+
+def _splits_of_names(names: Sequence[str]) -> Mapping[str, str]:
+    """Return the splits of images by a folder of theirs, or by their own names: train_0001.jpg."""
+    paths = {name: name.split("/") for name in names}
+    for level in range(min(map(len, paths.values()), default=0)):
+        sides = {name: split_names.parts(path[level])[0] for name, path in paths.items()}
+        if all(sides.values()) and len(set(sides.values())) > 1:
+            return {name: split for name, split in sides.items() if split}
+    return {}
+
+
+class _Index:
+    """Finds images by what a list calls them: a path, its end, or a name without its ending."""
+
+    def __init__(self, images: Sequence[Member]) -> None:
+        self._names = {member.name for member in images}
+        self._by_stem: defaultdict[str, list[str]] = defaultdict(list)
+        for member in images:
+            stem = PurePosixPath(member.name).stem
+            for key in {stem, _ALIGNED.sub("", stem)}:
+                self._by_stem[key.lower()].append(member.name)
+
+    def names_of(self, text: str, split: str | None) -> list[str]:
+        """Return the images that a list's name means: one, or none where it may be several."""
+        text = text.strip().replace("\\", "/").removeprefix("./")
+        if text in self._names:
+            return [text]
+        *folders, file = text.split("/")
+        ending = PurePosixPath(file).suffix.lower()
+        stem = file[: -len(ending)] if ending in IMAGE_SUFFIXES else file
+        names = self._by_stem.get(stem.lower(), [])
+        if len(names) > 1 and folders:
+            names = [name for name in names if name.split("/")[:-1][-len(folders) :] == folders]
+        if len(names) > 1 and split:
+            sides = {n: {split_names.parts(p)[0] for p in n.split("/")[:-1]} for n in names}
+            names = [name for name in names if split in sides[name]]
+        return names if len(names) == 1 else []
+
+
+# --- lists ---------------------------------------------------------------------------------------
+
+
+def _read(container: Container, member: Member, stems: set[str]) -> _List | None:
+    """Return a list of images that are among `stems`, None for any other file."""
+    if suffix(member) not in _SUFFIXES:
+        return None
+    with opened_member(container, member) as stream:
+        text, _ = csv_dialect.opened(stream)
+        try:
+            first = line_of(text).rstrip("\n")
+            second = line_of(text).rstrip("\n")
+        except DataError:
+            text.detach()
+            return None
+        for delimiter in (*csv_dialect.DELIMITERS, " "):
+            columns = _columns(first, second, delimiter, stems)
+            if columns:
+                break
+        else:
+            text.detach()
+            return None
+        name, label, usage, has_header = columns
+        header = fields_of(first, delimiter)
+        lines = [] if has_header else [first]
+        lines.append(second)
+        found = []
+        for line in _all(lines, text):
+            fields = fields_of(line.rstrip("\n"), delimiter)
+            if len(fields) > max(name, label, usage or 0):
+                used = None if usage is None else fields[usage]
+                found.append(_Line(fields[name], fields[label].strip(), used))
+            if len(found) > MAX_LINES:
+                raise DataError(f"more than {MAX_LINES:,} lines; expected a dataset of faces")
+        text.detach()
+    label_name = header[label].strip() if has_header else member.name
+    return _List(member, printable(label_name, 40), found)
+
+
+def _all(lines: Sequence[str], text: Iterator[str]) -> Iterator[str]:
+    yield from filter(str.strip, lines)
+    while line := line_of(text):  # type: ignore[arg-type]
+        if line.strip():
+            yield line
+
+
+def _columns(
+    first: str, second: str, delimiter: str, stems: set[str]
+) -> tuple[int, int, int | None, bool] | None:
+    """Return the columns of names, labels and splits, and whether the first line names them."""
+    head, row = fields_of(first, delimiter), fields_of(second, delimiter)
+    known = [plain(field) for field in head]
+    label = next((known.index(name) for name in LABELS if name in known), None)
+    usage = next((known.index(name) for name in USAGES if name in known), None)
+    names = [known.index(name) for name in _NAMES if name in known]
+    named = [i for i in names if i < len(row) and _is_name(row[i], stems)]
+    if label is not None and named:
+        return named[0], label, usage, True
+    named = [i for i, field in enumerate(head) if _is_name(field, stems)]
+    labels = [i for i, field in enumerate(head) if csv_dialect.may_be_label(field)]
+    if len(named) == 1 and len(labels) == 1 and named != labels and len(head) < 4:
+        return named[0], labels[0], None, False
+    return None
+
+
+def _is_name(field: str, stems: set[str]) -> bool:
+    """Whether a field names an image."""
+    path = PurePosixPath(field.strip().replace("\\", "/"))
+    return path.suffix.lower() in IMAGE_SUFFIXES or (bool(path.name) and path.name in stems)
