@@ -24,7 +24,6 @@ from ferjax.nets.initializers import L1L2, SETTINGS, Initializer
 from ferjax.nets.layers import VOCABULARY, InputLayer, Layer, layer_class, snake_case
 from ferjax.nets.settings import real
 
-_MOST_JSON = 4 << 20  # characters; a layer takes about 1,500, a parsed one far more memory
 _MOST_LAYERS = 10_000
 _MOST_NESTING = 20
 
@@ -67,25 +66,6 @@ class Architecture:
     graph: Graph
     layout: Container
     notes: list[str] = field(default_factory=list)
-
-
-def parse_json(text: str, what: str) -> dict[str, Any]:
-    """Return a JSON object from untrusted text.
-
-    Raises:
-        Problem: it is too long or too deep, or no JSON object.
-    """
-    if len(text) > _MOST_JSON:
-        raise Problem(f"{what}: {len(text)} characters are more than {_MOST_JSON}")
-    try:
-        value = json.loads(text)
-    except RecursionError:
-        raise Problem(f"{what}: nested too deeply") from None
-    except ValueError as error:  # also integers of more digits than Python converts
-        raise Problem(f"{what}: not JSON ({printable(str(error), 100)})") from None
-    if not isinstance(value, dict):
-        raise Problem(f"{what}: expected a JSON object, got {type(value).__name__}")
-    return value
 
 
 def parse_model(config: Mapping[str, Any], keras_major: int) -> Architecture:

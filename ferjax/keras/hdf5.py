@@ -7,16 +7,19 @@ sizes are checked before anything is read.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import IO, Any
+from dataclasses import dataclass
+from typing import IO, Any, TypeAlias
 
 import h5py
 import numpy as np
 
+from ferjax.keras.json_text import decoded
 from ferjax.keras.problems import Problem
 from ferjax.keras.vlen import read_texts
 
@@ -78,12 +81,30 @@ def _first_line(text: str) -> str:
     return text.strip().splitlines()[0][:160] if text.strip() else "no details"
 
 
-def child(group: h5py.Group, path: str) -> Any:
+@dataclass(frozen=True)
+class Spread:
+    """A group whose content is in several files; the functions here take it in a group's place."""
+
+    parts: tuple[h5py.Group, ...]
+
+
+Group: TypeAlias = h5py.Group | Spread
+
+
+def child(group: Group, path: str) -> Any:
     """Return the group or dataset at `path` below `group`, or None where there is none.
 
     Raises:
-        Problem: a part of the path is a link of another kind than a hard link, or unreadable.
+        Problem: a part of the path is a link of another kind than a hard link, or unreadable; or
+            a dataset is in several files.
     """
+    if isinstance(group, Spread):
+        parts = [part for g in group.parts if (part := child(g, path)) is not None]
+        if len(parts) > 1 and all(isinstance(part, h5py.Group) for part in parts):
+            return Spread(tuple(parts))
+        if len(parts) > 1:  # nothing says which one is meant
+            raise Problem(f"{path!r} is in {len(parts)} files")
+        return parts[0] if parts else None
     if not path or path.startswith("/") or any(p in ("", ".", "..") for p in path.split("/")):
         raise Problem(f"unsafe name {path!r}")
     here: Any = group
@@ -103,24 +124,28 @@ def child(group: h5py.Group, path: str) -> Any:
     return here
 
 
-def subgroup(group: h5py.Group, path: str) -> h5py.Group | None:
+def subgroup(group: Group, path: str) -> Group | None:
     """Return the group at `path`, or None where there is none."""
     found = child(group, path)
-    if found is not None and not isinstance(found, h5py.Group):
+    if found is not None and not isinstance(found, Group):
         raise Problem(f"expected a group at {path!r}, got a {type(found).__name__.lower()}")
     return found
 
 
-def keys(group: h5py.Group) -> list[str]:
+def keys(group: Group) -> list[str]:
     """Return the names in a group, sorted."""
+    if isinstance(group, Spread):
+        return sorted({key for part in group.parts for key in keys(part)})
     try:
         return sorted(str(key) for key in group)
     except BROKEN as error:
         raise Problem(f"a group cannot be read ({_first_line(str(error))})") from None
 
 
-def count(group: h5py.Group) -> int:
+def count(group: Group) -> int:
     """Return how many names a group has."""
+    if isinstance(group, Spread):
+        return len(keys(group))
     try:
         return len(group)
     except BROKEN as error:
@@ -137,7 +162,9 @@ def described(dataset: Any) -> tuple[tuple[int, ...] | None, str]:
         return None, ""
 
 
-def has_attribute(group: h5py.Group, name: str) -> bool:
+def has_attribute(group: Group, name: str) -> bool:
+    if isinstance(group, Spread):
+        return any(has_attribute(part, name) for part in group.parts)
     try:
         return name in group.attrs
     except BROKEN:
@@ -174,12 +201,29 @@ def _decoded(value: Any, name: str) -> str:
     raise Problem(f"attribute {name!r}: expected text, got {type(value).__name__}")
 
 
-def text(group: h5py.Group, name: str) -> str | None:
+def text(group: Group, name: str) -> str | None:
     """Return a text attribute, or None where there is none."""
+    value = _scalar(group, name)
+    return None if value is None else _decoded(value, name)
+
+
+def json_text(group: Group, name: str) -> str | None:
+    """Return an attribute of JSON in any of its encodings, or None where there is none."""
+    value = _scalar(group, name)
+    if isinstance(value, np.void):
+        value = value.tobytes()
+    if isinstance(value, bytes) and json.detect_encoding(value) != "utf-8":
+        return decoded(value)
+    return None if value is None else _decoded(value, name)
+
+
+def _scalar(group: Group, name: str) -> Any:
+    if isinstance(group, Spread):
+        group = next((part for part in group.parts if has_attribute(part, name)), group.parts[0])
     value = _attribute(group, name)
     if isinstance(value, np.ndarray) and value.size == 1:
-        value = value.reshape(-1)[0]
-    return None if value is None else _decoded(value, name)
+        return value.reshape(-1)[0]
+    return value
 
 
 def names(group: h5py.Group, name: str) -> list[str] | None:
@@ -266,7 +310,7 @@ def _from_bfloat16(values: Any) -> np.ndarray:
     return bits.view("<f4")
 
 
-def exists(group: h5py.Group, path: str) -> bool:
+def exists(group: Group, path: str) -> bool:
     try:
         return child(group, path) is not None
     except Problem:

@@ -3,40 +3,84 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from ferjax.keras import hdf5
+from ferjax.errors import printable
+from ferjax.keras import folders, hdf5, shards
+from ferjax.keras.folders import CHECKPOINT, SAVE_AS_KERAS
+from ferjax.keras.json_text import is_json, read_json
 from ferjax.keras.problems import Problem
 
 # The kinds, by the names that `--to` takes.
 WHOLE, WEIGHTS_ONLY, V3_WEIGHTS, ARCHIVE = "h5", "weights-only-h5", "weights.h5", "keras"
 KINDS = (WHOLE, WEIGHTS_ONLY, V3_WEIGHTS, ARCHIVE)
+# The members that an archive must have, and those that Keras may write in the second's place.
+ARCHIVE_CONFIG, ARCHIVE_WEIGHTS = "config.json", "model.weights.h5"
+_ARCHIVE_NUMPY = "model.weights.npz"
 
+_INTO_KERAS = "into a Keras model and save that as .h5 or .keras"
+_PYTORCH = f"a PyTorch file, not one of Keras; bring its weights {_INTO_KERAS}"
+_PICKLE = f"a Python pickle, which is never opened; {SAVE_AS_KERAS}"
+_UNPACK = "unpack it and give what is in it"
+_HTML = "an HTML page, not a weight file; the download went wrong"
+# How files of other programs begin.
 _FOREIGN = (
-    (b"version https://git-lfs", "a Git LFS pointer, not the file itself; run `git lfs pull`"),
-    (b"<!doctype", "an HTML page, not a weight file; the download went wrong"),
-    (b"<html", "an HTML page, not a weight file; the download went wrong"),
-    (b"\x1f\x8b", "gzip-compressed; unpack it first"),
-    (b"\x93numpy", "a NumPy file; ferjax.keras.save writes a pytree of arrays as a Keras file"),
-    (b"\x80\x02", "a Python pickle, which is never opened"),
-    (b"\x80\x04", "a Python pickle, which is never opened"),
-    (b"{", "JSON; give it as the config of a weight file"),
+    (rb"version https://git-lfs", "a Git LFS pointer, not the file itself; run `git lfs pull`"),
+    (rb"\s*<(!doctype|html|head)", _HTML),
+    (rb"\s*<\?xml", "an XML document, not a weight file; the download went wrong"),
+    (rb"model_checkpoint_path:", f"the list of {CHECKPOINT}"),
+    (rb"\x1f\x8b", "gzip-compressed; unpack it first"),
+    (rb"BZh\d|\xfd7zXZ|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd", f"a compressed archive; {_UNPACK}"),
+    (rb".{257}ustar", f"a tar archive; {_UNPACK}"),
+    (
+        rb"\x93numpy",
+        "a NumPy file; ferjax.keras.save writes a pytree of arrays as a Keras file",
+    ),
+    (rb"\x80\x02\x8a\x0al\xfc\x9cf\xf9 j\xa8p\x19", _PYTORCH),
+    (rb"\x80[\x02-\x05]|cnumpy|ccopy_reg", _PICKLE),
+    (rb".{4}tfl3", f"a TensorFlow Lite model, which is for inference alone; {SAVE_AS_KERAS}"),
+    (
+        rb".{8}\{\"",
+        f"safetensors, arrays without a network; bring them {_INTO_KERAS}",
+    ),
+    (rb"\x08\x01\x12", f"the saved_model.pb of a TensorFlow SavedModel; {SAVE_AS_KERAS}"),
+    (
+        rb"\x08[\x03-\x20][\x12\x3a\x42]",
+        "an ONNX model, which ferjax writes and does not read; give the Keras file that it was "
+        "made from",
+    ),
+)
+# What begins like nothing in particular, by the ends of names.
+_FOREIGN_NAMES = (
+    (r"\.(index|data-\d+-of-\d+)", f"a part of {CHECKPOINT}"),
+    (r"\.pb", f"a TensorFlow graph; {SAVE_AS_KERAS}"),
+    (r"\.(pt|pth)", _PYTORCH),
+    (r"\.(pkl|pickle|joblib)", _PICKLE),
 )
 
 
 def identify(path: str | os.PathLike[str]) -> str:
-    """Return which of `KINDS` a file is.
+    """Return which of `KINDS` a file, or an unzipped `.keras` folder, is.
 
     Raises:
         Problem: it is none of them, or cannot be opened.
     """
+    if is_folder(path):
+        if not {ARCHIVE_CONFIG, ARCHIVE_WEIGHTS} <= set(folders.names(path)):
+            raise Problem(folders.described(path))
+        return ARCHIVE
     head = first_bytes(path)
     if head.startswith(b"PK\x03\x04"):
         return _identify_zip(path)
     with open(path, "rb") as file:
         if not hdf5.is_hdf5(file):
+            if is_json(head):
+                return _identify_json(path)
             raise Problem(_foreign(path, head))
     with hdf5.opened(path) as root:
         if hdf5.has_attribute(root, "model_config") or hdf5.exists(root, "model_weights"):
@@ -50,24 +94,39 @@ def identify(path: str | os.PathLike[str]) -> str:
     raise Problem(f"HDF5, but not of Keras: no layer_names and no layers, it holds {content}")
 
 
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    try:
+        return os.path.isdir(path)
+    except ValueError:  # a null byte in the name
+        return False
+
+
 def first_bytes(path: str | os.PathLike[str]) -> bytes:
     """Return the first 512 bytes of a regular file that can be read."""
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
-            if (Path(path) / "saved_model.pb").exists():
-                raise Problem("a TensorFlow SavedModel folder; save the model as .h5 or .keras")
-            raise Problem("a folder, expected a Keras file")
+            raise Problem(folders.described(path))
         if not stat.S_ISREG(mode):
             raise Problem("not a regular file")
         with open(path, "rb") as file:
             return file.read(512)
     except FileNotFoundError:
+        if os.path.exists(f"{os.fspath(path)}.index"):
+            raise Problem(f"no such file, but the name of {CHECKPOINT}") from None
         raise Problem("no such file") from None
+    except NotADirectoryError:
+        hint = "; it is a file: leave the / at its end out" if _ends_in_slash(path) else ""
+        raise Problem(f"no such folder{hint}") from None
     except OSError as error:
         raise Problem(f"cannot be opened ({error.strerror})") from None
     except ValueError as error:  # a null byte in the name
         raise Problem(f"cannot be opened ({error})") from None
+
+
+def _ends_in_slash(path: str | os.PathLike[str]) -> bool:
+    name = os.fspath(path)
+    return name.endswith(os.sep) and os.path.isfile(name.rstrip(os.sep))
 
 
 def _identify_zip(path: str | os.PathLike[str]) -> str:
@@ -76,20 +135,60 @@ def _identify_zip(path: str | os.PathLike[str]) -> str:
             names = set(archive.namelist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise Problem(f"a truncated or damaged zip archive ({error})") from None
-    if {"config.json", "model.weights.h5"} <= names:
+    if {ARCHIVE_CONFIG, ARCHIVE_WEIGHTS} <= names:
         return ARCHIVE
-    lacking = {"config.json", "model.weights.h5"} - names
+    if {ARCHIVE_CONFIG, _ARCHIVE_NUMPY} <= names:
+        raise Problem(f"a .keras archive with {_ARCHIVE_NUMPY}; save it with {ARCHIVE_WEIGHTS}")
+    lacking = {ARCHIVE_CONFIG, ARCHIVE_WEIGHTS} - names
     if len(lacking) == 1:
         raise Problem(f"a .keras archive without {lacking.pop()}")
     if any(name.endswith("data.pkl") for name in names):
-        raise Problem("a PyTorch file, not one of Keras")
+        raise Problem(_PYTORCH)
+    ends = {name.rpartition("/")[2] for name in names}
+    if "saved_model.pb" in ends:
+        raise Problem(f"a zip archive with a TensorFlow SavedModel; {SAVE_AS_KERAS}")
+    if all(name.endswith(".npy") for name in names):
+        raise Problem("NumPy's arrays; ferjax.keras.save writes a pytree of them as a Keras file")
+    inside = sorted(
+        name
+        for name in names
+        if name.lower().endswith((".h5", ".hdf5", ".keras")) and "__MACOSX/" not in name
+    )
+    if inside:
+        rest = f" and {len(inside) - 1} more weight files" if len(inside) > 1 else ""
+        raise Problem(f"a zip archive that holds {inside[0]}{rest}; unpack it and give that")
     raise Problem(f"a zip archive, but not one of Keras: it holds {', '.join(sorted(names)[:5])}")
+
+
+def _identify_json(path: str | os.PathLike[str]) -> str:
+    value = read_json(path, "begins as JSON")
+    if shards.is_index(value):
+        return V3_WEIGHTS
+    if is_model(value):
+        raise Problem("an architecture as JSON; give it as the config of a weight file (--config)")
+    if "modelTopology" in value:
+        raise Problem(
+            "the model.json of TensorFlow.js; `tensorflowjs_converter --input_format "
+            "tfjs_layers_model --output_format keras` makes an .h5 of it"
+        )
+    if os.fspath(path).endswith(".metadata.json"):
+        raise Problem("the metadata of a weight file; give the weight file")
+    keys = printable(", ".join(map(str, list(value)[:5])) or "nothing", 200)
+    raise Problem(f"JSON, but not of Keras: it holds {keys}")
+
+
+def is_model(value: Mapping[str, Any]) -> bool:
+    """Whether a JSON object is the architecture of a model."""
+    return isinstance(value.get("class_name"), str)
 
 
 def _foreign(path: str | os.PathLike[str], head: bytes) -> str:
     if not head:
-        return "an empty file"
+        return "an empty file; copy or download it again"
     for start, what in _FOREIGN:
-        if head.lstrip().lower().startswith(start):
+        if re.match(start, head, re.DOTALL | re.IGNORECASE):
+            return what
+    for end, what in _FOREIGN_NAMES:
+        if re.search(f"{end}$", Path(path).name.lower()):
             return what
     return f"neither HDF5 nor a .keras archive (it starts with {head[:16]!r})"

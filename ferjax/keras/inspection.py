@@ -10,7 +10,8 @@ from typing import Any
 from ferjax.errors import FerjaxError, WeightFileError
 from ferjax.keras.identify import identify
 from ferjax.keras.problems import Problem, checked_path
-from ferjax.keras.reader import KerasModel, load, opened
+from ferjax.keras.reader import KerasModel, load
+from ferjax.keras.source import opened
 
 
 @dataclass(frozen=True)

@@ -2,44 +2,39 @@
 
 from __future__ import annotations
 
-import io
 import math
-import os
-import struct
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
-
 from ferjax.errors import WeightFileError, printable
-from ferjax.keras import hdf5, legacy, optimizer, v3
-from ferjax.keras.config import Architecture, model_major, parse_json, parse_model
-from ferjax.keras.identify import ARCHIVE, V3_WEIGHTS, WEIGHTS_ONLY, WHOLE, first_bytes, identify
+from ferjax.keras import hdf5, legacy, optimizer, shards, v3
+from ferjax.keras.config import Architecture, model_major, parse_model
+from ferjax.keras.identify import (
+    ARCHIVE,
+    V3_WEIGHTS,
+    WEIGHTS_ONLY,
+    WHOLE,
+    first_bytes,
+    identify,
+    is_folder,
+)
+from ferjax.keras.json_text import is_json, read_json
 from ferjax.keras.layout import flat, in_keras_order
 from ferjax.keras.optimizer import OptimizerState
 from ferjax.keras.problems import Problem, Problems, fatal
+from ferjax.keras.source import PathLike, Source, compiled_in, opened
 from ferjax.keras.variables import Arrays, to_variables
 from ferjax.nets.graph import Graph
 
 if TYPE_CHECKING:
     from ferjax.nets.network import Network
 
-# What ferjax adds to the files that it writes, as JSON; Keras does not look at it.
-METADATA = "ferjax_metadata"
-COMPILED = "ferjax_compile_config"  # of weights alone: which optimizer the state is of
 # How a note begins that says why the optimizer's state is not read.
 STATE_LEFT_OUT = "optimizer state is left out"
-_MOST_ARCHIVE_BYTES = 1 << 30
-_MOST_JSON_BYTES = 4 * (4 << 20)  # no character takes more than 4 bytes
 _MOST_WEIGHT_BYTES = 1 << 32
-
-PathLike = str | os.PathLike[str]
 
 
 @dataclass
@@ -156,11 +151,10 @@ def _read_config(config: PathLike | Mapping[str, Any]) -> tuple[Architecture, Ma
         with fatal("config"):
             return parse_model(config, model_major(config, None)), compiled_in(config)
     with fatal(config):
-        if first_bytes(config).lstrip().startswith(b"{"):
-            if (size := os.stat(config).st_size) > _MOST_JSON_BYTES:
-                raise Problem(f"{size} bytes are more than {_MOST_JSON_BYTES}")
-            text = Path(config).read_bytes().decode("utf-8", errors="replace")
-            parsed = parse_json(text, "model config")
+        if not is_folder(config) and is_json(first_bytes(config)):
+            parsed = read_json(config, "model config")
+            if shards.is_index(parsed):
+                raise Problem("an index of sharded weights, which says nothing of the layers")
             return parse_model(parsed, model_major(parsed, None)), compiled_in(parsed)
         with opened(config, identify(config)) as source:
             found = source.config()
@@ -168,112 +162,6 @@ def _read_config(config: PathLike | Mapping[str, Any]) -> tuple[Architecture, Ma
                 raise Problem("holds weights only, no config")
             major = model_major(found, source.keras_version())
             return parse_model(found, major), source.compiled()
-
-
-def compiled_in(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the part of a model's JSON that says how it was compiled; empty without one."""
-    for key in ("compile_config", "training_config"):
-        if isinstance(compiled := config.get(key), Mapping):
-            return compiled
-    return {}
-
-
-@dataclass
-class Source:
-    """An open file with the members that its kind has."""
-
-    path: str
-    kind: str
-    root: h5py.File
-    size: int  # of the HDF5 file, in bytes
-    archive: zipfile.ZipFile | None = None
-
-    def json(self, name: str) -> dict[str, Any] | None:
-        """Return a JSON member of the archive, or JSON attribute of the file; None without it."""
-        if self.archive is not None:
-            raw = _member(self.archive, name, _MOST_JSON_BYTES)
-            return None if raw is None else parse_json(raw.decode("utf-8", errors="replace"), name)
-        text = hdf5.text(self.root, name)
-        return None if text is None else parse_json(text, name)
-
-    def config(self) -> dict[str, Any] | None:
-        if self.kind == ARCHIVE:
-            return self.json("config.json")
-        return self.json("model_config") if self.kind == WHOLE else None
-
-    def keras_version(self) -> str | None:
-        if self.kind == ARCHIVE:
-            version = (self.json("metadata.json") or {}).get("keras_version")
-            return version if isinstance(version, str) else None
-        version = hdf5.text(self.root, "keras_version")
-        if version is None and self.kind == WHOLE:
-            weights = hdf5.subgroup(self.root, "model_weights")
-            version = None if weights is None else hdf5.text(weights, "keras_version")
-        return version
-
-    def compiled(self) -> Mapping[str, Any]:
-        """Return how the model was compiled, empty where that is unknown or not JSON."""
-        try:
-            if self.kind == ARCHIVE:
-                return compiled_in(self.config() or {})
-            name = {WHOLE: "training_config", V3_WEIGHTS: COMPILED}.get(self.kind)
-            return (self.json(name) or {}) if name else {}
-        except Problem:
-            return {}
-
-    def metadata(self) -> dict[str, Any]:
-        try:
-            if self.kind == ARCHIVE:
-                found = (self.json("metadata.json") or {}).get(METADATA)
-            else:
-                found = self.json(METADATA)
-        except Problem:
-            return {}
-        return found if isinstance(found, dict) else {}
-
-
-@contextmanager
-def opened(path: PathLike, kind: str) -> Iterator[Source]:
-    if kind != ARCHIVE:
-        with hdf5.opened(path) as root:
-            yield Source(str(path), kind, root, os.stat(path).st_size)
-        return
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise Problem(f"a truncated or damaged zip archive ({error})") from None
-    with archive:
-        weights = _member(archive, "model.weights.h5", _MOST_ARCHIVE_BYTES)
-        if weights is None:
-            raise Problem("a .keras archive without model.weights.h5")
-        with hdf5.opened(io.BytesIO(weights)) as root:
-            yield Source(str(path), kind, root, len(weights), archive)
-
-
-def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes | None:
-    """Return a member by its exact name, within bounds on its size and its compression."""
-    found = [info for info in archive.infolist() if info.filename == name]
-    if not found:
-        return None
-    if len(found) > 1:  # programs differ in which one they take
-        raise Problem(f"{name} is there {len(found)} times")
-    (info,) = found
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise Problem(f"{name}: unknown compression method {info.compress_type}")
-    if info.file_size > most:
-        raise Problem(f"{name}: {info.file_size} bytes are more than {most}")
-    if info.file_size > (1 << 20) and info.file_size > 100 * info.compress_size:
-        raise Problem(f"{name}: expands from {info.compress_size} bytes to {info.file_size}")
-    try:
-        with archive.open(info) as member:
-            content = member.read(info.file_size)  # no more than that is unpacked
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError) as error:
-        raise Problem(f"{name}: cannot be read ({error})") from None
-    except (zlib.error, struct.error, ValueError) as error:
-        raise Problem(f"{name}: cannot be unpacked ({error})") from None
-    if len(content) != info.file_size:
-        raise Problem(f"{name}: expected {info.file_size} bytes, got {len(content)}")
-    return content
 
 
 def _architecture(

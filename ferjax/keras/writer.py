@@ -22,7 +22,7 @@ from ferjax.keras.identify import ARCHIVE, KINDS, V3_WEIGHTS, WEIGHTS_ONLY, WHOL
 from ferjax.keras.layout import in_keras_order
 from ferjax.keras.optimizer import OptimizerState
 from ferjax.keras.problems import Problems, checked_path, fatal
-from ferjax.keras.reader import COMPILED, METADATA
+from ferjax.keras.source import COMPILED, METADATA
 from ferjax.keras.variables import Arrays, from_variables
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import checked_labels

@@ -17,7 +17,7 @@ import ferjax
 from ferjax.errors import FerjaxError, UnknownLayerError, WriteError, printable
 from ferjax.files import replacing
 from ferjax.keras.problems import Problems
-from ferjax.keras.reader import METADATA
+from ferjax.keras.source import METADATA
 from ferjax.keras.variables import Arrays, from_variables
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import checked_labels

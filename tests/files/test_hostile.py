@@ -25,7 +25,7 @@ import pytest
 
 import ferjax.keras
 from ferjax.errors import FerjaxError, WeightFileError
-from ferjax.keras.config import _MOST_JSON as MOST_JSON
+from ferjax.keras.json_text import MOST_CHARACTERS as MOST_JSON
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import Dense, Flatten
 
@@ -891,7 +891,8 @@ def test_a_list_of_arrays_of_another_kind_is_refused(case: str, saved: Any, refu
 @pytest.mark.parametrize(
     "value, found",
     [
-        (b"\xff\xfe{}", "attribute 'model_config': expected UTF-8 text"),
+        (b"{\xff\xfe}", "attribute 'model_config': expected UTF-8 text"),
+        (b"\xff\xfe{}", "model_config: not JSON"),  # UTF-16
         (np.array(7), "attribute 'model_config': expected text, got int64"),
         (np.arange(3), "attribute 'model_config': expected text, got ndarray"),
         (h5py.Empty("S1"), "attribute 'model_config': expected text, got Empty"),
@@ -1633,7 +1634,7 @@ np.save(NPY, np.zeros(3))
         (pickle.dumps([1, 2], protocol=4), "a Python pickle, which is never opened"),
         (pickle.dumps([1, 2], protocol=5), "pickle|neither HDF5"),
         (NPY.getvalue(), "a NumPy file"),
-        (b'{"class_name": "Sequential"}', "JSON; give it as the config"),
+        (b'{"class_name": "Sequential"}', "an architecture as JSON; give it as the config"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 100, "neither HDF5 nor a .keras archive"),
         (b"PK\x05\x06" + b"\0" * 18, "neither HDF5 nor a .keras archive"),
         (b"PK\x03\x04" + b"\0" * 100, "a truncated or damaged zip archive"),

@@ -1,0 +1,175 @@
+"""An open weight file of any kind, with the members that its kind has."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from ferjax.keras import folders, hdf5, shards
+from ferjax.keras.identify import (
+    ARCHIVE,
+    ARCHIVE_WEIGHTS,
+    V3_WEIGHTS,
+    WHOLE,
+    first_bytes,
+    is_folder,
+)
+from ferjax.keras.json_text import MOST_BYTES, decoded, is_json, parse_json, read_json
+from ferjax.keras.problems import Problem
+
+# What ferjax adds to the files that it writes, as JSON; Keras does not look at it.
+METADATA = "ferjax_metadata"
+COMPILED = "ferjax_compile_config"  # of weights alone: which optimizer the state is of
+_MOST_ARCHIVE_BYTES = 1 << 30
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass
+class Source:
+    """An open file, or folder, with the members that its kind has."""
+
+    path: str
+    kind: str
+    root: hdf5.Group
+    size: int  # of what is HDF5, in bytes
+    member: Callable[[str, int], bytes | None] | None = None  # of an archive or a folder
+
+    def json(self, name: str) -> dict[str, Any] | None:
+        """Return a JSON member of the archive, or JSON attribute of the file; None without it."""
+        if self.member is not None:
+            raw = self.member(name, MOST_BYTES)
+            return None if raw is None else parse_json(decoded(raw), name)
+        text = hdf5.json_text(self.root, name)
+        return None if text is None else parse_json(text, name)
+
+    def config(self) -> dict[str, Any] | None:
+        if self.kind == ARCHIVE:
+            return self.json("config.json")
+        return self.json("model_config") if self.kind == WHOLE else None
+
+    def keras_version(self) -> str | None:
+        if self.kind == ARCHIVE:
+            version = (self.json("metadata.json") or {}).get("keras_version")
+            return version if isinstance(version, str) else None
+        version = hdf5.text(self.root, "keras_version")
+        if version is None and self.kind == WHOLE:
+            weights = hdf5.subgroup(self.root, "model_weights")
+            version = None if weights is None else hdf5.text(weights, "keras_version")
+        return version
+
+    def compiled(self) -> Mapping[str, Any]:
+        """Return how the model was compiled, empty where that is unknown or not JSON."""
+        try:
+            if self.kind == ARCHIVE:
+                return compiled_in(self.config() or {})
+            name = {WHOLE: "training_config", V3_WEIGHTS: COMPILED}.get(self.kind)
+            return (self.json(name) or {}) if name else {}
+        except Problem:
+            return {}
+
+    def metadata(self) -> dict[str, Any]:
+        try:
+            if self.kind == ARCHIVE:
+                found = (self.json("metadata.json") or {}).get(METADATA)
+            else:
+                found = self.json(METADATA)
+        except Problem:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+def compiled_in(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the part of a model's JSON that says how it was compiled; empty without one."""
+    for key in ("compile_config", "training_config"):
+        if isinstance(compiled := config.get(key), Mapping):
+            return compiled
+    return {}
+
+
+@contextmanager
+def opened(path: PathLike, kind: str) -> Iterator[Source]:
+    """Open a file or folder of a kind that `identify` told.
+
+    Raises:
+        Problem: it is damaged, or lies.
+    """
+    if is_folder(path):
+        with _opened_folder(path) as source:
+            yield source
+    elif kind == ARCHIVE:
+        with _opened_archive(path) as source:
+            yield source
+    elif kind == V3_WEIGHTS and is_json(first_bytes(path)):
+        with shards.opened(path, read_json(path, "index of shards")) as (root, size):
+            yield Source(str(path), kind, root, size)
+    else:
+        if kind == V3_WEIGHTS and (index := shards.index_of(path)) is not None:
+            raise Problem(f"a shard of the weights that {index} beside it lists; give that")
+        with hdf5.opened(path) as root:
+            yield Source(str(path), kind, root, os.stat(path).st_size)
+
+
+@contextmanager
+def _opened_folder(path: PathLike) -> Iterator[Source]:
+    """Open what Keras 3 saves with `zipped=False`."""
+
+    def member(name: str, most: int) -> bytes | None:
+        return folders.contents(path, name, most)
+
+    weights = folders.member(path, ARCHIVE_WEIGHTS)
+    if weights is None:
+        raise Problem(f"a folder without {ARCHIVE_WEIGHTS}")
+    with hdf5.opened(weights) as root:
+        yield Source(str(path), ARCHIVE, root, os.stat(weights).st_size, member)
+
+
+@contextmanager
+def _opened_archive(path: PathLike) -> Iterator[Source]:
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise Problem(f"a truncated or damaged zip archive ({error})") from None
+    with archive:
+        weights = _member(archive, ARCHIVE_WEIGHTS, _MOST_ARCHIVE_BYTES)
+        if weights is None:
+            raise Problem(f"a .keras archive without {ARCHIVE_WEIGHTS}")
+
+        def member(name: str, most: int) -> bytes | None:
+            return _member(archive, name, most)
+
+        with hdf5.opened(io.BytesIO(weights)) as root:
+            yield Source(str(path), ARCHIVE, root, len(weights), member)
+
+
+def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes | None:
+    """Return a member by its exact name, within bounds on its size and its compression."""
+    found = [info for info in archive.infolist() if info.filename == name]
+    if not found:
+        return None
+    if len(found) > 1:  # programs differ in which one they take
+        raise Problem(f"{name} is there {len(found)} times")
+    (info,) = found
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise Problem(f"{name}: unknown compression method {info.compress_type}")
+    if info.file_size > most:
+        raise Problem(f"{name}: {info.file_size} bytes are more than {most}")
+    if info.file_size > (1 << 20) and info.file_size > 100 * info.compress_size:
+        raise Problem(f"{name}: expands from {info.compress_size} bytes to {info.file_size}")
+    try:
+        with archive.open(info) as member:
+            content = member.read(info.file_size)  # no more than that is unpacked
+    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError) as error:
+        raise Problem(f"{name}: cannot be read ({error})") from None
+    except (zlib.error, struct.error, ValueError) as error:
+        raise Problem(f"{name}: cannot be unpacked ({error})") from None
+    if len(content) != info.file_size:
+        raise Problem(f"{name}: expected {info.file_size} bytes, got {len(content)}")
+    return content
