@@ -52,8 +52,9 @@ def read(weights: str | os.PathLike[str], *, quiet: bool = False) -> dict[str, A
         return {}
 
     path = sidecar(weights)
-    # A folder of weights has no hash by which its metadata could be told from another's.
-    if os.path.isdir(weights) or not path.is_file() or path.stat().st_size > _MOST_BYTES:
+    # A folder, or an index of shards, has no hash by which its metadata could be told apart.
+    in_parts = os.path.isdir(weights) or str(weights).lower().endswith(".weights.json")
+    if in_parts or not path.is_file() or path.stat().st_size > _MOST_BYTES:
         return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

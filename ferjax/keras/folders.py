@@ -25,7 +25,7 @@ def member(folder: str | os.PathLike[str], name: str) -> Path | None:
     Raises:
         Problem: the name leaves the folder, or what it stands for does.
     """
-    if name in ("", ".", "..") or any(c in name for c in "/\\\\\\0") or os.path.isabs(name):
+    if name in ("", ".", "..") or any(c in name for c in "/\\\0") or os.path.isabs(name):
         raise Problem(f"expected the name of a file beside it, got {name!r}")
     path = Path(folder) / name
     try:

@@ -21,7 +21,7 @@ def is_json(head: bytes) -> bool:
     >>> [is_json(head) for head in (b'{"a": 1}', " {}".encode("utf-16"), b'"{}"', b"a")]
     [True, True, True, False]
     """
-    return re.match(r'\s*"?[\\\s]*\{', decoded(head)) is not None
+    return re.match(r'["\\\s]*\{', decoded(head)) is not None
 
 
 def decoded(raw: bytes) -> str:

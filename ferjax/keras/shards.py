@@ -41,6 +41,8 @@ def names(index: Mapping[str, Any]) -> list[str]:
                     f"weight_map: expected file names for {printable(group, 80)!r}, got "
                     f"{printable(repr(name), 80)}"
                 )
+            if name.endswith((".safetensors", ".bin")):
+                raise Problem("an index of PyTorch or safetensors files, not of Keras's")
             found[name] = None
             if len(found) > _MOST_SHARDS:
                 raise Problem(

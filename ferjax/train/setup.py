@@ -203,7 +203,7 @@ def _graph(recipe: Recipe, given: PathLike | Network | None, faces: Faces) -> Gr
     if isinstance(given, Network):
         return given.graph
     chosen = str(recipe.architecture if given is None else given)
-    if os.path.isfile(chosen):
+    if os.path.isfile(chosen) or os.path.isdir(chosen):
         return keras.load_architecture(chosen).graph
     if chosen not in ARCHITECTURES and Path(chosen).suffix:
         raise TrainingError(f"{chosen}: no such file")
