@@ -165,7 +165,7 @@ def _identify_json(path: str | os.PathLike[str]) -> str:
     if shards.is_index(value):
         return V3_WEIGHTS
     if is_model(value):
-        raise Problem("an architecture as JSON; give it as the config of a weight file (--config)")
+        raise Problem("JSON; give it as the config of a weight file (--config)")
     if "modelTopology" in value:
         raise Problem(
             "the model.json of TensorFlow.js; `tensorflowjs_converter --input_format "
@@ -174,7 +174,9 @@ def _identify_json(path: str | os.PathLike[str]) -> str:
     if os.fspath(path).endswith(".metadata.json"):
         raise Problem("the metadata of a weight file; give the weight file")
     keys = printable(", ".join(map(str, list(value)[:5])) or "nothing", 200)
-    raise Problem(f"JSON, but not of Keras: it holds {keys}")
+    raise Problem(
+        f"JSON; give it as the config of a weight file if it is one of Keras's: it holds {keys}"
+    )
 
 
 def is_model(value: Mapping[str, Any]) -> bool:

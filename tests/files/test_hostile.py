@@ -1634,7 +1634,7 @@ np.save(NPY, np.zeros(3))
         (pickle.dumps([1, 2], protocol=4), "a Python pickle, which is never opened"),
         (pickle.dumps([1, 2], protocol=5), "pickle|neither HDF5"),
         (NPY.getvalue(), "a NumPy file"),
-        (b'{"class_name": "Sequential"}', "an architecture as JSON; give it as the config"),
+        (b'{"class_name": "Sequential"}', "JSON; give it as the config"),
         (b"\x89PNG\r\n\x1a\n" + b"\0" * 100, "neither HDF5 nor a .keras archive"),
         (b"PK\x05\x06" + b"\0" * 18, "neither HDF5 nor a .keras archive"),
         (b"PK\x03\x04" + b"\0" * 100, "a truncated or damaged zip archive"),
