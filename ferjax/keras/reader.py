@@ -84,7 +84,8 @@ def load(
     """Read a Keras file of any kind, told by its content; nothing in it is ever run.
 
     Args:
-        path: a whole-model or weights-only `.h5`, a `.weights.h5` or a `.keras` file.
+        path: a whole-model or weights-only `.h5`, a `.weights.h5`, the `.weights.json` of its
+            shards, or a `.keras` file, or its unzipped folder.
         config: the architecture of a weights-only file: a `model.json`, any Keras file that has a
             config, or the parsed JSON.
         architecture: instead, a named architecture ("fer_cnn8", "fer_cnn5") or a Network.
