@@ -87,7 +87,8 @@ def layout(paths: Sequence[Folders], classes_level: int | None = None) -> Layout
     Raises:
         DataError: the classes cannot be told.
     """
-    paths = [tuple(name.strip() for name in path) for path in paths]
+    plain = _without_repeated(paths)
+    paths = [plain[path] for path in paths]
     unique = list(dict.fromkeys(paths))
     if classes_level is None:
         classes = _by_emotions(unique) or _by_structure(unique)
@@ -119,6 +120,44 @@ def layout(paths: Sequence[Folders], classes_level: int | None = None) -> Layout
     elif classes and not has_splits:
         notes.append("there are no split folders such as train and test: all images are in train")
     return Layout(places=[table[path] for path in paths], has_splits=has_splits, notes=tuple(notes))
+
+
+def _without_repeated(paths: Iterable[Folders]) -> dict[Folders, Folders]:
+    """Return paths without what names of emotions repeat: aia/aia_anger and aia/aia_joy.
+
+    Those are the words of the folder around them, or words that all of them have.
+    """
+    children: defaultdict[Folders, set[str]] = defaultdict(set)
+    unique = list(dict.fromkeys(paths))
+    for path in unique:
+        for level, name in enumerate(path):
+            children[path[:level]].add(name)
+    dropped: dict[Folders, set[str]] = {}
+    for parent, names in children.items():
+        shared = set.intersection(*map(_words, names)) if len(names) > 1 else set()
+        for words in (shared, _words(parent[-1]) if parent else set()):
+            rests = {_without(name, words) for name in names}
+            emotions = {emotion_of(rest) for rest in rests} - {None}
+            before = {emotion_of(name) for name in names} - {None}
+            if len(emotions) > max(1, len(before)) and not words & {"not", "no", "non", "un"}:
+                dropped[parent] = words
+                break
+    return {
+        path: tuple(
+            _without(name, dropped[path[:level]]) if path[:level] in dropped else name.strip()
+            for level, name in enumerate(path)
+        )
+        for path in unique
+    }
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall(r"[^\W_]+", name.lower()))
+
+
+def _without(name: str, words: set[str]) -> str:
+    rest = [word for word in re.findall(r"[^\W_]+", name) if word.lower() not in words]
+    return " ".join(rest) if rest and len(rest) < len(_words(name)) else name.strip()
 
 
 def _names(classes: dict[Folders, int]) -> dict[str, str]:

@@ -191,11 +191,15 @@ def checked_row(label: str, usage: str | None, label_name: str) -> tuple[str, in
     label = label.strip()
     if label.lower() in ("", "nan", "none", "null", "na"):
         return f"expected a label for {label_name}, got {label!r}"
-    split = "train" if usage is None else split_names.split_of(usage.strip())
+    split: str | None = "train"
+    if usage is not None:
+        usage = usage.strip()
+        test = {"public": "PublicTest", "private": "PrivateTest"}.get(usage.lower(), usage)
+        split = split_names.split_of(test)
     if split is None:
         return (
             "expected Training, PublicTest or PrivateTest, or train, validation or test, for "
-            f"Usage, got {(usage or '').strip()[:40]!r}"
+            f"Usage, got {(usage or '')[:40]!r}"
         )
     return label, SPLITS.index(split)
 

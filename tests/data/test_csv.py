@@ -104,6 +104,7 @@ DIALECTS = {
     "train, val and test": table(
         usage=lambda u: {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}[u]
     ),
+    "Public and Private": table(usage=lambda u: u.removesuffix("Test")),
     "pixels as a list": table(pixels=lambda x: f'"{json.dumps(x.ravel().tolist())}"'),
     "pixels as lists of lists": table(pixels=lambda x: f'"{json.dumps(x.tolist())}"'),
     "pixels as NumPy prints them": table(pixels=lambda x: f'"{x.ravel()}"'),

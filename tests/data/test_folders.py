@@ -117,6 +117,18 @@ def test_emotions_with_words_that_say_nothing(form: str) -> None:
     assert read(tree(("train", "test"), names)) == set(product(("train", "test"), EMOTIONS))
 
 
+def test_emotions_whose_names_repeat_others() -> None:
+    names = [*EMOTIONS[:6], "boredom"]
+    paths = [(person, f"{person}_{name}") for person in ("aia", "bonnie") for name in names]
+    assert read(paths) == set(product(("train",), names))
+    people = tuple(f"{name}_people" for name in EMOTIONS)
+    assert read(tree(("train", "test"), people)) == set(product(("train", "test"), EMOTIONS))
+    negated = ("not_happy", "not_sad")
+    assert read(tree(negated)) == set(product(("train",), negated))
+    kinds = ("happy_kids", "sad_kids", "happy_adults", "sad_adults")
+    assert read(tree(kinds)) == set(product(("train",), kinds))
+
+
 @pytest.mark.parametrize("classes", [EMOTIONS, OWN])
 @pytest.mark.parametrize("form", ["{}_{}", "{} {}", "{}-{}-set"])
 def test_class_and_split_in_one_name(form: str, classes: tuple[str, ...]) -> None:
