@@ -18,11 +18,13 @@ import numpy.typing as npt
 
 from ferjax import conversion, hardware, metadata
 from ferjax import images as preprocessing
-from ferjax.emotions import EMOTIONS, checked_labels
-from ferjax.errors import FerjaxError, ImageError, LabelsError, LayerError
+from ferjax.emotions import Labels, numbers
+from ferjax.errors import FerjaxError, ImageError, LayerError
 from ferjax.images import ChannelOrder, Source
 from ferjax.metadata import image_size
-from ferjax.nets.head import Head
+from ferjax.nets.graph import Graph
+from ferjax.nets.head import Head, checked_labels
+from ferjax.nets.known import recognise
 from ferjax.nets.network import Network
 from ferjax.nets.value_range import of_statistics
 from ferjax.xla import compiler_options
@@ -59,7 +61,7 @@ class EmotionClassifier:
     Attributes:
         network: the network.
         variables: {"params", "batch_stats"}; on the device from the first prediction on.
-        labels: the K class names in output order.
+        labels: the K class names in output order; "0", "1", ... where nobody knows them.
         image_size: (H, W) that images are resized to.
         value_range: what black and white are to the network.
         temperature: what calibrates the probabilities, or None.
@@ -74,7 +76,7 @@ class EmotionClassifier:
         self,
         network: Network,
         variables: Mapping[str, Any],
-        labels: Sequence[str] | None = None,
+        labels: Labels | None = None,
         *,
         value_range: tuple[float, float] | None = None,
         temperature: float | None = None,
@@ -88,7 +90,8 @@ class EmotionClassifier:
             network: from images (H, W, C), C of 1 (gray) or 3 (RGB), to K classes.
             variables: {"params", "batch_stats"}, float32; other floats are cast to it, under
                 jax_enable_x64 too.
-            labels: the K class names in output order; None: `EMOTIONS`, with a warning.
+            labels: the K class names in output order, or one of `ferjax.emotions.ORDERS` by its
+                name; None: those of a known network, or else "0", "1", ..., with a warning.
             value_range: what black and white are to the network; None: as its layers and the
                 statistics of a Normalization say; see `ferjax.nets.value_range`.
             temperature: what calibrates the probabilities, positive; see `predict_proba`.
@@ -112,11 +115,13 @@ class EmotionClassifier:
             raise LayerError(f"expected images of 1 or 3 channels, the network takes {channels}")
         self.network = network
         self.metadata = dict(metadata or {})
-        self.labels = _labels(labels, self.head.num_classes)
+        classes = self.head.num_classes
         if value_range is None:
             self.value_range = of_statistics(graph, variables) or graph.value_range
         else:
             self.value_range = preprocessing.check_value_range(value_range)
+        assumed = self.value_range if value_range is None else None
+        self.labels = _labels(labels, classes, graph, assumed)
         self.temperature = temperature
         # A network of open size gets the one it was trained at, if that is known.
         usual = image_size(self.metadata) or (48, 48)
@@ -316,20 +321,34 @@ def _probabilities(network: Network, head: Head) -> Any:
     return probabilities
 
 
-def _labels(labels: Sequence[str] | None, classes: int) -> tuple[str, ...]:
-    if labels is None:
-        if classes != len(EMOTIONS):
-            raise LabelsError(
-                f"the weights come without label names: give the {classes} in output order "
-                "(labels=[...], --labels a,b,...)"
+def _labels(
+    labels: Labels | None, classes: int, graph: Graph, assumed: tuple[float, float] | None
+) -> tuple[str, ...]:
+    """Return what the classes are called; `assumed` is a range of values that nobody stated."""
+    if labels is not None:
+        return tuple(checked_labels(labels, graph))
+    network = recognise(graph)
+    if network is not None:
+        low, high = network.value_range
+        images = ""
+        if assumed not in (None, network.value_range):
+            images = (
+                f"; its source feeds it images in [{low:g}, {high:g}]: --value-range (value_range=)"
             )
         warnings.warn(
-            f"the weights come without label names; taken to be {', '.join(EMOTIONS)} "
-            "(labels=[...] or --labels sets them)",
+            f"the weights come without label names; taken to be {', '.join(network.labels)}, "
+            f"the order of {network.name} ({network.source}); --labels (labels=) sets others"
+            f"{images}",
             stacklevel=3,
         )
-        return EMOTIONS
-    return tuple(checked_labels(labels, classes))
+        return network.labels
+    warnings.warn(
+        f"the weights come without label names and are of no known network: the classes are called "
+        f"0 to {classes - 1}; --labels (labels=) names them, `ferjax inspect FILE --data FACES` "
+        "tells their order",
+        stacklevel=3,
+    )
+    return numbers(classes)
 
 
 def default_weights() -> Path:
@@ -346,7 +365,7 @@ def load(
     *,
     config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     architecture: str | None = None,
-    labels: Sequence[str] | None = None,
+    labels: Labels | None = None,
     value_range: tuple[float, float] | None = None,
     engine: str = "jax",
 ) -> EmotionClassifier:
@@ -357,8 +376,9 @@ def load(
             weights that ferjax brings.
         config: the architecture of a weights-only file, as for `ferjax.keras.load`.
         architecture: instead, a named architecture.
-        labels: the class names in output order; None: those that travel with the weights, or
-            `ferjax.EMOTIONS` with a warning.
+        labels: the class names in output order, or an order by its name: "sorted", "fer2013" or
+            "ferplus"; None: those that travel with the weights, or those of a known network, or
+            else "0", "1", ..., both with a warning.
         value_range: what black and white are to the network; None: as the metadata or the layers
             say.
         engine: "jax", or "onnx" for ONNX Runtime, which on CPUs is faster.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,18 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from ferjax import keras, metadata
+from ferjax.emotions import Labels, are_names
 from ferjax.errors import FerjaxError, WeightFileError, WriteError
 from ferjax.keras import KINDS, Inspection, KerasModel
 from ferjax.keras.problems import checked_path
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import checked_labels
+from ferjax.nets.known import settings
 from ferjax.nets.layers import InputLayer, Layer, TrainingOnly
 
 MSGPACK, ORBAX = "msgpack", "orbax"
 TARGETS = (*KINDS, MSGPACK, ORBAX)
-
-# Ends of the names of settings that change only how a layer is trained.
-_TRAINING = ("_initializer", "_regularizer", "momentum", "trainable")
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ def convert(
     to: str | None = None,
     config: str | os.PathLike[str] | None = None,
     architecture: str | None = None,
-    labels: Sequence[str] | None = None,
+    labels: Labels | None = None,
     optimizer_state: bool = False,
 ) -> Conversion:
     """Read any weight file and write it as another kind, with what is known of it.
@@ -55,7 +53,8 @@ def convert(
         to: one of `TARGETS`; None: as the name of `target` says.
         config: the architecture where `source` has none, as for `ferjax.keras.load`.
         architecture: instead, a named architecture.
-        labels: class names to store; None: those of `source`.
+        labels: class names to store, or an order by its name, as for `ferjax.load`; None: those of
+            `source`, where it has any.
         optimizer_state: keep Adam's moments and step count.
 
     Raises:
@@ -78,6 +77,7 @@ def convert(
         )
     known = model.metadata
     names = model.labels if labels is None else checked_labels(labels, model.graph)
+    names = names if are_names(names) else None
     if names and (known or to == MSGPACK):
         known = {**known, "labels": list(names)}
     beside = bool(known) and to != ORBAX and metadata.is_free(target)
@@ -164,19 +164,8 @@ def _predicts_alike(a: Graph, b: Graph) -> bool:
     def layer_of(layer: Layer, rank: int) -> Any:
         if isinstance(layer, TrainingOnly):
             return layer.kind, layer.name
-        values: dict[str, Any] = {
-            f.name: getattr(layer, f.name)
-            for f in dataclasses.fields(layer)
-            if not f.name.endswith(_TRAINING)
-            and not (f.name == "name" and isinstance(layer, InputLayer))
-        }
-        for key, value in values.items():
-            if isinstance(value, Layer):  # whose own name nothing goes by
-                values[key] = layer_of(dataclasses.replace(value, name=""), rank)
-        axis = values.get("axis")
-        if isinstance(axis, int) and axis < 0:  # files have -1 or, from TensorFlow, the number
-            values["axis"] = axis + rank
-        return layer.kind, values
+        name = None if isinstance(layer, InputLayer) else layer.name
+        return layer.kind, name, settings(layer, rank)
 
     def connected(graph: Graph) -> Any:
         positions = {layer.name: position for position, layer in enumerate(graph.layers)}

@@ -26,6 +26,7 @@ from PIL import Image
 
 import ferjax
 from ferjax import EMOTIONS, EmotionClassifier, Prediction, classifier, metadata
+from ferjax.emotions import FER2013_CSV_ORDER
 from ferjax.errors import FerjaxError, ImageError, LabelsError, LayerError, WeightFileError
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import (
@@ -379,14 +380,36 @@ def test_labels_that_do_not_fit_are_an_error(labels: Any, message: str) -> None:
         EmotionClassifier(network, network.init(jax.random.key(0)), labels)
 
 
-def test_seven_nameless_classes_get_the_canonical_names_with_a_warning(fixtures: Path) -> None:
-    foreign = fixtures / "keras-2.15.0" / "sequential.h5"
+def test_nameless_classes_are_numbered_with_a_warning(fixtures: Path) -> None:
+    message = (
+        "the weights come without label names and are of no known network: the classes are called "
+        r"0 to 6; --labels \(labels=\) names them, `ferjax inspect FILE --data FACES` tells"
+    )
+    with pytest.warns(UserWarning, match=message) as warned:
+        loaded = ferjax.load(fixtures / "keras-2.15.0" / "sequential.h5")
+    assert len(warned) == 1
+    assert loaded.labels == ("0", "1", "2", "3", "4", "5", "6")
+    (prediction,) = loaded.predict(np.zeros((12, 12), np.uint8))
+    assert prediction.label == str(prediction.index)
+
+
+def test_a_known_network_gets_its_order_with_a_warning(tmp_path: Path) -> None:
+    network = ferjax.nets.fer_cnn5()
+    ferjax.keras.save(tmp_path / "m.h5", network, network.init(jax.random.key(0)))
     message = (
         "the weights come without label names; taken to be angry, disgust, fear, happy, neutral, "
-        r"sad, surprise \(labels=\[...\] or --labels sets them\)"
+        r"sad, surprise, the order of fer_cnn5, the published network \(kaggle.com, .*\); --labels "
+        r"\(labels=\) sets others$"
     )
-    with pytest.warns(UserWarning, match=message):
-        assert ferjax.load(foreign).labels == EMOTIONS
+    with pytest.warns(UserWarning, match=message) as warned:
+        assert ferjax.load(tmp_path / "m.h5").labels == EMOTIONS
+    assert len(warned) == 1
+
+
+@pytest.mark.parametrize("order", ["fer2013", " FER2013 ", ["fer2013"]])
+def test_labels_may_be_an_order(fixtures: Path, order: Any) -> None:
+    loaded = ferjax.load(fixtures / "keras-2.15.0" / "sequential.h5", labels=order)
+    assert loaded.labels == FER2013_CSV_ORDER
 
 
 def test_labels_given_for_a_nameless_file_are_taken_without_a_warning(fixtures: Path) -> None:
@@ -397,12 +420,16 @@ def test_labels_given_for_a_nameless_file_are_taken_without_a_warning(fixtures: 
     assert loaded.labels == names
 
 
-def test_another_number_of_nameless_classes_asks_for_their_names(tmp_path: Path) -> None:
+def test_any_number_of_nameless_classes_is_numbered(tmp_path: Path) -> None:
     model = made(Flatten(), Dense(units=3), shape=(2, 2, 1))
     ferjax.keras.save(tmp_path / "three.h5", model.network, model.variables)
-    with pytest.raises(LabelsError, match="without label names: give the 3 in output order"):
-        ferjax.load(tmp_path / "three.h5")
+    with pytest.warns(UserWarning, match="the classes are called 0 to 2; --labels"):
+        loaded = ferjax.load(tmp_path / "three.h5")
+    assert loaded.labels == ("0", "1", "2")
     assert ferjax.load(tmp_path / "three.h5", labels=ABC).labels == ("a", "b", "c")
+    # Numbers do not become names by being stored.
+    ferjax.keras.save(tmp_path / "n.h5", loaded.network, loaded.variables, labels=loaded.labels)
+    assert ferjax.keras.load(tmp_path / "n.h5").labels is None
 
 
 @pytest.mark.parametrize("name", ["m.h5", "m.keras"])

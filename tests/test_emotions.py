@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from ferjax.emotions import ALIASES, EMOTIONS, FER2013_CSV_ORDER, canonical
+from ferjax.emotions import (
+    ALIASES,
+    EMOTIONS,
+    FER2013_CSV_ORDER,
+    FERPLUS_ORDER,
+    KNOWN_NETWORKS,
+    ORDERS,
+    are_names,
+    canonical,
+    checked_labels,
+    order_of,
+    positions,
+)
 from ferjax.errors import FerjaxError, LabelsError
 
 
@@ -67,3 +79,93 @@ def test_what_is_no_string() -> None:
 
 def test_error_classes() -> None:
     assert issubclass(LabelsError, FerjaxError) and issubclass(LabelsError, ValueError)
+
+
+# --- orders --------------------------------------------------------------------------------------
+
+
+def test_the_columns_of_ferplus() -> None:
+    header = "neutral happiness surprise sadness anger disgust fear contempt".split()
+    assert tuple(ALIASES.get(name, name) for name in header) == FERPLUS_ORDER
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ("sorted", EMOTIONS),
+        ("fer2013", FER2013_CSV_ORDER),
+        (" FER2013\n", FER2013_CSV_ORDER),
+        (["fer2013"], FER2013_CSV_ORDER),
+        ("a, b,c,d,e,f,g", tuple("abcdefg")),
+        (["Angry", "b", "c", "d", "e", "f", "g"], ("Angry", *"bcdefg")),  # as they are
+    ],
+)
+def test_labels_for_seven_classes(labels: str | list[str], expected: tuple[str, ...]) -> None:
+    assert tuple(checked_labels(labels, 7)) == expected
+
+
+def test_ferplus_is_of_eight_classes() -> None:
+    assert tuple(checked_labels("ferplus", 8)) == FERPLUS_ORDER
+
+
+def test_one_class_may_have_any_name() -> None:
+    assert checked_labels("happy", 1) == ["happy"]
+    assert checked_labels(["sorted"], 1) == ["sorted"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "message"),
+    [
+        (
+            "ferplus",
+            7,
+            r"labels for 7 classes, got the order 'ferplus' of 8: neutral, .*contempt; orders "
+            r"of 7: sorted \(angry, .*\) or fer2013 \(angry, ",
+        ),
+        (
+            "sorted",
+            8,
+            r"8 classes, got the order 'sorted' of 7: .*; orders of 8: ferplus \(neutral",
+        ),
+        ("fer2013", 3, r"3 classes, got the order 'fer2013' of 7: angry, [^;]*$"),
+        (["sorted"], 8, "8 classes, got the order 'sorted' of 7"),
+        ("fer2031", 7, "'fer2031'; or one of the orders sorted, .*; did you mean 'fer2013'"),
+        ("", 7, "expected a list of label names, got ''; or one of the orders"),
+        ("a,,b", 3, "expected a list of label names, got 'a,,b'; or one of the orders"),
+        ("a,b", 7, r"7 different labels in output order, got 2: a, b; orders of 7: sorted \("),
+        (["a", "b", "a"], 3, r"got 3: a, b, a \(a more than once\)$"),
+        (("sorted", "fer2013"), 7, "got 2: sorted, fer2013; orders of 7"),
+    ],
+)
+def test_labels_that_do_not_fit(labels: str | list[str], classes: int, message: str) -> None:
+    with pytest.raises(LabelsError, match=message) as raised:
+        checked_labels(labels, classes)
+    assert "\n" not in str(raised.value)
+
+
+def test_which_order_labels_are_in() -> None:
+    assert [order_of(names) for names in ORDERS.values()] == ["sorted", "fer2013", "ferplus"]
+    folders = "angry disgusted fearful happy neutral sad surprised".split()
+    assert order_of(folders) == "sorted"
+    assert order_of(EMOTIONS[::-1]) is None
+
+
+def test_where_labels_have_other_labels() -> None:
+    assert positions(["Sad", "Happy"], ["happiness", "sadness"]) == [1, 0]
+    assert positions(["calm", "tense"], ["tense", "calm"]) == [1, 0]
+    assert positions(["calm", "tense"], ["calm", "other"]) is None
+    assert positions(["anger", "angry"], ["anger", "angry"]) is None  # one class twice
+    assert positions(FERPLUS_ORDER, EMOTIONS) is None
+
+
+def test_numbers_are_no_names() -> None:
+    assert not are_names(None)
+    assert not are_names(["0", "1"])
+    assert are_names(["1", "0"])
+
+
+def test_known_networks_are_different_ones_with_a_source() -> None:
+    assert len({network.fingerprint for network in KNOWN_NETWORKS}) == len(KNOWN_NETWORKS)
+    for network in KNOWN_NETWORKS:
+        assert network.labels == ORDERS[network.order]
+        assert network.source

@@ -14,6 +14,7 @@ import argparse
 import dataclasses
 import json
 
+from ferjax.cli.options import add_labels
 from ferjax.cli.progress import reported
 
 
@@ -21,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", metavar="FILE", help="any weight file of Keras or Flax (default: ferjax's own)"
     )
+    add_labels(parser)
     parser.add_argument(
         "--data", required=True, metavar="DIR", help="what `ferjax data prepare` made"
     )
@@ -39,7 +41,13 @@ def _run(args: argparse.Namespace) -> int:
     from ferjax.evaluate import calibrate
 
     with reported() as progress:
-        found = calibrate(args.weights, args.data, store=not args.dry_run, progress=progress)
+        found = calibrate(
+            args.weights,
+            args.data,
+            labels=args.labels,
+            store=not args.dry_run,
+            progress=progress,
+        )
     if args.json:
         values = dataclasses.asdict(found)
         print(json.dumps({**values, "path": str(found.path) if found.path else None}, indent=2))

@@ -14,11 +14,14 @@ from __future__ import annotations
 
 import argparse
 
+from ferjax.cli.options import add_labels
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", metavar="FILE", help="any weight file of Keras or Flax (default: ferjax's own)"
     )
+    add_labels(parser)
     parser.add_argument(
         "--report",
         dest="reports",
@@ -51,10 +54,16 @@ def run(args: argparse.Namespace) -> int:
     from ferjax.evaluate import card
 
     if args.out == "-":
-        print(card.text(args.weights, args.reports, args.other_seeds), end="")
+        text = card.text(args.weights, args.reports, args.other_seeds, labels=args.labels)
+        print(text, end="")
         return 0
     path = card.write_card(
-        args.weights, args.reports, args.out, other_seeds=args.other_seeds, force=args.force
+        args.weights,
+        args.reports,
+        args.out,
+        labels=args.labels,
+        other_seeds=args.other_seeds,
+        force=args.force,
     )
     print(path)
     return 0

@@ -21,6 +21,7 @@ import json
 import os
 import sys
 
+from ferjax.cli.options import add_labels
 from ferjax.cli.progress import reported
 
 
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", metavar="FILE", help="any weight file of Keras or Flax (default: ferjax's own)"
     )
+    add_labels(parser)
     parser.add_argument(
         "--data", required=True, metavar="DIR", help="what `ferjax data prepare` made"
     )
@@ -100,6 +102,7 @@ def _run(args: argparse.Namespace) -> int:
             args.weights,
             args.data,
             args.split,
+            labels=args.labels,
             tta=args.tta,
             with_robustness=args.robustness,
             baseline=args.baseline,

@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from ferjax import conversion, onnx
     from ferjax.errors import WriteError
     from ferjax.nets.head import checked_labels
+    from ferjax.nets.known import recognise
 
     # Whoever takes OUT for the weights must not lose them.
     if not args.target.lower().endswith(".onnx"):
@@ -47,6 +48,10 @@ def run(args: argparse.Namespace) -> int:
     labels = model.labels
     if args.labels is not None:
         labels = checked_labels(args.labels, model.graph)
+    elif labels is None:
+        known = recognise(model.graph)
+        fitting = f"{known.order}, {known.name}'s order, " if known else ""
+        model.notes.append(f"no class names are stored; --labels {fitting}stores them")
     onnx.save(args.target, model.graph, model.variables, labels=labels, metadata=model.metadata)
     for note in model.notes:
         print(f"ferjax: note: {note}", file=sys.stderr)

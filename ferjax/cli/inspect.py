@@ -1,20 +1,28 @@
 """Show what a weight file holds, and what in it ferjax cannot use.
 
+A file without class names may be of a network whose order is known. With --data the order is
+measured: which class each output stands for, by what the network says of labelled faces.
+
 The exit code is 1 if ferjax cannot use the file.
 
-example:
+examples:
   ferjax inspect checkpoints/fer_cnn5.h5
+  ferjax inspect emotion_model.hdf5 --data emotion-detection-fer.zip
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from typing import TYPE_CHECKING, Any
 
-from ferjax.cli.options import add_architecture
+from ferjax.cli.options import add_architecture, add_value_range, value_range_of
+from ferjax.cli.progress import reported
 
 if TYPE_CHECKING:
+    from ferjax.evaluate import LabelOrder
+    from ferjax.evaluate.label_order import Candidate
     from ferjax.keras import Inspection
     from ferjax.nets.graph import Graph
 
@@ -22,19 +30,48 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE")
     add_architecture(parser)
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="tell the order of the classes by these labelled faces: what `ferjax data prepare` "
+        "made, or anything that it takes",
+    )
+    add_value_range(parser, "as its layers say, or a known network's source; with --data alone")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
     from ferjax.conversion import inspect
 
+    value_range = value_range_of(args)
     found = inspect(args.file, args.config, args.architecture)
     described = describe(found)
+    measured = None
+    if args.data is not None and found.model is not None:
+        measured = _measured(args, value_range)
+        described["label_order"] = measured.to_json()
     if args.json:
         print(json.dumps(described, indent=2))
     else:
         _print(described, found)
+    if measured is not None and not args.json:
+        _print_order(measured)
     return 0 if found.model is not None else 1
+
+
+def _measured(args: argparse.Namespace, value_range: tuple[float, float] | None) -> LabelOrder:
+    from ferjax.evaluate.label_order import label_order
+    from ferjax.xla import compile_cache
+
+    with compile_cache(), reported() as progress:
+        return label_order(
+            args.file,
+            args.data,
+            config=args.config,
+            architecture=args.architecture,
+            value_range=value_range,
+            progress=progress,
+        )
 
 
 def describe(found: Inspection) -> dict[str, Any]:
@@ -66,6 +103,7 @@ def describe(found: Inspection) -> dict[str, Any]:
                 for layer in graph.layers
             ],
             "labels": found.model.labels,
+            "recognised": _recognised(found.model.graph),
             "optimizer": None if state is None else {"name": state.name, "step": state.step},
             "notes": found.model.notes,
         }
@@ -86,6 +124,22 @@ def _classes(graph: Graph) -> tuple[int | None, str]:
     return head.num_classes, str(head.num_classes)
 
 
+def _recognised(graph: Graph) -> dict[str, Any] | None:
+    """Return which known network it is, as JSON values."""
+    from ferjax.nets.known import recognise
+
+    network = recognise(graph)
+    if network is None:
+        return None
+    return {
+        "name": network.name,
+        "order": network.order,
+        "labels": network.labels,
+        "value_range": network.value_range,
+        "source": network.source,
+    }
+
+
 def _print(described: dict[str, Any], found: Inspection) -> None:
     from ferjax.errors import printable
     from ferjax.keras import KINDS
@@ -100,11 +154,41 @@ def _print(described: dict[str, Any], found: Inspection) -> None:
             print(f"unusable:  {problem}")
         return
     optimizer = described["optimizer"]
-    labels = described["labels"]
+    labels, network = described["labels"], described["recognised"]
     state = f"{optimizer['name']}, {optimizer['step']} steps" if optimizer else "none"
     print(f"optimizer: {state}")
     print(f"labels:    {printable(', '.join(labels)) if labels else 'none'}")
     print(f"classes:   {_classes(found.model.graph)[1]}")
+    if network is not None:
+        low, high = network["value_range"]
+        print(
+            f"network:   {network['name']}: {', '.join(network['labels'])} ({network['order']}), "
+            f"images in [{low:g}, {high:g}]; {network['source']}"
+        )
+    elif not labels and described["classes"] is not None:
+        print("note:      no class names: --labels gives them, --data FACES tells their order")
     for note in described["notes"]:
         print(f"note:      {note}")
     print(summary(found.model.graph))
+
+
+def _print_order(measured: LabelOrder) -> None:
+    from ferjax.errors import printable
+
+    def line(c: Candidate) -> str:
+        order = f" ({c.order})" if c.order else ""
+        return printable(f"{', '.join(c.labels)}{order}: {c.accuracy:.1%} right")
+
+    low, high = measured.value_range
+    print(f"\nmeasured on {measured.images:,} images, {measured.data}, in [{low:g}, {high:g}]")
+    print(f"best:      {line(measured.best)}")
+    if measured.runner_up is not None:
+        print(f"runner-up: {line(measured.runner_up)}")
+    for candidate in measured.orders:
+        if candidate.labels != measured.best.labels:
+            print(f"order:     {line(candidate)}")
+    if measured.clear:
+        print(f"clear:     yes; --labels {printable(shlex.quote(measured.argument))}")
+    else:
+        print(printable(f"clear:     no: {'; '.join(measured.reasons)}"))
+        print(f"at best:   --labels {printable(shlex.quote(measured.argument))}")

@@ -52,18 +52,41 @@ def add_labels(parser: argparse.ArgumentParser) -> None:
     """Add --labels."""
     parser.add_argument(
         "--labels",
-        metavar="A,B,...",
+        metavar="A,B,...|ORDER",
         type=label_list,
-        help="class names in output order (default: those that travel with the weights)",
+        help="class names in output order, or an order by its name: sorted, fer2013 (its csv's) or "
+        "ferplus (default: those that travel with the weights, or a known network's)",
     )
 
 
-def label_list(text: str) -> list[str]:
-    """Split comma-separated names."""
-    labels = [label.strip() for label in text.split(",")]
-    if not all(labels):
-        raise argparse.ArgumentTypeError("expected names separated by commas")
-    return labels
+def label_list(text: str) -> str:
+    """Return class names or the name of an order, once no name is empty."""
+    if not all(label.strip() for label in text.split(",")):
+        raise argparse.ArgumentTypeError("expected names separated by commas, or an order's name")
+    return text
+
+
+def add_value_range(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add --value-range; `default` says what is taken without it."""
+    parser.add_argument(
+        "--value-range",
+        nargs=2,
+        type=float,
+        metavar=("BLACK", "WHITE"),
+        help=f"what the network expects black and white to be (default: {default})",
+    )
+
+
+def value_range_of(args: argparse.Namespace) -> tuple[float, float] | None:
+    """Return the numbers of --value-range, or None without it."""
+    if args.value_range is None:
+        return None
+    black, white = args.value_range
+    if not -math.inf < black < white < math.inf:
+        from ferjax.errors import FerjaxError
+
+        raise FerjaxError(f"expected BLACK below WHITE for --value-range, got {black} {white}")
+    return black, white
 
 
 def fraction(text: str) -> float:

@@ -17,12 +17,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import sys
 from pathlib import Path
 
-from ferjax.cli.options import add_architecture, add_labels, fraction
+from ferjax.cli.options import (
+    add_architecture,
+    add_labels,
+    add_value_range,
+    fraction,
+    value_range_of,
+)
 from ferjax.cli.progress import Progress
 
 _CHUNK = 256
@@ -38,13 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top", type=_positive, default=1, metavar="K", help="classes to print (default: 1)"
     )
-    parser.add_argument(
-        "--value-range",
-        nargs=2,
-        type=float,
-        metavar=("BLACK", "WHITE"),
-        help="what the network expects black and white to be (default: as its layers say; 0 1)",
-    )
+    add_value_range(parser, "as its layers say; 0 1")
     parser.add_argument(
         "--engine",
         choices=("jax", "onnx"),
@@ -82,19 +81,17 @@ def _run(args: argparse.Namespace) -> int:
     import numpy as np
 
     import ferjax
-    from ferjax.errors import FerjaxError, ImageError, printable
+    from ferjax.errors import ImageError, printable
     from ferjax.images import find_images
 
-    black, white = args.value_range or (0.0, 1.0)
-    if not -math.inf < black < white < math.inf:
-        raise FerjaxError(f"expected BLACK below WHITE for --value-range, got {black} {white}")
+    value_range = value_range_of(args)
     paths = find_images(args.images)
     classifier = ferjax.load(
         args.weights,
         config=args.config,
         architecture=args.architecture,
         labels=args.labels,
-        value_range=tuple(args.value_range) if args.value_range else None,
+        value_range=value_range,
         engine=args.engine,
     )
     if args.calibrated:  # what cannot be done is said before any image is read

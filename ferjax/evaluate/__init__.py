@@ -1,8 +1,8 @@
 """What a network's predictions on labelled faces are worth.
 
-`evaluate` measures and `write_report` shows; `calibrate` fits a temperature; `write_card` writes
-the model card. Behind them: `metrics`, `views`, `provenance`, `corruptions` and `robustness`,
-`attributes` and `subgroups`, `plots`.
+`evaluate` measures and `write_report` shows; `calibrate` fits a temperature; `label_order` tells
+what a network's outputs stand for; `write_card` writes the model card. Behind them: `metrics`,
+`views`, `provenance`, `corruptions` and `robustness`, `attributes` and `subgroups`, `plots`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from __future__ import annotations
 from ferjax.evaluate.calibration import Fitted, calibrate
 from ferjax.evaluate.card import write_card
 from ferjax.evaluate.evaluation import Evaluation, evaluate
+from ferjax.evaluate.label_order import LabelOrder, label_order
 from ferjax.evaluate.metrics import Metrics, measure
 from ferjax.evaluate.report import write_report
 
 __all__ = [
     "Evaluation",
     "Fitted",
+    "LabelOrder",
     "Metrics",
     "calibrate",
     "evaluate",
+    "label_order",
     "measure",
     "write_card",
     "write_report",

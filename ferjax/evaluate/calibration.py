@@ -19,9 +19,10 @@ from ferjax import metadata
 from ferjax.classifier import default_weights, load, with_temperature
 from ferjax.data import checks, splits
 from ferjax.data.dataset import Faces, checksum
+from ferjax.emotions import Labels
 from ferjax.errors import DataError, WeightFileError
 from ferjax.evaluate import metrics, provenance
-from ferjax.evaluate.evaluation import Progress, predict, read, require_classes
+from ferjax.evaluate.evaluation import Progress, class_order, predict, read, said
 from ferjax.evaluate.metrics import Calibration
 
 _FOLDS: Final = 5
@@ -58,6 +59,7 @@ def calibrate(
     weights: str | os.PathLike[str] | None,
     data: Faces | str | os.PathLike[str],
     *,
+    labels: Labels | None = None,
     store: bool = True,
     progress: Progress | None = None,
 ) -> Fitted:
@@ -70,25 +72,26 @@ def calibrate(
     Args:
         weights: any weight file that `ferjax.load` reads; None: ferjax's own.
         data: a folder that `ferjax data prepare` made, or Faces.
+        labels: the class names of the file's outputs, as for `ferjax.load`.
         store: write it; False only measures.
         progress: called with (done, total, unit) now and then.
 
     Raises:
         WeightFileError: the weights cannot be used, or cannot have metadata.
         DataError: the data cannot be used, or has no validation images, or too few.
-        LabelsError: the network's classes are not the data's, in their order.
+        LabelsError: the network's classes are not the data's, in whatever order, or have no names.
         WriteError: the metadata cannot be written.
     """
     metrics.require_sklearn()
     path = Path(default_weights() if weights is None else weights)
     folder, faces, chosen = read(data, "validation")
-    classifier = load(path)
+    classifier = load(path, labels=labels)
     if store and path.is_dir():
         raise WeightFileError(
             path, "a folder has no place for metadata; `ferjax convert` makes a file of it"
         )
     known = metadata.own(path) if store else {}
-    require_classes(classifier, faces)
+    order = class_order(classifier, faces)
     part = faces.take(chosen)
     copies = checks.copies_of_training(faces)[chosen]
     if copies.all():
@@ -98,8 +101,8 @@ def calibrate(
     images = provenance.measured(faces, "validation", int(copies.sum()), name)
     if why := provenance.copies_unknown(classifier.metadata, images):
         warnings.warn(f"{why}; the network is surer of copies", stacklevel=2)
-    probabilities = predict(classifier, clean.images, progress=progress)
-    predicted = classifier.head.predicted(probabilities)
+    probabilities = predict(classifier, clean.images, progress=progress)[:, order]
+    predicted = said(classifier.head, order, probabilities)
     before = metrics.calibration(clean.labels, probabilities, predicted=predicted)
     if before is None:
         raise WeightFileError(path, "its outputs do not sum to 1, so that no temperature fits")
@@ -114,7 +117,9 @@ def calibrate(
         previous=classifier.temperature,
     )
     if store:
-        known = known or {"labels": list(classifier.labels)}
+        # A known network's order is no more than likely, and not stored.
+        if not known and (labels is not None or metadata.labels(classifier.metadata)):
+            known = {"labels": list(classifier.labels)}
         metadata.write(path, {**known, "calibration": _record(fitted, clean)})
     return fitted
 

@@ -12,12 +12,16 @@ from typing import Any, Final
 import ferjax
 from ferjax import conversion, metadata
 from ferjax.classifier import default_weights
-from ferjax.errors import DataError, WeightFileError, WriteError
+from ferjax.emotions import Labels
+from ferjax.errors import DataError, LabelsError, WeightFileError, WriteError
 from ferjax.evaluate import provenance, seeds
 from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS
 from ferjax.evaluate.evaluation import Evaluation
 from ferjax.evaluate.report import percent, render
 from ferjax.files import replacing
+from ferjax.keras import KerasModel
+from ferjax.nets.head import checked_labels
+from ferjax.nets.known import recognise
 
 _MARK: Final = "<!-- written by `ferjax card` -->"
 _MOST_BYTES: Final = 64 << 20
@@ -29,6 +33,7 @@ def write_card(
     reports: Sequence[str | os.PathLike[str]] = (),
     out: str | os.PathLike[str] = "MODEL_CARD.md",
     *,
+    labels: Labels | None = None,
     other_seeds: Sequence[str | os.PathLike[str]] = (),
     force: bool = False,
 ) -> Path:
@@ -38,6 +43,7 @@ def write_card(
         weights: any weight file that `ferjax.load` reads; None: ferjax's own.
         reports: report.json files of `ferjax evaluate` with these weights, the main one first.
         out: the card; one that this function wrote is replaced.
+        labels: the class names of the file's outputs, as for `ferjax.load`.
         other_seeds: metadata files of weights that the same recipe gave with other seeds.
         force: replace any file.
 
@@ -46,9 +52,10 @@ def write_card(
             from others.
         DataError: a report is none, or measured other weights; or other seeds are of another
             recipe or other data.
+        LabelsError: nobody knows the class names, or they do not fit the network.
         WriteError: `out` cannot be written, or holds something else.
     """
-    card = text(weights, reports, other_seeds)
+    card = text(weights, reports, other_seeds, labels=labels)
     path = Path(out)
     if path.is_file() and not force:
         with open(path, "rb") as file:
@@ -63,6 +70,8 @@ def text(
     weights: str | os.PathLike[str] | None,
     reports: Sequence[str | os.PathLike[str]] = (),
     other_seeds: Sequence[str | os.PathLike[str]] = (),
+    *,
+    labels: Labels | None = None,
 ) -> str:
     """Return the model card as Markdown; see `write_card`."""
     path = Path(default_weights() if weights is None else weights)
@@ -83,6 +92,7 @@ def text(
                 f"not {path} ({str(digest)[:12]})"
             )
     known = model.metadata
+    names, names_from = _labels(model, labels)
     return render(
         "card.md",
         mark=_MARK,
@@ -90,7 +100,8 @@ def text(
         file=path.name,
         digest=digest,
         graph=model.graph,
-        labels=model.labels or [],
+        labels=names,
+        names_from=names_from,
         known=known,
         trainings=metadata.trainings(known),
         calibration=_mapping(known.get("calibration")),
@@ -104,6 +115,20 @@ def text(
         limits=_limits(found),
         corruptions=CORRUPTIONS,
         occlusions=OCCLUSIONS,
+    )
+
+
+def _labels(model: KerasModel, labels: Labels | None) -> tuple[Sequence[str], str]:
+    """Return the class names, and what they come from where neither file nor caller says them."""
+    if labels is not None:
+        return checked_labels(labels, model.graph), ""
+    if model.labels is not None:
+        return model.labels, ""
+    if network := recognise(model.graph):
+        return network.labels, f"the order of {network.name}, {network.source}; the file has none"
+    raise LabelsError(
+        f"{model.path}: has no class names and is of no known network; --labels (labels=) gives "
+        "them, `ferjax inspect FILE --data FACES` tells their order"
     )
 
 

@@ -7,8 +7,9 @@ import datetime
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from ferjax import hardware, metadata
 from ferjax.classifier import EmotionClassifier, default_weights, load, with_temperature
 from ferjax.data import checks, preparation, splits
 from ferjax.data.dataset import SPLITS, Faces
-from ferjax.errors import DataError, LabelsError, WeightFileError
+from ferjax.emotions import Labels, are_names, positions
+from ferjax.errors import DataError, FerjaxError, LabelsError, WeightFileError
 from ferjax.evaluate import provenance
 from ferjax.evaluate.attributes import read_attributes
 from ferjax.evaluate.metrics import (
@@ -36,6 +38,7 @@ from ferjax.evaluate.metrics import (
 from ferjax.evaluate.robustness import Robustness, comparable_baseline, robustness
 from ferjax.evaluate.subgroups import Subgroups, check_comparisons, compare
 from ferjax.evaluate.views import CROP, VIEWS, check, views
+from ferjax.nets.head import Head
 
 Weights = EmotionClassifier | str | os.PathLike[str] | None
 Data = Faces | str | os.PathLike[str]
@@ -142,6 +145,7 @@ def evaluate(
     data: Data,
     split: str = "validation",
     *,
+    labels: Labels | None = None,
     tta: str = "none",
     with_robustness: bool = False,
     baseline: str | os.PathLike[str] | None = None,
@@ -155,6 +159,7 @@ def evaluate(
         weights: a classifier, or any file that `ferjax.load` reads; None: ferjax's own.
         data: a folder that `ferjax data prepare` made, or Faces.
         split: "validation", "test", or "train", which says little.
+        labels: the class names of the file's outputs, as for `ferjax.load`.
         tta: test-time augmentation, "none", "flip" or "ten-crop"; see `ferjax.evaluate.views`.
         with_robustness: measure corrupted and covered faces too, 85 times as many images.
         baseline: another report.json to which corruption errors are relative.
@@ -166,7 +171,7 @@ def evaluate(
     Raises:
         WeightFileError: the weights cannot be used.
         DataError: the data cannot be used, the split has no images, or the attributes do not fit.
-        LabelsError: the network's classes are not the data's, in their order.
+        LabelsError: the network's classes are not the data's, in whatever order, or have no names.
         FerjaxError: scikit-learn is missing.
     """
     begun = time.monotonic()
@@ -178,8 +183,8 @@ def evaluate(
     if attributes is not None:
         described = read_attributes(attributes, names, all_names=faces.names)
         check_comparisons(described)
-    classifier, about = read_weights(weights)
-    require_classes(classifier, faces)
+    classifier, about = read_weights(weights, labels)
+    order = class_order(classifier, faces)
     copies = checks.copies_of_training(faces)[chosen]
     part = faces.take(chosen)
     images = provenance.measured(
@@ -187,31 +192,32 @@ def evaluate(
     )
     if with_robustness:
         comparable_baseline(baseline, images.checksum)
-    labels, head = part.labels, classifier.head
-    probabilities = predict(classifier, part.images, tta, progress)
+    true = part.labels
+    probabilities = predict(classifier, part.images, tta, progress)[:, order]
+    predicted = partial(said, classifier.head, order)
     predictions = Predictions(
         images=part.images,
         names=names,
-        labels=labels,
+        labels=true,
         probabilities=probabilities,
-        predicted=head.predicted(probabilities),
+        predicted=predicted(probabilities),
         copies=copies,
     )
 
     def both(figures: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
         honest = None
         if copies.any() and not copies.all():
-            honest = figures(labels[~copies], probabilities[~copies])
-        return figures(labels, probabilities), honest
+            honest = figures(true[~copies], probabilities[~copies])
+        return figures(true, probabilities), honest
 
     whole, without_copies = both(
-        lambda y, p: measure(y, p, faces.class_names, predicted=head.predicted(p), seed=seed)
+        lambda y, p: measure(y, p, faces.class_names, predicted=predicted(p), seed=seed)
     )
     calibrated = None
     if classifier.temperature is not None and tta == "none" and whole.calibration is not None:
         t = classifier.temperature
         scaled, scaled_honest = both(
-            lambda y, p: calibration(y, with_temperature(p, t), predicted=head.predicted(p))
+            lambda y, p: calibration(y, with_temperature(p, t), predicted=predicted(p))
         )
         calibrated = Calibrated(
             temperature=t,
@@ -220,7 +226,7 @@ def evaluate(
             whole=scaled,
             without_copies=scaled_honest,
             abstention=abstention(
-                labels, with_temperature(probabilities, t), predicted=predictions.predicted
+                true, with_temperature(probabilities, t), predicted=predictions.predicted
             ),
         )
     robust = subgroups = None
@@ -228,14 +234,14 @@ def evaluate(
         robust = robustness(
             classifier,
             part.images,
-            labels,
+            np.asarray(order)[true],
             checksum=images.checksum,
             baseline=baseline,
             seed=seed,
             progress=progress,
         )
     if described is not None:
-        subgroups = compare(described, labels, predictions.predicted, faces.class_names, seed=seed)
+        subgroups = compare(described, true, predictions.predicted, faces.class_names, seed=seed)
     return Evaluation(
         weights=about,
         data=dataclasses.asdict(images),
@@ -296,12 +302,16 @@ def read(data: Data, split: str) -> tuple[str | None, Faces, npt.NDArray[np.bool
     return None if isinstance(data, Faces) else os.fspath(data), faces, chosen
 
 
-def read_weights(weights: Weights) -> tuple[EmotionClassifier, dict[str, Any]]:
-    """Return a classifier, and what is known of its weights."""
+def read_weights(
+    weights: Weights, labels: Labels | None = None
+) -> tuple[EmotionClassifier, dict[str, Any]]:
+    """Return a classifier, and what is known of its weights; `labels` are for a file alone."""
     path = None
     if not isinstance(weights, EmotionClassifier):
         path = Path(default_weights() if weights is None else weights)
-        weights = load(path)
+        weights = load(path, labels=labels)
+    elif labels is not None:
+        raise FerjaxError("`labels` are for weights in a file; a classifier has its own")
     known, graph = weights.metadata, weights.network.graph
     about = {
         "name": path.name if path is not None else str(known.get("name") or graph.name),
@@ -317,13 +327,39 @@ def read_weights(weights: Weights) -> tuple[EmotionClassifier, dict[str, Any]]:
     return weights, about
 
 
-def require_classes(classifier: EmotionClassifier, faces: Faces) -> None:
-    """Raise where the network's classes are not the data's, in their order."""
-    if classifier.labels != faces.class_names:
+def class_order(classifier: EmotionClassifier, faces: Faces) -> list[int]:
+    """Return which of the network's outputs stands for each of the data's classes.
+
+    Raises:
+        LabelsError: the network's classes are others than the data's, or nobody knows them.
+    """
+    if not are_names(classifier.labels):
         raise LabelsError(
-            f"expected weights for the data's classes in their order, "
+            f"expected class names for the network's {len(classifier.labels)} outputs, the weights "
+            "have none and are of no known network: --labels (labels=) gives them, `ferjax inspect "
+            "FILE --data FACES` tells their order"
+        )
+    order = positions(classifier.labels, faces.class_names)
+    if order is None:
+        raise LabelsError(
+            f"expected weights for the data's classes, whatever their order, "
             f"{', '.join(faces.class_names)}, got {', '.join(classifier.labels)}"
         )
+    return order
+
+
+def said(
+    head: Head, order: Sequence[int], probabilities: npt.NDArray[np.floating]
+) -> npt.NDArray[np.integer]:
+    """Return the classes that a network says, int (N,), of the data's.
+
+    Args:
+        order: of the network's classes, as `class_order` gives it.
+        probabilities: of the data's classes, (N, K).
+    """
+    place = np.argsort(order)  # (K,): which of the data's classes each of the network's is
+    found: npt.NDArray[np.integer] = place[head.predicted(probabilities[:, place])]
+    return found
 
 
 def recordable(weights: str | os.PathLike[str] | None) -> tuple[Path, dict[str, Any]]:

@@ -7,13 +7,14 @@ import json
 import os
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 
+from ferjax.emotions import Labels, are_names
 from ferjax.errors import WriteError
 from ferjax.files import replacing
 from ferjax.keras import legacy, optimizer, v3
@@ -54,7 +55,7 @@ def save(
     network: Network | Graph,
     variables: Mapping[str, Any],
     optimizer_state: OptimizerState | None = None,
-    labels: Sequence[str] | None = None,
+    labels: Labels | None = None,
     *,
     kind: str | None = None,
     metadata: Mapping[str, Any] | None = None,
@@ -70,7 +71,8 @@ def save(
         variables: {"params", "batch_stats"} as `network.init` returns them.
         optimizer_state: Adam's; an `.h5` with it is for Keras 2.15, `.keras` and `.weights.h5`
             with it are for Keras 3.
-        labels: the class names in output order, stored where Keras does not mind them.
+        labels: the class names in output order, or an order by its name, as for `ferjax.load`;
+            stored where Keras does not mind them.
         kind: "h5", "weights-only-h5", "weights.h5" or "keras".
         metadata: JSON values to store beside the labels.
 
@@ -90,7 +92,9 @@ def save(
     problems.raise_any()
     extra = dict(metadata or {})
     if labels is not None:
-        extra["labels"] = checked_labels(labels, graph)
+        names = checked_labels(labels, graph)
+        if are_names(names):  # numbers would later pass for names that somebody knew
+            extra["labels"] = names
     with fatal(path):
         _warn(path, graph, kind)
         version = keras_version(graph)

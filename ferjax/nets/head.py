@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ferjax import emotions
 from ferjax._lazy import LazyModule
+from ferjax.emotions import Labels
 from ferjax.errors import LabelsError, LayerError
 from ferjax.nets.graph import Graph
 
@@ -124,7 +125,7 @@ class Head:
         return [first, *(index for index in order if index != first)]
 
 
-def checked_labels(labels: Sequence[str], graph: Graph) -> list[str]:
+def checked_labels(labels: Labels, graph: Graph) -> list[str]:
     """Return label names as a list, once there is a different one for each class of the network.
 
     Of a network that does not classify, for each number that it gives.

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ferjax
+from ferjax.emotions import Labels, are_names
 from ferjax.errors import FerjaxError, UnknownLayerError, WriteError, printable
 from ferjax.files import replacing
 from ferjax.keras.problems import Problems
@@ -58,7 +59,7 @@ def save(
     network: Network | Graph,
     variables: Mapping[str, Any],
     *,
-    labels: Sequence[str] | None = None,
+    labels: Labels | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> None:
     """Write an ONNX file; a crash leaves the old file or the new one. See `to_model`.
@@ -78,7 +79,7 @@ def to_model(
     network: Network | Graph,
     variables: Mapping[str, Any],
     *,
-    labels: Sequence[str] | None = None,
+    labels: Labels | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> onnx.ModelProto:
     """Return a network at inference as an `onnx.ModelProto`, checked.
@@ -90,7 +91,8 @@ def to_model(
     Args:
         network: a Network, or its Graph.
         variables: {"params", "batch_stats"} as `network.init` returns them.
-        labels: the class names in output order, stored in the model's metadata.
+        labels: the class names in output order, or an order by its name, as for `ferjax.load`;
+            stored in the model's metadata.
         metadata: JSON values to store beside the labels.
 
     Raises:
@@ -107,7 +109,7 @@ def _model(
     place: str | os.PathLike[str],
     network: Network | Graph,
     variables: Mapping[str, Any],
-    labels: Sequence[str] | None,
+    labels: Labels | None,
     metadata: Mapping[str, Any] | None,
 ) -> onnx.ModelProto:
     """Return the model; `place` is what errors name."""
@@ -143,7 +145,9 @@ def _model(
     )
     extra = dict(metadata or {})
     if labels is not None:
-        extra["labels"] = checked_labels(labels, graph)
+        names = checked_labels(labels, graph)
+        if are_names(names):
+            extra["labels"] = names
     if extra:
         package.helper.set_model_props(model, {METADATA: json.dumps(extra)})
     package.checker.check_model(model, full_check=True)

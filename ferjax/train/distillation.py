@@ -20,7 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ferjax import classifier
+from ferjax.classifier import EmotionClassifier
 from ferjax.data.dataset import Faces
+from ferjax.emotions import are_names, positions
 from ferjax.errors import LabelsError
 from ferjax.evaluate import evaluation
 from ferjax.files import replacing
@@ -68,7 +70,7 @@ def soft_labels(
                 f"{os.fspath(path)}: expected a teacher whose outputs are the probabilities of "
                 f"classes, its last activation is {one.head.activation!r}"
             )
-    orders = [_order(path, one.labels, faces) for path, one in zip(teachers, loaded)]
+    orders = [_order(path, one, faces) for path, one in zip(teachers, loaded)]
     note(f"asking {', '.join(Path(path).name for path in teachers)} about {len(faces):,} images")
     said = time.monotonic()
     total = np.zeros((len(faces), len(faces.class_names)), np.float64)
@@ -88,14 +90,21 @@ def soft_labels(
     return np.asarray(share * total / len(loaded) + (1 - share) * own, np.float32)
 
 
-def _order(path: PathLike, labels: Sequence[str], faces: Faces) -> list[int]:
+def _order(path: PathLike, teacher: EmotionClassifier, faces: Faces) -> list[int]:
     """Return where a teacher has each class of the data."""
-    if sorted(labels) != sorted(faces.class_names):
+    place = os.fspath(path)
+    if not are_names(teacher.labels):
         raise LabelsError(
-            f"{os.fspath(path)}: expected a teacher for the data's classes, "
-            f"{', '.join(faces.class_names)}, got {', '.join(labels)}"
+            f"{place}: has no class names and is of no known network; `ferjax convert "
+            "--labels` makes a file with them, `ferjax inspect FILE --data FACES` tells their order"
         )
-    return [list(labels).index(name) for name in faces.class_names]
+    order = positions(teacher.labels, faces.class_names)
+    if order is None:
+        raise LabelsError(
+            f"{place}: expected a teacher for the data's classes, "
+            f"{', '.join(faces.class_names)}, got {', '.join(teacher.labels)}"
+        )
+    return order
 
 
 def write(folder: Path, labels: SoftLabels) -> None:

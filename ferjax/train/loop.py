@@ -305,7 +305,8 @@ class _Run:
         first = state.initial(self.recipe, start.network, tx, variables, size)
         if model is not None:
             takes, notes = setup.adam_notes(self.recipe, model)
-            for note in notes:
+            unnamed = setup.label_note(model, self.data.train)
+            for note in [unnamed] * (unnamed is not None) + notes:
                 self.reporter.note(f"note: {note}")
             if takes:
                 moments = model.optimizer_state

@@ -18,12 +18,14 @@ from ferjax.data import checks, preparation, splits
 from ferjax.data.augment import AugmentationError
 from ferjax.data.dataset import Faces, checksum
 from ferjax.data.order import Order, Shuffled
+from ferjax.emotions import positions
 from ferjax.errors import LabelsError, LayerError
 from ferjax.keras import KerasModel
 from ferjax.keras.config_writing import keras_version, model_config
 from ferjax.nets.architectures import ARCHITECTURES, architecture
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import Head, has_logits
+from ferjax.nets.known import recognise
 from ferjax.nets.layers import Dropout, SpatialDropout2D
 from ferjax.nets.network import Network
 from ferjax.train.errors import TrainingError
@@ -274,6 +276,20 @@ def _check_fits(network: Network, faces: Faces, recipe: Recipe, model: KerasMode
         raise TrainingError(f"expected a network for 1 or 3 channels, it takes {channels}")
     if not graph.trainable_weights():
         raise TrainingError("the network has no weights that can be trained")
+
+
+def label_note(model: KerasModel, faces: Faces) -> str | None:
+    """Return what is to be said of the order of a file's outputs, where it has no class names."""
+    if model.labels is not None:
+        return None
+    names = ", ".join(faces.class_names)
+    note = f"{model.path}: has no class names; its outputs are taken for the data's, {names}"
+    known = recognise(model.graph)
+    if known is None:
+        return f"{note} (`ferjax inspect {model.path} --data FACES` tells their order)"
+    if positions(known.labels, faces.class_names) == list(range(len(faces.class_names))):
+        return f"{note}, as those of {known.name} are"
+    return f"{note}, but those of {known.name} are {', '.join(known.labels)} ({known.source})"
 
 
 def adam_notes(recipe: Recipe, model: KerasModel) -> tuple[bool, list[str]]:

@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import jax
 import pytest
+from PIL import Image
 
-from ferjax import EMOTIONS
+from ferjax import EMOTIONS, keras
+from ferjax.nets import Network
+
+from ..train.conftest import tiny_graph
 
 Cli = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
@@ -40,6 +45,7 @@ def test_a_whole_model_is_described(cli: Cli, model: Path) -> None:
     assert lines[3].startswith("optimizer: Adam, ")
     assert lines[4] == "labels:    none"
     assert lines[5] == "classes:   7"
+    assert lines[6].startswith("note:      no class names: --labels gives them, --data FACES tells")
     assert any("Layer (type)" in line for line in lines)
     assert any(line.startswith("Total params: ") for line in lines)
 
@@ -63,6 +69,13 @@ def test_json_is_one_document(cli: Cli) -> None:
         "value_range": [0, 1],
         "parameters": 2631815,
         "labels": list(EMOTIONS),
+        "recognised": {
+            "name": "fer_cnn5, the published network",
+            "order": "sorted",
+            "labels": list(EMOTIONS),
+            "value_range": [0, 1],
+            "source": "kaggle.com, vinitvyas09/cnn_model_emotion_classification",
+        },
         "optimizer": None,
         "notes": [],
     }
@@ -196,3 +209,37 @@ def test_names_from_a_file_cannot_drive_the_terminal(cli: Cli, model: Path, tmp_
     done = cli("predict", image, "--weights", tmp_path / "m.h5", "--top", "7")
     assert r"\x1b[31mred" in done.out
     assert "\x1b" not in done.out
+
+
+def test_the_order_is_measured(cli: Cli, tmp_path: Path) -> None:
+    network = Network(tiny_graph())
+    variables = network.init(jax.random.key(0))
+    weights = tmp_path / "tiny.h5"
+    keras.save(weights, network, variables)
+    for name, level in (("calm", 40), ("tense", 200)):
+        folder = tmp_path / "faces" / "test" / name
+        folder.mkdir(parents=True)
+        for index in range(3):
+            Image.new("L", (12, 12), level + index).save(folder / f"{index}.png")
+    done = cli("inspect", weights, "--data", tmp_path / "faces")
+    assert done.code == 0
+    text = done.out.partition("measured on ")[2].splitlines()
+    assert text[0] == "6 images, test of faces, in [0, 1]"
+    assert text[1].startswith("best:      ") and text[1].endswith("% right")
+    assert text[2].startswith("runner-up: ")
+    assert text[3].startswith("clear:     no: the data has no class for outputs ")
+    assert "fewer than 10 images of calm, tense" in text[3]
+    assert text[4].startswith("at best:   --labels ")
+    found = json.loads(cli("inspect", weights, "--data", tmp_path / "faces", "--json").out)
+    assert found["label_order"]["classes"] == ["calm", "tense"]
+    assert found["label_order"]["clear"] is False
+    assert found["labels"] is found["recognised"] is None
+
+
+def test_data_that_cannot_be_read(cli: Cli, model: Path, tmp_path: Path) -> None:
+    done = cli("inspect", model, "--data", tmp_path / "nowhere")
+    assert done.code == 2
+    assert "nowhere: no such file or folder" in done.error
+    done = cli("inspect", model, "--data", tmp_path, "--value-range", "1", "0")
+    assert done.code == 2
+    assert "expected BLACK below WHITE for --value-range" in done.error

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import ferjax
+from ferjax.emotions import FER2013_CSV_ORDER
 
 Cli = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
@@ -67,7 +68,7 @@ def test_nothing_but_json_is_on_stdout_of_a_process(model: Path) -> None:
     assert done.returncode == 1
     assert [entry["path"] for entry in json.loads(done.stdout)] == [str(ASTRONAUT)]
     warning, error = done.stderr.splitlines()
-    assert warning.startswith("ferjax: warning: the weights come without label names; taken to be")
+    assert warning.startswith("ferjax: warning: the weights come without label names and are of no")
     assert error == "ferjax: error: nowhere.png: no such file"
 
 
@@ -201,14 +202,29 @@ def test_labels_name_the_classes_in_output_order(cli: Cli, model: Path) -> None:
 def test_a_foreign_file_is_warned_about(cli: Cli, model: Path) -> None:
     done = cli("predict", ASTRONAUT, "--weights", model)
     assert done.code == 0
-    assert done.err.startswith("ferjax: warning: the weights come without label names; taken to be")
-    assert "--labels" in done.err
+    assert done.err.startswith(
+        "ferjax: warning: the weights come without label names and are of no"
+    )
+    assert "--labels" in done.err and "ferjax inspect FILE --data" in done.err
+    assert done.out.split()[1] in "0123456"
     assert len(done.err.splitlines()) == 1
+
+
+def test_labels_may_be_an_order(cli: Cli, model: Path) -> None:
+    done = cli("predict", ASTRONAUT, "--weights", model, "--labels", "fer2013", "--json")
+    assert (done.code, done.err) == (0, "")
+    (entry,) = json.loads(done.out)
+    assert list(entry["probabilities"]) == list(FER2013_CSV_ORDER)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (
+            ["--labels", "ferplus"],
+            "labels for 7 classes, got the order 'ferplus' of 8: neutral, hap",
+        ),
+        (["--labels", "sortet"], "sorted, fer2013, ferplus; did you mean 'sorted'?"),
         (["--labels", "a,b"], "expected 7 different labels in output order, got 2: a, b"),
         (["--labels", "a,b,c,d,e,f,a"], "expected 7 different labels in output order, got 7"),
         (["--weights", "gone.h5"], "gone.h5: no such file"),

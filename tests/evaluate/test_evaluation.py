@@ -12,9 +12,10 @@ import pytest
 
 import ferjax
 from ferjax import keras, metadata
-from ferjax.classifier import EmotionClassifier, with_temperature
+from ferjax.classifier import with_temperature
 from ferjax.data.dataset import checksum
-from ferjax.errors import DataError, LabelsError, WeightFileError
+from ferjax.emotions import FER2013_CSV_ORDER
+from ferjax.errors import DataError, FerjaxError, LabelsError, WeightFileError
 from ferjax.evaluate import evaluate, evaluation, metrics, provenance
 from ferjax.nets import Network
 
@@ -359,13 +360,50 @@ def test_an_empty_split(stub: Stub) -> None:
         evaluate(stub, known_faces(), "test")
 
 
-def test_classes_in_another_order() -> None:
-    network = Network(tiny_graph())
-    other = EmotionClassifier(
-        network, network.init(jax.random.key(0)), labels=tuple(reversed(ferjax.EMOTIONS))
-    )
-    with pytest.raises(LabelsError, match=r"in their order, angry, .* got surprise, sad"):
-        evaluate(other, known_faces())
+def test_classes_in_another_order(tmp_path: Path) -> None:
+    path = taught(tmp_path / "tiny.h5")
+    expected = evaluate(path, make_faces())
+    model = keras.load(path)
+    order = [FER2013_CSV_ORDER.index(name) for name in ferjax.EMOTIONS]
+    params = model.variables["params"]["dense"]
+    params["kernel"] = params["kernel"][:, np.argsort(order)]
+    params["bias"] = params["bias"][np.argsort(order)]
+    other = tmp_path / "other.h5"
+    keras.save(other, model.graph, model.variables)
+    unnamed = "expected class names for the network's 7 outputs, the weights have none"
+    with (
+        pytest.warns(UserWarning, match="the classes are called 0 to 6"),
+        pytest.raises(LabelsError, match=unnamed),
+    ):
+        evaluate(other, make_faces())
+    found = evaluate(other, make_faces(), labels="fer2013")
+    assert found.class_names == ferjax.EMOTIONS
+    assert 0 < found.whole.correct == expected.whole.correct
+    assert found.whole.confusion == expected.whole.confusion
+    # The same classes by other names.
+    names = ["Anger", "disgusted", "Fear", "happiness", "Sadness", "surprised", "neutral"]
+    assert evaluate(other, make_faces(), labels=names).whole.correct == expected.whole.correct
+    with pytest.raises(LabelsError, match=r"whatever their order, angry, .* got a, b, c, d, e, f"):
+        evaluate(other, make_faces(), labels="a,b,c,d,e,f,g")
+
+
+def test_labels_are_for_files(stub: Stub) -> None:
+    with pytest.raises(FerjaxError, match="`labels` are for weights in a file"):
+        evaluate(stub, known_faces(), labels="sorted")
+
+
+def test_corruptions_are_measured_in_the_network_s_order() -> None:
+    class Reversed(Stub):
+        def __init__(self) -> None:
+            super().__init__()
+            self.labels = tuple(reversed(ferjax.EMOTIONS))
+
+        def predict_proba(self, images, **_):  # type: ignore[no-untyped-def]
+            return super().predict_proba(images)[:, ::-1]
+
+    found = evaluate(Reversed(), known_faces(), with_robustness=True)
+    assert found.robustness is not None
+    assert found.robustness.clean == found.whole.accuracy == pytest.approx(4 / 6)
 
 
 def test_an_unknown_view(stub: Stub) -> None:

@@ -82,9 +82,14 @@ def test_images_reach_it_in_its_size_and_range(
         assert prediction.label == FER2013_CSV_ORDER[row.argmax()]
 
 
-def test_it_has_no_labels_and_says_so(weights: Path) -> None:
-    with pytest.warns(UserWarning, match="without label names; taken to be angry, disgust"):
-        assert ferjax.load(weights).labels == ferjax.EMOTIONS
+def test_it_has_no_labels_and_is_known(weights: Path) -> None:
+    with pytest.warns(
+        UserWarning, match="taken to be angry, disgust, fear, happy, sad, surprise, n"
+    ):
+        assert ferjax.load(weights).labels == FER2013_CSV_ORDER
+    with pytest.warns(UserWarning, match=r"feeds it images in \[-1, 1\]: --value-range"):
+        ferjax.load(weights)
+    assert ferjax.load(weights, labels="sorted").labels == ferjax.EMOTIONS
 
 
 @pytest.mark.parametrize("name", ["m.h5", "m.keras"])

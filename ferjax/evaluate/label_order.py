@@ -1,0 +1,324 @@
+"""Tell the order of a network's classes by measurement: what its outputs say of labelled faces.
+
+Each output is assigned to one class, so that together they fit best. The fit of an assignment is
+the mean, over its classes, of how much more probable than its other outputs the network finds the
+assigned one on that class's images. Every class counts alike, however many images it has, and an
+output that is always high or low gains nothing by it.
+
+Dimension keys: N images, K outputs, C classes of the data that have images.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ferjax import metadata
+from ferjax.classifier import EmotionClassifier, default_weights, load
+from ferjax.data import preparation, sources, splits
+from ferjax.data.containers import PREPARED
+from ferjax.data.dataset import SPLITS, Faces
+from ferjax.emotions import ORDERS, numbers, order_of, plain_name
+from ferjax.errors import DataError
+from ferjax.evaluate.evaluation import Data, Progress, Weights, predict
+from ferjax.nets.known import recognise
+
+_MOST_IMAGES: Final = 3000  # a standard error of a point
+_FEW_IMAGES: Final = 10  # of a class, below which nothing is called clear
+_SURE: Final = 3.0  # standard errors between the best assignment and the next
+_LEAST: Final = 1e-4  # probabilities below count as this: a sure mistake is one mistake
+_LARGEST_SIDE: Final = 96  # of images that are read from a source, pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A way to name the outputs.
+
+    Attributes:
+        labels: K names in output order; the output's number where it stands for no class of the
+            data.
+        order: the name of this order, one of `ferjax.emotions.ORDERS`, or None.
+        accuracy: the share of the images that are named right.
+    """
+
+    labels: tuple[str, ...]
+    order: str | None
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelOrder:
+    """What the outputs stand for, by measurement.
+
+    Attributes:
+        best: what fits best.
+        runner_up: the next best assignment; None where there is no other.
+        orders: the named orders that fit the network and the data, the most accurate first.
+        clear: whether the best is to be relied on.
+        reasons: why it is not, a sentence each.
+        images: how many were predicted.
+        classes: of the data that have images among them, C.
+        data: what they are, in words.
+        value_range: what black and white were to the network.
+    """
+
+    best: Candidate
+    runner_up: Candidate | None
+    orders: tuple[Candidate, ...]
+    clear: bool
+    reasons: tuple[str, ...]
+    images: int
+    classes: tuple[str, ...]
+    data: str
+    value_range: tuple[float, float]
+
+    @property
+    def argument(self) -> str:
+        """What --labels and `labels=` take for the best."""
+        return self.best.order or ",".join(self.best.labels)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return values that `json.dumps` takes."""
+        return {**dataclasses.asdict(self), "argument": self.argument}
+
+
+def label_order(
+    weights: Weights,
+    data: Data,
+    *,
+    config: str | os.PathLike[str] | None = None,
+    architecture: str | None = None,
+    value_range: tuple[float, float] | None = None,
+    progress: Progress | None = None,
+) -> LabelOrder:
+    """Return what a network's outputs stand for, by its predictions on labelled faces.
+
+    Names that come with the weights have no part in it.
+
+    Args:
+        weights: a classifier, or any file that `ferjax.load` reads; None: ferjax's own.
+        data: a folder that `ferjax data prepare` made, anything that `ferjax.data.read` reads, or
+            Faces. Validation images are taken, or else test images, or else those of training; of
+            more than 3,000 as many, drawn the same way every time.
+        config, architecture: of a weights-only file, as for `ferjax.load`.
+        value_range: what black and white are to the network; None: as the metadata says, or for a
+            known network its source, or else its layers.
+        progress: called with (done, total, unit) now and then.
+
+    Raises:
+        WeightFileError: the weights cannot be used.
+        DataError: the data cannot be used, or has images of fewer than two classes.
+    """
+    classifier = _classifier(weights, config, architecture, value_range)
+    faces, name = _faces(data, classifier.image_size, progress)
+    present = np.unique(faces.labels)
+    if len(present) < 2:
+        raise DataError(
+            f"{name}: expected images of two classes or more to tell outputs by, got images of "
+            f"{len(present)}"
+        )
+    classes = tuple(faces.class_names[label] for label in present)
+    labels = np.searchsorted(present, faces.labels)  # (N,), in [0, C)
+
+    def predicted(done: int, total: int, unit: str) -> None:
+        if progress is not None:  # reading counted images too
+            progress(done, total, "predictions")
+
+    probabilities = predict(classifier, faces.images, progress=predicted)
+    return measure_order(
+        labels, probabilities, classes, data=name, value_range=classifier.value_range
+    )
+
+
+def measure_order(
+    labels: npt.NDArray[np.integer],
+    probabilities: npt.NDArray[np.floating],
+    classes: Sequence[str],
+    *,
+    data: str = "",
+    value_range: tuple[float, float] = (0.0, 1.0),
+) -> LabelOrder:
+    """Return what outputs stand for, from predictions.
+
+    Args:
+        labels: the true classes, int (N,), in [0, C), each with an image at least.
+        probabilities: (N, K), K at least 2.
+        classes: C names.
+        data: what the images are, in words.
+        value_range: what black and white were to the network.
+    """
+    outputs = probabilities.shape[1]
+    logs = np.log(np.maximum(np.asarray(probabilities, np.float64), _LEAST))  # (N, K)
+    counts = np.bincount(labels, minlength=len(classes))  # (C,)
+    fit = np.zeros((len(classes), outputs))
+    np.add.at(fit, labels, logs)
+    fit /= counts[:, None]
+    level = fit.mean(0) - fit.mean()  # (K,): how high each output is, whatever the image
+    logs -= logs.mean(1, keepdims=True) + level
+    fit -= fit.mean(1, keepdims=True) + level
+
+    def candidate(assigned: npt.NDArray[np.integer]) -> Candidate:
+        """Return the names for an assignment, (C,), the output of each class or -1."""
+        names = list(numbers(outputs))
+        for name, output in zip(classes, assigned):
+            if output >= 0:
+                names[output] = name
+        hits = probabilities.argmax(1) == assigned[labels]
+        return Candidate(labels=tuple(names), order=order_of(names), accuracy=float(hits.mean()))
+
+    best = _assigned(fit)
+    second = _second(fit, best)
+    named = {
+        order: places
+        for order, names in ORDERS.items()
+        if len(names) == outputs and (places := _places(names, classes)) is not None
+    }
+    orders = sorted(
+        (
+            dataclasses.replace(candidate(places), labels=ORDERS[order], order=order)
+            for order, places in named.items()
+        ),
+        key=lambda c: -c.accuracy,
+    )
+    found = candidate(best)
+    reasons = []
+    if len(classes) > outputs:
+        reasons.append(f"the data has {len(classes)} classes, the network {outputs} outputs")
+    missing = [name for name in found.labels if name in numbers(outputs)]
+    if len(classes) < outputs:
+        # Of the orders that agree with what was measured, one names the other outputs too.
+        agreeing = [order for order, places in named.items() if np.array_equal(places, best)]
+        if len(agreeing) == 1:
+            found = dataclasses.replace(found, labels=ORDERS[agreeing[0]], order=agreeing[0])
+        which = f"output{'s' * (len(missing) > 1)} {', '.join(missing)}"
+        reasons.append(f"the data has no class for {which}")
+    few = [name for name, count in zip(classes, counts) if count < _FEW_IMAGES]
+    if few:
+        reasons.append(f"there are fewer than {_FEW_IMAGES} images of {', '.join(few)}")
+    runner_up = None
+    if second is not None:
+        runner_up = candidate(second)
+        if _standard_errors(logs, labels, counts, best, second) < _SURE:
+            reasons.append("another assignment fits these images about as well")
+        elif runner_up.accuracy > found.accuracy:
+            reasons.append("the runner-up names more of the images right")
+    return LabelOrder(
+        best=found,
+        runner_up=runner_up,
+        orders=tuple(orders),
+        clear=not reasons,
+        reasons=tuple(reasons),
+        images=len(labels),
+        classes=tuple(classes),
+        data=data,
+        value_range=value_range,
+    )
+
+
+def _assigned(fit: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Return the output of each class, (C,), -1 where there is none left for it."""
+    from scipy.optimize import linear_sum_assignment
+
+    rows, columns = linear_sum_assignment(fit, maximize=True)
+    found = np.full(len(fit), -1)
+    found[rows] = columns
+    return found
+
+
+def _second(
+    fit: npt.NDArray[np.float64], best: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64] | None:
+    """Return the best assignment that differs from the best in a pair at least."""
+    found, highest = None, -np.inf
+    for row in np.flatnonzero(best >= 0):
+        without = fit.copy()
+        without[row, best[row]] = -1e9
+        other = _assigned(without)
+        rows = np.flatnonzero(other >= 0)
+        total = without[rows, other[rows]].sum()
+        if total > max(highest, -1e8):
+            found, highest = other, total
+    return found
+
+
+def _standard_errors(
+    logs: npt.NDArray[np.float64],
+    labels: npt.NDArray[np.integer],
+    counts: npt.NDArray[np.integer],
+    best: npt.NDArray[np.int64],
+    second: npt.NDArray[np.int64],
+) -> float:
+    """Return by how many standard errors the best assignment fits better than the second."""
+    padded = np.concatenate([logs, np.zeros((len(logs), 1))], axis=1)  # -1: a class without output
+    rows = np.arange(len(labels))
+    gain = padded[rows, best[labels]] - padded[rows, second[labels]]  # (N,)
+    sums = np.bincount(labels, gain, len(counts)) / counts  # (C,)
+    spread = np.bincount(labels, (gain - sums[labels]) ** 2, len(counts))
+    variance = (spread / np.maximum(counts - 1, 1) / counts).sum()
+    return float(sums.sum() / np.sqrt(variance)) if variance > 0 else 0.0
+
+
+def _places(names: Sequence[str], classes: Sequence[str]) -> npt.NDArray[np.int64] | None:
+    """Return where an order has each class, (C,); None where it lacks one."""
+    plain = [plain_name(name) for name in classes]
+    if not set(plain) <= set(names):
+        return None
+    return np.array([list(names).index(name) for name in plain])
+
+
+def _classifier(
+    weights: Weights,
+    config: str | os.PathLike[str] | None,
+    architecture: str | None,
+    value_range: tuple[float, float] | None,
+) -> EmotionClassifier:
+    """Return the classifier, whose labels say nothing here."""
+    if isinstance(weights, EmotionClassifier):
+        return weights
+    path = Path(default_weights() if weights is None else weights)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "the weights come without label names")
+        found = load(path, config=config, architecture=architecture, value_range=value_range)
+    if value_range is None and metadata.value_range(found.metadata, path) is None:
+        known = recognise(found.network.graph)
+        if known is not None:
+            found.value_range = known.value_range
+    return found
+
+
+def _faces(data: Data, size: tuple[int, int], progress: Progress | None) -> tuple[Faces, str]:
+    """Return the images that are predicted, and what they are in words."""
+    path = None
+    if isinstance(data, Faces):
+        faces = data
+    else:
+        path = os.fspath(data)
+        if _is_prepared(Path(path)):
+            faces = preparation.load(path)
+        else:
+            height, width = (min(side, _LARGEST_SIDE) for side in size)
+            read = sources.read(path, size=(height, width), skip_bad=True, progress=progress)
+            faces = splits.official(read.faces, left_out=[name for name, _ in read.bad])
+    for split in ("validation", "test", "train"):
+        part = faces.take(faces.in_split(split))
+        if len(part):
+            break
+    else:
+        raise DataError(f"expected images, the data has none among {', '.join(SPLITS)}")
+    name = splits.part_name(part, split, path)
+    if len(part) > _MOST_IMAGES:
+        drawn = np.random.default_rng(0).permutation(len(part))[:_MOST_IMAGES]
+        part = part.take(np.sort(drawn))
+    return part, name
+
+
+def _is_prepared(path: Path) -> bool:
+    return path.name == PREPARED[0] or all((path / name).is_file() for name in PREPARED)

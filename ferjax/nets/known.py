@@ -1,0 +1,88 @@
+"""Tell a known network by its layers, whatever wrote the file and however it numbered them.
+
+The fingerprint is a hash over what a network computes, from its output back to its input: kinds and
+settings of layers, how they are joined, and the names that somebody gave them. It does not depend
+on automatic names, the order in which layers are listed, the size of the images, rates of dropout,
+initializers, regularizers or optimizers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from typing import Any, Final
+
+from ferjax.emotions import KNOWN_NETWORKS, KnownNetwork
+from ferjax.nets.graph import Graph
+from ferjax.nets.layers import Add, InputLayer, Layer, Multiply, TrainingOnly, snake_case
+
+# Ends of the names of settings that change only how a layer is trained.
+_TRAINING: Final = ("_initializer", "_regularizer", "momentum", "trainable", "seed")
+
+
+def recognise(graph: Graph) -> KnownNetwork | None:
+    """Return which known network this is, or None."""
+    if len(graph.input_shape) != 3:
+        return None
+    height, width, _ = graph.image_shape
+    candidates = [
+        known
+        for known in KNOWN_NETWORKS
+        if any(height in (None, h) and width in (None, w) for h, w in known.sizes)
+    ]
+    if not candidates:
+        return None
+    own = fingerprint(graph)
+    return next((known for known in candidates if known.fingerprint == own), None)
+
+
+def fingerprint(graph: Graph) -> str:
+    """Return a hash of a network's layers in 16 hexadecimal digits; see the module."""
+    digests: list[str] = []
+    for call in graph.calls:
+        layer = graph.by_name[call.layer]
+        inputs = [digests[position] for position in call.inputs]
+        if isinstance(layer, Add | Multiply):  # whose inputs may come in any order
+            inputs.sort()
+        shape = graph.shapes[call.inputs[0]] if call.inputs else ()
+        said: Any = ["input", graph.image_shape[2]]
+        if not isinstance(layer, InputLayer):
+            said = [layer.kind, _given_name(layer), _unusual(layer, len(shape) + 1)]
+        digests.append(hashlib.sha256(repr([said, inputs]).encode()).hexdigest()[:16])
+    return digests[-1]
+
+
+def settings(layer: Layer, rank: int) -> dict[str, Any]:
+    """Return the settings on which a layer's output depends, by name, without its own.
+
+    Args:
+        rank: axes of the layer's inputs, the batch among them; 0 where that is not known.
+    """
+    values = {
+        field.name: getattr(layer, field.name)
+        for field in dataclasses.fields(layer)
+        if field.name != "name" and not field.name.endswith(_TRAINING)
+    }
+    for key, value in values.items():
+        if isinstance(value, Layer):  # whose own name nothing goes by
+            values[key] = (value.kind, settings(value, rank))
+    axis = values.get("axis")
+    if isinstance(axis, int) and axis < 0:  # files have -1 or, from TensorFlow, the number
+        values["axis"] = axis + rank
+    return values
+
+
+def _unusual(layer: Layer, rank: int) -> list[tuple[str, Any]]:
+    """Return the settings that are not the defaults: a kind may get more later."""
+    defaults = {field.name: field.default for field in dataclasses.fields(layer)}
+    found = sorted(settings(layer, rank).items())
+    if isinstance(layer, TrainingOnly):
+        return []
+    return [(name, value) for name, value in found if value != defaults[name]]
+
+
+def _given_name(layer: Layer) -> str:
+    """Return the name that a person gave a layer, or nothing where Keras counted."""
+    automatic = re.fullmatch(rf"{snake_case(layer.kind)}(_[0-9]+)?", layer.name)
+    return "" if automatic else layer.name
