@@ -376,9 +376,9 @@ def load(
             weights that ferjax brings.
         config: the architecture of a weights-only file, as for `ferjax.keras.load`.
         architecture: instead, a named architecture.
-        labels: the class names in output order, or an order by its name: "sorted", "fer2013" or
-            "ferplus"; None: those that travel with the weights, or those of a known network, or
-            else "0", "1", ..., both with a warning.
+        labels: the class names in output order, or an order by its name: "sorted", "fer2013",
+            "ferplus" and others of `ferjax.emotions.ORDERS`; None: those that travel with the
+            weights, or those of a known network, or else "0", "1", ..., both with a warning.
         value_range: what black and white are to the network; None: as the metadata or the layers
             say.
         engine: "jax", or "onnx" for ONNX Runtime, which on CPUs is faster.

@@ -50,6 +50,12 @@ ORDERS: Final[dict[str, tuple[str, ...]]] = {
     "sorted": EMOTIONS,
     "fer2013": FER2013_CSV_ORDER,
     "ferplus": FERPLUS_ORDER,
+    # Li et al., RAF-DB: list_patition_label.txt and its README
+    "rafdb": ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral"),
+    # ckextended.csv of Kaggle's CK+: fer2013.csv's numbers, and contempt
+    "ckplus": (*FER2013_CSV_ORDER, "contempt"),
+    # Mollahosseini et al., arXiv 1708.03985
+    "affectnet": ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt"),
 }
 
 # Other names in use: folders of the Kaggle archive, then nouns and adjectives of other datasets.

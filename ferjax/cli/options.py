@@ -54,8 +54,9 @@ def add_labels(parser: argparse.ArgumentParser) -> None:
         "--labels",
         metavar="A,B,...|ORDER",
         type=label_list,
-        help="class names in output order, or an order by its name: sorted, fer2013 (its csv's) or "
-        "ferplus (default: those that travel with the weights, or a known network's)",
+        help="class names in output order, or an order by its name: sorted, fer2013 (its csv's), "
+        "ferplus, rafdb, ckplus or affectnet (default: those that travel with the weights, or a "
+        "known network's)",
     )
 
 

@@ -10,28 +10,22 @@ from typing import Final, TypeAlias
 from ferjax.data.folders import emotion_of
 from ferjax.data.splits import FER2013_COUNTS
 from ferjax.emotions import EMOTIONS, FER2013_CSV_ORDER
+from ferjax.emotions import ORDERS as NAMES
 from ferjax.errors import DataError, near_misses, printable
 
 Labels: TypeAlias = str | Sequence[str] | Mapping[int, str]
 
 # The orders of datasets, and the number of the first class.
 ORDERS: Final[dict[str, tuple[tuple[str, ...], int]]] = {
-    "fer2013": (FER2013_CSV_ORDER, 0),
-    "sorted": (EMOTIONS, 0),
-    # Li et al., RAF-DB: list_patition_label.txt and its README
-    "rafdb": (("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral"), 1),
-    # Barsoum et al., arXiv 1608.01041: the columns of fer2013new.csv
-    "ferplus": (
-        ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt"),
-        0,
-    ),
-    # ckextended.csv of Kaggle's CK+: fer2013.csv's numbers, and contempt
-    "ckplus": ((*FER2013_CSV_ORDER, "contempt"), 0),
-    # Mollahosseini et al., arXiv 1708.03985
-    "affectnet": (
-        ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt"),
-        0,
-    ),
+    order: (NAMES[order], start)
+    for order, start in (
+        ("fer2013", 0),
+        ("sorted", 0),
+        ("rafdb", 1),
+        ("ferplus", 0),
+        ("ckplus", 0),
+        ("affectnet", 0),
+    )
 }
 NUMBERS: Final = "numbers"  # keeps them as names
 _MOST: Final = 20  # classes that a question lists

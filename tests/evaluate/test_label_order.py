@@ -63,7 +63,7 @@ def test_an_order_is_called_by_its_name() -> None:
     assert (found.best.labels, found.best.order) == (FER2013_CSV_ORDER, "fer2013")
     assert found.argument == "fer2013"
     assert found.clear
-    assert [candidate.order for candidate in found.orders] == ["fer2013", "sorted"]
+    assert [candidate.order for candidate in found.orders] == ["fer2013", "sorted", "rafdb"]
     assert found.orders[0].accuracy == found.best.accuracy > found.orders[1].accuracy
     assert json.loads(json.dumps(found.to_json()))["argument"] == "fer2013"
 
