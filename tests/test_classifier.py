@@ -694,8 +694,8 @@ def test_one_unit_needs_two_labels(labels: list[str]) -> None:
     model = unit(0.0)
     with pytest.raises(LabelsError, match=f"expected 2 different labels .*, got {len(labels)}"):
         EmotionClassifier(model.network, model.variables, labels)
-    with pytest.raises(LabelsError, match="give the 2 in output order"):
-        EmotionClassifier(model.network, model.variables)
+    with pytest.warns(UserWarning, match="classes are called 0 to 1"):
+        assert EmotionClassifier(model.network, model.variables).labels == ("0", "1")
 
 
 def test_batch_statistics_are_used_and_not_those_of_the_batch() -> None:
