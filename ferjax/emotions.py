@@ -113,12 +113,12 @@ def checked_labels(labels: Labels, classes: int | None) -> list[str]:
     if not in_order or not all(isinstance(label, str) for label in labels):
         raise LabelsError(f"expected a list of label names, got {labels!r}")
     if len(labels) != classes or len(set(labels)) != classes:
-        # An order in a list of its own, as of arguments that were split at commas.
-        if len(labels) == 1 and (order := labels[0].strip().lower()) in ORDERS:
-            return _from_text(order, classes)
+        only = labels[0].strip().lower() if len(labels) == 1 else ""
+        if only in ORDERS:  # in a list of its own, as of arguments that are split at commas
+            return _from_text(only, classes)
         raise LabelsError(
             f"expected {classes} different labels in output order, got {len(labels)}: "
-            f"{', '.join(labels)}{_twice(labels)}{_that_fit(classes)}"
+            f"{', '.join(labels)}{_twice(labels)}{near_misses(only, ORDERS)}{_that_fit(classes)}"
         )
     return list(labels)
 

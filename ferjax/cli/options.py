@@ -60,11 +60,12 @@ def add_labels(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def label_list(text: str) -> str:
-    """Return class names or the name of an order, once no name is empty."""
-    if not all(label.strip() for label in text.split(",")):
+def label_list(text: str) -> list[str]:
+    """Split comma-separated names; the name of an order is one."""
+    labels = [label.strip() for label in text.split(",")]
+    if not all(labels):
         raise argparse.ArgumentTypeError("expected names separated by commas, or an order's name")
-    return text
+    return labels
 
 
 def add_value_range(parser: argparse.ArgumentParser, default: str) -> None:
