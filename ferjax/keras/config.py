@@ -56,6 +56,9 @@ _REFUSED: dict[str, tuple[Any, ...]] = {
     "virtual_batch_size": (None,),
     "quantization_config": (None,),
     "adjustment": (None,),
+    "return_state": (None, False),
+    "stateful": (None, False),
+    "time_major": (None, False),
 }
 
 
@@ -328,6 +331,8 @@ class _Parser:
         known = layer_class(kind, name)
         config = {key: _plain(value) for key, value in config.items()}
         self.note_policy(name, config.get("dtype"))
+        if kind == "GRU" and self.keras_major < 3:  # Keras 2.0 had no other and did not say so
+            config.setdefault("reset_after", False)
         if kind == "LeakyReLU" and "alpha" in config:
             config["negative_slope"] = config["alpha"]
         fields = {f.name for f in dataclasses.fields(known)} - {"name"}
@@ -365,6 +370,8 @@ class _Parser:
             if penalty is _DEFAULT:
                 self.notes.append(f"layer {name!r}: {key} is left out, only training would use it")
             return penalty
+        if key in ("layer", "backward_layer") and isinstance(value, dict):
+            return self.inner(value, "layer")
         if key.endswith("activation"):
             if isinstance(value, dict) and value.get("class_name") in _ACTIVATING:
                 return self.inner(value, "activation")
@@ -381,6 +388,8 @@ class _Parser:
         try:
             name, kind, config = _head(entry, what)
             _check_class(entry, f"layer {name!r}")
+            if kind in _MODELS:
+                raise LayerError(f"expected a single layer, got the {kind} model {name!r}")
             return self.layer(name, kind, config)
         except Problem as problem:
             raise LayerError(str(problem)) from None

@@ -126,15 +126,17 @@ def _entry(layer: Layer, output_shape: Shape) -> dict[str, Any]:
             continue
         if f.name == "data_format" and layer.kind in _NO_DATA_FORMAT and value == "channels_last":
             continue
+        if f.name == "backward_layer" and value == getattr(layer, "reversed_layer", None):
+            continue  # Keras 2.2.4 makes it, and knows no other
         if isinstance(value, Layer):
-            # With a module: without one Keras 3 does not look among its layers. Built: it does not
-            # build an activation before it reads the weights.
+            # With a module: without one Keras 3 does not look among its layers.
             written = {
                 "module": "keras.layers",
                 "registered_name": None,
                 **_entry(value, output_shape),
-                "build_config": {"input_shape": [None, *output_shape]},
             }
+            if f.name == "activation":  # Keras 3 does not build it before it reads the weights
+                written["build_config"] = {"input_shape": [None, *output_shape]}
         else:
             written = _json(value)
         config[_WRITTEN_AS.get((layer.kind, f.name), f.name)] = written

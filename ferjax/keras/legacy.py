@@ -134,6 +134,11 @@ def _match(names: list[str], expected: list[tuple[Leaf, Weight]], nested: bool) 
         wanted = ", ".join(w.keras_names[0] for _, w in expected[:8])
         raise Problem(f"expected {len(expected)} arrays ({wanted}), got {len(kept)}: {kept[:8]}")
     if not nested:
+        ends = [_keras2_name(_last(name)) for name in kept]
+        if len(set(ends)) < len(ends):  # of two layers in one, which Keras lists in their order
+            pairs = zip(ends, expected)
+            if all(end in weight.keras_names for end, (_, weight) in pairs):
+                return kept
         by_end = {_keras2_name(_last(name)): name for name in kept}
         found = [
             next((by_end[k] for k in weight.keras_names if k in by_end), None)

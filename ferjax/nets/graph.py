@@ -14,15 +14,18 @@ from ferjax.nets import value_range
 from ferjax.nets.layers import (
     ELU,
     Activation,
+    Bidirectional,
     Flatten,
     InputLayer,
     Layer,
     LeakyReLU,
     PReLU,
+    Recurrent,
     ReLU,
     Reshape,
     Shape,
     Softmax,
+    TimeDistributed,
     TrainingOnly,
     Weight,
     snake_case,
@@ -249,6 +252,8 @@ class Graph:
         call = self.calls[position]
         layer, ndim = self.by_name[call.layer], len(self.shapes[position])
         activation = getattr(layer, "activation", None)
+        if isinstance(layer, Recurrent | Bidirectional | TimeDistributed):
+            return "other"
         if isinstance(activation, str):
             return activation
         layer = activation or layer

@@ -201,6 +201,12 @@ def activation(value: Any) -> Any:
     return str(value)
 
 
+def layer(value: Any) -> Any:
+    if not hasattr(value, "output_shape"):
+        raise _expected("a layer", value)
+    return value
+
+
 def initializer(value: Any) -> Initializer:
     return value if isinstance(value, Initializer) else Initializer(text(value))
 

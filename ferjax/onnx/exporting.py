@@ -22,8 +22,8 @@ from ferjax.keras.source import METADATA
 from ferjax.keras.variables import Arrays, from_variables
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import checked_labels
-from ferjax.nets.layers import VOCABULARY, Shape, TrainingOnly
-from ferjax.onnx import activations, dense, merging, normalization, resizing, spatial
+from ferjax.nets.layers import VOCABULARY, Layer, Shape, TimeDistributed, TrainingOnly
+from ferjax.onnx import activations, dense, merging, normalization, recurrent, resizing, spatial
 from ferjax.onnx.builder import Builder, Tensor
 
 if TYPE_CHECKING:
@@ -42,6 +42,15 @@ def _identity(layer: TrainingOnly, b: Builder, x: Tensor) -> Tensor:
     return x
 
 
+def _written(layer: Layer, b: Builder, *inputs: Tensor) -> Tensor:
+    """Write one layer."""
+    if type(layer) not in LAYERS:
+        raise UnknownLayerError(
+            f"layer {layer.name!r}: there is no ONNX for layers of kind {layer.kind!r}"
+        )
+    return LAYERS[type(layer)](layer, b, *inputs)
+
+
 # How a layer of each kind is written: by a function of the layer, the graph and its inputs.
 LAYERS: dict[type, Callable[..., Tensor]] = {
     **spatial.LAYERS,
@@ -50,6 +59,8 @@ LAYERS: dict[type, Callable[..., Tensor]] = {
     **resizing.LAYERS,
     **activations.LAYERS,
     **merging.LAYERS,
+    **recurrent.LAYERS,
+    TimeDistributed: recurrent.time_distributed(_written),
     **{kind: _identity for kind in VOCABULARY.values() if issubclass(kind, TrainingOnly)},
 }
 
@@ -162,12 +173,8 @@ def _built(graph: Graph, arrays: Arrays) -> Builder:
     results = [Tensor(builder.input_name, graph.input_shape, axes)]
     for call, shape in zip(graph.calls[1:], graph.shapes[1:]):
         layer = graph.by_name[call.layer]
-        if type(layer) not in LAYERS:
-            raise UnknownLayerError(
-                f"layer {layer.name!r}: there is no ONNX for layers of kind {layer.kind!r}"
-            )
         builder.layer = layer.name
-        result = LAYERS[type(layer)](layer, builder, *(results[i] for i in call.inputs))
+        result = _written(layer, builder, *(results[i] for i in call.inputs))
         results.append(dataclasses.replace(result, shape=shape))
     builder.finish(results[-1])
     return builder

@@ -14,11 +14,14 @@ from ferjax.errors import FerjaxError, LayerError, UnknownLayerError
 from ferjax.nets import Graph, Network
 from ferjax.nets.layers import (
     ELU,
+    GRU,
+    LSTM,
     VOCABULARY,
     Activation,
     Add,
     AveragePooling2D,
     BatchNormalization,
+    Bidirectional,
     Concatenate,
     Conv2D,
     Cropping2D,
@@ -51,6 +54,7 @@ from ferjax.nets.layers import (
     SeparableConv2D,
     Softmax,
     Subtract,
+    TimeDistributed,
     UnitNormalization,
     ZeroPadding2D,
     layer_class,
@@ -226,6 +230,11 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "Activation": {"activation": "relu"},
     "Reshape": {"target_shape": [1, -1]},
     "Permute": {"dims": [1]},
+    "LSTM": {"units": 2},
+    "GRU": {"units": 2},
+    "SimpleRNN": {"units": 2},
+    "TimeDistributed": {"layer": Dense(units=2)},
+    "Bidirectional": {"layer": LSTM(units=2)},
     "Resizing": {"height": 4, "width": 4},
     "CenterCrop": {"height": 4, "width": 4},
     "RepeatVector": {"n": 2},
@@ -473,6 +482,9 @@ def test_relu_layer_has_a_threshold_a_slope_and_a_ceiling() -> None:
         (SeparableConv2D(filters=2, kernel_size=3), (6, 5, 2)),
         (BatchNormalization(), (6, 5, 2)),
         (LayerNormalization(), (6, 5, 2)),
+        (LSTM(units=2), (3, 2)),
+        (GRU(units=2, return_sequences=True), (3, 2)),
+        (Bidirectional(layer=GRU(units=2, reset_after=False)), (3, 2)),
         (GroupNormalization(groups=2), (3, 2, 4)),
         (PReLU(), (6, 5, 2)),
         (Dense(units=3, activation="softmax"), (4,)),
@@ -573,6 +585,92 @@ def test_learned_activation_brings_its_weights() -> None:
         "activation_alpha": ((1, 1, 3), "activation"),
     }
     assert (layer.parts, Conv2D(filters=3, kernel_size=2).parts) == (("activation",), ())
+
+
+def test_weights_of_layers_in_layers_keep_their_places() -> None:
+    both = Bidirectional(layer=GRU(name="gru", units=3, use_bias=False))
+    assert [(w.name, w.shape, w.part) for w in both.weights((4, 5))] == [
+        ("forward_layer_kernel", (5, 9), "forward_layer/cell"),
+        ("forward_layer_recurrent_kernel", (3, 9), "forward_layer/cell"),
+        ("backward_layer_kernel", (5, 9), "backward_layer/cell"),
+        ("backward_layer_recurrent_kernel", (3, 9), "backward_layer/cell"),
+    ]
+    assert both.backward_layer == GRU(
+        name="backward_gru", units=3, use_bias=False, go_backwards=True
+    )
+    steps = TimeDistributed(layer=BatchNormalization(scale=False))
+    assert [(w.name, w.collection, w.part) for w in steps.weights((4, 5))] == [
+        ("layer_bias", "params", "layer"),
+        ("layer_mean", "batch_stats", "layer"),
+        ("layer_var", "batch_stats", "layer"),
+    ]
+
+
+def test_lstm_starts_with_open_forget_gates() -> None:
+    graph = Graph.sequential([LSTM(name="r", units=2)], input_shape=(3, 2))
+    bias = Network(graph).init(jax.random.key(0))["params"]["r"]["bias"]
+    np.testing.assert_array_equal(bias, [0, 0, 1, 1, 0, 0, 0, 0])
+
+
+def test_lstm_and_gru_by_hand() -> None:
+    """One unit, one channel, gates all half open: the products with the state are 0."""
+    lstm = LSTM(name="r", units=1, activation="linear", use_bias=False)
+    params = {"kernel": [[0.0, 0.0, 1.0, 0.0]], "recurrent_kernel": [[0.0] * 4]}
+    arrays = {name: np.array(value, np.float32) for name, value in params.items()}
+    # c = 0.5 c + 0.5 x: 4, then 2 + 1; h = 0.5 c
+    outputs = apply(lstm, [[[8.0], [2.0]]], params={"r": arrays})
+    np.testing.assert_allclose(outputs, [[1.5]])
+    gru = GRU(name="r", units=1, activation="linear", use_bias=False, return_sequences=True)
+    arrays = {name: array[:, :3] for name, array in arrays.items()}
+    # h = 0.5 h + 0.5 x: 4, then 2 + 1
+    outputs = apply(gru, [[[8.0], [2.0]]], params={"r": arrays})
+    np.testing.assert_allclose(outputs, [[[4.0], [3.0]]])
+
+
+def test_dropout_of_a_recurrent_layer_acts_in_training_alone() -> None:
+    layers = [LSTM(name="r", units=64, dropout=0.5, recurrent_dropout=0.5)]
+    network = Network(Graph.sequential(layers, input_shape=(3, 8)))
+    variables = network.init(jax.random.key(0))
+    images = np.ones((1, 3, 8), np.float32)
+
+    def trained(seed: int) -> Any:
+        rngs = {"dropout": jax.random.key(seed)}
+        return np.asarray(network.apply(variables, images, train=True, rngs=rngs))
+
+    np.testing.assert_array_equal(trained(0), trained(0))
+    assert np.abs(trained(0) - trained(1)).max() > 0.01
+
+
+def test_statistics_of_a_layer_of_every_step_are_updated() -> None:
+    norm = BatchNormalization(momentum=0.0)
+    network = Network(Graph.sequential([TimeDistributed(name="t", layer=norm)], input_shape=(2, 1)))
+    variables = network.init(jax.random.key(0))
+    images = np.array([[[1.0], [3.0]]], np.float32)
+    _, updated = network.apply(variables, images, train=True, mutable=["batch_stats"])
+    np.testing.assert_allclose(updated["batch_stats"]["t"]["layer_mean"], [2])
+    np.testing.assert_allclose(updated["batch_stats"]["t"]["layer_var"], [1])
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        ("TimeDistributed", {"layer": "dense"}, "layer: expected a layer, got 'dense'"),
+        ("TimeDistributed", {"layer": Subtract()}, "layer: expected a layer of one input, got Sub"),
+        ("Bidirectional", {"layer": Flatten()}, "layer: expected a recurrent layer, got Flatten"),
+        ("Bidirectional", {"layer": LSTM(units=2), "backward_layer": GRU(units=2)},
+         "backward_layer: expected different go_backwards"),
+        ("Bidirectional",
+         {"layer": LSTM(units=2), "backward_layer": GRU(units=3, go_backwards=True)},
+         "backward_layer: expected the same units"),
+        ("Bidirectional", {"layer": LSTM(units=2), "merge_mode": None}, "merge_mode: expected one"),
+        ("LSTM", {"units": 2, "activation": PReLU()}, "activation: expected one without weights"),
+    ],
+)  # fmt: skip
+def test_layers_that_do_not_go_together_are_refused(
+    kind: str, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(LayerError, match=message):
+        VOCABULARY[kind](name="x", **settings)
 
 
 def test_activation_layer_as_activation_is_what_it_activates() -> None:

@@ -29,9 +29,9 @@ def _variables(graph: Graph) -> dict[str, Any]:
     for layer, weights in graph.weights.items():
         for weight in weights:
             shape = weight.shape
-            if weight.name == "var":
+            if weight.name.endswith("var"):
                 value = generator.uniform(0.5, 2.0, shape)
-            elif weight.name == "scale":
+            elif weight.name.endswith("scale"):
                 value = generator.uniform(0.5, 1.5, shape) * generator.choice([-1.0, 1.0], shape)
             elif "kernel" in weight.name:
                 fan_in = np.prod(shape[:2] if "depthwise" in weight.name else shape[:-1])

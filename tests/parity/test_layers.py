@@ -121,6 +121,17 @@ OTHER: list[Case] = [
     ("Permute", {"dims": [3, 1, 2]}, (3, 4, 2)),
     ("Permute", {"dims": [2, 1]}, (3, 4)),
     ("RepeatVector", {"n": 3}, (4,)),
+    ("LSTM", {"units": 3}, (4, 5)),
+    ("LSTM", {"units": 3, "return_sequences": True, "go_backwards": True, "use_bias": False,
+              "dropout": 0.2, "recurrent_dropout": 0.3}, (4, 5)),
+    ("LSTM", {"units": 3, "activation": "relu", "recurrent_activation": "hard_sigmoid",
+              "unit_forget_bias": False}, (4, 5)),
+    ("GRU", {"units": 3}, (4, 5)),
+    ("GRU", {"units": 3, "reset_after": False, "return_sequences": True}, (4, 5)),
+    ("GRU", {"units": 3, "use_bias": False, "go_backwards": True, "activation": "elu"}, (4, 5)),
+    ("GRU", {"units": 3, "use_bias": False, "reset_after": False}, (4, 5)),
+    ("SimpleRNN", {"units": 3, "return_sequences": True, "go_backwards": True}, (4, 5)),
+    ("SimpleRNN", {"units": 3, "use_bias": False, "activation": "softsign"}, (4, 5)),
     ("Identity", {}, (3, 4, 2)),
     ("ActivityRegularization", {"l1": 0.1, "l2": 0.2}, (3, 4, 2)),
     ("RandomBrightness", {"factor": 0.5}, (3, 4, 2)),
@@ -349,6 +360,53 @@ def test_activation_that_is_a_layer(
     _reopens(model, images, tmp_path)
 
 
+INSIDE: list[Case] = [
+    ("Flatten", {}, (3, 4, 2)),
+    ("Dense", {"units": 3}, (3, 4)),
+    ("BatchNormalization", {}, (3, 4)),
+    ("Dropout", {"rate": 0.5}, (3, 4)),
+    ("Conv2D", {"filters": 2, "kernel_size": 2, "padding": "same"}, (3, 5, 4, 2)),
+    ("LSTM", {"units": 2}, (2, 3, 4)),
+]
+
+
+@pytest.mark.parametrize("case", INSIDE, ids=_id)
+def test_layer_of_every_step(case: Case, compare: Callable[..., Any], tmp_path: Path) -> None:
+    kind, settings, shape = case
+    layer = keras.layers.TimeDistributed(getattr(keras.layers, kind)(**settings))
+    model, images = _model(layer, shape), _images(2, *shape)
+    for suffix in (".keras", ".h5"):
+        compare(model, images, suffix=suffix)
+    _reopens(model, images, tmp_path)
+
+
+@pytest.mark.parametrize("sequences", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "merge_mode"),
+    [("LSTM", "concat"), ("GRU", "sum"), ("SimpleRNN", "ave"), ("LSTM", "mul")],
+)
+def test_recurrent_layer_in_both_directions(
+    kind: str, merge_mode: str, sequences: bool, compare: Callable[..., Any], tmp_path: Path
+) -> None:
+    forward = getattr(keras.layers, kind)(3, return_sequences=sequences)
+    layer = keras.layers.Bidirectional(forward, merge_mode=merge_mode)
+    model, images = _model(layer, (4, 5)), _images(2, 4, 5)
+    for suffix in (".keras", ".h5"):
+        read = compare(model, images, suffix=suffix)
+    assert read.graph.final_activation == "other"
+    _reopens(model, images, tmp_path)
+
+
+def test_two_recurrent_layers_in_the_two_directions(
+    compare: Callable[..., Any], tmp_path: Path
+) -> None:
+    backward = keras.layers.GRU(3, go_backwards=True)
+    layer = keras.layers.Bidirectional(keras.layers.LSTM(3), backward_layer=backward)
+    model, images = _model(layer, (4, 5)), _images(2, 4, 5)
+    compare(model, images)
+    _reopens(model, images, tmp_path)
+
+
 @pytest.mark.parametrize("name", ["softmax", "log_softmax", "relu"])
 @pytest.mark.parametrize("kind", ["Conv2D", "SeparableConv2D", "DepthwiseConv2D"])
 def test_activation_of_a_channels_first_convolution(
@@ -464,5 +522,5 @@ def test_channels_first_network(compare: Callable[..., Any]) -> None:
 
 def test_every_layer_kind_is_compared() -> None:
     compared = {kind for kind, *_ in SPATIAL + OTHER}
-    compared |= {"InputLayer", "Activation", *MERGING}
+    compared |= {"InputLayer", "Activation", "Bidirectional", "TimeDistributed", *MERGING}
     assert compared == set(VOCABULARY)

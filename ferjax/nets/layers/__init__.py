@@ -34,6 +34,14 @@ from ferjax.nets.layers.normalization import (
     RMSNormalization,
     UnitNormalization,
 )
+from ferjax.nets.layers.recurrent import (
+    GRU,
+    LSTM,
+    Bidirectional,
+    Recurrent,
+    SimpleRNN,
+    TimeDistributed,
+)
 from ferjax.nets.layers.resizing import CenterCrop, Resizing, UpSampling2D
 from ferjax.nets.layers.spatial import (
     AveragePooling2D,
@@ -67,6 +75,7 @@ __all__ = [
     "layer_class",
     "snake_case",
     "Layer",
+    "Recurrent",
     "Run",
     "Shape",
     "TrainingOnly",
@@ -100,6 +109,11 @@ __all__ = [
     "Reshape",
     "Permute",
     "RepeatVector",
+    "TimeDistributed",
+    "LSTM",
+    "GRU",
+    "SimpleRNN",
+    "Bidirectional",
     "Identity",
     "ActivityRegularization",
     "Dropout",
@@ -123,7 +137,7 @@ __all__ = [
     "Concatenate",
 ]
 
-_NO_KINDS = ("Layer", "TrainingOnly")  # bases
+_NO_KINDS = ("Layer", "Recurrent", "TrainingOnly")  # bases
 VOCABULARY: dict[str, type[Layer]] = {
     name: known
     for name, known in ((name, globals().get(name)) for name in __all__)

@@ -26,6 +26,7 @@ else:  # none is needed to describe a network, and jax is slow to import
 __all__ = [
     "DATA_FORMAT",
     "Array",
+    "InnerRun",
     "InputLayer",
     "Layer",
     "Run",
@@ -71,7 +72,9 @@ class Weight:
 class Run(Protocol):
     """What a layer may ask of the forward pass that it is part of."""
 
-    train: bool
+    @property
+    def train(self) -> bool:
+        """Whether the network is being trained."""
 
     def key(self) -> jax.Array:
         """Return a fresh random key for this layer."""
@@ -110,11 +113,12 @@ class Layer:
     @property
     def parts(self) -> tuple[str, ...]:
         """What Keras keeps as layers inside this one: "activation", where that is a layer."""
-        return tuple(
-            field.name
-            for field in dataclasses.fields(self)
-            if isinstance(getattr(self, field.name), Layer)
-        )
+        found: list[str] = []
+        for field in dataclasses.fields(self):
+            inner = getattr(self, field.name)
+            if isinstance(inner, Layer):
+                found += [field.name, *(f"{field.name}/{part}" for part in inner.parts)]
+        return tuple(found)
 
     def error(self, message: str) -> LayerError:
         return LayerError(f"layer {self.name!r} ({self.kind}): {message}")
@@ -145,11 +149,13 @@ class Layer:
             for weight in inner.weights(shape)
         )
 
-    def activated(self, run: Run, weights: Mapping[str, Array], x: Array) -> Array:
-        """Return what the setting `activation` makes of `x`."""
-        activation: str | Layer = getattr(self, "activation")  # noqa: B009
+    def activated(
+        self, run: Run, weights: Mapping[str, Array], x: Array, by: str = "activation"
+    ) -> Array:
+        """Return what the activation in setting `by` makes of `x`."""
+        activation: str | Layer = getattr(self, by)
         if isinstance(activation, Layer):
-            return activation.forward(run, inner_weights(weights, "activation"), x)
+            return activation.forward(run, inner_weights(weights, by), x)
         return ops.ACTIVATIONS[activation](x)
 
     def rank(self, shape: Shape, expected: int) -> None:
@@ -178,6 +184,24 @@ class InputLayer(Layer):
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         return inputs[0]
+
+
+@dataclass(frozen=True)
+class InnerRun:
+    """The part of a layer in setting `part` of another in the forward pass."""
+
+    outer: Run
+    part: str
+
+    @property
+    def train(self) -> bool:
+        return self.outer.train
+
+    def key(self) -> jax.Array:
+        return self.outer.key()
+
+    def update(self, name: str, value: jax.Array) -> None:
+        self.outer.update(f"{self.part}_{name}", value)
 
 
 def inner_weights(weights: Mapping[str, Array], part: str) -> dict[str, Array]:
