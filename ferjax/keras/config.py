@@ -126,6 +126,8 @@ class _Parser:
         self.ready: dict[int, Layer] = {}  # by the id of the layer's config
 
     def parse(self, config: Mapping[str, Any]) -> Architecture:
+        if isinstance(own := config.get("class_name"), str) and own not in _MODELS:
+            _check_class(config, "model")
         name, kind, inner = _head(config, "model")
         _check_class(config, f"model {name!r}")
         self.check_layers(kind, inner)
@@ -429,17 +431,32 @@ def _head(entry: Any, what: str) -> tuple[str, str, Any]:
 
 
 def _check_class(entry: Mapping[str, Any], place: str) -> None:
-    """Refuse a class that somebody named like one of Keras's: nothing says what it computes."""
+    """Refuse a class that is somebody's own, whatever its name: nothing says what it computes."""
     kind, module, registered = (entry.get(k) for k in ("class_name", "module", "registered_name"))
+    if isinstance(kind, str) and ">" in kind:  # in an .h5: what it is registered as
+        kind, registered = kind.rpartition(">")[2], kind
     in_keras = isinstance(module, str) and module.split(".")[0] in _KERAS
     # Keras registers some of its own, under their names; older files have no modules.
-    own = (in_keras and registered in (None, kind)) or (module is None and registered is None)
-    if not own:
+    if (in_keras and registered in (None, kind)) or (module is None and registered is None):
+        return
+    why = "whose code the file does not hold"
+    advice = "replace it by Keras's own layers and save the model again"
+    if kind in VOCABULARY or kind in _MODELS:
         called = registered if registered not in (None, kind) else f"{module or 'custom'}.{kind}"
         raise Problem(
             f"{place}: expected Keras's {kind}, got a class of the same name, "
-            f"{printable(str(called), 80)!r}, whose code the file does not hold"
+            f"{printable(str(called), 80)!r}, {why}; {advice}"
         )
+    known = [f"registered as {printable(str(registered), 80)!r}"] * (registered is not None)
+    package, _, inside = str(registered).rpartition(">")
+    if inside and package:
+        known.append(f"package {printable(package, 80)!r}")
+    if module is not None:
+        known.append(f"module {printable(str(module), 80)!r}")
+    raise Problem(
+        f"{place}: {printable(str(kind), 80)!r} is a custom class ({', '.join(known)}), {why} and "
+        f"which ferjax cannot compute; {advice}"
+    )
 
 
 def _entries(kind: str, inner: Any) -> list[Any]:

@@ -19,6 +19,7 @@ from ferjax.keras.problems import Problem
 # The kinds, by the names that `--to` takes.
 WHOLE, WEIGHTS_ONLY, V3_WEIGHTS, ARCHIVE = "h5", "weights-only-h5", "weights.h5", "keras"
 KINDS = (WHOLE, WEIGHTS_ONLY, V3_WEIGHTS, ARCHIVE)
+_MODELS = ("Sequential", "Functional", "Model")
 # The members that an archive must have, and those that Keras may write in the second's place.
 ARCHIVE_CONFIG, ARCHIVE_WEIGHTS = "config.json", "model.weights.h5"
 _ARCHIVE_NUMPY = "model.weights.npz"
@@ -181,7 +182,7 @@ def _identify_json(path: str | os.PathLike[str]) -> str:
 
 def is_model(value: Mapping[str, Any]) -> bool:
     """Whether a JSON object is the architecture of a model."""
-    return isinstance(value.get("class_name"), str)
+    return value.get("class_name") in _MODELS
 
 
 def _foreign(path: str | os.PathLike[str], head: bytes) -> str:

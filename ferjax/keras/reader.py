@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ferjax.errors import WeightFileError, printable
-from ferjax.keras import hdf5, legacy, optimizer, shards, v3
+from ferjax.keras import folders, hdf5, legacy, optimizer, shards, v3
 from ferjax.keras.config import Architecture, model_major, parse_model
 from ferjax.keras.identify import (
     ARCHIVE,
@@ -20,6 +23,7 @@ from ferjax.keras.identify import (
     first_bytes,
     identify,
     is_folder,
+    is_model,
 )
 from ferjax.keras.json_text import is_json, read_json
 from ferjax.keras.layout import flat, in_keras_order
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
 # How a note begins that says why the optimizer's state is not read.
 STATE_LEFT_OUT = "optimizer state is left out"
 _MOST_WEIGHT_BYTES = 1 << 32
+# Of what lies beside weights and may be their architecture.
+_MOST_JSON_FILES, _MOST_JSON_BYTES = 20, 1 << 20
 
 
 @dataclass
@@ -193,16 +199,33 @@ def _architecture(
 
 
 def _no_architecture(path: str) -> str:
-    beside = [
-        p.name
-        for p in (Path(path).with_suffix(".json"), Path(path).with_name("model.json"))
-        if p.is_file()
-    ]
-    hint = f" ({beside[0]} lies beside it)" if beside else ""
+    beside = _models_beside(Path(path))
+    hint = f" ({' and '.join(beside)} {'lies' if len(beside) == 1 else 'lie'} beside it)"
     return (
         "holds weights only: give the architecture, as config (--config model.json)"
-        f"{hint} or by name (--architecture fer_cnn5)"
+        f"{hint if beside else ''} or by name (--architecture fer_cnn5)"
     )
+
+
+def _models_beside(path: Path) -> list[str]:
+    """Return the names of files beside a weight file that are the JSON of a model; at most three.
+
+    Of many files, or large ones, not all are looked into.
+    """
+    with suppress(Problem):
+        names = [name for name in folders.names(path.parent) if name.lower().endswith(".json")]
+        likely = ("model", path.stem.removesuffix(".weights"))
+        names.sort(key=lambda name: (Path(name).stem not in likely, name))
+        found = []
+        for name in names[:_MOST_JSON_FILES]:
+            with suppress(Problem, OSError):
+                mode = os.stat(path.with_name(name))
+                if not stat.S_ISREG(mode.st_mode) or mode.st_size > _MOST_JSON_BYTES:
+                    continue
+                if is_model(read_json(path.with_name(name), name)):
+                    found.append(printable(name, 80))
+        return found[:3]
+    return []
 
 
 def _check_size(source: Source, graph: Graph) -> None:

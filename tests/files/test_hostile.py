@@ -186,6 +186,41 @@ def test_a_class_that_is_only_named_like_one_of_keras_is_refused(
     assert not sentinel.exists() and "evil_module" not in sys.modules
 
 
+OWN = "whose code the file does not hold and which ferjax cannot compute; replace it by Keras's own"
+
+
+@pytest.mark.parametrize(
+    "entry, known",
+    [
+        ({"class_name": "Glow", "module": None, "registered_name": "Glow"}, "registered as 'Glow'"),
+        (
+            {"class_name": "mine>Glow", "module": None, "registered_name": None},  # in an .h5
+            "registered as 'mine>Glow', package 'mine'",
+        ),
+        ({"class_name": "Glow", "module": "mine.layers"}, "module 'mine.layers'"),
+        (
+            {"class_name": "Glow", "module": "evil_module", "registered_name": "Custom>Glow"},
+            "registered as 'Custom>Glow', package 'Custom', module 'evil_module'",
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", ["h5", "keras"])
+@pytest.mark.parametrize("whole", [True, False], ids=["model", "layer"])
+def test_a_custom_class_is_told_as_one(
+    whole: bool,
+    kind: str,
+    entry: dict[str, Any],
+    known: str,
+    saved_with: Callable[..., Path],
+    refused: Any,
+    sentinel: Path,
+) -> None:
+    path = saved_with(kind, lambda c: (c if whole else layer_of(c, "flatten")).update(entry))
+    place = "model" if whole else "layer 'flatten'"
+    refused(path, rf"{place}: 'Glow' is a custom class \({known}\), {OWN}")
+    assert not sentinel.exists() and "evil_module" not in sys.modules
+
+
 @pytest.mark.parametrize(
     "activation",
     [

@@ -273,11 +273,21 @@ def test_weights_alone_ask_for_the_architecture(
     path = saved(kind)
     error = refused(path, "holds weights only", "--config model.json", "--architecture fer_cnn5")
     assert "lies beside it" not in str(error)
-    (tmp_path / "model.json").write_text("{}")
-    refused(path, "model.json lies beside it")
-    other = path.rename(tmp_path / "other.h5")
-    (tmp_path / "other.json").write_text("{}")
-    refused(other, "other.json lies beside it")
+    for name in ("model.json", "a.metadata.json", "list.json", "broken.json"):
+        text = {"list.json": "[]", "broken.json": "{"}.get(name, '{"labels": []}')
+        (tmp_path / name).write_text(text)
+    (tmp_path / "large.json").write_text(json.dumps({"class_name": "Model", "x": "y" * (1 << 20)}))
+    assert "beside it" not in str(refused(path, "holds weights only"))
+    (tmp_path / "net.JSON").write_bytes('{"class_name": "Model"}'.encode("utf-16"))
+    refused(path, r"\(net.JSON lies beside it\)")
+    for name in ("model.json", "zoo.json"):
+        (tmp_path / name).write_text('{"class_name": "Sequential"}')
+    refused(path, r"\(model.json and net.JSON and zoo.json lie beside it\)")
+    other = path.rename(tmp_path / "zoo.h5")
+    refused(other, r"\(model.json and zoo.json and net.JSON lie beside it\)")
+    for number in range(1200):
+        (tmp_path / f"a{number}.json").write_text("{}")
+    refused(other, "holds weights only")
 
 
 def test_config_and_architecture_exclude_each_other(saved: Any, refused: Any) -> None:
