@@ -150,6 +150,16 @@ def _identify_zip(path: str | os.PathLike[str]) -> str:
         raise Problem(f"a zip archive with a TensorFlow SavedModel; {SAVE_AS_KERAS}")
     if all(name.endswith(".npy") for name in names):
         raise Problem("NumPy's arrays; ferjax.keras.save writes a pytree of them as a Keras file")
+    if folders_inside := [
+        folder
+        for name in names
+        if (folder := name.removesuffix(f"/{ARCHIVE_CONFIG}")) != name
+        and f"{folder}/{ARCHIVE_WEIGHTS}" in names
+    ]:
+        raise Problem(
+            f"a zip archive that holds an unzipped .keras, {min(folders_inside)}; unpack it and "
+            "give that folder"
+        )
     inside = sorted(
         name
         for name in names
