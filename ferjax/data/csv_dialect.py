@@ -212,7 +212,8 @@ def _numbered_columns(names: Sequence[str], but: set[int | None]) -> tuple[int, 
         if match and i not in but:
             by_stem[match[1].lower()].append(i)
     if "" in by_stem:  # numbers alone are names if they count
-        values = sorted(int(names[i]) for i in by_stem[""] if names[i].strip().isdecimal())
+        texts = [names[i].strip() for i in by_stem[""]]
+        values = sorted(int(text) for text in texts if text.isdecimal())
         if values and values != list(range(values[0], values[0] + len(values))):
             by_stem.pop("")
     columns = max(by_stem.values(), key=len, default=[])

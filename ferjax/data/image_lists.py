@@ -21,6 +21,7 @@ from ferjax.data.reading import opened_member, suffix
 from ferjax.errors import DataError, printable
 from ferjax.image_files import IMAGE_SUFFIXES
 
+MAX_FILES: Final = 20
 MAX_LINES: Final = 2_000_000
 
 _SUFFIXES: Final = (".csv", ".tsv", ".txt", ".lst")
@@ -58,7 +59,10 @@ def layout_of(
         DataError: numbers need `labels`.
     """
     stems = {PurePosixPath(member.name).stem for member in images}
-    lists = [found for m in container.members if (found := _read(container, m, stems))]
+    files = [member for member in container.members if suffix(member) in _SUFFIXES]
+    if len(files) > MAX_FILES:  # such as a text for each image
+        return None
+    lists = [found for m in container.in_order(files) if (found := _read(container, m, stems))]
     if not lists:
         return None
     index = _Index(images)
@@ -88,8 +92,8 @@ def layout_of(
         name = classes[line.label]
         split = split or by_name.get(member.name)
         places.append(Place(split=split or "train", folder=name, name=name))
-    names = ", ".join(printable(found.member.name, 60) for found in lists[:3])
-    notes.append(f"labels are those in {names}")
+    names = sorted(printable(found.member.name, 60) for found in lists)
+    notes.append(f"labels are those in {', '.join(names)}")
     if {place.split for place in places if isinstance(place, Place)} == {"train"}:
         notes.append("neither the list nor names say train, validation or test: all are in train")
     return Layout(places=places, has_splits=True, notes=tuple(notes))
@@ -138,8 +142,6 @@ class _Index:
 
 def _read(container: Container, member: Member, stems: set[str]) -> _List | None:
     """Return a list of images that are among `stems`, None for any other file."""
-    if suffix(member) not in _SUFFIXES:
-        return None
     with opened_member(container, member) as stream:
         text, _ = csv_dialect.opened(stream)
         try:

@@ -25,7 +25,7 @@ PIXELS: Final = 48 * 48  # of fer2013.csv
 MAX_BAD: Final = 100_000  # bad rows after which a file is no dataset
 
 _CHUNK: Final = 512  # rows parsed at once, about 4 MB of text
-_FLOATS: Final = re.compile(r"\s*[0-9]+(?:\.[0-9]*)?(?:\s+[0-9]+(?:\.[0-9]*)?)*\s*")
+_FLOATS: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?(?: [0-9]+(?:\.[0-9]*)?)*")
 _UNIT_ERROR: Final = 0.02  # of a pixel in [0, 1] times 255, to a whole number
 _SIGNS: Final = str.maketrans("[](),;", "      ")
 
@@ -289,7 +289,8 @@ def _parse(text: str, target: npt.NDArray[np.uint8]) -> str | None:
         colours = 3 * side**2 == len(tokens) > 3
         of = f", as of {side}x{side} in three colours; make them gray" if colours else ""
         return f"expected {len(target)} pixels, got {len(tokens)}{of}"
-    if _FLOATS.fullmatch(text) and text.isascii():
+    text = " ".join(tokens)
+    if _FLOATS.fullmatch(text):
         floats = np.fromstring(text, np.float64, sep=" ")
         rounded = np.rint(floats)
         if np.array_equal(floats, rounded) and rounded.max() <= 255:

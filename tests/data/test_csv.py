@@ -208,6 +208,13 @@ def test_bad_pixels(pixels: str, reason: str, tmp_path: Path) -> None:
     assert read(path, text, skip_bad=True).names[-1] == "row 16"
 
 
+def test_control_characters(tmp_path: Path) -> None:
+    text = table() + f"3,{chr(0x1C).join(['7.0'] * 16)},test\n"
+    assert read(tmp_path / "a.csv", text).images[14].tolist() == [[7] * 4] * 4
+    with pytest.raises(DataError, match="columns of numbers|columns without names|starts with"):
+        read(tmp_path / "a.csv", table(",".join(["\x1e07", *map(str, range(17))])))
+
+
 def test_the_size_is_that_of_most_rows(tmp_path: Path) -> None:
     text = table() + "".join(f"{i},{'1 ' * 9},test\n" for i in range(3))
     with pytest.raises(DataError, match=r"3 of 17 rows .*row 15: expected 16 pixels, got 9"):
