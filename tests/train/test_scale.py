@@ -28,9 +28,7 @@ from ferjax.nets import Network
 from ferjax.train import Recipe, TrainingResult, train_and_evaluate
 from ferjax.train.reporting import Reporter
 
-from .conftest import make_faces, prepared, tiny_graph
-
-pytestmark = pytest.mark.slow  # processes of their own
+from .conftest import make_faces, prepared, tiny_graph, write_config
 
 IMAGES = 256  # of training: 16 steps
 RECIPE = Recipe(
@@ -46,10 +44,11 @@ RECIPE = Recipe(
 # Sums in another order differ in float32's last digits: measured are 2.4e-7 of a loss and 2.5e-7 of
 # a weight.
 LOSS, WEIGHT = 1e-5, 1e-5
+LONGER = dataclasses.replace(RECIPE, epochs=3)  # to be stopped in: 24 steps
 
 _TRAIN = """
 import json, os, signal, sys
-data, architecture, run, recipes, stop, *host = sys.argv[1:]
+data, architecture, jobs, *host = sys.argv[1:]
 from ferjax.train.devices import initialize
 if host:
     initialize(host[0], 2, int(host[1]))
@@ -62,30 +61,35 @@ written = set()  # by Python in the run's folder; Orbax writes checkpoints by ot
 def hook(event, arguments):
     if event == "open" and isinstance(arguments[0], (str, bytes, os.PathLike)):
         path, writes = os.fsdecode(arguments[0]), arguments[2] & (os.O_WRONLY | os.O_RDWR)
-        inside = os.path.relpath(path, run)
+        inside = os.path.relpath(path, job["run"])
         if writes and not inside.startswith(("..", "checkpoints")):
             written.add(inside)
-sys.addaudithook(hook)
 
 given = []  # the rows that this host puts on its devices
 place = calls.to_device
 def to_device(rows, sharding):
     placed = place(rows, sharding)
-    there = [shard.data.tolist() for shard in placed.addressable_shards]
-    given.append({"rows": rows.tolist(), "shards": there, "shape": placed.shape})
+    shards = [shard.data.tolist() for shard in placed.addressable_shards]
+    given.append({"rows": rows.tolist(), "shards": shards, "shape": placed.shape})
     return placed
 calls.to_device = to_device
 
 class Stopping(Reporter):
     def step(self, status):
-        if status.step == int(stop) and host[1] == "1":
+        if status.step == job["stop"] and host[1] == "1":
             os.kill(os.getpid(), signal.SIGTERM)
 
-for values in json.loads(recipes):
+jobs = json.loads(jobs)
+job = jobs[0]
+sys.addaudithook(hook)
+for job in jobs:
+    written.clear()
+    given.clear()
     try:
         result = train_and_evaluate(
-            Recipe.from_json(values), data, run, architecture=architecture or None,
-            resume=not architecture, reporter=Stopping(),
+            Recipe.from_json(job["recipe"]), data, job["run"],
+            architecture=None if job["resume"] else architecture,
+            resume=job["resume"], reporter=Stopping(),
         )
         report = result.to_json()
     except FerjaxError as error:
@@ -93,6 +97,10 @@ for values in json.loads(recipes):
     report |= {"given": given, "written": sorted(written), "devices": jax.device_count()}
     print("REPORT", json.dumps(report), flush=True)
 """
+
+
+def job(recipe: Recipe, run: Path, *, resume: bool = False, stop: int = -1) -> dict[str, Any]:
+    return {"recipe": recipe.to_json(), "run": str(run), "resume": resume, "stop": stop}
 
 
 def run_program(program: str, *arguments: str, devices: int, flags: str = "") -> list[Any]:
@@ -103,7 +111,7 @@ def run_program(program: str, *arguments: str, devices: int, flags: str = "") ->
         env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": found},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=500,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     lines = [line for line in done.stdout.splitlines() if line.startswith("REPORT ")]
@@ -126,8 +134,14 @@ def on_two_hosts(program: str, *arguments: str) -> list[list[Any]]:
         return [run.result() for run in runs]
 
 
-def recipes(*chosen: Recipe) -> str:
-    return json.dumps([recipe.to_json() for recipe in chosen])
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepared(tmp_path_factory.mktemp("faces") / "data", make_faces())
+
+
+@pytest.fixture(scope="module")
+def model_json(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_config(tmp_path_factory.mktemp("network") / "tiny.json", tiny_graph())
 
 
 def on_one_device(data: Path, run: Path, recipe: Recipe = RECIPE) -> TrainingResult:
@@ -138,12 +152,12 @@ def on_one_device(data: Path, run: Path, recipe: Recipe = RECIPE) -> TrainingRes
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
+def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
     """The run on one device that others are compared with."""
     folder = tmp_path_factory.mktemp("alone")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        return on_one_device(prepared(folder / "data", make_faces()), folder / "run")
+        return on_one_device(data, folder / "run")
 
 
 def assert_same_curve(
@@ -174,7 +188,8 @@ def test_eight_devices_follow_one(tmp_path: Path, data: Path, model_json: Path) 
     mixed = dataclasses.replace(RECIPE.augmentation, mixup=0.2)  # images from other devices
     recipe = dataclasses.replace(RECIPE, augmentation=mixed)
     odd = dataclasses.replace(RECIPE, batch_size=20)
-    arguments = (str(data), str(model_json), str(tmp_path / "run"), recipes(odd, recipe), "-1")
+    jobs = [job(recipe, tmp_path / "run") for recipe in (odd, recipe)]
+    arguments = (str(data), str(model_json), json.dumps(jobs))
     refused, report = run_program(_TRAIN, *arguments, devices=8, flags=flags)
 
     assert refused["error"] == (
@@ -212,14 +227,32 @@ def test_bfloat16_follows_float32_whatever_the_steps_a_call(
 # --- hosts ---------------------------------------------------------------------------------------
 
 
-def test_two_hosts_follow_one(
-    tmp_path: Path, data: Path, model_json: Path, alone: TrainingResult
-) -> None:
-    run = tmp_path / "run"
-    odd = dataclasses.replace(RECIPE, batch_size=33)
-    arguments = (str(data), str(model_json), str(run), recipes(odd, RECIPE), "-1")
-    (refused, first), (refused_too, second) = on_two_hosts(_TRAIN, *arguments)
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
 
+
+@pytest.fixture(scope="module")
+def two_hosts(data: Path, model_json: Path, runs: Path) -> list[tuple[Any, ...]]:
+    """Several trainings by the same two processes, which take long to start: their reports.
+
+    One that is refused, one to compare with one device, a longer one whole, and the same stopped by
+    a signal to the second host and resumed.
+    """
+    jobs = [
+        job(dataclasses.replace(RECIPE, batch_size=33), runs / "short"),
+        job(RECIPE, runs / "short"),
+        job(LONGER, runs / "whole"),
+        job(LONGER, runs / "stopped", stop=10),
+        job(LONGER, runs / "stopped", resume=True),
+    ]
+    return list(zip(*on_two_hosts(_TRAIN, str(data), str(model_json), json.dumps(jobs))))
+
+
+def test_two_hosts_follow_one(
+    two_hosts: list[tuple[Any, ...]], runs: Path, alone: TrainingResult
+) -> None:
+    (refused, refused_too), (first, second), *_ = two_hosts
     assert refused["error"] == refused_too["error"]
     assert "the 2 devices divide evenly, got 33" in refused["error"]
     assert first["devices"] == second["devices"] == 2
@@ -232,7 +265,7 @@ def test_two_hosts_follow_one(
     for name in ("run.json", "log.csv", "last.h5"):  # under a temporary name that begins alike
         assert any(w.lstrip(".").startswith(name) for w in first["written"]), name
     assert second["written"] == []
-    files = {path.name for path in run.iterdir()}
+    files = {path.name for path in (runs / "short").iterdir()}
     assert files == {path.name for path in alone.run_dir.iterdir()}
 
     # Each host gives its own half of each batch, to its device.
@@ -283,19 +316,12 @@ def test_each_host_holds_the_images_of_its_own_rows(tmp_path: Path, data: Path) 
             np.testing.assert_array_equal(host["labels"], faces.labels[host["rows"]])
 
 
-def test_two_hosts_stop_together_and_go_on(tmp_path: Path, data: Path, model_json: Path) -> None:
-    run, recipe = tmp_path / "run", dataclasses.replace(RECIPE, epochs=15)
-    arguments = (str(data), str(model_json), str(run), recipes(recipe))
-    (first,), (second,) = on_two_hosts(_TRAIN, *arguments, "10")
-    for report in (first, second):
+def test_two_hosts_stop_together_and_go_on(two_hosts: list[tuple[Any, ...]]) -> None:
+    _, _, (whole, _), stopped, (first, second) = two_hosts
+    for report in stopped:
         assert report["interrupted"] == signal.SIGTERM
-        assert report["step"] == first["step"] < 120
-
-    arguments = (str(data), "", str(run), recipes(recipe), "-1")
-    (first,), (second,) = on_two_hosts(_TRAIN, *arguments)
-    assert first["step"] == second["step"] == 120
-    arguments = (str(data), str(model_json), str(tmp_path / "whole"), recipes(recipe), "-1")
-    (whole,), _ = on_two_hosts(_TRAIN, *arguments)
+        assert report["step"] == stopped[0]["step"] < 24
+    assert first["step"] == second["step"] == 24
     for mine, other in zip(first["history"], whole["history"], strict=True):
         for key in ("loss", "val_loss", "accuracy", "val_accuracy"):
             assert mine[key] == other[key]
