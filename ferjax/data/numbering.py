@@ -9,24 +9,12 @@ from typing import Final, TypeAlias
 
 from ferjax.data.folders import emotion_of
 from ferjax.data.splits import FER2013_COUNTS
-from ferjax.emotions import EMOTIONS, FER2013_CSV_ORDER
-from ferjax.emotions import ORDERS as NAMES
+from ferjax.emotions import EMOTIONS, FER2013_CSV_ORDER, ORDERS
 from ferjax.errors import DataError, near_misses, printable
 
 Labels: TypeAlias = str | Sequence[str] | Mapping[int, str]
 
-# The orders of datasets, and the number of the first class.
-ORDERS: Final[dict[str, tuple[tuple[str, ...], int]]] = {
-    order: (NAMES[order], start)
-    for order, start in (
-        ("fer2013", 0),
-        ("sorted", 0),
-        ("rafdb", 1),
-        ("ferplus", 0),
-        ("ckplus", 0),
-        ("affectnet", 0),
-    )
-}
+_FROM_ONE: Final = frozenset({"rafdb"})  # orders whose datasets count from 1
 NUMBERS: Final = "numbers"  # keeps them as names
 _MOST: Final = 20  # classes that a question lists
 _NUMBER: Final = re.compile(r"[+-]?[0-9]{1,9}(?:\.0*)?", re.ASCII)
@@ -46,9 +34,7 @@ def question(numbers: Iterable[int], where: str) -> DataError:
     numbers = sorted(set(numbers))
     count = len(numbers)
     fitting = [
-        f"{order} ({', '.join(names)})"
-        for order, (names, _) in ORDERS.items()
-        if len(names) == count
+        f"{order} ({', '.join(names)})" for order, names in ORDERS.items() if len(names) == count
     ]
     known = f"{', '.join(fitting)}, or " if fitting else ""
     several = f"{numbers[0]} to {numbers[-1]}" if count > 2 else " and ".join(map(str, numbers))
@@ -81,7 +67,8 @@ def names_of(numbers: Iterable[int], labels: Labels) -> dict[int, str]:
         if text.lower() == NUMBERS:
             return {number: str(number) for number in numbers}
         if text.lower() in ORDERS:
-            labels, start = ORDERS[text.lower()]
+            start = int(text.lower() in _FROM_ONE)
+            labels = ORDERS[text.lower()]
         elif "=" in text:
             pairs = [part.partition("=") for part in text.split(",")]
             if not all(number_of(number.strip()) is not None and name for number, _, name in pairs):
@@ -139,7 +126,7 @@ def order_by_counts(counts: Mapping[int, int]) -> str | None:
         tuple(map(sum, zip(*parts))),
     ]
     for order in ("fer2013", "sorted"):
-        names = ORDERS[order][0]
+        names = ORDERS[order]
         if set(counts) == set(range(len(names))):
             have = tuple(counts[names.index(name)] for name in EMOTIONS)
             if have in sums:
@@ -184,7 +171,7 @@ def classes_of(
         usual = usual or order is not None
         if not usual and start in (0, 1) and in_order and 1 < len(values) <= _MOST:
             raise question(values, f"the labels in {column}")
-        meaning = dict(enumerate(ORDERS[order or "fer2013"][0]))
+        meaning = dict(enumerate(ORDERS[order or "fer2013"]))
         if order == "sorted":
             notes.append("labels are in the sorted order, by how many images each has")
         elif values and column.lower() != "emotion" and order is None:

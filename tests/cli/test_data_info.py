@@ -181,7 +181,7 @@ def test_what_numbers_mean(cli: Cli, tmp_path: Path) -> None:
             archive.writestr(f"train/{number}/0.png", image)
     done = cli("data", "info", tmp_path / "a.zip")
     assert done.code == 2
-    assert "numbers, 0 to 6: give their names by --labels (labels=): fer2013 (an" in done.error
+    assert "numbers, 0 to 6: give their names by --labels (labels=): sorted (an" in done.error
     done = cli("data", "info", tmp_path / "a.zip", "--labels", "fer2013", "--json")
     assert json.loads(done.out)["class_names"] == list(EMOTIONS)
     arguments = ("--out", tmp_path / "out", "--no-tfds", "--labels")
