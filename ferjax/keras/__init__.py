@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ferjax.keras.config import Architecture
+from ferjax.keras.config import Architecture, Output
 from ferjax.keras.identify import KINDS
 from ferjax.keras.inspection import Inspection, inspect
 from ferjax.keras.optimizer import OptimizerState
@@ -12,6 +12,7 @@ from ferjax.keras.reader import (
     has_architecture,
     load,
     load_architecture,
+    outputs,
 )
 from ferjax.keras.writer import kind_of, save
 
@@ -22,10 +23,12 @@ __all__ = [
     "Inspection",
     "KerasModel",
     "OptimizerState",
+    "Output",
     "has_architecture",
     "inspect",
     "kind_of",
     "load",
     "load_architecture",
+    "outputs",
     "save",
 ]

@@ -17,11 +17,20 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ferjax.errors import LayerError, printable
+from ferjax.keras import operations
 from ferjax.keras.layout import Container, Leaf
+from ferjax.keras.operations import Origin
 from ferjax.keras.problems import Problem
 from ferjax.nets.graph import Call, Graph
 from ferjax.nets.initializers import L1L2, SETTINGS, Initializer
-from ferjax.nets.layers import VOCABULARY, InputLayer, Layer, layer_class, snake_case
+from ferjax.nets.layers import (
+    VOCABULARY,
+    Activation,
+    InputLayer,
+    Layer,
+    layer_class,
+    snake_case,
+)
 from ferjax.nets.settings import real
 
 _MOST_LAYERS = 10_000
@@ -62,13 +71,63 @@ _REFUSED: dict[str, tuple[Any, ...]] = {
 }
 
 
+@dataclass(frozen=True)
+class Output:
+    """One of a model's outputs: its name, which call gives it, its shape without the batch."""
+
+    name: str
+    position: int
+    shape: tuple[int | None, ...]
+
+    def __str__(self) -> str:
+        return f"{printable(self.name, 100)!r} {self.shape}"
+
+
 @dataclass
 class Architecture:
-    """What a model's JSON says."""
+    """What a model's JSON says.
+
+    Attributes:
+        graph: every layer of the model; its last call need not be an output.
+        layout: where the layers stand in the model.
+        notes: what was left out.
+        outputs: in the file's order.
+    """
 
     graph: Graph
     layout: Container
     notes: list[str] = field(default_factory=list)
+    outputs: tuple[Output, ...] = ()
+
+    def chosen(self, output: str | int | None = None) -> Graph:
+        """Return the part of the graph that leads to one output.
+
+        Args:
+            output: its name, or its number from 0, also as text; None: the only one.
+
+        Raises:
+            Problem: there is no such output, or none is named and there are several.
+        """
+        if not self.outputs:
+            return self.graph
+        listed = ", ".join(f"{number}: {output}" for number, output in enumerate(self.outputs))
+        if output is None:
+            if len(self.outputs) > 1:
+                raise Problem(
+                    f"{len(self.outputs)} outputs, expected the choice of one (output=, "
+                    f"--output NAME or NUMBER) among {listed}"
+                )
+            return self.graph.leading_to(self.outputs[0].position)
+        named = [known for known in self.outputs if known.name == output]
+        number = output if isinstance(output, int) else -1
+        if isinstance(output, str) and output.isascii() and output.isdigit() and len(output) < 9:
+            number = int(output)
+        if not named and not isinstance(output, bool) and 0 <= number < len(self.outputs):
+            named = [self.outputs[number]]
+        if len(named) != 1:
+            what = "an output" if not named else "the number of an output"
+            raise Problem(f"expected {what} among {listed}, got {printable(repr(output), 80)}")
+        return self.graph.leading_to(named[0].position)
 
 
 def parse_model(config: Mapping[str, Any], keras_major: int) -> Architecture:
@@ -97,8 +156,9 @@ class _Entry(NamedTuple):
 
     kind: str
     config: Any
-    nodes: list[list[tuple[str, int, int]]]
+    nodes: list[list[Origin]]
     first: int = 0  # the number of its first call
+    operation: operations.Reading | None = None
 
 
 @dataclass
@@ -124,6 +184,9 @@ class _Parser:
         self.nested_calls = 0
         self.depth = 0  # of layers inside layers
         self.ready: dict[int, Layer] = {}  # by the id of the layer's config
+        self.operations: dict[int, operations.Reading] = {}  # likewise
+        self.lowered: set[str] = set()  # the layers that are known to be operations
+        self.shapes: list[tuple[int | None, ...]] = []  # of the calls
 
     def parse(self, config: Mapping[str, Any]) -> Architecture:
         if isinstance(own := config.get("class_name"), str) and own not in _MODELS:
@@ -140,16 +203,21 @@ class _Parser:
             self.calls.append(Call(input_name, ()))
             heads = [_head(entry, "layer") for entry in _entries(kind, inner)]
             self.own = {own for own, layer_kind, _ in heads if layer_kind not in _MODELS}
-            self.apply(_Model("", kind, inner, root), 0)
+            positions = self.apply(_Model("", kind, inner, root), 0)
             layers = tuple(self.layers.values())
             if kind != "Sequential":  # the file's order holds the InputLayer, not always first
                 layers = tuple(self.layers[leaf.name] for leaf in root.leaves() if leaf.name)
             graph = Graph(layers, tuple(self.calls), name, functional=True)
             if kind == "Sequential" and graph.is_chain:  # no branches in a model inside
                 graph = dataclasses.replace(graph, functional=False)
+            names = [graph.calls[position].layer for position in positions]
+            if kind != "Sequential":
+                ends = _ends(inner.get("output_layers"), "output_layers")
+                names = [key or origin.layer for key, origin in ends]
+            outputs = [Output(n, p, graph.shapes[p]) for n, p in zip(names, positions)]
         except LayerError as error:
             raise Problem(str(error)) from None
-        return Architecture(graph, root, self.notes)
+        return Architecture(graph, root, self.notes, tuple(outputs))
 
     # --- a first pass over everything, so that all problems are named at once ---
 
@@ -167,7 +235,11 @@ class _Parser:
                     raise Problem(f"layer {name!r} is there twice")
                 seen.add(name)
                 _check_class(entry, f"layer {name!r}")
-                if layer_kind in _MODELS:
+                if operations.is_operation(entry):
+                    self.operations[id(config)] = operations.read(entry, name)
+                    if kind == "Sequential":
+                        raise Problem(f"layer {name!r}: an operation in a Sequential model")
+                elif layer_kind in _MODELS:
                     self.check_layers(layer_kind, config, depth + 1)
                 elif layer_kind != "InputLayer":
                     self.ready[id(config)] = self.layer(name, layer_kind, config)
@@ -181,7 +253,7 @@ class _Parser:
     ) -> tuple[tuple[int | None, ...], str]:
         entries = _entries(kind, inner)
         if kind != "Sequential":
-            names = _ends(inner.get("input_layers"), "input_layers")
+            names = [origin for _, origin in _ends(inner.get("input_layers"), "input_layers")]
             if len(names) != 1:
                 raise Problem(
                     f"{len(names)} inputs ({', '.join(n for n, *_ in names)}), expected 1"
@@ -224,22 +296,29 @@ class _Parser:
         self.layers[name] = dataclasses.replace(layer, name=name)
         return name
 
-    def apply(self, model: _Model, source: int) -> int:
-        """Emit the calls of a model on the result of call `source`; return where its output is."""
+    def apply(self, model: _Model, source: int) -> list[int]:
+        """Emit the calls of a model on what call `source` gives; return where its outputs are."""
         if model.kind != "Sequential":
             return self.apply_functional(model, source)
         for entry in _entries(model.kind, model.config):
             name, kind, config = _head(entry, "layer")
             if kind != "InputLayer":  # Keras's Sequential does not count it among its layers
-                source = self.call(self.make(model, name, kind, config), [source])
-        return source
+                made = self.make(model, name, kind, config)
+                results = self.call(made, [source])
+                if len(results) != 1:
+                    raise Problem(f"model {name!r}: expected one output, got {len(results)}")
+                source = results[0]
+        return [source]
 
     def make(self, model: _Model, name: str, kind: str, config: Any) -> str | _Model:
         """Return a layer's name in the graph, or a nested model; made at the first call only."""
         if name in model.made:
             return model.made[name]
         made: str | _Model
-        if kind in _MODELS:
+        if id(config) in self.operations:  # which layer it is, its inputs tell
+            made = self.register(name, Activation(activation="linear"), model.name)
+            model.container.children.append(Leaf(name, kind, made))
+        elif kind in _MODELS:
             nested = Container(name, "Functional" if kind == "Model" else kind)
             made = _Model(name, kind, config, nested)
             model.container.children.append(nested)
@@ -250,7 +329,7 @@ class _Parser:
         model.made[name] = made
         return made
 
-    def call(self, made: str | _Model, sources: list[int]) -> int:
+    def call(self, made: str | _Model, sources: list[int]) -> list[int]:
         if isinstance(made, _Model):
             if len(sources) != 1:
                 raise Problem(f"model {made.name!r}: expected one input, got {len(sources)}")
@@ -261,23 +340,30 @@ class _Parser:
         self.calls.append(Call(made, tuple(sources)))
         if len(self.calls) > _MOST_LAYERS:
             raise Problem(f"more than {_MOST_LAYERS} layer calls")
-        return len(self.calls) - 1
+        return [len(self.calls) - 1]
 
-    def apply_functional(self, model: _Model, source: int) -> int:
+    def apply_functional(self, model: _Model, source: int) -> list[int]:
         entries: dict[str, _Entry] = {}
         for entry in _entries(model.kind, model.config):
             name, kind, config = _head(entry, "layer")
-            entries[name] = _Entry(kind, config, _inbound(entry, name))
-        inputs = _ends(model.config.get("input_layers"), "input_layers")
-        outputs = _ends(model.config.get("output_layers"), "output_layers")
-        if len(inputs) != 1 or len(outputs) != 1:
+            operation = self.operations.get(id(config))
+            if operation is None:
+                nodes = _inbound(entry, name)
+            else:
+                nodes = [operation.origins(index) for index in range(len(operation.calls))]
+            entries[name] = _Entry(kind, config, nodes, operation=operation)
+        inputs = [origin for _, origin in _ends(model.config.get("input_layers"), "input_layers")]
+        outputs = [
+            origin for _, origin in _ends(model.config.get("output_layers"), "output_layers")
+        ]
+        called = f"model {model.name!r}" if model.name else "the model"
+        if len(inputs) != 1 or not outputs:
             raise Problem(
-                f"{len(inputs)} inputs and {len(outputs)} outputs of model {model.name!r}, "
-                "expected one of each"
+                f"{called}: {len(inputs)} inputs and {len(outputs)} outputs, expected one input"
             )
         for name in _counted_from_one(entries, outputs):
             entries[name] = entries[name]._replace(first=1)
-        input_name = inputs[0][0]
+        input_name = inputs[0].layer
         for name, entry in entries.items():  # in the file's order, which is that of the weights
             if entry.kind != "InputLayer":
                 if not entry.nodes:
@@ -290,25 +376,20 @@ class _Parser:
                 in_graph = None if model.name else name
                 model.container.children.append(Leaf(name, entry.kind, in_graph))
         results = self.connect(model, entries, input_name, source)
-        output = _node(entries, *outputs[0])
-        if output not in results:
-            raise Problem(f"the output is a call of layer {output[0]!r} that is never made")
-        return results[output]
+        return [_result(entries, results, output) for output in outputs]
 
     def connect(
         self, model: _Model, entries: Mapping[str, _Entry], input_name: str, source: int
-    ) -> dict[tuple[str, int], int]:
-        """Emit every call once its inputs are known; return where each result is."""
-        results = {(input_name, 0): source}
+    ) -> dict[tuple[str, int], list[int]]:
+        """Emit every call once its inputs are known; return where its results are."""
+        results = {(input_name, 0): [source]}
         waiting: dict[tuple[str, int], list[tuple[str, int]]] = {}
         missing: dict[tuple[str, int], int] = {}
-        inputs: dict[tuple[str, int], list[tuple[str, int]]] = {}
         ready: deque[tuple[str, int]] = deque()
         for name, entry in entries.items():
             for index, node in enumerate(entry.nodes):
                 here = (name, index)
-                inputs[here] = [_node(entries, *origin) for origin in node]
-                open_inputs = {i for i in inputs[here] if i not in results}
+                open_inputs = {_node(entries, origin) for origin in node} - results.keys()
                 missing[here] = len(open_inputs)
                 for origin in open_inputs:
                     waiting.setdefault(origin, []).append(here)
@@ -316,7 +397,14 @@ class _Parser:
                     ready.append(here)
         while ready:
             here = ready.popleft()
-            results[here] = self.call(model.made[here[0]], [results[i] for i in inputs[here]])
+            name, index = here
+            entry = entries[name]
+            made = model.made[name]
+            if entry.operation is None:
+                sources = [_result(entries, results, origin) for origin in entry.nodes[index]]
+            else:
+                made, sources = self.operation(model, entries, results, here)
+            results[here] = self.call(made, sources)
             for behind in waiting.get(here, ()):
                 missing[behind] -= 1
                 if not missing[behind]:
@@ -325,6 +413,44 @@ class _Parser:
         if stuck:
             raise Problem(f"layers whose inputs never come: {', '.join(map(repr, stuck[:10]))}")
         return results
+
+    def operation(
+        self,
+        model: _Model,
+        entries: Mapping[str, _Entry],
+        results: Mapping[tuple[str, int], list[int]],
+        here: tuple[str, int],
+    ) -> tuple[str, list[int]]:
+        """Return the layer that a call of an operation is, and where its inputs are."""
+        name, index = here
+        operation, made = entries[name].operation, model.made[name]
+        assert operation is not None and isinstance(made, str)
+
+        def shape_of(origin: Origin) -> tuple[int | None, ...]:
+            return self.shape(_result(entries, results, origin))
+
+        layer, origins = operation.layer(index, shape_of)
+        if made not in self.lowered:
+            self.lowered.add(made)
+            self.layers[made] = dataclasses.replace(layer, name=made)
+        elif self.layers[made] != dataclasses.replace(layer, name=made):
+            # Another constant than in an earlier call, or inputs of another shape.
+            made = self.register(f"{name}_{index}", layer, model.name or name)
+            self.lowered.add(made)
+            model.container.children.append(Leaf(name, entries[name].kind, made))
+        return made, [_result(entries, results, origin) for origin in origins]
+
+    def shape(self, position: int) -> tuple[int | None, ...]:
+        """Return the shape of what a call gives, without the batch."""
+        for call in self.calls[len(self.shapes) : position + 1]:
+            layer = self.layers[call.layer]
+            if isinstance(layer, InputLayer):
+                self.shapes.append(layer.shape)
+                continue
+            if not layer.takes(len(call.inputs)):
+                raise layer.error(f"it cannot take {len(call.inputs)} inputs")
+            self.shapes.append(layer.output_shape(*(self.shapes[i] for i in call.inputs)))
+        return self.shapes[position]
 
     # --- one layer ---
 
@@ -466,25 +592,34 @@ def _entries(kind: str, inner: Any) -> list[Any]:
     return layers
 
 
-def _ends(value: Any, key: str) -> list[tuple[str, int, int]]:
-    """Return (layer, node, tensor) of `[["in", 0, 0]]` or, Keras 3, of a flat `["in", 0, 0]`."""
-    ends = [value] if isinstance(value, list) and value and isinstance(value[0], str) else value
-    if isinstance(ends, dict):
-        ends = list(ends.values())
-    if not isinstance(ends, list):
-        raise Problem(f"expected a list of {key}, got {printable(repr(ends), 80)}")
-    return [_origin(end, key) for end in ends]
+def _ends(value: Any, key: str) -> list[tuple[str | None, Origin]]:
+    """Return the ends of a model, each with the name that the file gives it.
+
+    They are `[["in", 0, 0]]` or, Keras 3, a flat `["in", 0, 0]`, or dicts of such by name.
+    """
+    if isinstance(value, dict):
+        return [
+            (name if len(ends) == 1 else None, origin)
+            for name, end in value.items()
+            for ends in [_ends(end, key)]
+            for _, origin in ends
+        ]
+    if not isinstance(value, list) or (value and not isinstance(value[0], list | dict | str)):
+        raise Problem(f"expected a list of {key}, got {printable(repr(value), 80)}")
+    if value and isinstance(value[0], str):
+        return [(None, _origin(value, key))]
+    return [end for item in value for end in _ends(item, key)]
 
 
-def _origin(value: Any, what: str) -> tuple[str, int, int]:
+def _origin(value: Any, what: str) -> Origin:
     if isinstance(value, list) and len(value) >= 3 and isinstance(value[0], str):
         node, tensor = value[1], value[2]
         if isinstance(node, int) and isinstance(tensor, int):
-            return value[0], node, tensor
+            return Origin(value[0], node, tensor)
     raise Problem(f"{what}: expected [layer, node, tensor], got {printable(repr(value), 80)}")
 
 
-def _inbound(entry: Mapping[str, Any], name: str) -> list[list[tuple[str, int, int]]]:
+def _inbound(entry: Mapping[str, Any], name: str) -> list[list[Origin]]:
     """Return, for each call of a layer, where its inputs come from, in Keras 2's or 3's form."""
     nodes = entry.get("inbound_nodes", [])
     if not isinstance(nodes, list):
@@ -520,7 +655,7 @@ def _carries_tensor(kwargs: Mapping[str, Any]) -> bool:
     )
 
 
-def _histories(value: Any, name: str, depth: int = 0) -> Iterable[tuple[str, int, int]]:
+def _histories(value: Any, name: str, depth: int = 0) -> Iterable[Origin]:
     """Yield the origins of the tensors in Keras 3's call arguments."""
     if depth > 6:
         raise Problem(f"layer {name!r}: call arguments nested too deeply")
@@ -542,9 +677,7 @@ def _histories(value: Any, name: str, depth: int = 0) -> Iterable[tuple[str, int
                 yield from _histories(item, name, depth + 1)
 
 
-def _counted_from_one(
-    entries: Mapping[str, _Entry], outputs: list[tuple[str, int, int]]
-) -> list[str]:
+def _counted_from_one(entries: Mapping[str, _Entry], outputs: list[Origin]) -> list[str]:
     """Return the nested models whose call 0 is, in Keras 2, the one made when they were built."""
     highest: dict[str, int] = {}
     for name, node, _ in [*outputs, *(o for e in entries.values() for n in e.nodes for o in n)]:
@@ -556,13 +689,25 @@ def _counted_from_one(
     ]
 
 
-def _node(entries: Mapping[str, _Entry], name: str, node: int, tensor: int) -> tuple[str, int]:
+def _node(entries: Mapping[str, _Entry], origin: Origin) -> tuple[str, int]:
     """Return which call of which layer a tensor comes from."""
-    if name not in entries:
-        raise Problem(f"an input comes from {name!r}, which is not among the layers")
-    if tensor:
-        raise Problem(f"layer {name!r}: its output {tensor} is used, expected layers of one output")
-    return name, node - entries[name].first
+    if origin.layer not in entries:
+        raise Problem(f"an input comes from {origin.layer!r}, which is not among the layers")
+    return origin.layer, origin.node - entries[origin.layer].first
+
+
+def _result(
+    entries: Mapping[str, _Entry], results: Mapping[tuple[str, int], list[int]], origin: Origin
+) -> int:
+    """Return which call of the graph gives a tensor."""
+    positions = results.get(_node(entries, origin))
+    if positions is None:
+        raise Problem(f"the output is a call of layer {origin.layer!r} that is never made")
+    if not 0 <= origin.tensor < len(positions):
+        raise Problem(
+            f"layer {origin.layer!r}: its output {origin.tensor} is used, it has {len(positions)}"
+        )
+    return positions[origin.tensor]
 
 
 def _input_shape(config: Any, name: str) -> tuple[int | None, ...]:

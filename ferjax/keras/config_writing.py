@@ -6,24 +6,36 @@ import dataclasses
 from typing import Any
 
 from ferjax.errors import LayerError
+from ferjax.keras import operations
 from ferjax.keras.layout import in_keras_order
 from ferjax.nets.graph import Graph
 from ferjax.nets.initializers import L1L2, Initializer
-from ferjax.nets.layers import InputLayer, Layer, Shape
+from ferjax.nets.layers import InputLayer, Layer, Operation, Shape
 
 
 def keras_version(graph: Graph) -> str:
     """Return the Keras version to state in a file, for readers that go by it.
 
-    Keras 2's, which every reader accepts, unless the network has Keras 3's hard_sigmoid: the two
-    share a name, and only the version tells them apart.
+    Keras 2's, which every reader accepts, unless the network has operations or Keras 3's
+    hard_sigmoid: the two share a name, and only the version tells them apart.
     """
     activations = activation_names(graph)
     if {"hard_sigmoid", "keras2_hard_sigmoid"} <= activations:
         raise LayerError(
             "layers with Keras 2's and with Keras 3's hard_sigmoid: no Keras file can hold both"
         )
-    return "3.0.0" if "hard_sigmoid" in activations else "2.15.0"
+    arithmetic = has_operations(graph)
+    if arithmetic and "keras2_hard_sigmoid" in activations:
+        raise LayerError(
+            "Keras 2's hard_sigmoid beside operations, which only Keras 3 opens: "
+            "no Keras file can hold both"
+        )
+    return "3.0.0" if arithmetic or "hard_sigmoid" in activations else "2.15.0"
+
+
+def has_operations(graph: Graph) -> bool:
+    """Whether there is arithmetic for which Keras 2 and 3 have no common layer."""
+    return any(isinstance(layer, Operation) for layer in graph.layers)
 
 
 def activation_names(graph: Graph) -> set[str]:
@@ -47,23 +59,29 @@ def model_config(graph: Graph) -> dict[str, Any]:
     It is Keras 2's: InputLayer with `batch_input_shape`, `class_name` "Model" and Keras 2's
     `inbound_nodes` for a functional model.
     """
+    graph = in_keras_order(graph)
     outputs = {call.layer: shape for call, shape in zip(graph.calls, graph.shapes)}
     if not graph.functional:
         layers = [_entry(layer, outputs[layer.name]) for layer in graph.layers]
         return {"class_name": "Sequential", "config": {"name": graph.name, "layers": layers}}
-    graph = in_keras_order(graph)
     indices: dict[str, int] = {}
-    origins = []  # of each call: [layer name, which of its calls]
+    origins: list[tuple[str, int]] = []  # of each call: layer name, which of its calls
     for call in graph.calls:
-        origins.append([call.layer, indices.get(call.layer, 0)])
+        origins.append((call.layer, indices.get(call.layer, 0)))
         indices[call.layer] = indices.get(call.layer, 0) + 1
     entries = []
     for layer in graph.layers:
-        nodes = [
-            [[*origins[i], 0, {}] for i in call.inputs]
-            for call in graph.calls
-            if call.layer == layer.name and call.inputs
-        ]
+        calls = [call for call in graph.calls if call.layer == layer.name and call.inputs]
+        nodes: list[Any] = [[[*origins[i], 0, {}] for i in call.inputs] for call in calls]
+        if isinstance(layer, Operation):
+            nodes = [
+                operations.written_call(
+                    layer,
+                    [origins[i] for i in call.inputs],
+                    [graph.shapes[i] for i in call.inputs],
+                )
+                for call in calls
+            ]
         entries.append(
             {**_entry(layer, outputs[layer.name]), "name": layer.name, "inbound_nodes": nodes}
         )
@@ -112,6 +130,8 @@ _NO_TRAINABLE = {"InputLayer", "SpatialDropout2D"}
 
 
 def _entry(layer: Layer, output_shape: Shape) -> dict[str, Any]:
+    if isinstance(layer, Operation):
+        return operations.written(layer)
     config: dict[str, Any] = {"name": layer.name, "trainable": layer.trainable, "dtype": "float32"}
     if layer.kind in _NO_TRAINABLE:
         del config["trainable"]

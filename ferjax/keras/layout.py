@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from ferjax.nets.graph import Graph
-from ferjax.nets.layers import Weight, snake_case
+from ferjax.nets.layers import Operation, Weight, snake_case
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ def in_keras_order(graph: Graph) -> Graph:
     the output meets them. Weights and moments are then assigned by position. The layers of a
     nested model that was flattened, or of a graph made by hand, may stand in another order.
     """
+    if not graph.functional and any(isinstance(layer, Operation) for layer in graph.layers):
+        graph = replace(graph, functional=True)  # Keras has no operations in a Sequential
     if not graph.functional:
         return graph
     met: dict[str, int] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import stat
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ferjax.errors import WeightFileError, printable
 from ferjax.keras import folders, hdf5, legacy, optimizer, shards, v3
-from ferjax.keras.config import Architecture, model_major, parse_model
+from ferjax.keras.config import Architecture, Output, model_major, parse_model
 from ferjax.keras.identify import (
     ARCHIVE,
     V3_WEIGHTS,
@@ -57,6 +58,7 @@ class KerasModel:
         labels: the class names in output order, where the file has them.
         metadata: what else ferjax stored with the weights.
         notes: what was left out or replaced, and why.
+        outputs: of the model in the file, of which `graph` leads to one.
     """
 
     path: str
@@ -68,6 +70,7 @@ class KerasModel:
     labels: list[str] | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    outputs: tuple[Output, ...] = ()
 
     def __post_init__(self) -> None:
         self.graph = self.graph.with_statistics(self.variables)
@@ -86,6 +89,7 @@ def load(
     architecture: str | Network | Graph | None = None,
     *,
     with_optimizer: bool = True,
+    output: str | int | None = None,
 ) -> KerasModel:
     """Read a Keras file of any kind, told by its content; nothing in it is ever run.
 
@@ -96,9 +100,27 @@ def load(
             config, or the parsed JSON.
         architecture: instead, a named architecture ("fer_cnn8", "fer_cnn5") or a Network.
         with_optimizer: read Adam's moments too, where the file has them.
+        output: of a model of several outputs the one to keep, by its name or its number from 0;
+            what does not lead to it is left out.
 
     Raises:
         WeightFileError: the file cannot be used; it names everything that is wrong, by layer.
+    """
+    return load_whole(path, config, architecture, with_optimizer=with_optimizer, output=output)
+
+
+def load_whole(
+    path: PathLike,
+    config: PathLike | Mapping[str, Any] | None = None,
+    architecture: str | Network | Graph | None = None,
+    *,
+    with_optimizer: bool = True,
+    output: str | int | None = None,
+    several: bool = False,
+) -> KerasModel:
+    """Read as `load` does; `several` outputs are kept where none is chosen.
+
+    Then the last call of the graph is any of them, and it is there to be looked at only.
     """
     if config is not None and architecture is not None:
         raise WeightFileError(path, "give a config or an architecture, not both")
@@ -106,6 +128,8 @@ def load(
         kind = identify(path)
         with opened(path, kind) as source:
             chosen, by_order, given = _architecture(source, config, architecture)
+            keep_all = several and output is None and len(chosen.outputs) > 1
+            graph = chosen.graph if keep_all else chosen.chosen(output)
             problems = Problems(path)
             _check_size(source, chosen.graph)
             arrays = _read_arrays(source, chosen, by_order, problems)
@@ -114,14 +138,18 @@ def load(
             model = KerasModel(
                 path=str(path),
                 kind=kind,
-                graph=chosen.graph,
-                variables=to_variables(chosen.graph, arrays),
+                graph=graph,
+                variables=to_variables(graph, arrays),
                 keras_version=source.keras_version(),
                 labels=_labels(metadata),
                 metadata=metadata,
                 notes=list(chosen.notes),
+                outputs=chosen.outputs,
             )
-            if with_optimizer:
+            if len(graph.trainable_weights()) < len(chosen.graph.trainable_weights()):
+                if source.compiled():
+                    model.notes.append(f"{STATE_LEFT_OUT}: it is of all outputs' layers")
+            elif with_optimizer:
                 described = optimizer.described(source.compiled()) or optimizer.described(given)
                 try:
                     found = _read_optimizer(source, chosen.graph, described)
@@ -143,13 +171,32 @@ def has_architecture(path: PathLike) -> bool:
         return source.config() is not None
 
 
-def load_architecture(config: PathLike | Mapping[str, Any]) -> Architecture:
+def load_architecture(
+    config: PathLike | Mapping[str, Any], output: str | int | None = None
+) -> Architecture:
     """Return the architecture from a `model.json` or from any Keras file that has a config.
 
+    Args:
+        output: of several outputs the one that the graph leads to, as for `load`.
+
     Raises:
-        WeightFileError: there is none, or it is invalid or outside the vocabulary.
+        WeightFileError: there is none, it is invalid or outside the vocabulary, or has several
+            outputs and none is chosen.
     """
-    return _read_config(config)[0]
+    found = _read_config(config)[0]
+    with fatal("config" if isinstance(config, Mapping) else config):
+        return dataclasses.replace(found, graph=found.chosen(output))
+
+
+def outputs(path: PathLike, config: PathLike | Mapping[str, Any] | None = None) -> list[Output]:
+    """Return the outputs of a Keras file's model, or of a config's; none where it has no config.
+
+    Raises:
+        WeightFileError: it is no Keras file, or its config cannot be used.
+    """
+    if config is None and not has_architecture(path):
+        return []
+    return list(_read_config(path if config is None else config)[0].outputs)
 
 
 def _read_config(config: PathLike | Mapping[str, Any]) -> tuple[Architecture, Mapping[str, Any]]:

@@ -18,7 +18,12 @@ from ferjax.emotions import Labels, are_names
 from ferjax.errors import WriteError
 from ferjax.files import replacing
 from ferjax.keras import legacy, optimizer, v3
-from ferjax.keras.config_writing import activation_names, keras_version, model_config
+from ferjax.keras.config_writing import (
+    activation_names,
+    has_operations,
+    keras_version,
+    model_config,
+)
 from ferjax.keras.identify import ARCHIVE, KINDS, V3_WEIGHTS, WEIGHTS_ONLY, WHOLE
 from ferjax.keras.layout import in_keras_order
 from ferjax.keras.optimizer import OptimizerState
@@ -27,6 +32,7 @@ from ferjax.keras.source import COMPILED, METADATA
 from ferjax.keras.variables import Arrays, from_variables
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import checked_labels
+from ferjax.nets.layers import Operation
 
 if TYPE_CHECKING:
     from ferjax.nets.network import Network
@@ -186,6 +192,13 @@ def _warn(path: object, graph: Graph, kind: str) -> None:
         warnings.warn(
             f"{path}: Keras 3 refuses layer names with '/', Keras 2 opens it", stacklevel=3
         )
+    if has_operations(graph):
+        kinds = sorted({la.kind for la in graph.layers if isinstance(la, Operation)})
+        warnings.warn(
+            f"{path}: only Keras 3 opens it, Keras 2 has no layers for {', '.join(kinds)}",
+            stacklevel=3,
+        )
+        return
     if {"hard_sigmoid", "keras2_hard_sigmoid"} & activation_names(graph):
         mine = keras_version(graph)[0]
         other = {"2": "3", "3": "2"}[mine]

@@ -19,6 +19,7 @@ from ferjax.nets.layers import (
     InputLayer,
     Layer,
     LeakyReLU,
+    Operation,
     PReLU,
     Recurrent,
     ReLU,
@@ -84,8 +85,7 @@ class Graph:
             is_input = isinstance(layer, InputLayer)
             if is_input != (position == 0):
                 raise layer.error("expected one InputLayer, as the first call")
-            enough = len(call.inputs) == (0 if is_input else 1)
-            if len(call.inputs) < 2 if layer.merges else not enough:
+            if bool(call.inputs) if is_input else not layer.takes(len(call.inputs)):
                 raise layer.error(f"it cannot take {len(call.inputs)} inputs")
         if not (self.functional or self.is_chain):
             raise LayerError("expected functional=True for layers that are not a chain")
@@ -177,6 +177,23 @@ class Graph:
             for position, call in enumerate(self.calls)
         )
 
+    def leading_to(self, position: int) -> Graph:
+        """Return the graph whose output is that of one call, without what does not lead to it."""
+        needed = {0, position}
+        for here in range(position, 0, -1):
+            if here in needed:
+                needed.update(self.calls[here].inputs)
+        if len(needed) == len(self.calls):
+            return self
+        kept = sorted(needed)
+        place = {before: after for after, before in enumerate(kept)}
+        calls = tuple(
+            Call(self.calls[i].layer, tuple(place[k] for k in self.calls[i].inputs)) for i in kept
+        )
+        called = {call.layer for call in calls}
+        layers = tuple(layer for layer in self.layers if layer.name in called)
+        return dataclasses.replace(self, layers=layers, calls=calls)
+
     @cached_property
     def data_format(self) -> str:
         """The order of the input's axes, as the first layers that state one read it."""
@@ -203,7 +220,8 @@ class Graph:
     def value_range(self) -> tuple[float, float]:
         """What black and white are to the network: `input_range`, or what its layers say.
 
-        [0, 255] where it begins with a Rescaling by about 1/255, else [0, 1].
+        [0, 255] before a scaling by about 1/255 or the subtraction of gray levels, [-1, 1] before
+        the addition of 1, else [0, 1].
         """
         return self.input_range or value_range.of_layers(self)
 
@@ -263,6 +281,8 @@ class Graph:
             return "other"
         if layer.name in self.weights or isinstance(layer, InputLayer):
             return "linear"
+        if isinstance(layer, Operation) and not layer.is_linear:
+            return "other"
         # Pooling and merging: of logits they make logits, of anything else something else.
         inputs = {self._activation(self._computing(i)) for i in call.inputs}
         return "linear" if inputs == {"linear"} else "other"

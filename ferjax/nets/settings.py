@@ -188,6 +188,34 @@ def dimensions(value: float | tuple[Any, ...]) -> tuple[int, ...]:
     return (len(value), *(dimensions(value[0]) if value else ()))
 
 
+def flat(value: float | tuple[Any, ...]) -> list[float]:
+    """Return what `numbers` returns as one list.
+
+    >>> flat(((1.0, 2.0), (3.0, 4.0)))
+    [1.0, 2.0, 3.0, 4.0]
+    """
+    if not isinstance(value, tuple):
+        return [value]
+    return [number for item in value for number in flat(item)]
+
+
+def each(value: Any, function: Callable[[float], float]) -> Any:
+    """Apply a function to each number of what `numbers` returns."""
+    if isinstance(value, tuple):
+        return tuple(each(item, function) for item in value)
+    return function(value)
+
+
+def scalings(scale: Any, offset: Any) -> tuple[tuple[float, float], ...] | None:
+    """Return the (scale, offset) of each channel, or None of more than 64."""
+    scales, offsets = flat(scale), flat(offset)
+    count = max(len(scales), len(offsets))
+    if count > 64 or any(len(numbers) not in (1, count) for numbers in (scales, offsets)):
+        return None
+    pairs = zip(scales * (count // len(scales)), offsets * (count // len(offsets)))
+    return tuple(dict.fromkeys(pairs))
+
+
 def activation(value: Any) -> Any:
     """Return an activation: a name, or a layer that activates, such as LeakyReLU."""
     if value is None:

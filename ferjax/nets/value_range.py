@@ -17,17 +17,38 @@ if TYPE_CHECKING:
 Range = tuple[float, float]
 
 UNIT, SIGNED, BYTES = (0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)
+_MOST_SCALINGS = 4096  # by which pixels may be scaled and shifted before it is not followed
 _SLACK = 0.02  # of a range's width, for statistics that are rounded or moving averages
 
 
 def of_layers(graph: Graph) -> Range:
-    """Return [0, 255] for networks that begin with a Rescaling by about 1/255, else [0, 1]."""
-    layer = _first(graph, Rescaling)
-    if isinstance(layer, Rescaling):
-        scales = layer.scale if isinstance(layer.scale, tuple) else (layer.scale,)
-        if all(0 < abs(s) < 0.1 for s in scales):
-            return BYTES
-    return UNIT
+    """Return the range that the arithmetic before the first weights tells.
+
+    [0, 255] before a scaling by about 1/255 or the subtraction of gray levels, [-1, 1] before the
+    addition of 1, else [0, 1].
+    """
+    # Of each call that only scales and shifts pixels: by which (scale, offset), all it has.
+    scaled: dict[int, frozenset[tuple[float, float]]] = {0: frozenset({(1.0, 0.0)})}
+    ends: set[tuple[float, float]] = set()
+    for position, call in enumerate(graph.calls[1:], start=1):
+        pixels = [scaled[i] for i in call.inputs if i in scaled]
+        before = frozenset(pair for pairs in pixels for pair in pairs)
+        affine = graph.by_name[call.layer].affine() if before else None
+        made: frozenset[tuple[float, float]] = frozenset()
+        if affine is not None and len(pixels) == len(call.inputs):
+            made = frozenset((s * a, o * a + b) for s, o in before for a, b in affine)
+        if made and len(made) <= _MOST_SCALINGS:
+            scaled[position] = made
+        else:
+            ends |= before
+    ends |= scaled.get(len(graph.calls) - 1, frozenset())
+    pairs = [(scale, offset) for scale, offset in ends if scale]
+    if not pairs:
+        return UNIT
+    black = [-offset / scale for scale, offset in pairs]  # what becomes 0
+    if all(abs(scale) < 0.1 for scale, _ in pairs) or max(black) > 2:
+        return BYTES
+    return SIGNED if all(abs(value + 1) < 1e-6 for value in black) else UNIT
 
 
 def of_statistics(graph: Graph, variables: Mapping[str, Any]) -> Range | None:

@@ -106,14 +106,13 @@ def _relu(layer: ReLU, b: Builder, x: Tensor) -> Tensor:
     threshold, slope = layer.threshold, layer.negative_slope
     if slope and not threshold and layer.max_value is None:
         return b.node("LeakyRelu", x, alpha=slope)
-    zero = b.number(0)
     if threshold:
         above = b.node("Greater", x, b.number(threshold))
-        result = b.node("Where", above, x, zero)
+        result = b.node("Where", above, x, b.number(0))
     else:
         result = b.node("Relu", x)
     if layer.max_value is not None:
-        result = b.node("Clip", result, zero, b.number(layer.max_value))
+        result = b.node("Clip", result, b.number(0), b.number(layer.max_value))
     if slope:
         below = b.node("Sub", b.number(threshold), x)
         result = b.node("Sub", result, b.node("Mul", b.node("Relu", below), b.number(slope)))

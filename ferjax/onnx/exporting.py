@@ -23,7 +23,16 @@ from ferjax.keras.variables import Arrays, from_variables
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import checked_labels
 from ferjax.nets.layers import VOCABULARY, Layer, Shape, TimeDistributed, TrainingOnly
-from ferjax.onnx import activations, dense, merging, normalization, recurrent, resizing, spatial
+from ferjax.onnx import (
+    activations,
+    dense,
+    merging,
+    normalization,
+    operations,
+    recurrent,
+    resizing,
+    spatial,
+)
 from ferjax.onnx.builder import Builder, Tensor
 
 if TYPE_CHECKING:
@@ -59,6 +68,7 @@ LAYERS: dict[type, Callable[..., Tensor]] = {
     **resizing.LAYERS,
     **activations.LAYERS,
     **merging.LAYERS,
+    **operations.LAYERS,
     **recurrent.LAYERS,
     TimeDistributed: recurrent.time_distributed(_written),
     **{kind: _identity for kind in VOCABULARY.values() if issubclass(kind, TrainingOnly)},

@@ -17,7 +17,7 @@ from ferjax.nets.layers import (
 from ferjax.onnx.builder import Axes, Builder, Tensor
 
 
-def _common_axes(inputs: tuple[Tensor, ...]) -> Axes:
+def common_axes(inputs: tuple[Tensor, ...]) -> Axes:
     """Return how inputs of the most axes are stored: as images, where one of them is."""
     ndim = max(x.ndim for x in inputs)
     plain = tuple(range(ndim))
@@ -37,7 +37,7 @@ def _expanded(b: Builder, x: Tensor, axes: Axes) -> Tensor:
 
 def _combined(op: str) -> Callable[..., Tensor]:
     def write(layer: Layer, b: Builder, *inputs: Tensor) -> Tensor:
-        axes = _common_axes(inputs)
+        axes = common_axes(inputs)
         result, *rest = (_expanded(b, x, axes) for x in inputs)
         for x in rest:
             result = b.node(op, result, x)
@@ -51,7 +51,7 @@ def _average(layer: Average, b: Builder, *inputs: Tensor) -> Tensor:
 
 
 def _concatenate(layer: Concatenate, b: Builder, *inputs: Tensor) -> Tensor:
-    axes = _common_axes(inputs)
+    axes = common_axes(inputs)
     parts = [b.arranged(x, axes) for x in inputs]
     return b.node("Concat", *parts, axis=parts[0].position(layer.axis))
 

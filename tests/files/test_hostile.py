@@ -26,8 +26,8 @@ import pytest
 import ferjax.keras
 from ferjax.errors import FerjaxError, WeightFileError
 from ferjax.keras.json_text import MOST_CHARACTERS as MOST_JSON
-from ferjax.nets.graph import Graph
-from ferjax.nets.layers import Dense, Flatten
+from ferjax.nets.graph import Call, Graph
+from ferjax.nets.layers import Dense, Flatten, InputLayer, Rescaling
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "keras"
 KERNEL = "model_weights/dense/dense/kernel:0"
@@ -54,9 +54,7 @@ def layer_of(config: dict[str, Any], name: str) -> dict[str, Any]:
 # --- layers outside the vocabulary, and code ---------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "kind", ["Lambda", "TFOpLambda", "SlicingOpLambda", "MyLayer", "__class__"]
-)
+@pytest.mark.parametrize("kind", ["Lambda", "MyLayer", "Operation", "__class__"])
 def test_a_layer_outside_the_vocabulary_is_named(
     kind: str, saved: Any, edit_json: Any, refused: Any
 ) -> None:
@@ -307,6 +305,169 @@ def test_marshalled_and_pickled_functions_are_never_decoded(
         patch.setattr(builtins, "eval", forbidden)
         patch.setattr(base64, "b64decode", forbidden)
         refused(path, "layer 'evil': 'Lambda' is not among")
+
+
+# --- operations --------------------------------------------------------------------------------
+
+TENSOR = ["input", 0, 0]
+ELLIPSIS = {"class_name": "__ellipsis__"}
+DEEP: Any = 1.0
+for _ in range(40):
+    DEEP = [DEEP]
+
+
+@pytest.fixture
+def with_operation(tmp_path: Path, edit_json: Any, draw: Any) -> Callable[..., Path]:
+    """Return a function that writes a model with one operation in the JSON that is given."""
+
+    def write(node: Any, function: Any = "math.add", **entry: Any) -> Path:
+        layers = [
+            InputLayer(name="input", shape=(4, 4, 3)),
+            Rescaling(name="op", scale=2.0),
+            Flatten(name="flatten"),
+            Dense(name="dense", units=2),
+        ]
+        calls = [Call(layer.name, (i - 1,) if i else ()) for i, layer in enumerate(layers)]
+        graph = Graph(tuple(layers), tuple(calls), functional=True)
+        path = tmp_path / "model.h5"
+        ferjax.keras.save(path, graph, draw(graph))
+
+        def change(config: Any) -> None:
+            here = layer_of(config, "op")
+            here["class_name"] = "TFOpLambda"
+            here["config"] = {"name": "op", "trainable": True, "function": function}
+            here["inbound_nodes"] = [node]
+            here.update(entry)
+
+        edit_json(path, change)
+        return path
+
+    return write
+
+
+def test_a_model_with_an_operation_is_read(with_operation: Any, predict: Any) -> None:
+    """What the next tests change is valid without the change."""
+    path = with_operation([*TENSOR, {"y": [1.0, 2.0, 3.0], "name": None}])
+    model = ferjax.keras.load(path)
+    assert model.graph.by_name["op"] == Rescaling(name="op", scale=1.0, offset=(1.0, 2.0, 3.0))
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("os.system", "the operation 'tf.os.system' is not among"),
+        ("math.ad", "is not among those that ferjax knows; did you mean .*'tf.math.add'"),
+        ("keras.utils.get_file", "is not among"),
+        ("__operators__.__class__", "is not among"),
+        ({"class_name": "evil"}, "is not among"),
+        (None, "is not among"),
+        (["math.add"], "is not among"),
+    ],
+    ids=repr,
+)
+def test_a_function_outside_the_table_is_refused(
+    function: Any, message: str, with_operation: Any, refused: Any
+) -> None:
+    refused(with_operation([*TENSOR, {"y": 1.0}], function), "layer 'op'", message)
+
+
+@pytest.mark.parametrize(
+    ("node", "function", "message"),
+    [
+        ([*TENSOR, {"y": NAN}], "math.add", "x2: expected a finite number"),
+        ([*TENSOR, {"y": 1e39}], "math.add", "x2: expected a finite number"),
+        ([*TENSOR, {"y": 10**400}], "math.add", "x2: expected a finite number"),
+        ([*TENSOR, {"y": "1.0"}], "math.add", "x2: expected a finite number, got '1.0'"),
+        ([*TENSOR, {"y": True}], "math.add", "x2: expected a finite number, got True"),
+        ([*TENSOR, {"y": None}], "math.add", "x2: expected a finite number, got None"),
+        ([*TENSOR, {"y": [1.0, 2.0]}], "math.add", "that broadcast"),
+        ([*TENSOR, {"y": [[1.0], [1.0, 2.0]]}], "math.add", "rows of equal length"),
+        ([*TENSOR, {"y": []}], "math.add", "that broadcast"),
+        ([*TENSOR, {"y": [[[[[1.0]]]]]}], "math.add", "got one of shape"),
+        ([*TENSOR, {"y": DEEP}], "math.add", "nested too deeply"),
+        ([*TENSOR, {"y": [1.0] * 200_000}], "math.add", "at most 100000 numbers"),
+        ([*TENSOR, {"y": {"class_name": "__lambda__", "config": {"value": "x"}}}], "math.add",
+         "expected a constant or a tensor"),
+        ([*TENSOR, {"y": {"module": "os", "class_name": "system", "config": "x"}}], "math.add",
+         "expected a constant or a tensor"),
+        ([*TENSOR, {"y": ["nowhere", 0, 0]}], "math.add", "'nowhere', which is not among"),
+        ([*TENSOR, {"y": ["op", 0, 0]}], "math.add", "inputs never come"),
+        ([*TENSOR, {"y": ["input", 7, 0]}], "math.add", "inputs never come"),
+        ([*TENSOR, {"y": ["input", 0, 3]}], "math.add", "its output 3 is used"),
+        ([*TENSOR, {"y": ["input", True, 0]}], "math.add", "expected .layer, node, tensor."),
+        ([*TENSOR, {}], "math.add", "got no x2"),
+        ([*TENSOR, {"y": 1.0, "alpha": 2.0}], "math.add", "the argument 'alpha' is not supported"),
+        ([*TENSOR, {"y": 1.0, "x2": 2.0}], "math.add", "x2 is given twice"),
+        ([*TENSOR, {"y": 0.0}], "math.truediv", "it divides by 0"),
+        ([*TENSOR, {"y": [1.0, 0.0, 2.0]}], "math.truediv", "it divides by 0"),
+        ([*TENSOR, {"bias": [1.0] * 3, "data_format": "NCHW"}], "nn.bias_add", "'NCHW'"),
+        ([*TENSOR, {"axis": 7}], "nn.softmax", "axis"),
+        ([*TENSOR, {"axis": 0}], "nn.softmax", "not the batch"),
+        ([*TENSOR, {"axis": None}], "math.reduce_mean", "not the batch"),
+        ([*TENSOR, {"axis": [0, 1]}], "math.reduce_mean", "not the batch"),
+        ([*TENSOR, {"axis": [[1], 2]}], "math.reduce_mean", "expected an integer"),
+        ([*TENSOR, {"axis": [1, 2], "keepdims": 3}], "math.reduce_mean", "expected true or false"),
+        ([*TENSOR, {"shape": [5, -1]}], "reshape", "expected -1, for the batch"),
+        ([*TENSOR, {"shape": [-1, -1, 7]}], "reshape", "target_shape"),
+        ([*TENSOR, {"shape": [TENSOR, 48]}], "reshape", "got a tensor"),
+        ([*TENSOR, {"perm": [3, 0, 1, 2]}], "transpose", "expected 0, the batch"),
+        ([*TENSOR, {"perm": [0, [1], 2, 3]}], "transpose", "expected an integer"),
+        ([*TENSOR, {"repeats": 10**9, "axis": 1}], "repeat", "at most 4096"),
+        ([*TENSOR, {"repeats": 2, "axis": None}], "repeat", "not the batch"),
+        ([*TENSOR, {"indices": [0, 1, 2], "axis": -1}], "gather", "backwards"),
+        ([*TENSOR, {"indices": "evil", "axis": [1]}], "gather", "backwards"),
+        ([*TENSOR, {"dtype": "int8"}], "cast", "expected a float type, got 'int8'"),
+        ([*TENSOR, {"dtype": {"class_name": "x"}}], "cast", "expected a constant or a tensor"),
+        ([*TENSOR, {"slice_spec": [{"start": 0, "stop": 1, "step": None}]}],
+         "__operators__.getitem", "expected all of the batch"),
+        ([*TENSOR, {"slice_spec": [ELLIPSIS, 10**12]}], "__operators__.getitem",
+         "at most 2147483647"),
+        ([*TENSOR, {"slice_spec": [ELLIPSIS, 3]}], "__operators__.getitem",
+         "expected one of 3 along axis 3, got 3"),
+        ([*TENSOR, {"slice_spec": [ELLIPSIS] * 2}], "__operators__.getitem",
+         "one ellipsis at most"),
+        ([*TENSOR, {"slice_spec": [ELLIPSIS, *[None] * 60]}],
+         "__operators__.getitem", "at most 8 axes"),
+        ([*TENSOR, {"slice_spec": [ELLIPSIS, *[None] * 100]}],
+         "__operators__.getitem", "at most 64 items"),
+        ([*TENSOR, {"slice_spec": [{"start": TENSOR, "stop": None, "step": None}]}],
+         "__operators__.getitem", "expected an integer"),
+        ([*TENSOR, {"slice_spec": [TENSOR]}], "__operators__.getitem", "got a tensor"),
+        ([*TENSOR, {"slice_spec": "..."}], "__operators__.getitem", "expected an index, got"),
+        (["_CONSTANT_VALUE", -1, 1.0, {"y": 2.0}], "math.add", "constants only"),
+        ([[*TENSOR, {"axis": 1}], [*TENSOR, {"axis": 2}]], "concat",
+         "the same arguments for each input"),
+        ([[*TENSOR, {"axis": 0}], [*TENSOR, {"axis": 0}]], "concat", "axis 0"),
+        ([[*TENSOR, {"axis": 0}], [*TENSOR, {"axis": 0}]], "stack", "not the batch"),
+        ([], "math.add", "inbound node"),
+        ({"args": "input", "kwargs": {}}, "math.add", "inbound node"),
+        ({"args": [TENSOR] * 9, "kwargs": {}}, "math.add", "expected 2 arguments at most, got 9"),
+    ],
+)  # fmt: skip
+def test_a_call_of_an_operation_that_lies_is_refused(
+    node: Any, function: str, message: str, with_operation: Any, refused: Any
+) -> None:
+    refused(with_operation(node, function), "'op'|'input'|'nowhere'", message)
+
+
+@pytest.mark.parametrize(
+    ("kind", "module", "message"),
+    [
+        ("Add", "keras.ops.evil()", "cannot take 1 inputs"),
+        ("Modulo", "keras.src.ops.numpy", "the operation 'Modulo' is not among"),
+        ("Multipl", "keras.src.ops.numpy", "did you mean 'Multiply'"),
+        ("__class__", "keras.ops", "is not among"),
+        ("Add", "evil_module.ops", "expected Keras's Add, got a class of the same name"),
+    ],
+)
+def test_a_class_of_operations_outside_the_table_is_refused(
+    kind: str, module: str, message: str, with_operation: Any, refused: Any, sentinel: Path
+) -> None:
+    node = {"args": [{"class_name": "__keras_tensor__", "config": {"keras_history": TENSOR}}, 1.0]}
+    config = {"name": "op"}
+    path = with_operation(node, class_name=kind, module=module, config=config)
+    refused(path, message)
+    assert not sentinel.exists() and "evil_module" not in sys.modules
 
 
 # --- links and storage outside of the file -----------------------------------------------------
@@ -1225,7 +1386,8 @@ def test_senseless_input_shapes_of_keras_3_are_refused(
 
 def add(name: str, *origins: Any, kind: str = "Add") -> dict[str, Any]:
     nodes = [[[*o, {}] if len(o) == 3 else o for o in origins]] if origins else []
-    return {"class_name": kind, "name": name, "config": {"name": name}, "inbound_nodes": nodes}
+    config = {"name": name, "trainable": True}
+    return {"class_name": kind, "name": name, "config": config, "inbound_nodes": nodes}
 
 
 def relu(name: str, *origins: Any) -> dict[str, Any]:
@@ -1326,7 +1488,7 @@ GRAPHS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "two-outputs": (
         functional([entry(), relu("a", IN), relu("b", IN)], output=[["a", 0, 0], ["b", 0, 0]]),
-        "2 outputs",
+        r"2 outputs, expected the choice of one .* among 0: 'a' \(4, 4, 1\), 1: 'b' \(4, 4, 1\)",
     ),
     "unknown-output": (functional([entry(), relu("a", IN)], output=[["z", 0, 0]]), "'z'"),
     "unknown-input": (functional([entry(), relu("a", IN)], inputs=[["z", 0, 0]]), "'z' is not"),

@@ -84,6 +84,7 @@ def test_what_was_read_is_written_and_read_again(source: Path, kind: str, tmp_pa
     state = first.optimizer_state if kind != "weights-only-h5" else None
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", ".*only Keras 3 opens it")
         ferjax.keras.save(
             path, first.graph, first.variables, state, labels, kind=kind, metadata=metadata
         )

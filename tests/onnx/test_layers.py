@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ferjax.nets import Graph
+from ferjax.nets.graph import Call
 from ferjax.nets.layers import (
     ELU,
     GRU,
@@ -30,6 +31,7 @@ from ferjax.nets.layers import (
     Maximum,
     Minimum,
     Multiply,
+    Operation,
     PReLU,
     ReLU,
     Rescaling,
@@ -233,7 +235,58 @@ def test_every_layer_kind_is_compared() -> None:
     compared = {kind for kind, *_ in SPATIAL + OTHER}
     compared |= {"InputLayer", "Activation", *(kind.__name__ for kind in MERGING)}
     assert compared == set(VOCABULARY)
-    assert {kind.__name__ for kind in exporting.LAYERS} == set(VOCABULARY) - {"InputLayer"}
+    written = set(VOCABULARY) - {"InputLayer"} | {"Operation"}
+    assert {kind.__name__ for kind in exporting.LAYERS} == written
+
+
+OPERATIONS: list[dict[str, Any]] = [
+    {"operation": "add", "operands": (None, (1.0, 2.0, 3.0))},
+    {"operation": "subtract", "operands": (1.0, None)},
+    {"operation": "multiply", "operands": (None, ((1.0,), (2.0,), (3.0,), (4.0,), (5.0,)))},
+    {"operation": "divide", "operands": (2.0, None)},
+    {"operation": "power", "operands": (None, 3.0)},
+    {"operation": "power", "operands": (2.0, None)},
+    {"operation": "maximum", "operands": (None, 0.5)},
+    {"operation": "minimum", "operands": ((0.1, 0.5, 0.9), None)},
+    {"operation": "clip", "operands": (None, 0.2, 0.6)},
+    *({"operation": name} for name in ("abs", "sqrt", "rsqrt", "square", "log", "gelu_tanh")),
+    {"operation": "stop_gradient"},
+    {"operation": "mean", "axis": (2, -1)},
+    {"operation": "sum", "axis": 3, "keepdims": True},
+    {"operation": "max", "axis": (1,)},
+    {"operation": "min", "axis": (1, 2, 3)},
+    {"operation": "var", "axis": (1, 2)},
+    {"operation": "std", "axis": (-1,), "keepdims": True},
+    {"operation": "get_item", "index": ("...", (None, None, -1))},
+    {"operation": "get_item", "index": ((None, None, None), (-3, None, None), (4, 0, -2), -1)},
+    {"operation": "get_item", "index": ((None, None, None), None, 1, (0, 1, None), None)},
+    {"operation": "transpose", "axis": (0, 3, 1, 2)},
+    {"operation": "flip", "axis": (1, 3)},
+    {"operation": "repeat", "axis": 1, "repeats": 2},
+    {"operation": "repeat", "axis": -1, "repeats": 3},
+    {"operation": "stack", "axis": -1},
+    {"operation": "expand_dims", "axis": -2},
+]
+
+
+@pytest.mark.parametrize("behind_a_convolution", [False, True])
+def test_operations(behind_a_convolution: bool, compare: Make, draw: Make) -> None:
+    """All in one network: a session each would take most of the time."""
+    layers: list[Layer] = [InputLayer(name="in", shape=(4, 5, 3))]
+    calls = [Call("in", ())]
+    if behind_a_convolution:
+        layers.append(Conv2D(name="conv", filters=3, kernel_size=1, activation="sigmoid"))
+        calls.append(Call("conv", (0,)))
+    flat = []
+    for number, settings in enumerate(OPERATIONS):
+        layers += [Operation(name=f"op{number}", **settings), Flatten(name=f"flat{number}")]
+        calls.append(Call(f"op{number}", (int(behind_a_convolution),)))
+        calls.append(Call(f"flat{number}", (len(calls) - 1,)))
+        flat.append(len(calls) - 1)
+    layers.append(Concatenate(name="together"))
+    calls.append(Call("together", tuple(flat)))
+    graph = Graph(tuple(layers), tuple(calls), functional=True)
+    compare(graph, np.abs(draw(2, 4, 5, 3)) + 0.1)
 
 
 @pytest.mark.parametrize("name", ACTIVATION_NAMES)

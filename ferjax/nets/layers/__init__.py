@@ -34,6 +34,7 @@ from ferjax.nets.layers.normalization import (
     RMSNormalization,
     UnitNormalization,
 )
+from ferjax.nets.layers.operations import Operation
 from ferjax.nets.layers.recurrent import (
     GRU,
     LSTM,
@@ -75,6 +76,7 @@ __all__ = [
     "layer_class",
     "snake_case",
     "Layer",
+    "Operation",
     "Recurrent",
     "Run",
     "Shape",
@@ -137,7 +139,8 @@ __all__ = [
     "Concatenate",
 ]
 
-_NO_KINDS = ("Layer", "Recurrent", "TrainingOnly")  # bases
+# Bases, and what has a table of its own.
+_NO_KINDS = ("Layer", "Operation", "Recurrent", "TrainingOnly")
 VOCABULARY: dict[str, type[Layer]] = {
     name: known
     for name, known in ((name, globals().get(name)) for name in __all__)

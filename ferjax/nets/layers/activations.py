@@ -26,6 +26,9 @@ class Activation(Layer):
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         return self.activated(run, weights, inputs[0])
 
+    def affine(self) -> tuple[tuple[float, float], ...] | None:
+        return ((1.0, 0.0),) if self.activation == "linear" else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReLU(Layer):

@@ -123,6 +123,10 @@ class Layer:
     def error(self, message: str) -> LayerError:
         return LayerError(f"layer {self.name!r} ({self.kind}): {message}")
 
+    def takes(self, count: int) -> bool:
+        """Whether it can be called on `count` inputs."""
+        return count >= 2 if self.merges else count == 1
+
     def weights(self, shape: Shape) -> tuple[Weight, ...]:
         """Return the layer's arrays for inputs of `shape`, in Keras's order."""
         return ()
@@ -157,6 +161,13 @@ class Layer:
         if isinstance(activation, Layer):
             return activation.forward(run, inner_weights(weights, by), x)
         return ops.ACTIVATIONS[activation](x)
+
+    def affine(self) -> tuple[tuple[float, float], ...] | None:
+        """Return which (scale, offset) there are where outputs are inputs * scale + offset.
+
+        Several where channels differ; None for a layer that computes anything else.
+        """
+        return None
 
     def rank(self, shape: Shape, expected: int) -> None:
         if len(shape) != expected:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from ferjax.nets import settings
 from ferjax.nets.initializers import GLOROT_UNIFORM, ONES, ZEROS, Initializer
 from ferjax.nets.layers.base import DATA_FORMAT, Array, Layer, Run, Shape, Weight, jnp, ops
-from ferjax.nets.settings import setting
+from ferjax.nets.settings import each, scalings, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,9 @@ class Reshape(Layer):
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         return inputs[0].reshape(inputs[0].shape[0], *self.target_shape)
+
+    def affine(self) -> tuple[tuple[float, float], ...]:
+        return ((1.0, 0.0),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +204,9 @@ class Rescaling(Layer):
 
         return x * constant(self.scale) + constant(self.offset)
 
+    def affine(self) -> tuple[tuple[float, float], ...] | None:
+        return scalings(self.scale, self.offset)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Normalization(Layer):
@@ -264,3 +270,12 @@ class Normalization(Layer):
         variance = spread(weights["var"] if self.variance is None else self.variance)
         deviation = jnp.maximum(jnp.sqrt(variance), 1e-7)
         return mean + x * deviation if self.invert else (x - mean) / deviation
+
+    def affine(self) -> tuple[tuple[float, float], ...] | None:
+        if self.mean is None:
+            return None
+        deviation = each(self.variance, lambda variance: max(abs(variance) ** 0.5, 1e-7))
+        if self.invert:
+            return scalings(deviation, self.mean)
+        pairs = scalings(each(deviation, lambda d: 1 / d), each(self.mean, lambda mean: -mean))
+        return None if pairs is None else tuple((scale, scale * shift) for scale, shift in pairs)

@@ -115,3 +115,6 @@ class Concatenate(_Merge):
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         return jnp.concatenate(inputs, axis=self.axis)
+
+    def affine(self) -> tuple[tuple[float, float], ...]:
+        return ((1.0, 0.0),)

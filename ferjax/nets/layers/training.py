@@ -24,6 +24,9 @@ class TrainingOnly(Layer):
     def disturb(self, run: Run, x: Array) -> Array:
         return x
 
+    def affine(self) -> tuple[tuple[float, float], ...]:
+        return ((1.0, 0.0),)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Identity(TrainingOnly):
