@@ -30,6 +30,7 @@ _GROUP: Final = re.compile(
     r"|[0-9]{2,4}[_.-][0-9]{1,2}(?:[_.-][0-9]{1,4})?",
     re.IGNORECASE,
 )
+_FOLD: Final = re.compile(r"(?:k?-?fold|cv|split|run|trial)[\s_.-]*[0-9]+", re.IGNORECASE)
 _CLASS: Final = re.compile(
     r"(?:class|category|label|emotion|expression)[\s_.-]*[0-9]", re.IGNORECASE
 )
@@ -186,6 +187,7 @@ def _splits(classes: dict[Folders, int]) -> tuple[dict[Folders, str | None], str
     """Return the split of each path, None for none, and the folders that are no splits, listed."""
     known: list[dict[Folders, str | None]] = []
     others: list[str] = []
+    folds: dict[Folders, str] = {}
     for below, level in _levels(classes):
         names = set(level.values())
         splits = split_names.splits_of(names)
@@ -194,12 +196,22 @@ def _splits(classes: dict[Folders, int]) -> tuple[dict[Folders, str | None], str
             known.append({path: splits[name] for path, name in level.items()})
         elif not below and len(names) > 1:
             others += sorted(names)
+            if all(map(_FOLD.fullmatch, names)):
+                folds = level
     folders = {path[at] for path, at in classes.items()}
     if not known and (_combined(folders) or _split_emotions(folders)):
         known.append({path: split_names.parts(path[at])[0] for path, at in classes.items()})
     # A folder around all splits may be called train too.
     known = [level for level in known if len(set(level.values())) > 1] or known
     said = {path: [level[path] for level in known if path in level] for path in classes}
+    by_fold: defaultdict[str, set[str | None]] = defaultdict(set)
+    for path, fold in folds.items():
+        by_fold[fold].update(said[path])
+    if sum(len(splits) > 1 for splits in by_fold.values()) > 1:
+        raise DataError(
+            f"{_listed(sorted(by_fold))} are folds, and what one trains on another tests on: name "
+            "one of them"
+        )
     return {path: _agreed(splits) for path, splits in said.items()}, _listed(others)
 
 

@@ -97,6 +97,11 @@ def test_splits_in_splits() -> None:
     assert read(tree(splits, EMOTIONS)) == set(product(("train", "validation", "test"), EMOTIONS))
 
 
+def test_folds_of_the_training_images() -> None:
+    paths = tree(("train/fold_0", "train/fold_1", "test"), EMOTIONS)
+    assert read(paths) == set(product(("train", "test"), EMOTIONS))
+
+
 def test_groups_beside_splits_are_named() -> None:
     layout = folders.layout(tree(("train", "test"), ("front", "profile"), EMOTIONS))
     assert layout.notes == ("the folders front, profile are taken for neither splits nor classes",)
@@ -197,6 +202,10 @@ def test_a_class_of_its_own_is_known_where_it_lies_alone() -> None:
             tree(("fold_0", "fold_1", "fold_2", "fold_3")),
             "fold_0, fold_1, fold_2 and 1 more are gr",
         ),
+        (
+            tree(("fold_0", "fold_1"), ("train", "test"), EMOTIONS),
+            "fold_0, fold_1 are folds, and wha",
+        ),
         (tree(("raw", "processed")), "processed, raw are groups of images, not classes"),
         ([("happy", "sad"), ("happy",), ("fear",)], "happy/sad: 'happy' and 'sad' are emotions bo"),
     ],
@@ -205,7 +214,7 @@ def test_what_cannot_be_told_is_refused(paths: list[Path], match: str) -> None:
     with pytest.raises(DataError, match=match) as error:
         folders.layout(paths)
     assert "\n" not in str(error.value)
-    assert "classes_level" in str(error.value)
+    assert "classes_level" in str(error.value) or "name one of them" in str(error.value)
 
 
 @pytest.mark.parametrize(
