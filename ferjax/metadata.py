@@ -37,6 +37,18 @@ def sha256(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def in_parts(weights: str | os.PathLike[str]) -> str | None:
+    """Return what weights in several files are, which no hash of one file tells from others.
+
+    >>> in_parts("model.weights.json"), in_parts("model.h5")
+    ('an index of shards', None)
+    """
+    if os.path.isdir(weights):
+        return "a folder"
+    is_index = os.fspath(weights).lower().endswith(".weights.json")
+    return "an index of shards" if is_index else None
+
+
 def read(weights: str | os.PathLike[str], *, quiet: bool = False) -> dict[str, Any]:
     """Return the metadata beside a weight file; empty, with a warning, where it is another file's.
 
@@ -52,9 +64,7 @@ def read(weights: str | os.PathLike[str], *, quiet: bool = False) -> dict[str, A
         return {}
 
     path = sidecar(weights)
-    # A folder, or an index of shards, has no hash by which its metadata could be told apart.
-    in_parts = os.path.isdir(weights) or str(weights).lower().endswith(".weights.json")
-    if in_parts or not path.is_file() or path.stat().st_size > _MOST_BYTES:
+    if in_parts(weights) or not path.is_file() or path.stat().st_size > _MOST_BYTES:
         return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

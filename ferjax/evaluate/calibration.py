@@ -86,9 +86,9 @@ def calibrate(
     path = Path(default_weights() if weights is None else weights)
     folder, faces, chosen = read(data, "validation")
     classifier = load(path, labels=labels)
-    if store and path.is_dir():
+    if store and (what := metadata.in_parts(path)):
         raise WeightFileError(
-            path, "a folder has no place for metadata; `ferjax convert` makes a file of it"
+            path, f"{what} has no place for metadata; `ferjax convert` makes a file of it"
         )
     known = metadata.own(path) if store else {}
     order = class_order(classifier, faces)

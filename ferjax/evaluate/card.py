@@ -75,14 +75,15 @@ def text(
 ) -> str:
     """Return the model card as Markdown; see `write_card`."""
     path = Path(default_weights() if weights is None else weights)
-    if reports and path.is_dir():
+    what = metadata.in_parts(path)
+    if reports and what:
         raise WeightFileError(
             path,
-            "a folder has no hash by which a report could be known for its own; `ferjax convert` "
+            f"{what} has no hash by which a report could be known for its own; `ferjax convert` "
             "makes a file of it",
         )
     model = conversion.read(path)
-    digest = metadata.sha256(path) if path.is_file() else None
+    digest = None if what else metadata.sha256(path)
     found = [read_report(report) for report in reports]
     for name, report in zip(reports, found):
         about = report["weights"]

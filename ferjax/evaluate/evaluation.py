@@ -315,7 +315,7 @@ def read_weights(
     known, graph = weights.metadata, weights.network.graph
     about = {
         "name": path.name if path is not None else str(known.get("name") or graph.name),
-        "sha256": metadata.sha256(path) if path is not None and path.is_file() else None,
+        "sha256": None if path is None or metadata.in_parts(path) else metadata.sha256(path),
         "architecture": graph.name,
         "parameters": graph.num_params,
         "source": known.get("source"),

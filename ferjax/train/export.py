@@ -110,7 +110,7 @@ def started_from(init: str | os.PathLike[str] | None) -> dict[str, Any] | None:
 def known(weights: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what is known of weights that take part in a training; see `started_from`."""
     path = Path(weights)
-    if not path.is_file():
+    if metadata.in_parts(path) or not path.is_file():
         return {"file": path.name, "sha256": None}
     found = metadata.read(path)
     begun: dict[str, Any] = {"file": path.name, "sha256": metadata.sha256(path)}
