@@ -152,9 +152,9 @@ def load_whole(
             elif with_optimizer:
                 described = optimizer.described(source.compiled()) or optimizer.described(given)
                 try:
-                    found = _read_optimizer(source, chosen.graph, described)
-                    if found is not None:
-                        model.optimizer_state, described = found
+                    state = _read_optimizer(source, chosen.graph, described)
+                    if state is not None:
+                        model.optimizer_state, described = state
                         model.notes += optimizer.left_out(described, model.optimizer_state)
                 except Problem as problem:  # predictions do not need it
                     model.notes.append(printable(f"{STATE_LEFT_OUT}: {problem}", 500))
@@ -263,15 +263,15 @@ def _models_beside(path: Path) -> list[str]:
         names = [name for name in folders.names(path.parent) if name.lower().endswith(".json")]
         likely = ("model", path.stem.removesuffix(".weights"))
         names.sort(key=lambda name: (Path(name).stem not in likely, name))
-        found = []
+        models = []
         for name in names[:_MOST_JSON_FILES]:
             with suppress(Problem, OSError):
                 mode = os.stat(path.with_name(name))
                 if not stat.S_ISREG(mode.st_mode) or mode.st_size > _MOST_JSON_BYTES:
                     continue
                 if is_model(read_json(path.with_name(name), name)):
-                    found.append(printable(name, 80))
-        return found[:3]
+                    models.append(printable(name, 80))
+        return models[:3]
     return []
 
 

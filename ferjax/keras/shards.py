@@ -33,7 +33,7 @@ def names(index: Mapping[str, Any]) -> list[str]:
     mapped = index.get("weight_map")
     if not isinstance(mapped, Mapping) or not mapped:
         raise Problem("an index of shards whose weight_map is empty, or no map")
-    found: dict[str, None] = {}
+    listed: dict[str, None] = {}
     for group, files in mapped.items():
         for name in files if isinstance(files, list) else [files]:
             if not isinstance(name, str):
@@ -43,12 +43,12 @@ def names(index: Mapping[str, Any]) -> list[str]:
                 )
             if name.endswith((".safetensors", ".bin")):
                 raise Problem("an index of PyTorch or safetensors files, not of Keras's")
-            found[name] = None
-            if len(found) > _MOST_SHARDS:
+            listed[name] = None
+            if len(listed) > _MOST_SHARDS:
                 raise Problem(
                     f"more than {_MOST_SHARDS} shards; save it again with a larger max_shard_size"
                 )
-    return list(found)
+    return list(listed)
 
 
 @contextmanager

@@ -238,7 +238,7 @@ class _Run:
                     "init": None if init is None else str(Path(init).absolute()),
                     "started_from": export.started_from(init),
                     "teachers": [export.known(path) for path in teachers],
-                    "network": start.description,
+                    "network": start.recorded,
                     "command": command or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
                     "hardware": self.hardware[0],
                     "licence": self.licence,
@@ -281,7 +281,7 @@ class _Run:
             )
         if init is None and architecture is not None:
             start = setup.start(self.recipe, self.data.train, architecture=architecture)
-            if start.description != there["network"]:
+            if not start.is_of(there["network"]):
                 raise TrainingError(
                     f"{self.folder}: was begun with another network; resume without "
                     "--architecture, or begin in another folder"

@@ -22,6 +22,7 @@ from ferjax.emotions import positions
 from ferjax.errors import LabelsError, LayerError
 from ferjax.keras import KerasModel
 from ferjax.keras.config_writing import keras_version, model_config
+from ferjax.keras.optimizer import training_config
 from ferjax.nets.architectures import ARCHITECTURES, architecture
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import Head, has_logits
@@ -32,6 +33,7 @@ from ferjax.train.errors import TrainingError
 from ferjax.train.recipes import Recipe
 
 PathLike = str | os.PathLike[str]
+_COMPILED = "compile_config"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +142,18 @@ class Start:
         told = {} if graph.input_range is None else {"input_range": list(graph.input_range)}
         return {"keras_version": keras_version(graph), **told, **model_config(graph)}
 
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """The description, with what is known of the optimizer: weights alone do not say it."""
+        state = None if self.model is None else self.model.optimizer_state
+        if state is None:
+            return self.description
+        return {**self.description, _COMPILED: training_config(state, keras_3=True)}
+
+    def is_of(self, recorded: Mapping[str, Any]) -> bool:
+        """Return whether a run that recorded this began with the same network."""
+        return self.description == {k: v for k, v in recorded.items() if k != _COMPILED}
+
 
 def zeros(graph: Graph) -> dict[str, Any]:
     """Return variables of the right shapes, for a checkpoint to fill."""
@@ -181,7 +195,7 @@ def start(
 
 
 def again(description: Mapping[str, Any], init: PathLike | None) -> Start:
-    """Return the start of a run that was begun before; `Start.description` made `description`."""
+    """Return the start of a run that was begun before; `Start.recorded` made `description`."""
     model = None if init is None else _read_weights(init, description)
     graph = keras.load_architecture(description).graph
     if told := description.get("input_range"):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ferjax import conversion
 from ferjax.keras import STATE_LEFT_OUT, KerasModel, OptimizerState
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import Dense, Flatten
+from ferjax.nets.network import Network
+from ferjax.train import setup
 from ferjax.train.recipes import Recipe
 from ferjax.train.setup import adam_notes
 
@@ -58,6 +63,23 @@ def test_weight_decay_is_compared(decay: Any, ours: float, said: list[str]) -> N
     _, (_, *notes) = adam_notes(recipe, model([], "AdamW", **settings))
     assert len(notes) == len(said)
     assert all(note.startswith(start) for note, start in zip(notes, said))
+
+
+def test_a_run_that_is_begun_again_knows_the_optimizer() -> None:
+    """Weights alone do not say it: the whole model did, which was given as their architecture."""
+    fixtures = Path(__file__).parents[1] / "fixtures" / "optimizers" / "keras-2.15.0"
+    weights = fixtures / "loss_scale.weights.h5"
+    config = str(fixtures / "loss_scale.keras")
+    model = conversion.read(weights, config, with_optimizer=True)
+    first = setup.Start(network=model.network, model=model)
+    assert model.optimizer_state is not None
+    second = setup.again(json.loads(json.dumps(first.recorded)), weights)
+    assert second.model is not None and second.model.optimizer_state is not None
+    assert second.model.optimizer_state.settings == model.optimizer_state.settings
+    assert second.recorded == first.recorded and second.is_of(first.recorded)
+    assert setup.Start(network=model.network).is_of(first.recorded)
+    other = setup.Start(network=Network(GRAPH))
+    assert not other.is_of(first.recorded) and other.recorded == other.description
 
 
 def test_sgd_takes_no_moments() -> None:
