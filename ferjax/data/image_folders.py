@@ -26,6 +26,16 @@ _KAGGLE_FILE: Final = re.compile(r"im[0-9]+\.\w+")
 _MIRROR_FILE: Final = re.compile(r"(Training|PublicTest|PrivateTest)_[0-9]+\.\w+", re.IGNORECASE)
 
 
+def mirror_split(file: str) -> str | None:
+    """Return the split that a file's name says in FER2013's JPEG mirror.
+
+    >>> mirror_split("PublicTest_123.jpg"), mirror_split("im0.png")
+    ('validation', None)
+    """
+    usage = _MIRROR_FILE.fullmatch(file)
+    return _PARTS[usage[1].lower()] if usage else None
+
+
 @dataclass(frozen=True)
 class _Item:
     """An image and what its folders say of it."""
@@ -136,7 +146,7 @@ def _usages(items: list[_Item], layout: Layout) -> tuple[str, list[_Item], list[
     files = [item.member.name.split("/")[-1] for item in items]
     if not names <= set(EMOTIONS):
         return "folders", items, notes
-    usages = [_MIRROR_FILE.fullmatch(file) for file in files]
+    usages = [mirror_split(file) for file in files]
     if not any(usages):
         kaggle = (
             {item.place.folder for item in items} <= _KAGGLE_CLASSES
@@ -146,7 +156,7 @@ def _usages(items: list[_Item], layout: Layout) -> tuple[str, list[_Item], list[
         )
         return "kaggle" if kaggle else "folders", items, notes
     named = [
-        replace(item, place=replace(item.place, split=_PARTS[usage[1].lower()])) if usage else item
+        replace(item, place=replace(item.place, split=usage)) if usage else item
         for usage, item in zip(usages, items)
     ]
     if not layout.has_splits:

@@ -51,12 +51,13 @@ class Table:
 class Row:
     """A row: its label, what its usage says, and its image: bytes of a file, or pixels as text.
 
-    `image` is None where there is none.
+    `image` is None where there is none; `path` is where the image came from, if that is known.
     """
 
     label: str
     usage: str | None
     image: bytes | str | None
+    path: str = ""
 
 
 @contextmanager
@@ -128,6 +129,7 @@ def rows_of(table: Table) -> Iterator[list[Row]]:
                 _label(label, table.class_names),
                 None if usage is None else str(usage),
                 _image(image),
+                str(image.get("path") or "") if isinstance(image, dict) else "",
             )
             for label, usage, image in zip(labels, usages, images)
         ]

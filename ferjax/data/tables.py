@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ferjax.data import csv_dialect, numbering, parquet, pixel_csv, split_names
 from ferjax.data.containers import Container, Member
 from ferjax.data.dataset import SPLITS, Faces
+from ferjax.data.image_folders import mirror_split
 from ferjax.data.reading import Options, Read, class_order, decoded, fit, opened_member, suffix
 from ferjax.emotions import EMOTIONS
 from ferjax.errors import DataError, printable
@@ -202,22 +203,27 @@ def read_parquets(container: Container, members: Sequence[Member], options: Opti
     """
     by_split = _splits_of_parquets(members)
     different = len(set(by_split.values())) > 1
+    says_split = False
     parts: dict[Member, _Rows] = {}
     columns = set()
     for member in members:
         with _opened_parquet(container, member) as table:
+            says_split |= table.usage is not None or _says_split(member)
             if table.usage is not None and not different:
                 by_split[member] = ""
             columns.add((table.label, table.is_pixels))
             done = sum(len(rows.labels) for rows in parts.values())
-            read = _pixel_rows if table.is_pixels else _image_rows
-            parts[member] = read(table, options, done)
+            if table.is_pixels:
+                parts[member] = _pixel_rows(table, options, done)
+            else:
+                parts[member] = _image_rows(table, options, by_split[member])
+                by_split[member] = ""
     (column, is_pixels), *others = columns
     if others:
         raise DataError(f"files of different columns, such as {members[0].name!r}; name one")
     found = _of_rows(container, parts, by_split, column, options, ask=not is_pixels)
     notes = found.faces.notes
-    if set(by_split.values()) == {"train"} and not any(_says_split(m) for m in members):
+    if not says_split and not found.faces.splits.any():
         notes = (
             *notes,
             "no file or column says train, validation or test: all images are in train",
@@ -284,7 +290,18 @@ def _pixel_rows(table: parquet.Table, options: Options, before: int) -> _Rows:
     return _fitted(pixel_csv.collect(records()), options.size)
 
 
-def _image_rows(table: parquet.Table, options: Options, before: int) -> _Rows:
+def _split_of_image(path: str, file: str, row: int) -> str:
+    """Return the split of an image: its file's, or its row's, or what its name says of a test.
+
+    The test file of datasets that were made of FER2013's JPEG mirror holds both of its tests.
+    """
+    split = file or SPLITS[row]
+    said = mirror_split(path.replace("\\", "/").split("/")[-1])
+    return said if said == "validation" and split == "test" else split
+
+
+def _image_rows(table: parquet.Table, options: Options, split: str) -> _Rows:
+    """Return the rows of a file of images; `split` is the file's, or "" where its rows say it."""
     checked: dict[int, tuple[str, int]] = {}
     reasons: dict[int, str] = {}
 
@@ -301,7 +318,7 @@ def _image_rows(table: parquet.Table, options: Options, before: int) -> _Rows:
                 elif len(row.image) > MAX_FILE_BYTES:
                     reasons[at] = f"an image of {len(row.image):,} bytes"
                 else:
-                    checked[at] = found
+                    checked[at] = found[0], SPLITS.index(_split_of_image(row.path, split, found[1]))
                     images.append((at, row.image))
             start += len(batch)
             yield images

@@ -137,6 +137,17 @@ def test_several_files_of_a_split(tmp_path: Path) -> None:
     assert read(tmp_path).counts.sum(1).tolist() == [14, 3, 0]
 
 
+def test_both_tests_of_the_mirror_in_one_file(tmp_path: Path) -> None:
+    usages = ["PrivateTest"] * 5 + ["PublicTest"] * 9
+    images = [
+        {"bytes": png(x), "path": f"{u}_{i}.jpg"} for i, (x, u) in enumerate(zip(IMAGES, usages))
+    ]
+    write(tmp_path / "test.parquet", table(images=images))
+    write(tmp_path / "train.parquet", table())
+    faces = read(tmp_path)
+    assert faces.splits.tolist() == [2] * 5 + [1] * 9 + [0] * 14
+
+
 def test_rows_that_name_their_split(tmp_path: Path) -> None:
     usage = pa.array(["Training"] * 7 + ["PublicTest"] * 3 + ["PrivateTest"] * 4)
     faces = read(write(tmp_path / "a.parquet", table().append_column("Usage", usage)))
