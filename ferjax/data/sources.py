@@ -156,6 +156,8 @@ def _read(container: Container, options: Options) -> Read:
             f"holds {forms[0][0].name!r} and {forms[1][0].name!r}; expected either a csv, images "
             "or parquet files, name one"
         )
+    if options.classes_level is not None and not images:
+        raise DataError("--classes-level (classes_level=) is for images in folders")
     if parquets:
         return tables.read_parquets(container, parquets, options)
     if dialects:

@@ -431,6 +431,13 @@ def test_labels_are_for_numbers(tmp_path: Path) -> None:
         read(tmp_path / "a.csv", text, labels="fer2013")
 
 
+def test_levels_are_for_folders(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"--classes-level \(classes_level=\) is for images in folders"
+    ):
+        read(tmp_path / "a.csv", table(), classes_level=1)
+
+
 def test_fer2013s_counts_tell_the_order() -> None:
     in_order = dict(enumerate([3995, 436, 4097, 7215, 4830, 3171, 4965]))
     assert numbering.order_by_counts(in_order) == "fer2013"
