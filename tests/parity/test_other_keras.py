@@ -55,7 +55,7 @@ class Case:
 CASES = [
     *(
         Case(network, kind, optimizer)
-        for network in ("sequential", "functional", "nested_functional", "preprocess")
+        for network in ("sequential", "functional", "nested_functional", "preprocess", "recurrent")
         for kind in ("h5", "keras")
         for optimizer in (False, True)
         # The other two were not compiled.
@@ -297,8 +297,8 @@ def taken(case: Case, version: tuple[int, ...]) -> str | None:
         return "Keras 2.12 to 2.14 laid the v3 formats out in another way, earlier ones had none"
     if case.kind == "h5" and version < (2, 2):
         return "whole models are written for Keras 2.2.4 and later"
-    if case.network == "preprocess" and version < (2, 6):
-        return "Rescaling and the random layers came with Keras 2.6"
+    if case.network in ("preprocess", "recurrent") and version < (2, 6):
+        return "Rescaling, Resizing and the random layers came with Keras 2.6"
     if case.network == "preprocess" and case.kind == "h5" and (3, 0) <= version < (3, 4):
         return "it forgets what Normalization adapted to in an .h5, Keras 2's own files included"
     if case.kind == "h5" and case.optimizer and version < (2, 11):
