@@ -22,6 +22,7 @@ KINDS = (WHOLE, WEIGHTS_ONLY, V3_WEIGHTS, ARCHIVE)
 _MODELS = ("Sequential", "Functional", "Model")
 # The members that an archive must have, and those that Keras may write in the second's place.
 ARCHIVE_CONFIG, ARCHIVE_WEIGHTS = "config.json", "model.weights.h5"
+FOLDER_INDEX = "model.weights.json"  # of shards, in an unzipped archive
 _ARCHIVE_NUMPY = "model.weights.npz"
 
 _INTO_KERAS = "into a Keras model and save that as .h5 or .keras"
@@ -72,9 +73,10 @@ def identify(path: str | os.PathLike[str]) -> str:
         Problem: it is none of them, or cannot be opened.
     """
     if is_folder(path):
-        if not {ARCHIVE_CONFIG, ARCHIVE_WEIGHTS} <= set(folders.names(path)):
-            raise Problem(folders.described(path))
-        return ARCHIVE
+        has_weights = any(os.path.lexists(Path(path, n)) for n in (ARCHIVE_WEIGHTS, FOLDER_INDEX))
+        if has_weights and os.path.lexists(Path(path, ARCHIVE_CONFIG)):
+            return ARCHIVE
+        raise Problem(folders.described(path))
     head = first_bytes(path)
     if head.startswith(b"PK\x03\x04"):
         return _identify_zip(path)

@@ -175,13 +175,20 @@ def left_out(optimizer: Described, state: OptimizerState) -> list[str]:
         if value in (None, False, 0):
             continue
         if taken in settings and _number(value) is None:
-            what = f"{key}={printable(repr(value), 60)}"
+            what = f"{key}={_shown(value)}"
             if isinstance(value, dict) and isinstance(value.get("class_name"), str):
                 what = f"the schedule {printable(value['class_name'], 60)}"
             notes.append(f"{what} is left out, {taken} is {settings[taken]:g}")
         elif key not in _TAKEN:
-            notes.append(f"{printable(key, 60)}={printable(repr(value), 60)} is left out")
+            notes.append(f"{printable(key, 60)}={_shown(value)} is left out")
     return [f"optimizer: {note}" for note in notes[:_MOST_NOTES]]
+
+
+def _shown(value: Any) -> str:
+    try:
+        return printable(repr(value), 60)
+    except RecursionError:
+        return "..."
 
 
 def _read_by(optimizer: Described | None, called: str | None) -> Described:
@@ -367,6 +374,9 @@ def _trees(graph: Graph, datasets: list[Any], least: float | None = None) -> Tre
 
 def flat_moments(graph: Graph, state: OptimizerState) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Return (path, m, v) of every trainable weight, checked, in Keras's order."""
+    if state.name not in ("Adam", "AdamW"):
+        shown = printable(repr(state.name), 60)
+        raise Problem(f"optimizer state: expected the name 'Adam' or 'AdamW', got {shown}")
 
     def moment(which: str, tree: Tree, layer: str, weight: Weight) -> np.ndarray:
         array = np.asarray(tree.get(layer, {}).get(weight.name, ()), "<f4")

@@ -16,6 +16,7 @@ from ferjax.keras import folders, hdf5, shards
 from ferjax.keras.identify import (
     ARCHIVE,
     ARCHIVE_WEIGHTS,
+    FOLDER_INDEX,
     V3_WEIGHTS,
     WHOLE,
     first_bytes,
@@ -126,7 +127,13 @@ def _opened_folder(path: PathLike) -> Iterator[Source]:
 
     weights = folders.member(path, ARCHIVE_WEIGHTS)
     if weights is None:
-        raise Problem(f"a folder without {ARCHIVE_WEIGHTS}")
+        index = member(FOLDER_INDEX, MOST_BYTES)
+        if index is None:
+            raise Problem(f"a folder without {ARCHIVE_WEIGHTS}")
+        listed = parse_json(decoded(index), FOLDER_INDEX)
+        with shards.opened(os.path.join(path, FOLDER_INDEX), listed) as (root, size):
+            yield Source(str(path), ARCHIVE, root, size, member)
+        return
     with hdf5.opened(weights) as root:
         yield Source(str(path), ARCHIVE, root, os.stat(weights).st_size, member)
 

@@ -91,6 +91,21 @@ def test_links_inside_the_folder_are_followed(folder: Path, small: Any) -> None:
     assert_small(ferjax.keras.load(folder), small)
 
 
+def test_an_unzipped_archive_may_have_its_weights_in_shards(folder: Path, small: Any) -> None:
+    split(folder / WEIGHTS, folder)
+    (folder / WEIGHTS).unlink()
+    (folder / "m.weights.json").rename(folder / "model.weights.json")
+    model = ferjax.keras.load(folder)
+    assert model.kind == "keras" and model.graph == small.graph
+    assert_small(model, small)
+
+
+def test_a_large_folder_is_an_archive_too(folder: Path, small: Any) -> None:
+    for number in range(1500):
+        (folder / f"a{number}").touch()
+    assert ferjax.keras.load(folder).graph == small.graph
+
+
 def test_shards_are_one_file(index: Path, small: Any) -> None:
     model = ferjax.keras.load(index, architecture=small.graph)
     assert model.kind == "weights.h5"

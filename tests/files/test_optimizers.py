@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import shutil
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import ferjax.keras
+from ferjax.errors import WeightFileError
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "optimizers" / "keras-2.15.0"
 UNKNOWN = "optimizer state is left out: nothing in the file says which optimizer it is of"
@@ -299,3 +301,27 @@ def test_settings_that_nothing_knows_are_noted(saved: Any, edit_json: Any) -> No
         "optimizer: loss_scale_factor=2.0 is left out",
         "optimizer: new\\nthing=[1] is left out",
     ]
+
+
+@pytest.mark.parametrize("depth", [300, 900, 980])
+@pytest.mark.parametrize("key", ["beta_1", "clipnorm", "name", "weight_decay", "learning_rate"])
+def test_deep_settings_are_left_out(depth: int, key: str, saved: Any, edit_json: Any) -> None:
+    path = saved("h5", optimizer=True)
+    edit_json(
+        path, lambda c: c["optimizer_config"]["config"].update({key: "DEEP"}), "training_config"
+    )
+    with h5py.File(path, "r+") as root:
+        text = root.attrs["training_config"]
+        text = text if isinstance(text, str) else text.decode()
+        root.attrs["training_config"] = text.replace('"DEEP"', "[" * depth + "]" * depth).encode()
+    model = ferjax.keras.load(path)
+    assert all(note.isprintable() and len(note) < 300 for note in model.notes)
+    assert model.optimizer_state is None or model.optimizer_state.step == 17
+
+
+@pytest.mark.parametrize("kind", ["h5", "keras", "weights.h5"])
+def test_only_a_state_of_adam_is_written(kind: str, small: Any, tmp_path: Path) -> None:
+    state = dataclasses.replace(small.optimizer_state, name="adam")
+    with pytest.raises(WeightFileError, match="expected the name 'Adam' or 'AdamW', got 'adam'"):
+        ferjax.keras.save(tmp_path / "m", small.graph, small.variables, state, kind=kind)
+    assert not any(tmp_path.iterdir())
