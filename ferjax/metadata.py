@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ferjax.emotions import are_names
 from ferjax.errors import WeightFileError
 from ferjax.files import json_text, replacing
 
@@ -92,13 +93,15 @@ def own(weights: str | os.PathLike[str]) -> dict[str, Any]:
 def labels(metadata: Mapping[str, Any]) -> list[str] | None:
     """Return the class names in output order, or None where the metadata has none.
 
+    Numbers in the place of names are none.
+
     >>> labels({"labels": ["calm", "tense"]})
     ['calm', 'tense']
+    >>> labels({"labels": ["0", "1"]})
     """
     found = metadata.get("labels")
-    if isinstance(found, list) and found and all(isinstance(name, str) for name in found):
-        return found
-    return None
+    is_list = isinstance(found, list) and found and all(isinstance(name, str) for name in found)
+    return found if is_list and are_names(found) else None
 
 
 def image_size(metadata: Mapping[str, Any]) -> tuple[int, int] | None:

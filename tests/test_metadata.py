@@ -109,6 +109,8 @@ def test_a_folder_of_weights_has_none(tmp_path: Path) -> None:
         ({"labels": [1, 2]}, None),
         ({"labels": {"a": 1}}, None),
         ({"labels": ["a", "b"]}, ["a", "b"]),
+        ({"labels": ["0", "1"]}, None),  # as good as none
+        ({"labels": ["1", "0"]}, ["1", "0"]),
     ],
 )
 def test_labels_are_a_list_of_names_or_none(

@@ -32,6 +32,7 @@ from ferjax.keras.optimizer import OptimizerState
 from ferjax.keras.problems import Problem, Problems, fatal
 from ferjax.keras.source import PathLike, Source, compiled_in, opened
 from ferjax.keras.variables import Arrays, to_variables
+from ferjax.metadata import labels as stored_labels
 from ferjax.nets.graph import Graph
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def load_whole(
                 graph=graph,
                 variables=to_variables(graph, arrays),
                 keras_version=source.keras_version(),
-                labels=_labels(metadata),
+                labels=stored_labels(metadata),
                 metadata=metadata,
                 notes=list(chosen.notes),
                 outputs=chosen.outputs,
@@ -313,11 +314,4 @@ def _read_optimizer(
         group = hdf5.subgroup(source.root, "optimizer_weights")
         if group is not None:
             return optimizer.read_legacy(group, graph, described)
-    return None
-
-
-def _labels(metadata: Mapping[str, Any]) -> list[str] | None:
-    labels = metadata.get("labels")
-    if isinstance(labels, list) and labels and all(isinstance(n, str) for n in labels):
-        return labels
     return None

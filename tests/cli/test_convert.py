@@ -82,6 +82,17 @@ def test_labels_of_the_source_travel(cli: Cli, tmp_path: Path) -> None:
     )
 
 
+def test_labels_that_nobody_knows_are_not_stored(cli: Cli, model: Path, tmp_path: Path) -> None:
+    for number, options in enumerate(([], ["--labels", "0,1,2,3,4,5,6"])):
+        target = tmp_path / f"m{number}.keras"
+        assert cli("convert", model, target, *options).code == 0
+        assert "labels:    none\n" in cli("inspect", target).out
+        assert not target.with_suffix(".metadata.json").exists()
+    assert cli("convert", model, tmp_path / "m.h5", "--labels", "fer2013").code == 0
+    expected = "labels:    angry, disgust, fear, happy, sad, surprise, neutral\n"
+    assert expected in cli("inspect", tmp_path / "m.h5").out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

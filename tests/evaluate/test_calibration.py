@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import ferjax
-from ferjax import metadata
+from ferjax import keras, metadata
 from ferjax.classifier import with_temperature
 from ferjax.data.dataset import checksum
-from ferjax.errors import DataError, FerjaxError, WeightFileError
+from ferjax.errors import DataError, FerjaxError, LabelsError, WeightFileError
 from ferjax.evaluate import calibrate, calibration
 from ferjax.evaluate.calibration import fit_temperature
 
@@ -191,6 +191,21 @@ def test_weights_without_metadata_get_some(weights: Path) -> None:
     assert ferjax.load(weights).temperature is not None
     stored = json.loads(metadata.sidecar(weights).read_text(encoding="utf-8"))
     assert stored["labels"] == list(ferjax.EMOTIONS)
+
+
+def test_names_are_stored_where_somebody_said_them(weights: Path) -> None:
+    model = keras.load(weights)
+    metadata.sidecar(weights).unlink()
+    keras.save(weights, model.graph, model.variables)
+    with (
+        pytest.warns(UserWarning, match="classes are called 0 to 6"),
+        pytest.raises(LabelsError, match="expected class names for the network's 7 outputs"),
+    ):
+        calibrate(weights, make_faces())
+    found = calibrate(weights, make_faces(), labels="sorted")
+    stored = json.loads(metadata.sidecar(weights).read_text(encoding="utf-8"))
+    assert stored["labels"] == list(ferjax.EMOTIONS)
+    assert ferjax.load(weights).temperature == pytest.approx(found.temperature, abs=1e-6)
 
 
 def test_metadata_of_other_weights_is_not_overwritten(weights: Path) -> None:

@@ -11,10 +11,10 @@ import pytest
 
 import ferjax
 from ferjax import keras, metadata
-from ferjax.errors import DataError, WeightFileError, WriteError
+from ferjax.errors import DataError, LabelsError, WeightFileError, WriteError
 from ferjax.evaluate import evaluate, write_card
 from ferjax.evaluate.card import read_report, text
-from ferjax.nets import Network
+from ferjax.nets import Network, fer_cnn5
 
 from ..train.conftest import make_faces, tiny_graph
 
@@ -59,6 +59,27 @@ def test_without_a_report_nothing_is_claimed(weights: Path) -> None:
     assert "12 seconds on CPU, 2 cores, with jax 0.10.2." in card
     assert card.count("Not measured") == 3
     _check_tables(card)
+
+
+def test_classes_without_names_are_asked_for(tmp_path: Path) -> None:
+    network = Network(tiny_graph())
+    path = tmp_path / "nameless.h5"
+    keras.save(path, network, network.init(jax.random.key(0)))
+    with pytest.raises(LabelsError, match=r"nameless.h5: has no class names .*; --labels"):
+        text(path)
+    card = text(path, labels="fer2013")
+    assert (
+        "probabilities of 7 classes out\n(angry, disgust, fear, happy, sad, surprise, neutral)"
+        in card
+    )
+
+
+def test_the_order_of_a_known_network_is_called_that(tmp_path: Path) -> None:
+    network = fer_cnn5()
+    path = tmp_path / "nameless.h5"
+    keras.save(path, network, network.init(jax.random.key(0)))
+    card = text(path)
+    assert "sad, surprise: the order of fer_cnn5, the published network, kaggle.com" in card
 
 
 def test_all_trainings_in_turn(weights: Path) -> None:

@@ -19,6 +19,7 @@ import ferjax
 from ferjax import conversion
 from ferjax.classifier import DEFAULT_WEIGHTS
 from ferjax.cli import export
+from ferjax.emotions import FER2013_CSV_ORDER
 from ferjax.errors import FerjaxError, LayerError, WeightFileError, WriteError
 from ferjax.nets import ARCHITECTURES, Call, Graph, fer_cnn5, fer_cnn8
 from ferjax.nets.layers import (
@@ -342,6 +343,18 @@ def test_command_line_with_options(
     images = draw(2, 12, 12, 1)
     expected = np.asarray(read.network.apply(read.variables, images))
     np.testing.assert_allclose(Engine(path)(images), expected, rtol=0, atol=1e-5)
+
+
+def test_names_that_are_not_known_are_not_stored(
+    fixtures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights, path = fixtures / "keras-2.15.0" / "sequential.h5", tmp_path / "m.onnx"
+    assert _export(path, "--weights", weights) == 0
+    assert "note: no class names are stored; --labels stores them\n" in capsys.readouterr().err
+    assert "labels" not in Engine(path).metadata
+    assert _export(path, "--weights", weights, "--labels", "fer2013") == 0
+    assert "class names" not in capsys.readouterr().err
+    assert Engine(path).metadata["labels"] == list(FER2013_CSV_ORDER)
 
 
 def test_command_line_does_not_write_over_weights(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a training says of the optimizer's state that a weight file has, or has not."""
+"""What a training says of the optimizer's state and the class names that a weight file lacks."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 
+import ferjax
 from ferjax import conversion
 from ferjax.keras import STATE_LEFT_OUT, KerasModel, OptimizerState
+from ferjax.nets import fer_cnn5
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import Dense, Flatten
 from ferjax.nets.network import Network
 from ferjax.train import setup
 from ferjax.train.recipes import Recipe
-from ferjax.train.setup import adam_notes
+from ferjax.train.setup import adam_notes, label_note
+
+from .conftest import make_faces
 
 GRAPH = Graph.sequential([Flatten(), Dense(units=2)], input_shape=(2, 2, 1))
 SETTINGS = {"learning_rate": 0.5, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
@@ -87,3 +91,23 @@ def test_sgd_takes_no_moments() -> None:
     takes, notes = adam_notes(recipe, model([], "AdamW"))
     assert not takes
     assert notes == ["m.keras: the moments of AdamW are left out: the recipe's optimizer is sgd"]
+
+
+def test_names_that_the_weights_lack_are_the_data_s() -> None:
+    faces = make_faces(8, 8)
+    nameless = KerasModel("m.keras", "keras", GRAPH, {})
+    taken = (
+        "m.keras: has no class names; its outputs are taken for the data's, angry, disgust, fear"
+    )
+    tells = "(`ferjax inspect m.keras --data FACES` tells their order)"
+    note = label_note(nameless, faces)
+    assert note is not None and note.startswith(taken) and note.endswith(tells)
+    known = KerasModel("m.keras", "keras", fer_cnn5().graph, {})
+    note = label_note(known, faces)
+    assert note is not None and note.startswith(taken)
+    assert note.endswith(", as those of fer_cnn5, the published network are")
+    turned = dataclasses.replace(faces, class_names=ferjax.EMOTIONS[::-1])
+    note = label_note(known, turned)
+    assert note is not None and "data's, surprise, sad, neutral" in note
+    assert "but those of fer_cnn5, the published network are angry, disgust, fear" in note
+    assert label_note(dataclasses.replace(known, labels=list(ferjax.EMOTIONS)), faces) is None
