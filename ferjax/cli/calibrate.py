@@ -14,7 +14,7 @@ import argparse
 import dataclasses
 import json
 
-from ferjax.cli.options import add_labels
+from ferjax.cli.options import add_labels, add_value_range, value_range_of
 from ferjax.cli.progress import reported
 
 
@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights", metavar="FILE", help="any weight file of Keras or Flax (default: ferjax's own)"
     )
     add_labels(parser)
+    add_value_range(parser, "as the metadata or the layers say")
     parser.add_argument(
         "--data", required=True, metavar="DIR", help="what `ferjax data prepare` made"
     )
@@ -45,6 +46,7 @@ def _run(args: argparse.Namespace) -> int:
             args.weights,
             args.data,
             labels=args.labels,
+            value_range=value_range_of(args),
             store=not args.dry_run,
             progress=progress,
         )

@@ -21,7 +21,7 @@ import json
 import os
 import sys
 
-from ferjax.cli.options import add_labels
+from ferjax.cli.options import add_labels, add_value_range, value_range_of
 from ferjax.cli.progress import reported
 
 
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights", metavar="FILE", help="any weight file of Keras or Flax (default: ferjax's own)"
     )
     add_labels(parser)
+    add_value_range(parser, "as the metadata or the layers say")
     parser.add_argument(
         "--data", required=True, metavar="DIR", help="what `ferjax data prepare` made"
     )
@@ -103,6 +104,7 @@ def _run(args: argparse.Namespace) -> int:
             args.data,
             args.split,
             labels=args.labels,
+            value_range=value_range_of(args),
             tta=args.tta,
             with_robustness=args.robustness,
             baseline=args.baseline,

@@ -60,6 +60,7 @@ def calibrate(
     data: Faces | str | os.PathLike[str],
     *,
     labels: Labels | None = None,
+    value_range: tuple[float, float] | None = None,
     store: bool = True,
     progress: Progress | None = None,
 ) -> Fitted:
@@ -72,7 +73,7 @@ def calibrate(
     Args:
         weights: any weight file that `ferjax.load` reads; None: ferjax's own.
         data: a folder that `ferjax data prepare` made, or Faces.
-        labels: the class names of the file's outputs, as for `ferjax.load`.
+        labels, value_range: of the weights, as for `ferjax.load`.
         store: write it; False only measures.
         progress: called with (done, total, unit) now and then.
 
@@ -85,7 +86,7 @@ def calibrate(
     metrics.require_sklearn()
     path = Path(default_weights() if weights is None else weights)
     folder, faces, chosen = read(data, "validation")
-    classifier = load(path, labels=labels)
+    classifier = load(path, labels=labels, value_range=value_range)
     if store and (what := metadata.in_parts(path)):
         raise WeightFileError(
             path, f"{what} has no place for metadata; `ferjax convert` makes a file of it"

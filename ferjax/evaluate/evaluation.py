@@ -146,6 +146,7 @@ def evaluate(
     split: str = "validation",
     *,
     labels: Labels | None = None,
+    value_range: tuple[float, float] | None = None,
     tta: str = "none",
     with_robustness: bool = False,
     baseline: str | os.PathLike[str] | None = None,
@@ -159,7 +160,7 @@ def evaluate(
         weights: a classifier, or any file that `ferjax.load` reads; None: ferjax's own.
         data: a folder that `ferjax data prepare` made, or Faces.
         split: "validation", "test", or "train", which says little.
-        labels: the class names of the file's outputs, as for `ferjax.load`.
+        labels, value_range: of weights in a file, as for `ferjax.load`.
         tta: test-time augmentation, "none", "flip" or "ten-crop"; see `ferjax.evaluate.views`.
         with_robustness: measure corrupted and covered faces too, 85 times as many images.
         baseline: another report.json to which corruption errors are relative.
@@ -183,7 +184,7 @@ def evaluate(
     if attributes is not None:
         described = read_attributes(attributes, names, all_names=faces.names)
         check_comparisons(described)
-    classifier, about = read_weights(weights, labels)
+    classifier, about = read_weights(weights, labels, value_range)
     order = class_order(classifier, faces)
     copies = checks.copies_of_training(faces)[chosen]
     part = faces.take(chosen)
@@ -303,15 +304,19 @@ def read(data: Data, split: str) -> tuple[str | None, Faces, npt.NDArray[np.bool
 
 
 def read_weights(
-    weights: Weights, labels: Labels | None = None
+    weights: Weights,
+    labels: Labels | None = None,
+    value_range: tuple[float, float] | None = None,
 ) -> tuple[EmotionClassifier, dict[str, Any]]:
-    """Return a classifier, and what is known of its weights; `labels` are for a file alone."""
+    """Return a classifier, and what is known of its weights; see `evaluate`."""
     path = None
     if not isinstance(weights, EmotionClassifier):
         path = Path(default_weights() if weights is None else weights)
-        weights = load(path, labels=labels)
-    elif labels is not None:
-        raise FerjaxError("`labels` are for weights in a file; a classifier has its own")
+        weights = load(path, labels=labels, value_range=value_range)
+    elif labels is not None or value_range is not None:
+        raise FerjaxError(
+            "`labels` and `value_range` are of weights in a file, not of a classifier"
+        )
     known, graph = weights.metadata, weights.network.graph
     about = {
         "name": path.name if path is not None else str(known.get("name") or graph.name),
