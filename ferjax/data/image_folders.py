@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
-from ferjax.data import folders, image_lists, numbering
+from ferjax.data import folders, image_lists, numbering, split_names
 from ferjax.data.containers import Container, Member
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.folders import Layout, Place
@@ -50,13 +52,15 @@ def read_images(container: Container, members: Sequence[Member], options: Option
     Raises:
         DataError: neither tells the classes.
     """
+    everything = members
+    members, repeated = _without_repeated(container, members)
     layout, listed = _layout(container, members, options)
     items = [_Item(m, p) for m, p in zip(members, layout.places) if not isinstance(p, str)]
     bad = [*container.bad]
     bad += [(m.name, p) for m, p in zip(members, layout.places) if isinstance(p, str)]
     items, number_notes = (items, []) if listed else _named(items, options.labels)
     kind, items, notes = _usages(items, layout)
-    notes += number_notes
+    notes += [*repeated, *number_notes]
     class_names, position, bad_classes = class_order({item.place.name for item in items})
     bad += [
         (x.member.name, bad_classes[x.place.name]) for x in items if x.place.name in bad_classes
@@ -76,8 +80,8 @@ def read_images(container: Container, members: Sequence[Member], options: Option
     if reasons:
         images, sizes = images[good], sizes[good]
         items = [items[row] for row in good]
-    if len(container.members) > len(members):
-        known = {member.name for member in members}
+    if len(container.members) > len(everything):
+        known = {member.name for member in everything}
         names = [m.name for m in container.members if m.name not in known]
         such = printable(names[0], 100)
         notes.append(f"files that are no images are left out: {len(names):,}, such as {such}")
@@ -92,6 +96,38 @@ def read_images(container: Container, members: Sequence[Member], options: Option
     )
     bad.sort(key=lambda item: natural(item[0]))
     return Read(faces=faces, bad=tuple(bad), kind=kind, container=container.kind)
+
+
+def _without_repeated(
+    container: Container, members: Sequence[Member]
+) -> tuple[Sequence[Member], list[str]]:
+    """Return images but for those that lie a second time in a folder in itself, and a note.
+
+    Kaggle has an archive of FER2013 with images/train/ and once more images/images/train/.
+    """
+    by_name = {member.name: member for member in members}
+    repeated = []
+    for member in members:
+        path = member.name.split("/")
+        for i, (outer, inner) in enumerate(pairwise(path[:-1])):
+            once = by_name.get("/".join([*path[:i], *path[i + 1 :]]))
+            says_nothing = split_names.parts(outer) == (None, "") and not outer.isdecimal()
+            if outer != inner or not says_nothing or once is None:
+                continue
+            if _size(container, once) == _size(container, member):
+                repeated.append(member.name)
+                break
+    if not repeated:
+        return members, []
+    such = printable(repeated[0], 100)
+    note = f"{len(repeated):,} images lie in the source twice and are taken once, such as {such}"
+    gone = set(repeated)
+    return [member for member in members if member.name not in gone], [note]
+
+
+def _size(container: Container, member: Member) -> int | None:
+    path = container.path(member)
+    return member.size if path is None else os.path.getsize(path)
 
 
 def _layout(

@@ -333,6 +333,19 @@ def test_folds_are_no_classes_and_a_level_may_be_given(tmp_path: Path) -> None:
     assert sources.read(path, classes_level=2).faces.class_names == ("C", "D")
 
 
+@pytest.mark.parametrize("form", ["folder", "a.zip"])
+def test_images_that_lie_in_the_source_twice(form: str, tmp_path: Path) -> None:
+    tree = {f"images/{name}": data for name, data in kaggle_tree(2, 1).items()}
+    once = sources.read(WRITERS["folder"](tree, tmp_path / "once")).faces
+    tree |= {f"images/{name}": data for name, data in tree.items()}
+    faces = sources.read(
+        (write_zip if form == "a.zip" else write_folder)(tree, tmp_path / form)
+    ).faces
+    np.testing.assert_array_equal(faces.images, once.images)
+    note = "21 images lie in the source twice and are taken once, such as images/images/"
+    assert faces.notes[0].startswith(note)
+
+
 @pytest.mark.parametrize(
     "splits", [("train", "test"), ("raf-db/DATASET/train", "raf-db/DATASET/test")]
 )
