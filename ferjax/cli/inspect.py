@@ -187,6 +187,8 @@ def _print_order(measured: LabelOrder) -> None:
     for candidate in measured.orders:
         if candidate.labels != measured.best.labels:
             print(f"order:     {line(candidate)}")
+    if measured.agrees is False and measured.clear:
+        print("note:      the names that the weights have are in another order")
     if measured.clear:
         print(f"clear:     yes; --labels {printable(shlex.quote(measured.argument))}")
     else:

@@ -26,7 +26,7 @@ from ferjax.classifier import EmotionClassifier, default_weights, load
 from ferjax.data import preparation, sources, splits
 from ferjax.data.containers import PREPARED
 from ferjax.data.dataset import SPLITS, Faces
-from ferjax.emotions import ORDERS, numbers, order_of, plain_name
+from ferjax.emotions import ORDERS, are_names, numbers, order_of, plain_name
 from ferjax.errors import DataError
 from ferjax.evaluate.evaluation import Data, Progress, Weights, predict
 from ferjax.nets.known import recognise
@@ -64,6 +64,8 @@ class LabelOrder:
         orders: the named orders that fit the network and the data, the most accurate first.
         clear: whether the best is to be relied on.
         reasons: why it is not, a sentence each.
+        agrees: whether the weights' own names, or a known network's, are in this order; None where
+            they have none.
         images: how many were predicted.
         classes: of the data that have images among them, C.
         data: what they are, in words.
@@ -75,6 +77,7 @@ class LabelOrder:
     orders: tuple[Candidate, ...]
     clear: bool
     reasons: tuple[str, ...]
+    agrees: bool | None
     images: int
     classes: tuple[str, ...]
     data: str
@@ -101,7 +104,7 @@ def label_order(
 ) -> LabelOrder:
     """Return what a network's outputs stand for, by its predictions on labelled faces.
 
-    Names that come with the weights have no part in it.
+    Names that come with the weights have no part in it but to be compared.
 
     Args:
         weights: a classifier, or any file that `ferjax.load` reads; None: ferjax's own.
@@ -133,9 +136,13 @@ def label_order(
             progress(done, total, "predictions")
 
     probabilities = predict(classifier, faces.images, progress=predicted)
-    return measure_order(
+    found = measure_order(
         labels, probabilities, classes, data=name, value_range=classifier.value_range
     )
+    if not are_names(classifier.labels):
+        return found
+    agrees = [*map(plain_name, classifier.labels)] == [*map(plain_name, found.best.labels)]
+    return dataclasses.replace(found, agrees=agrees)
 
 
 def measure_order(
@@ -216,6 +223,7 @@ def measure_order(
         orders=tuple(orders),
         clear=not reasons,
         reasons=tuple(reasons),
+        agrees=None,
         images=len(labels),
         classes=tuple(classes),
         data=data,

@@ -257,7 +257,7 @@ def _check_fits(network: Network, faces: Faces, recipe: Recipe, model: KerasMode
             f"({names}), got one of shape {graph.output_shape}, which tells {known} apart"
         )
     labels = model.labels if model is not None else None
-    if labels is not None and tuple(labels) != faces.class_names:
+    if labels is not None and positions(labels, faces.class_names) != list(range(classes)):
         raise LabelsError(
             f"expected weights for the data's classes in their order, {names}, got "
             f"{', '.join(labels)}"

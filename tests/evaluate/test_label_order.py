@@ -149,6 +149,14 @@ def test_a_file_on_a_prepared_folder(
     assert not recwarn.list  # that there are no names is what is asked
 
 
+def test_names_of_the_weights_are_compared(weights: Path) -> None:
+    faces = make_faces()
+    assert label_order(weights, faces).agrees is None
+    for order, agrees in (("fer2013", True), ("sorted", False)):
+        found = label_order(ferjax.load(weights, labels=order), faces.take(faces.in_split("train")))
+        assert (found.best.order, found.agrees) == ("fer2013", agrees)
+
+
 def test_faces_of_training_where_there_are_no_others(weights: Path) -> None:
     faces = make_faces()
     found = label_order(weights, faces.take(faces.in_split("train")))
