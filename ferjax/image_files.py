@@ -196,6 +196,9 @@ def file_bytes(source: Any, name: str) -> bytes:
     return data
 
 
+_TEXT: Final = "expected a file opened in binary mode ('rb'), its .read() gives text"
+
+
 def _read_open(file: Any, name: str) -> bytes:
     """Return what is left of an open file, up to a byte more than is allowed."""
     parts: list[bytes] = []
@@ -217,6 +220,8 @@ def _read_open(file: Any, name: str) -> bytes:
                 break
     except ImageError:
         raise
+    except UnicodeDecodeError:
+        raise ImageError(f"{name}: {_TEXT}") from None
     except Exception as error:  # of any library's files
         raise ImageError(printable(f"{name}: cannot be read: {error}")) from error
     return b"".join(parts)
@@ -225,7 +230,7 @@ def _read_open(file: Any, name: str) -> bytes:
 def _no_bytes(part: object) -> str:
     """Return what is wrong with what `.read()` gave."""
     if isinstance(part, str):
-        return "expected a file opened in binary mode ('rb'), its .read() gives text"
+        return _TEXT
     if inspect.isawaitable(part):
         if inspect.iscoroutine(part):
             part.close()  # or Python warns that nobody awaited it

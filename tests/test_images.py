@@ -539,6 +539,16 @@ class TestOpenFiles:
         with pytest.raises(ImageError, match=message):
             preprocess(source)
 
+    @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+    def test_a_file_opened_as_text(self, tmp_path: Path, encoding: str) -> None:
+        path = tmp_path / "a.png"
+        path.write_bytes(encode(Image.fromarray(picture()), "PNG"))
+        with (
+            open(path, encoding=encoding) as file,
+            pytest.raises(ImageError, match=r"a\.png: expected a file opened in binary mode"),
+        ):
+            preprocess(file)
+
     def test_a_file_that_cannot_be_read(self) -> None:
         file = io.BytesIO(b"x")
         file.close()

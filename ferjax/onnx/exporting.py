@@ -108,6 +108,7 @@ def to_model(
     Its input has the input layer's name, float32 ("batch", H, W, C), or (C, H, W) where
     `graph.data_format` says so. Its output is "probabilities" where the network ends in a softmax;
     else it has the output layer's name.
+    A single sigmoid unit stays one: it gives the probability of the second label.
 
     Args:
         network: a Network, or its Graph.
