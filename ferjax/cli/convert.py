@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--optimizer-state",
         action="store_true",
-        help="keep Adam's moments: an .h5 is then for Keras 2.15, a .keras or .weights.h5 for 3",
+        help="keep Adam's or AdamW's moments: an .h5 is then for Keras 2.15, any other for 3",
     )
 
 

@@ -36,6 +36,10 @@ _FOREIGN = (
     (rb"\s*<(!doctype|html|head)", _HTML),
     (rb"\s*<\?xml", "an XML document, not a weight file; the download went wrong"),
     (rb"model_checkpoint_path:", f"the list of {CHECKPOINT}"),
+    (
+        rb"(backend|class_name|config|keras_version):",
+        "an architecture as YAML; load it with the Keras that made it and save it by `to_json`",
+    ),
     (rb"\x1f\x8b", "gzip-compressed; unpack it first"),
     (rb"BZh\d|\xfd7zXZ|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd", f"a compressed archive; {_UNPACK}"),
     (rb".{257}ustar", f"a tar archive; {_UNPACK}"),

@@ -179,7 +179,7 @@ def left_out(optimizer: Described, state: OptimizerState) -> list[str]:
             if isinstance(value, dict) and isinstance(value.get("class_name"), str):
                 what = f"the schedule {printable(value['class_name'], 60)}"
             notes.append(f"{what} is left out, {taken} is {settings[taken]:g}")
-        elif key not in _TAKEN:
+        elif key not in _TAKEN or (key == "weight_decay" and key not in settings):
             notes.append(f"{printable(key, 60)}={_shown(value)} is left out")
     return [f"optimizer: {note}" for note in notes[:_MOST_NOTES]]
 

@@ -54,7 +54,8 @@ class KerasModel:
         kind: "h5", "weights-only-h5", "weights.h5" or "keras".
         graph: the layers and their connections; nested models are flattened.
         variables: {"params", "batch_stats"}: {layer: {weight: array}}, NumPy float32.
-        optimizer_state: Adam's moments and step count, or None.
+        optimizer_state: the moments and step count of Adam or AdamW, or None; where the file has
+            those of another optimizer, or does not say whose, a note tells.
         keras_version: the version that wrote the file, or None where it does not say.
         labels: the class names in output order, where the file has them.
         metadata: what else ferjax stored with the weights.

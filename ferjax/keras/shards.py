@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ferjax.errors import printable
 from ferjax.keras import folders, hdf5
+from ferjax.keras.json_text import read_json
 from ferjax.keras.problems import Problem
 
 _MOST_SHARDS = 200  # each is open while it is read
@@ -82,8 +83,13 @@ def opened(path: str | os.PathLike[str], index: Mapping[str, Any]) -> Iterator[t
 
 
 def index_of(shard: str | os.PathLike[str]) -> str | None:
-    """Return the name of the index beside a file that is named like a shard, or None."""
-    base, _, number = Path(shard).name.removesuffix(".weights.h5").rpartition("_")
+    """Return the name of the index beside a file that lists it as a shard, or None."""
+    path = Path(shard)
+    base, _, number = path.name.removesuffix(".weights.h5").rpartition("_")
     name = f"{base}.weights.json"
-    is_shard = base and number.isdigit() and len(number) == 5
-    return name if is_shard and Path(shard).with_name(name).is_file() else None
+    if not (base and number.isdigit() and path.with_name(name).is_file()):
+        return None
+    with suppress(Problem):
+        if path.name in names(read_json(path.with_name(name), name)):
+            return name
+    return None

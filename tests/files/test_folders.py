@@ -368,6 +368,14 @@ def test_json_in_the_place_of_weights_is_told(
     refused(path, found)
 
 
+def test_a_numbered_file_is_no_shard_unless_it_is_listed(index: Path, saved: Any) -> None:
+    whole = saved("weights.h5").rename(index.with_name("m_00007.weights.h5"))
+    config = saved("h5")
+    assert ferjax.keras.load(whole, config).variables
+    with pytest.raises(WeightFileError, match=r"a shard of the weights that m.weights.json beside"):
+        ferjax.keras.load(index.with_name("m_00001.weights.h5"), config)
+
+
 def test_an_index_is_no_architecture(index: Path, saved: Any, refused: Any) -> None:
     with pytest.raises(WeightFileError, match="an index of sharded weights, which says nothing of"):
         ferjax.keras.load(saved("weights.h5"), index)

@@ -60,6 +60,7 @@ BY_CONTENT = {
     "pickle of text": (pickle.dumps(np.zeros(3), protocol=0), "a Python pickle, which is never"),
     "checkpoint": (b'model_checkpoint_path: "ckpt"\n', "list of a TensorFlow checkpoint; load it"),
     "xml": (b'<?xml version="1.0"?><Error>', "an XML document, .* download went wrong"),
+    "yaml": (b"backend: tensorflow\nclass_name: Sequential\n", "as YAML; .* save it by `to_json`"),
     "tar": (tarred(), "a tar archive; unpack it and give what is in it"),
     "bzip2": (b"BZh91AY&SY", "a compressed archive; unpack it"),
     "xz": (b"\xfd7zXZ\x00", "a compressed archive; unpack it"),

@@ -294,10 +294,17 @@ def test_an_optimizer_that_never_stepped_needs_no_note(saved: Any, small: Any) -
 
 def test_settings_that_nothing_knows_are_noted(saved: Any, edit_json: Any) -> None:
     path = saved("h5", optimizer=True)
-    settings = {"beta_1": "high", "loss_scale_factor": 2.0, "new\nthing": [1], "lookahead": None}
+    settings = {
+        "beta_1": "high",
+        "weight_decay": "much",
+        "loss_scale_factor": 2.0,
+        "new\nthing": [1],
+        "lookahead": None,
+    }
     edit_json(path, lambda c: c["optimizer_config"]["config"].update(settings), "training_config")
     assert ferjax.keras.load(path).notes == [
         "optimizer: beta_1='high' is left out, beta_1 is 0.9",
+        "optimizer: weight_decay='much' is left out",
         "optimizer: loss_scale_factor=2.0 is left out",
         "optimizer: new\\nthing=[1] is left out",
     ]
