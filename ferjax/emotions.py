@@ -233,6 +233,7 @@ class KnownNetwork:
         return ORDERS[self.order]
 
 
+# Layers in src/models/cnn.py, order in src/utils/datasets.py, values in src/utils/preprocessor.py.
 _ARRIAGA: Final = "https://github.com/oarriaga/face_classification"
 
 # Only what was read in the source itself. Others' trainings of the same layers may have another
@@ -279,20 +280,21 @@ KNOWN_NETWORKS: Final[tuple[KnownNetwork, ...]] = (
     KnownNetwork(
         name="deepface's emotion network",  # first in serengil/tensorflow-101
         order="fer2013",
-        source="https://github.com/serengil/deepface",
+        source="https://github.com/serengil/deepface",  # deepface/models/demography/Emotion.py
         fingerprint="87cc4748a4972c38",
         sizes=((48, 48),),
     ),
     KnownNetwork(
         name="atulapra's Emotion-detection",
         order="sorted",
-        source="https://github.com/atulapra/Emotion-detection",
+        source="https://github.com/atulapra/Emotion-detection",  # Keras/kerasmodel.py
         fingerprint="6bd2c742a22f8b8f",
         sizes=((48, 48),),
     ),
     KnownNetwork(
         name="priya-dwivedi's LittleVGG",
         order="sorted",
+        # src/EmotionDetector_v2.ipynb
         source="https://github.com/priya-dwivedi/face_and_emotion_detection",
         fingerprint="7cac6f7bdb78d812",
         sizes=((48, 48),),

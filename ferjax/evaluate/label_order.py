@@ -139,6 +139,10 @@ def label_order(
     found = measure_order(
         labels, probabilities, classes, data=name, value_range=classifier.value_range
     )
+    if not found.clear and found.best.accuracy < 0.5 and value_range is None:
+        low, high = found.value_range
+        other = f"the network may expect other values than [{low:g}, {high:g}] (--value-range)"
+        found = dataclasses.replace(found, reasons=(*found.reasons, other))
     if not are_names(classifier.labels):
         return found
     agrees = [*map(plain_name, classifier.labels)] == [*map(plain_name, found.best.labels)]

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 import ferjax
-from ferjax import keras
+from ferjax import EmotionClassifier, keras
 from ferjax.emotions import FER2013_CSV_ORDER, FERPLUS_ORDER
 from ferjax.errors import DataError
 from ferjax.evaluate import label_order
 from ferjax.evaluate.label_order import LabelOrder, measure_order
+from ferjax.nets import Network
 
-from ..train.conftest import make_faces
+from ..train.conftest import make_faces, tiny_graph
 from .conftest import taught
 
 
@@ -162,6 +164,14 @@ def test_faces_of_training_where_there_are_no_others(weights: Path) -> None:
     found = label_order(weights, faces.take(faces.in_split("train")))
     assert found.data == "train"
     assert found.best.order == "fer2013"
+
+
+def test_another_range_of_values_is_thought_of() -> None:
+    network = Network(tiny_graph())
+    knows_nothing = EmotionClassifier(network, network.init(jax.random.key(0)), "sorted")
+    found = label_order(knows_nothing, make_faces())
+    why = "the network may expect other values than [0, 1] (--value-range)"
+    assert found.reasons[-1] == why and not found.clear
 
 
 def test_faces_of_one_class(weights: Path) -> None:

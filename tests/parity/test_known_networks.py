@@ -68,7 +68,7 @@ def deepface() -> Any:
 
 
 def atulapra() -> Any:
-    """atulapra/Emotion-detection, Keras/kerasmodel.py and src/emotions.py."""
+    """atulapra/Emotion-detection, Keras/kerasmodel.py."""
     stack: list[Any] = [k.Conv2D(width, 3, activation="relu") for width in (32, 64)]
     stack += [k.MaxPooling2D(2), k.Dropout(0.25)]
     for _ in range(2):
