@@ -1338,6 +1338,58 @@ def test_settings_of_training_and_numbers_never_cause_another_error(
         assert str(error).isprintable() and layer in str(error)
 
 
+def nested(depth: int) -> dict[str, Any]:
+    inner = keras_object("Flatten", {"name": "f"})
+    for _ in range(depth):
+        inner = keras_object("TimeDistributed", {"name": "t", "layer": inner})
+    return inner
+
+
+@pytest.mark.parametrize(
+    "layer, key, value, pattern",
+    [
+        ("time_distributed", "layer", 7, "layer: expected a layer, got 7"),
+        ("time_distributed", "layer", None, "layer: expected a layer, got None"),
+        ("time_distributed", "layer", {}, "layer without a class_name"),
+        ("time_distributed", "layer", keras_object("Lambda", {"name": "x"}), "'Lambda' is not amo"),
+        ("time_distributed", "layer", keras_object("Add", {"name": "x"}), "of one input, got Add"),
+        (
+            "time_distributed",
+            "layer",
+            keras_object("Dense", {"name": "x", "units": 1}) | {"module": "evil_module"},
+            "expected Keras's Dense, got a class of the same name",
+        ),
+        (
+            "time_distributed",
+            "layer",
+            keras_object("Sequential", {"name": "x", "layers": []}),
+            "expected a single layer, got the Sequential model 'x'",
+        ),
+        ("time_distributed", "layer", nested(30), "layers inside layers more than 20 deep"),
+        ("bidirectional", "layer", nested(0), "expected a recurrent layer, got Flatten"),
+        ("bidirectional", "backward_layer", [1], r"backward_layer: expected a layer, got \[1\]"),
+        ("bidirectional", "merge_mode", None, "merge_mode: expected one of"),
+        ("gru", "units", 2**31 - 1, "more than a file of"),
+        ("gru", "units", 5, "gru"),
+        ("gru", "stateful", True, "stateful=True is not supported"),
+        ("gru", "return_state", True, "return_state=True is not supported"),
+        ("gru", "reset_after", False, "gru"),
+        ("resizing", "height", 0, "height: expected a positive integer, got 0"),
+        ("resizing", "interpolation", "cubic", "interpolation: expected one of"),
+        ("layer_normalization", "axis", [2, 1], "axis: expected ascending axes of 4"),
+        ("layer_normalization", "axis", [], "axis: expected ascending axes of 4"),
+    ],
+    ids=str,
+)
+def test_senseless_settings_of_layers_in_layers_are_refused(
+    layer: str, key: str, value: Any, pattern: str, tmp_path: Path, edit_json: Any, refused: Any
+) -> None:
+    path = tmp_path / "m.h5"
+    path.write_bytes((FIXTURES / "keras-2.15.0" / "recurrent.h5").read_bytes())
+    edit_json(path, lambda config: layer_of(config, layer)["config"].update({key: value}))
+    refused(path, layer, pattern)
+
+
 @pytest.mark.parametrize(
     "layer, key", [("conv2d", "filters"), ("conv2d", "kernel_size"), ("dense", "units")]
 )
