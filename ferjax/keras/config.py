@@ -37,12 +37,16 @@ _MOST_LAYERS = 10_000
 _MOST_NESTING = 20
 
 # The layers that may be an activation.
-_ACTIVATING = tuple(kind for kind, known in VOCABULARY.items() if known.activates)
+_ACTIVATING = (
+    *(kind for kind, known in VOCABULARY.items() if known.activates),
+    "ThresholdedReLU",
+)
 _MODELS = {"Sequential", "Functional", "Model"}
 # The packages in which Keras has been.
 _KERAS = {"keras", "keras_core", "tensorflow", "tf_keras"}
 # Names under which TensorFlow's Keras has written the same layers.
 _ALIASES = {
+    "ThresholdedReLU": "ReLU",
     "BatchNormalizationV1": "BatchNormalization",
     "BatchNormalizationV2": "BatchNormalization",
 }
@@ -455,10 +459,16 @@ class _Parser:
     # --- one layer ---
 
     def layer(self, name: str, kind: str, config: Mapping[str, Any]) -> Layer:
+        if kind == "ThresholdedReLU":  # Keras 2's, of the setting "theta"
+            config = {**config, "threshold": config.get("theta", 1.0)}
         kind = _ALIASES.get(kind, kind)
         known = layer_class(kind, name)
         config = {key: _plain(value) for key, value in config.items()}
         self.note_policy(name, config.get("dtype"))
+        if kind == "RandomCrop" and self.keras_major >= 3:
+            raise LayerError(
+                f"layer {name!r} ({kind}): Keras 3 does not crop at inference; expected CenterCrop"
+            )
         if kind == "GRU" and self.keras_major < 3:  # Keras 2.0 had no other and did not say so
             config.setdefault("reset_after", False)
         if kind == "LeakyReLU" and "alpha" in config:

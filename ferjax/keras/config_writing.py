@@ -113,20 +113,12 @@ _OMITTED: dict[str, Any] = {
     "fill_value": 0.0,
     "antialias": False,
 }
-_NO_DATA_FORMAT = {
-    "RandomFlip",
-    "RandomRotation",
-    "RandomZoom",
-    "RandomTranslation",
-    "RandomContrast",
-    "RandomBrightness",
-    "Resizing",
-    "CenterCrop",
-}
+# Keras 2 does not know the `data_format` of these.
+_NO_DATA_FORMAT = ("Random", "Resizing", "CenterCrop")
 
 
 # Keras cannot make them with `trainable`, which means nothing to them.
-_NO_TRAINABLE = {"InputLayer", "SpatialDropout2D"}
+_NO_TRAINABLE = {"InputLayer", "SpatialDropout1D", "SpatialDropout2D"}
 
 
 def _entry(layer: Layer, output_shape: Shape) -> dict[str, Any]:
@@ -144,7 +136,8 @@ def _entry(layer: Layer, output_shape: Shape) -> dict[str, Any]:
             continue
         if f.name in _OMITTED and value == f.default == _OMITTED[f.name]:
             continue
-        if f.name == "data_format" and layer.kind in _NO_DATA_FORMAT and value == "channels_last":
+        unknown = f.name == "data_format" and layer.kind.startswith(_NO_DATA_FORMAT)
+        if unknown and value == "channels_last":
             continue
         if f.name == "backward_layer" and value == getattr(layer, "reversed_layer", None):
             continue  # Keras 2.2.4 makes it, and knows no other

@@ -148,6 +148,11 @@ def symmetric_range(value: Any) -> Range:
 range_or_same = pair_of(real, "a number or two")
 
 
+def plain(value: Any) -> Any:
+    """Return a number or nested rows of them, None, a truth value or a word, for Keras to read."""
+    return value if value is None or isinstance(value, bool | str) else numbers(value)
+
+
 def axis_or_axes(value: Any) -> int | tuple[int, ...]:
     if isinstance(value, list | tuple):
         return tuple(integer(v) for v in sequence(value, "an axis or a list of axes"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ferjax.nets.layers import CenterCrop, Resizing, UpSampling2D
+from ferjax.nets.layers import CenterCrop, RandomCrop, Resizing, UpSampling2D
 from ferjax.nets.resampling import resampling
 from ferjax.onnx.builder import Builder, Tensor
 
@@ -28,7 +28,7 @@ def _multiplied(b: Builder, x: Tensor, rows: np.ndarray, columns: np.ndarray) ->
     return b.node("MatMul", left, y)
 
 
-def _to_size(layer: Resizing | CenterCrop, b: Builder, x: Tensor) -> Tensor:
+def _to_size(layer: Resizing | CenterCrop | RandomCrop, b: Builder, x: Tensor) -> Tensor:
     height, width = _sizes(layer, x)
     x = b.arranged(x, _CHANNELS_FIRST[layer.data_format])
     kind, antialias = "bilinear", False
@@ -72,5 +72,6 @@ def _up_sampling2d(layer: UpSampling2D, b: Builder, x: Tensor) -> Tensor:
 LAYERS: dict[type, Callable[..., Tensor]] = {
     Resizing: _to_size,
     CenterCrop: _to_size,
+    RandomCrop: _to_size,
     UpSampling2D: _up_sampling2d,
 }

@@ -19,6 +19,7 @@ from ferjax.nets.layers import (
     VOCABULARY,
     Activation,
     Add,
+    AlphaDropout,
     AveragePooling2D,
     BatchNormalization,
     Bidirectional,
@@ -43,7 +44,9 @@ from ferjax.nets.layers import (
     Permute,
     PReLU,
     RandomContrast,
+    RandomCrop,
     RandomFlip,
+    RandomHue,
     RandomRotation,
     RandomZoom,
     ReLU,
@@ -230,6 +233,16 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "Activation": {"activation": "relu"},
     "Reshape": {"target_shape": [1, -1]},
     "Permute": {"dims": [1]},
+    "AlphaDropout": {"rate": 0.5},
+    "SpatialDropout1D": {"rate": 0.5},
+    "RandomCrop": {"height": 4, "width": 4},
+    "RandomHeight": {"factor": 0.5},
+    "RandomWidth": {"factor": [0.1, 0.2]},
+    "RandomColorDegeneration": {"factor": 0.5},
+    "RandomHue": {"factor": 0.5},
+    "RandomSaturation": {"factor": 0.5},
+    "RandomSharpness": {"factor": 0.5},
+    "RandomPosterization": {"factor": 3},
     "LSTM": {"units": 2},
     "GRU": {"units": 2},
     "SimpleRNN": {"units": 2},
@@ -639,6 +652,39 @@ def test_dropout_of_a_recurrent_layer_acts_in_training_alone() -> None:
 
     np.testing.assert_array_equal(trained(0), trained(0))
     assert np.abs(trained(0) - trained(1)).max() > 0.01
+
+
+def test_alpha_dropout_keeps_mean_and_variance() -> None:
+    network = Network(Graph.sequential([AlphaDropout(rate=0.4)], input_shape=(20_000,)))
+    x = np.random.default_rng(0).normal(size=(1, 20_000)).astype(np.float32)
+    rngs = {"dropout": jax.random.key(0)}
+    outputs = np.asarray(network.apply({}, x, train=True, rngs=rngs))
+    assert abs(outputs.mean()) < 0.03
+    assert abs(outputs.std() - 1) < 0.03
+    _, counts = np.unique(outputs, return_counts=True)
+    assert abs(counts.max() / 20_000 - 0.4) < 0.02  # the dropped ones are of one value
+
+
+def test_random_crop_is_of_the_middle_at_inference_and_anywhere_in_training() -> None:
+    network = Network(Graph.sequential([RandomCrop(height=2, width=2)], input_shape=(2, 6, 1)))
+    image = np.arange(12.0, dtype=np.float32).reshape(1, 2, 6, 1)
+    np.testing.assert_allclose(network.apply({}, image)[0, 0, :, 0], [2, 3])
+
+    def left(seed: int) -> float:
+        rngs = {"dropout": jax.random.key(seed)}
+        cropped = np.asarray(network.apply({}, image, train=True, rngs=rngs))
+        np.testing.assert_allclose(np.diff(cropped[0, :, :, 0]), 1)
+        return float(cropped[0, 0, 0, 0])
+
+    assert {left(seed) for seed in range(30)} == {0, 1, 2, 3, 4}
+
+
+def test_random_layer_that_is_kept_for_keras_is_not_trained_with() -> None:
+    network = Network(Graph.sequential([RandomHue(factor=0.5)], input_shape=(2, 2, 3)))
+    images = np.ones((1, 2, 2, 3), np.float32)
+    np.testing.assert_array_equal(network.apply({}, images), images)
+    with pytest.raises(LayerError, match=r"\(RandomHue\): ferjax does not train with it; take it"):
+        network.apply({}, images, train=True)
 
 
 def test_statistics_of_a_layer_of_every_step_are_updated() -> None:

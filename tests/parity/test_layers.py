@@ -168,6 +168,8 @@ OTHER: list[Case] = [
     ("Normalization", {"axis": [1, 3], "mean": [0.1, 0.2], "variance": [1.0, 2.0]}, (3, 4, 2)),
     ("Dropout", {"rate": 0.5}, (3, 4, 2)),
     ("Dropout", {"rate": 0.5, "noise_shape": [None, 1, 1, 2], "seed": 3}, (3, 4, 2)),
+    ("AlphaDropout", {"rate": 0.5}, (3, 4, 2)),
+    ("SpatialDropout1D", {"rate": 0.5}, (3, 4)),
     ("GaussianNoise", {"stddev": 0.5}, (3, 4, 2)),
     ("GaussianDropout", {"rate": 0.5}, (3, 4, 2)),
     ("RandomFlip", {}, (3, 4, 2)),
@@ -360,6 +362,39 @@ def test_activation_that_is_a_layer(
     _reopens(model, images, tmp_path)
 
 
+# The identity at inference, and for that alone in ferjax; Keras 2's are there for its files.
+RANDOM: list[tuple[str, dict[str, Any]]] = [
+    ("RandomColorDegeneration", {"factor": 0.5}),
+    ("RandomHue", {"factor": 0.5}),
+    ("RandomSaturation", {"factor": [0.2, 0.7], "value_range": [0.0, 1.0]}),
+    ("RandomSharpness", {"factor": 0.5}),
+    ("RandomPosterization", {"factor": 3}),
+    ("RandomInvert", {"factor": 0.5, "seed": 1}),
+    ("RandomGrayscale", {"factor": 0.5}),
+    ("RandomColorJitter", {"brightness_factor": 0.2, "hue_factor": [0.1, 0.3]}),
+    ("RandomErasing", {"scale": [0.1, 0.2]}),
+    ("RandomGaussianBlur", {"kernel_size": 3}),
+    ("RandomPerspective", {"factor": 0.5}),
+    ("RandomElasticTransform", {"factor": 0.5}),
+]
+OF_KERAS_2 = {"RandomCrop", "RandomHeight", "RandomWidth"}
+
+
+def test_random_layers_that_are_kept_for_keras(compare: Callable[..., Any], tmp_path: Path) -> None:
+    layers = [getattr(keras.layers, kind)(**settings) for kind, settings in RANDOM]
+    model = keras.Sequential([keras.Input((4, 5, 3)), *layers])
+    images = np.random.default_rng(0).uniform(size=(2, 4, 5, 3)).astype("float32")
+    read = compare(model, images)
+    assert [layer.kind for layer in read.graph.layers[1:]] == [kind for kind, _ in RANDOM]
+    _reopens(model, images, tmp_path)
+
+
+def test_random_crop_of_keras_3_does_not_crop(tmp_path: Path) -> None:
+    _model(keras.layers.RandomCrop(2, 2), (4, 4, 1)).save(tmp_path / "m.keras")
+    with pytest.raises(WeightFileError, match="does not crop at inference; expected CenterCrop"):
+        ferjax.keras.load(tmp_path / "m.keras")
+
+
 INSIDE: list[Case] = [
     ("Flatten", {}, (3, 4, 2)),
     ("Dense", {"units": 3}, (3, 4)),
@@ -522,5 +557,6 @@ def test_channels_first_network(compare: Callable[..., Any]) -> None:
 
 def test_every_layer_kind_is_compared() -> None:
     compared = {kind for kind, *_ in SPATIAL + OTHER}
+    compared |= OF_KERAS_2 | {kind for kind, _ in RANDOM}
     compared |= {"InputLayer", "Activation", "Bidirectional", "TimeDistributed", *MERGING}
     assert compared == set(VOCABULARY)

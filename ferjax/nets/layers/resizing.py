@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ferjax.nets import settings
 from ferjax.nets.layers.base import Array, Run, Shape, jax, jnp, ops
@@ -101,6 +101,30 @@ class CenterCrop(_ToSize):
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         return self.resized(inputs[0], "bilinear")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomCrop(_ToSize):
+    """Keras 2's: while training a random part of the image, else the largest of its shape, resized.
+
+    All images of a batch are cropped alike.
+    """
+
+    seed: Any = setting(settings.optional(settings.integer), None)
+
+    def window(self, height: int, width: int) -> tuple[int, int, int, int]:
+        return fitting_window(height, width, self.size)
+
+    def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
+        x = inputs[0]
+        axes = ops.spatial_axes(self.data_format)
+        rest = [x.shape[axis] - new for axis, new in zip(axes, self.size)]
+        if not run.train or min(rest) < 0:
+            return self.resized(x, "bilinear")
+        for axis, most, new in zip(axes, rest, self.size):
+            start = jax.random.randint(run.key(), (), 0, most + 1)
+            x = jax.lax.dynamic_slice_in_dim(x, start, new, axis)
+        return x
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -124,6 +124,36 @@ class GaussianDropout(_Random):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AlphaDropout(Dropout):
+    """Set a fraction `rate` to SELU's lowest value; mean and variance stay (arXiv 1706.02515)."""
+
+    def disturb(self, run: Run, x: Array) -> Array:
+        if self.rate == 0:
+            return x
+        shape = x.shape
+        if self.noise_shape is not None:
+            shape = tuple(s if n is None else n for n, s in zip(self.noise_shape, shape))
+        lowest = -1.6732632423543772 * 1.0507009873554805
+        kept = jax.random.bernoulli(run.key(), 1 - self.rate, shape)
+        factor = ((1 - self.rate) * (1 + self.rate * lowest**2)) ** -0.5
+        return factor * (jnp.where(kept, x, lowest) - lowest * self.rate)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpatialDropout1D(_Random):
+    """Dropout of whole channels of a sequence, (T, C)."""
+
+    rate: float = setting(settings.rate)
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        self.rank(shapes[0], 2)
+        return shapes[0]
+
+    def disturb(self, run: Run, x: Array) -> Array:
+        return ops.dropout(x, self.rate, run.key(), (x.shape[0], 1, x.shape[2]))
+
+
+@dataclass(frozen=True, kw_only=True)
 class RandomFlip(_DisturbsImages):
     """Mirror each image or not, by chance, along one or both axes."""
 
@@ -239,3 +269,129 @@ class RandomBrightness(_DisturbsImages):
         lower, upper = sorted(self.value_range)
         fraction = jax.random.uniform(run.key(), (x.shape[0], 1, 1, 1), x.dtype, *self.factor)
         return jnp.clip(x + fraction * (upper - lower), lower, upper)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ForInference(_DisturbsImages):
+    """Base of random layers that ferjax keeps for Keras and does not train with."""
+
+    def disturb(self, run: Run, x: Array) -> Array:
+        raise self.error(
+            "ferjax does not train with it; take it out, and use --augment or the random layers "
+            "RandomFlip, RandomRotation, RandomZoom, RandomTranslation, RandomContrast and "
+            "RandomBrightness"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomHeight(_ForInference):
+    """Keras 2's: another height while training."""
+
+    factor: Any = setting(settings.plain)
+    interpolation: str = setting(settings.text, "bilinear")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomWidth(_ForInference):
+    """Keras 2's: another width while training."""
+
+    factor: Any = setting(settings.plain)
+    interpolation: str = setting(settings.text, "bilinear")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _RandomColors(_ForInference):
+    factor: Any = setting(settings.plain)
+    value_range: Range = setting(settings.range_or_same, (0.0, 255.0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomColorDegeneration(_RandomColors):
+    """Keras 3's: less color."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomHue(_RandomColors):
+    """Keras 3's: other colors."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomSaturation(_RandomColors):
+    """Keras 3's: less color, or more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomSharpness(_RandomColors):
+    """Keras 3's: blurred or sharpened."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomPosterization(_RandomColors):
+    """Keras 3's: fewer gray levels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomInvert(_RandomColors):
+    """Keras 3's: the negative, by chance."""
+
+    factor: Any = setting(settings.plain, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomGrayscale(_ForInference):
+    """Keras 3's: without color, by chance."""
+
+    factor: Any = setting(settings.plain, 0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomColorJitter(_ForInference):
+    """Keras 3's: brightness, contrast, saturation and hue at once."""
+
+    value_range: Range = setting(settings.range_or_same, (0.0, 255.0))
+    brightness_factor: Any = setting(settings.plain, None)
+    contrast_factor: Any = setting(settings.plain, None)
+    saturation_factor: Any = setting(settings.plain, None)
+    hue_factor: Any = setting(settings.plain, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomErasing(_ForInference):
+    """Keras 3's: rectangles are covered."""
+
+    factor: Any = setting(settings.plain, 1.0)
+    scale: Any = setting(settings.plain, (0.02, 0.33))
+    fill_value: Any = setting(settings.plain, None)
+    value_range: Range = setting(settings.range_or_same, (0.0, 255.0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomGaussianBlur(_ForInference):
+    """Keras 3's: blurred."""
+
+    factor: Any = setting(settings.plain, 1.0)
+    kernel_size: Any = setting(settings.positive_pair, (3, 3))
+    sigma: Any = setting(settings.plain, 1.0)
+    value_range: Range = setting(settings.range_or_same, (0.0, 255.0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomPerspective(_ForInference):
+    """Keras 3's: seen from another side."""
+
+    factor: Any = setting(settings.plain, 1.0)
+    scale: Any = setting(settings.plain, 1.0)
+    interpolation: str = setting(settings.text, "bilinear")
+    fill_value: Any = setting(settings.plain, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomElasticTransform(_ForInference):
+    """Keras 3's: bent."""
+
+    factor: Any = setting(settings.plain, 1.0)
+    scale: Any = setting(settings.plain, 1.0)
+    interpolation: str = setting(settings.text, "bilinear")
+    fill_mode: str = setting(settings.text, "reflect")
+    fill_value: Any = setting(settings.plain, 0.0)
+    value_range: Range = setting(settings.range_or_same, (0.0, 255.0))
