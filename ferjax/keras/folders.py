@@ -37,7 +37,7 @@ def member(folder: str | os.PathLike[str], name: str) -> Path | None:
         raise Problem(f"{name}: cannot be opened ({getattr(error, 'strerror', error)})") from None
     # The Hugging Face cache links from snapshots/REVISION to files of its own folder blobs.
     blobs = home.parent.parent / "blobs" if home.parent.name == "snapshots" else home
-    if target.parent not in (home, blobs):
+    if home not in target.parents and target.parent != blobs:
         raise Problem(f"{name} is a link out of its folder, which is not followed")
     if not stat.S_ISREG(mode):
         raise Problem(f"{name}: not a regular file")

@@ -121,6 +121,10 @@ def first_bytes(path: str | os.PathLike[str]) -> bytes:
     except FileNotFoundError:
         if os.path.exists(f"{os.fspath(path)}.index"):
             raise Problem(f"no such file, but the name of {CHECKPOINT}") from None
+        base = os.path.splitext(os.fspath(path))[0]
+        if base.endswith(".weights") and os.path.isfile(index := f"{base}.json"):
+            name = os.path.basename(index)
+            raise Problem(f"no such file, but {name}, the index of shards; give that") from None
         raise Problem("no such file") from None
     except NotADirectoryError:
         hint = "; it is a file: leave the / at its end out" if _ends_in_slash(path) else ""

@@ -89,6 +89,9 @@ def test_links_inside_the_folder_are_followed(folder: Path, small: Any) -> None:
     (folder / WEIGHTS).rename(folder / "data")
     (folder / WEIGHTS).symlink_to("data")
     assert_small(ferjax.keras.load(folder), small)
+    (folder / "config.json").rename(folder / "assets" / "config.json")
+    (folder / "config.json").symlink_to(folder / "assets" / "config.json")
+    assert_small(ferjax.keras.load(folder), small)
 
 
 def test_an_unzipped_archive_may_have_its_weights_in_shards(folder: Path, small: Any) -> None:
@@ -366,6 +369,12 @@ def test_json_in_the_place_of_weights_is_told(
     path = tmp_path / "m.h5"
     path.write_bytes(encode(value, encoding, 1))
     refused(path, found)
+
+
+def test_the_name_without_shards_names_the_index(index: Path) -> None:
+    """Keras saves m.weights.h5 in shards as m.weights.json."""
+    with pytest.raises(WeightFileError, match=r"no such file, but m.weights.json, the index of"):
+        ferjax.keras.load(index.with_name("m.weights.h5"))
 
 
 def test_a_numbered_file_is_no_shard_unless_it_is_listed(index: Path, saved: Any) -> None:
