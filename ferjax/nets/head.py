@@ -66,7 +66,7 @@ class Head:
         what = _ONE_UNIT.get(activation)
         if what is None:
             named = "" if activation == "other" else f" of activation {activation!r}"
-            what = f"one unit{named} that is no probability, as of a regression"
+            what = f"one unit{named} that nothing makes a probability, as of a regression"
         raise LayerError(f"expected a network that classifies, it ends in {what}")
 
     @property

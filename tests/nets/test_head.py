@@ -95,12 +95,24 @@ def test_several_units_are_as_many_classes(end: str, sums_to_one: bool, units: i
         (chain(Dense(units=1, activation="softmax")), "a softmax over one unit, which gives 1 for"),
         (chain(Dense(units=1), Softmax()), "the network can only ever say one thing"),
         (chain(Dense(units=1, activation="log_softmax")), "log_softmax over one unit, which gives"),
-        (chain(Dense(units=1, activation="tanh")), "one unit of activation 'tanh' that is no prob"),
+        (
+            chain(Dense(units=1, activation="tanh")),
+            "one unit of activation 'tanh' that nothing makes a prob",
+        ),
         (chain(Dense(units=1, activation="relu")), "of activation 'relu' .*, as of a regression"),
-        (chain(Dense(units=1), ReLU()), "one unit that is no probability, as of a regression"),
-        (chain(Dense(units=1, activation="sigmoid"), Rescaling(scale=9.0)), "that is no probabil"),
-        (merged(Add(name="m"), "sigmoid", "sigmoid"), "one unit that is no probability"),
-        (merged(Multiply(name="m"), "sigmoid", "tanh"), "one unit that is no probability"),
+        (
+            chain(Dense(units=1), ReLU()),
+            "one unit that nothing makes a probability, as of a regression",
+        ),
+        (
+            chain(Dense(units=1, activation="sigmoid"), Rescaling(scale=9.0)),
+            "that nothing makes a probabil",
+        ),
+        (merged(Add(name="m"), "sigmoid", "sigmoid"), "one unit that nothing makes a probability"),
+        (
+            merged(Multiply(name="m"), "sigmoid", "tanh"),
+            "one unit that nothing makes a probability",
+        ),
     ],
 )
 def test_a_unit_that_classifies_nothing_is_refused(graph: Graph, what: str) -> None:

@@ -171,7 +171,7 @@ def test_a_run_from_scratch_by_a_config(tmp_path: Path) -> None:
     [
         ("linear", "it ends in one linear unit, which may be the logit"),
         ("softmax", "the network can only ever say one thing"),
-        ("tanh", "one unit of activation 'tanh' that is no probability"),
+        ("tanh", "one unit of activation 'tanh' that nothing makes a probability"),
         ("hard_sigmoid", "for two classes, in one sigmoid unit, its last act.* 'hard_sigmoid'"),
     ],
 )
