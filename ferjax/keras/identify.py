@@ -28,6 +28,10 @@ _ARCHIVE_NUMPY = "model.weights.npz"
 _INTO_KERAS = "into a Keras model and save that as .h5 or .keras"
 _PYTORCH = f"a PyTorch file, not one of Keras; bring its weights {_INTO_KERAS}"
 _PICKLE = f"a Python pickle, which is never opened; {SAVE_AS_KERAS}"
+TENSORFLOW_JS = (
+    "the model.json of TensorFlow.js; `tensorflowjs_converter --input_format tfjs_layers_model "
+    "--output_format keras` makes an .h5 of it"
+)
 _UNPACK = "unpack it and give what is in it"
 _HTML = "an HTML page, not a weight file; the download went wrong"
 # How files of other programs begin.
@@ -188,10 +192,7 @@ def _identify_json(path: str | os.PathLike[str]) -> str:
     if is_model(value):
         raise Problem("JSON; give it as the config of a weight file (--config)")
     if "modelTopology" in value:
-        raise Problem(
-            "the model.json of TensorFlow.js; `tensorflowjs_converter --input_format "
-            "tfjs_layers_model --output_format keras` makes an .h5 of it"
-        )
+        raise Problem(TENSORFLOW_JS)
     if os.fspath(path).endswith(".metadata.json"):
         raise Problem("the metadata of a weight file; give the weight file")
     keys = printable(", ".join(map(str, list(value)[:5])) or "nothing", 200)

@@ -18,6 +18,7 @@ from ferjax.keras import folders, hdf5, legacy, optimizer, shards, v3
 from ferjax.keras.config import Architecture, Output, model_major, parse_model
 from ferjax.keras.identify import (
     ARCHIVE,
+    TENSORFLOW_JS,
     V3_WEIGHTS,
     WEIGHTS_ONLY,
     WHOLE,
@@ -211,6 +212,8 @@ def _read_config(config: PathLike | Mapping[str, Any]) -> tuple[Architecture, Ma
             parsed = read_json(config, "model config")
             if shards.is_index(parsed):
                 raise Problem("an index of sharded weights, which says nothing of the layers")
+            if "modelTopology" in parsed:
+                raise Problem(TENSORFLOW_JS)
             return parse_model(parsed, model_major(parsed, None)), compiled_in(parsed)
         with opened(config, identify(config)) as source:
             found = source.config()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import ferjax.keras
 from ferjax.errors import WeightFileError
 
 WEIGHTS = "model.weights.h5"
+MEMBERS = ("config.json", "metadata.json", WEIGHTS)
 
 
 @pytest.fixture
@@ -118,7 +120,7 @@ def test_shards_are_one_file(index: Path, small: Any) -> None:
 # --- refused -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["config.json", "metadata.json", WEIGHTS])
+@pytest.mark.parametrize("name", MEMBERS)
 @pytest.mark.parametrize("absolute", [True, False])
 def test_links_out_of_the_folder_are_not_followed(
     name: str, absolute: bool, folder: Path, refused: Any
@@ -369,6 +371,9 @@ def test_json_in_the_place_of_weights_is_told(
     path = tmp_path / "m.h5"
     path.write_bytes(encode(value, encoding, 1))
     refused(path, found)
+    if "modelTopology" in value:
+        with pytest.raises(WeightFileError, match=found):
+            ferjax.keras.load_architecture(path)
 
 
 def test_the_name_without_shards_names_the_index(index: Path) -> None:
@@ -388,3 +393,26 @@ def test_a_numbered_file_is_no_shard_unless_it_is_listed(index: Path, saved: Any
 def test_an_index_is_no_architecture(index: Path, saved: Any, refused: Any) -> None:
     with pytest.raises(WeightFileError, match="an index of sharded weights, which says nothing of"):
         ferjax.keras.load(saved("weights.h5"), index)
+
+
+def test_damaged_bytes_never_cause_another_error(index: Path, folder: Path, small: Any) -> None:
+    """An index, its shards and a folder's files are read or refused in one line."""
+    refusals = 0
+    files = [index, *sorted(index.parent.glob("*.h5")), *(folder / n for n in MEMBERS)]
+    for seed in range(200):
+        generator = random.Random(seed)
+        path = generator.choice(files)
+        content = path.read_bytes()
+        damaged = bytearray(content)
+        for _ in range(generator.choice([1, 2, 20])):
+            position = generator.randrange(min(len(damaged), 4000))
+            damaged[position] = generator.choice([0, 34, 123, 255, generator.randrange(256)])
+        path.write_bytes(damaged)
+        whole = folder if path.parent == folder else index
+        try:
+            ferjax.keras.load(whole, architecture=None if whole == folder else small.graph)
+        except WeightFileError as error:
+            assert str(error).isprintable() and str(error).startswith(f"{whole}: ")
+            refusals += 1
+        path.write_bytes(content)
+    assert 40 < refusals < 200
