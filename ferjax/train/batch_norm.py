@@ -18,7 +18,14 @@ from ferjax.data.dataset import Faces
 from ferjax.data.device_pipeline import DevicePipeline, to_device
 from ferjax.data.order import EvaluationBatches
 from ferjax.nets.graph import Graph
-from ferjax.nets.layers import Activation, BatchNormalization, Layer
+from ferjax.nets.layers import (
+    Activation,
+    BatchNormalization,
+    Layer,
+    RandomCrop,
+    Recurrent,
+    Resizing,
+)
 from ferjax.nets.layers.training import TrainingOnly
 from ferjax.nets.network import Network
 from ferjax.train.devices import Devices
@@ -106,8 +113,18 @@ def _still(graph: Graph) -> Graph:
     def changed(layer: Layer) -> Layer:
         if isinstance(layer, TrainingOnly):
             return Activation(name=layer.name, activation="linear")
+        if isinstance(layer, RandomCrop):
+            size: dict[str, Any] = {"height": layer.height, "width": layer.width}
+            size["data_format"] = layer.data_format
+            return Resizing(name=layer.name, crop_to_aspect_ratio=True, **size)
+        settings: dict[str, Any] = {}
         if isinstance(layer, BatchNormalization):
-            return dataclasses.replace(layer, momentum=0.0)
-        return layer
+            settings["momentum"] = 0.0
+        if isinstance(layer, Recurrent):
+            settings |= {"dropout": 0.0, "recurrent_dropout": 0.0}
+        for field in dataclasses.fields(layer):
+            if isinstance(inner := getattr(layer, field.name), Layer):
+                settings[field.name] = changed(inner)
+        return dataclasses.replace(layer, **settings) if settings else layer
 
     return dataclasses.replace(graph, layers=tuple(map(changed, graph.layers)))

@@ -601,7 +601,7 @@ def test_learned_activation_brings_its_weights() -> None:
 
 
 def test_weights_of_layers_in_layers_keep_their_places() -> None:
-    both = Bidirectional(layer=GRU(name="gru", units=3, use_bias=False))
+    both = Bidirectional(layer=GRU(units=3, use_bias=False))
     assert [(w.name, w.shape, w.part) for w in both.weights((4, 5))] == [
         ("forward_layer_kernel", (5, 9), "forward_layer/cell"),
         ("forward_layer_recurrent_kernel", (3, 9), "forward_layer/cell"),

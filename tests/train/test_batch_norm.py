@@ -15,7 +15,9 @@ from ferjax.data.augment import Augmentation
 from ferjax.data.dataset import Faces
 from ferjax.nets import Graph, Network
 from ferjax.nets.layers import (
+    LSTM,
     BatchNormalization,
+    Bidirectional,
     Conv2D,
     Dense,
     Dropout,
@@ -23,6 +25,9 @@ from ferjax.nets.layers import (
     GaussianNoise,
     InputLayer,
     Layer,
+    LeakyReLU,
+    RandomCrop,
+    TimeDistributed,
 )
 from ferjax.train import Recipe, train_and_evaluate
 from ferjax.train.batch_norm import CleanStatistics
@@ -125,6 +130,46 @@ def test_a_network_without_batch_norm() -> None:
     ]
     before, after = renewed(Network(Graph.sequential(layers)), only_training(8), 8)
     assert after is before
+
+
+def recurrent_network() -> Network:
+    layers: list[Layer] = [
+        InputLayer(name="input", shape=(SIZE, SIZE, 1)),
+        RandomCrop(height=SIZE - 2, width=SIZE - 2),
+        Conv2D(name="conv", filters=2, kernel_size=3, activation=LeakyReLU(negative_slope=0.1)),
+        TimeDistributed(layer=Flatten()),
+        TimeDistributed(name="steps", layer=BatchNormalization()),
+        TimeDistributed(layer=Dropout(rate=0.5)),
+        Bidirectional(name="both", layer=LSTM(units=3, dropout=0.5, recurrent_dropout=0.5)),
+        BatchNormalization(name="last"),
+        Dense(units=7, activation="softmax"),
+    ]
+    return Network(Graph.sequential(layers, name="recurrent"))
+
+
+def test_random_crops_and_recurrent_layers_are_as_at_inference() -> None:
+    net, faces = recurrent_network(), only_training(64)
+    before, after = renewed(net, faces, 64)
+    np.testing.assert_array_equal(
+        after["batch_stats"]["steps"]["layer_mean"], before["batch_stats"]["steps"]["layer_mean"]
+    )
+    stats = after["batch_stats"]["last"]
+    assert np.abs(stats["mean"]).max() > 0
+    assert (stats["var"] < 1).all()  # what an LSTM gives lies in (-1, 1)
+
+
+def test_a_recurrent_network_is_trained(tmp_path: Path) -> None:
+    net, faces = recurrent_network(), make_faces()
+    result = train_and_evaluate(
+        Recipe(epochs=1, batch_size=32, clean_statistics=32),
+        faces, tmp_path, architecture=net, reporter=Reporter(),
+    )  # fmt: skip
+    assert np.isfinite(result.history[-1]["loss"])
+    trained = keras.load(result.last or "").variables
+    start = net.init(jax.random.key(0))["params"]["both"]
+    assert trained["params"]["both"].keys() == start.keys()
+    forget = trained["params"]["both"]["forward_layer_bias"][3:6]
+    assert (forget != 1).all() and np.abs(forget - 1).max() < 0.1  # moved from where they began
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])

@@ -103,6 +103,8 @@ class Layer:
                 value = field.metadata["convert"](getattr(self, field.name))
             except ValueError as error:
                 raise self.error(f"{field.name}: {error}") from None
+            if isinstance(value, Layer) and not value.name:  # files have a name for it
+                value = dataclasses.replace(value, name=snake_case(value.kind))
             object.__setattr__(self, field.name, value)
 
     @property
