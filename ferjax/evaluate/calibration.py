@@ -16,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ferjax import metadata
-from ferjax.classifier import default_weights, load, with_temperature
+from ferjax.classifier import default_weights, with_temperature
 from ferjax.data import checks, splits
 from ferjax.data.dataset import Faces, checksum
 from ferjax.emotions import Labels
 from ferjax.errors import DataError, WeightFileError
 from ferjax.evaluate import metrics, provenance
-from ferjax.evaluate.evaluation import Progress, class_order, predict, read, said
+from ferjax.evaluate.evaluation import Progress, class_order, loaded, predict, read, said
 from ferjax.evaluate.metrics import Calibration
 
 _FOLDS: Final = 5
@@ -86,7 +86,7 @@ def calibrate(
     metrics.require_sklearn()
     path = Path(default_weights() if weights is None else weights)
     folder, faces, chosen = read(data, "validation")
-    classifier = load(path, labels=labels, value_range=value_range)
+    classifier = loaded(path, labels=labels, value_range=value_range)
     if store and (what := metadata.in_parts(path)):
         raise WeightFileError(
             path, f"{what} has no place for metadata; `ferjax convert` makes a file of it"

@@ -312,7 +312,7 @@ def read_weights(
     path = None
     if not isinstance(weights, EmotionClassifier):
         path = Path(default_weights() if weights is None else weights)
-        weights = load(path, labels=labels, value_range=value_range)
+        weights = loaded(path, labels=labels, value_range=value_range)
     elif labels is not None or value_range is not None:
         raise FerjaxError(
             "`labels` and `value_range` are of weights in a file, not of a classifier"
@@ -330,6 +330,17 @@ def read_weights(
         "calibrated_on": provenance.described((known.get("calibration") or {}).get("fitted_on")),
     }
     return weights, about
+
+
+def loaded(path: str | os.PathLike[str], **options: Any) -> EmotionClassifier:
+    """Return what `ferjax.load` does, whose warning of classes without names is left out.
+
+    Where classes are compared, as by `class_order`, that they have none is an error.
+    """
+    with warnings.catch_warnings():
+        nameless = "the weights come without label names and are of no known network"
+        warnings.filterwarnings("ignore", nameless)
+        return load(path, **options)
 
 
 def class_order(classifier: EmotionClassifier, faces: Faces) -> list[int]:

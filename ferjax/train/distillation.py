@@ -63,7 +63,7 @@ def soft_labels(
             "expected `distillation` above 0, the teachers' share of the labels, got 0; "
             "--set distillation=0.7"
         )
-    loaded = [classifier.load(path) for path in teachers]
+    loaded = [evaluation.loaded(path) for path in teachers]
     for path, one in zip(teachers, loaded):
         if not one.head.gives_distribution:
             raise TrainingError(

@@ -77,6 +77,27 @@ def test_weights_of_other_classes(cli: Cli, tmp_path: Path, data: Path) -> None:
         )
 
 
+def test_weights_without_class_names(cli: Cli, tmp_path: Path, data: Path) -> None:
+    network = Network(tiny_graph())
+    path = tmp_path / "nameless.h5"
+    keras.save(path, network, network.init(jax.random.key(0)))
+    for command in ("evaluate", "calibrate"):
+        done = cli(command, "--weights", path, "--data", data)
+        assert done.code == 2
+        assert len(done.err.splitlines()) == 1
+        assert "expected class names for the network's 7 outputs" in done.error
+        assert "--labels" in done.error and "ferjax inspect FILE --data" in done.error
+    done = cli("evaluate", "--weights", path, "--data", data, "--labels", "fer2013", "--json")
+    assert done.code == 0
+    assert json.loads(done.out)["class_names"] == list(ferjax.EMOTIONS)
+    done = cli("card", "--weights", path, "--out", "-")
+    assert done.code == 2
+    assert "nameless.h5: has no class names and is of no known network; --labels" in done.error
+    done = cli("card", "--weights", path, "--labels", "fer2013", "--out", "-")
+    assert (done.code, done.err) == (0, "")
+    assert "(angry, disgust, fear, happy, sad, surprise, neutral); " in done.out
+
+
 def test_from_evaluation_to_card(cli: Cli, tmp_path: Path, weights: Path, data: Path) -> None:
     people = tmp_path / "people.csv"
     rows = [f"face {256 + row};{'young' if row % 2 else 'old'}" for row in range(60)]
