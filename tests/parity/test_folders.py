@@ -10,7 +10,6 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras.src.saving import saving_lib
 
 import ferjax.keras
 from ferjax.conversion import convert, inspect
@@ -40,7 +39,7 @@ def images() -> np.ndarray:
 
 @pytest.fixture
 def folder(model: Any, tmp_path: Path) -> Path:
-    saving_lib.save_model(model, tmp_path / "unzipped", zipped=False)
+    model.save(tmp_path / "unzipped", zipped=False)
     return tmp_path / "unzipped"
 
 
