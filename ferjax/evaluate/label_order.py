@@ -317,7 +317,13 @@ def _faces(data: Data, size: tuple[int, int], progress: Progress | None) -> tupl
             faces = preparation.load(path)
         else:
             height, width = (min(side, _LARGEST_SIDE) for side in size)
-            read = sources.read(path, size=(height, width), skip_bad=True, progress=progress)
+            try:
+                read = sources.read(path, size=(height, width), skip_bad=True, progress=progress)
+            except DataError as error:
+                if "--" not in str(error):
+                    raise
+                where = "these are options of `ferjax data prepare`, whose folder is taken too"
+                raise DataError(f"{error}; {where}") from None
             faces = splits.official(read.faces, left_out=[name for name, _ in read.bad])
     for split in ("validation", "test", "train"):
         part = faces.take(faces.in_split(split))

@@ -236,6 +236,18 @@ def test_the_order_is_measured(cli: Cli, tmp_path: Path) -> None:
     assert found["labels"] is found["recognised"] is None
 
 
+def test_what_only_preparing_can_be_told(cli: Cli, model: Path, tmp_path: Path) -> None:
+    for name in ("0", "1"):
+        (tmp_path / "faces" / name).mkdir(parents=True)
+        Image.new("L", (12, 12), 9).save(tmp_path / "faces" / name / "a.png")
+    done = cli("inspect", model, "--data", tmp_path / "faces")
+    assert done.code == 2
+    assert "give their names by --labels" in done.error
+    assert done.error.endswith(
+        "these are options of `ferjax data prepare`, whose folder is taken too"
+    )
+
+
 def test_data_that_cannot_be_read(cli: Cli, model: Path, tmp_path: Path) -> None:
     done = cli("inspect", model, "--data", tmp_path / "nowhere")
     assert done.code == 2
