@@ -194,10 +194,7 @@ def write_weights(group: h5py.Group, graph: Graph, arrays: Arrays, version: str)
     write_names(group, "layer_names", [layer.name for layer in layers])
     names = {layer.name: graph.weights.get(layer.name, ()) for layer in layers}
     for name in sorted(names):  # the order in which Keras creates the groups
-        stored = {
-            "/".join(filter(None, (name, w.part, f"{w.keras_names[0]}:0"))): arrays[name, w.name]
-            for w in names[name]
-        }
+        stored = {f"{name}/{w.keras_path}:0": arrays[name, w.name] for w in names[name]}
         try:
             write_arrays(group.require_group(name), stored)  # a layer "a/b" makes a group "a"
         except (TypeError, ValueError):

@@ -389,7 +389,7 @@ def flat_moments(graph: Graph, state: OptimizerState) -> list[tuple[str, np.ndar
 
     return [
         (
-            f"{layer}/{weight.keras_names[0]}",
+            f"{layer}/{weight.keras_path}",
             moment("mu", state.mu, layer, weight),
             moment("nu", state.nu, layer, weight),
         )

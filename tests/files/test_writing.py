@@ -28,7 +28,21 @@ from ferjax.errors import LabelsError, LayerError, WeightFileError, WriteError
 from ferjax.keras import writer
 from ferjax.keras.layout import in_keras_order
 from ferjax.nets.graph import Call, Graph
-from ferjax.nets.layers import Activation, Add, Conv2D, Dense, Flatten, InputLayer
+from ferjax.nets.layers import (
+    GRU,
+    LSTM,
+    Activation,
+    Add,
+    BatchNormalization,
+    Bidirectional,
+    Conv2D,
+    Dense,
+    Flatten,
+    InputLayer,
+    LeakyReLU,
+    PReLU,
+    TimeDistributed,
+)
 from ferjax.nets.network import Network
 
 ROOT = Path(__file__).parents[2]
@@ -355,6 +369,34 @@ def test_layers_are_written_in_the_order_in_which_keras_rebuilds_them(
         assert read.optimizer_state is not None
         assert list(read.optimizer_state.mu) == ["b", "a", "c"]
         for name in "abc":
+            assert_equal(read.optimizer_state.mu[name], state.mu[name])
+            assert_equal(read.optimizer_state.nu[name], state.nu[name])
+
+
+@EVERY_KIND
+def test_layers_in_layers_and_their_moments_come_back(
+    kind: str, draw: Any, draw_state: Any, tmp_path: Path
+) -> None:
+    layers = [
+        Conv2D(filters=2, kernel_size=2, activation=PReLU(shared_axes=(1, 2))),
+        TimeDistributed(layer=Flatten()),
+        TimeDistributed(layer=BatchNormalization()),
+        Bidirectional(layer=LSTM(units=2, return_sequences=True), merge_mode="sum"),
+        GRU(units=2, activation=LeakyReLU(), reset_after=False),
+    ]
+    graph, path = Graph.sequential(layers, input_shape=(4, 5, 1)), tmp_path / "m"
+    variables = draw(graph)
+    state = None if kind == "weights-only-h5" else draw_state(graph)
+    ferjax.keras.save(path, graph, variables, state, kind=kind)
+    read = ferjax.keras.load(path, architecture=None if kind in WHOLE else graph)
+    assert read.graph.layers[1:] == graph.layers[1:]
+    for name in graph.weights:
+        for collection in ("params", "batch_stats"):
+            assert_equal(
+                read.variables[collection].get(name, {}), variables[collection].get(name, {})
+            )
+        if state is not None:
+            assert read.optimizer_state is not None
             assert_equal(read.optimizer_state.mu[name], state.mu[name])
             assert_equal(read.optimizer_state.nu[name], state.nu[name])
 

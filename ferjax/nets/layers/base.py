@@ -68,6 +68,11 @@ class Weight:
     dtype: str = "float32"
     part: str = ""
 
+    @property
+    def keras_path(self) -> str:
+        """Its name in Keras within the layer: "kernel", "cell/kernel"."""
+        return f"{self.part}/{self.keras_names[0]}" if self.part else self.keras_names[0]
+
 
 class Run(Protocol):
     """What a layer may ask of the forward pass that it is part of."""
