@@ -15,7 +15,9 @@ from ferjax.nets.layers import (
     Conv2D,
     Cropping2D,
     DepthwiseConv2D,
+    GlobalAveragePooling1D,
     GlobalAveragePooling2D,
+    GlobalMaxPooling1D,
     GlobalMaxPooling2D,
     MaxPooling2D,
     SeparableConv2D,
@@ -30,6 +32,7 @@ _TO_THE_END = 2**31 - 1
 
 Convolution = Conv2D | DepthwiseConv2D | SeparableConv2D
 Pooling = MaxPooling2D | AveragePooling2D
+GlobalPooling1D = GlobalAveragePooling1D | GlobalMaxPooling1D
 GlobalPooling = GlobalAveragePooling2D | GlobalMaxPooling2D
 
 
@@ -137,6 +140,15 @@ def _global_pooling(op: str) -> Callable[[GlobalPooling, Builder, Tensor], Tenso
     return write
 
 
+def _global_pooling1d(op: str) -> Callable[[GlobalPooling1D, Builder, Tensor], Tensor]:
+    def write(layer: GlobalPooling1D, b: Builder, x: Tensor) -> Tensor:
+        axes, kept = [layer.steps_axis], layer.keepdims
+        stored = (0, 1, 2) if kept else (0, 1)
+        return b.node(op, b.plain(x), stored=stored, axes=axes, keepdims=int(kept))
+
+    return write
+
+
 def _edges(layer: Any, x: Tensor, edges: tuple[tuple[int, int], ...]) -> dict[int, tuple[int, int]]:
     """Return (before, after) by stored axis."""
     height = 2 if layer.data_format == "channels_first" else 1
@@ -164,6 +176,8 @@ LAYERS: dict[type, Callable[..., Tensor]] = {
     AveragePooling2D: _pooling("AveragePool", count_include_pad=0),
     GlobalAveragePooling2D: _global_pooling("GlobalAveragePool"),
     GlobalMaxPooling2D: _global_pooling("GlobalMaxPool"),
+    GlobalAveragePooling1D: _global_pooling1d("ReduceMean"),
+    GlobalMaxPooling1D: _global_pooling1d("ReduceMax"),
     ZeroPadding2D: _zero_padding2d,
     Cropping2D: _cropping2d,
 }

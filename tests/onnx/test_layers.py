@@ -128,6 +128,10 @@ OTHER: list[Case] = [
     ("GroupNormalization", {"groups": -1, "axis": 2, "scale": False}, (3, 4, 2)),
     ("Permute", {"dims": (3, 1, 2)}, (3, 4, 2)),
     ("RepeatVector", {"n": 3}, (4,)),
+    ("GlobalAveragePooling1D", {}, (4, 5)),
+    ("GlobalAveragePooling1D", {"data_format": "channels_first", "keepdims": True}, (4, 5)),
+    ("GlobalMaxPooling1D", {"keepdims": True}, (4, 5)),
+    ("GlobalMaxPooling1D", {"data_format": "channels_first"}, (4, 5)),
     ("LSTM", {"units": 3}, (4, 5)),
     (
         "LSTM",

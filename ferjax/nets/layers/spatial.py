@@ -265,6 +265,42 @@ class GlobalMaxPooling2D(_GlobalPooling):
 
 
 @dataclass(frozen=True, kw_only=True)
+class _GlobalPooling1D(Layer):
+    """Base of those that pool a sequence, (T, C) or, channels_first, (C, T)."""
+
+    data_format: str = setting(DATA_FORMAT, "channels_last")
+    keepdims: bool = setting(settings.boolean, False)
+
+    @property
+    def steps_axis(self) -> int:
+        return 2 if self.data_format == "channels_first" else 1
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        self.rank(shapes[0], 2)
+        kept = [1, 1] if self.keepdims else [1]
+        kept[2 - self.steps_axis if self.keepdims else 0] = self.known(
+            shapes[0], 2 - self.steps_axis
+        )
+        return tuple(kept)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlobalAveragePooling1D(_GlobalPooling1D):
+    """The mean over the steps: (C,)."""
+
+    def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
+        return inputs[0].mean(axis=self.steps_axis, keepdims=self.keepdims)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlobalMaxPooling1D(_GlobalPooling1D):
+    """The maximum over the steps: (C,)."""
+
+    def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
+        return inputs[0].max(axis=self.steps_axis, keepdims=self.keepdims)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ZeroPadding2D(Spatial):
     """Zeros around the image: ((top, bottom), (left, right))."""
 
