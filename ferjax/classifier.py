@@ -365,6 +365,7 @@ def load(
     *,
     config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     architecture: str | None = None,
+    output: str | int | None = None,
     labels: Labels | None = None,
     value_range: tuple[float, float] | None = None,
     engine: str = "jax",
@@ -376,6 +377,7 @@ def load(
             weights that ferjax brings.
         config: the architecture of a weights-only file, as for `ferjax.keras.load`.
         architecture: instead, a named architecture.
+        output: of several outputs the one to predict, by its name or its number from 0.
         labels: the class names in output order, or an order by its name: "sorted", "fer2013",
             "ferplus" and others of `ferjax.emotions.ORDERS`; None: those that travel with the
             weights, or those of a known network, or else "0", "1", ..., both with a warning.
@@ -389,7 +391,7 @@ def load(
         FerjaxError: there is no such engine, or ONNX Runtime is missing.
     """
     path = default_weights() if path is None else path
-    model = conversion.read(path, config, architecture)
+    model = conversion.read(path, config, architecture, output=output)
     return EmotionClassifier(
         model.network,
         model.variables,

@@ -43,6 +43,7 @@ def compare(
     *,
     config: PathLike | None = None,
     architecture: str | None = None,
+    output: str | int | None = None,
 ) -> Comparison:
     """Predict the same images with two weight files.
 
@@ -50,6 +51,7 @@ def compare(
         a, b: Keras files, Flax msgpacks or Orbax folders.
         images: paths; None: 64 generated ones.
         config, architecture: the architecture of a file that has none.
+        output: the output of a file that has several.
 
     Raises:
         WeightFileError: a file cannot be used, or `config` cannot, even where none needs it.
@@ -59,11 +61,11 @@ def compare(
         ImageError: an image cannot be read.
     """
     if config is not None:
-        keras.load_architecture(config)
+        keras.outputs(config, config)
     if architecture is not None:
         named(architecture)
     (first, named_first), (second, named_second) = (
-        _classifier(path, config, architecture) for path in (a, b)
+        _classifier(path, config, architecture, output) for path in (a, b)
     )
     if len(first.labels) != len(second.labels):
         raise LabelsError(f"{a} has {len(first.labels)} classes, {b} has {len(second.labels)}")
@@ -84,16 +86,24 @@ def generated_images(count: int, seed: int = 0) -> np.ndarray:
 
 
 def _classifier(
-    path: PathLike, config: PathLike | None, architecture: str | None
+    path: PathLike, config: PathLike | None, architecture: str | None, output: str | int | None
 ) -> tuple[EmotionClassifier, bool]:
     """Load a file, with the given architecture only where it has none of its own.
+
+    The output is chosen only where there are several, as of a file and the conversion of one.
 
     Returns:
         what predicts, and whether the file comes with labels.
     """
     given = config is not None or architecture is not None
     own = not given or has_architecture(path)
-    model = read(path) if own else read(path, config, architecture)
+    if own:
+        config = architecture = None
+    if output is not None and (config is not None or has_architecture(path)):
+        output = output if len(keras.outputs(path, config)) > 1 else None
+    elif output is not None:
+        output = None
+    model = read(path, config, architecture, output=output)
     classes = Head.of(model.graph).num_classes
     labels = model.labels or [f"class {index}" for index in range(classes)]
     value_range = metadata.value_range(model.metadata, path)

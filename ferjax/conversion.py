@@ -39,6 +39,7 @@ def convert(
     to: str | None = None,
     config: str | os.PathLike[str] | None = None,
     architecture: str | None = None,
+    output: str | int | None = None,
     labels: Labels | None = None,
     optimizer_state: bool = False,
 ) -> Conversion:
@@ -53,6 +54,7 @@ def convert(
         to: one of `TARGETS`; None: as the name of `target` says.
         config: the architecture where `source` has none, as for `ferjax.keras.load`.
         architecture: instead, a named architecture.
+        output: of several outputs the one to keep, as for `ferjax.keras.load`.
         labels: class names to store, or an order by its name, as for `ferjax.load`; None: those of
             `source`, where it has any.
         optimizer_state: keep Adam's moments and step count.
@@ -63,7 +65,7 @@ def convert(
         WriteError: `target` cannot be written, or its kind is not told by its name.
     """
     to = to or _target_kind(target)
-    model = read(source, config, architecture, with_optimizer=True)
+    model = read(source, config, architecture, output=output, with_optimizer=True)
     notes = list(model.notes)
     state = model.optimizer_state
     if optimizer_state and state is None:
@@ -120,13 +122,19 @@ def read(
     config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     architecture: str | None = None,
     *,
+    output: str | int | None = None,
     with_optimizer: bool = False,
 ) -> KerasModel:
-    """Read a Keras file, a Flax msgpack or an Orbax folder, and the metadata beside it."""
+    """Read a Keras file, a Flax msgpack or an Orbax folder, and the metadata beside it.
+
+    `output` chooses among several, as for `ferjax.keras.load`.
+    """
     if _is_flax(checked_path(source)):
-        model = _read_flax(source, config, architecture)
+        model = _read_flax(source, config, architecture, output)
     else:
-        model = keras.load(source, config, architecture, with_optimizer=with_optimizer)
+        model = keras.load(
+            source, config, architecture, output=output, with_optimizer=with_optimizer
+        )
     return _with_sidecar(model)
 
 
@@ -139,16 +147,21 @@ def inspect(
     path: str | os.PathLike[str],
     config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     architecture: str | None = None,
+    *,
+    output: str | int | None = None,
 ) -> Inspection:
-    """Look into any file that `read` reads; an unusable one gives problems, not an error."""
+    """Look into any file that `read` reads; an unusable one gives problems, not an error.
+
+    Of several `model.outputs` without a choice the model has all layers.
+    """
     if not _is_flax(checked_path(path)):
-        found = keras.inspect(path, config, architecture)
+        found = keras.inspect(path, config, architecture, output=output)
         if found.model is not None:
             _with_sidecar(found.model)
         return found
     kind = _flax_kind(path)
     try:
-        return Inspection(str(path), kind, None, read(path, config, architecture))
+        return Inspection(str(path), kind, None, read(path, config, architecture, output=output))
     except FerjaxError as error:
         problems = error.problems if isinstance(error, WeightFileError) else [str(error)]
         return Inspection(str(path), kind, None, None, problems)
@@ -186,6 +199,7 @@ def _read_flax(
     source: str | os.PathLike[str],
     config: str | os.PathLike[str] | Mapping[str, Any] | None,
     architecture: str | None,
+    output: str | int | None,
 ) -> KerasModel:
     from ferjax import flax_files
     from ferjax.nets.architectures import architecture as named
@@ -194,7 +208,7 @@ def _read_flax(
         raise WeightFileError(source, "give a config or an architecture, not both")
     graph = None
     if config is not None:
-        graph = keras.load_architecture(config).graph
+        graph = keras.load_architecture(config, output).graph
     elif architecture is not None:
         graph = named(architecture).graph
     graph, variables = flax_files.load(source, graph)

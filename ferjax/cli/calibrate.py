@@ -14,7 +14,7 @@ import argparse
 import dataclasses
 import json
 
-from ferjax.cli.options import add_labels, add_value_range, value_range_of
+from ferjax.cli.options import add_labels, add_output, add_value_range, value_range_of
 from ferjax.cli.progress import reported
 
 
@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_labels(parser)
     add_value_range(parser, "as the metadata or the layers say")
+    add_output(parser)
     parser.add_argument(
         "--data", required=True, metavar="DIR", help="what `ferjax data prepare` made"
     )
@@ -47,6 +48,7 @@ def _run(args: argparse.Namespace) -> int:
             args.data,
             labels=args.labels,
             value_range=value_range_of(args),
+            output=args.output,
             store=not args.dry_run,
             progress=progress,
         )

@@ -13,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ferjax.cli.options import add_architecture, add_labels
+from ferjax.cli.options import add_architecture, add_labels, add_output
 
 # As in `ferjax.conversion.TARGETS`; here too, because that module imports h5py.
 _TARGETS = ("h5", "weights-only-h5", "weights.h5", "keras", "msgpack", "orbax")
@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="DST")
     parser.add_argument("--to", choices=_TARGETS, help="kind of DST (default: by its name)")
     add_architecture(parser)
+    add_output(parser)
     add_labels(parser)
     parser.add_argument(
         "--optimizer-state",
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
         to=args.to,
         config=args.config,
         architecture=args.architecture,
+        output=args.output,
         labels=args.labels,
         optimizer_state=args.optimizer_state,
     )

@@ -21,7 +21,7 @@ import json
 import os
 import sys
 
-from ferjax.cli.options import add_labels, add_value_range, value_range_of
+from ferjax.cli.options import add_labels, add_output, add_value_range, value_range_of
 from ferjax.cli.progress import reported
 
 
@@ -31,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_labels(parser)
     add_value_range(parser, "as the metadata or the layers say")
+    add_output(parser)
     parser.add_argument(
         "--data", required=True, metavar="DIR", help="what `ferjax data prepare` made"
     )
@@ -91,6 +92,11 @@ def _run(args: argparse.Namespace) -> int:
 
     if args.baseline and not args.robustness:
         raise FerjaxError("--baseline is for --robustness: give that too")
+    if args.record and args.output is not None:
+        raise FerjaxError(
+            "--record has no place for several outputs: `ferjax convert --output` makes a file of "
+            "one"
+        )
     if args.seed < 0:
         raise FerjaxError(f"expected a --seed of 0 or more, got {args.seed}")
     if args.out is not None:  # before minutes of computing
@@ -105,6 +111,7 @@ def _run(args: argparse.Namespace) -> int:
             args.split,
             labels=args.labels,
             value_range=value_range_of(args),
+            output=args.output,
             tta=args.tta,
             with_robustness=args.robustness,
             baseline=args.baseline,

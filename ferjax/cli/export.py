@@ -15,7 +15,7 @@ import json
 import sys
 from pathlib import Path
 
-from ferjax.cli.options import add_architecture, add_labels
+from ferjax.cli.options import add_architecture, add_labels, add_output
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights", metavar="FILE", help="any weight file of Keras or Flax (default: ferjax's own)"
     )
     add_architecture(parser)
+    add_output(parser)
     add_labels(parser)
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         from ferjax.classifier import default_weights
 
         source = default_weights()
-    model = conversion.read(source, args.config, args.architecture)
+    model = conversion.read(source, args.config, args.architecture, output=args.output)
     labels = model.labels
     if args.labels is not None:
         labels = checked_labels(args.labels, model.graph)

@@ -17,7 +17,7 @@ import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from ferjax.cli.options import add_architecture, add_value_range, value_range_of
+from ferjax.cli.options import add_architecture, add_output, add_value_range, value_range_of
 from ferjax.cli.progress import reported
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE")
     add_architecture(parser)
+    add_output(parser)
     parser.add_argument(
         "--data",
         metavar="DIR",
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from ferjax.conversion import inspect
 
     value_range = value_range_of(args)
-    found = inspect(args.file, args.config, args.architecture)
+    found = inspect(args.file, args.config, args.architecture, output=args.output)
     described = describe(found)
     measured = None
     if args.data is not None and found.model is not None:
@@ -69,6 +70,7 @@ def _measured(args: argparse.Namespace, value_range: tuple[float, float] | None)
             args.data,
             config=args.config,
             architecture=args.architecture,
+            output=args.output,
             value_range=value_range,
             progress=progress,
         )
@@ -85,11 +87,13 @@ def describe(found: Inspection) -> dict[str, Any]:
     }
     if found.model is not None:
         graph, state = found.model.graph, found.model.optimizer_state
+        several = not found.has_one_output
         described |= {
             "name": graph.name,
             "input_shape": graph.input_shape,
-            "output_shape": graph.output_shape,
-            "classes": _classes(graph)[0],
+            "output_shape": None if several else graph.output_shape,
+            "outputs": [{"name": o.name, "shape": o.shape} for o in found.model.outputs],
+            "classes": None if several else _classes(graph)[0],
             "value_range": graph.value_range,
             "parameters": graph.num_params,
             "layers": [
@@ -103,7 +107,7 @@ def describe(found: Inspection) -> dict[str, Any]:
                 for layer in graph.layers
             ],
             "labels": found.model.labels,
-            "recognised": _recognised(found.model.graph),
+            "recognised": None if several else _recognised(found.model.graph),
             "optimizer": None if state is None else {"name": state.name, "step": state.step},
             "notes": found.model.notes,
         }
@@ -158,7 +162,13 @@ def _print(described: dict[str, Any], found: Inspection) -> None:
     state = f"{optimizer['name']}, {optimizer['step']} steps" if optimizer else "none"
     print(f"optimizer: {state}")
     print(f"labels:    {printable(', '.join(labels)) if labels else 'none'}")
-    print(f"classes:   {_classes(found.model.graph)[1]}")
+    outputs = found.model.outputs
+    for number, output in enumerate(outputs if len(outputs) > 1 else ()):
+        print(f"output {number}:  {output}")
+    if found.has_one_output:
+        print(f"classes:   {_classes(found.model.graph)[1]}")
+    else:
+        print("note:      --output NAME or NUMBER chooses among them")
     if network is not None:
         low, high = network["value_range"]
         print(

@@ -48,6 +48,16 @@ def add_architecture(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add --output."""
+    parser.add_argument(
+        "--output",
+        metavar="NAME|NUMBER",
+        help="which output of a model of several, such as emotion beside age: by name, or by "
+        "number from 0; `ferjax inspect` lists them",
+    )
+
+
 def add_labels(parser: argparse.ArgumentParser) -> None:
     """Add --labels."""
     parser.add_argument(

@@ -24,6 +24,7 @@ from pathlib import Path
 from ferjax.cli.options import (
     add_architecture,
     add_labels,
+    add_output,
     add_value_range,
     fraction,
     value_range_of,
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights", metavar="FILE", help="any weight file of Keras or Flax (default: ferjax's own)"
     )
     add_architecture(parser)
+    add_output(parser)
     add_labels(parser)
     parser.add_argument(
         "--top", type=_positive, default=1, metavar="K", help="classes to print (default: 1)"
@@ -90,6 +92,7 @@ def _run(args: argparse.Namespace) -> int:
         args.weights,
         config=args.config,
         architecture=args.architecture,
+        output=args.output,
         labels=args.labels,
         value_range=value_range,
         engine=args.engine,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from ferjax.cli.options import add_architecture, fraction
+from ferjax.cli.options import add_architecture, add_output, fraction
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images", nargs="+", metavar="IMAGE_OR_FOLDER", help="images to predict on"
     )
     add_architecture(parser)
+    add_output(parser)
     parser.add_argument(
         "--tolerance",
         type=fraction,
@@ -38,7 +39,14 @@ def run(args: argparse.Namespace) -> int:
     from ferjax.images import find_images
 
     images = find_images(args.images) if args.images else None
-    found = compare(args.a, args.b, images, config=args.config, architecture=args.architecture)
+    found = compare(
+        args.a,
+        args.b,
+        images,
+        config=args.config,
+        architecture=args.architecture,
+        output=args.output,
+    )
     equal = found.largest_difference <= args.tolerance and found.same_labels
     if args.json:
         document = {

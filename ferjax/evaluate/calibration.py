@@ -61,6 +61,7 @@ def calibrate(
     *,
     labels: Labels | None = None,
     value_range: tuple[float, float] | None = None,
+    output: str | int | None = None,
     store: bool = True,
     progress: Progress | None = None,
 ) -> Fitted:
@@ -74,6 +75,7 @@ def calibrate(
         weights: any weight file that `ferjax.load` reads; None: ferjax's own.
         data: a folder that `ferjax data prepare` made, or Faces.
         labels, value_range: of the weights, as for `ferjax.load`.
+        output: of several outputs the one to calibrate, as for `ferjax.load`; only measured.
         store: write it; False only measures.
         progress: called with (done, total, unit) now and then.
 
@@ -85,8 +87,14 @@ def calibrate(
     """
     metrics.require_sklearn()
     path = Path(default_weights() if weights is None else weights)
+    if store and output is not None:
+        raise WeightFileError(
+            path,
+            "one file has no place for the temperatures of several outputs; "
+            "`ferjax convert --output` makes a file of one",
+        )
     folder, faces, chosen = read(data, "validation")
-    classifier = loaded(path, labels=labels, value_range=value_range)
+    classifier = loaded(path, labels=labels, value_range=value_range, output=output)
     if store and (what := metadata.in_parts(path)):
         raise WeightFileError(
             path, f"{what} has no place for metadata; `ferjax convert` makes a file of it"

@@ -147,6 +147,7 @@ def evaluate(
     *,
     labels: Labels | None = None,
     value_range: tuple[float, float] | None = None,
+    output: str | int | None = None,
     tta: str = "none",
     with_robustness: bool = False,
     baseline: str | os.PathLike[str] | None = None,
@@ -160,7 +161,7 @@ def evaluate(
         weights: a classifier, or any file that `ferjax.load` reads; None: ferjax's own.
         data: a folder that `ferjax data prepare` made, or Faces.
         split: "validation", "test", or "train", which says little.
-        labels, value_range: of weights in a file, as for `ferjax.load`.
+        labels, value_range, output: of weights in a file, as for `ferjax.load`.
         tta: test-time augmentation, "none", "flip" or "ten-crop"; see `ferjax.evaluate.views`.
         with_robustness: measure corrupted and covered faces too, 85 times as many images.
         baseline: another report.json to which corruption errors are relative.
@@ -184,7 +185,7 @@ def evaluate(
     if attributes is not None:
         described = read_attributes(attributes, names, all_names=faces.names)
         check_comparisons(described)
-    classifier, about = read_weights(weights, labels, value_range)
+    classifier, about = read_weights(weights, labels, value_range, output)
     order = class_order(classifier, faces)
     copies = checks.copies_of_training(faces)[chosen]
     part = faces.take(chosen)
@@ -307,15 +308,16 @@ def read_weights(
     weights: Weights,
     labels: Labels | None = None,
     value_range: tuple[float, float] | None = None,
+    output: str | int | None = None,
 ) -> tuple[EmotionClassifier, dict[str, Any]]:
     """Return a classifier, and what is known of its weights; see `evaluate`."""
     path = None
     if not isinstance(weights, EmotionClassifier):
         path = Path(default_weights() if weights is None else weights)
-        weights = loaded(path, labels=labels, value_range=value_range)
-    elif labels is not None or value_range is not None:
+        weights = loaded(path, labels=labels, value_range=value_range, output=output)
+    elif labels is not None or value_range is not None or output is not None:
         raise FerjaxError(
-            "`labels` and `value_range` are of weights in a file, not of a classifier"
+            "`labels` and `value_range` are of weights in a file, not of a classifier; so is `output`"
         )
     known, graph = weights.metadata, weights.network.graph
     about = {

@@ -99,6 +99,7 @@ def label_order(
     *,
     config: str | os.PathLike[str] | None = None,
     architecture: str | None = None,
+    output: str | int | None = None,
     value_range: tuple[float, float] | None = None,
     progress: Progress | None = None,
 ) -> LabelOrder:
@@ -112,6 +113,7 @@ def label_order(
             Faces. Validation images are taken, or else test images, or else those of training; of
             more than 3,000 as many, drawn the same way every time.
         config, architecture: of a weights-only file, as for `ferjax.load`.
+        output: of several outputs the one that is told, as for `ferjax.load`.
         value_range: what black and white are to the network; None: as the metadata says, or for a
             known network its source, or else its layers.
         progress: called with (done, total, unit) now and then.
@@ -120,7 +122,7 @@ def label_order(
         WeightFileError: the weights cannot be used.
         DataError: the data cannot be used, or has images of fewer than two classes.
     """
-    classifier = _classifier(weights, config, architecture, value_range)
+    classifier = _classifier(weights, config, architecture, output, value_range)
     faces, name = _faces(data, classifier.image_size, progress)
     present = np.unique(faces.labels)
     if len(present) < 2:
@@ -290,6 +292,7 @@ def _classifier(
     weights: Weights,
     config: str | os.PathLike[str] | None,
     architecture: str | None,
+    output: str | int | None,
     value_range: tuple[float, float] | None,
 ) -> EmotionClassifier:
     """Return the classifier, whose labels say nothing here."""
@@ -298,7 +301,9 @@ def _classifier(
     path = Path(default_weights() if weights is None else weights)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "the weights come without label names")
-        found = load(path, config=config, architecture=architecture, value_range=value_range)
+        found = load(
+            path, config=config, architecture=architecture, output=output, value_range=value_range
+        )
     if value_range is None and metadata.value_range(found.metadata, path) is None:
         known = recognise(found.network.graph)
         if known is not None:

@@ -26,12 +26,15 @@ from ferjax.nets.initializers import L1L2, SETTINGS, Initializer
 from ferjax.nets.layers import (
     VOCABULARY,
     Activation,
+    Add,
+    Dropout,
     InputLayer,
     Layer,
+    Rescaling,
     layer_class,
     snake_case,
 )
-from ferjax.nets.settings import real
+from ferjax.nets.settings import real, setting
 
 _MOST_LAYERS = 10_000
 _MOST_NESTING = 20
@@ -49,6 +52,13 @@ _ALIASES = {
     "ThresholdedReLU": "ReLU",
     "BatchNormalizationV1": "BatchNormalization",
     "BatchNormalizationV2": "BatchNormalization",
+}
+# Keras's own classes beside the networks of `keras.applications`, and their settings. The last is
+# registered as if it were a user's.
+_APPLICATIONS = {
+    "LayerScale": {"init_values", "projection_dim"},
+    "StochasticDepth": {"drop_path_rate"},
+    "CustomScaleLayer": {"scale"},
 }
 # Keys that say how a layer is trained, built or stored, not what it computes. What ferjax leaves
 # out of them is noted if it is set.
@@ -107,7 +117,8 @@ class Architecture:
         """Return the part of the graph that leads to one output.
 
         Args:
-            output: its name, or its number from 0, also as text; None: the only one.
+            output: its name or its layer's, or its number from 0, also as text; None: the only
+                one.
 
         Raises:
             Problem: there is no such output, or none is named and there are several.
@@ -118,11 +129,13 @@ class Architecture:
         if output is None:
             if len(self.outputs) > 1:
                 raise Problem(
-                    f"{len(self.outputs)} outputs, expected the choice of one (output=, "
-                    f"--output NAME or NUMBER) among {listed}"
+                    f"{len(self.outputs)} outputs, expected the choice of one (output=, --output; "
+                    f"`ferjax convert` keeps one) among {listed}"
                 )
             return self.graph.leading_to(self.outputs[0].position)
-        named = [known for known in self.outputs if known.name == output]
+        named = [known for known in self.outputs if known.name == output] or [
+            known for known in self.outputs if self.graph.calls[known.position].layer == output
+        ]
         number = output if isinstance(output, int) else -1
         if isinstance(output, str) and output.isascii() and output.isdigit() and len(output) < 9:
             number = int(output)
@@ -165,6 +178,13 @@ class _Entry(NamedTuple):
     operation: operations.Reading | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _ScaledAdd(Add):
+    """Its first input plus `scale` times its second: InceptionResNetV2's CustomScaleLayer."""
+
+    scale: float = setting(real)
+
+
 @dataclass
 class _Model:
     """A model while it is being flattened."""
@@ -189,6 +209,7 @@ class _Parser:
         self.depth = 0  # of layers inside layers
         self.ready: dict[int, Layer] = {}  # by the id of the layer's config
         self.operations: dict[int, operations.Reading] = {}  # likewise
+        self.scaled: dict[str, str] = {}  # sums, and what scales their second input
         self.lowered: set[str] = set()  # the layers that are known to be operations
         self.shapes: list[tuple[int | None, ...]] = []  # of the calls
 
@@ -328,8 +349,15 @@ class _Parser:
             model.container.children.append(nested)
         else:
             layer = self.ready[id(config)]
+            if isinstance(layer, _ScaledAdd):
+                scaling = Rescaling(scale=layer.scale)
+                scaled = self.register(f"{name}_scale", scaling, model.name or name)
+                model.container.children.append(Leaf(f"{name}_scale", scaling.kind, scaled))
+                layer = Add(name=name, trainable=layer.trainable)
             made = self.register(name, layer, model.name)
             model.container.children.append(Leaf(name, layer.kind, made))
+            if isinstance(self.ready[id(config)], _ScaledAdd):
+                self.scaled[made] = scaled
         model.made[name] = made
         return made
 
@@ -341,6 +369,11 @@ class _Parser:
             if self.nested_calls > _MOST_LAYERS:  # models that call models twice, twice, twice, ...
                 raise Problem(f"more than {_MOST_LAYERS} calls of nested models")
             return self.apply(made, sources[0])
+        if made in self.scaled:
+            if len(sources) != 2:
+                raise Problem(f"layer {made!r}: expected two inputs, got {len(sources)}")
+            self.calls.append(Call(self.scaled[made], (sources[1],)))
+            sources = [sources[0], len(self.calls) - 1]
         self.calls.append(Call(made, tuple(sources)))
         if len(self.calls) > _MOST_LAYERS:
             raise Problem(f"more than {_MOST_LAYERS} layer calls")
@@ -462,6 +495,13 @@ class _Parser:
         if kind == "ThresholdedReLU":  # Keras 2's, of the setting "theta"
             config = {**config, "threshold": config.get("theta", 1.0)}
         kind = _ALIASES.get(kind, kind)
+        if kind.rpartition(">")[2] in _APPLICATIONS:
+            config = _settings_of_application(name, kind.rpartition(">")[2], config)
+        if kind == "StochasticDepth":  # dropout of whole images
+            rate = config.get("drop_path_rate")
+            return Dropout(name=name, rate=rate, noise_shape=(None, 1, 1, 1))  # type: ignore[arg-type]
+        if kind in ("CustomScaleLayer", "Custom>CustomScaleLayer"):
+            return _ScaledAdd(name=name, scale=config.get("scale"))  # type: ignore[arg-type]
         known = layer_class(kind, name)
         config = {key: _plain(value) for key, value in config.items()}
         self.note_policy(name, config.get("dtype"))
@@ -572,6 +612,9 @@ def _check_class(entry: Mapping[str, Any], place: str) -> None:
     if isinstance(kind, str) and ">" in kind:  # in an .h5: what it is registered as
         kind, registered = kind.rpartition(">")[2], kind
     in_keras = isinstance(module, str) and module.split(".")[0] in _KERAS
+    scales = kind == "CustomScaleLayer" and registered == "Custom>CustomScaleLayer"
+    if scales and (module is None or in_keras):
+        return
     # Keras registers some of its own, under their names; older files have no modules.
     if (in_keras and registered in (None, kind)) or (module is None and registered is None):
         return
@@ -593,6 +636,18 @@ def _check_class(entry: Mapping[str, Any], place: str) -> None:
         f"{place}: {printable(str(kind), 80)!r} is a custom class ({', '.join(known)}), {why} and "
         f"which ferjax cannot compute; {advice}"
     )
+
+
+def _settings_of_application(name: str, kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config of one of `_APPLICATIONS`; another class of the name has other settings."""
+    expected = _APPLICATIONS[kind]
+    given = config.keys() - {"name", "trainable", "dtype"}
+    if given != expected:
+        raise LayerError(
+            f"layer {name!r} ({kind}): expected the settings {', '.join(sorted(expected))} of "
+            f"Keras's class, got {printable(', '.join(sorted(map(str, given))), 100) or 'none'}"
+        )
+    return dict(config)
 
 
 def _entries(kind: str, inner: Any) -> list[Any]:

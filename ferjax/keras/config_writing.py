@@ -10,7 +10,7 @@ from ferjax.keras import operations
 from ferjax.keras.layout import in_keras_order
 from ferjax.nets.graph import Graph
 from ferjax.nets.initializers import L1L2, Initializer
-from ferjax.nets.layers import InputLayer, Layer, Operation, Shape
+from ferjax.nets.layers import InputLayer, Layer, LayerScale, Operation, Shape
 
 
 def keras_version(graph: Graph) -> str:
@@ -154,6 +154,8 @@ def _entry(layer: Layer, output_shape: Shape) -> dict[str, Any]:
             written = _json(value)
         config[_WRITTEN_AS.get((layer.kind, f.name), f.name)] = written
     entry: dict[str, Any] = {"class_name": layer.kind, "config": config}
+    if isinstance(layer, LayerScale):
+        entry |= {"module": "keras.src.applications.convnext", "registered_name": layer.kind}
     if not isinstance(getattr(layer, "axis", 0), int):
         # Without a module Keras 3 takes it for Keras 2's, and drops an axis that is no number.
         entry |= {"module": "keras.layers", "registered_name": None}

@@ -10,7 +10,7 @@ from typing import Any
 from ferjax.errors import FerjaxError, WeightFileError
 from ferjax.keras.identify import identify
 from ferjax.keras.problems import Problem, checked_path
-from ferjax.keras.reader import KerasModel, load
+from ferjax.keras.reader import KerasModel, load_whole
 from ferjax.keras.source import opened
 
 
@@ -23,14 +23,19 @@ class Inspection:
     keras_version: str | None
     model: KerasModel | None = None
     problems: list[str] = field(default_factory=list)
+    has_one_output: bool = True  # or the one that was chosen
 
 
 def inspect(
     path: str | os.PathLike[str],
     config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     architecture: str | None = None,
+    *,
+    output: str | int | None = None,
 ) -> Inspection:
     """Look into a file of any kind; an unusable one gives `problems` rather than an error.
+
+    Of several `model.outputs` without a choice the model has all layers.
 
     Raises:
         WeightFileError: `path` is no path.
@@ -45,9 +50,10 @@ def inspect(
         if kind is None:
             return Inspection(str(path), None, None, None, [str(problem)])
     try:
-        model = load(path, config, architecture)
+        model = load_whole(path, config, architecture, output=output, several=True)
     except WeightFileError as error:
         return Inspection(str(path), kind, version, None, error.problems)
     except FerjaxError as error:
         return Inspection(str(path), kind, version, None, [str(error)])
-    return Inspection(str(path), kind, version, model)
+    one = output is not None or len(model.outputs) < 2
+    return Inspection(str(path), kind, version, model, has_one_output=one)

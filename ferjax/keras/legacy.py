@@ -161,13 +161,18 @@ def _match(names: list[str], expected: list[tuple[Leaf, Weight]], nested: bool) 
 
 
 def _keras2_name(name: str) -> str:
-    """Return Keras 2's name of an array for Keras 1's, such as `convolution2d_1_W`."""
+    """Return Keras 2's name of an array for Keras 1's, such as `convolution2d_1_W`.
+
+    Of what Keras 3 has numbered, `variable_3`, the name without the number.
+    """
     for end, keras2 in (("_W", "kernel"), ("_b", "bias")):
         if name.endswith(end):
             return keras2
     for end in ("gamma", "beta", "running_mean", "running_std"):
         if name.endswith(f"_{end}"):
             return end
+    if name.startswith("variable_"):  # Keras 3's, for arrays without a name; counted
+        return "variable"
     return name
 
 

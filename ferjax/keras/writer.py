@@ -32,7 +32,7 @@ from ferjax.keras.source import COMPILED, METADATA
 from ferjax.keras.variables import Arrays, from_variables
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import checked_labels
-from ferjax.nets.layers import Operation
+from ferjax.nets.layers import LayerScale, Operation
 
 if TYPE_CHECKING:
     from ferjax.nets.network import Network
@@ -191,6 +191,11 @@ def _warn(path: object, graph: Graph, kind: str) -> None:
     if any("/" in layer.name for layer in graph.layers):
         warnings.warn(
             f"{path}: Keras 3 refuses layer names with '/', Keras 2 opens it", stacklevel=3
+        )
+    if kind == WHOLE and any(isinstance(layer, LayerScale) for layer in graph.layers):
+        warnings.warn(
+            f"{path}: only Keras 3 opens it, Keras 2 reads LayerScale from .keras alone",
+            stacklevel=3,
         )
     if has_operations(graph):
         kinds = sorted({la.kind for la in graph.layers if isinstance(la, Operation)})

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ferjax.nets.layers import Operation
+from ferjax.nets.layers import LayerScale, Operation
 from ferjax.onnx.builder import Builder, Tensor
 from ferjax.onnx.merging import common_axes
 
@@ -150,4 +150,8 @@ def _indexed(layer: Operation, b: Builder, x: Tensor) -> Tensor:
     return x
 
 
-LAYERS: dict[type, Callable[..., Tensor]] = {Operation: _operation}
+def _layer_scale(layer: LayerScale, b: Builder, x: Tensor) -> Tensor:
+    return b.node("Mul", x, b.spread("gamma", b.array("gamma"), x))
+
+
+LAYERS: dict[type, Callable[..., Tensor]] = {Operation: _operation, LayerScale: _layer_scale}

@@ -235,6 +235,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "DepthwiseConv2D": {"kernel_size": 3},
     "SeparableConv2D": {"filters": 2, "kernel_size": 3},
     "Dense": {"units": 2},
+    "LayerScale": {"projection_dim": 2},
     "Activation": {"activation": "relu"},
     "Reshape": {"target_shape": [1, -1]},
     "Permute": {"dims": [1]},

@@ -194,6 +194,7 @@ OTHER: list[Case] = [
     ("Normalization", {"axis": (3, 1), "invert": True}, (3, 4, 2)),
     ("Normalization", {"axis": None, "mean": 0.5, "variance": 2.0}, (3, 4, 2)),
     ("Normalization", {"mean": (0.5, -0.5), "variance": (2.0, 0.25), "invert": True}, (3, 4, 2)),
+    ("LayerScale", {"projection_dim": 2}, (3, 4, 2)),
     ("Dropout", {"rate": 0.5}, (3, 4, 2)),
     ("SpatialDropout1D", {"rate": 0.5}, (3, 4)),
     ("RandomCrop", {"height": 4, "width": 3}, (7, 8, 2)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ferjax.errors import UnknownLayerError, near_misses
 from ferjax.nets.layers.activations import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
+from ferjax.nets.layers.applications import LayerScale
 from ferjax.nets.layers.base import InputLayer, Layer, Run, Shape, Weight, snake_case
 from ferjax.nets.layers.dense import (
     BatchNormalization,
@@ -107,6 +108,7 @@ __all__ = [
     "Dense",
     "BatchNormalization",
     "LayerNormalization",
+    "LayerScale",
     "GroupNormalization",
     "RMSNormalization",
     "UnitNormalization",
