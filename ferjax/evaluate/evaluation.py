@@ -317,7 +317,8 @@ def read_weights(
         weights = loaded(path, labels=labels, value_range=value_range, output=output)
     elif labels is not None or value_range is not None or output is not None:
         raise FerjaxError(
-            "`labels` and `value_range` are of weights in a file, not of a classifier; so is `output`"
+            "`labels` and `value_range` are of weights in a file, not of a classifier; "
+            "so is `output`"
         )
     known, graph = weights.metadata, weights.network.graph
     about = {

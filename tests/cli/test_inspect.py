@@ -65,6 +65,7 @@ def test_json_is_one_document(cli: Cli) -> None:
         "name": "fer_cnn5",
         "input_shape": [48, 48, 1],
         "output_shape": [7],
+        "outputs": [{"name": "dense_2", "shape": [7]}],
         "classes": 7,
         "value_range": [0, 1],
         "parameters": 2631815,
