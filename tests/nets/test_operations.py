@@ -12,7 +12,18 @@ import pytest
 from ferjax.errors import LayerError
 from ferjax.nets import Network
 from ferjax.nets.graph import Call, Graph
-from ferjax.nets.layers import Conv2D, Dense, InputLayer, Normalization, Operation, Rescaling
+from ferjax.nets.layers import (
+    Conv2D,
+    Cropping2D,
+    Dense,
+    InputLayer,
+    MaxPooling2D,
+    Normalization,
+    Operation,
+    Rescaling,
+    Resizing,
+    ZeroPadding2D,
+)
 
 SHAPE = (2, 2, 3)
 IMAGES = np.arange(12, dtype=np.float32).reshape(1, 2, 2, 3)
@@ -163,6 +174,9 @@ GRAY = (103.9, 116.8, 123.7)
         ([Rescaling(scale=1.0, offset=1.0), Rescaling(scale=127.5)], (-1, 1)),
         ([Operation(operation="subtract", operands=(1.0, None))], (0, 1)),
         ([Operation(operation="sqrt")], (0, 1)),
+        ([Resizing(height=3, width=3), Cropping2D(cropping=1), Rescaling(scale=1 / 255)], (0, 255)),
+        ([ZeroPadding2D(), MaxPooling2D(), Operation(operation="flip", axis=1),
+          Rescaling(scale=1.0, offset=(-100.0, -110.0, -120.0))], (0, 255)),
     ],
 )  # fmt: skip
 def test_value_range_follows_the_arithmetic_in_front(
