@@ -470,6 +470,30 @@ def test_a_class_of_operations_outside_the_table_is_refused(
     assert not sentinel.exists() and "evil_module" not in sys.modules
 
 
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        ("LayerScale", {"projection_dim": 3}, "expected the settings init_values, projection_dim"),
+        ("LayerScale", {"init_values": 1.0, "projection_dim": 4}, "expected inputs of 4 channels"),
+        ("LayerScale", {"init_values": NAN, "projection_dim": 3}, "expected a finite number"),
+        ("StochasticDepth", {"drop_path_rate": 1.5}, "expected a rate of at least 0 and below 1"),
+        ("StochasticDepth", {"drop_path_rate": 0.1, "mode": "row"}, "got drop_path_rate, mode"),
+        ("CustomScaleLayer", {"scale": 1e39}, "scale: expected a finite number"),
+        ("CustomScaleLayer", {"scale": 0.5}, "expected two inputs, got 1"),
+        ("CustomScaleLayer", {"scale": 0.5, "function": "x"}, "got function, scale"),
+        ("Custom>CustomScaleLayer", {"factor": 0.5}, "expected the settings scale"),
+        ("evil_module>CustomScaleLayer", {"scale": 0.5}, "is a custom class"),
+        ("Custom>LayerScale", {"init_values": 1.0, "projection_dim": 3}, "Keras's LayerScale"),
+    ],
+)
+def test_another_class_of_the_name_of_one_of_keras_applications_is_refused(
+    kind: str, settings: dict[str, Any], message: str, with_operation: Any, refused: Any
+) -> None:
+    config = {"name": "op", "trainable": True, "dtype": "float32", **settings}
+    path = with_operation([[*TENSOR, {}]], class_name=kind, config=config)
+    refused(path, message)
+
+
 # --- links and storage outside of the file -----------------------------------------------------
 
 
