@@ -192,17 +192,13 @@ def _warn(path: object, graph: Graph, kind: str) -> None:
         warnings.warn(
             f"{path}: Keras 3 refuses layer names with '/', Keras 2 opens it", stacklevel=3
         )
-    if kind == WHOLE and any(isinstance(layer, LayerScale) for layer in graph.layers):
+    kinds = {la.kind for la in graph.layers if isinstance(la, LayerScale | Operation)}
+    if kinds:
         warnings.warn(
-            f"{path}: only Keras 3 opens it, Keras 2 reads LayerScale from .keras alone",
+            f"{path}: only Keras 3 opens it, Keras 2 has no layers for {', '.join(sorted(kinds))}",
             stacklevel=3,
         )
     if has_operations(graph):
-        kinds = sorted({la.kind for la in graph.layers if isinstance(la, Operation)})
-        warnings.warn(
-            f"{path}: only Keras 3 opens it, Keras 2 has no layers for {', '.join(kinds)}",
-            stacklevel=3,
-        )
         return
     if {"hard_sigmoid", "keras2_hard_sigmoid"} & activation_names(graph):
         mine = keras_version(graph)[0]
