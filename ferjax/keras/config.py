@@ -21,7 +21,7 @@ from ferjax.keras import operations
 from ferjax.keras.layout import Container, Leaf
 from ferjax.keras.operations import Origin
 from ferjax.keras.problems import Problem
-from ferjax.nets.graph import Call, Graph
+from ferjax.nets.graph import Call, Graph, output_shape
 from ferjax.nets.initializers import L1L2, SETTINGS, Initializer
 from ferjax.nets.layers import (
     VOCABULARY,
@@ -486,7 +486,7 @@ class _Parser:
                 continue
             if not layer.takes(len(call.inputs)):
                 raise layer.error(f"it cannot take {len(call.inputs)} inputs")
-            self.shapes.append(layer.output_shape(*(self.shapes[i] for i in call.inputs)))
+            self.shapes.append(output_shape(layer, *(self.shapes[i] for i in call.inputs)))
         return self.shapes[position]
 
     # --- one layer ---

@@ -33,6 +33,7 @@ from ferjax.nets.layers import (
 )
 
 _SIGMOIDS = ("sigmoid", "hard_sigmoid", "keras2_hard_sigmoid")
+_MOST_VALUES = 1 << 28  # of one image, in what a layer gives: 1 GiB
 # Of numbers in [0, 1] these make such numbers; a mean of several networks' sigmoids is one.
 _KEEP_UNIT_INTERVAL = (
     *("Average", "Maximum", "Minimum", "Multiply", "Cropping2D"),
@@ -134,7 +135,7 @@ class Graph:
             if isinstance(layer, InputLayer):
                 shapes.append(layer.shape)
             else:
-                shapes.append(layer.output_shape(*(shapes[i] for i in call.inputs)))
+                shapes.append(output_shape(layer, *(shapes[i] for i in call.inputs)))
         return tuple(shapes)
 
     @property
@@ -233,12 +234,12 @@ class Graph:
     @property
     def final_call(self) -> int:
         """The last call that computes something at inference and does not only rearrange."""
-        return self._computing(len(self.calls) - 1)
+        return self._computing[-1]
 
     @property
     def final_activation(self) -> str:
         """The activation that the output went through: "softmax", "linear", ...; else "other"."""
-        activation = self._activation(self.final_call)
+        activation = self._activations[self.final_call]
         # The output's last axis has to be the one that the softmax went over.
         if activation.endswith("softmax") and (
             self.shapes[self.final_call][-1] != self.output_shape[-1]
@@ -249,26 +250,35 @@ class Graph:
     @property
     def ends_in_unit_interval(self) -> bool:
         """Whether all outputs lie in [0, 1] and may lie anywhere there, as those of sigmoids."""
-        return self._in_unit_interval(self.final_call)
+        bounded: list[bool] = []
+        for call, activation in zip(self.calls, self._activations):
+            kept = self.by_name[call.layer].kind in _KEEP_UNIT_INTERVAL
+            inside = kept and all(bounded[self._computing[i]] for i in call.inputs)
+            bounded.append(inside if kept else activation in _SIGMOIDS)
+        return bounded[self.final_call]
 
-    def _in_unit_interval(self, position: int) -> bool:
-        call = self.calls[position]
-        layer = self.by_name[call.layer]
-        if layer.kind in _KEEP_UNIT_INTERVAL:
-            return all(self._in_unit_interval(self._computing(i)) for i in call.inputs)
-        return self._activation(position) in _SIGMOIDS
-
-    def _computing(self, position: int) -> int:
-        while True:
-            layer = self.by_name[self.calls[position].layer]
+    @cached_property
+    def _computing(self) -> tuple[int, ...]:
+        """For each call, the last one up to it that does not only rearrange."""
+        positions: list[int] = []
+        for position, call in enumerate(self.calls):
+            layer = self.by_name[call.layer]
             linear = isinstance(layer, Activation) and layer.activation == "linear"
-            if not (linear or isinstance(layer, Flatten | Reshape | TrainingOnly)):
-                return position
-            (position,) = self.calls[position].inputs
+            rearranges = linear or isinstance(layer, Flatten | Reshape | TrainingOnly)
+            positions.append(positions[call.inputs[0]] if rearranges else position)
+        return tuple(positions)
 
-    def _activation(self, position: int) -> str:
-        call = self.calls[position]
-        layer, ndim = self.by_name[call.layer], len(self.shapes[position])
+    @cached_property
+    def _activations(self) -> tuple[str, ...]:
+        """What each call's output went through, without what only rearranges."""
+        activations: list[str] = []
+        for position, call in enumerate(self.calls):
+            inputs = {activations[self._computing[i]] for i in call.inputs}
+            activations.append(self._activation(position, inputs))
+        return tuple(activations)
+
+    def _activation(self, position: int, inputs: set[str]) -> str:
+        layer, ndim = self.by_name[self.calls[position].layer], len(self.shapes[position])
         activation = getattr(layer, "activation", None)
         if isinstance(layer, Recurrent | Bidirectional | TimeDistributed):
             return "other"
@@ -284,8 +294,20 @@ class Graph:
         if isinstance(layer, Operation) and not layer.is_linear:
             return "other"
         # Pooling and merging: of logits they make logits, of anything else something else.
-        inputs = {self._activation(self._computing(i)) for i in call.inputs}
         return "linear" if inputs == {"linear"} else "other"
+
+
+def output_shape(layer: Layer, *shapes: Shape) -> Shape:
+    """Return the shape of what a layer gives, without the batch axis.
+
+    Raises:
+        LayerError: the inputs do not fit the layer, or it makes more of them than memory holds.
+    """
+    shape = layer.output_shape(*shapes)
+    count = math.prod(1 if size is None else size for size in shape)
+    if count > _MOST_VALUES:
+        raise layer.error(f"expected at most {_MOST_VALUES} values of an image, got {count}")
+    return shape
 
 
 def auto_named(layers: Sequence[Layer]) -> list[Layer]:

@@ -13,6 +13,7 @@ from ferjax.nets.layers import (
     Activation,
     Add,
     BatchNormalization,
+    CenterCrop,
     Conv2D,
     Dense,
     Dropout,
@@ -24,9 +25,13 @@ from ferjax.nets.layers import (
     PReLU,
     RandomFlip,
     ReLU,
+    RepeatVector,
     Rescaling,
     Reshape,
+    Resizing,
     Softmax,
+    UpSampling2D,
+    ZeroPadding2D,
 )
 
 FIRST = "channels_first"
@@ -248,6 +253,40 @@ def test_value_range_follows_a_rescaling_in_front(
 def test_final_activation(last: list[Layer], expected: str) -> None:
     chain = [GlobalAveragePooling2D(), *last]
     assert Graph.sequential(chain, input_shape=(8, 6, 2)).final_activation == expected
+
+
+def sums(count: int) -> Graph:
+    """Return a network that doubles its image `count` times, by adding it to itself."""
+    names = [f"add_{i}" for i in range(count)]
+    layers = [InputLayer(name="in", shape=(1,)), *(Add(name=name) for name in names)]
+    calls = [Call("in", ()), *(Call(name, (i, i)) for i, name in enumerate(names))]
+    return Graph(tuple(layers), tuple(calls), functional=True)
+
+
+def test_what_activations_say_takes_time_and_depth_by_the_number_of_calls() -> None:
+    graph = sums(3000)  # 2 ** 3000 ways lead from the input to the output
+    assert graph.final_activation == "linear"
+    assert not graph.ends_in_unit_interval
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [UpSampling2D(size=1 << 13)],
+        [ZeroPadding2D(padding=1 << 14)],
+        [UpSampling2D(size=1 << 30), UpSampling2D(size=1 << 30)],
+        [Flatten(), RepeatVector(n=1 << 30)],
+    ],
+)
+def test_what_no_memory_holds_is_refused(layers: list[Layer]) -> None:
+    with pytest.raises(LayerError, match="expected at most 268435456 values of an image, got"):
+        Graph.sequential(layers, input_shape=(8, 8, 1))
+
+
+@pytest.mark.parametrize("kind", [Resizing, CenterCrop])
+def test_sizes_that_no_image_has_are_refused(kind: Any) -> None:
+    with pytest.raises(LayerError, match=r"at most 16384 rows and columns, got \(1, 1000000\)"):
+        kind(height=1, width=1_000_000)
 
 
 def test_graphs_are_hashable_and_equal_by_value() -> None:

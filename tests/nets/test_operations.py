@@ -94,6 +94,7 @@ def test_an_integer_power_has_a_gradient_at_zero_and_below() -> None:
         ({"operation": "mean"}, "axis: expected axes of 4, not the batch, got None"),
         ({"operation": "mean", "axis": (0, 1)}, "not the batch"),
         ({"operation": "mean", "axis": (1, -3)}, "different axes"),
+        ({"operation": "mean", "axis": ()}, "an axis at least, got none"),
         ({"operation": "flip", "axis": 4}, "expected axes of 4"),
         ({"operation": "transpose", "axis": (1, 0, 2, 3)}, "expected 0, the batch"),
         ({"operation": "transpose"}, "expected 0, the batch"),

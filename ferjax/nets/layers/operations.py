@@ -129,6 +129,8 @@ class Operation(Layer):
             result = self._broadcast(shapes)
         elif self.operation in REDUCTIONS:
             gone = self.positions(len(shapes[0]) + 1)
+            if not gone:
+                raise self.error("axis: expected an axis at least, got none")
             result = tuple(
                 1 if axis in gone else size
                 for axis, size in enumerate(shapes[0], start=1)

@@ -15,6 +15,7 @@ from ferjax.nets.layers.spatial import Spatial
 from ferjax.nets.resampling import INTERPOLATIONS, fitting_window, resampling, surrounding
 from ferjax.nets.settings import Pair, setting
 
+_MOST_ROWS = 1 << 14
 _INTERPOLATION = settings.choice(*INTERPOLATIONS)
 
 
@@ -26,6 +27,11 @@ class _ToSize(Spatial):
 
     height: int = setting(settings.positive_int)
     width: int = setting(settings.positive_int)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if max(self.size) > _MOST_ROWS:
+            raise self.error(f"expected at most {_MOST_ROWS} rows and columns, got {self.size}")
 
     @property
     def size(self) -> Pair:
