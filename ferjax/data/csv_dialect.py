@@ -72,6 +72,15 @@ def plain(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).lower()
 
 
+def first_of(names: Sequence[str], header: Sequence[str]) -> int | None:
+    """Return where the first of `names` that a header has stands in it, None where it has none.
+
+    >>> first_of(["label", "class"], ["file", "class"])
+    1
+    """
+    return next((header.index(name) for name in names if name in header), None)
+
+
 def encoding_of(head: bytes) -> str:
     """Return the encoding of a text that starts with `head`.
 
@@ -171,8 +180,7 @@ _Columns = tuple[int, int | None, tuple[int, ...], bool]
 def _by_header(names: Sequence[str], row: Sequence[str]) -> _Columns | None:
     """Return the columns by their names, with the first row under them."""
     known = [plain(name) for name in names]
-    label = next((known.index(name) for name in LABELS if name in known), None)
-    usage = next((known.index(name) for name in USAGES if name in known), None)
+    label, usage = first_of(LABELS, known), first_of(USAGES, known)
     perhaps = [i for i, name in enumerate(known) if name in PERHAPS_PIXELS]
     full = [i for i in perhaps if i < len(row) and _NUMBERS.match(row[i])]
     pixels = tuple([known.index(name) for name in PIXELS if name in known] or full)[:1]

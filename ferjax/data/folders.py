@@ -128,13 +128,9 @@ def _without_repeated(paths: Iterable[Folders]) -> dict[Folders, Folders]:
 
     Those are the words of the folder around them, or words that all of them have.
     """
-    children: defaultdict[Folders, set[str]] = defaultdict(set)
     unique = list(dict.fromkeys(paths))
-    for path in unique:
-        for level, name in enumerate(path):
-            children[path[:level]].add(name)
     dropped: dict[Folders, set[str]] = {}
-    for parent, names in children.items():
+    for parent, names in _children(unique).items():
         shared = set.intersection(*map(_words, names)) if len(names) > 1 else set()
         for words in (shared, _words(parent[-1]) if parent else set()):
             rests = {_without(name, words) for name in names}
@@ -150,6 +146,15 @@ def _without_repeated(paths: Iterable[Folders]) -> dict[Folders, Folders]:
         )
         for path in unique
     }
+
+
+def _children(paths: Iterable[Folders]) -> dict[Folders, set[str]]:
+    """Return the names of the folders in each folder that leads to an image."""
+    children: defaultdict[Folders, set[str]] = defaultdict(set)
+    for path in paths:
+        for level, name in enumerate(path):
+            children[path[:level]].add(name)
+    return children
 
 
 def _words(name: str) -> set[str]:
@@ -249,10 +254,7 @@ def _by_emotions(paths: Sequence[Folders]) -> dict[Folders, int]:
 
     Folders beside emotions are classes of their own, such as contempt.
     """
-    children: defaultdict[Folders, set[str]] = defaultdict(set)
-    for path in paths:
-        for level, name in enumerate(path):
-            children[path[:level]].add(name)
+    children = _children(paths)
     classes: dict[Folders, int] = {}
     for path in paths:
         levels = [level for level, name in enumerate(path) if emotion_of(name)]
@@ -311,10 +313,7 @@ def _without_wrappers(paths: Sequence[Folders]) -> dict[Folders, list[tuple[int,
     Those are the only thing in a folder, hold folders alone, and are called images, or once more
     like a split: train/images/..., train/train/....
     """
-    children: defaultdict[Folders, set[str]] = defaultdict(set)
-    for path in paths:
-        for level, name in enumerate(path):
-            children[path[:level]].add(name)
+    children = _children(paths)
     with_images = set(paths)
 
     def says_nothing(path: Folders, level: int) -> bool:

@@ -17,12 +17,11 @@ from ferjax.data.containers import Container, Member
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.folders import Layout, Place
 from ferjax.data.numbering import Labels
-from ferjax.data.reading import BATCH, BATCH_BYTES, Options, Read, class_order, decoded
+from ferjax.data.reading import BATCH, BATCH_BYTES, Options, Read, classes_in_order, decoded
 from ferjax.emotions import EMOTIONS
 from ferjax.errors import DataError, printable
 from ferjax.image_files import natural
 
-_PARTS: Final = {"training": "train", "publictest": "validation", "privatetest": "test"}
 _KAGGLE_CLASSES: Final = frozenset("angry disgusted fearful happy neutral sad surprised".split())
 _KAGGLE_FILE: Final = re.compile(r"im[0-9]+\.\w+")
 _MIRROR_FILE: Final = re.compile(r"(Training|PublicTest|PrivateTest)_[0-9]+\.\w+", re.IGNORECASE)
@@ -35,7 +34,7 @@ def mirror_split(file: str) -> str | None:
     ('validation', None)
     """
     usage = _MIRROR_FILE.fullmatch(file)
-    return _PARTS[usage[1].lower()] if usage else None
+    return split_names.split_of(usage[1]) if usage else None
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def read_images(container: Container, members: Sequence[Member], options: Option
     items, number_notes = (items, []) if listed else _named(items, options.labels)
     kind, items, notes = _usages(items, layout)
     notes += [*repeated, *number_notes]
-    class_names, position, bad_classes = class_order({item.place.name for item in items})
+    class_names, position, bad_classes = classes_in_order({item.place.name for item in items})
     bad += [
         (x.member.name, bad_classes[x.place.name]) for x in items if x.place.name in bad_classes
     ]

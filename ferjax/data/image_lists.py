@@ -14,10 +14,9 @@ from typing import Final
 
 from ferjax.data import csv_dialect, numbering, split_names
 from ferjax.data.containers import Container, Member
-from ferjax.data.csv_dialect import LABELS, USAGES, fields_of, line_of, plain
+from ferjax.data.csv_dialect import LABELS, USAGES, fields_of, first_of, line_of, plain
 from ferjax.data.folders import Layout, Place
-from ferjax.data.pixel_csv import checked_row
-from ferjax.data.reading import opened_member, suffix
+from ferjax.data.reading import checked_row, opened_member, suffix
 from ferjax.errors import DataError, printable
 from ferjax.image_files import IMAGE_SUFFIXES
 
@@ -62,15 +61,15 @@ def layout_of(
     files = [member for member in container.members if suffix(member) in _SUFFIXES]
     if len(files) > MAX_FILES:  # such as a text for each image
         return None
-    lists = [found for m in container.in_order(files) if (found := _read(container, m, stems))]
+    lists = [each for m in container.in_order(files) if (each := _read(container, m, stems))]
     if not lists:
         return None
     index = _Index(images)
-    of_lists = split_names.splits_of(PurePosixPath(found.member.name).stem for found in lists)
+    of_lists = split_names.splits_of(PurePosixPath(each.member.name).stem for each in lists)
     lines: dict[str, tuple[_Line, str | None]] = {}  # by the image's name
-    for found in lists:
-        split = of_lists[PurePosixPath(found.member.name).stem]
-        for line in found.lines:
+    for each in lists:
+        split = of_lists[PurePosixPath(each.member.name).stem]
+        for line in each.lines:
             for name in index.names_of(line.name, split):
                 lines[name] = (line, split)
     classes, bad, notes = numbering.classes_of(
@@ -92,7 +91,7 @@ def layout_of(
         name = classes[line.label]
         split = split or by_name.get(member.name)
         places.append(Place(split=split or "train", folder=name, name=name))
-    names = sorted(printable(found.member.name, 60) for found in lists)
+    names = sorted(printable(each.member.name, 60) for each in lists)
     notes.append(f"labels are those in {', '.join(names)}")
     if {place.split for place in places if isinstance(place, Place)} == {"train"}:
         notes.append("neither the list nor names say train, validation or test: all are in train")
@@ -161,17 +160,17 @@ def _read(container: Container, member: Member, stems: set[str]) -> _List | None
         header = fields_of(first, delimiter)
         lines = [] if has_header else [first]
         lines.append(second)
-        found = []
+        entries = []
         for line in _all(lines, text):
             fields = fields_of(line.rstrip("\n"), delimiter)
             if len(fields) > max(name, label, usage or 0):
                 used = None if usage is None else fields[usage]
-                found.append(_Line(fields[name], fields[label].strip(), used))
-            if len(found) > MAX_LINES:
+                entries.append(_Line(fields[name], fields[label].strip(), used))
+            if len(entries) > MAX_LINES:
                 raise DataError(f"more than {MAX_LINES:,} lines; expected a dataset of faces")
         text.detach()
     label_name = header[label].strip() if has_header else member.name
-    return _List(member, printable(label_name, 40), found)
+    return _List(member, printable(label_name, 40), entries)
 
 
 def _all(lines: Sequence[str], text: Iterator[str]) -> Iterator[str]:
@@ -187,8 +186,7 @@ def _columns(
     """Return the columns of names, labels and splits, and whether the first line names them."""
     head, row = fields_of(first, delimiter), fields_of(second, delimiter)
     known = [plain(field) for field in head]
-    label = next((known.index(name) for name in LABELS if name in known), None)
-    usage = next((known.index(name) for name in USAGES if name in known), None)
+    label, usage = first_of(LABELS, known), first_of(USAGES, known)
     names = [known.index(name) for name in _NAMES if name in known]
     named = [i for i in names if i < len(row) and _is_name(row[i], stems)]
     if label is not None and named:

@@ -9,16 +9,14 @@ import io
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from math import isqrt
 from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from ferjax.data import split_names
 from ferjax.data.csv_dialect import MAX_LINE, SEPARATOR, Dialect, fields_of, line_of
-from ferjax.data.dataset import SPLITS
+from ferjax.data.reading import Rows, checked_row
 from ferjax.errors import DataError
 
 PIXELS: Final = 48 * 48  # of fer2013.csv
@@ -28,27 +26,6 @@ _CHUNK: Final = 512  # rows parsed at once, about 4 MB of text
 _FLOATS: Final = re.compile(r"[0-9]+(?:\.[0-9]*)?(?: [0-9]+(?:\.[0-9]*)?)*")
 _UNIT_ERROR: Final = 0.02  # of a pixel in [0, 1] times 255, to a whole number
 _SIGNS: Final = str.maketrans("[](),;", "      ")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rows:
-    """What a csv holds.
-
-    Attributes:
-        images: uint8 in [0, 255], (N, side, side).
-        labels: each row's label as it stands there.
-        splits: int8 (N,), positions in `SPLITS`.
-        numbers: each row's number, 1 for the first under the header.
-        bad: the numbers of rows that cannot be used, and why.
-        notes: what was assumed.
-    """
-
-    images: npt.NDArray[np.uint8]
-    labels: list[str]
-    splits: npt.NDArray[np.int8]
-    numbers: list[int]
-    bad: list[tuple[int, str]]
-    notes: list[str]
 
 
 class _Counting(io.RawIOBase):
@@ -129,6 +106,7 @@ def collect(
     images, numbers = parser.finish(bad)
     return Rows(
         images=images,
+        source_sizes=np.full((len(images), 2), images.shape[1], np.int32),
         labels=[labels[number] for number in numbers],
         splits=np.array([splits[number] for number in numbers], np.int8),
         numbers=numbers,
@@ -180,28 +158,6 @@ def _check_row(fields: Sequence[str], dialect: Dialect) -> tuple[str, int, str] 
     if len(dialect.pixels) == 1:
         return *checked, fields[dialect.pixels[0]]
     return *checked, " ".join([fields[i].strip() or "?" for i in dialect.pixels])
-
-
-def checked_row(label: str, usage: str | None, label_name: str) -> tuple[str, int] | str:
-    """Return a row's label and its position in `SPLITS`, or what is wrong with it.
-
-    >>> checked_row(" 3", "PublicTest", "emotion")
-    ('3', 1)
-    """
-    label = label.strip()
-    if label.lower() in ("", "nan", "none", "null", "na"):
-        return f"expected a label for {label_name}, got {label!r}"
-    split: str | None = "train"
-    if usage is not None:
-        usage = usage.strip()
-        test = {"public": "PublicTest", "private": "PrivateTest"}.get(usage.lower(), usage)
-        split = split_names.split_of(test)
-    if split is None:
-        return (
-            "expected Training, PublicTest or PrivateTest, or train, validation or test, for "
-            f"Usage, got {(usage or '')[:40]!r}"
-        )
-    return label, SPLITS.index(split)
 
 
 class _Parser:

@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ferjax import hardware
+from ferjax.data import split_names
 from ferjax.data.containers import Container, Member
-from ferjax.data.dataset import Faces
+from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.numbering import Labels
 from ferjax.emotions import ALIASES, EMOTIONS, canonical
 from ferjax.errors import DataError, ImageError, near_misses
@@ -49,6 +50,29 @@ class Read:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Rows:
+    """What the rows of a table hold: those that can be used, and what is wrong with others.
+
+    Attributes:
+        images: uint8 in [0, 255], (N, H, W).
+        source_sizes: int32 (N, 2), the sizes that the source has them in.
+        labels: each row's label as it stands there.
+        splits: int8 (N,), positions in `SPLITS`.
+        numbers: each row's number, 1 for the first under the header.
+        bad: the numbers of rows that cannot be used, and why.
+        notes: what was assumed.
+    """
+
+    images: npt.NDArray[np.uint8]
+    source_sizes: npt.NDArray[np.int32]
+    labels: list[str]
+    splits: npt.NDArray[np.int8]
+    numbers: list[int]
+    bad: list[tuple[int, str]]
+    notes: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """What a caller asks for."""
 
@@ -74,7 +98,9 @@ def suffix(member: Member) -> str:
     return os.path.splitext(member.name)[1].lower()
 
 
-def class_order(names: Collection[str]) -> tuple[tuple[str, ...], dict[str, int], dict[str, str]]:
+def classes_in_order(
+    names: Collection[str],
+) -> tuple[tuple[str, ...], dict[str, int], dict[str, str]]:
     """Return the class names in output order, the position of each, and names that are no class."""
     bad = {}
     known = set(names) & set(EMOTIONS)
@@ -88,6 +114,28 @@ def class_order(names: Collection[str]) -> tuple[tuple[str, ...], dict[str, int]
     good = sorted(set(names) - set(bad))
     class_names = EMOTIONS if known and known == set(good) else tuple(good)
     return class_names, {name: i for i, name in enumerate(class_names)}, bad
+
+
+def checked_row(label: str, usage: str | None, label_name: str) -> tuple[str, int] | str:
+    """Return a row's label and its position in `SPLITS`, or what is wrong with it.
+
+    >>> checked_row(" 3", "PublicTest", "emotion")
+    ('3', 1)
+    """
+    label = label.strip()
+    if label.lower() in ("", "nan", "none", "null", "na"):
+        return f"expected a label for {label_name}, got {label!r}"
+    split: str | None = "train"
+    if usage is not None:
+        usage = usage.strip()
+        test = {"public": "PublicTest", "private": "PrivateTest"}.get(usage.lower(), usage)
+        split = split_names.split_of(test)
+    if split is None:
+        return (
+            "expected Training, PublicTest or PrivateTest, or train, validation or test, for "
+            f"Usage, got {(usage or '')[:40]!r}"
+        )
+    return label, SPLITS.index(split)
 
 
 def decoded(

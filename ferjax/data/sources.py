@@ -88,25 +88,25 @@ def read(
     shown = printable(os.fsdecode(path)) or "''"
     with opened(path) as container:
         try:
-            found = _read(container, options)
+            source = _read(container, options)
         except DataError as error:
             raise DataError(f"{shown}: {error}") from error
-    faces, bad = found.faces, found.bad
+    faces, bad = source.faces, source.bad
     missing = _missing(faces)
     if not skip_bad or not len(faces):
         problems = []
         if bad:
             # Of a damaged source hardly any class may be left; the damage says enough.
             missing = missing if len(faces) else []
-            problems.append(_list_bad(bad, len(faces) + len(bad), found.kind))
+            problems.append(_list_bad(bad, len(faces) + len(bad), source.kind))
         elif not len(faces):
-            problems.append("no rows under the header" if found.kind == "csv" else "no images")
+            problems.append("no rows under the header" if source.kind == "csv" else "no images")
             missing = []
         problems += missing
         if problems:
             hint = "; skip_bad (--skip-bad) goes on without them" if len(faces) else ""
             raise DataError(f"{shown}: {'; '.join(problems)}{hint}")
-    return replace(found, faces=replace(faces, notes=(*faces.notes, *missing)))
+    return replace(source, faces=replace(faces, notes=(*faces.notes, *missing)))
 
 
 def _check_size(size: tuple[int, int]) -> tuple[int, int]:

@@ -6,17 +6,26 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from ferjax.data import csv_dialect, numbering, parquet, pixel_csv, split_names
 from ferjax.data.containers import Container, Member
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.image_folders import mirror_split
-from ferjax.data.reading import Options, Read, class_order, decoded, fit, opened_member, suffix
+from ferjax.data.reading import (
+    Options,
+    Read,
+    Rows,
+    checked_row,
+    classes_in_order,
+    decoded,
+    fit,
+    opened_member,
+    suffix,
+)
 from ferjax.emotions import EMOTIONS
 from ferjax.errors import DataError, printable
 from ferjax.image_files import MAX_FILE_BYTES
@@ -55,11 +64,11 @@ def read_tables(
             parts[member] = _fitted(pixel_csv.read(stream, dialect, advance), options.size)
         before += member.size or 0
     dialect = next(iter(dialects.values()))
-    found = _of_rows(container, parts, by_split, dialect.label_name, options)
+    table = _of_rows(container, parts, by_split, dialect.label_name, options)
     if len(dialects) == 1 and dialect.usage is None:
         note = "there is no column Usage: all images are in train"
-        found = replace(found, faces=replace(found.faces, notes=(*found.faces.notes, note)))
-    return found
+        table = replace(table, faces=replace(table.faces, notes=(*table.faces.notes, note)))
+    return table
 
 
 def _splits_of_tables(dialects: Mapping[Member, csv_dialect.Dialect]) -> dict[Member, str]:
@@ -76,22 +85,9 @@ def _splits_of_tables(dialects: Mapping[Member, csv_dialect.Dialect]) -> dict[Me
     return {member: splits[stem] or "" for member, stem in stems.items()}
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Rows:
-    """Faces in the rows of a table; see `pixel_csv.Rows`."""
-
-    images: npt.NDArray[np.uint8]  # (N, H, W), of the size asked for
-    sizes: npt.NDArray[np.int32]  # (N, 2), that they had
-    labels: list[str]
-    splits: npt.NDArray[np.int8]  # (N,)
-    numbers: list[int]
-    bad: list[tuple[int, str]]
-    notes: list[str]
-
-
 def _of_rows(
     container: Container,
-    parts: Mapping[Member, _Rows],
+    parts: Mapping[Member, Rows],
     by_split: Mapping[Member, str],
     column: str,
     options: Options,
@@ -120,7 +116,7 @@ def _of_rows(
         split = by_split[member]
         splits += [SPLITS.index(split) if split else int(rows.splits[at]) for at in good]
         names += [f"{prefix}row {rows.numbers[at]}" for at in good]
-        source_sizes.append(rows.sizes[good])
+        source_sizes.append(rows.source_sizes[good])
         notes += [note for note in rows.notes if note not in notes]
     faces = Faces(
         images=np.concatenate(images),
@@ -136,7 +132,7 @@ def _of_rows(
 
 def _table_classes(classes: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, int]]:
     """Return the class names of a table and the position of each."""
-    class_names, position, slips = class_order(set(classes.values()))
+    class_names, position, slips = classes_in_order(set(classes.values()))
     if slips:
         raise DataError(next(iter(slips.values())))
     if len(class_names) > _MOST_CLASSES:
@@ -147,22 +143,14 @@ def _table_classes(classes: Mapping[str, str]) -> tuple[tuple[str, ...], dict[st
     return class_names or EMOTIONS, position
 
 
-def _fitted(rows: pixel_csv.Rows, size: tuple[int, int]) -> _Rows:
-    """Return rows with images of a size."""
-    images = rows.images
-    if images.shape[1:] != size:
-        images = np.empty((len(rows.images), *size), np.uint8)
-        for image, target in zip(rows.images, images):
-            fit(image, target)
-    return _Rows(
-        images=images,
-        sizes=np.full((len(images), 2), rows.images.shape[1], np.int32),
-        labels=rows.labels,
-        splits=rows.splits,
-        numbers=rows.numbers,
-        bad=rows.bad,
-        notes=rows.notes,
-    )
+def _fitted(rows: Rows, size: tuple[int, int]) -> Rows:
+    """Return rows with images of a size, (H, W)."""
+    if rows.images.shape[1:] == size:
+        return rows
+    images = np.empty((len(rows.images), *size), np.uint8)
+    for image, target in zip(rows.images, images):
+        fit(image, target)
+    return replace(rows, images=images)
 
 
 # --- parquet -------------------------------------------------------------------------------------
@@ -204,7 +192,7 @@ def read_parquets(container: Container, members: Sequence[Member], options: Opti
     by_split = _splits_of_parquets(members)
     different = len(set(by_split.values())) > 1
     says_split = False
-    parts: dict[Member, _Rows] = {}
+    parts: dict[Member, Rows] = {}
     columns = set()
     for member in members:
         with _opened_parquet(container, member) as table:
@@ -221,14 +209,14 @@ def read_parquets(container: Container, members: Sequence[Member], options: Opti
     (column, is_pixels), *others = columns
     if others:
         raise DataError(f"files of different columns, such as {members[0].name!r}; name one")
-    found = _of_rows(container, parts, by_split, column, options, ask=not is_pixels)
-    notes = found.faces.notes
-    if not says_split and not found.faces.splits.any():
+    read = _of_rows(container, parts, by_split, column, options, ask=not is_pixels)
+    notes = read.faces.notes
+    if not says_split and not read.faces.splits.any():
         notes = (
             *notes,
             "no file or column says train, validation or test: all images are in train",
         )
-    return replace(found, faces=replace(found.faces, notes=notes), kind="parquet")
+    return replace(read, faces=replace(read.faces, notes=notes), kind="parquet")
 
 
 def _says_split(member: Member) -> bool:
@@ -274,11 +262,11 @@ def _splits_of_parquets(members: Sequence[Member]) -> dict[Member, str]:
     return {member: split or "train" for member, split in known.items()}
 
 
-def _pixel_rows(table: parquet.Table, options: Options, before: int) -> _Rows:
+def _pixel_rows(table: parquet.Table, options: Options, before: int) -> Rows:
     def records() -> Iterator[tuple[str, int, str] | str]:
         for batch in parquet.rows_of(table):
             for row in batch:
-                checked = pixel_csv.checked_row(row.label, row.usage, table.label)
+                checked = checked_row(row.label, row.usage, table.label)
                 if isinstance(checked, str):
                     yield checked
                 elif not isinstance(row.image, str):
@@ -300,9 +288,9 @@ def _split_of_image(path: str, file: str, row: int) -> str:
     return said if said == "validation" and split == "test" else split
 
 
-def _image_rows(table: parquet.Table, options: Options, split: str) -> _Rows:
+def _image_rows(table: parquet.Table, options: Options, split: str) -> Rows:
     """Return the rows of a file of images; `split` is the file's, or "" where its rows say it."""
-    checked: dict[int, tuple[str, int]] = {}
+    kept: dict[int, tuple[str, int]] = {}  # label and split, by row
     reasons: dict[int, str] = {}
 
     def batches() -> Iterator[list[tuple[int, bytes]]]:
@@ -310,15 +298,16 @@ def _image_rows(table: parquet.Table, options: Options, split: str) -> _Rows:
         for batch in parquet.rows_of(table):
             images = []
             for at, row in enumerate(batch, start):
-                found = pixel_csv.checked_row(row.label, row.usage, table.label)
-                if isinstance(found, str):
-                    reasons[at] = found
+                checked = checked_row(row.label, row.usage, table.label)
+                if isinstance(checked, str):
+                    reasons[at] = checked
                 elif not isinstance(row.image, bytes) or not row.image:
                     reasons[at] = "no image: the file holds none, or its path alone"
                 elif len(row.image) > MAX_FILE_BYTES:
                     reasons[at] = f"an image of {len(row.image):,} bytes"
                 else:
-                    checked[at] = found[0], SPLITS.index(_split_of_image(row.path, split, found[1]))
+                    label, said = checked
+                    kept[at] = label, SPLITS.index(_split_of_image(row.path, split, said))
                     images.append((at, row.image))
             start += len(batch)
             yield images
@@ -326,11 +315,11 @@ def _image_rows(table: parquet.Table, options: Options, split: str) -> _Rows:
     images, sizes, undecoded = decoded(batches(), table.rows, options.size, options.progress)
     reasons |= undecoded
     good = [at for at in range(table.rows) if at not in reasons]
-    return _Rows(
+    return Rows(
         images=images[good] if reasons else images,
-        sizes=sizes[good],
-        labels=[checked[at][0] for at in good],
-        splits=np.array([checked[at][1] for at in good], np.int8),
+        source_sizes=sizes[good],
+        labels=[kept[at][0] for at in good],
+        splits=np.array([kept[at][1] for at in good], np.int8),
         numbers=[at + 1 for at in good],
         bad=[(at + 1, reason) for at, reason in sorted(reasons.items())],
         notes=[],
