@@ -181,9 +181,9 @@ class Graph:
     def leading_to(self, position: int) -> Graph:
         """Return the graph whose output is that of one call, without what does not lead to it."""
         needed = {0, position}
-        for here in range(position, 0, -1):
-            if here in needed:
-                needed.update(self.calls[here].inputs)
+        for later in range(position, 0, -1):
+            if later in needed:
+                needed.update(self.calls[later].inputs)
         if len(needed) == len(self.calls):
             return self
         kept = sorted(needed)

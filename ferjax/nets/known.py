@@ -46,10 +46,10 @@ def fingerprint(graph: Graph) -> str:
         if isinstance(layer, Add | Multiply):  # whose inputs may come in any order
             inputs.sort()
         shape = graph.shapes[call.inputs[0]] if call.inputs else ()
-        said: Any = ["input", graph.image_shape[2]]
+        described: Any = ["input", graph.image_shape[2]]
         if not isinstance(layer, InputLayer):
-            said = [layer.kind, _given_name(layer), _unusual(layer, len(shape) + 1)]
-        digests.append(hashlib.sha256(repr([said, inputs]).encode()).hexdigest()[:16])
+            described = [layer.kind, _given_name(layer), _unusual(layer, len(shape) + 1)]
+        digests.append(hashlib.sha256(repr([described, inputs]).encode()).hexdigest()[:16])
     return digests[-1]
 
 
@@ -76,10 +76,10 @@ def settings(layer: Layer, rank: int) -> dict[str, Any]:
 def _unusual(layer: Layer, rank: int) -> list[tuple[str, Any]]:
     """Return the settings that are not the defaults: a kind may get more later."""
     defaults = {field.name: field.default for field in dataclasses.fields(layer)}
-    found = sorted(settings(layer, rank).items())
     if isinstance(layer, TrainingOnly):
         return []
-    return [(name, value) for name, value in found if value != defaults[name]]
+    values = sorted(settings(layer, rank).items())
+    return [(name, value) for name, value in values if value != defaults[name]]
 
 
 def _given_name(layer: Layer) -> str:

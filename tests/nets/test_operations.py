@@ -117,6 +117,15 @@ def test_what_is_refused(settings: dict[str, Any], message: str) -> None:
         graph_of(**settings)
 
 
+def test_a_slice_of_an_axis_of_unknown_size_behind_a_new_axis_is_refused() -> None:
+    layer = Operation(
+        name="slice", operation="get_item", index=((None, None, None), None, (0, 2, None))
+    )
+    for shape in ((None, 5), (None,)):
+        with pytest.raises(LayerError, match="expected a known size of axis 0, got inputs of"):
+            layer.output_shape(shape)
+
+
 def test_inputs_of_other_numbers_of_axes_are_refused() -> None:
     layers = (
         InputLayer(name="in", shape=(2, 3)),

@@ -120,12 +120,12 @@ class Layer:
     @property
     def parts(self) -> tuple[str, ...]:
         """What Keras keeps as layers inside this one: "activation", where that is a layer."""
-        found: list[str] = []
+        names: list[str] = []
         for field in dataclasses.fields(self):
             inner = getattr(self, field.name)
             if isinstance(inner, Layer):
-                found += [field.name, *(f"{field.name}/{part}" for part in inner.parts)]
-        return tuple(found)
+                names += [field.name, *(f"{field.name}/{part}" for part in inner.parts)]
+        return tuple(names)
 
     def error(self, message: str) -> LayerError:
         return LayerError(f"layer {self.name!r} ({self.kind}): {message}")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from ferjax.nets import settings
 from ferjax.nets.initializers import ONES, ZEROS, Initializer
-from ferjax.nets.layers.base import Array, Layer, Run, Shape, Weight, jax, jnp
+from ferjax.nets.layers.base import Array, Layer, Run, Shape, Weight, jax, jnp, ops
 from ferjax.nets.settings import setting
 
 
@@ -156,8 +156,6 @@ class GroupNormalization(Layer):
         others = tuple(a for a in range(1, x.ndim) if a != axis)
         factor = jax.lax.rsqrt(x.var(axis=others, keepdims=True) + self.epsilon)
         x = ((x - x.mean(axis=others, keepdims=True)) * factor).reshape(shape)
-        along = [1] * x.ndim
-        along[axis] = channels
         if self.scale:
-            x = x * weights["scale"].reshape(along)
-        return x + weights["bias"].reshape(along) if self.center else x
+            x = x * ops.along_axis(weights["scale"], x.ndim, axis)
+        return x + ops.along_axis(weights["bias"], x.ndim, axis) if self.center else x

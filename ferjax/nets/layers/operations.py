@@ -231,24 +231,26 @@ class Operation(Layer):
 
     def _get_item_shape(self, shape: Shape) -> Shape:
         result: list[int | None] = []
-        sizes = iter((None, *shape))
-        for axis, item in enumerate(self.items(len(shape) + 1)):
-            size = 1 if item is None else next(sizes)
+        axes = iter(range(len(shape)))  # without the batch
+        for item in self.items(len(shape) + 1)[1:]:
             if item is None:
                 result.append(1)
-            elif isinstance(item, int):
+                continue
+            axis = next(axes)
+            size = shape[axis]
+            if isinstance(item, int):
                 if size is not None and not -size <= item < size:
-                    raise self.error(f"index: expected one of {size} along axis {axis}, got {item}")
-            elif size is None:
-                if item not in ((None, None, None), (None, None, 1), (None, None, -1)):
-                    self.known(shape, axis - 1) if axis else None
+                    raise self.error(
+                        f"index: expected one of {size} along axis {axis + 1}, got {item}"
+                    )
+            elif size is None and item in ((None, None, None), (None, None, 1), (None, None, -1)):
                 result.append(None)
             else:
-                count = len(range(size)[slice(*item)])
+                count = len(range(self.known(shape, axis))[slice(*item)])
                 if not count:
-                    raise self.error(f"index: nothing is left of {size} along axis {axis}")
+                    raise self.error(f"index: nothing is left of {size} along axis {axis + 1}")
                 result.append(count)
-        return tuple(result[1:])
+        return tuple(result)
 
     # --- values ---
 

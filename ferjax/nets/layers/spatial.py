@@ -277,11 +277,10 @@ class _GlobalPooling1D(Layer):
 
     def output_shape(self, *shapes: Shape) -> Shape:
         self.rank(shapes[0], 2)
-        kept = [1, 1] if self.keepdims else [1]
-        kept[2 - self.steps_axis if self.keepdims else 0] = self.known(
-            shapes[0], 2 - self.steps_axis
-        )
-        return tuple(kept)
+        channels = self.known(shapes[0], 2 - self.steps_axis)
+        if not self.keepdims:
+            return (channels,)
+        return (channels, 1) if self.data_format == "channels_first" else (1, channels)
 
 
 @dataclass(frozen=True, kw_only=True)

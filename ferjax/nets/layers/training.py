@@ -82,11 +82,15 @@ class Dropout(_Random):
                 )
         return shapes[0]
 
+    def mask_shape(self, x: Array) -> tuple[int, ...]:
+        """Return the shape in which what is dropped is drawn; it broadcasts to `x`."""
+        shape: tuple[int, ...] = x.shape
+        if self.noise_shape is None:
+            return shape
+        return tuple(s if n is None else n for n, s in zip(self.noise_shape, shape))
+
     def disturb(self, run: Run, x: Array) -> Array:
-        shape = x.shape
-        if self.noise_shape is not None:
-            shape = tuple(s if n is None else n for n, s in zip(self.noise_shape, shape))
-        return ops.dropout(x, self.rate, run.key(), shape)
+        return ops.dropout(x, self.rate, run.key(), self.mask_shape(x))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,11 +134,9 @@ class AlphaDropout(Dropout):
     def disturb(self, run: Run, x: Array) -> Array:
         if self.rate == 0:
             return x
-        shape = x.shape
-        if self.noise_shape is not None:
-            shape = tuple(s if n is None else n for n, s in zip(self.noise_shape, shape))
-        lowest = -1.6732632423543772 * 1.0507009873554805
-        kept = jax.random.bernoulli(run.key(), 1 - self.rate, shape)
+        lowest = -1.6732632423543772 * 1.0507009873554805  # -alpha * scale of SELU
+        # A Python float would draw other numbers under jax_enable_x64.
+        kept = jax.random.bernoulli(run.key(), np.float32(1 - self.rate), self.mask_shape(x))
         factor = ((1 - self.rate) * (1 + self.rate * lowest**2)) ** -0.5
         return factor * (jnp.where(kept, x, lowest) - lowest * self.rate)
 
