@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from ferjax import conversion, hardware, metadata
 from ferjax import images as preprocessing
-from ferjax.emotions import Labels, numbers
-from ferjax.errors import FerjaxError, ImageError, LayerError
+from ferjax.emotions import TELL_THE_ORDER, Labels, numbers
+from ferjax.errors import FerjaxError, ImageError, LabelsWarning, LayerError, NoLabelsWarning
 from ferjax.images import ChannelOrder, Source
 from ferjax.metadata import image_size
 from ferjax.nets.graph import Graph
@@ -339,13 +339,14 @@ def _labels(
             f"the weights come without label names; taken to be {', '.join(network.labels)}, "
             f"the order of {network.name} ({network.source}); --labels (labels=) sets others"
             f"{images}",
+            LabelsWarning,
             stacklevel=3,
         )
         return network.labels
     warnings.warn(
         f"the weights come without label names and are of no known network: the classes are called "
-        f"0 to {classes - 1}; --labels (labels=) names them, `ferjax inspect FILE --data FACES` "
-        "tells their order",
+        f"0 to {classes - 1}; --labels (labels=) names them, {TELL_THE_ORDER}",
+        NoLabelsWarning,
         stacklevel=3,
     )
     return numbers(classes)

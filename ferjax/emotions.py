@@ -70,6 +70,10 @@ ALIASES: Final[dict[str, str]] = {
 }
 
 
+# What an error about classes without names ends in.
+TELL_THE_ORDER: Final = "`ferjax inspect FILE --data FACES` tells their order"
+
+
 def canonical(name: str) -> str:
     """Return the emotion that `name` stands for, one of `EMOTIONS`.
 
@@ -148,11 +152,20 @@ def _twice(labels: Sequence[str]) -> str:
     return f" ({', '.join(repeated)} more than once)" if repeated else ""
 
 
-def _that_fit(classes: int | None) -> str:
-    """Return which orders name so many classes, for an error."""
-    fitting = [
+def orders_of(classes: int | None) -> list[str]:
+    """Return the orders that name so many classes, each with its names, for messages.
+
+    >>> orders_of(3)
+    []
+    """
+    return [
         f"{order} ({', '.join(names)})" for order, names in ORDERS.items() if len(names) == classes
     ]
+
+
+def _that_fit(classes: int | None) -> str:
+    """Return which orders name so many classes, for an error."""
+    fitting = orders_of(classes)
     return f"; orders of {classes}: {' or '.join(fitting)}" if fitting else ""
 
 

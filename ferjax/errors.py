@@ -22,6 +22,14 @@ class LabelsError(FerjaxError, ValueError):
     """Label names do not fit the network or are not known."""
 
 
+class LabelsWarning(UserWarning):
+    """Weights come without class names, and those of a known network are taken."""
+
+
+class NoLabelsWarning(LabelsWarning):
+    """Weights come without class names, and nobody knows them."""
+
+
 class LayerError(FerjaxError, ValueError):
     """A layer description is invalid, or layers do not fit together."""
 

@@ -16,7 +16,7 @@ from ferjax.data import folders, image_lists, numbering, split_names
 from ferjax.data.containers import Container, Member
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.folders import Layout, Place
-from ferjax.data.numbering import Labels
+from ferjax.data.numbering import NumberNames
 from ferjax.data.reading import BATCH, BATCH_BYTES, Options, Read, classes_in_order, decoded
 from ferjax.emotions import EMOTIONS
 from ferjax.errors import DataError, printable
@@ -151,7 +151,7 @@ def _layout(
     return layout, False
 
 
-def _named(items: list[_Item], labels: Labels | None) -> tuple[list[_Item], list[str]]:
+def _named(items: list[_Item], labels: NumberNames | None) -> tuple[list[_Item], list[str]]:
     """Return the items with names for class folders that are numbers, and notes.
 
     Raises DataError where the names are not known, or not asked for.

@@ -50,7 +50,7 @@ class _List:
 
 
 def layout_of(
-    container: Container, images: Sequence[Member], labels: numbering.Labels | None
+    container: Container, images: Sequence[Member], labels: numbering.NumberNames | None
 ) -> Layout | None:
     """Return the classes and splits of images by the lists beside them; None without such lists.
 

@@ -9,10 +9,11 @@ from typing import Final, TypeAlias
 
 from ferjax.data.folders import emotion_of
 from ferjax.data.splits import FER2013_COUNTS
-from ferjax.emotions import EMOTIONS, FER2013_CSV_ORDER, ORDERS
+from ferjax.emotions import EMOTIONS, FER2013_CSV_ORDER, ORDERS, orders_of
 from ferjax.errors import DataError, near_misses, printable
 
-Labels: TypeAlias = str | Sequence[str] | Mapping[int, str]
+# What the numbers of a dataset mean; see `names_of`.
+NumberNames: TypeAlias = str | Sequence[str] | Mapping[int, str]
 
 _FROM_ONE: Final = frozenset({"rafdb"})  # orders whose datasets count from 1
 NUMBERS: Final = "numbers"  # keeps them as names
@@ -33,9 +34,7 @@ def question(numbers: Iterable[int], where: str) -> DataError:
     """Return the error that asks what numbers mean."""
     numbers = sorted(set(numbers))
     count = len(numbers)
-    fitting = [
-        f"{order} ({', '.join(names)})" for order, names in ORDERS.items() if len(names) == count
-    ]
+    fitting = orders_of(count)
     known = f"{', '.join(fitting)}, or " if fitting else ""
     several = f"{numbers[0]} to {numbers[-1]}" if count > 2 else " and ".join(map(str, numbers))
     return DataError(
@@ -44,7 +43,7 @@ def question(numbers: Iterable[int], where: str) -> DataError:
     )
 
 
-def names_of(numbers: Iterable[int], labels: Labels) -> dict[int, str]:
+def names_of(numbers: Iterable[int], labels: NumberNames) -> dict[int, str]:
     """Return the name of each number that has one by `labels`.
 
     Args:
@@ -98,7 +97,7 @@ def names_of(numbers: Iterable[int], labels: Labels) -> dict[int, str]:
     return dict(enumerate(names, start))
 
 
-def as_text(labels: Labels) -> str:
+def as_text(labels: NumberNames) -> str:
     """Return labels as the command line takes them.
 
     >>> as_text({1: "happy", 2: "sad"}), as_text(["calm", "tense"]), as_text("rafdb")
@@ -135,7 +134,7 @@ def order_by_counts(counts: Mapping[int, int]) -> str | None:
 
 
 def classes_of(
-    texts: Sequence[str], labels: Labels | None, column: str, *, ask: bool = False
+    texts: Sequence[str], labels: NumberNames | None, column: str, *, ask: bool = False
 ) -> tuple[dict[str, str], dict[str, str], list[str]]:
     """Return the class of each label of a table, what is wrong with others, and notes.
 

@@ -21,7 +21,7 @@ import ferjax
 from ferjax.data import checks, sources, splits
 from ferjax.data.containers import PREPARED, files_of
 from ferjax.data.dataset import SPLITS, Faces
-from ferjax.data.numbering import Labels, as_text
+from ferjax.data.numbering import NumberNames, as_text
 from ferjax.errors import DataError, WriteError, printable
 from ferjax.files import check_folder, is_utf8, json_text, make_folder, replacing
 from ferjax.metadata import sha256
@@ -56,7 +56,7 @@ def prepare(
     size: tuple[int, int] = (48, 48),
     skip_bad: bool = False,
     classes_level: int | None = None,
-    labels: Labels | None = None,
+    labels: NumberNames | None = None,
     with_tfds: bool | None = None,
     force: bool = False,
     progress: sources.Progress | None = None,

@@ -21,7 +21,7 @@ from ferjax import hardware
 from ferjax.data import split_names
 from ferjax.data.containers import Container, Member
 from ferjax.data.dataset import SPLITS, Faces
-from ferjax.data.numbering import Labels
+from ferjax.data.numbering import NumberNames
 from ferjax.emotions import ALIASES, EMOTIONS, canonical
 from ferjax.errors import DataError, ImageError, near_misses
 from ferjax.image_files import decode
@@ -78,7 +78,7 @@ class Options:
 
     size: tuple[int, int]  # (H, W)
     classes_level: int | None
-    labels: Labels | None
+    labels: NumberNames | None
     progress: Progress
 
 

@@ -29,7 +29,7 @@ from ferjax.data.containers import Container, Member, opened
 from ferjax.data.csv_dialect import Dialect
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.image_folders import read_images
-from ferjax.data.numbering import Labels
+from ferjax.data.numbering import NumberNames
 from ferjax.data.reading import Options, Progress, Read, suffix
 from ferjax.errors import DataError, printable
 from ferjax.image_files import IMAGE_SUFFIXES
@@ -53,7 +53,7 @@ def read(
     size: tuple[int, int] = (48, 48),
     skip_bad: bool = False,
     classes_level: int | None = None,
-    labels: Labels | None = None,
+    labels: NumberNames | None = None,
     progress: Progress | None = None,
 ) -> Read:
     """Read a dataset of faces.

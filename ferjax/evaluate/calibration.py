@@ -22,7 +22,14 @@ from ferjax.data.dataset import Faces, checksum
 from ferjax.emotions import Labels
 from ferjax.errors import DataError, WeightFileError
 from ferjax.evaluate import metrics, provenance
-from ferjax.evaluate.evaluation import Progress, class_order, loaded, predict, read, said
+from ferjax.evaluate.evaluation import (
+    Progress,
+    loaded,
+    outputs_of_classes,
+    predict,
+    predicted_classes,
+    read,
+)
 from ferjax.evaluate.metrics import Calibration
 
 _FOLDS: Final = 5
@@ -100,7 +107,7 @@ def calibrate(
             path, f"{what} has no place for metadata; `ferjax convert` makes a file of it"
         )
     known = metadata.own(path) if store else {}
-    order = class_order(classifier, faces)
+    order = outputs_of_classes(classifier, faces)
     part = faces.take(chosen)
     copies = checks.copies_of_training(faces)[chosen]
     if copies.all():
@@ -111,7 +118,7 @@ def calibrate(
     if why := provenance.copies_unknown(classifier.metadata, images):
         warnings.warn(f"{why}; the network is surer of copies", stacklevel=2)
     probabilities = predict(classifier, clean.images, progress=progress)[:, order]
-    predicted = said(classifier.head, order, probabilities)
+    predicted = predicted_classes(classifier.head, order, probabilities)
     before = metrics.calibration(clean.labels, probabilities, predicted=predicted)
     if before is None:
         raise WeightFileError(path, "its outputs do not sum to 1, so that no temperature fits")

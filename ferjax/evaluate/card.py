@@ -12,7 +12,7 @@ from typing import Any, Final
 import ferjax
 from ferjax import conversion, metadata
 from ferjax.classifier import default_weights
-from ferjax.emotions import Labels
+from ferjax.emotions import TELL_THE_ORDER, Labels
 from ferjax.errors import DataError, LabelsError, WeightFileError, WriteError
 from ferjax.evaluate import provenance, seeds
 from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS
@@ -129,7 +129,7 @@ def _labels(model: KerasModel, labels: Labels | None) -> tuple[Sequence[str], st
         return network.labels, f"the order of {network.name}, {network.source}; the file has none"
     raise LabelsError(
         f"{model.path}: has no class names and is of no known network; --labels (labels=) gives "
-        "them, `ferjax inspect FILE --data FACES` tells their order"
+        f"them, {TELL_THE_ORDER}"
     )
 
 

@@ -22,8 +22,8 @@ from ferjax import hardware, metadata
 from ferjax.classifier import EmotionClassifier, default_weights, load, with_temperature
 from ferjax.data import checks, preparation, splits
 from ferjax.data.dataset import SPLITS, Faces
-from ferjax.emotions import Labels, are_names, positions
-from ferjax.errors import DataError, FerjaxError, LabelsError, WeightFileError
+from ferjax.emotions import TELL_THE_ORDER, Labels, are_names, positions
+from ferjax.errors import DataError, FerjaxError, LabelsError, NoLabelsWarning, WeightFileError
 from ferjax.evaluate import provenance
 from ferjax.evaluate.attributes import read_attributes
 from ferjax.evaluate.metrics import (
@@ -186,7 +186,7 @@ def evaluate(
         described = read_attributes(attributes, names, all_names=faces.names)
         check_comparisons(described)
     classifier, about = read_weights(weights, labels, value_range, output)
-    order = class_order(classifier, faces)
+    order = outputs_of_classes(classifier, faces)
     copies = checks.copies_of_training(faces)[chosen]
     part = faces.take(chosen)
     images = provenance.measured(
@@ -196,7 +196,7 @@ def evaluate(
         comparable_baseline(baseline, images.checksum)
     true = part.labels
     probabilities = predict(classifier, part.images, tta, progress)[:, order]
-    predicted = partial(said, classifier.head, order)
+    predicted = partial(predicted_classes, classifier.head, order)
     predictions = Predictions(
         images=part.images,
         names=names,
@@ -317,8 +317,7 @@ def read_weights(
         weights = loaded(path, labels=labels, value_range=value_range, output=output)
     elif labels is not None or value_range is not None or output is not None:
         raise FerjaxError(
-            "`labels` and `value_range` are of weights in a file, not of a classifier; "
-            "so is `output`"
+            "`labels`, `value_range` and `output` are of weights in a file, not of a classifier"
         )
     known, graph = weights.metadata, weights.network.graph
     about = {
@@ -338,15 +337,14 @@ def read_weights(
 def loaded(path: str | os.PathLike[str], **options: Any) -> EmotionClassifier:
     """Return what `ferjax.load` does, whose warning of classes without names is left out.
 
-    Where classes are compared, as by `class_order`, that they have none is an error.
+    Where classes are compared, as by `outputs_of_classes`, that they have none is an error.
     """
     with warnings.catch_warnings():
-        nameless = "the weights come without label names and are of no known network"
-        warnings.filterwarnings("ignore", nameless)
+        warnings.simplefilter("ignore", NoLabelsWarning)
         return load(path, **options)
 
 
-def class_order(classifier: EmotionClassifier, faces: Faces) -> list[int]:
+def outputs_of_classes(classifier: EmotionClassifier, faces: Faces) -> list[int]:
     """Return which of the network's outputs stands for each of the data's classes.
 
     Raises:
@@ -355,8 +353,8 @@ def class_order(classifier: EmotionClassifier, faces: Faces) -> list[int]:
     if not are_names(classifier.labels):
         raise LabelsError(
             f"expected class names for the network's {len(classifier.labels)} outputs, the weights "
-            "have none and are of no known network: --labels (labels=) gives them, `ferjax inspect "
-            "FILE --data FACES` tells their order"
+            "have none and are of no known network: --labels (labels=) gives them, "
+            f"{TELL_THE_ORDER}"
         )
     order = positions(classifier.labels, faces.class_names)
     if order is None:
@@ -367,18 +365,18 @@ def class_order(classifier: EmotionClassifier, faces: Faces) -> list[int]:
     return order
 
 
-def said(
+def predicted_classes(
     head: Head, order: Sequence[int], probabilities: npt.NDArray[np.floating]
 ) -> npt.NDArray[np.integer]:
     """Return the classes that a network says, int (N,), of the data's.
 
     Args:
-        order: of the network's classes, as `class_order` gives it.
+        order: of the network's classes, as `outputs_of_classes` gives it.
         probabilities: of the data's classes, (N, K).
     """
-    place = np.argsort(order)  # (K,): which of the data's classes each of the network's is
-    found: npt.NDArray[np.integer] = place[head.predicted(probabilities[:, place])]
-    return found
+    of_output = np.argsort(order)  # (K,): which of the data's classes each of the network's is
+    classes: npt.NDArray[np.integer] = of_output[head.predicted(probabilities[:, of_output])]
+    return classes
 
 
 def recordable(weights: str | os.PathLike[str] | None) -> tuple[Path, dict[str, Any]]:

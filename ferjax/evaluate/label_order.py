@@ -15,6 +15,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +28,7 @@ from ferjax.data import preparation, sources, splits
 from ferjax.data.containers import PREPARED
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.emotions import ORDERS, are_names, numbers, order_of, plain_name
-from ferjax.errors import DataError
+from ferjax.errors import DataError, LabelsWarning
 from ferjax.evaluate.evaluation import Data, Progress, Weights, predict
 from ferjax.nets.known import recognise
 
@@ -138,17 +139,17 @@ def label_order(
             progress(done, total, "predictions")
 
     probabilities = predict(classifier, faces.images, progress=predicted)
-    found = measure_order(
+    measured = measure_order(
         labels, probabilities, classes, data=name, value_range=classifier.value_range
     )
-    if not found.clear and found.best.accuracy < 0.5 and value_range is None:
-        low, high = found.value_range
+    if not measured.clear and measured.best.accuracy < 0.5 and value_range is None:
+        low, high = measured.value_range
         other = f"the network may expect other values than [{low:g}, {high:g}] (--value-range)"
-        found = dataclasses.replace(found, reasons=(*found.reasons, other))
+        measured = dataclasses.replace(measured, reasons=(*measured.reasons, other))
     if not are_names(classifier.labels):
-        return found
-    agrees = [*map(plain_name, classifier.labels)] == [*map(plain_name, found.best.labels)]
-    return dataclasses.replace(found, agrees=agrees)
+        return measured
+    agrees = [*map(plain_name, classifier.labels)] == [*map(plain_name, measured.best.labels)]
+    return dataclasses.replace(measured, agrees=agrees)
 
 
 def measure_order(
@@ -169,64 +170,36 @@ def measure_order(
         value_range: what black and white were to the network.
     """
     outputs = probabilities.shape[1]
-    logs = np.log(np.maximum(np.asarray(probabilities, np.float64), _LEAST))  # (N, K)
     counts = np.bincount(labels, minlength=len(classes))  # (C,)
-    fit = np.zeros((len(classes), outputs))
-    np.add.at(fit, labels, logs)
-    fit /= counts[:, None]
-    level = fit.mean(0) - fit.mean()  # (K,): how high each output is, whatever the image
-    logs -= logs.mean(1, keepdims=True) + level
-    fit -= fit.mean(1, keepdims=True) + level
-
-    def candidate(assigned: npt.NDArray[np.integer]) -> Candidate:
-        """Return the names for an assignment, (C,), the output of each class or -1."""
-        names = list(numbers(outputs))
-        for name, output in zip(classes, assigned):
-            if output >= 0:
-                names[output] = name
-        hits = probabilities.argmax(1) == assigned[labels]
-        return Candidate(labels=tuple(names), order=order_of(names), accuracy=float(hits.mean()))
-
+    logs, fit = _centred(labels, probabilities, counts)
     best = _assigned(fit)
     second = _second(fit, best)
+    candidate = partial(_candidate, labels, probabilities, classes)
     named = {
         order: places
         for order, names in ORDERS.items()
         if len(names) == outputs and (places := _places(names, classes)) is not None
     }
-    orders = sorted(
-        (
-            dataclasses.replace(candidate(places), labels=ORDERS[order], order=order)
-            for order, places in named.items()
-        ),
-        key=lambda c: -c.accuracy,
-    )
-    found = candidate(best)
-    reasons = []
-    if len(classes) > outputs:
-        reasons.append(f"the data has {len(classes)} classes, the network {outputs} outputs")
-    missing = [name for name in found.labels if name in numbers(outputs)]
+    orders = [
+        dataclasses.replace(candidate(places), labels=ORDERS[order], order=order)
+        for order, places in named.items()
+    ]
+    measured = candidate(best)
+    runner_up = None if second is None else candidate(second)
+    reasons = _lacking(classes, counts, measured.labels)
+    if second is not None and _standard_errors(logs, labels, counts, best, second) < _SURE:
+        reasons.append("another assignment fits these images about as well")
+    elif runner_up is not None and runner_up.accuracy > measured.accuracy:
+        reasons.append("the runner-up names more of the images right")
     if len(classes) < outputs:
         # Of the orders that agree with what was measured, one names the other outputs too.
         agreeing = [order for order, places in named.items() if np.array_equal(places, best)]
         if len(agreeing) == 1:
-            found = dataclasses.replace(found, labels=ORDERS[agreeing[0]], order=agreeing[0])
-        which = f"output{'s' * (len(missing) > 1)} {', '.join(missing)}"
-        reasons.append(f"the data has no class for {which}")
-    few = [name for name, count in zip(classes, counts) if count < _FEW_IMAGES]
-    if few:
-        reasons.append(f"there are fewer than {_FEW_IMAGES} images of {', '.join(few)}")
-    runner_up = None
-    if second is not None:
-        runner_up = candidate(second)
-        if _standard_errors(logs, labels, counts, best, second) < _SURE:
-            reasons.append("another assignment fits these images about as well")
-        elif runner_up.accuracy > found.accuracy:
-            reasons.append("the runner-up names more of the images right")
+            measured = dataclasses.replace(measured, labels=ORDERS[agreeing[0]], order=agreeing[0])
     return LabelOrder(
-        best=found,
+        best=measured,
         runner_up=runner_up,
-        orders=tuple(orders),
+        orders=tuple(sorted(orders, key=lambda order: -order.accuracy)),
         clear=not reasons,
         reasons=tuple(reasons),
         agrees=None,
@@ -237,21 +210,70 @@ def measure_order(
     )
 
 
+def _centred(
+    labels: npt.NDArray[np.integer],
+    probabilities: npt.NDArray[np.floating],
+    counts: npt.NDArray[np.integer],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the logarithms of probabilities, (N, K), and their means by class, (C, K).
+
+    Both without the mean of each row, and without how high each output is whatever the image.
+    """
+    logs = np.log(np.maximum(np.asarray(probabilities, np.float64), _LEAST))  # (N, K)
+    fit = np.zeros((len(counts), logs.shape[1]))  # (C, K)
+    np.add.at(fit, labels, logs)
+    fit /= counts[:, None]
+    level = fit.mean(0) - fit.mean()  # (K,)
+    return logs - logs.mean(1, keepdims=True) - level, fit - fit.mean(1, keepdims=True) - level
+
+
+def _candidate(
+    labels: npt.NDArray[np.integer],
+    probabilities: npt.NDArray[np.floating],
+    classes: Sequence[str],
+    assigned: npt.NDArray[np.integer],
+) -> Candidate:
+    """Return the names for an assignment, (C,), the output of each class or -1."""
+    names = list(numbers(probabilities.shape[1]))
+    for name, output in zip(classes, assigned):
+        if output >= 0:
+            names[output] = name
+    hits = probabilities.argmax(1) == assigned[labels]
+    return Candidate(labels=tuple(names), order=order_of(names), accuracy=float(hits.mean()))
+
+
+def _lacking(
+    classes: Sequence[str], counts: npt.NDArray[np.integer], labels: Sequence[str]
+) -> list[str]:
+    """Return what the data lacks to tell all of the outputs, measured to be `labels`, by."""
+    reasons = []
+    if len(classes) > len(labels):
+        reasons.append(f"the data has {len(classes)} classes, the network {len(labels)} outputs")
+    if len(classes) < len(labels):
+        missing = [name for name in labels if name in numbers(len(labels))]
+        which = f"output{'s' * (len(missing) > 1)} {', '.join(missing)}"
+        reasons.append(f"the data has no class for {which}")
+    few = [name for name, count in zip(classes, counts) if count < _FEW_IMAGES]
+    if few:
+        reasons.append(f"there are fewer than {_FEW_IMAGES} images of {', '.join(few)}")
+    return reasons
+
+
 def _assigned(fit: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     """Return the output of each class, (C,), -1 where there is none left for it."""
     from scipy.optimize import linear_sum_assignment
 
     rows, columns = linear_sum_assignment(fit, maximize=True)
-    found = np.full(len(fit), -1)
-    found[rows] = columns
-    return found
+    assigned = np.full(len(fit), -1)
+    assigned[rows] = columns
+    return assigned
 
 
 def _second(
     fit: npt.NDArray[np.float64], best: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64] | None:
     """Return the best assignment that differs from the best in a pair at least."""
-    found, highest = None, -np.inf
+    second, highest = None, -np.inf
     for row in np.flatnonzero(best >= 0):
         without = fit.copy()
         without[row, best[row]] = -1e9
@@ -259,8 +281,8 @@ def _second(
         rows = np.flatnonzero(other >= 0)
         total = without[rows, other[rows]].sum()
         if total > max(highest, -1e8):
-            found, highest = other, total
-    return found
+            second, highest = other, total
+    return second
 
 
 def _standard_errors(
@@ -300,15 +322,15 @@ def _classifier(
         return weights
     path = Path(default_weights() if weights is None else weights)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "the weights come without label names")
-        found = load(
+        warnings.simplefilter("ignore", LabelsWarning)
+        classifier = load(
             path, config=config, architecture=architecture, output=output, value_range=value_range
         )
-    if value_range is None and metadata.value_range(found.metadata, path) is None:
-        known = recognise(found.network.graph)
+    if value_range is None and metadata.value_range(classifier.metadata, path) is None:
+        known = recognise(classifier.network.graph)
         if known is not None:
-            found.value_range = known.value_range
-    return found
+            classifier.value_range = known.value_range
+    return classifier
 
 
 def _faces(data: Data, size: tuple[int, int], progress: Progress | None) -> tuple[Faces, str]:

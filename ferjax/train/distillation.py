@@ -22,7 +22,7 @@ import numpy.typing as npt
 from ferjax import classifier
 from ferjax.classifier import EmotionClassifier
 from ferjax.data.dataset import Faces
-from ferjax.emotions import are_names, positions
+from ferjax.emotions import TELL_THE_ORDER, are_names, positions
 from ferjax.errors import LabelsError
 from ferjax.evaluate import evaluation
 from ferjax.files import replacing
@@ -96,7 +96,7 @@ def _order(path: PathLike, teacher: EmotionClassifier, faces: Faces) -> list[int
     if not are_names(teacher.labels):
         raise LabelsError(
             f"{place}: has no class names and is of no known network; `ferjax convert "
-            "--labels` makes a file with them, `ferjax inspect FILE --data FACES` tells their order"
+            f"--labels` makes a file with them, {TELL_THE_ORDER}"
         )
     order = positions(teacher.labels, faces.class_names)
     if order is None:

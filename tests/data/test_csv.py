@@ -337,7 +337,9 @@ def test_labels_by_another_name_are_noted(tmp_path: Path) -> None:
         ("0=anger,1=disgust,2=fear,3=happiness,4=sadness,5=surprise,6=neutral", ORDER),
     ],
 )
-def test_the_order_can_be_given(labels: numbering.Labels, first: list[str], tmp_path: Path) -> None:
+def test_the_order_can_be_given(
+    labels: numbering.NumberNames, first: list[str], tmp_path: Path
+) -> None:
     faces = read(tmp_path / "a.csv", table("label,pixels,Usage"), labels=labels)
     assert [faces.class_names[label] for label in faces.labels[:7]] == first
     assert faces.class_names == EMOTIONS
