@@ -387,7 +387,7 @@ def test_classes_in_another_order(tmp_path: Path) -> None:
 
 
 def test_labels_are_for_files(stub: Stub) -> None:
-    with pytest.raises(FerjaxError, match="`labels` and `value_range` are of weights in a file"):
+    with pytest.raises(FerjaxError, match="`value_range` and `output` are of weights in a file"):
         evaluate(stub, known_faces(), labels="sorted")
 
 
