@@ -262,6 +262,8 @@ class _Parser:
                 _check_class(entry, f"layer {name!r}")
                 if operations.is_operation(entry):
                     self.operations[id(config)] = operations.read(entry, name)
+                    for precision in self.operations[id(config)].precisions:
+                        self.note_policy(name, precision)
                     if kind == "Sequential":
                         raise Problem(f"layer {name!r}: an operation in a Sequential model")
                 elif layer_kind in _MODELS:

@@ -16,7 +16,15 @@ from typing import Any, NamedTuple
 from ferjax.errors import LayerError, near_misses, printable
 from ferjax.keras.problems import Problem
 from ferjax.nets import settings
-from ferjax.nets.layers import VOCABULARY, Activation, Layer, Rescaling, Reshape, Shape
+from ferjax.nets.layers import (
+    VOCABULARY,
+    Activation,
+    Layer,
+    Rescaling,
+    Reshape,
+    Resizing,
+    Shape,
+)
 from ferjax.nets.layers.operations import Operation
 
 _KERAS_2 = {"TFOpLambda", "SlicingOpLambda"}
@@ -339,10 +347,48 @@ def _indexed(call: _Call) -> tuple[Layer, list[Origin]]:
     return dataclasses.replace(whole, index=tuple(whole.items(len(shape) + 1))), [call.tensor()]
 
 
+def _arithmetic(operation: str) -> Callable[[_Call], tuple[Layer, list[Origin]]]:
+    return lambda call: (call.made_as(Operation, operation=operation), [call.tensor()])
+
+
 def _three_channels(call: _Call) -> tuple[Layer, list[Origin]]:
     if call.shape()[-1:] != (1,):
         raise call.error(f"expected images of one channel, got {call.shape()}")
     return call.made_as(Operation, operation="repeat", axis=-1, repeats=3), [call.tensor()]
+
+
+def _resized(call: _Call) -> tuple[Layer, list[Origin]]:
+    size = call.constant("size")
+    if not isinstance(size, list) or len(size) != 2:
+        raise call.error(f"size: expected [height, width], got {printable(repr(size), 80)}")
+    own = {name: call.constant(name) for name in call.known.settings if name != "size"}
+    layer = call.made_as(Resizing, height=size[0], width=size[1], **own)
+    layer.output_shape(call.shape())
+    return layer, [call.tensor()]
+
+
+def _padded(call: _Call) -> tuple[Layer, list[Origin]]:
+    """Return the layer that surrounds images by zeros, all that there is of padding."""
+    widths, value = call.constant("pad_width"), call.constant("constant_values")
+    mode = call.constant("mode")
+    if not isinstance(mode, str) or mode.lower() != "constant" or value not in (None, 0):
+        raise call.error("expected zeros around the images, no other values")
+    rows = isinstance(widths, list) and len(widths) == len(call.shape()) + 1 == 4
+    if not rows or widths[0] != [0, 0] or widths[3] != [0, 0]:
+        raise call.error(
+            f"expected a padding of rows and columns alone, got {printable(repr(widths), 80)}"
+        )
+    padding = tuple(tuple(pair) if isinstance(pair, list) else pair for pair in widths[1:3])
+    return call.made_as("ZeroPadding2D", padding=padding), [call.tensor()]
+
+
+def _mirrored(axis: int) -> Callable[[_Call], tuple[Layer, list[Origin]]]:
+    def made(call: _Call) -> tuple[Layer, list[Origin]]:
+        if len(call.shape()) != 3:
+            raise call.error(f"expected images, (H, W, C), got {call.shape()}")
+        return call.made_as(Operation, operation="flip", axis=axis), [call.tensor()]
+
+    return made
 
 
 def _taken(call: _Call) -> tuple[Layer, list[Origin]]:
@@ -483,6 +529,37 @@ TABLE: tuple[_Known, ...] = (
     ),
     _Known(_three_channels, "", ("image.grayscale_to_rgb",)),
     _Known(
+        _arithmetic("grayscale"),
+        "RGBToGrayscale",
+        ("image.rgb_to_grayscale",),
+        neutral={"data_format": (None, "channels_last")},
+    ),
+    _Known(_mirrored(1), "", ("image.flip_up_down",)),
+    _Known(_mirrored(2), "", ("image.flip_left_right",)),
+    _Known(
+        _resized,
+        "Resize",
+        ("image.resize",),
+        settings={
+            "size": _REQUIRED,
+            "interpolation": "bilinear",
+            "antialias": False,
+            "crop_to_aspect_ratio": False,
+            "pad_to_aspect_ratio": False,
+            "fill_mode": "constant",
+            "fill_value": 0.0,
+        },
+        renamed={"method": "interpolation"},
+        neutral={"preserve_aspect_ratio": False, "data_format": (None, "channels_last")},
+    ),
+    _Known(
+        _padded,
+        "Pad",
+        ("pad", "compat.v1.pad"),
+        settings={"pad_width": _REQUIRED, "mode": "constant", "constant_values": None},
+        renamed={"paddings": "pad_width"},
+    ),
+    _Known(
         _taken,
         "Take",
         ("gather", "compat.v1.gather"),
@@ -544,6 +621,12 @@ class Reading:
     known: _Known
     place: str
     calls: list[dict[str, Any]]
+
+    @property
+    def precisions(self) -> list[str]:
+        """The types of float that its calls ask for, and that make values less exact."""
+        asked = [call.get("dtype") for call in self.calls if self.known.made is _cast]
+        return [dtype for dtype in asked if dtype in ("float16", "bfloat16")]
 
     def origins(self, call: int) -> list[Origin]:
         """Return the tensors that a call needs."""
@@ -724,6 +807,7 @@ _WRITTEN: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "stack": ("numpy", "Stack", ("axis",)),
     "expand_dims": ("numpy", "ExpandDims", ("axis",)),
     "squeeze": ("numpy", "Squeeze", ("axis",)),
+    "grayscale": ("image", "RGBToGrayscale", ()),
 }
 
 

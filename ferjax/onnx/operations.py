@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ferjax.nets.layers import LayerScale, Operation
+from ferjax.nets.layers.operations import GRAY
 from ferjax.onnx.builder import Builder, Tensor
 from ferjax.onnx.merging import common_axes
 
@@ -41,6 +42,11 @@ def _operation(layer: Operation, b: Builder, *inputs: Tensor) -> Tensor:
         axis = layer.axis % (x.ndim + 1)
         parts = [_expanded(b, b.plain(part), axis) for part in inputs]
         return b.node("Concat", *parts, axis=axis)
+    if name == "grayscale":
+        x = b.plain(x)
+        shares = b.node("Mul", x, b.spread("shares", np.asarray(GRAY, np.float32), x))
+        last = b.integers(x.ndim - 1)
+        return b.node("ReduceSum", shares, last, stored=tuple(range(x.ndim)), keepdims=1)
     if name in ("var", "std"):
         return _spread(layer, b, b.plain(x))
     if name in _REDUCED or name == "sum":

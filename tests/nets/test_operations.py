@@ -44,6 +44,7 @@ def graph_of(shape: tuple[int, ...] = SHAPE, **settings: Any) -> Graph:
         ({"operation": "mean", "axis": (1, 2)}, [[4.5, 5.5, 6.5]]),
         ({"operation": "sum", "axis": -1, "keepdims": True}, [[[[3], [12]], [[21], [30]]]]),
         ({"operation": "std", "axis": (1, 2, 3)}, [(143 / 12) ** 0.5]),
+        ({"operation": "grayscale"}, [[[[0.815], [3.8147]], [[6.8144], [9.8141]]]]),
         ({"operation": "get_item", "index": ("...", (None, None, -1))}, IMAGES[..., ::-1]),
         ({"operation": "get_item", "index": ((None, None, None), 1, None, (0, 1, None))},
          [[[[6, 7, 8]]]]),
@@ -126,6 +127,13 @@ def test_a_slice_of_an_axis_of_unknown_size_behind_a_new_axis_is_refused() -> No
             layer.output_shape(shape)
 
 
+def test_gray_is_made_of_three_channels() -> None:
+    with pytest.raises(
+        LayerError, match=r"expected red, green and blue, got inputs of \(2, 2, 1\)"
+    ):
+        graph_of((2, 2, 1), operation="grayscale")
+
+
 def test_inputs_of_other_numbers_of_axes_are_refused() -> None:
     layers = (
         InputLayer(name="in", shape=(2, 3)),
@@ -177,6 +185,7 @@ GRAY = (103.9, 116.8, 123.7)
         ([Operation(operation="flip", axis=-1),
           Operation(operation="subtract", operands=(None, GRAY))], (0, 255)),
         ([Operation(operation="divide", operands=(None, 255.0))], (0, 255)),
+        ([Operation(operation="grayscale"), Rescaling(scale=1 / 127.5, offset=-1.0)], (0, 255)),
         ([Rescaling(scale=255.0), Operation(operation="subtract", operands=(None, GRAY))], (0, 1)),
         ([Normalization(mean=GRAY, variance=(1.0, 1.0, 1.0))], (0, 255)),
         ([Normalization(mean=0.5, variance=0.25)], (0, 1)),

@@ -260,6 +260,7 @@ OPERATIONS: list[dict[str, Any]] = [
     {"operation": "clip", "operands": (None, 0.2, 0.6)},
     *({"operation": name} for name in ("abs", "sqrt", "rsqrt", "square", "log", "gelu_tanh")),
     {"operation": "stop_gradient"},
+    {"operation": "grayscale"},
     {"operation": "mean", "axis": (2, -1)},
     {"operation": "sum", "axis": 3, "keepdims": True},
     {"operation": "max", "axis": (1,)},

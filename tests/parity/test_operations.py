@@ -97,6 +97,14 @@ OPERATIONS: dict[str, Callable[[Any], list[Any]]] = {
         x[:, None, 1],
         x[:, ::-1, ::-1, ::-1],
     ],
+    "images": lambda x: [
+        ops.image.resize(x, (3, 7)),
+        ops.image.resize(x, (10, 3), interpolation="nearest"),
+        ops.image.resize(x, (2, 3), antialias=True),
+        ops.image.resize(x, (3, 3), crop_to_aspect_ratio=True),
+        ops.image.rgb_to_grayscale(x),
+        ops.pad(x, [[0, 0], [1, 0], [2, 1], [0, 0]]),
+    ],
     "rearranged": lambda x: [
         ops.concatenate([x, 2 * x], axis=-1),
         ops.concatenate([x, x, x], axis=1),
@@ -117,7 +125,10 @@ OPERATIONS: dict[str, Callable[[Any], list[Any]]] = {
 @pytest.mark.parametrize(
     ("kind", "suffix"),
     [(kind, ".keras") for kind in OPERATIONS]
-    + [(kind, ".h5") for kind in ("caffe", "arrays", "tensors", "activations", "rearranged")],
+    + [
+        (kind, ".h5")
+        for kind in ("caffe", "arrays", "tensors", "activations", "images", "rearranged")
+    ],
 )
 @pytest.mark.filterwarnings("ignore:.*only Keras 3 opens it")
 def test_operations(kind: str, suffix: str, compare: Compare, tmp_path: Path) -> None:
@@ -142,6 +153,14 @@ def test_operations_in_a_model_that_is_called_twice(suffix: str, compare: Compar
     outputs = inner(inner(inputs)) * 2
     values = np.random.default_rng(0).uniform(size=(2, 4)).astype("float32")
     compare(keras.Model(inputs, outputs), values, suffix=suffix)
+
+
+def test_a_type_of_less_precision_is_noted(compare: Compare) -> None:
+    inputs = keras.Input((4,))
+    outputs = layers.Dense(2)(ops.cast(ops.cast(inputs, "float16"), "float32"))
+    values = np.array([[0.5, 0.25, 1, 2]], "float32")  # which float16 has
+    notes = compare(keras.Model(inputs, outputs), values).notes
+    assert notes == ["computed in float32, where the file asks for float16"]
 
 
 def test_an_operation_that_is_called_with_other_constants(compare: Compare) -> None:

@@ -41,7 +41,8 @@ REDUCTIONS: dict[str, Callable[..., Any]] = {
     "std": lambda x, **k: x.std(**k),
 }
 REARRANGING = ("get_item", "transpose", "flip", "repeat", "stack", "expand_dims", "squeeze")
-OPERATIONS = (*ELEMENTWISE, *REDUCTIONS, *REARRANGING)
+OPERATIONS = (*ELEMENTWISE, *REDUCTIONS, *REARRANGING, "grayscale")
+GRAY = (0.2989, 0.587, 0.114)  # TensorFlow's and Keras's shares of red, green and blue
 # Of logits they make logits.
 _LINEAR = {"add", "subtract", "mean", "sum", "stop_gradient", *REARRANGING}
 _OPERANDS = {"add": 2, "subtract": 2, "multiply": 2, "divide": 2, "power": 2, "maximum": 2}
@@ -217,6 +218,11 @@ class Operation(Layer):
             raise self.error(f"axis: expected axes of size 1 of {shape}, got {self.axis}")
         return tuple(size for axis, size in enumerate(shape, start=1) if axis not in gone)
 
+    def _grayscale_shape(self, shape: Shape) -> Shape:
+        if shape[-1:] != (3,):
+            raise self.error(f"expected red, green and blue, got inputs of {shape}")
+        return (*shape[:-1], 1)
+
     def items(self, ndim: int) -> list[Any]:
         """Return `index` for a tensor of `ndim` axes, with slices in the ellipsis's place."""
         items = list(self.index)
@@ -266,6 +272,8 @@ class Operation(Layer):
             return x[tuple(brackets)]
         if self.operation == "stack":
             return jnp.stack(inputs, axis=self._one_position(x.ndim + 1))
+        if self.operation == "grayscale":
+            return (x * self.constant(GRAY, x)).sum(axis=-1, keepdims=True)
         if self.operation == "repeat":
             return jnp.repeat(x, self.repeats, axis=self._one_position(x.ndim))
         rearrange: dict[str, Callable[..., Any]] = {
@@ -296,7 +304,7 @@ class Operation(Layer):
 
     def affine(self) -> tuple[tuple[float, float], ...] | None:
         """Return (scale, offset) where each value becomes one of these; None: it is no such."""
-        if self.operation in (*REARRANGING, "stop_gradient"):
+        if self.operation in (*REARRANGING, "stop_gradient", "grayscale"):
             return ((1.0, 0.0),)
         constants = [operand for operand in self.operands if operand is not None]
         if len(self.operands) != 2 or len(constants) != 1:
