@@ -122,7 +122,7 @@ def checked_labels(labels: Labels, classes: int | None) -> list[str]:
             return _from_text(only, classes)
         raise LabelsError(
             f"expected {classes} different labels in output order, got {len(labels)}: "
-            f"{', '.join(labels)}{_twice(labels)}{near_misses(only, ORDERS)}{_that_fit(classes)}"
+            f"{', '.join(labels)}{_twice(labels)}{_that_fit(classes)}{near_misses(only, ORDERS)}"
         )
     return list(labels)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import os
 import platform
 import sys
@@ -45,8 +46,8 @@ def compile_cache() -> Iterator[None]:
     """Keep compiled code between processes, so that a second start does not compile.
 
     JAX's own settings come first: JAX_COMPILATION_CACHE_DIR, or the config's. Otherwise the code
-    goes to the user's cache folder, in a folder for each kind of machine: code for one CPU may
-    crash on another.
+    goes to the user's cache folder, in a folder for each kind of machine and of packing: code for
+    one CPU may crash on another.
     """
     config: Any = jax.config
     if config.jax_compilation_cache_dir:
@@ -73,15 +74,26 @@ def compile_cache() -> Iterator[None]:
 
 
 def cache_folder() -> Path:
-    """Return the folder for compiled code of this kind of machine."""
+    """Return the folder for compiled code of this kind of machine, packed as JAX packs it here."""
     if sys.platform == "darwin":
         base = Path.home() / "Library" / "Caches"
     elif os.name == "nt":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home())
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    machine = f"{platform.machine()} {_cpu_features()}"
+    machine = f"{platform.machine()} {_cpu_features()} {_compression()}"
     return base / "ferjax" / "xla" / hashlib.sha256(machine.encode()).hexdigest()[:12]
+
+
+def _compression() -> str:
+    """Return what JAX packs compiled code with here: it cannot read what is packed otherwise."""
+    for name in ("compression.zstd", "zstandard"):  # the first is in Python 3.14
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            continue
+        return "zstd"
+    return "zlib"
 
 
 def _cpu_features() -> str:

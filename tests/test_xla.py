@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
 import zlib
@@ -60,6 +61,23 @@ def test_a_version_of_xla_that_does_not_know_them_gets_none(
 
     monkeypatch.setattr(jax, "jit", jit)
     assert xla.compiler_options() == {}
+
+
+def test_each_kind_of_packing_has_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stdlib_alone(name: str) -> None:
+        if name != "compression.zstd":
+            raise ImportError(name)
+
+    def none(name: str) -> None:
+        raise ImportError(name)
+
+    here = xla.cache_folder()
+    monkeypatch.setattr(importlib, "import_module", stdlib_alone)
+    zstd = xla.cache_folder()
+    monkeypatch.setattr(importlib, "import_module", none)
+    zlib_folder = xla.cache_folder()
+    assert zstd != zlib_folder
+    assert here in (zstd, zlib_folder)
 
 
 def test_without_a_home_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

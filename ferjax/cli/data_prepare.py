@@ -1,8 +1,11 @@
 """Check, split and clean a dataset of faces once, for training and evaluation.
 
+SOURCE is anything that `ferjax data info --help` lists.
+
 DIR gets faces.npz, which training reads without TensorFlow; tfds/, which tfds.load and
 tfds.data_source read, where tensorflow-datasets is installed; and manifest.json: source hash,
 split, counts, what was dropped and why.
+
 The same call again does nothing. An interrupted call leaves nothing half-made.
 
 example:

@@ -45,6 +45,10 @@ def run(args: argparse.Namespace) -> int:
     from ferjax.conversion import inspect
 
     value_range = value_range_of(args)
+    if value_range is not None and args.data is None:
+        from ferjax.errors import FerjaxError
+
+        raise FerjaxError("--value-range is for --data, which measures with it: give both")
     found = inspect(args.file, args.config, args.architecture, output=args.output)
     described = describe(found)
     measured = None

@@ -34,7 +34,10 @@ MAX_RATIO: Final = 200  # unpacked to packed; photographs reach 2, csv files 5
 RATIO_FROM: Final = 64 * 2**20  # below so many bytes unpacked the ratio does not matter
 
 _PIECE: Final = 2**20
-_EXPECTED: Final = "expected a folder, a .zip or .tar.gz archive of images, or fer2013.csv"
+_EXPECTED: Final = (
+    "expected a folder, a .zip or .tar.gz archive of images, a .csv with columns such as emotion "
+    "and pixels, or .parquet files"
+)
 _OPENERS: Final[tuple[tuple[bytes, Callable[[IO[bytes]], Any]], ...]] = (
     (b"\x1f\x8b", lambda file: gzip.GzipFile(fileobj=file)),
     (b"BZh", bz2.BZ2File),

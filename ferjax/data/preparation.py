@@ -184,7 +184,10 @@ def load(path: str | os.PathLike[str]) -> Faces:
     except FileNotFoundError:
         raise DataError(f"{path}: no {ARRAYS}; `ferjax data prepare` makes it") from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{file}: not a prepared dataset, or damaged ({error})") from None
+        raise DataError(
+            f"{file}: not a prepared dataset, or damaged ({error}); `ferjax data prepare` makes "
+            "one of archives, tables and folders"
+        ) from None
 
 
 def fingerprint(source: str | os.PathLike[str]) -> str:

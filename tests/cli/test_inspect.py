@@ -256,3 +256,9 @@ def test_data_that_cannot_be_read(cli: Cli, model: Path, tmp_path: Path) -> None
     done = cli("inspect", model, "--data", tmp_path, "--value-range", "1", "0")
     assert done.code == 2
     assert "expected BLACK below WHITE for --value-range" in done.error
+
+
+def test_a_value_range_is_for_data(cli: Cli, model: Path) -> None:
+    done = cli("inspect", model, "--value-range", "-1", "1")
+    assert done.code == 2
+    assert "--value-range is for --data" in done.error

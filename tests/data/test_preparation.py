@@ -285,7 +285,10 @@ def test_a_killed_run_leaves_no_folder(source: Path, tmp_path: Path) -> None:
 def test_damaged_arrays_are_named(source: Path, tmp_path: Path, damage: bytes) -> None:
     run(source, tmp_path / "out")
     (tmp_path / "out" / ARRAYS).write_bytes(damage)
-    with pytest.raises(DataError, match=f"{ARRAYS}: not a prepared dataset, or damaged"):
+    with pytest.raises(
+        DataError,
+        match=f"{ARRAYS}: not a prepared dataset, or damaged.* `ferjax data prepare` makes one",
+    ):
         load(tmp_path / "out")
 
 
