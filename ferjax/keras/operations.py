@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ferjax.errors import LayerError, near_misses, printable
+from ferjax.keras.connections import Origin, origin_of
 from ferjax.keras.problems import Problem
 from ferjax.nets import settings
 from ferjax.nets.layers import (
@@ -31,14 +32,6 @@ _KERAS_2 = {"TFOpLambda", "SlicingOpLambda"}
 _KERAS_3 = re.compile(r"keras(_core)?\.(src\.)?ops(\.\w+)*")
 _MOST_NESTING = 10
 _MOST_NUMBERS = 100_000  # in a constant
-
-
-class Origin(NamedTuple):
-    """Where a tensor comes from: a layer, which of its calls, which of that call's outputs."""
-
-    layer: str
-    node: int
-    tensor: int
 
 
 @dataclass(frozen=True)
@@ -740,7 +733,7 @@ def _value(value: Any, place: str, depth: int = 0) -> Any:
         if len(value) == 3 and isinstance(value[0], str):
             if value[:2] == ["_CONSTANT_VALUE", -1]:
                 return _value(value[2], place, depth + 1)
-            return _origin(value, place)
+            return origin_of(value, place)
         if _plain_numbers(value):
             return value
         return [_value(item, place, depth + 1) for item in value]
@@ -755,7 +748,7 @@ def _value(value: Any, place: str, depth: int = 0) -> Any:
         return _Slice(value["start"], value["stop"], value["step"])
     if isinstance(config, dict):
         if kind == "__keras_tensor__":
-            return _origin(config.get("keras_history"), place)
+            return origin_of(config.get("keras_history"), place)
         if kind == "__slice__":
             return _Slice(*(config.get(key) for key in ("start", "stop", "step")))
         if kind in ("__numpy__", "__tensor__"):
@@ -765,14 +758,6 @@ def _value(value: Any, place: str, depth: int = 0) -> Any:
 
 def _plain_numbers(value: list[Any]) -> bool:
     return all(type(item) in (float, int) for item in value)
-
-
-def _origin(value: Any, place: str) -> Origin:
-    if isinstance(value, list) and len(value) == 3 and isinstance(value[0], str):
-        node, tensor = value[1:]
-        if all(isinstance(n, int) and not isinstance(n, bool) for n in (node, tensor)):
-            return Origin(value[0], node, tensor)
-    raise Problem(f"{place}: expected [layer, node, tensor], got {printable(repr(value), 80)}")
 
 
 # --- writing -----------------------------------------------------------------------------------

@@ -1,0 +1,92 @@
+"""One entry of a model's JSON: its name, its class and its config.
+
+What a config says of modules and registered names is never imported; it only tells classes that are
+named like Keras's from Keras's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ferjax.errors import printable
+from ferjax.keras.problems import Problem
+from ferjax.nets.layers import VOCABULARY
+
+MODELS = {"Sequential", "Functional", "Model"}
+# The packages in which Keras has been.
+_KERAS = {"keras", "keras_core", "tensorflow", "tf_keras"}
+
+
+def head(entry: Any, what: str) -> tuple[str, str, Any]:
+    """Return (name, class, config) of a layer's or a model's JSON."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
+        raise Problem(f"{what} without a class_name: {printable(repr(entry), 80)}")
+    kind, config = entry["class_name"], entry.get("config")
+    if kind == "Sequential" and isinstance(config, list):  # Keras 2.0 and 2.1
+        name = entry.get("name", "sequential")
+    elif isinstance(config, dict):
+        name = config.get("name", entry.get("name", kind.lower()))
+    else:
+        raise Problem(f"{what} {printable(kind, 80)!r} without a config")
+    if what == "model" and kind not in MODELS:
+        raise Problem(f"expected a Sequential or functional model, got {printable(kind, 80)!r}")
+    if not isinstance(name, str) or not name or len(name) > 1000:
+        raise Problem(f"{what} of class {printable(kind, 80)!r} without a usable name")
+    return name, kind, config
+
+
+def entries_of(kind: str, inner: Any) -> list[Any]:
+    """Return the layers' JSON in a model's config, of which Keras 2.0 and 2.1 have the list alone.
+
+    Raises:
+        Problem: there are none.
+    """
+    layers = inner if isinstance(inner, list) else inner.get("layers")
+    if not isinstance(layers, list) or not layers:
+        raise Problem(f"a {kind} model without layers")
+    return layers
+
+
+def check_class(entry: Mapping[str, Any], place: str) -> None:
+    """Refuse a class that is somebody's own, whatever its name: nothing says what it computes."""
+    kind, module, registered = (entry.get(k) for k in ("class_name", "module", "registered_name"))
+    if isinstance(kind, str) and ">" in kind:  # in an .h5: what it is registered as
+        kind, registered = kind.rpartition(">")[2], kind
+    in_keras = isinstance(module, str) and module.split(".")[0] in _KERAS
+    scales = kind == "CustomScaleLayer" and registered == "Custom>CustomScaleLayer"
+    if scales and (module is None or in_keras):
+        return
+    # Keras registers some of its own, under their names; older files have no modules.
+    if (in_keras and registered in (None, kind)) or (module is None and registered is None):
+        return
+    why = "whose code the file does not hold"
+    advice = "replace it by Keras's own layers and save the model again"
+    if kind in VOCABULARY or kind in MODELS:
+        called = registered if registered not in (None, kind) else f"{module or 'custom'}.{kind}"
+        raise Problem(
+            f"{place}: expected Keras's {kind}, got a class of the same name, "
+            f"{printable(str(called), 80)!r}, {why}; {advice}"
+        )
+    known = [f"registered as {printable(str(registered), 80)!r}"] * (registered is not None)
+    package, _, inside = str(registered).rpartition(">")
+    if inside and package:
+        known.append(f"package {printable(package, 80)!r}")
+    if module is not None:
+        known.append(f"module {printable(str(module), 80)!r}")
+    raise Problem(
+        f"{place}: {printable(str(kind), 80)!r} is a custom class ({', '.join(known)}), {why} and "
+        f"which ferjax cannot compute; {advice}"
+    )
+
+
+def plain(value: Any) -> Any:
+    """Unwrap numbers and tuples that Keras stored with their Python types."""
+    if isinstance(value, dict):
+        if set(value) == {"type", "value"}:
+            return value["value"]
+        if value.get("class_name") == "__tuple__" and isinstance(value.get("items"), list):
+            return value["items"]
+        if value.get("class_name") == "__numpy__" and isinstance(value.get("config"), dict):
+            return value["config"].get("value")
+    return value
