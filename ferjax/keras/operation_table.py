@@ -1,0 +1,190 @@
+"""The operators and functions of Keras that ferjax knows, by their names in Keras 2 and 3."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ferjax.keras import operation_layers as layers
+from ferjax.keras.operation_layers import REQUIRED, KnownOperation
+
+_XY = ("x1", "x2")
+_Y = {"y": "x2"}
+_AXES = {"axis": None, "keepdims": False}
+
+
+def _operator(name: str, keras_3: str, *keras_2: str, **more: Any) -> KnownOperation:
+    return KnownOperation(layers.elementwise(name), keras_3, keras_2, _XY, renamed={**_Y, **more})
+
+
+def _function(name: str, keras_3: str, *keras_2: str) -> KnownOperation:
+    return KnownOperation(layers.elementwise(name), keras_3, keras_2)
+
+
+def _activates(name: str, keras_3: str, *keras_2: str) -> KnownOperation:
+    return KnownOperation(layers.activation(name), keras_3, keras_2)
+
+
+def _reduces(name: str, keras_3: str, *keras_2: str) -> KnownOperation:
+    neutral = {"initial": None, "keep_dims": None, "reduction_indices": None}
+    return KnownOperation(layers.reduced(name), keras_3, keras_2, settings=_AXES, neutral=neutral)
+
+
+def _same(keras_3: str, *keras_2: str) -> KnownOperation:
+    return KnownOperation(layers.activation("linear"), keras_3, keras_2)
+
+
+TABLE: tuple[KnownOperation, ...] = (
+    _operator("add", "Add", "math.add", "__operators__.add"),
+    _operator("subtract", "Subtract", "math.subtract", "__operators__.subtract"),
+    _operator("multiply", "Multiply", "math.multiply", "__operators__.multiply"),
+    _operator("divide", "TrueDivide", "math.truediv", "realdiv", "__operators__.truediv"),
+    _operator("divide", "Divide", "math.divide", "RealDiv"),
+    _operator("power", "Power", "math.pow", "__operators__.pow"),
+    _operator("maximum", "Maximum", "math.maximum"),
+    _operator("minimum", "Minimum", "math.minimum"),
+    KnownOperation(
+        layers.elementwise("add"),
+        "",
+        ("nn.bias_add",),
+        _XY,
+        renamed={"bias": "x2"},
+        neutral={"data_format": (None, "NHWC", "N...C")},
+    ),
+    KnownOperation(layers.summed, "", ("math.add_n",), ("xs",)),
+    KnownOperation(
+        layers.elementwise("clip"),
+        "Clip",
+        ("clip_by_value",),
+        ("x", "x_min", "x_max"),
+        renamed={"clip_value_min": "x_min", "clip_value_max": "x_max"},
+    ),
+    KnownOperation(layers.negative, "Negative", ("math.negative", "__operators__.neg")),
+    _function("abs", "Absolute", "math.abs"),
+    _function("abs", "Abs"),
+    _function("sqrt", "Sqrt", "math.sqrt"),
+    _function("rsqrt", "Rsqrt", "math.rsqrt"),
+    _function("square", "Square", "math.square"),
+    _function("log", "Log", "math.log"),
+    _function("stop_gradient", "StopGradient", "stop_gradient"),
+    _activates("exponential", "Exp", "math.exp"),
+    _activates("relu", "Relu", "nn.relu"),
+    KnownOperation(layers.layer("ReLU", max_value=6.0), "Relu6", ("nn.relu6",)),
+    _activates("sigmoid", "Sigmoid", "math.sigmoid"),
+    _activates("log_sigmoid", "LogSigmoid", "math.log_sigmoid"),
+    _activates("tanh", "Tanh", "math.tanh"),
+    _activates("silu", "Silu", "nn.silu"),
+    _activates("softplus", "Softplus", "math.softplus"),
+    _activates("softsign", "Softsign", "nn.softsign"),
+    _activates("selu", "Selu", "nn.selu"),
+    _activates("hard_sigmoid", "HardSigmoid"),
+    _activates("hard_silu", "HardSilu"),
+    _activates("squareplus", "Squareplus"),
+    KnownOperation(layers.layer("ELU"), "Elu", ("nn.elu",), settings={"alpha": 1.0}),
+    KnownOperation(
+        layers.layer("LeakyReLU"),
+        "LeakyRelu",
+        ("nn.leaky_relu",),
+        settings={"negative_slope": 0.2},
+        renamed={"alpha": "negative_slope"},
+    ),
+    KnownOperation(layers.gelu, "Gelu", (), settings={"approximate": True}),
+    KnownOperation(layers.gelu, "", ("nn.gelu",), settings={"approximate": False}),
+    KnownOperation(layers.softmax("softmax"), "Softmax", ("nn.softmax",), settings={"axis": -1}),
+    KnownOperation(
+        layers.softmax("log_softmax"), "LogSoftmax", ("nn.log_softmax",), settings={"axis": -1}
+    ),
+    _reduces("mean", "Mean", "math.reduce_mean", "compat.v1.reduce_mean"),
+    _reduces("sum", "Sum", "math.reduce_sum", "compat.v1.reduce_sum"),
+    _reduces("max", "Max", "math.reduce_max", "compat.v1.reduce_max"),
+    _reduces("min", "Min", "math.reduce_min", "compat.v1.reduce_min"),
+    _reduces("var", "Var", "math.reduce_variance"),
+    _reduces("std", "Std", "math.reduce_std"),
+    KnownOperation(layers.concatenated, "Concatenate", ("concat",), ("xs",), settings={"axis": 0}),
+    KnownOperation(layers.stacked, "Stack", ("stack",), ("xs",), settings={"axis": 0}),
+    KnownOperation(
+        layers.reshaped,
+        "Reshape",
+        ("reshape",),
+        settings={"newshape": REQUIRED},
+        renamed={"shape": "newshape"},
+    ),
+    KnownOperation(
+        layers.transposed,
+        "Transpose",
+        ("transpose", "compat.v1.transpose"),
+        settings={"axes": None},
+        renamed={"perm": "axes"},
+        neutral={"conjugate": False},
+    ),
+    KnownOperation(layers.arranged("flip"), "Flip", ("reverse",), settings={"axis": REQUIRED}),
+    KnownOperation(
+        layers.arranged("expand_dims"),
+        "ExpandDims",
+        ("expand_dims", "compat.v1.expand_dims"),
+        settings={"axis": REQUIRED},
+        neutral={"dim": None},
+    ),
+    KnownOperation(
+        layers.arranged("squeeze"),
+        "Squeeze",
+        ("squeeze", "compat.v1.squeeze"),
+        settings={"axis": REQUIRED},
+        neutral={"squeeze_dims": None},
+    ),
+    KnownOperation(
+        layers.arranged("repeat"),
+        "Repeat",
+        ("repeat",),
+        settings={"repeats": REQUIRED, "axis": None},
+    ),
+    KnownOperation(layers.three_channels, "", ("image.grayscale_to_rgb",)),
+    KnownOperation(
+        layers.arithmetic("grayscale"),
+        "RGBToGrayscale",
+        ("image.rgb_to_grayscale",),
+        neutral={"data_format": (None, "channels_last")},
+    ),
+    KnownOperation(layers.mirrored(1), "", ("image.flip_up_down",)),
+    KnownOperation(layers.mirrored(2), "", ("image.flip_left_right",)),
+    KnownOperation(
+        layers.resized,
+        "Resize",
+        ("image.resize",),
+        settings={
+            "size": REQUIRED,
+            "interpolation": "bilinear",
+            "antialias": False,
+            "crop_to_aspect_ratio": False,
+            "pad_to_aspect_ratio": False,
+            "fill_mode": "constant",
+            "fill_value": 0.0,
+        },
+        renamed={"method": "interpolation"},
+        neutral={"preserve_aspect_ratio": False, "data_format": (None, "channels_last")},
+    ),
+    KnownOperation(
+        layers.padded,
+        "Pad",
+        ("pad", "compat.v1.pad"),
+        settings={"pad_width": REQUIRED, "mode": "constant", "constant_values": None},
+        renamed={"paddings": "pad_width"},
+    ),
+    KnownOperation(
+        layers.taken,
+        "Take",
+        ("gather", "compat.v1.gather"),
+        settings={"indices": REQUIRED, "axis": None},
+        neutral={"validate_indices": None, "batch_dims": 0},
+    ),
+    KnownOperation(layers.cast, "Cast", ("cast",), settings={"dtype": REQUIRED}),
+    _same("Identity", "identity", "convert_to_tensor"),
+    KnownOperation(
+        layers.indexed,
+        "GetItem",
+        ("__operators__.getitem",),
+        settings={"key": REQUIRED},
+        renamed={"slice_spec": "key"},
+    ),
+)
+BY_CLASS = {known.keras_3: known for known in TABLE if known.keras_3}
+BY_FUNCTION = {name: known for known in TABLE for name in known.keras_2}
