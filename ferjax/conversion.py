@@ -239,7 +239,7 @@ def _is_flax(path: Path) -> bool:
     try:
         with open(path, "rb") as file:
             head = file.read(64)
-    except OSError:
+    except (OSError, ValueError):  # no path: with a null byte
         return False
     is_map = bool(head) and (0x80 <= head[0] <= 0x8F or head[0] in (0xDE, 0xDF))
     return is_map and any(key in head for key in (b"params", b"batch_stats"))

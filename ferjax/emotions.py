@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -114,6 +114,8 @@ def checked_labels(labels: Labels, classes: int | None) -> list[str]:
         return _from_text(labels, classes)
     # Sets and mappings have no order that could be the output's.
     in_order = isinstance(labels, Iterable) and not isinstance(labels, Set | Mapping)
+    if isinstance(labels, Iterator):
+        labels = list(labels)
     if not in_order or not all(isinstance(label, str) for label in labels):
         raise LabelsError(f"expected a list of label names, got {labels!r}")
     if len(labels) != classes or len(set(labels)) != classes:

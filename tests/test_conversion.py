@@ -442,6 +442,11 @@ def test_inspect_knows_the_labels_beside_a_file(source: Path, tmp_path: Path) ->
     assert found.model.labels == LABELS
 
 
+def test_a_path_that_no_file_can_have_is_refused() -> None:
+    with pytest.raises(WeightFileError, match=r"^a\\x00b: cannot be opened \(embedded null byte\)"):
+        conversion.read("a\0b")
+
+
 @pytest.mark.parametrize("kind", [bytes, io.BytesIO])
 def test_content_in_the_place_of_a_path_is_told_as_such(kind: Any, tmp_path: Path) -> None:
     """Weights in memory would be taken for a name, which the error would print in full."""

@@ -143,6 +143,10 @@ def test_labels_that_do_not_fit(labels: str | list[str], classes: int, message: 
     assert "\n" not in str(raised.value)
 
 
+def test_labels_may_come_one_by_one() -> None:
+    assert checked_labels(iter(EMOTIONS), 7) == list(EMOTIONS)  # type: ignore[arg-type]
+
+
 def test_which_order_labels_are_in() -> None:
     assert [order_of(names) for names in ORDERS.values()] == list(ORDERS)
     folders = "angry disgusted fearful happy neutral sad surprised".split()

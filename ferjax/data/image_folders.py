@@ -61,6 +61,12 @@ def read_images(container: Container, members: Sequence[Member], options: Option
     kind, items, notes = _usages(items, layout)
     notes += [*repeated, *number_notes]
     class_names, position, bad_classes = classes_in_order({item.place.name for item in items})
+    if len(class_names) == 1:
+        raise DataError(
+            f"expected several classes, got images in folders called "
+            f"{printable(class_names[0], 80)!r} alone: put each class in a folder of its own, or a "
+            "list of the images with their labels beside them"
+        )
     bad += [
         (x.member.name, bad_classes[x.place.name]) for x in items if x.place.name in bad_classes
     ]

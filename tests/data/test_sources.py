@@ -316,6 +316,17 @@ def test_two_names_of_an_emotion_are_one_class(tmp_path: Path) -> None:
     assert faces.counts.tolist() == [[1] * 7, [0] * 7, [1] * 7]
 
 
+def test_folders_of_images_that_are_not_in_class_folders_are_no_class(tmp_path: Path) -> None:
+    tree = {
+        f"{split}/images/{name}_0.png": png(face(i))
+        for i, name in enumerate(ferjax.EMOTIONS)
+        for split in ("train", "valid")
+    }
+    path = write_zip(tree, tmp_path / "a.zip")
+    with pytest.raises(DataError, match=r"a\.zip: expected several classes, got .* 'images' alone"):
+        sources.read(path)
+
+
 def test_folds_are_no_classes_and_a_level_may_be_given(tmp_path: Path) -> None:
     tree = {
         f"fold_{fold}/{name}/a.png": png(face(i + fold))
