@@ -226,7 +226,7 @@ def test_labels_may_be_an_order(cli: Cli, model: Path) -> None:
         ),
         (
             ["--labels", "sortet"],
-            "got 1: sortet; did you mean 'sorted'?; orders of 7: sorted (angry, ",
+            "happy, sad, angry, neutral); did you mean 'sorted'?",
         ),
         (["--labels", "a,b"], "expected 7 different labels in output order, got 2: a, b"),
         (["--labels", "a,b,c,d,e,f,a"], "expected 7 different labels in output order, got 7"),
