@@ -55,13 +55,12 @@ def compare(
 
     Raises:
         WeightFileError: a file cannot be used, or `config` cannot, even where none needs it.
-        LayerError: there is no `architecture` of that name.
+        LayerError: there is no `architecture` of that name, or a network does not classify.
         LabelsError: the networks have different numbers of classes.
-        LayerError: a network does not classify.
         ImageError: an image cannot be read.
     """
     if config is not None:
-        keras.outputs(config, config)
+        keras.outputs(config, config)  # refuses what cannot be used, whichever output is chosen
     if architecture is not None:
         named(architecture)
     (first, named_first), (second, named_second) = (

@@ -17,6 +17,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ferjax.cli.options import order_names
 from ferjax.cli.progress import reported
 
 if TYPE_CHECKING:
@@ -64,8 +65,8 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--labels",
         metavar="ORDER",
-        help="what numbers mean that stand for classes: fer2013, sorted, rafdb, ferplus, ckplus or "
-        "affectnet; names in the order of the numbers, A,B,C or 1=A,2=B; or numbers, to keep them",
+        help=f"what numbers mean that stand for classes: {order_names()}; names in the order of "
+        "the numbers, A,B,C or 1=A,2=B; or numbers, to keep them",
     )
 
 

@@ -9,6 +9,8 @@ import math
 from types import ModuleType
 from typing import Any
 
+from ferjax.emotions import ORDERS
+
 
 def add_command(commands: Any, name: str, module: ModuleType) -> argparse.ArgumentParser:
     """Add a command: its module's docstring is the help, `add_arguments` adds its options."""
@@ -64,10 +66,15 @@ def add_labels(parser: argparse.ArgumentParser) -> None:
         "--labels",
         metavar="A,B,...|ORDER",
         type=label_list,
-        help="class names in output order, or an order by its name: sorted, fer2013 (its csv's), "
-        "ferplus, rafdb, ckplus or affectnet (default: those that travel with the weights, or a "
-        "known network's)",
+        help=f"class names in output order, or an order by its name: {order_names()} (default: "
+        "those that travel with the weights, or a known network's)",
     )
+
+
+def order_names() -> str:
+    """Return the names of the orders of emotions, as a list in a sentence."""
+    *names, last = ORDERS
+    return f"{', '.join(names)} or {last}"
 
 
 def label_list(text: str) -> list[str]:

@@ -13,7 +13,7 @@ from ferjax.errors import printable
 from ferjax.keras.problems import Problem
 from ferjax.nets.layers import VOCABULARY
 
-MODELS = {"Sequential", "Functional", "Model"}
+MODELS = ("Sequential", "Functional", "Model")
 # The packages in which Keras has been.
 _KERAS = {"keras", "keras_core", "tensorflow", "tf_keras"}
 
@@ -53,20 +53,15 @@ def check_class(entry: Mapping[str, Any], place: str) -> None:
     kind, module, registered = (entry.get(k) for k in ("class_name", "module", "registered_name"))
     if isinstance(kind, str) and ">" in kind:  # in an .h5: what it is registered as
         kind, registered = kind.rpartition(">")[2], kind
-    in_keras = isinstance(module, str) and module.split(".")[0] in _KERAS
     scales = kind == "CustomScaleLayer" and registered == "Custom>CustomScaleLayer"
-    if scales and (module is None or in_keras):
-        return
-    # Keras registers some of its own, under their names; older files have no modules.
-    if (in_keras and registered in (None, kind)) or (module is None and registered is None):
+    if (scales and (module is None or _in_keras(module))) or is_of_keras(kind, module, registered):
         return
     why = "whose code the file does not hold"
     advice = "replace it by Keras's own layers and save the model again"
     if kind in VOCABULARY or kind in MODELS:
-        called = registered if registered not in (None, kind) else f"{module or 'custom'}.{kind}"
         raise Problem(
             f"{place}: expected Keras's {kind}, got a class of the same name, "
-            f"{printable(str(called), 80)!r}, {why}; {advice}"
+            f"{printable(qualified(kind, module, registered), 80)!r}, {why}; {advice}"
         )
     known = [f"registered as {printable(str(registered), 80)!r}"] * (registered is not None)
     package, _, inside = str(registered).rpartition(">")
@@ -78,6 +73,23 @@ def check_class(entry: Mapping[str, Any], place: str) -> None:
         f"{place}: {printable(str(kind), 80)!r} is a custom class ({', '.join(known)}), {why} and "
         f"which ferjax cannot compute; {advice}"
     )
+
+
+def is_of_keras(kind: Any, module: Any, registered: Any) -> bool:
+    """Whether a class is Keras's own, by its module and the name that it is registered under."""
+    # Keras registers some of its own, under their names; older files have no modules.
+    if module is None:
+        return registered is None
+    return _in_keras(module) and registered in (None, kind)
+
+
+def _in_keras(module: Any) -> bool:
+    return isinstance(module, str) and module.split(".")[0] in _KERAS
+
+
+def qualified(kind: Any, module: Any, registered: Any) -> str:
+    """Return the name of a class that is not Keras's, with its package or module in front."""
+    return str(registered) if registered not in (None, kind) else f"{module or 'custom'}.{kind}"
 
 
 def plain(value: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ferjax.errors import printable
 from ferjax.keras import folders, hdf5, shards
+from ferjax.keras.entries import MODELS
 from ferjax.keras.folders import CHECKPOINT, SAVE_AS_KERAS
 from ferjax.keras.json_text import is_json, read_json
 from ferjax.keras.problems import Problem
@@ -19,7 +20,6 @@ from ferjax.keras.problems import Problem
 # The kinds, by the names that `--to` takes.
 WHOLE, WEIGHTS_ONLY, V3_WEIGHTS, ARCHIVE = "h5", "weights-only-h5", "weights.h5", "keras"
 KINDS = (WHOLE, WEIGHTS_ONLY, V3_WEIGHTS, ARCHIVE)
-_MODELS = ("Sequential", "Functional", "Model")
 # The members that an archive must have, and those that Keras may write in the second's place.
 ARCHIVE_CONFIG, ARCHIVE_WEIGHTS = "config.json", "model.weights.h5"
 FOLDER_INDEX = "model.weights.json"  # of shards, in an unzipped archive
@@ -203,7 +203,7 @@ def _identify_json(path: str | os.PathLike[str]) -> str:
 
 def is_model(value: Mapping[str, Any]) -> bool:
     """Whether a JSON object is the architecture of a model."""
-    return value.get("class_name") in _MODELS
+    return value.get("class_name") in MODELS
 
 
 def _foreign(path: str | os.PathLike[str], head: bytes) -> str:

@@ -12,14 +12,13 @@ import numpy as np
 
 from ferjax.errors import printable
 from ferjax.keras import hdf5
+from ferjax.keras.entries import is_of_keras, qualified
 from ferjax.keras.problems import Problem
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import Weight
 
 # The classes whose state is read, by the names that Keras's configs, objects and arrays have.
 _ADAMS = {"Adam": "Adam", "adam": "Adam", "AdamW": "AdamW", "adamw": "AdamW", "adam_w": "AdamW"}
-# The modules' packages in which Keras has had its optimizers.
-_KERAS = {"keras", "keras_core", "tensorflow", "tf_keras"}
 _WRAPPER = "LossScaleOptimizer"  # also LossScaleOptimizerV1 and V3
 _SETTINGS = {
     "learning_rate": 0.001,
@@ -134,10 +133,7 @@ def _qualified(entry: Mapping[str, Any]) -> str:
     """Return the class, with its package in front where it is not Keras's."""
     kind, module, registered = (entry.get(k) for k in ("class_name", "module", "registered_name"))
     kind = str(kind).removeprefix("Custom>")  # what Keras 2.11 to 2.15 register their own as
-    in_keras = isinstance(module, str) and module.split(".")[0] in _KERAS
-    if (in_keras and registered in (None, kind)) or (module is None and registered is None):
-        return kind
-    return str(registered) if registered not in (None, kind) else f"{module or 'custom'}.{kind}"
+    return kind if is_of_keras(kind, module, registered) else qualified(kind, module, registered)
 
 
 def _given(config: Mapping[str, Any], key: str) -> Any:

@@ -155,9 +155,9 @@ def load_whole(
             elif with_optimizer:
                 described = optimizer.described(source.compiled()) or optimizer.described(given)
                 try:
-                    state = _read_optimizer(source, chosen.graph, described)
-                    if state is not None:
-                        model.optimizer_state, described = state
+                    stored = _read_optimizer(source, chosen.graph, described)
+                    if stored is not None:
+                        model.optimizer_state, described = stored
                         model.notes += optimizer.left_out(described, model.optimizer_state)
                 except Problem as problem:  # predictions do not need it
                     model.notes.append(printable(f"{STATE_LEFT_OUT}: {problem}", 500))

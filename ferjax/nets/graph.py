@@ -227,9 +227,15 @@ class Graph:
         return self.input_range or value_range.of_layers(self)
 
     def with_statistics(self, variables: Mapping[str, Any]) -> Graph:
-        """Return the graph with the `input_range` that the statistics in its weights tell."""
-        told = value_range.told(self, variables)
-        return self if told is None else dataclasses.replace(self, input_range=told)
+        """Return the graph with the `input_range` that the statistics in its weights tell, if any.
+
+        That they fit no usual range is an error only where images are to be predicted.
+        """
+        try:
+            known = value_range.of_statistics(self, variables)
+        except LayerError:
+            return self
+        return self if known is None else dataclasses.replace(self, input_range=known)
 
     @property
     def final_call(self) -> int:

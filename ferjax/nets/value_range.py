@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ferjax.errors import LayerError
 from ferjax.nets.layers import (
     AveragePooling2D,
     BatchNormalization,
@@ -126,14 +125,6 @@ def of_statistics(graph: Graph, variables: Mapping[str, Any]) -> Range | None:
         "which images in [0, 1], [-1, 1] and [0, 255] do not have: give value_range=(black, "
         "white) (--value-range BLACK WHITE)"
     )
-
-
-def told(graph: Graph, variables: Mapping[str, Any]) -> Range | None:
-    """Return `of_statistics`, or None where they fit no usual range."""
-    try:
-        return of_statistics(graph, variables)
-    except LayerError:
-        return None
 
 
 def _first(graph: Graph, *kinds: type[Layer]) -> Layer | None:

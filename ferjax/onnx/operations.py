@@ -22,11 +22,11 @@ def _operation(layer: Operation, b: Builder, *inputs: Tensor) -> Tensor:
     name = layer.operation
     if name in _BINARY:
         x, y = _operands(layer, b, inputs)
-        return b.node(_BINARY[name], x, y, stored=_stored(inputs))
+        return b.node(_BINARY[name], x, y, stored=common_axes(inputs))
     if name == "clip":
         x, low, high = _operands(layer, b, inputs)
-        above = b.node("Max", x, low, stored=_stored(inputs))
-        return b.node("Min", above, high, stored=_stored(inputs))
+        above = b.node("Max", x, low, stored=common_axes(inputs))
+        return b.node("Min", above, high, stored=common_axes(inputs))
     x = inputs[0]
     if name in _UNARY:
         return b.node(_UNARY[name], x)
@@ -56,7 +56,7 @@ def _operation(layer: Operation, b: Builder, *inputs: Tensor) -> Tensor:
 
 def _operands(layer: Operation, b: Builder, inputs: tuple[Tensor, ...]) -> list[Tensor | str]:
     """Return the operands, all stored alike."""
-    axes = _stored(inputs)
+    axes = common_axes(inputs)
     rest = iter(inputs)
     operands: list[Tensor | str] = []
     for place, operand in enumerate(layer.operands):
@@ -66,10 +66,6 @@ def _operands(layer: Operation, b: Builder, inputs: tuple[Tensor, ...]) -> list[
             like = b.arranged(inputs[0], axes)
             operands.append(b.spread(f"constant_{place}", np.asarray(operand, np.float32), like))
     return operands
-
-
-def _stored(inputs: tuple[Tensor, ...]) -> tuple[int, ...]:
-    return common_axes(inputs)
 
 
 def _gelu_tanh(b: Builder, x: Tensor) -> Tensor:

@@ -139,8 +139,8 @@ class Start:
     def description(self) -> dict[str, Any]:
         """The network as a Keras config, from which `again` makes it."""
         graph = self.network.graph
-        told = {} if graph.input_range is None else {"input_range": list(graph.input_range)}
-        return {"keras_version": keras_version(graph), **told, **model_config(graph)}
+        known = {} if graph.input_range is None else {"input_range": list(graph.input_range)}
+        return {"keras_version": keras_version(graph), **known, **model_config(graph)}
 
     @property
     def recorded(self) -> dict[str, Any]:
@@ -198,8 +198,8 @@ def again(description: Mapping[str, Any], init: PathLike | None) -> Start:
     """Return the start of a run that was begun before; `Start.recorded` made `description`."""
     model = None if init is None else _read_weights(init, description)
     graph = keras.load_architecture(description).graph
-    if told := description.get("input_range"):
-        graph = dataclasses.replace(graph, input_range=tuple(told))
+    if known := description.get("input_range"):
+        graph = dataclasses.replace(graph, input_range=tuple(known))
     return Start(network=Network(graph), model=model)
 
 
