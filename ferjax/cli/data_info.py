@@ -1,12 +1,16 @@
 """Show what a dataset of faces holds, and what is wrong with it.
 
 SOURCE is Kaggle's archive of FER2013 or its JPEG mirror, as a .zip, .tar.gz or folder; fer2013.csv
-or icml_face_data.csv, plain or in an archive; Hugging Face's parquet files; or your own faces in
-<split>/<class>/ folders. Its kind is told by its content. With --skip-bad, images that cannot be
-read are named on stderr, the others are shown, and the exit code is 1.
+or other tables of pixels, whatever their separators, columns and packing; Hugging Face's parquet
+files; images beside a list of their labels; or your own faces in <class>/ or <split>/<class>/
+folders. Its kind is told by its content.
 
-example:
+With --skip-bad, images that cannot be read are named on stderr, the others are shown, and the exit
+code is 1.
+
+examples:
   ferjax data info emotion-detection-fer.zip --sheet faces.png --augment published
+  ferjax data info raf-db.zip --labels rafdb
 """
 
 from __future__ import annotations

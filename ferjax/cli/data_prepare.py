@@ -8,8 +8,9 @@ split, counts, what was dropped and why.
 
 The same call again does nothing. An interrupted call leaves nothing half-made.
 
-example:
+examples:
   ferjax data prepare emotion-detection-fer.zip --out fer2013 --drop blank,leaks
+  ferjax data prepare raf-db.zip --out rafdb --labels rafdb
 """
 
 from __future__ import annotations
