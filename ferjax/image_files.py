@@ -7,14 +7,10 @@ before anything is decoded.
 from __future__ import annotations
 
 import inspect
-import io
-import operator
 import os
 import re
 import stat
-import struct
 import threading
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +19,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from ferjax import image_formats
 from ferjax.errors import ImageError, printable
 
 UInt8Array: TypeAlias = npt.NDArray[np.uint8]
@@ -32,22 +29,6 @@ MAX_FILE_BYTES: Final = 256 * 1024 * 1024
 _BYTES: Final = (bytes, bytearray, memoryview)
 _SUFFIXES = "avif bmp dib gif jfif jp2 jpe jpeg jpg pbm pgm png pnm ppm tif tiff webp"
 IMAGE_SUFFIXES: Final = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
-
-_FORMATS: Final = "JPEG, PNG, WebP, GIF, BMP, TIFF, PNM, JPEG 2000 or AVIF"
-_SIGNATURES: Final = (
-    ("JPEG", re.compile(rb"\xff\xd8\xff")),
-    ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
-    ("WebP", re.compile(rb"RIFF....WEBP", re.DOTALL)),
-    ("GIF", re.compile(rb"GIF8[79]a")),
-    ("BMP", re.compile(rb"BM")),
-    ("TIFF", re.compile(rb"II[*+]\x00|MM\x00[*+]")),
-    ("PNM", re.compile(rb"P[1-6]\s")),
-    ("JPEG 2000", re.compile(rb"\x00\x00\x00\x0cjP  \r\n\x87\n")),
-    ("AVIF", re.compile(rb"....ftyp(?:avif|avis|mif1|msf1)", re.DOTALL)),
-)
-# In a JPEG's compressed data 0xFF is followed by 0x00 (a stuffed byte), a restart marker or a fill
-# byte; anything else begins the next segment.
-_JPEG_MARKER: Final = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
 
 
 class Readable(Protocol):
@@ -280,34 +261,18 @@ def _read_file(path: str, name: str) -> bytes:
 
 def decode(data: bytes, name: str, channels: int) -> UInt8Array:
     """Decode an image file: uint8 (H, W), or (H, W, 3) in RGB order."""
-    kind = next((kind for kind, signature in _SIGNATURES if signature.match(data)), None)
-    if kind is None:
-        raise ImageError(
-            f"{name}: not an image that ferjax can read (starts with {data[:12]!r}); "
-            f"expected {_FORMATS}"
-        )
-    width, height = _header_size(data, kind)
+    kind = image_formats.kind_of(data, name)
+    width, height = image_formats.header_size(data, kind)
     if width < 1 or height < 1:
         raise ImageError(f"{name}: {kind} whose header cannot be read: truncated or corrupt")
     check_pixels(width, height, name)
 
-    exif = b""
-    transparent = kind not in ("JPEG", "BMP", "PNM")
-    if kind == "JPEG":
-        _check_jpeg(data, name)
-    elif kind == "PNG":
-        data, exif, transparent = _check_png(data, name)
-    elif kind == "WebP":
-        exif = _check_webp(data, name)
-    elif kind == "TIFF":
-        _check_tiff(data, name)
-    elif kind == "AVIF":
-        _check_avif(data, name)
-
+    data, exif, transparent = image_formats.checked(data, kind, name)
     with _opencv() as cv2:
         flags = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR
         buffer = np.frombuffer(data, np.uint8)
-        alpha = _alpha(data, kind, _imdecode(buffer, cv2.IMREAD_UNCHANGED)) if transparent else None
+        raw = _imdecode(buffer, cv2.IMREAD_UNCHANGED) if transparent else None
+        alpha = image_formats.alpha(data, kind, raw)
         # Alpha comes as it is stored, so the colours have to as well. OpenCV before 5 leaves every
         # WebP as it is stored.
         stored = alpha is not None or kind == "WebP"
@@ -319,7 +284,7 @@ def decode(data: bytes, name: str, channels: int) -> UInt8Array:
     if alpha is not None:
         image = _composite(image, alpha, kind)
     if stored:
-        image = _upright(image, _exif_orientation(exif))
+        image = _upright(image, image_formats.exif_orientation(exif))
     if image.ndim == 3:
         image = image[..., ::-1]  # BGR -> RGB
     return np.ascontiguousarray(image)
@@ -344,144 +309,6 @@ def check_pixels(width: int, height: int, name: str) -> None:
         )
 
 
-def _header_size(data: bytes, kind: str) -> tuple[int, int]:
-    """Return (width, height) from the header alone, (-1, -1) if it does not say."""
-    import imagesize  # type: ignore[import-untyped,unused-ignore]
-
-    # Where the general reader takes unsigned numbers for signed ones, or knows newer headers only.
-    if kind == "GIF" and len(data) >= 10:
-        width, height = struct.unpack_from("<HH", data, 6)
-        return width, height
-    if kind == "BMP" and len(data) >= 26 and struct.unpack_from("<I", data, 14)[0] == 12:
-        width, height = struct.unpack_from("<HH", data, 18)
-        return width, height
-    if kind == "AVIF":
-        sizes = re.findall(rb"ispe....(....)(....)", data[: _media_start(data)], re.DOTALL)
-        # Tiles and thumbnails have sizes as well; the largest is the whole picture.
-        pairs = [(int.from_bytes(w, "big"), int.from_bytes(h, "big")) for w, h in sizes]
-        return max(pairs, key=lambda pair: pair[0] * pair[1], default=(-1, -1))
-    try:
-        width, height = imagesize.get(io.BytesIO(data))
-    except (ValueError, TypeError, LookupError, ArithmeticError, OSError, struct.error):
-        return -1, -1
-    return int(width), int(height)
-
-
-def _check_jpeg(data: bytes, name: str) -> None:
-    """Raise if a JPEG ends before its end-of-image marker; bytes after it do not matter.
-
-    Without it OpenCV shows what is there over gray, or nothing, depending on how it reads.
-    """
-    position = 2
-    while match := _JPEG_MARKER.search(data, position):
-        position = match.end()
-        marker = match[1][0]
-        if marker == 0xD9:  # end of image
-            return
-        if marker in (0x01, 0xD8):  # these have no length
-            continue
-        if position + 2 > len(data):
-            break
-        # A segment is skipped whole: an embedded thumbnail has an end marker of its own.
-        position += int.from_bytes(data[position : position + 2], "big")
-    raise ImageError(f"{name}: truncated: a JPEG without its end-of-image marker")
-
-
-def _check_png(data: bytes, name: str) -> tuple[bytes, bytes, bool]:
-    """Check that a PNG is whole. Return it as a still image, its EXIF, and if it may have alpha.
-
-    Without the animation's chunks a PNG holds what `imread` shows; from memory OpenCV would decode
-    an animation's first frame instead, which may be another picture.
-    """
-    still = [data[:8]]
-    exif = b""
-    alpha = data[25] in (4, 6)  # gray or colour with alpha
-    position, end = 8, 0
-    while position + 12 <= len(data):
-        length = int.from_bytes(data[position : position + 4], "big")
-        kind = data[position + 4 : position + 8]
-        end = position + 12 + length
-        if end > len(data):
-            break
-        body = data[position + 8 : end - 4]
-        if not kind[0] & 0x20 and zlib.crc32(kind + body) != int.from_bytes(
-            data[end - 4 : end], "big"
-        ):
-            raise ImageError(f"{name}: corrupt: wrong checksum in the PNG's {kind!r} chunk")
-        if kind not in (b"acTL", b"fcTL", b"fdAT"):
-            still.append(data[position:end])
-        if kind == b"tRNS":
-            alpha = True
-        elif kind == b"eXIf":
-            exif = body
-        elif kind == b"IEND":
-            animated = sum(map(len, still)) != end
-            return b"".join(still) if animated else data, exif, alpha
-        position = end
-    raise ImageError(f"{name}: truncated: a PNG without its IEND chunk")
-
-
-def _check_webp(data: bytes, name: str) -> bytes:
-    """Check that a WebP is whole and return its EXIF."""
-    if int.from_bytes(data[4:8], "little") + 8 > len(data):
-        raise ImageError(f"{name}: truncated: a WebP shorter than its header says")
-    position = 12
-    while position + 8 <= len(data):
-        length = int.from_bytes(data[position + 4 : position + 8], "little")
-        if data[position : position + 4] == b"EXIF":
-            return data[position + 8 : position + 8 + length].removeprefix(b"Exif\x00\x00")
-        position += 8 + length + length % 2  # chunks are padded to even lengths
-    return b""
-
-
-def _check_tiff(data: bytes, name: str) -> None:
-    """Raise if pixels of a TIFF's first page lie outside the file; OpenCV may show black then."""
-    tags = _tiff_tags(data, (273, 279, 324, 325))  # offsets and sizes of strips and of tiles
-    for starts, sizes in ((273, 279), (324, 325)):
-        ends = map(operator.add, tags.get(starts, ()), tags.get(sizes, ()))
-        if max(ends, default=0) > len(data):
-            raise ImageError(f"{name}: truncated: a TIFF whose pixel data lie beyond its end")
-
-
-def _check_avif(data: bytes, name: str) -> None:
-    """Raise if the header asks for a rotation or mirroring, which OpenCV does not apply."""
-    header = data[: _media_start(data)]
-    if re.search(rb"\x00\x00\x00\x09(?:irot[\x01-\x03]|imir)", header):
-        raise ImageError(
-            f"{name}: a rotated or mirrored AVIF, which OpenCV shows unrotated; save it upright"
-        )
-
-
-def _media_start(data: bytes) -> int:
-    """Return where an AVIF's pixel data begin; everything before is header."""
-    start = data.find(b"mdat")
-    return start if start >= 0 else len(data)
-
-
-def _alpha(data: bytes, kind: str, raw: npt.NDArray[Any] | None) -> UInt8Array | None:
-    """Return alpha, uint8 (H, W), of an image decoded unchanged; None if nothing is transparent."""
-    if raw is None or raw.dtype not in (np.uint8, np.uint16):
-        return None
-    if raw.ndim == 3 and raw.shape[-1] == 4:
-        alpha = raw[..., 3]
-    elif kind == "PNG" and raw.ndim == 2 and data[25] == 0:
-        # OpenCV keeps gray PNGs gray also where one value is declared transparent.
-        alpha = _gray_key_alpha(data, raw)
-    else:
-        return None
-    if alpha.min() == np.iinfo(alpha.dtype).max:
-        return None
-    return (alpha >> 8).astype(np.uint8) if alpha.dtype == np.uint16 else alpha.astype(np.uint8)
-
-
-def _gray_key_alpha(data: bytes, gray: npt.NDArray[Any]) -> UInt8Array:
-    key = struct.unpack_from(">H", data, data.index(b"tRNS") + 4)[0]
-    depth = data[24]
-    if depth < 8:
-        key = key * 255 // (2**depth - 1)  # as the gray values have been spread
-    return np.where(gray == key, 0, 255).astype(np.uint8)
-
-
 def _composite(image: UInt8Array, alpha: UInt8Array, kind: str) -> UInt8Array:
     if image.ndim == 3:
         alpha = alpha[..., None]
@@ -489,37 +316,6 @@ def _composite(image: UInt8Array, alpha: UInt8Array, kind: str) -> UInt8Array:
     # it does not say, colours are as stored. Multiplied ones never exceed alpha.
     premultiplied = kind == "TIFF" and bool((image <= alpha).all())
     return over_white(image, alpha, premultiplied=premultiplied)
-
-
-def _exif_orientation(exif: bytes) -> int:
-    """Return the orientation, 1 to 8, of an EXIF block; 1 where it says nothing valid."""
-    value = (*_tiff_tags(exif, (274,)).get(274, ()), 1)[0]
-    return value if 1 <= value <= 8 else 1
-
-
-def _tiff_tags(data: bytes, wanted: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
-    """Return the wanted whole-number tags of a TIFF's first directory. EXIF blocks are TIFFs.
-
-    Tags that cannot be read are left out, as is everything in a BigTIFF.
-    """
-    tags: dict[int, tuple[int, ...]] = {}
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
-    if order is None:
-        return tags
-    try:
-        (start,) = struct.unpack_from(order + "I", data, 4)
-        (entries,) = struct.unpack_from(order + "H", data, start)
-        for entry in range(start + 2, start + 2 + 12 * entries, 12):
-            tag, kind, count = struct.unpack_from(order + "HHI", data, entry)
-            if tag in wanted and kind in (3, 4) and count * 2 <= len(data):
-                layout = f"{order}{count}{'H' if kind == 3 else 'I'}"
-                where = entry + 8  # up to four bytes lie in the entry itself
-                if struct.calcsize(layout) > 4:
-                    (where,) = struct.unpack_from(order + "I", data, where)
-                tags[tag] = struct.unpack_from(layout, data, where)
-    except struct.error:
-        pass
-    return tags
 
 
 def _upright(image: UInt8Array, orientation: int) -> UInt8Array:
