@@ -366,6 +366,20 @@ def padded(call: OperationCall) -> Made:
     return call.made_as("ZeroPadding2D", padding=padding), [call.tensor()]
 
 
+def pooled(kind: str) -> Maker:
+    """Return what makes a layer that pools images; TensorFlow's padding is in capitals."""
+
+    def made(call: OperationCall) -> Made:
+        if len(call.shape()) != 3:
+            raise call.error(f"expected images, (H, W, C), got {call.shape()}")
+        own = {name: call.constant(name) for name in ("pool_size", "strides", "padding")}
+        if isinstance(own["padding"], str):
+            own["padding"] = own["padding"].lower()
+        return call.made_as(kind, **own), [call.tensor()]
+
+    return made
+
+
 def mirrored(axis: int) -> Maker:
     def made(call: OperationCall) -> Made:
         if len(call.shape()) != 3:

@@ -33,6 +33,17 @@ def _same(keras_3: str, *keras_2: str) -> KnownOperation:
     return KnownOperation(layers.activation("linear"), keras_3, keras_2)
 
 
+def _pools(kind: str, keras_3: str, *keras_2: str) -> KnownOperation:
+    return KnownOperation(
+        layers.pooled(kind),
+        keras_3,
+        keras_2,
+        settings={"pool_size": REQUIRED, "strides": None, "padding": "valid"},
+        renamed={"ksize": "pool_size"},
+        neutral={"data_format": (None, "channels_last", "NHWC")},
+    )
+
+
 TABLE: tuple[KnownOperation, ...] = (
     _operator("add", "Add", "math.add", "__operators__.add"),
     _operator("subtract", "Subtract", "math.subtract", "__operators__.subtract"),
@@ -78,6 +89,12 @@ TABLE: tuple[KnownOperation, ...] = (
     _activates("selu", "Selu", "nn.selu"),
     _activates("hard_sigmoid", "HardSigmoid"),
     _activates("hard_silu", "HardSilu"),
+    _activates("hard_tanh", "HardTanh"),
+    KnownOperation(layers.activation("celu"), "Celu", neutral={"alpha": (1.0,)}),
+    KnownOperation(layers.activation("hard_shrink"), "HardShrink", neutral={"threshold": (0.5,)}),
+    KnownOperation(layers.activation("soft_shrink"), "SoftShrink", neutral={"threshold": (0.5,)}),
+    _activates("tanh_shrink", "TanhShrink"),
+    _activates("sparse_plus", "SparsePlus"),
     _activates("squareplus", "Squareplus"),
     KnownOperation(layers.layer("ELU"), "Elu", ("nn.elu",), settings={"alpha": 1.0}),
     KnownOperation(
@@ -97,6 +114,8 @@ TABLE: tuple[KnownOperation, ...] = (
     _reduces("sum", "Sum", "math.reduce_sum", "compat.v1.reduce_sum"),
     _reduces("max", "Max", "math.reduce_max", "compat.v1.reduce_max"),
     _reduces("min", "Min", "math.reduce_min", "compat.v1.reduce_min"),
+    _reduces("max", "Amax"),
+    _reduces("min", "Amin"),
     _reduces("var", "Var", "math.reduce_variance"),
     _reduces("std", "Std", "math.reduce_std"),
     KnownOperation(layers.concatenated, "Concatenate", ("concat",), ("xs",), settings={"axis": 0}),
@@ -178,6 +197,9 @@ TABLE: tuple[KnownOperation, ...] = (
     ),
     KnownOperation(layers.cast, "Cast", ("cast",), settings={"dtype": REQUIRED}),
     _same("Identity", "identity", "convert_to_tensor"),
+    _same("Copy"),
+    _pools("MaxPooling2D", "MaxPool", "nn.max_pool2d"),
+    _pools("AveragePooling2D", "AveragePool", "nn.avg_pool2d"),
     KnownOperation(
         layers.indexed,
         "GetItem",
