@@ -94,7 +94,7 @@ def canonical(name: str) -> str:
     raise LabelsError(f"unknown emotion {name[:100]!r}; expected one of {known}{close}")
 
 
-def checked_labels(labels: Labels, classes: int | None) -> list[str]:
+def class_names(labels: Labels, classes: int | None) -> list[str]:
     """Return class names as a list, once there are `classes` different ones.
 
     Args:
@@ -105,9 +105,9 @@ def checked_labels(labels: Labels, classes: int | None) -> list[str]:
     Raises:
         LabelsError: there is no such order, or there are not so many different names.
 
-    >>> checked_labels("fer2013", 7)
+    >>> class_names("fer2013", 7)
     ['angry', 'disgust', 'fear', 'happy', 'sad', 'surprise', 'neutral']
-    >>> checked_labels("calm, tense", 2)
+    >>> class_names("calm, tense", 2)
     ['calm', 'tense']
     """
     if isinstance(labels, str):
@@ -146,7 +146,7 @@ def _from_text(text: str, classes: int | None) -> list[str]:
             f"expected a list of label names, got {text[:100]!r}; or one of the orders "
             f"{', '.join(ORDERS)}{near_misses(order, ORDERS)}"
         )
-    return checked_labels(names, classes)
+    return class_names(names, classes)
 
 
 def _twice(labels: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from ferjax.emotions import (
     ORDERS,
     are_names,
     canonical,
-    checked_labels,
+    class_names,
     order_of,
     positions,
 )
@@ -101,16 +101,16 @@ def test_the_columns_of_ferplus() -> None:
     ],
 )
 def test_labels_for_seven_classes(labels: str | list[str], expected: tuple[str, ...]) -> None:
-    assert tuple(checked_labels(labels, 7)) == expected
+    assert tuple(class_names(labels, 7)) == expected
 
 
 def test_ferplus_is_of_eight_classes() -> None:
-    assert tuple(checked_labels("ferplus", 8)) == FERPLUS_ORDER
+    assert tuple(class_names("ferplus", 8)) == FERPLUS_ORDER
 
 
 def test_one_class_may_have_any_name() -> None:
-    assert checked_labels("happy", 1) == ["happy"]
-    assert checked_labels(["sorted"], 1) == ["sorted"]
+    assert class_names("happy", 1) == ["happy"]
+    assert class_names(["sorted"], 1) == ["sorted"]
 
 
 @pytest.mark.parametrize(
@@ -139,12 +139,12 @@ def test_one_class_may_have_any_name() -> None:
 )
 def test_labels_that_do_not_fit(labels: str | list[str], classes: int, message: str) -> None:
     with pytest.raises(LabelsError, match=message) as raised:
-        checked_labels(labels, classes)
+        class_names(labels, classes)
     assert "\n" not in str(raised.value)
 
 
 def test_labels_may_come_one_by_one() -> None:
-    assert checked_labels(iter(EMOTIONS), 7) == list(EMOTIONS)  # type: ignore[arg-type]
+    assert class_names(iter(EMOTIONS), 7) == list(EMOTIONS)  # type: ignore[arg-type]
 
 
 def test_which_order_labels_are_in() -> None:

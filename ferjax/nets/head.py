@@ -135,7 +135,7 @@ def checked_labels(labels: Labels, graph: Graph) -> list[str]:
     """
     is_single = _is_single_unit(graph)
     try:
-        return emotions.checked_labels(labels, 2 if is_single else graph.output_shape[-1])
+        return emotions.class_names(labels, 2 if is_single else graph.output_shape[-1])
     except LabelsError as error:
         if is_single:
             raise LabelsError(
