@@ -22,15 +22,15 @@ from ferjax.data.dataset import Faces, checksum
 from ferjax.emotions import Labels
 from ferjax.errors import DataError, WeightFileError
 from ferjax.evaluate import metrics, provenance
-from ferjax.evaluate.evaluation import (
+from ferjax.evaluate.evaluation import read
+from ferjax.evaluate.metrics import Calibration
+from ferjax.evaluate.predictions import (
     Progress,
     loaded,
     outputs_of_classes,
     predict,
     predicted_classes,
-    read,
 )
-from ferjax.evaluate.metrics import Calibration
 
 _FOLDS: Final = 5
 _LIMITS: Final = (0.05, 20.0)

@@ -7,7 +7,7 @@ import datetime
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,11 @@ import numpy.typing as npt
 
 import ferjax
 from ferjax import hardware, metadata
-from ferjax.classifier import EmotionClassifier, default_weights, load, with_temperature
+from ferjax.classifier import default_weights, with_temperature
 from ferjax.data import checks, preparation, splits
 from ferjax.data.dataset import SPLITS, Faces
-from ferjax.emotions import TELL_THE_ORDER, Labels, are_names, positions
-from ferjax.errors import DataError, FerjaxError, LabelsError, NoLabelsWarning, WeightFileError
+from ferjax.emotions import Labels
+from ferjax.errors import DataError, WeightFileError
 from ferjax.evaluate import provenance
 from ferjax.evaluate.attributes import read_attributes
 from ferjax.evaluate.metrics import (
@@ -35,16 +35,19 @@ from ferjax.evaluate.metrics import (
     measure,
     require_sklearn,
 )
+from ferjax.evaluate.predictions import (
+    Progress,
+    Weights,
+    outputs_of_classes,
+    predict,
+    predicted_classes,
+    read_weights,
+)
 from ferjax.evaluate.robustness import Robustness, comparable_baseline, robustness
 from ferjax.evaluate.subgroups import Subgroups, check_comparisons, compare
-from ferjax.evaluate.views import CROP, VIEWS, check, views
-from ferjax.nets.head import Head
+from ferjax.evaluate.views import VIEWS, check
 
-Weights = EmotionClassifier | str | os.PathLike[str] | None
 Data = Faces | str | os.PathLike[str]
-Progress = Callable[[int, int, str], None]
-
-_CHUNK = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,26 +271,6 @@ def evaluate(
     )
 
 
-def predict(
-    classifier: EmotionClassifier,
-    images: npt.NDArray[np.uint8],
-    tta: str = "none",
-    progress: Progress | None = None,
-) -> npt.NDArray[np.float32]:
-    """Return the mean probabilities over the views of each image, float32 (N, K)."""
-    total, done = len(images) * VIEWS[tta], 0
-    crop = _trained_crop(classifier)
-    summed = np.zeros((len(images), len(classifier.labels)), np.float64)
-    for view in views(images, tta, crop=crop):
-        for first in range(0, len(view), _CHUNK):
-            rows = slice(first, first + _CHUNK)
-            summed[rows] += classifier.predict_proba(view[rows])
-            done += len(view[rows])
-            if progress is not None:
-                progress(done, total, "images")
-    return (summed / VIEWS[tta]).astype(np.float32)
-
-
 def read(data: Data, split: str) -> tuple[str | None, Faces, npt.NDArray[np.bool_]]:
     """Return the path, all faces and a mask, (N,), of those in a split.
 
@@ -302,81 +285,6 @@ def read(data: Data, split: str) -> tuple[str | None, Faces, npt.NDArray[np.bool
         notes = f" ({'; '.join(faces.notes)})" if faces.notes else ""
         raise DataError(f"expected {split} images, the data has none{notes}")
     return None if isinstance(data, Faces) else os.fspath(data), faces, chosen
-
-
-def read_weights(
-    weights: Weights,
-    labels: Labels | None = None,
-    value_range: tuple[float, float] | None = None,
-    output: str | int | None = None,
-) -> tuple[EmotionClassifier, dict[str, Any]]:
-    """Return a classifier, and what is known of its weights; see `evaluate`."""
-    path = None
-    if not isinstance(weights, EmotionClassifier):
-        path = Path(default_weights() if weights is None else weights)
-        weights = loaded(path, labels=labels, value_range=value_range, output=output)
-    elif labels is not None or value_range is not None or output is not None:
-        raise FerjaxError(
-            "`labels`, `value_range` and `output` are of weights in a file, not of a classifier"
-        )
-    known, graph = weights.metadata, weights.network.graph
-    about = {
-        "name": path.name if path is not None else str(known.get("name") or graph.name),
-        "sha256": None if path is None or metadata.in_parts(path) else metadata.sha256(path),
-        "architecture": graph.name,
-        "parameters": graph.num_params,
-        "source": known.get("source"),
-        "licence": known.get("licence"),
-        "trained_on": provenance.described(known.get("trained_on")),
-        "selected_on": provenance.described(known.get("selected_on")),
-        "calibrated_on": provenance.described((known.get("calibration") or {}).get("fitted_on")),
-    }
-    return weights, about
-
-
-def loaded(path: str | os.PathLike[str], **options: Any) -> EmotionClassifier:
-    """Return what `ferjax.load` does, whose warning of classes without names is left out.
-
-    Where classes are compared, as by `outputs_of_classes`, that they have none is an error.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NoLabelsWarning)
-        return load(path, **options)
-
-
-def outputs_of_classes(classifier: EmotionClassifier, faces: Faces) -> list[int]:
-    """Return which of the network's outputs stands for each of the data's classes.
-
-    Raises:
-        LabelsError: the network's classes are others than the data's, or nobody knows them.
-    """
-    if not are_names(classifier.labels):
-        raise LabelsError(
-            f"expected class names for the network's {len(classifier.labels)} outputs, the weights "
-            "have none and are of no known network: --labels (labels=) gives them, "
-            f"{TELL_THE_ORDER}"
-        )
-    order = positions(classifier.labels, faces.class_names)
-    if order is None:
-        raise LabelsError(
-            f"expected weights for the data's classes, whatever their order, "
-            f"{', '.join(faces.class_names)}, got {', '.join(classifier.labels)}"
-        )
-    return order
-
-
-def predicted_classes(
-    head: Head, order: Sequence[int], probabilities: npt.NDArray[np.floating]
-) -> npt.NDArray[np.integer]:
-    """Return the classes that a network says, int (N,), of the data's.
-
-    Args:
-        order: of the network's classes, as `outputs_of_classes` gives it.
-        probabilities: of the data's classes, (N, K).
-    """
-    of_output = np.argsort(order)  # (K,): which of the data's classes each of the network's is
-    classes: npt.NDArray[np.integer] = of_output[head.predicted(probabilities[:, of_output])]
-    return classes
 
 
 def recordable(weights: str | os.PathLike[str] | None) -> tuple[Path, dict[str, Any]]:
@@ -431,16 +339,6 @@ def warn(evaluation: Evaluation) -> None:
     """Emit the notes of an evaluation as warnings."""
     for note in evaluation.notes:
         warnings.warn(note, stacklevel=2)
-
-
-def _trained_crop(classifier: EmotionClassifier) -> float:
-    """Return the side of the crops that the weights were trained on, of the image's, or `CROP`."""
-    try:
-        crop = classifier.metadata["training"]["recipe"]["augmentation"]["crop"]
-        share = float(crop[0]) / classifier.image_size[0]
-    except (TypeError, ValueError, LookupError):  # none, or metadata that a hand has written
-        return CROP
-    return share if 0 < share < 1 else CROP
 
 
 def _plain(value: Any) -> Any:

@@ -29,7 +29,8 @@ from ferjax.data.containers import PREPARED
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.emotions import ORDERS, are_names, numbers, order_of, plain_name
 from ferjax.errors import DataError, LabelsWarning
-from ferjax.evaluate.evaluation import Data, Progress, Weights, predict
+from ferjax.evaluate.evaluation import Data
+from ferjax.evaluate.predictions import Progress, Weights, predict
 from ferjax.nets.known import recognise
 
 _MOST_IMAGES: Final = 3000  # a standard error of a point

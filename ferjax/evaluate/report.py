@@ -11,8 +11,9 @@ from typing import Any
 from ferjax.errors import FerjaxError, printable
 from ferjax.evaluate import plots
 from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS, SEVERITIES
-from ferjax.evaluate.evaluation import Evaluation, Progress
+from ferjax.evaluate.evaluation import Evaluation
 from ferjax.evaluate.metrics import Calibration, Metrics
+from ferjax.evaluate.predictions import Progress
 from ferjax.evaluate.subgroups import text as subgroups_text
 from ferjax.files import json_text, make_folder, replacing
 

@@ -24,7 +24,7 @@ from ferjax.classifier import EmotionClassifier
 from ferjax.data.dataset import Faces
 from ferjax.emotions import TELL_THE_ORDER, are_names, positions
 from ferjax.errors import LabelsError
-from ferjax.evaluate import evaluation
+from ferjax.evaluate import predictions
 from ferjax.files import replacing
 from ferjax.train import export
 from ferjax.train.errors import TrainingError
@@ -63,7 +63,7 @@ def soft_labels(
             "expected `distillation` above 0, the teachers' share of the labels, got 0; "
             "--set distillation=0.7"
         )
-    loaded = [evaluation.loaded(path) for path in teachers]
+    loaded = [predictions.loaded(path) for path in teachers]
     for path, one in zip(teachers, loaded):
         if not one.head.gives_distribution:
             raise TrainingError(
@@ -82,7 +82,7 @@ def soft_labels(
                 said = time.monotonic()
                 note(f"asked about {(before * views + done) / (len(loaded) * views):.0%}")
 
-        found = evaluation.predict(one, faces.images, "flip", progress)
+        found = predictions.predict(one, faces.images, "flip", progress)
         if one.temperature is not None:
             found = classifier.with_temperature(found, one.temperature)
         total += found[:, order]

@@ -17,7 +17,7 @@ from ferjax.classifier import with_temperature
 from ferjax.data.dataset import checksum
 from ferjax.emotions import FER2013_CSV_ORDER
 from ferjax.errors import DataError, FerjaxError, LabelsError, WeightFileError
-from ferjax.evaluate import evaluate, evaluation, metrics, provenance
+from ferjax.evaluate import evaluate, evaluation, metrics, predictions, provenance
 from ferjax.nets import Network
 
 from ..train.conftest import make_faces, tiny_graph
@@ -64,7 +64,7 @@ def test_views_are_averaged() -> None:
     images[:, :, -1] = 255
 
     def said(tta: str) -> list[float]:
-        return evaluation.predict(Sided(), images, tta)[0, :2].tolist()
+        return predictions.predict(Sided(), images, tta)[0, :2].tolist()
 
     assert said("none") == [1, 0]
     assert said("flip") == [0.5, 0.5]
@@ -73,11 +73,11 @@ def test_views_are_averaged() -> None:
 
 
 def test_crops_are_as_large_as_those_of_the_training() -> None:
-    assert evaluation._trained_crop(Stub()) == pytest.approx(44 / 48)
+    assert predictions.trained_crop(Stub()) == pytest.approx(44 / 48)
     recipe = {"recipe": {"augmentation": {"crop": [9, 9]}}}
-    assert evaluation._trained_crop(Stub(training=recipe)) == 9 / 12
+    assert predictions.trained_crop(Stub(training=recipe)) == 9 / 12
     for odd in ("all", {"recipe": None}, {"recipe": {"augmentation": {"crop": None}}}):
-        assert evaluation._trained_crop(Stub(training=odd)) == pytest.approx(44 / 48)
+        assert predictions.trained_crop(Stub(training=odd)) == pytest.approx(44 / 48)
 
 
 def test_calibration_with_the_stored_temperature() -> None:
