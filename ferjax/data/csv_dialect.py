@@ -15,7 +15,7 @@ from math import isqrt
 from typing import IO, Final
 
 from ferjax.data import split_names
-from ferjax.data.folders import emotion_of
+from ferjax.data.class_names import emotion_of
 from ferjax.errors import DataError, printable
 from ferjax.image_files import natural
 

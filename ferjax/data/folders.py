@@ -12,12 +12,11 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 from ferjax.data import split_names
-from ferjax.emotions import canonical
-from ferjax.errors import DataError, LabelsError, printable
+from ferjax.data.class_names import emotion_of
+from ferjax.errors import DataError, printable
 
 Folders = tuple[str, ...]  # names of the folders that lead to an image, outermost first
 
@@ -61,21 +60,6 @@ class Layout:
     places: list[Place | str]
     has_splits: bool
     notes: tuple[str, ...]
-
-
-@lru_cache(maxsize=4096)
-def emotion_of(name: str) -> str | None:
-    """Return the emotion that a folder's name stands for: one of `EMOTIONS`, or None.
-
-    >>> emotion_of("Fearful"), emotion_of("0_angry"), emotion_of("happy_train"), emotion_of("glad")
-    ('fear', 'angry', 'happy', None)
-    """
-    for text in (name, split_names.parts(name)[1]):
-        try:
-            return canonical(text)
-        except LabelsError:
-            pass
-    return None
 
 
 def layout(paths: Sequence[Folders], classes_level: int | None = None) -> Layout:

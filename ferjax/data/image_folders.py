@@ -13,11 +13,12 @@ from typing import Final
 import numpy as np
 
 from ferjax.data import folders, image_lists, numbering, split_names
+from ferjax.data.class_names import classes_in_order
 from ferjax.data.containers import Container, Member
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.folders import Layout, Place
 from ferjax.data.numbering import NumberNames
-from ferjax.data.reading import BATCH, BATCH_BYTES, Options, Read, classes_in_order, decoded
+from ferjax.data.reading import BATCH, BATCH_BYTES, Options, Read, decoded
 from ferjax.emotions import EMOTIONS
 from ferjax.errors import DataError, printable
 from ferjax.image_files import natural

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
 
-from ferjax.data.folders import emotion_of
+from ferjax.data.class_names import emotion_of
 from ferjax.data.splits import FER2013_COUNTS
 from ferjax.emotions import EMOTIONS, FER2013_CSV_ORDER, ORDERS, orders_of
 from ferjax.errors import DataError, near_misses, printable

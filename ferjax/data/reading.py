@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,8 +22,7 @@ from ferjax.data import split_names
 from ferjax.data.containers import Container, Member
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.numbering import NumberNames
-from ferjax.emotions import ALIASES, EMOTIONS, canonical
-from ferjax.errors import DataError, ImageError, near_misses
+from ferjax.errors import DataError, ImageError
 from ferjax.image_files import decode
 
 Progress = Callable[[int, int, str], None]
@@ -96,24 +95,6 @@ def opened_member(container: Container, member: Member) -> Iterator[io.BufferedR
 def suffix(member: Member) -> str:
     """Return what a file's name ends in, in small letters: .png."""
     return os.path.splitext(member.name)[1].lower()
-
-
-def classes_in_order(
-    names: Collection[str],
-) -> tuple[tuple[str, ...], dict[str, int], dict[str, str]]:
-    """Return the class names in output order, the position of each, and names that are no class."""
-    bad = {}
-    known = set(names) & set(EMOTIONS)
-    if known:
-        # A name beside emotions may be a class of its own, such as contempt. If it all but is the
-        # name of an emotion that is missing, it is a slip.
-        absent = [name for name in (*EMOTIONS, *ALIASES) if canonical(name) not in known]
-        for name in set(names) - known:
-            if close := near_misses(name.lower(), absent):
-                bad[name] = f"unknown class {name[:40]!r}{close}"
-    good = sorted(set(names) - set(bad))
-    class_names = EMOTIONS if known and known == set(good) else tuple(good)
-    return class_names, {name: i for i, name in enumerate(class_names)}, bad
 
 
 def checked_row(label: str, usage: str | None, label_name: str) -> tuple[str, int] | str:

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from ferjax.data import csv_dialect, numbering, parquet, pixel_csv, split_names
+from ferjax.data.class_names import classes_in_order
 from ferjax.data.containers import Container, Member
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.image_folders import mirror_split
@@ -20,7 +21,6 @@ from ferjax.data.reading import (
     Read,
     Rows,
     checked_row,
-    classes_in_order,
     decoded,
     fit,
     opened_member,

@@ -13,6 +13,7 @@ from ferjax.errors import printable
 from ferjax.nets.layers import Shape
 
 Axes = tuple[int, ...]
+TO_THE_END = 2**31 - 1  # where a Slice ends that leaves nothing out; negative, backwards
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,13 @@ import numpy as np
 
 from ferjax.nets.layers import LayerScale, Operation
 from ferjax.nets.layers.operations import GRAY
-from ferjax.onnx.builder import Builder, Tensor
+from ferjax.onnx.builder import TO_THE_END, Builder, Tensor
 from ferjax.onnx.merging import common_axes
 
 _BINARY = {"add": "Add", "subtract": "Sub", "multiply": "Mul", "divide": "Div", "power": "Pow"}
 _BINARY |= {"maximum": "Max", "minimum": "Min"}
 _UNARY = {"abs": "Abs", "sqrt": "Sqrt", "log": "Log"}
 _REDUCED = {"mean": "ReduceMean", "max": "ReduceMax", "min": "ReduceMin"}
-_LAST = (1 << 63) - 1  # ONNX's "to the end"
 
 
 def _operation(layer: Operation, b: Builder, *inputs: Tensor) -> Tensor:
@@ -104,7 +103,7 @@ def _rearranged(layer: Operation, b: Builder, x: Tensor) -> Tensor:
     if name == "squeeze":
         return b.node("Squeeze", x, b.integers(*axes), stored=tuple(range(x.ndim - len(axes))))
     if name == "flip":
-        backwards = [b.integers(*[value] * len(axes)) for value in (-1, -_LAST)]
+        backwards = [b.integers(*[value] * len(axes)) for value in (-1, -TO_THE_END)]
         return b.node("Slice", x, *backwards, b.integers(*axes), b.integers(*[-1] * len(axes)))
     (axis,) = axes  # "repeat": each in turn, so behind an axis of their own
     size = layer.known(x.shape, axis - 1)
@@ -132,15 +131,15 @@ def _indexed(layer: Operation, b: Builder, x: Tensor) -> Tensor:
             kept += 1
             continue
         if isinstance(item, int):
-            start, stop, step = item, item + 1 if item != -1 else _LAST, 1
+            start, stop, step = item, item + 1 if item != -1 else TO_THE_END, 1
             gone.append(axis)
         else:
             start, stop, step = item
             step = 1 if step is None else step
             start = (0 if step > 0 else -1) if start is None else start
-            stop = (_LAST if step > 0 else -_LAST) if stop is None else stop
+            stop = (TO_THE_END if step > 0 else -TO_THE_END) if stop is None else stop
             kept += 1
-        if (start, stop, step) != (0, _LAST, 1):
+        if (start, stop, step) != (0, TO_THE_END, 1):
             cuts.append((start, stop, axis, step))
         axis += 1
     if cuts:

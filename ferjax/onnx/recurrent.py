@@ -17,7 +17,7 @@ from ferjax.nets.layers import (
     TimeDistributed,
 )
 from ferjax.onnx.activations import activated
-from ferjax.onnx.builder import Builder, Tensor
+from ferjax.onnx.builder import TO_THE_END, Builder, Tensor
 
 Write = Callable[[Layer, Builder, Tensor], Tensor]
 State = tuple[Tensor, ...]
@@ -120,7 +120,7 @@ def _bidirectional(layer: Bidirectional, b: Builder, x: Tensor) -> Tensor:
     with b.inside("backward_layer"):
         second = _recurrent(layer.backward_layer, b, x)
     if second.ndim == 3:
-        parts = b.integers(-1), b.integers(-(2**31)), b.integers(1), b.integers(-1)
+        parts = b.integers(-1), b.integers(-TO_THE_END), b.integers(1), b.integers(-1)
         second = b.node("Slice", second, *parts)
     if layer.merge_mode == "concat":
         return b.node("Concat", first, second, axis=first.ndim - 1)

@@ -25,10 +25,9 @@ from ferjax.nets.layers import (
     ZeroPadding2D,
 )
 from ferjax.onnx.activations import activated
-from ferjax.onnx.builder import Builder, Tensor
+from ferjax.onnx.builder import TO_THE_END, Builder, Tensor
 
 _CHANNELS_FIRST = {"channels_last": (0, 3, 1, 2), "channels_first": (0, 1, 2, 3)}
-_TO_THE_END = 2**31 - 1
 
 Convolution = Conv2D | DepthwiseConv2D | SeparableConv2D
 Pooling = MaxPooling2D | AveragePooling2D
@@ -164,7 +163,7 @@ def _zero_padding2d(layer: ZeroPadding2D, b: Builder, x: Tensor) -> Tensor:
 def _cropping2d(layer: Cropping2D, b: Builder, x: Tensor) -> Tensor:
     edges = _edges(layer, x, layer.cropping)
     starts = [before for before, _ in edges.values()]
-    ends = [-after or _TO_THE_END for _, after in edges.values()]
+    ends = [-after or TO_THE_END for _, after in edges.values()]
     return b.node("Slice", x, b.integers(*starts), b.integers(*ends), b.integers(*edges))
 
 
