@@ -163,6 +163,12 @@ def _is_same(there: dict[str, Any], wanted: dict[str, Any], *, tfds_too: bool) -
     return found == wanted
 
 
+def is_prepared(path: str | os.PathLike[str]) -> bool:
+    """Whether `load` is for it: a folder that `prepare` made, or its `faces.npz`."""
+    path = Path(path)
+    return path.name == ARRAYS or all((path / name).is_file() for name in PREPARED)
+
+
 def load(path: str | os.PathLike[str]) -> Faces:
     """Return the faces of a prepared folder, or of its `faces.npz`, without TensorFlow.
 

@@ -64,10 +64,9 @@ def read(
         skip_bad: go on without images, rows and classes that are bad or missing.
         classes_level: which of the folders that lead to an image is its class, counted from the
             outermost, 1; None: told by their names and structure.
-        labels: what numbers mean in the place of class names: fer2013, sorted, rafdb, ferplus,
-            ckplus or affectnet, an order of emotions; names in the order of the numbers; {1:
-            "happy", ...}; or numbers, which keeps them. None: 0 to 6 in a csv of pixels are
-            fer2013.csv's, others are asked for.
+        labels: what numbers mean in the place of class names: one of `ferjax.emotions.ORDERS` by
+            its name; names in the order of the numbers; {1: "happy", ...}; or "numbers", which
+            keeps them. None: 0 to 6 in a csv of pixels are fer2013.csv's, others are asked for.
         progress: called now and then with what is done, the total, and their unit.
 
     Returns:

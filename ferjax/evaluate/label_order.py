@@ -25,7 +25,6 @@ import numpy.typing as npt
 from ferjax import metadata
 from ferjax.classifier import EmotionClassifier, default_weights, load
 from ferjax.data import preparation, sources, splits
-from ferjax.data.containers import PREPARED
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.emotions import ORDERS, are_names, numbers, order_of, plain_name
 from ferjax.errors import DataError, LabelsWarning
@@ -341,7 +340,7 @@ def _faces(data: Data, size: tuple[int, int], progress: Progress | None) -> tupl
         faces = data
     else:
         path = os.fspath(data)
-        if _is_prepared(Path(path)):
+        if preparation.is_prepared(path):
             faces = preparation.load(path)
         else:
             height, width = (min(side, _LARGEST_SIDE) for side in size)
@@ -364,7 +363,3 @@ def _faces(data: Data, size: tuple[int, int], progress: Progress | None) -> tupl
         drawn = np.random.default_rng(0).permutation(len(part))[:_MOST_IMAGES]
         part = part.take(np.sort(drawn))
     return part, name
-
-
-def _is_prepared(path: Path) -> bool:
-    return path.name == PREPARED[0] or all((path / name).is_file() for name in PREPARED)
