@@ -89,7 +89,7 @@ def initial(
     """
     if variables is None:
         key = jax.random.fold_in(jax.random.key(recipe.seed), _INIT)
-        variables = network.init(key, *_blank(network, size))
+        variables = jax.jit(network.init)(key, *_blank(network, size))
     variables = jax.tree.map(np.asarray, dict(variables))
     trained = {layer for layer, _ in network.graph.trainable_weights()}
     params = {k: v for k, v in variables["params"].items() if k in trained}

@@ -193,7 +193,7 @@ def test_a_shard_that_is_a_link_out_is_not_followed(index: Path, refused: Any, s
     refused(index, "link out of its folder", architecture=small.graph)
 
 
-def test_a_million_shards_are_refused(index: Path, refused_cheaply: Any, saved: Any) -> None:
+def test_too_many_shards_are_refused(index: Path, refused_cheaply: Any, saved: Any) -> None:
     edit(index, lambda value: value.update(weight_map={str(i): f"{i}.h5" for i in range(10**6)}))
     refused_cheaply(index, "are more than", config=saved("h5"))
     edit(index, lambda value: value.update(weight_map={str(i): f"{i}" for i in range(10**5)}))

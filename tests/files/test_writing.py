@@ -87,6 +87,7 @@ def left_behind(folder: Path) -> list[str]:
 # --- there and back ----------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:.*only Keras 3 opens it")
 @EVERY_KIND
 @pytest.mark.parametrize("source", all_files(), ids=label)
 def test_what_was_read_is_written_and_read_again(source: Path, kind: str, tmp_path: Path) -> None:

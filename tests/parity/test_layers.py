@@ -256,6 +256,7 @@ def _reopens(model: Any, images: np.ndarray, folder: Path) -> None:
         np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-6, err_msg=suffix)
 
 
+@pytest.mark.filterwarnings("ignore:.*its hard_sigmoid is Keras 3's")
 @pytest.mark.parametrize("case", SPATIAL + OTHER, ids=_id)
 def test_keras_opens_what_is_written_of_a_layer(
     case: Case, randomise: Callable[..., None], tmp_path: Path
@@ -563,4 +564,5 @@ def test_every_layer_kind_is_compared() -> None:
     compared = {kind for kind, *_ in SPATIAL + OTHER}
     compared |= OF_KERAS_2 | {kind for kind, _ in RANDOM}
     compared |= {"InputLayer", "Activation", "Bidirectional", "TimeDistributed", *MERGING}
+    compared.add("LayerScale")  # of keras.applications: in test_applications
     assert compared == set(VOCABULARY)
