@@ -58,6 +58,7 @@ def test_one_image_at_a_time_too(
     assert_as_keras(np.stack(rows), expected)
 
 
+@pytest.mark.filterwarnings("default::UserWarning")  # a line on stderr
 def test_the_command_line_predicts_what_keras_predicts(
     published_weights: Path,
     images: list[Path],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,9 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
 
     def run(*arguments: object) -> Done:
         try:
-            code = main([str(argument) for argument in arguments])
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", UserWarning)  # lines on stderr, not errors
+                code = main([str(argument) for argument in arguments])
         except SystemExit as stop:  # argparse
             assert isinstance(stop.code, int)
             code = stop.code

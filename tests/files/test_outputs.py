@@ -175,6 +175,7 @@ def test_inspect_lists_the_outputs(several: Any, capsys: pytest.CaptureFixture[s
     assert json.loads(capsys.readouterr().out)["output_shape"] == [7]
 
 
+@pytest.mark.filterwarnings("default::UserWarning")  # a line on stderr
 @pytest.mark.parametrize(
     "command",
     [
