@@ -38,6 +38,8 @@ SOURCE = FIXTURES / "keras-2.15.0"
 VARIABLE = "FERJAX_TEST_KERAS"
 RELEASED = sorted((HERE.parents[1] / "checkpoints").glob("*.h5"))
 TOLERANCE = 1e-6
+# Whole processes of Keras; that it opens what is written of each layer is in test_layers.
+pytestmark = pytest.mark.slow
 
 
 @dataclass(frozen=True)
@@ -306,7 +308,6 @@ def taken(case: Case, version: tuple[int, ...]) -> str | None:
     return None
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("other", others() or [None], ids=lambda o: o.name if o else "none")
 @ALL
 def test_another_keras_opens_it(
@@ -346,7 +347,6 @@ def test_another_keras_opens_it(
         assert report["trained_step"] == file.step + 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("other", others() or [None], ids=lambda o: o.name if o else "none")
 def test_another_keras_opens_the_released_weights(
     other: Other | None, released: Written, open_there: OpenThere, tmp_path: Path

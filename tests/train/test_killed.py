@@ -54,12 +54,11 @@ def history(run: Path) -> list[list[str]]:
     return [row.split(",")[:7] for row in rows]
 
 
-@pytest.mark.parametrize(
-    ("kills", "epochs"), [(2, 16), pytest.param(10, 80, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
 def test_kills_at_random_moments_change_no_bit(
-    tmp_path: Path, data: Path, model_json: Path, kills: int, epochs: int
+    tmp_path: Path, data: Path, model_json: Path
 ) -> None:
+    kills, epochs = 10, 80
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     subprocess.run(command(data, model_json, alone, epochs), check=True, capture_output=True)
 
