@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+import warnings
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -127,7 +128,9 @@ def run_script(
         monkeypatch.setattr(sys, "argv", [f"{module.__name__}.py", *map(str, arguments)])
         capsys.readouterr()
         try:
-            code = module.main()
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", UserWarning)  # lines on stderr, not errors
+                code = module.main()
         except SystemExit as stop:  # argparse's
             code = stop.code
         return ScriptDone(code, *capsys.readouterr())

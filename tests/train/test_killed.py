@@ -58,7 +58,7 @@ def history(run: Path) -> list[list[str]]:
 def test_kills_at_random_moments_change_no_bit(
     tmp_path: Path, data: Path, model_json: Path
 ) -> None:
-    kills, epochs = 10, 80
+    kills, epochs = 10, 240
     alone, killed = tmp_path / "alone", tmp_path / "killed"
     subprocess.run(command(data, model_json, alone, epochs), check=True, capture_output=True)
 
