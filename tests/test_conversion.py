@@ -443,7 +443,7 @@ def test_inspect_knows_the_labels_beside_a_file(source: Path, tmp_path: Path) ->
 
 
 def test_a_path_that_no_file_can_have_is_refused() -> None:
-    with pytest.raises(WeightFileError, match=r"^a\\x00b: cannot be opened \(embedded null byte\)"):
+    with pytest.raises(WeightFileError, match=r"^a\\x00b: cannot be opened \(.*embedded null"):
         conversion.read("a\0b")
 
 

@@ -7,7 +7,7 @@ import ast
 import inspect
 import math
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from ferjax.emotions import ORDERS
 
@@ -30,7 +30,10 @@ def _docstring(module: ModuleType) -> str:
     if module.__doc__ is not None:
         return module.__doc__
     try:
-        return ast.get_docstring(ast.parse(inspect.getsource(module)), clean=False) or ""
+        source = inspect.getsource(module)
+        # Not `ast.parse`, which from Python 3.14 on strips docstrings too.
+        tree = compile(source, module.__name__, "exec", ast.PyCF_ONLY_AST, optimize=0)
+        return ast.get_docstring(cast(ast.Module, tree), clean=False) or ""
     except OSError:  # compiled modules alone
         return ""
 
