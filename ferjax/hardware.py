@@ -37,7 +37,9 @@ def check_backend() -> None:
             before this process was forked, and would wait for threads that were left behind.
     """
     global _process
-    if _process not in (None, os.getpid()):
+    if _process == os.getpid():
+        return
+    if _process is not None:
         raise BackendError(
             "JAX was used before this process was forked, and cannot be used in it: predict first "
             "in the workers, or start them by multiprocessing's 'spawn' or 'forkserver'"

@@ -56,6 +56,7 @@ def test_a_platform_that_is_not_there_is_named(
     def fail() -> None:
         raise error
 
+    monkeypatch.setattr(hardware, "_process", None)
     monkeypatch.setattr(jax, "devices", fail)
     monkeypatch.setattr(jax, "config", SimpleNamespace(jax_platforms=asked))
     with pytest.raises(BackendError, match=message):
