@@ -1,0 +1,13 @@
+"""Faces in photographs: find them, crop them as FER2013's are, draw what was found.
+
+>>> import numpy as np
+>>> detect(np.zeros((64, 64, 3), np.uint8))
+[]
+"""
+
+from __future__ import annotations
+
+from ferjax.faces.cropping import crop
+from ferjax.faces.detection import Detection, Detector, detect
+
+__all__ = ["Detection", "Detector", "crop", "detect"]
