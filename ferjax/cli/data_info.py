@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from ferjax.data.sources import Read
 
 _NAMED = 20  # bad items named on stderr
-_PRESETS = ("none", "light", "medium", "published", "strong")  # importing them takes a while
+# Importing them takes a while.
+_PRESETS = ("none", "light", "medium", "published", "strong", "photographs")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -29,7 +29,8 @@ FILL_MODES = ("nearest", "constant", "reflect", "wrap")
 # One uniform number an image and name. New names go to the end: the others keep their numbers.
 _DRAWS = (
     "flip rotation rotates shear zoom_x zoom_y shift_x shift_y shifts crop_x crop_y brightness "
-    "contrast erases erase_area erase_aspect erase_x erase_y blur blurs noise noises"
+    "contrast erases erase_area erase_aspect erase_x erase_y blur blurs noise noises "
+    "scale resolution resolutions"
 ).split()
 
 
@@ -50,6 +51,11 @@ def _from_zero(value: Any) -> Range:
 def _around_one(value: Any) -> Range:
     """Return (low, high); a number f means (1 - f, 1 + f)."""
     return _range((1 - value, 1 + value) if isinstance(value, int | float) else value)
+
+
+def _up_to_one(value: Any) -> Range:
+    """Return (low, high); a number f means (f, 1)."""
+    return _range((value, 1) if isinstance(value, int | float) else value)
 
 
 def _range(value: Any) -> Range:
@@ -82,7 +88,7 @@ class Augmentation:
 
     A range is (low, high), from which each image draws evenly; (a, a) pins it. One number f stands
     for (-f, f) where 0 changes nothing, or (0, f) where nothing is below it, and for
-    (1 - f, 1 + f) where 1 does.
+    (1 - f, 1 + f) where 1 does, or (f, 1) where nothing is above it.
     """
 
     # The affine map, in the order in which it is composed from the input on.
@@ -99,6 +105,9 @@ class Augmentation:
     zoom: Range = settings.setting(
         _within(_around_one, 1e-3, 1e3, "factors above 0"), (1.0, 1.0)
     )  # what is seen, by the whole: below 1 enlarges; each axis draws its own, as in Keras
+    scale: Range = settings.setting(
+        _within(_around_one, 1e-3, 1e3, "factors above 0"), (1.0, 1.0)
+    )  # as zoom, but both axes alike: the side of the box around a face, by what it should be
     horizontal_flip: float = settings.setting(_probability, 0.0)  # probability
     crop: tuple[int, int] | None = settings.setting(
         settings.optional(settings.positive_pair), None
@@ -113,6 +122,13 @@ class Augmentation:
         (0.0, 0.0),
     )  # standard deviation, of the shorter side
     blur_probability: float = settings.setting(_probability, 1.0)
+
+    # What a face of few pixels looks like when it is enlarged: shrunk by area, then enlarged
+    # bilinearly, as `ferjax.images` resizes crops.
+    resolution: Range = settings.setting(
+        _within(_up_to_one, 1e-3, 1, "fractions in (0, 1]"), (1.0, 1.0)
+    )  # rows and columns kept, by the whole, to the nearest pixel: 0.5 of 48 is a face of 24
+    resolution_probability: float = settings.setting(_probability, 1.0)
 
     # The gray levels, clipped to [0, 1] after each.
     brightness: Range = settings.setting(_factor, (1.0, 1.0))  # factor of the levels
@@ -155,7 +171,8 @@ class Augmentation:
     def warps(self) -> bool:
         """Whether images are interpolated."""
         still = (self.rotation, self.shear, self.shift_x, self.shift_y) == ((0.0, 0.0),) * 4
-        still &= self.zoom == (1.0, 1.0) and not self.horizontal_flip and self.crop is None
+        still &= (self.zoom, self.scale) == ((1.0, 1.0),) * 2
+        still &= not self.horizontal_flip and self.crop is None
         return not still
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
@@ -224,6 +241,26 @@ PRESETS = {
         contrast=(0.8, 1.2),
         erase=0.5,
         fill_mode="constant",
+    ),
+    # What faces bring that are found in photographs. Measured on FER2013's PublicTest, between its
+    # boxes and YuNet's on the same face: 80 % of the sides within 0.86 to 1.18 of the median, of
+    # the centres within 0.05 (across) and 0.06 (down) of it, in sides; YuNet alone, of one face at
+    # four sizes, strays by 0.05 in its side and 0.02 in its place. A crop is levelled from 15
+    # degrees on, and keeps smaller angles. Half of the images become faces of 24 px and more
+    # enlarged to 48, below which `ferjax faces` calls a face too small. Levels are `medium`'s; the
+    # noise is ferjax's own choice. For images of 48 px.
+    "photographs": Augmentation(
+        rotation=(-10, 10),
+        scale=(0.85, 1.15),
+        shift_x=(-0.06, 0.06),
+        shift_y=(-0.06, 0.06),
+        horizontal_flip=0.5,
+        resolution=(0.45, 1.0),
+        resolution_probability=0.5,
+        brightness=(0.8, 1.2),
+        contrast=(0.8, 1.2),
+        noise=(0.0, 0.03),
+        noise_probability=0.3,
     ),
 }
 
@@ -307,6 +344,8 @@ def augment(
         x = _warp(x, draws, augmentation)[:, :height, :width]
     if augmentation.blur != (0.0, 0.0):
         x = _blur(x, draws, augmentation)
+    if augmentation.resolution != (1.0, 1.0):
+        x = _fewer_pixels(x, draws, augmentation)
     x = _levels(x, draws, augmentation)
     if augmentation.noise != (0.0, 0.0):
         x = _noise(keys, x, draws, augmentation)
@@ -357,6 +396,9 @@ def affine_maps(
     down = height * _where(shifts, _between(draws["shift_y"], a.shift_y))
     shear = jnp.deg2rad(_between(draws["shear"], a.shear))
     zoom_x, zoom_y = _between(draws["zoom_x"], a.zoom), _between(draws["zoom_y"], a.zoom)
+    if a.scale != (1.0, 1.0):
+        scale = _between(draws["scale"], a.scale)
+        zoom_x, zoom_y = zoom_x * scale, zoom_y * scale
     mirror = jnp.where(draws["flip"] < a.horizontal_flip, -one, one)
     centre_x, centre_y = (width - 1) / 2 * one, (height - 1) / 2 * one
 
@@ -413,6 +455,33 @@ def _blur(x: Array, draws: dict[str, Array], augmentation: Augmentation) -> Arra
             for i in range(2 * reach + 1)
         )  # type: ignore[assignment]
     return x
+
+
+def _fewer_pixels(x: Array, draws: dict[str, Array], augmentation: Augmentation) -> Array:
+    """Shrink each image to its own number of rows and columns, and enlarge it to its size."""
+    chosen = draws["resolutions"] < augmentation.resolution_probability
+    kept = jnp.where(chosen, _between(draws["resolution"], augmentation.resolution), 1.0)
+    y = x
+    with jax.default_matmul_precision("highest"):
+        for axis, pattern in ((1, "brs,bswc->brwc"), (2, "brs,bhsc->bhrc")):
+            y = jnp.einsum(pattern, _fewer_and_back(kept, x.shape[axis]), y)
+    # What keeps all its pixels stays as it is, bit for bit, on every accelerator.
+    return jnp.where(ops.along_axis(kept < 1, x.ndim, 0), jnp.clip(y, 0, 1), x)
+
+
+def _fewer_and_back(kept: Array, size: int) -> Array:
+    """Return weights (B, size, size) that shrink rows by area to `kept`, (B,), and enlarge them."""
+    fewer = jnp.clip(jnp.round(kept * size), 1, size)[:, None, None]
+    numbers = jnp.arange(size, dtype="float32")
+    new, old = numbers[None, :, None], numbers[None, None, :]
+    step = size / fewer
+    starts = step * new
+    overlap = jnp.minimum(starts + step, old + 1) - jnp.maximum(starts, old)
+    shrink = jnp.maximum(overlap, 0) / step  # those from `fewer` on lie beyond the image: 0
+    # Pixels have their centres at whole numbers, and none lies beyond the first or the last.
+    places = jnp.clip((new + 0.5) / step - 0.5, 0, fewer - 1)
+    enlarge = jnp.maximum(1 - jnp.abs(places - old), 0)
+    return enlarge @ shrink
 
 
 def _levels(x: Array, draws: dict[str, Array], augmentation: Augmentation) -> Array:

@@ -117,6 +117,23 @@ def test_zoom_by_hand() -> None:
     assert _row(0, 20, 40, 60, 80, zoom=(2, 2)) == [0, 0, 40, 80, 80]
 
 
+def test_scale_by_hand() -> None:
+    assert _row(0, 20, 40, 60, 80, scale=(0.5, 0.5)) == [20, 30, 40, 50, 60]
+    assert _row(0, 20, 40, 60, 80, scale=(2, 2)) == [0, 0, 40, 80, 80]
+    # A box of half the side, and zoom on top of it.
+    assert _row(0, 20, 40, 60, 80, scale=(0.5, 0.5), zoom=(4, 4)) == [0, 0, 40, 80, 80]
+
+
+def test_both_axes_have_one_scale() -> None:
+    images = np.zeros(MANY, np.uint8)
+    images[:, 5:7, 5:7] = 250
+    ours = _augment(images, scale=(0.25, 0.5))
+    width, height = ours[:, 5].sum(1) * 255 / 250, ours[:, :, 5].sum(1) * 255 / 250
+    np.testing.assert_allclose(width, height, atol=1e-3)
+    assert 3.9 < width.min() < 4.1
+    assert 7.8 < width.max() < 8.1
+
+
 def test_each_axis_draws_its_own_zoom() -> None:
     images = np.zeros(MANY, np.uint8)
     images[:, 5:7, 5:7] = 250
@@ -318,6 +335,57 @@ def test_each_image_draws_its_own_noise() -> None:
     )
 
 
+def test_resolution_by_hand() -> None:
+    # Two pixels of four: means of pairs, then a bilinear enlargement, whose ends stay level.
+    assert _row(0, 40, 100, 180, resolution=(0.5, 0.5)) == [20, 50, 110, 140]
+    assert _row(0, 40, 100, 180, resolution=(0.25, 0.25)) == [80, 80, 80, 80]
+    assert _row(0, 40, 100, 180, resolution=(0.1, 0.1)) == [80, 80, 80, 80]  # a pixel is left
+
+
+@pytest.mark.parametrize("fraction", [0.3, 0.45, 0.7, 0.95])
+@pytest.mark.parametrize("shape", [(12, 12), (8, 12)])
+def test_resolution_against_opencv(fraction: float, shape: tuple[int, int]) -> None:
+    height, width = shape
+    images = NOISE[:, :height]
+    ours = _augment(images, resolution=(fraction, fraction))
+    fewer = (round(fraction * width), round(fraction * height))
+    theirs = [
+        cv2.resize(
+            cv2.resize(image.astype(np.float32) / 255, fewer, interpolation=cv2.INTER_AREA),
+            (width, height),
+            interpolation=cv2.INTER_LINEAR,
+        )
+        for image in images
+    ]
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"resolution": (0.97, 1)}, {"resolution": 0.2, "resolution_probability": 0}]
+)
+def test_images_that_keep_all_pixels_stay_as_they_are(settings: dict[str, Any]) -> None:
+    # 0.97 of 12 pixels is 12 pixels.
+    np.testing.assert_array_equal(_augment(NOISE, **settings), NOISE / np.float32(255))
+
+
+def test_each_image_draws_its_own_resolution() -> None:
+    images = np.zeros(MANY, np.uint8)
+    images[..., ::2] = 200  # of one pixel a stripe, which is gone at half of them
+    contrast = _augment(images, resolution=(0.5, 1.0), resolution_probability=0.5).std(axis=(1, 2))
+    whole = np.isclose(contrast, 100 / 255)
+    # Half of the images, and of the others those from 11.5 pixels on.
+    assert whole.mean() == pytest.approx(0.5 + 0.5 / 12, abs=0.056)  # five standard errors
+    halved = contrast < 1e-6
+    assert halved.mean() == pytest.approx(0.5 / 12, abs=0.023)
+
+
+def test_new_settings_leave_the_numbers_of_the_others() -> None:
+    # Drawn by an earlier version, whose settings had neither scale nor resolution.
+    before = [1.1062865, 1.6649603, 1.9226243, 0.6382270, 0.1666172, 1.4380967]
+    ours = _augment(np.full(NOISE.shape, 102), brightness=(0, 2))[:, 0, 0] / 0.4
+    np.testing.assert_allclose(ours, before, rtol=1e-6)
+
+
 def test_blur_comes_before_noise_and_both_before_erasing() -> None:
     settings = {"blur": (0.1, 0.1), "noise": (0.05, 0.05)}
     gray = np.full(NOISE.shape, 100)
@@ -391,7 +459,14 @@ def test_draws_of_one_image_are_independent() -> None:
 
 
 EVERYTHING = dataclasses.replace(
-    preset("strong"), crop=10, shear=5, fill_mode="reflect", blur=0.1, noise=0.1
+    preset("strong"),
+    crop=10,
+    shear=5,
+    scale=0.1,
+    fill_mode="reflect",
+    blur=0.1,
+    resolution=0.5,
+    noise=0.1,
 )
 
 
@@ -439,10 +514,10 @@ def test_values_stay_in_range(augmentation: Augmentation) -> None:
     _check_range(ours, (32, *augmentation.output_size(48, 48)))
 
 
-@pytest.mark.parametrize("name", ["none", "published", "strong"])
+@pytest.mark.parametrize("name", ["none", "published", "strong", "photographs"])
 def test_colour_is_each_channel_under_the_same_map(name: str) -> None:
     augmentation = dataclasses.replace(
-        preset(name), crop=None, resize_crop=False, contrast=(1.0, 1.0)
+        preset(name), crop=None, resize_crop=False, contrast=(1.0, 1.0), noise=(0.0, 0.0)
     )
     settings = dataclasses.asdict(augmentation)
     colour = _augment(np.stack([NOISE, NOISE // 2], -1), **settings)
@@ -503,6 +578,8 @@ def test_one_number_stands_for_a_range() -> None:
     assert short.brightness == (0.75, 1.25)
     assert short.crop == (40, 40)
     assert Augmentation(noise=0.1, blur=0.03).noise == (0, 0.1)  # type: ignore[arg-type]
+    assert Augmentation(scale=0.1).scale == (0.9, 1.1)  # type: ignore[arg-type]
+    assert Augmentation(resolution=0.5).resolution == (0.5, 1)  # type: ignore[arg-type]
     # From JSON ranges come as lists; jit needs them hashable.
     assert hash(Augmentation(zoom=[0.7, 1.3])) == hash(Augmentation(zoom=(0.7, 1.3)))  # type: ignore[arg-type]
 
@@ -531,6 +608,11 @@ def test_one_number_stands_for_a_range() -> None:
         ({"noise": -0.1}, r"`noise`: expected a range \(low, high\), got \(0\.0, -0\.1\)"),
         ({"noise": 25}, r"`noise`: expected standard deviations in \[0, 1\], got 25"),
         ({"noise_probability": 2}, r"`noise_probability`: expected a probability in \[0, 1\]"),
+        ({"scale": (0, 1)}, r"`scale`: expected factors above 0, got \(0, 1\)"),
+        ({"resolution": 0}, r"`resolution`: expected fractions in \(0, 1\], got 0"),
+        ({"resolution": (0.5, 2)}, r"`resolution`: expected fractions in \(0, 1\], got \(0\.5, 2"),
+        ({"resolution": 24}, r"`resolution`: expected a range \(low, high\), got \(24\.0, 1\.0\)"),
+        ({"resolution_probability": 2}, r"`resolution_probability`: expected a probability in"),
         ({"mixup": -0.1}, "`mixup`: expected a number of at least 0, got -0.1"),
     ],
 )
