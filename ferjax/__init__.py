@@ -14,7 +14,7 @@ from ferjax.emotions import EMOTIONS
 from ferjax.errors import FerjaxError
 
 if TYPE_CHECKING:
-    from ferjax import data, evaluate, explain, keras, nets, onnx, train
+    from ferjax import data, evaluate, explain, faces, keras, nets, onnx, train
     from ferjax.classifier import EmotionClassifier, Prediction, load, predict_emotion
 
 __version__ = "0.1.0"
@@ -27,6 +27,7 @@ __all__ = [
     "data",
     "evaluate",
     "explain",
+    "faces",
     "keras",
     "load",
     "nets",
@@ -38,7 +39,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # Imported when first used: jax takes most of a second.
-    if name in ("data", "evaluate", "explain", "keras", "nets", "onnx", "train"):
+    if name in ("data", "evaluate", "explain", "faces", "keras", "nets", "onnx", "train"):
         return importlib.import_module(f"ferjax.{name}")
     if name in __all__:
         return getattr(importlib.import_module("ferjax.classifier"), name)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast, overload
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from ferjax import conversion, hardware, metadata
 from ferjax import images as preprocessing
 from ferjax.emotions import TELL_THE_ORDER, Labels, numbers
 from ferjax.errors import FerjaxError, ImageError, LabelsWarning, LayerError, NoLabelsWarning
-from ferjax.images import ChannelOrder, Source
+from ferjax.images import ChannelOrder, Resize, Source
 from ferjax.metadata import image_size
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import Head, checked_labels
@@ -28,6 +28,12 @@ from ferjax.nets.known import recognise
 from ferjax.nets.network import Network
 from ferjax.nets.value_range import of_statistics
 from ferjax.xla import compiler_options
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+    from ferjax.faces import Detector, Face
+    from ferjax.faces.analysis import Options
 
 DEFAULT_WEIGHTS = "fer_cnn8.h5"
 ENGINES = ("jax", "onnx")
@@ -159,6 +165,7 @@ class EmotionClassifier:
         images: Source | Sequence[Source],
         *,
         channel_order: ChannelOrder = "rgb",
+        resize: Resize | None = None,
         calibrated: bool = False,
     ) -> npt.NDArray[np.float32]:
         """Return the probability of every class for every image.
@@ -170,6 +177,10 @@ class EmotionClassifier:
                 (H, W, 1|3|4), or a batch of them; see `ferjax.images.preprocess`. Faces are
                 cropped beforehand: the whole image is taken for one face.
             channel_order: "rgb" or "bgr", for arrays of three or four channels.
+            resize: "linear", as published and as Keras users do, or "area", which averages the
+                pixels of large images and is right for faces cropped from photographs. None:
+                "linear", with a SkippedPixelsWarning, once at each place in a program, where that
+                skips most pixels of an image.
             calibrated: divide the logits by the temperature that `ferjax calibrate` stored with
                 the weights; the order of the classes stays. False: as Keras predicts.
 
@@ -183,11 +194,15 @@ class EmotionClassifier:
         """
         if calibrated:
             self.require_temperature()
-        batch = self.preprocess(images, channel_order=channel_order)
+        batch = self.preprocess(images, channel_order=channel_order, resize=resize)
         return self.predict_batch(batch, calibrated=calibrated)
 
     def preprocess(
-        self, images: Source | Sequence[Source], *, channel_order: ChannelOrder = "rgb"
+        self,
+        images: Source | Sequence[Source],
+        *,
+        channel_order: ChannelOrder = "rgb",
+        resize: Resize | None = None,
     ) -> npt.NDArray[np.float32]:
         """Return images as the network takes them, float32 (B, H, W, C); see `predict_proba`."""
         return preprocessing.preprocess(
@@ -196,6 +211,7 @@ class EmotionClassifier:
             channels=cast(Any, self._channels),
             channel_order=channel_order,
             value_range=self.value_range,
+            resize=resize,
         )
 
     def predict_batch(
@@ -220,10 +236,7 @@ class EmotionClassifier:
         batch = batch.astype(np.float32, copy=False)
         if self.network.graph.data_format == "channels_first":
             batch = np.moveaxis(batch, -1, 1)
-        largest = _BATCH_SIZES[-1]
-        if self._engine is None:
-            hardware.check_backend()
-            largest = _LARGEST_ON_CPU if jax.default_backend() == "cpu" else largest
+        largest = self.largest_batch
         parts = [batch[i : i + largest] for i in range(0, len(batch), largest)]
         if not parts:
             return np.zeros((0, len(self.labels)), np.float32)
@@ -234,11 +247,21 @@ class EmotionClassifier:
             )
         return with_temperature(probabilities, temperature)
 
+    @property
+    def largest_batch(self) -> int:
+        """How many images go through the network at once; more are cut into such parts."""
+        if self._engine is None:
+            hardware.check_backend()
+            if jax.default_backend() == "cpu":
+                return _LARGEST_ON_CPU
+        return _BATCH_SIZES[-1]
+
     def predict(
         self,
         images: Source | Sequence[Source],
         *,
         channel_order: ChannelOrder = "rgb",
+        resize: Resize | None = None,
         calibrated: bool = False,
         abstain_below: float = 0.0,
     ) -> list[Prediction]:
@@ -251,10 +274,83 @@ class EmotionClassifier:
         Raises:
             FerjaxError: `abstain_below` is not in [0, 1], or as for `predict_proba`.
         """
-        if not 0 <= abstain_below <= 1:
-            raise FerjaxError(f"expected `abstain_below` in [0, 1], got {abstain_below!r}")
-        rows = self.predict_proba(images, channel_order=channel_order, calibrated=calibrated)
+        check_threshold(abstain_below)
+        rows = self.predict_proba(
+            images, channel_order=channel_order, resize=resize, calibrated=calibrated
+        )
         return [self.describe(row, abstain_below=abstain_below) for row in rows]
+
+    @overload
+    def analyze(
+        self, images: str | os.PathLike[str] | bytes | PIL.Image.Image, **options: Unpack[Options]
+    ) -> list[Face]: ...
+    @overload
+    def analyze(
+        self, images: list[Any] | tuple[Any, ...], **options: Unpack[Options]
+    ) -> list[list[Face]]: ...
+    @overload
+    def analyze(self, images: Any, **options: Unpack[Options]) -> Any: ...
+
+    def analyze(
+        self,
+        images: Any,
+        *,
+        detector: Detector | None = None,
+        min_score: float = 0.7,
+        min_size: float | None = None,
+        order: str = "reading",
+        largest: bool = False,
+        resize: Resize = "area",
+        channel_order: ChannelOrder = "rgb",
+        calibrated: bool = False,
+        abstain_below: float = 0.0,
+    ) -> Any:
+        """Return the faces in photographs, each with its expression.
+
+        Args:
+            images: one photograph, which is a path, the bytes of a file, an open file, a PIL image
+                or an array (H, W), (H, W, 1|3|4) as for `predict_proba`; a list or tuple of
+                photographs, or an array that is a batch of them; or any other iterable, perhaps
+                endless, of photographs.
+            detector: what finds the faces, as for `ferjax.faces.detect`; None: YuNet.
+            min_score: the score that a face needs, in [0, 1].
+            min_size: the size that a face needs, in pixels; None: any.
+            order: of a photograph's faces: "reading", line by line from the left, or "size", the
+                largest first.
+            largest: of each photograph only the largest face.
+            resize: how crops come to the size that the network takes: "area" or "linear", see
+                `ferjax.images.preprocess`.
+            channel_order: "rgb" or "bgr", for arrays of three or four channels.
+            calibrated: as for `predict_proba`.
+            abstain_below: as for `predict`.
+
+        Returns:
+            A list of Face for one photograph, empty where no face is found; a list of such lists
+            for several; an iterator of such lists for another iterable, which it takes a few ahead
+            and of which it holds no more. Boxes and landmarks are in pixels of the picture as a
+            viewer shows it, EXIF orientation applied.
+
+        Raises:
+            ImageError: a photograph cannot be read; of a list, all such are named; an iterator
+                raises it in the place of the first.
+            ValueError: an option is out of range.
+            FerjaxError: as for `predict`, or what a detector returns are no faces.
+        """
+        from ferjax.faces import analysis
+
+        return analysis.analyze(
+            self,
+            images,
+            detector=detector,
+            min_score=min_score,
+            min_size=min_size,
+            order=order,
+            largest=largest,
+            resize=resize,
+            channel_order=channel_order,
+            calibrated=calibrated,
+            abstain_below=abstain_below,
+        )
 
     def describe(
         self, probabilities: npt.NDArray[np.float32], *, abstain_below: float = 0.0
@@ -295,6 +391,12 @@ class EmotionClassifier:
                 _probabilities(self.network, self.head), compiler_options=compiler_options()
             )
         return self._probabilities
+
+
+def check_threshold(abstain_below: float) -> None:
+    """Raise a FerjaxError unless a threshold of confidence is in [0, 1]."""
+    if not 0 <= abstain_below <= 1:
+        raise FerjaxError(f"expected `abstain_below` in [0, 1], got {abstain_below!r}")
 
 
 def with_temperature(
@@ -415,4 +517,6 @@ def predict_emotion(path: str | os.PathLike[str]) -> int:
     The published model's usage, with the weights that ferjax brings.
     """
     classifier = _default_classifier()
-    return int(classifier.head.predicted(classifier.predict_proba([os.fspath(path)])[0]))
+    return int(
+        classifier.head.predicted(classifier.predict_proba([os.fspath(path)], resize="linear")[0])
+    )

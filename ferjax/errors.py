@@ -14,6 +14,10 @@ class ImageError(FerjaxError, ValueError):
     """An image cannot be read, or an array is not an image."""
 
 
+class SkippedPixelsWarning(RuntimeWarning):
+    """A large image is resized bilinearly, as published, which skips most of its pixels."""
+
+
 class DataError(FerjaxError, ValueError):
     """A dataset cannot be used: a file, a member of an archive, a row or a class in it."""
 

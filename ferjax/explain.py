@@ -27,7 +27,7 @@ import numpy.typing as npt
 from ferjax.classifier import EmotionClassifier
 from ferjax.data import sheet
 from ferjax.errors import FerjaxError, LabelsError, LayerError, near_misses, printable
-from ferjax.images import ChannelOrder, Source
+from ferjax.images import ChannelOrder, Resize, Source
 from ferjax.nets import Graph, Network
 from ferjax.nets.head import Head
 from ferjax.nets.layers import (
@@ -85,6 +85,7 @@ def explain(
     labels: str | int | Sequence[str | int] | None = None,
     layer: str | None = None,
     channel_order: ChannelOrder = "rgb",
+    resize: Resize | None = None,
 ) -> list[Explanation]:
     """Return an Explanation for every image.
 
@@ -94,6 +95,7 @@ def explain(
         layer: the layer whose output to look at; None: the last that has at least 10 positions
             along both axes and that everything passes, or else the nearest to that.
         channel_order: "rgb" or "bgr", for arrays of three or four channels.
+        resize: as for `classifier.predict_proba`.
 
     Raises:
         ImageError: an image cannot be read; all such images are named.
@@ -102,7 +104,7 @@ def explain(
     """
     graph = _scored(classifier)
     tap, grid = _tap(graph, layer)
-    batch = classifier.preprocess(images, channel_order=channel_order)
+    batch = classifier.preprocess(images, channel_order=channel_order, resize=resize)
     probabilities = classifier.predict_batch(batch)
     indices = _indices(labels, classifier, probabilities)
     maps = _maps(classifier, Network(graph), tap, batch, indices)

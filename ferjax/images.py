@@ -12,6 +12,9 @@ bit. It differs where that recipe would give nothing or something that nobody se
 EXIF orientation is applied and 16-bit images become 8-bit, as `imread` does. Of an animation or a
 multi-page file the first picture is read.
 
+A bilinear resize takes four pixels for each of the result: of a large picture it skips most.
+`resize="area"` averages all of them instead, which is right for faces cropped from photographs.
+
 Dimension keys: B batch, H height, W width, C channels (1 gray or 3 RGB).
 """
 
@@ -20,16 +23,18 @@ from __future__ import annotations
 import operator
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, Union
 
 import numpy as np
 import numpy.typing as npt
 
-from ferjax.errors import ImageError, printable
+from ferjax.errors import ImageError, SkippedPixelsWarning, printable
 from ferjax.image_files import (
     MAX_PIXELS,
     Readable,
+    UInt8Array,
     check_pixels,
     decode,
     file_bytes,
@@ -47,12 +52,23 @@ Source: TypeAlias = Union[
     str, "os.PathLike[str]", bytes, Readable, npt.NDArray[Any], "PIL.Image.Image"
 ]
 ChannelOrder: TypeAlias = Literal["rgb", "bgr"]
+Resize: TypeAlias = Literal["linear", "area"]
 Float32Array: TypeAlias = npt.NDArray[np.float32]
 
+RESIZES: Final = ("linear", "area")
 FLOAT_TOLERANCE: Final = 1e-6  # how far rounding may carry a float image outside [0, 1]
 _MAX_LISTED: Final = 50  # bad images listed in one error
 
-__all__ = ["ChannelOrder", "Source", "find_images", "preprocess", "read_image"]
+__all__ = [
+    "ChannelOrder",
+    "Resize",
+    "Source",
+    "find_images",
+    "load_picture",
+    "preprocess",
+    "read_image",
+    "resized",
+]
 
 
 def preprocess(
@@ -62,6 +78,7 @@ def preprocess(
     channels: Literal[1, 3] = 1,
     channel_order: ChannelOrder = "rgb",
     value_range: tuple[float, float] = (0.0, 1.0),
+    resize: Resize | None = "linear",
 ) -> Float32Array:
     """Turn images into network input, float32 (B, H, W, C), exactly as the published recipe does.
 
@@ -78,6 +95,9 @@ def preprocess(
       channel_order: order of the colours in arrays of three or four channels: "rgb" or "bgr".
       value_range: what black and white become: (0, 1) is x / 255, (0, 255) keeps the values,
         (-1, 1) is x / 127.5 - 1.
+      resize: "linear" is bilinear, as published; "area" averages where the image shrinks in both
+        directions and is bilinear elsewhere, see `resized`. None: "linear", with a
+        SkippedPixelsWarning where an image is more than twice as high and as wide as `size`.
 
     Returns:
       float32 (B, H, W, C) in `value_range`.
@@ -94,15 +114,15 @@ def preprocess(
     low, high = check_value_range(value_range)
     if channels not in (1, 3):
         raise ValueError(f"expected 1 (gray) or 3 (RGB) for `channels`, got {channels!r}")
-    if channel_order not in ("rgb", "bgr"):
-        raise ValueError(f"expected 'rgb' or 'bgr' for `channel_order`, got {channel_order!r}")
+    check_channel_order(channel_order)
+    check_resize(resize)
 
-    if _is_array(images):
+    if is_array(images):
         batch = _to_channels(_check_array(images, "array", channel_order), channels)
-        return _scale(_resize(batch, height, width), low, high)
-    if _is_single(images):
-        image = _load(images, _name_of(images), channels, channel_order)
-        return _scale(_resize(image[None], height, width), low, high)
+        return _scale(_resize(batch, height, width, resize), low, high)
+    if is_single(images):
+        image = _load(images, name_of(images), channels, channel_order)
+        return _scale(_resize(image[None], height, width, resize), low, high)
     if not isinstance(images, Sequence):
         raise ImageError(
             "expected a path, bytes, array, PIL image or a sequence of them, or an open file, "
@@ -115,14 +135,68 @@ def preprocess(
     problems: list[str] = []
     for index, source in enumerate(images):
         try:
-            name = _name_of(source, index)
+            name = name_of(source, index)
             image = _load(source, name, channels, channel_order)
-            result[index] = _scale(_resize(image[None], height, width), low, high)[0]
+            result[index] = _scale(_resize(image[None], height, width, resize), low, high)[0]
         except ImageError as error:
             problems.append(str(error))
     if problems:
-        raise ImageError(_join(problems, len(images)))
+        raise ImageError(joined(problems, len(images)))
     return result
+
+
+def load_picture(
+    source: Source, *, name: str | None = None, channel_order: ChannelOrder = "rgb"
+) -> UInt8Array:
+    """Return one image as a viewer shows it, uint8 (H, W, 3) in RGB order, at its full size.
+
+    Args:
+      source: one image, see `preprocess`; floats are rounded to uint8, gray becomes RGB.
+      name: what an error calls the image; None: its path or its kind.
+      channel_order: order of the colours in arrays of three or four channels: "rgb" or "bgr".
+
+    Raises:
+      ImageError: it cannot be read, or is no image; one line that names it.
+    """
+    check_channel_order(channel_order)
+    image = _load(source, name or name_of(source), 3, channel_order)
+    if image.dtype != np.uint8:
+        image = np.rint(image * 255).astype(np.uint8)
+    return image
+
+
+def resized(image: npt.NDArray[Any], height: int, width: int, resize: Resize) -> npt.NDArray[Any]:
+    """Return an image, uint8 or float32 (H, W) or (H, W, 1|3), resized in its own dtype.
+
+    Args:
+      image: the image; a channel axis stays.
+      height: of the result, in pixels.
+      width: of the result, in pixels.
+      resize: "linear" is `cv2.resize` as it is called by default, bilinear. "area" is INTER_AREA,
+        the mean of the pixels that fall into each of the result, where neither side grows, and
+        bilinear otherwise: enlarging, INTER_AREA repeats pixels.
+
+    >>> resized(np.array([[0, 0, 0, 255]] * 4, np.uint8), 1, 1, "area")
+    array([[64]], dtype=uint8)
+    >>> resized(np.array([[0, 0, 0, 255]] * 4, np.uint8), 1, 1, "linear")
+    array([[0]], dtype=uint8)
+    """
+    rows, columns = image.shape[:2]
+    if (rows, columns) == (height, width):
+        return image  # cv2.resize, too, only copies then
+    import cv2
+
+    shrinks = height <= rows and width <= columns
+    how = cv2.INTER_AREA if resize == "area" and shrinks else cv2.INTER_LINEAR
+    # OpenCV drops the channel axis of a gray image.
+    return cv2.resize(image, (width, height), interpolation=how).reshape(
+        height, width, *image.shape[2:]
+    )
+
+
+def skips_pixels(height: int, width: int, size: tuple[int, int]) -> bool:
+    """Whether a bilinear resize of (height, width) to `size` leaves out much of the image."""
+    return height > 2 * size[0] and width > 2 * size[1]
 
 
 # --- options -------------------------------------------------------------------------------------
@@ -136,6 +210,18 @@ def _check_size(size: tuple[int, int]) -> tuple[int, int]:
     if height < 1 or width < 1 or height * width > MAX_PIXELS:
         raise ValueError(f"expected (height, width) in pixels for `size`, got {size!r}")
     return height, width
+
+
+def check_channel_order(channel_order: object) -> None:
+    """Raise a ValueError unless the order of colours is "rgb" or "bgr"."""
+    if channel_order not in ("rgb", "bgr"):
+        raise ValueError(f"expected 'rgb' or 'bgr' for `channel_order`, got {channel_order!r}")
+
+
+def check_resize(resize: object) -> None:
+    """Raise a ValueError unless it is a way to resize, or None."""
+    if resize is not None and resize not in RESIZES:
+        raise ValueError(f"expected 'linear' or 'area' for `resize`, got {resize!r}")
 
 
 def check_value_range(value_range: tuple[float, float]) -> tuple[float, float]:
@@ -159,7 +245,7 @@ def _is_pil(source: object) -> bool:
     return pil is not None and isinstance(source, pil.Image)
 
 
-def _is_array(source: object) -> bool:
+def is_array(source: object) -> bool:
     # Other libraries' arrays (jax.Array among them) convert themselves. So do NumPy's own texts,
     # which are paths.
     if isinstance(source, (str, bytes)):
@@ -169,19 +255,20 @@ def _is_array(source: object) -> bool:
     )
 
 
-def _is_single(source: object) -> bool:
+def is_single(source: object) -> bool:
     return _is_pil(source) or is_file(source)
 
 
-def _name_of(source: object, index: int | None = None) -> str:
+def name_of(source: object, index: int | None = None) -> str:
     """Return what an error calls this image: its path, or its kind and place in the sequence."""
     if isinstance(source, (str, os.PathLike)):
         return file_name(source)
-    kind = "PIL image" if _is_pil(source) else "array" if _is_array(source) else file_name(source)
+    kind = "PIL image" if _is_pil(source) else "array" if is_array(source) else file_name(source)
     return kind if index is None else f"image {index} ({kind})"
 
 
-def _join(problems: list[str], total: int) -> str:
+def joined(problems: Sequence[str], total: int) -> str:
+    """Return one message about several bad images of `total`."""
     if total == 1:
         return problems[0]
     lines = [f"{len(problems)} of {total} images cannot be used:", *problems[:_MAX_LISTED]]
@@ -194,16 +281,16 @@ def _load(source: Any, name: str, channels: int, channel_order: ChannelOrder) ->
     """Return one image as uint8, or float32 in [0, 1], (H, W, C)."""
     if _is_pil(source):
         source, channel_order = _from_pil(source, name), "rgb"
-    if _is_array(source):
+    if is_array(source):
         batch = _check_array(source, name, channel_order)
-        if _is_batch(np.shape(source)):
+        if is_batch(np.shape(source)):
             raise ImageError(
                 f"{name}: expected one image, got a batch of shape {np.shape(source)}; "
                 "pass the batch on its own"
             )
         one: npt.NDArray[Any] = _to_channels(batch, channels)[0]
         return one
-    if not _is_single(source):
+    if not is_single(source):
         raise ImageError(f"{name}: expected a path, bytes, array or PIL image, or an open file")
     image = decode(file_bytes(source, name), name, channels)
     return image[..., None] if channels == 1 else image
@@ -212,7 +299,7 @@ def _load(source: Any, name: str, channels: int, channel_order: ChannelOrder) ->
 # --- arrays --------------------------------------------------------------------------------------
 
 
-def _is_batch(shape: tuple[int, ...]) -> bool:
+def is_batch(shape: tuple[int, ...]) -> bool:
     return len(shape) == 4 or (len(shape) == 3 and shape[-1] not in (1, 3, 4))
 
 
@@ -231,7 +318,7 @@ def _check_array(source: Any, name: str, channel_order: ChannelOrder) -> npt.NDA
     if x.ndim == 2:
         x = x[None, :, :, None]  # (H, W) -> (1, H, W, 1)
     elif x.ndim == 3:
-        x = x[..., None] if _is_batch(shape) else x[None]  # (B, H, W, 1) or (1, H, W, C)
+        x = x[..., None] if is_batch(shape) else x[None]  # (B, H, W, 1) or (1, H, W, C)
     if x.ndim != 4 or x.shape[-1] not in (1, 3, 4):
         raise ImageError(
             f"{name}: expected shape (H, W), (H, W, 1|3|4), (B, H, W) or (B, H, W, 1|3|4), "
@@ -322,17 +409,33 @@ def _to_channels(batch: npt.NDArray[Any], channels: int) -> npt.NDArray[Any]:
     return np.asarray(gray).reshape(b, h, w, 1)
 
 
-def _resize(batch: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:
-    """Resize (B, H, W, C) bilinearly, in its own dtype."""
-    if batch.shape[1:3] == (height, width):
-        return batch  # cv2.resize, too, only copies then
-    import cv2
-
+def _resize(
+    batch: npt.NDArray[Any], height: int, width: int, resize: Resize | None
+) -> npt.NDArray[Any]:
+    """Resize (B, H, W, C) in its own dtype."""
+    rows, columns = batch.shape[1:3]
+    if (rows, columns) == (height, width):
+        return batch
+    if resize is None and skips_pixels(rows, columns, (height, width)):
+        _warn_of_skipped_pixels()
     out = np.empty((len(batch), height, width, batch.shape[-1]), batch.dtype)
     for image, target in zip(batch, out, strict=True):
-        # OpenCV drops the channel axis of a gray image.
-        target[...] = cv2.resize(image, (width, height)).reshape(target.shape)
+        target[...] = resized(image, height, width, resize or "linear")
     return out
+
+
+def _warn_of_skipped_pixels() -> None:
+    # The same words each time, and the caller's line: Python then says it once a place.
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("ferjax."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(
+        "an image is more than twice the size that the network takes, and the published bilinear "
+        'resize skips most of its pixels; resize="area" averages them, which on faces from '
+        'photographs is right more often, and resize="linear" keeps this without a warning',
+        SkippedPixelsWarning,
+        stacklevel=level,
+    )
 
 
 def _scale(x: npt.NDArray[Any], low: float, high: float) -> Float32Array:

@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
+from ferjax.faces.analysis import Face
 from ferjax.faces.cropping import crop
 from ferjax.faces.detection import Detection, Detector, detect
 
-__all__ = ["Detection", "Detector", "crop", "detect"]
+__all__ = ["Detection", "Detector", "Face", "crop", "detect"]

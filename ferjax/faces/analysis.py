@@ -1,26 +1,45 @@
 """From photographs to faces with their expressions.
 
-Dimension keys: H height, W width of a picture.
+Photographs stream: those of files are decoded, and their faces found and cropped, ahead in a few
+threads; the crops of several photographs go through the network together; results come in the order
+of the photographs. What is held at any time does not depend on how many there are.
+
+Dimension keys: B crops, H height, W width of a picture, C channels; h and w of the network's input.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import math
+import os
+from collections import deque
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
 
-from ferjax.errors import ImageError
-from ferjax.faces.detection import MIN_SCORE, Detection, Detector
-from ferjax.image_files import UInt8Array
-from ferjax.images import ChannelOrder, Source
+import numpy as np
+
+from ferjax import images as preprocessing
+from ferjax.errors import FerjaxError, ImageError
+from ferjax.faces.cropping import crop
+from ferjax.faces.detection import MIN_SCORE, Detection, Detector, detect
+from ferjax.image_files import UInt8Array, file_bytes, is_file
+from ferjax.images import ChannelOrder, Float32Array, Resize, Source
 
 if TYPE_CHECKING:
-    from ferjax.classifier import EmotionClassifier
+    from ferjax.classifier import EmotionClassifier, Prediction
+
+ORDERS: Final = ("reading", "size")
+AHEAD: Final = 16  # photographs that may wait for the crops of others
+_MAX_THREADS: Final = 4
+_MAX_CROPS: Final = 64  # that wait for the network, whatever it takes at once
+_MAX_BYTES: Final = 200_000_000  # of pictures that wait
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Face(Detection):
-    """A face in a picture, and the expression on it.
+    """A face in a picture, and the expression on it; see Detection for where it is.
 
     Attributes:
         label: the most probable class; None where the classifier abstains.
@@ -34,6 +53,13 @@ class Face(Detection):
     confidence: float
     probabilities: dict[str, float]
 
+    def __repr__(self) -> str:
+        x, y, width, height = (round(float(v), 1) for v in self.box)
+        return (
+            f"Face(label={self.label!r}, confidence={self.confidence:.3f}, "
+            f"box=({x}, {y}, {width}, {height}), score={self.score:.3f}, roll={self.roll:.1f})"
+        )
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Photograph:
@@ -41,15 +67,17 @@ class Photograph:
 
     Attributes:
         source: what was given: a path, an array, ...
-        image: the picture as a viewer shows it, uint8 (H, W, 3) in RGB order; None where it cannot
-            be read.
         faces: the faces in it, perhaps none.
+        shape: (H, W) of the picture as a viewer shows it, in pixels; None where it cannot be read.
+        image: the picture as a viewer shows it, uint8 (H, W, 3) in RGB order, where pictures are
+            kept; else None.
         error: why it cannot be used, or None.
     """
 
-    source: Source
-    image: UInt8Array | None
+    source: Source = field(repr=False)
     faces: list[Face]
+    shape: tuple[int, int] | None = None
+    image: UInt8Array | None = field(default=None, repr=False)
     error: ImageError | None = None
 
 
@@ -61,10 +89,392 @@ def photographs(
     min_score: float = MIN_SCORE,
     min_size: float | None = None,
     order: str = "reading",
-    resize: str = "area",
+    largest: bool = False,
+    resize: Resize = "area",
     channel_order: ChannelOrder = "rgb",
     calibrated: bool = False,
     abstain_below: float = 0.0,
-) -> Iterator[Photograph]:
-    """Yield a Photograph for every source, in order; bad ones carry their error."""
-    raise NotImplementedError
+    keep_images: bool = False,
+    threads: int | None = None,
+    ahead: int = AHEAD,
+) -> Generator[Photograph, None, None]:
+    """Yield a Photograph for every source, in order; bad ones carry their error.
+
+    Sources may be endless, and are taken in the thread that asks for the next Photograph. At most
+    `ahead` + `threads` + 1 of them are taken before theirs is given. The pixels of at most about
+    `threads` + 2 are in memory at once; where sources are arrays or pictures are kept, those of
+    more wait while they take no more than 200 MB. Closing the iterator ends its threads.
+
+    Args:
+        classifier: what tells the expressions.
+        sources: photographs, each as `ferjax.images.preprocess` takes one image. Arrays and PIL
+            images may be written to again once the next one is asked for.
+        detector: what finds the faces, as for `ferjax.faces.detect`; it is called in the thread
+            that asks for the next Photograph. None: YuNet, in the threads that decode.
+        min_score: the score that a face needs, in [0, 1].
+        min_size: the size that a face needs, in pixels; None: any.
+        order: of a photograph's faces: "reading", line by line from the left, or "size", the
+            largest first.
+        largest: of each photograph only the largest face.
+        resize: how crops come to the size that the network takes, see `ferjax.images.preprocess`.
+        channel_order: "rgb" or "bgr", for arrays of three or four channels.
+        calibrated: as for `EmotionClassifier.predict_proba`.
+        abstain_below: as for `EmotionClassifier.predict`.
+        keep_images: give each Photograph its picture, for drawing.
+        threads: how many decode and look for faces; None: one for each core, up to
+            4; 0: the thread that asks for the next Photograph does all itself.
+        ahead: how many photographs may wait so that the network gets full batches; 0: each is given
+            before the next is taken, as for a camera.
+
+    Raises:
+        ValueError: an option is out of range; before any photograph is read.
+        FerjaxError: `abstain_below` is not in [0, 1], or as for `EmotionClassifier.predict_proba`;
+            from the iterator, what the detector returns are no faces.
+
+    What the sources or the detector raise comes out of the iterator once all photographs before it
+    have been given.
+    """
+    check_options(
+        classifier,
+        min_score=min_score,
+        min_size=min_size,
+        order=order,
+        resize=resize,
+        channel_order=channel_order,
+        calibrated=calibrated,
+        abstain_below=abstain_below,
+    )
+    for name, value, least in (("threads", threads, 0), ("ahead", ahead, 0)):
+        if value is not None and not (isinstance(value, int) and value >= least):
+            raise ValueError(f"expected an integer of at least {least} for `{name}`, got {value!r}")
+    if not isinstance(sources, Iterable):
+        raise ImageError(f"expected an iterable of images, got {type(sources).__name__}")
+    finder = _Finder(
+        classifier=classifier,
+        detector=detector,
+        min_score=min_score,
+        min_size=min_size,
+        order=order,
+        largest=largest,
+        resize=resize,
+        channel_order=channel_order,
+        keep_images=keep_images,
+    )
+    if threads is None:
+        threads = min(_MAX_THREADS, _cores())
+    return _classified(
+        finder,
+        _located(finder, sources, threads, ahead),
+        ahead,
+        calibrated=calibrated,
+        abstain_below=abstain_below,
+    )
+
+
+class Options(TypedDict, total=False):
+    """The options of `EmotionClassifier.analyze`."""
+
+    detector: Detector | None
+    min_score: float
+    min_size: float | None
+    order: str
+    largest: bool
+    resize: Resize
+    channel_order: ChannelOrder
+    calibrated: bool
+    abstain_below: float
+
+
+def analyze(classifier: EmotionClassifier, images: Any, **options: Unpack[Options]) -> Any:
+    """Do what `EmotionClassifier.analyze` says; the options are those of `photographs`."""
+    if preprocessing.is_array(images) and preprocessing.is_batch(np.shape(images)):
+        images = list(np.asarray(images))
+    if preprocessing.is_single(images) or preprocessing.is_array(images):
+        (photograph,) = photographs(classifier, _One([images]), threads=0, **options)
+        if photograph.error is not None:
+            raise photograph.error
+        return photograph.faces
+    if isinstance(images, Mapping) or not isinstance(images, Iterable):
+        raise ImageError(
+            "expected a path, bytes, array, PIL image, an open file or an iterable of them, got "
+            f"{type(images).__name__}"
+        )
+    stream = photographs(classifier, images, **options)
+    if not isinstance(images, Sequence):
+        return _faces(stream)
+    if not images:
+        raise ImageError("expected at least one image, got an empty sequence")
+    done = list(stream)
+    problems = [str(photograph.error) for photograph in done if photograph.error is not None]
+    if problems:
+        raise ImageError(preprocessing.joined(problems, len(images)))
+    return [photograph.faces for photograph in done]
+
+
+def _faces(stream: Generator[Photograph, None, None]) -> Generator[list[Face], None, None]:
+    """Yield the faces of each photograph, or raise why it cannot be used."""
+    try:
+        for photograph in stream:
+            if photograph.error is not None:
+                raise photograph.error
+            yield photograph.faces
+    finally:
+        stream.close()
+
+
+class _One(list[Any]):
+    """A photograph on its own, which an error calls by its kind and not by its number."""
+
+
+# --- options -------------------------------------------------------------------------------------
+
+
+def check_options(
+    classifier: EmotionClassifier,
+    *,
+    min_score: float,
+    min_size: float | None,
+    order: str,
+    resize: str | None,
+    channel_order: str,
+    calibrated: bool,
+    abstain_below: float,
+) -> None:
+    """Raise what `photographs` raises of options that are out of range."""
+    if not _is_number(min_score) or not 0 <= min_score <= 1:
+        raise ValueError(f"expected a number in [0, 1] for `min_score`, got {min_score!r}")
+    if min_size is not None and (not _is_number(min_size) or not 0 <= min_size < math.inf):
+        raise ValueError(f"expected pixels, 0 or more, or None for `min_size`, got {min_size!r}")
+    if order not in ORDERS:
+        raise ValueError(f"expected 'reading' or 'size' for `order`, got {order!r}")
+    if resize is None:
+        raise ValueError("expected 'linear' or 'area' for `resize`, got None")
+    preprocessing.check_resize(resize)
+    preprocessing.check_channel_order(channel_order)
+    if not _is_number(abstain_below) or not 0 <= abstain_below <= 1:
+        raise FerjaxError(f"expected `abstain_below` in [0, 1], got {abstain_below!r}")
+    if calibrated:
+        classifier.require_temperature()
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows
+        return os.cpu_count() or 1
+
+
+# --- finding -------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True, eq=False)
+class _Located:
+    """A photograph whose faces are known, and not yet their expressions."""
+
+    photograph: Photograph
+    detections: Sequence[Detection] = ()
+    crops: Sequence[Float32Array] = ()  # (h, w, C) each, until they wait for the network
+
+    @property
+    def bytes(self) -> int:
+        """What is held of the picture, as given and as a viewer shows it."""
+        source, image = self.photograph.source, self.photograph.image
+        given = len(source) if isinstance(source, bytes) else getattr(source, "nbytes", 0)
+        return given + (0 if image is None else image.nbytes)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Finder:
+    """From a source to a picture, and from a picture to the crops of its faces."""
+
+    classifier: EmotionClassifier
+    detector: Detector | None
+    min_score: float
+    min_size: float | None
+    order: str
+    largest: bool
+    resize: Resize
+    channel_order: ChannelOrder
+    keep_images: bool
+
+    def taken(self, source: Source, name: str) -> str | os.PathLike[str] | bytes | UInt8Array:
+        """Return what a source is now; it may be closed, or become the next picture, afterwards."""
+        if isinstance(source, (str, os.PathLike, bytes)):
+            return source
+        if is_file(source):
+            return file_bytes(source, name)
+        image = preprocessing.load_picture(source, name=name, channel_order=self.channel_order)
+        if isinstance(source, np.ndarray) and np.may_share_memory(image, source):
+            image = image.copy()
+        return image
+
+    def decoded(self, source: str | os.PathLike[str] | bytes | UInt8Array, name: str) -> UInt8Array:
+        """Return the picture, uint8 (H, W, 3) in RGB order."""
+        if isinstance(source, np.ndarray):
+            return source
+        return preprocessing.load_picture(source, name=name)
+
+    def located(self, source: Source, image: UInt8Array) -> _Located:
+        """Find and crop the faces of a picture."""
+        detections = detect(
+            image,
+            detector=self.detector,
+            min_score=self.min_score,
+            min_size=self.min_size,
+            order=self.order,
+        )
+        if self.largest and detections:
+            detections = [max(detections, key=lambda detection: detection.size)]
+        height, width = image.shape[:2]
+        photograph = Photograph(
+            source=source,
+            faces=[],
+            shape=(height, width),
+            image=image if self.keep_images else None,
+        )
+        crops = [
+            self.classifier.preprocess(crop(image, detection), resize=self.resize)[0]
+            for detection in detections
+        ]
+        return _Located(photograph=photograph, detections=detections, crops=crops)
+
+
+class _Here(Executor):
+    """Does in the thread that submits what others do in threads."""
+
+    def submit(self, call: Any, /, *args: Any, **options: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(call(*args, **options))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def _located(
+    finder: _Finder, sources: Iterable[Source], threads: int, ahead: int
+) -> Generator[_Located, None, None]:
+    """Yield what is in every source, in order, a few of them at work in threads."""
+
+    def work(source: Any, taken: Any, name: str) -> tuple[_Located | None, UInt8Array | None]:
+        image = finder.decoded(taken, name)
+        if finder.detector is not None:
+            return None, image  # somebody's own, which may not be for several threads
+        return finder.located(source, image), None
+
+    def result(source: Any, future: Future[Any]) -> _Located:
+        try:
+            located, image = future.result()
+        except ImageError as error:
+            return _Located(photograph=Photograph(source=source, faces=[], error=error))
+        return finder.located(source, image) if located is None else located
+
+    waiting: deque[tuple[Any, Future[Any]]] = deque()
+    pool = ThreadPoolExecutor(threads, "ferjax-faces") if threads else _Here()
+    numbered = not isinstance(sources, _One)
+    iterator = iter(sources)
+    failure: Exception | None = None
+    index = 0
+    try:
+        while True:
+            try:
+                source = next(iterator)
+            except StopIteration:
+                break
+            except Exception as error:  # those before it are given first
+                failure = error
+                break
+            name = preprocessing.name_of(source, index if numbered else None)
+            try:
+                taken = finder.taken(source, name)
+            except ImageError as error:
+                future: Future[Any] = Future()
+                future.set_exception(error)
+            else:
+                future = pool.submit(work, source, taken, name)
+                del taken  # or the pixels stay until the next source comes
+            waiting.append((source, future))
+            del source, future
+            index += 1
+            while len(waiting) > min(threads, ahead):
+                yield result(*waiting.popleft())
+        while waiting:
+            yield result(*waiting.popleft())
+        if failure is not None:
+            raise failure
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+# --- classifying ---------------------------------------------------------------------------------
+
+
+def _classified(
+    finder: _Finder,
+    located: Generator[_Located, None, None],
+    ahead: int,
+    *,
+    calibrated: bool,
+    abstain_below: float,
+) -> Generator[Photograph, None, None]:
+    """Yield photographs with their faces, whose crops go through the network in full batches."""
+    classifier = finder.classifier
+    batch = min(classifier.largest_batch, _MAX_CROPS)
+    waiting: deque[_Located] = deque()
+    crops: list[Float32Array] = []
+    predictions: deque[Prediction] = deque()  # of the faces of the photographs that wait
+    failure: Exception | None = None
+
+    def classify(count: int) -> None:
+        if count:
+            rows = classifier.predict_batch(np.stack(crops[:count]), calibrated=calibrated)
+            del crops[:count]
+            predictions.extend(classifier.describe(r, abstain_below=abstain_below) for r in rows)
+
+    with closing(located) as stream:
+        while True:
+            try:
+                item = next(stream)
+            except StopIteration:
+                break
+            except Exception as error:
+                failure = error
+                break
+            crops.extend(item.crops)
+            item.crops = ()
+            waiting.append(item)
+            del item
+            while len(crops) >= batch:
+                classify(batch)
+            if len(waiting) > ahead or sum(w.bytes for w in waiting) > _MAX_BYTES:
+                classify(len(crops))
+            while waiting and len(waiting[0].detections) <= len(predictions):
+                yield _finished(waiting.popleft(), predictions)
+        classify(len(crops))
+        while waiting:
+            yield _finished(waiting.popleft(), predictions)
+        if failure is not None:
+            raise failure
+
+
+def _finished(located: _Located, predictions: deque[Prediction]) -> Photograph:
+    faces = []
+    for detection in located.detections:
+        prediction = predictions.popleft()
+        faces.append(
+            Face(
+                box=detection.box,
+                score=detection.score,
+                landmarks=detection.landmarks,
+                roll=detection.roll,
+                label=prediction.label,
+                index=prediction.index,
+                confidence=prediction.confidence,
+                probabilities=prediction.probabilities,
+            )
+        )
+    return replace(located.photograph, faces=faces)
