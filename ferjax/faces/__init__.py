@@ -10,5 +10,6 @@ from __future__ import annotations
 from ferjax.faces.analysis import Face
 from ferjax.faces.cropping import crop
 from ferjax.faces.detection import Detection, Detector, detect
+from ferjax.faces.drawing import draw
 
-__all__ = ["Detection", "Detector", "Face", "crop", "detect"]
+__all__ = ["Detection", "Detector", "Face", "crop", "detect", "draw"]
