@@ -1,7 +1,11 @@
 """Predict the emotion on faces in image files.
 
-Each image is taken for one face, cropped to it. Folders are searched for images. An image that
-cannot be read is named on stderr, the others are predicted, and the exit code is 1.
+Each image is taken for one face, cropped to it; `ferjax faces` finds and crops the faces of
+photographs. Folders are searched for images. An image that cannot be read is named on stderr, the
+others are predicted, and the exit code is 1.
+
+Images come to the network's size as the published code does it, which skips most pixels of large
+ones; --resize area averages them instead.
 
 Confidences are as Keras gives them; --calibrated applies the temperature that `ferjax calibrate`
 stored with the weights, and --abstain-below withholds labels of lower confidence. --explain draws
@@ -20,6 +24,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from ferjax.cli.options import (
     add_architecture,
@@ -30,8 +35,13 @@ from ferjax.cli.options import (
     value_range_of,
 )
 from ferjax.cli.progress import Progress
+from ferjax.errors import printable
+
+if TYPE_CHECKING:
+    from ferjax.image_files import UInt8Array
 
 _CHUNK = 256
+_LOOKED_AT: Final = 16  # images in which a small face is looked for
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +61,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("jax", "onnx"),
         default="jax",
         help="what computes; onnx is ONNX Runtime (default: jax)",
+    )
+    parser.add_argument(
+        "--resize",
+        choices=("linear", "area"),
+        help="how images come to the network's size: linear, bilinear as published (default), or "
+        "area, the mean of the pixels, better where they are much larger",
     )
     parser.add_argument(
         "--calibrated",
@@ -83,8 +99,8 @@ def _run(args: argparse.Namespace) -> int:
     import numpy as np
 
     import ferjax
-    from ferjax.errors import ImageError, printable
-    from ferjax.images import find_images
+    from ferjax.errors import ImageError
+    from ferjax.images import find_images, read_image
 
     value_range = value_range_of(args)
     paths = find_images(args.images)
@@ -103,6 +119,9 @@ def _run(args: argparse.Namespace) -> int:
         from ferjax import explain
 
         explain.check_drawing(args.explain, len(paths))
+    channels: Any = classifier.network.graph.image_shape[2]
+    resize: Any = args.resize or "linear"
+    notes = _Notes(classifier.image_size, args.resize is None)
     progress = Progress(len(paths), "images")
     results, failed = [], 0
     for start in range(0, len(paths), _CHUNK):
@@ -110,8 +129,10 @@ def _run(args: argparse.Namespace) -> int:
         batches = []
         for path in paths[start : start + _CHUNK]:
             try:
-                batches.append(classifier.preprocess(path))
+                image = read_image(path, channels=channels)
+                batches.append(classifier.preprocess(image, resize=resize))
                 good.append(path)
+                notes.look_at(image, path)
             except ImageError as error:
                 failed += 1
                 print(f"ferjax: error: {error}", file=sys.stderr)
@@ -121,10 +142,11 @@ def _run(args: argparse.Namespace) -> int:
                 (path, classifier.describe(row, abstain_below=args.abstain_below))
                 for path, row in zip(good, rows)
             ]
+        notes.say()
         progress.advance(len(paths[start : start + _CHUNK]))
     progress.close()
     if args.explain is not None and results:
-        found = explain.explain(classifier, [path for path, _ in results])
+        found = explain.explain(classifier, [path for path, _ in results], resize=resize)
         explain.draw(found, args.explain, names=[path.name for path, _ in results])
         print(f"explained: {args.explain}", file=sys.stderr)
     if args.json:
@@ -149,6 +171,49 @@ def _run(args: argparse.Namespace) -> int:
             best = f"abstains ({best})" if prediction.label is None else best
             print(f"{name:<{width}}  {printable(best)}")
     return 1 if failed else 0
+
+
+class _Notes:
+    """What is said once each: that an image is no crop, that its pixels are skipped."""
+
+    def __init__(self, size: tuple[int, int], on_pixels: bool) -> None:
+        self._size = size
+        self._on_pixels = on_pixels
+        self._looks = _LOOKED_AT
+        self._lines: list[str] = []
+
+    def look_at(self, image: UInt8Array, path: Path) -> None:
+        """Look at an image, uint8 (H, W) or (H, W, 3), that is going to be predicted."""
+        from ferjax.faces.analysis import has_small_face
+        from ferjax.images import skips_pixels
+
+        height, width = image.shape[:2]
+        if not (self._looks or self._on_pixels) or not skips_pixels(height, width, self._size):
+            return
+        text = ""
+        if self._looks:
+            self._looks -= 1
+            if has_small_face(image):
+                self._looks = 0
+                text = (
+                    "the face fills less than half of it, and all of it is taken for one; "
+                    "`ferjax faces` finds and crops it"
+                )
+        if not text and self._on_pixels:
+            self._on_pixels = False
+            rows, columns = self._size
+            text = (
+                f"of its {width} x {height} pixels the published resize to {columns} x {rows} "
+                "skips most; --resize area averages them, --resize linear leaves this note out"
+            )
+        if text:
+            self._lines.append(f"ferjax: note: {printable(os.fspath(path))}: {text}")
+
+    def say(self) -> None:
+        """Print what is not yet printed."""
+        for line in self._lines:
+            print(line, file=sys.stderr)
+        self._lines.clear()
 
 
 def _positive(text: str) -> int:

@@ -21,10 +21,11 @@ Cli = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
 ASTRONAUT = ROOT / "examples" / "astronaut.png"
 NAMES = "a,b,c,d,e,f,g"
+LINEAR = ("--resize", "linear")  # as published, and said so: no note about skipped pixels
 
 
 def test_an_image_gives_its_class(cli: Cli) -> None:
-    done = cli("predict", ASTRONAUT)
+    done = cli("predict", ASTRONAUT, *LINEAR)
     assert (done.code, done.err) == (0, "")
     path, label, probability = done.out.split()
     assert (path, label) == (str(ASTRONAUT), "happy")
@@ -43,10 +44,10 @@ def test_top_gives_the_most_probable_first(cli: Cli) -> None:
 
 
 def test_json_is_one_list_with_everything(cli: Cli) -> None:
-    done = cli("predict", ASTRONAUT, "--json")
+    done = cli("predict", ASTRONAUT, *LINEAR, "--json")
     assert (done.code, done.err) == (0, "")
     (entry,) = json.loads(done.out)
-    (expected,) = ferjax.load().predict(ASTRONAUT)
+    (expected,) = ferjax.load().predict(ASTRONAUT, resize="linear")
     assert entry == {
         "path": str(ASTRONAUT),
         "label": "happy",
@@ -61,7 +62,7 @@ def test_nothing_but_json_is_on_stdout_of_a_process(model: Path) -> None:
     # With all that imports and warnings say; the weights come without label names.
     ferjax_predict = [sys.executable, "-m", "ferjax.cli.main", "predict"]
     done = subprocess.run(
-        [*ferjax_predict, ASTRONAUT, "nowhere.png", "--weights", model, "--json"],
+        [*ferjax_predict, ASTRONAUT, "nowhere.png", "--weights", model, *LINEAR, "--json"],
         capture_output=True,
         text=True,
     )
@@ -73,7 +74,7 @@ def test_nothing_but_json_is_on_stdout_of_a_process(model: Path) -> None:
 
 
 def test_a_folder_is_searched_in_natural_order(cli: Cli, faces: Path, model: Path) -> None:
-    done = cli("predict", faces, "--weights", model, "--labels", NAMES, "--json")
+    done = cli("predict", faces, "--weights", model, "--labels", NAMES, *LINEAR, "--json")
     assert (done.code, done.err) == (0, "")
     names = [Path(entry["path"]).name for entry in json.loads(done.out)]
     assert names == ["im1.png", "im2.png", "im10.png"]
@@ -180,7 +181,7 @@ def test_a_name_that_is_no_text_is_escaped(cli: Cli, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(ASTRONAUT.read_bytes())
     except OSError:
         pytest.skip("needs a file system that takes any bytes as a name")
-    done = cli("predict", tmp_path / name)
+    done = cli("predict", tmp_path / name, *LINEAR)
     assert (done.code, done.err) == (0, "")
     assert len(done.out.splitlines()) == 1
     assert r"\udcff\nface.png  happy" in done.out
@@ -188,11 +189,92 @@ def test_a_name_that_is_no_text_is_escaped(cli: Cli, tmp_path: Path) -> None:
     assert entry["path"] == str(tmp_path / name)
 
 
+# --- large images --------------------------------------------------------------------------------
+
+SKIPPED = (
+    f"ferjax: note: {ASTRONAUT}: of its 160 x 160 pixels the published resize to 48 x 48 skips "
+    "most; --resize area averages them, --resize linear leaves this note out"
+)
+
+
+@pytest.fixture
+def photograph(tmp_path: Path) -> Path:
+    """The astronaut's face with as much around it again."""
+    face = cv2.imread(str(ASTRONAUT))
+    path = tmp_path / "photograph.png"
+    cv2.imwrite(str(path), cv2.copyMakeBorder(face, 80, 80, 80, 80, cv2.BORDER_REPLICATE))
+    return path
+
+
+def test_skipped_pixels_are_said_once(cli: Cli, faces: Path) -> None:
+    done = cli("predict", faces, ASTRONAUT, ASTRONAUT)
+    assert (done.code, done.err.splitlines()) == (0, [SKIPPED])
+    assert len(done.out.splitlines()) == 5
+
+
+def test_the_default_is_linear_and_area_averages(cli: Cli) -> None:
+    def probabilities(*options: str) -> Any:
+        (entry,) = json.loads(cli("predict", ASTRONAUT, "--json", *options).out)
+        return list(entry["probabilities"].values())
+
+    image = cv2.imread(str(ASTRONAUT), cv2.IMREAD_GRAYSCALE)
+    small = cv2.resize(image, (48, 48), interpolation=cv2.INTER_AREA)
+    expected = ferjax.load().predict_proba(small)[0].tolist()
+    assert probabilities() == probabilities("--resize", "linear")
+    assert probabilities("--resize", "area") == pytest.approx(expected, abs=1e-6)
+    assert probabilities() != pytest.approx(expected, abs=1e-3)
+    assert cli("predict", ASTRONAUT, "--resize", "area").err == ""
+
+
+def test_another_way_to_resize_is_a_mistake_in_the_call(cli: Cli) -> None:
+    done = cli("predict", ASTRONAUT, "--resize", "cubic")
+    assert done.code == 2
+    assert "'cubic'" in done.error and "linear" in done.error
+
+
+def test_a_picture_that_is_no_crop_is_said_once(cli: Cli, photograph: Path) -> None:
+    done = cli("predict", photograph, photograph, *LINEAR)
+    assert (done.code, done.err) == (
+        0,
+        f"ferjax: note: {photograph}: the face fills less than half of it, and all of it is taken "
+        "for one; `ferjax faces` finds and crops it\n",
+    )
+    assert len(done.out.splitlines()) == 2
+    both = cli("predict", photograph, ASTRONAUT, photograph).err.splitlines()
+    assert len(both) == 2
+    assert both[0] == done.err.rstrip() and both[1] == SKIPPED
+
+
+def test_few_pictures_are_looked_at_and_none_where_that_fails(
+    cli: Cli, photograph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+
+    def fail(image: np.ndarray, **_: Any) -> Any:
+        looks.append(image.shape)
+        raise RuntimeError("no detector")
+
+    monkeypatch.setattr("ferjax.faces.analysis.detect", fail)
+    done = cli("predict", *[photograph] * 20, *LINEAR)
+    assert (done.code, done.err) == (0, "")
+    assert looks == [(320, 320)] * 16
+
+
+def test_small_pictures_are_not_looked_at(
+    cli: Cli, faces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ferjax.faces.analysis.detect", lambda *_, **__: pytest.fail("a look"))
+    done = cli("predict", faces)
+    assert (done.code, done.err) == (0, "")
+
+
 # --- weights and labels --------------------------------------------------------------------------
 
 
 def test_labels_name_the_classes_in_output_order(cli: Cli, model: Path) -> None:
-    done = cli("predict", ASTRONAUT, "--weights", model, "--labels", "g, f,e,d,c,b,a", "--json")
+    done = cli(
+        "predict", ASTRONAUT, "--weights", model, "--labels", "g, f,e,d,c,b,a", *LINEAR, "--json"
+    )
     assert (done.code, done.err) == (0, "")
     (entry,) = json.loads(done.out)
     assert list(entry["probabilities"]) == ["g", "f", "e", "d", "c", "b", "a"]
@@ -200,7 +282,7 @@ def test_labels_name_the_classes_in_output_order(cli: Cli, model: Path) -> None:
 
 
 def test_a_foreign_file_is_warned_about(cli: Cli, model: Path) -> None:
-    done = cli("predict", ASTRONAUT, "--weights", model)
+    done = cli("predict", ASTRONAUT, "--weights", model, *LINEAR)
     assert done.code == 0
     assert done.err.startswith(
         "ferjax: warning: the weights come without label names and are of no"
@@ -211,7 +293,7 @@ def test_a_foreign_file_is_warned_about(cli: Cli, model: Path) -> None:
 
 
 def test_labels_may_be_an_order(cli: Cli, model: Path) -> None:
-    done = cli("predict", ASTRONAUT, "--weights", model, "--labels", "fer2013", "--json")
+    done = cli("predict", ASTRONAUT, "--weights", model, "--labels", "fer2013", *LINEAR, "--json")
     assert (done.code, done.err) == (0, "")
     (entry,) = json.loads(done.out)
     assert list(entry["probabilities"]) == list(FER2013_CSV_ORDER)
