@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ferjax.cli.options import order_names
@@ -26,10 +27,13 @@ from ferjax.cli.progress import reported
 
 if TYPE_CHECKING:
     from ferjax.data.checks import Report
+    from ferjax.data.photographs import FindFaces
     from ferjax.data.sources import Read
 
 _NAMED = 20  # bad items named on stderr
+_PICTURES = 5  # pictures named in a note
 # Importing them takes a while.
+SEVERAL = ("clear", "largest", "skip")
 _PRESETS = ("none", "light", "medium", "published", "strong", "photographs")
 
 
@@ -48,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
-    """Add --split, --seed, --skip-bad, --classes-level and --labels, which `read` takes."""
+    """Add the options that say how a source is read, which `read` takes."""
     parser.add_argument(
         "--split",
         choices=("official", "card"),
@@ -73,6 +77,31 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         help=f"what numbers mean that stand for classes: {order_names()}; names in the order of "
         "the numbers, A,B,C or 1=A,2=B; or numbers, to keep them",
     )
+    parser.add_argument(
+        "--find-faces",
+        action="store_true",
+        help="the images are whole photographs: find the face in each and crop it, as `ferjax "
+        "faces` does",
+    )
+    parser.add_argument(
+        "--several",
+        choices=SEVERAL,
+        help="with --find-faces, where a picture has several faces: clear, the largest where it is "
+        "at least 1.5 times as large as the next, else none; largest, always; skip, none "
+        "(default: clear)",
+    )
+    parser.add_argument(
+        "--min-score",
+        type=float,
+        metavar="P",
+        help="with --find-faces: the score that a face needs, in [0, 1] (default: 0.7)",
+    )
+    parser.add_argument(
+        "--min-size",
+        type=float,
+        metavar="PIXELS",
+        help="with --find-faces: the height that a face needs (default: any)",
+    )
 
 
 def check_reading(args: argparse.Namespace) -> None:
@@ -81,6 +110,39 @@ def check_reading(args: argparse.Namespace) -> None:
 
     if args.seed is not None and args.split != "card":
         raise FerjaxError("--seed is for --split card; the official split has none")
+    for name in ("several", "min_score", "min_size"):
+        if getattr(args, name) is not None and not args.find_faces:
+            raise FerjaxError(f"--{name.replace('_', '-')} is for --find-faces")
+
+
+def finding(args: argparse.Namespace) -> FindFaces | bool:
+    """Return how faces are found, as the options of `add_reading` say."""
+    if not args.find_faces:
+        return False
+    from ferjax.data.photographs import FindFaces
+
+    given = {name: getattr(args, name) for name in ("several", "min_score", "min_size")}
+    return FindFaces(**{name: value for name, value in given.items() if value is not None})
+
+
+def tell_faces(without: Sequence[str], several: Sequence[tuple[str, bool]]) -> None:
+    """Say on stderr which pictures have no face, and which several, and whether one was taken."""
+    left_out = [name for name, taken in several if not taken]
+    _tell("no face in", without, "left out")
+    _tell("several faces in", [name for name, taken in several if taken], "the largest is taken")
+    _tell("several faces in", left_out, "left out; --several largest takes the largest")
+
+
+def _tell(what: str, names: Sequence[str], so: str) -> None:
+    from ferjax.errors import printable
+
+    if not names:
+        return
+    listed = ", ".join(printable(name, 100) for name in names[:_PICTURES])
+    more = f" and {len(names) - _PICTURES:,} more" if len(names) > _PICTURES else ""
+    plural = "picture" if len(names) == 1 else "pictures"
+    text = f"ferjax: note: {what} {len(names):,} {plural}, {so}: {listed}{more}"
+    print(text, file=sys.stderr)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -126,13 +188,20 @@ def read(args: argparse.Namespace) -> Read:
             skip_bad=args.skip_bad,
             classes_level=args.classes_level,
             labels=args.labels,
+            find_faces=finding(args),
             progress=progress,
         )
     for name, reason in found.bad[:_NAMED]:
         print(printable(f"ferjax: error: {name}: {reason}"), file=sys.stderr)
     if len(found.bad) > _NAMED:
         print(f"ferjax: error: ... and {len(found.bad) - _NAMED:,} more", file=sys.stderr)
+    pictures = found.pictures.items()
+    tell_faces(
+        [name for name, picture in pictures if not picture.faces],
+        [(name, p.face is not None) for name, p in pictures if p.faces > 1],
+    )
     left_out = [name for name, _ in found.bad]
+    left_out += [name for name, picture in pictures if picture.face is None]
     faces = splits.apply(found.faces, args.split, seed=args.seed or 0, left_out=left_out)
     return replace(found, faces=faces)
 
@@ -147,8 +216,20 @@ def describe(args: argparse.Namespace, found: Read, report: Report) -> dict[str,
         "seed": (args.seed or 0) if args.split == "card" else None,
         "notes": list(found.faces.notes),
         "bad": [{"name": name, "reason": reason} for name, reason in found.bad],
+        **_described(found),
         **report.to_json(),
     }
+
+
+def _described(found: Read) -> dict[str, Any]:
+    """Return what was found in pictures, where faces were looked for."""
+    if not found.pictures:
+        return {}
+    from ferjax.data import photographs
+    from ferjax.data.dataset import SPLITS
+
+    rows = zip(found.faces.names, (SPLITS[number] for number in found.faces.splits))
+    return photographs.described(found.pictures, rows)
 
 
 def _print(args: argparse.Namespace, found: Read, report: Report) -> None:

@@ -6,11 +6,16 @@ DIR gets faces.npz, which training reads without TensorFlow; tfds/, which tfds.l
 tfds.data_source read, where tensorflow-datasets is installed; and manifest.json: source hash,
 split, counts, what was dropped and why.
 
+With --find-faces the images are whole photographs: the face in each is cropped as `ferjax faces`
+crops it, and manifest.json says where it is. Pictures with no face are left out and listed there,
+as are those with several.
+
 The same call again does nothing. An interrupted call leaves nothing half-made.
 
 examples:
   ferjax data prepare emotion-detection-fer.zip --out fer2013 --drop blank,leaks
   ferjax data prepare raf-db.zip --out rafdb --labels rafdb
+  ferjax data prepare photographs/ --out mine --find-faces
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ import json
 import sys
 from typing import Any
 
-from ferjax.cli.data_info import add_reading, check_reading
+from ferjax.cli.data_info import add_reading, check_reading, finding, tell_faces
 from ferjax.cli.progress import reported
 from ferjax.errors import printable
 
@@ -58,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
             skip_bad=args.skip_bad,
             classes_level=args.classes_level,
             labels=args.labels,
+            find_faces=finding(args),
             with_tfds=False if args.no_tfds else None,
             force=args.force,
             progress=progress,
@@ -65,6 +71,9 @@ def run(args: argparse.Namespace) -> int:
     manifest = done.manifest
     for item in manifest["bad"]:
         print(f"ferjax: error: {printable(item['name'])}: {item['reason']}", file=sys.stderr)
+    if args.find_faces:
+        several = [(item["name"], item["taken"]) for item in manifest["several_faces"]]
+        tell_faces(manifest["no_face"], several)
     if not (args.no_tfds or manifest["options"]["tfds"]):
         print(
             "ferjax: note: no tfds/, which tensorflow-datasets writes: "

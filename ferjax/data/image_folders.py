@@ -74,16 +74,15 @@ def read_images(container: Container, members: Sequence[Member], options: Option
     items = [item for item in items if item.place.name not in bad_classes]
 
     reasons: dict[int, str] = {}
-    images, sizes, undecoded = decoded(
-        _batches(container, [item.member for item in items], reasons),
-        len(items),
-        options.size,
-        options.progress,
+    result = decoded(
+        _batches(container, [item.member for item in items], reasons), len(items), options
     )
-    reasons |= undecoded
+    reasons |= result.reasons
     bad += [(items[row].member.name, reason) for row, reason in reasons.items()]
-    good = [row for row in range(len(items)) if row not in reasons]
-    if reasons:
+    pictures = {items[row].member.name: picture for row, picture in result.pictures.items()}
+    images, sizes = result.images, result.sizes
+    if left_out := reasons.keys() | result.left_out:
+        good = [row for row in range(len(items)) if row not in left_out]
         images, sizes = images[good], sizes[good]
         items = [items[row] for row in good]
     if len(container.members) > len(everything):
@@ -101,7 +100,7 @@ def read_images(container: Container, members: Sequence[Member], options: Option
         notes=tuple(notes),
     )
     bad.sort(key=lambda item: natural(item[0]))
-    return Read(faces=faces, bad=tuple(bad), kind=kind, container=container.kind)
+    return Read(faces=faces, bad=tuple(bad), kind=kind, container=container.kind, pictures=pictures)
 
 
 def _without_repeated(

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 import ferjax
-from ferjax.data import checks, sources, splits
+from ferjax.data import checks, photographs, sources, splits
 from ferjax.data.containers import PREPARED, files_of
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.numbering import NumberNames, as_text
@@ -57,6 +57,7 @@ def prepare(
     skip_bad: bool = False,
     classes_level: int | None = None,
     labels: NumberNames | None = None,
+    find_faces: photographs.FindFaces | bool = False,
     with_tfds: bool | None = None,
     force: bool = False,
     progress: sources.Progress | None = None,
@@ -73,7 +74,9 @@ def prepare(
         drop: any of `DROPS`: "blank", "conflicts", "leaks".
         size: (H, W) of the images, in pixels.
         skip_bad: leave images out that cannot be read, and list them in the manifest.
-        classes_level, labels: as in `sources.read`.
+        classes_level, labels, find_faces: as in `sources.read`. With `find_faces` the manifest says
+            where each image's face is in its picture, by which rule it was cropped, and which
+            pictures have none or several.
         with_tfds: write `tfds/`; None: where tensorflow and tensorflow-datasets are installed, and
             a folder that is prepared already stays as it is, with or without.
         force: replace a folder that holds something else; never one that holds the source.
@@ -102,6 +105,9 @@ def prepare(
         options["classes_level"] = classes_level
     if labels is not None:
         options["labels"] = as_text(labels)
+    find = sources.finding(find_faces)
+    if find is not None:
+        options["find_faces"] = find.to_json()
     wanted = {"format": _FORMAT, "source_sha256": fingerprint(source), "options": options}
     there = _manifest(target)
     if there is not None and _is_same(there, wanted, tfds_too=with_tfds is not None):
@@ -126,9 +132,12 @@ def prepare(
         skip_bad=skip_bad,
         classes_level=classes_level,
         labels=labels,
+        find_faces=find or False,
         progress=progress,
     )
-    faces = splits.apply(read.faces, split, seed=seed, left_out=[name for name, _ in read.bad])
+    left_out = [name for name, _ in read.bad]
+    left_out += [name for name, picture in read.pictures.items() if picture.face is None]
+    faces = splits.apply(read.faces, split, seed=seed, left_out=left_out)
     faces, dropped = _drop(faces, drop)
     manifest: dict[str, Any] = {
         **wanted,
@@ -144,6 +153,9 @@ def prepare(
         "dropped": dropped,
         "bad": [{"name": name, "reason": reason} for name, reason in read.bad],
     }
+    if find is not None:
+        rows = zip(faces.names, (SPLITS[number] for number in faces.splits))
+        manifest |= photographs.described(read.pictures, rows)
     make_folder(target.parent)
     with replacing(target, directory=True) as temporary:
         temporary.mkdir()

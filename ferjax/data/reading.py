@@ -8,10 +8,10 @@ from __future__ import annotations
 import io
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -22,6 +22,7 @@ from ferjax.data import split_names
 from ferjax.data.containers import Container, Member
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.numbering import NumberNames
+from ferjax.data.photographs import FindFaces, Picture, cut_face
 from ferjax.errors import DataError, ImageError
 from ferjax.image_files import decode
 
@@ -29,6 +30,8 @@ Progress = Callable[[int, int, str], None]
 
 BATCH: Final = 256  # images handed to a thread at once, at most
 BATCH_BYTES: Final = 8 * 2**20
+_PHOTOGRAPHS: Final = 8  # handed to a thread at once, at most: finding faces takes longer
+_FINDERS: Final = 4  # threads at most, each of which may hold a large photograph
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +43,15 @@ class Read:
         bad: the names of items that were left out, and why; empty unless `skip_bad`.
         kind: one of `ferjax.data.sources.KINDS`.
         container: folder, zip, tar, or file for a csv on its own.
+        pictures: what was found in each picture, by its name, those included of which no face was
+            taken; empty where faces were not looked for.
     """
 
     faces: Faces
     bad: tuple[tuple[str, str], ...]
     kind: str
     container: str
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +66,7 @@ class Rows:
         numbers: each row's number, 1 for the first under the header.
         bad: the numbers of rows that cannot be used, and why.
         notes: what was assumed.
+        pictures: what was found in each picture, by the row's number; see `Read`.
     """
 
     images: npt.NDArray[np.uint8]
@@ -69,6 +76,7 @@ class Rows:
     numbers: list[int]
     bad: list[tuple[int, str]]
     notes: list[str]
+    pictures: Mapping[int, Picture] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +86,7 @@ class Options:
     size: tuple[int, int]  # (H, W)
     classes_level: int | None
     labels: NumberNames | None
+    find_faces: FindFaces | None
     progress: Progress
 
 
@@ -119,48 +128,89 @@ def checked_row(label: str, usage: str | None, label_name: str) -> tuple[str, in
     return label, SPLITS.index(split)
 
 
-def decoded(
-    batches: Iterable[list[tuple[int, bytes]]],
-    count: int,
-    size: tuple[int, int],
-    progress: Progress,
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], dict[int, str]]:
-    """Decode and resize: uint8 (N, H, W), source sizes (N, 2), and what is wrong, by row.
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """Images that were decoded, and what is wrong with others.
+
+    Attributes:
+        images: uint8 in [0, 255], (N, H, W); those of `left_out` mean nothing.
+        sizes: int32 (N, 2), the sizes that they had.
+        reasons: what is wrong with images, by row.
+        pictures: what was found in the others, by row; empty where faces were not looked for.
+    """
+
+    images: npt.NDArray[np.uint8]
+    sizes: npt.NDArray[np.int32]
+    reasons: dict[int, str]
+    pictures: dict[int, Picture]
+
+    @property
+    def left_out(self) -> set[int]:
+        """The rows of images that are bad, and of pictures of which no face was taken."""
+        empty = {row for row, picture in self.pictures.items() if picture.face is None}
+        return empty | set(self.reasons)
+
+
+def decoded(batches: Iterable[list[tuple[int, bytes]]], count: int, options: Options) -> Decoded:
+    """Decode and resize, or find and crop the faces, as `options` say.
 
     One thread reads `batches`, rows and the content of image files, several decode: OpenCV works
     outside the interpreter's lock. What is read and not yet decoded stays small.
 
     Args:
+        batches: rows and the content of their image files.
         count: N, the number of rows.
+        options: the size, and whether faces are looked for.
     """
-    images = np.zeros((count, *size), np.uint8)
+    images = np.zeros((count, *options.size), np.uint8)
     sizes = np.zeros((count, 2), np.int32)
     reasons: dict[int, str] = {}
+    pictures: dict[int, Picture] = {}
+    find = options.find_faces
 
     def work(batch: list[tuple[int, bytes]]) -> int:
         for row, data in batch:
             try:
-                image = decode(data, "image", 1)
+                image = decode(data, "image", 1 if find is None else 3)
+                sizes[row] = image.shape[:2]
+                if find is None:
+                    fit(image, images[row])
+                else:
+                    pictures[row] = cut_face(image, images[row], find)
             except ImageError as error:
                 reasons[row] = str(error).removeprefix("image: ")
-            else:
-                sizes[row] = image.shape
-                fit(image, images[row])
         return len(batch)
 
-    workers = min(8, hardware.cores())
+    workers, unit = min(8, hardware.cores()), "images"
+    if find is not None:
+        workers = min(_FINDERS, workers) if find.detector is None else 1
+        batches, unit = _in_parts(batches, _PHOTOGRAPHS), "pictures"
     done = 0
     with ThreadPoolExecutor(workers) as pool:
         running: deque[Future[int]] = deque()
-        for batch in batches:
-            running.append(pool.submit(work, batch))
-            if len(running) > 2 * workers:
-                done += running.popleft().result()
-                progress(done, count, "images")
-        for future in running:
-            done += future.result()
-            progress(done, count, "images")
-    return images, sizes, reasons
+        try:
+            for batch in batches:
+                running.append(pool.submit(work, batch))
+                if len(running) > 2 * workers:
+                    done += running.popleft().result()
+                    options.progress(done, count, unit)
+            for future in running:
+                done += future.result()
+                options.progress(done, count, unit)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # an interrupted call ends at once
+            raise
+    return Decoded(
+        images=images, sizes=sizes, reasons=reasons, pictures=dict(sorted(pictures.items()))
+    )
+
+
+def _in_parts(
+    batches: Iterable[list[tuple[int, bytes]]], most: int
+) -> Iterator[list[tuple[int, bytes]]]:
+    for batch in batches:
+        for start in range(0, len(batch), most):
+            yield batch[start : start + most]
 
 
 def fit(image: npt.NDArray[np.uint8], target: npt.NDArray[np.uint8]) -> None:

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from ferjax.data import tables
+from ferjax.data import photographs, tables
 from ferjax.data.containers import Container, Member, opened
 from ferjax.data.csv_dialect import Dialect
 from ferjax.data.dataset import SPLITS, Faces
@@ -54,6 +54,7 @@ def read(
     skip_bad: bool = False,
     classes_level: int | None = None,
     labels: NumberNames | None = None,
+    find_faces: photographs.FindFaces | bool = False,
     progress: Progress | None = None,
 ) -> Read:
     """Read a dataset of faces.
@@ -67,6 +68,8 @@ def read(
         labels: what numbers mean in the place of class names: one of `ferjax.emotions.ORDERS` by
             its name; names in the order of the numbers; {1: "happy", ...}; or "numbers", which
             keeps them. None: 0 to 6 in a csv of pixels are fer2013.csv's, others are asked for.
+        find_faces: the images are whole photographs: find and crop the face in each. True stands
+            for the defaults of `FindFaces`.
         progress: called now and then with what is done, the total, and their unit.
 
     Returns:
@@ -82,6 +85,7 @@ def read(
         size=(height, width),
         classes_level=classes_level,
         labels=labels,
+        find_faces=finding(find_faces),
         progress=progress or (lambda done, total, unit: None),
     )
     shown = printable(os.fsdecode(path)) or "''"
@@ -91,13 +95,20 @@ def read(
         except DataError as error:
             raise DataError(f"{shown}: {error}") from error
     faces, bad = source.faces, source.bad
-    missing = _missing(faces)
+    if source.pictures:
+        notes = photographs.notes_of(source.pictures.values())
+        faces = replace(faces, notes=(*faces.notes, *notes))
+    missing = _missing(faces, "faces" if source.pictures else "images")
     if not skip_bad or not len(faces):
         problems = []
         if bad:
             # Of a damaged source hardly any class may be left; the damage says enough.
             missing = missing if len(faces) else []
-            problems.append(_list_bad(bad, len(faces) + len(bad), source.kind))
+            total = len(bad) + max(len(faces), len(source.pictures))
+            problems.append(_list_bad(bad, total, source.kind))
+        elif not len(faces) and source.pictures:
+            problems.append(f"no face to take in any of {len(source.pictures):,} pictures")
+            missing = []
         elif not len(faces):
             problems.append("no rows under the header" if source.kind == "csv" else "no images")
             missing = []
@@ -106,6 +117,13 @@ def read(
             hint = "; skip_bad (--skip-bad) goes on without them" if len(faces) else ""
             raise DataError(f"{shown}: {'; '.join(problems)}{hint}")
     return replace(source, faces=replace(faces, notes=(*faces.notes, *missing)))
+
+
+def finding(find_faces: photographs.FindFaces | bool) -> photographs.FindFaces | None:
+    """Return how faces are found; None where they are not."""
+    if isinstance(find_faces, photographs.FindFaces):
+        return find_faces
+    return photographs.FindFaces() if find_faces else None
 
 
 def _check_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -125,7 +143,7 @@ def _list_bad(bad: Sequence[tuple[str, str]], total: int, kind: str) -> str:
     return f"{len(bad):,} of {total:,} {unit} cannot be used: {listed}{more}"
 
 
-def _missing(faces: Faces) -> list[str]:
+def _missing(faces: Faces, what: str) -> list[str]:
     """Return a sentence if there is nothing to learn a class from."""
     counts = faces.counts
     train = counts[SPLITS.index("train")]
@@ -135,7 +153,7 @@ def _missing(faces: Faces) -> list[str]:
         for name, count in zip(faces.class_names, train if where else counts.sum(0))
         if not count
     ]
-    return [f"no images of {', '.join(map(printable, names))}{where}"] if names else []
+    return [f"no {what} of {', '.join(map(printable, names))}{where}"] if names else []
 
 
 # --- which kind of source ------------------------------------------------------------------------

@@ -50,6 +50,7 @@ def read_tables(
     Raises:
         DataError: a table cannot be read on, or there are several datasets.
     """
+    _refuse_finding(options)
     by_split = _splits_of_tables(dialects)
     sizes = [member.size for member in dialects]
     before = 0
@@ -69,6 +70,15 @@ def read_tables(
         note = "there is no column Usage: all images are in train"
         table = replace(table, faces=replace(table.faces, notes=(*table.faces.notes, note)))
     return table
+
+
+def _refuse_finding(options: Options) -> None:
+    """Raise a DataError where faces are to be found in tables of pixels."""
+    if options.find_faces is not None:
+        raise DataError(
+            "a table of pixels, which are faces already; --find-faces (find_faces=) is for image "
+            "files"
+        )
 
 
 def _splits_of_tables(dialects: Mapping[Member, csv_dialect.Dialect]) -> dict[Member, str]:
@@ -104,6 +114,7 @@ def _of_rows(
     class_names, position = _table_classes(classes)
     bad = sorted(container.bad)
     images, labels, splits, names, source_sizes = [], [], [], [], []
+    pictures = {}
     for member, rows in parts.items():
         prefix = f"{member.name}: " if len(parts) > 1 else ""
         reasons = {n: bad_labels[x] for n, x in zip(rows.numbers, rows.labels) if x in bad_labels}
@@ -117,6 +128,7 @@ def _of_rows(
         splits += [SPLITS.index(split) if split else int(rows.splits[at]) for at in good]
         names += [f"{prefix}row {rows.numbers[at]}" for at in good]
         source_sizes.append(rows.source_sizes[good])
+        pictures |= {f"{prefix}row {number}": each for number, each in rows.pictures.items()}
         notes += [note for note in rows.notes if note not in notes]
     faces = Faces(
         images=np.concatenate(images),
@@ -127,7 +139,9 @@ def _of_rows(
         source_sizes=np.concatenate(source_sizes),
         notes=tuple(notes),
     )
-    return Read(faces=faces, bad=tuple(bad), kind="csv", container=container.kind)
+    return Read(
+        faces=faces, bad=tuple(bad), kind="csv", container=container.kind, pictures=pictures
+    )
 
 
 def _table_classes(classes: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, int]]:
@@ -202,6 +216,7 @@ def read_parquets(container: Container, members: Sequence[Member], options: Opti
             columns.add((table.label, table.is_pixels))
             done = sum(len(rows.labels) for rows in parts.values())
             if table.is_pixels:
+                _refuse_finding(options)
                 parts[member] = _pixel_rows(table, options, done)
             else:
                 parts[member] = _image_rows(table, options, by_split[member])
@@ -312,15 +327,17 @@ def _image_rows(table: parquet.Table, options: Options, split: str) -> Rows:
             start += len(batch)
             yield images
 
-    images, sizes, undecoded = decoded(batches(), table.rows, options.size, options.progress)
-    reasons |= undecoded
-    good = [at for at in range(table.rows) if at not in reasons]
+    result = decoded(batches(), table.rows, options)
+    reasons |= result.reasons
+    left_out = reasons.keys() | result.left_out
+    good = [at for at in range(table.rows) if at not in left_out]
     return Rows(
-        images=images[good] if reasons else images,
-        source_sizes=sizes[good],
+        images=result.images[good] if left_out else result.images,
+        source_sizes=result.sizes[good],
         labels=[kept[at][0] for at in good],
         splits=np.array([kept[at][1] for at in good], np.int8),
         numbers=[at + 1 for at in good],
         bad=[(at + 1, reason) for at, reason in sorted(reasons.items())],
         notes=[],
+        pictures={at + 1: picture for at, picture in result.pictures.items()},
     )
