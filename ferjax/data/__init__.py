@@ -1,7 +1,7 @@
 """From the archives in which face datasets circulate to batches on the device.
 
-Read and check: `sources`, `splits`, `checks`, `sheet`. Prepare once: `preparation`, `tfds_builder`.
-Feed training: `order`, and over it `tf_pipeline` and `device_pipeline`; `augment`, `balance`.
+Read and check: `sources`, `splits`, `checks`, `sheet`; `photographs` finds faces in pictures.
+Prepare once: `preparation`, `tfds_builder`. Feed training: `order`, and over it `tf_pipeline` and `device_pipeline`; `augment`, `balance`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import importlib
 from typing import Any
 
 from ferjax.data.dataset import SPLITS, Faces
+from ferjax.data.photographs import FindFaces
 from ferjax.data.preparation import load, prepare
 
-__all__ = ["SPLITS", "Faces", "load", "prepare"]
+__all__ = ["SPLITS", "Faces", "FindFaces", "load", "prepare"]
 _MODULES = ("augment", "balance", "device_pipeline", "order", "tf_pipeline")
 
 

@@ -148,10 +148,9 @@ def chosen(sizes: list[float], several: str) -> int | None:
     >>> chosen([90.0, 60.0], "clear"), chosen([90.0, 70.0], "clear"), chosen([90.0], "skip")
     (0, None, 0)
     """
-    if len(sizes) > 1:
-        if several == "skip" or (several == "clear" and sizes[0] < CLEARLY * sizes[1]):
-            return None
-    return 0 if sizes else None
+    unclear = len(sizes) > 1 and sizes[0] < CLEARLY * sizes[1]
+    left_out = {"clear": unclear, "largest": False, "skip": len(sizes) > 1}[several]
+    return 0 if sizes and not left_out else None
 
 
 def notes_of(pictures: Iterable[Picture]) -> list[str]:

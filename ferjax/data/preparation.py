@@ -93,7 +93,7 @@ def prepare(
     installed = all(map(importlib.util.find_spec, ("tensorflow", "tensorflow_datasets")))
     target = Path(out)
     _refuse_around(source, target)
-    options = {
+    options: dict[str, Any] = {
         "split": split,
         "seed": seed if split == "card" else None,
         "drop": sorted(set(drop)),

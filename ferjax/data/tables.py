@@ -16,6 +16,7 @@ from ferjax.data.class_names import classes_in_order
 from ferjax.data.containers import Container, Member
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.image_folders import mirror_split
+from ferjax.data.photographs import Picture
 from ferjax.data.reading import (
     Options,
     Read,
@@ -114,7 +115,7 @@ def _of_rows(
     class_names, position = _table_classes(classes)
     bad = sorted(container.bad)
     images, labels, splits, names, source_sizes = [], [], [], [], []
-    pictures = {}
+    pictures: dict[str, Picture] = {}
     for member, rows in parts.items():
         prefix = f"{member.name}: " if len(parts) > 1 else ""
         reasons = {n: bad_labels[x] for n, x in zip(rows.numbers, rows.labels) if x in bad_labels}

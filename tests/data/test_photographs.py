@@ -26,6 +26,7 @@ from ferjax.errors import DataError
 from ferjax.faces import Detection, crop, detect
 from ferjax.faces.detection import MIN_SCORE
 from ferjax.image_files import UInt8Array, read_image
+from ferjax.images import preprocess
 
 ROOT = Path(__file__).parents[2]
 SIZE = (12, 12)
@@ -169,25 +170,39 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A face in each class, and a picture without."""
     folder = tmp_path_factory.mktemp("people")
     _person(folder / "calm/a.png", 150, (240, 320), (30, 40))
-    _person(folder / "grin/a.png", 40, (200, 200), (100, 90))
+    _person(folder / "grin/a.png", 80, (200, 200), (100, 90))
     write(folder / "grin/b.png", np.full((200, 200, 3), 120, np.uint8))
     return folder
 
 
-def test_training_sees_what_a_classifier_sees(people: Path, tmp_path: Path, fixtures: Path) -> None:
-    run(people, tmp_path / "out", True)
-    faces = load(tmp_path / "out")
-    classifier = ferjax.load(
-        fixtures / "keras-2.15.0" / "sequential.h5", labels=tuple(ferjax.EMOTIONS)
-    )
-    assert classifier.input_size == SIZE
-    assert faces.names == ("calm/a.png", "grin/a.png")
-    for name, image in zip(faces.names, faces.images):
-        photograph = read_image(people / name, channels=3)
-        (face,) = detect(photograph)
-        ours = classifier.preprocess(crop(photograph, face), resize="area")[0, ..., 0]
-        np.testing.assert_array_equal(image, np.rint(ours * 255))
+def test_training_sees_what_a_classifier_sees(
+    people: Path, tmp_path: Path, fixtures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = run(people, tmp_path / "out", True).manifest
+    prepared = load(tmp_path / "out")
+    assert prepared.names == ("calm/a.png", "grin/a.png")
+    classifier = ferjax.load(fixtures / "keras-2.15.0" / "sequential.h5", labels=ferjax.EMOTIONS)
+    assert classifier.image_size == SIZE
+    shown = []
+    real = type(classifier).preprocess
+
+    def spy(self: Any, *arguments: Any, **options: Any) -> Any:
+        shown.append(real(self, *arguments, **options))
+        return shown[-1]
+
+    monkeypatch.setattr(type(classifier), "preprocess", spy)
+    for name, image, listed in zip(prepared.names, prepared.images, manifest["faces"]):
+        (face,) = classifier.analyze(people / name)
+        np.testing.assert_allclose(listed["box"], face.box, atol=0.005)
+        assert listed["score"] == pytest.approx(face.score, abs=5e-5)
+        ours = shown.pop()
+        assert not shown
+        np.testing.assert_array_equal(image / np.float32(255), ours[0, ..., 0])
         assert image.std() > 20
+        # And that is the crop of the face.
+        photograph = read_image(people / name, channels=3)
+        theirs = preprocess(crop(photograph, detect(photograph)[0]), size=SIZE, resize="area")
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_second_call_does_nothing_and_other_options_are_noticed(
@@ -279,7 +294,7 @@ def test_tables_of_pixels_have_no_photographs(tmp_path: Path) -> None:
 
 def test_no_face_at_all(photos: Path) -> None:
     find = FindFaces(detector=lambda image: [])
-    with pytest.raises(DataError, match="photos: no face to take in any of 5 pictures$"):
+    with pytest.raises(DataError, match=r"photos: no face to take in any of 5 pictures$"):
         sources.read(photos, find_faces=find)
     with pytest.raises(DataError, match="no face to take in any of 5 pictures"):
         sources.read(photos, find_faces=find, skip_bad=True)
