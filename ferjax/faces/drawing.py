@@ -365,10 +365,10 @@ class _Mark:
         grown = np.concatenate([self.corners - pad, self.corners + pad])
         self.outline = _clipped(grown, shape)
 
-    def full(self, share: float) -> _Plate | None:
-        """Return a plate with bars, its text between the least, 0, and the wanted size, 1."""
+    def full(self, share: float) -> list[_Plate]:
+        """Return the plate with bars, if any, its text between the least, 0, and the wanted, 1."""
         size = round(self.least + share * (self.text - self.least))
-        return self._full(size) if isinstance(self.face, Face) else None
+        return [self._full(size)] if self.has_bars else []
 
     def smaller(self) -> list[_Plate]:
         """Return plates with the label alone and with the number, where there are such."""
@@ -391,7 +391,8 @@ class _Mark:
     def _header(self, size: int) -> tuple[list[Any], list[Any], int, int]:
         """Return boxes, texts, width and height of the first line: the number, then the label."""
         pad = max(3, round(0.35 * size))
-        write, height = self.lettering, self.lettering.height(size)
+        write, above = self.lettering, max(1, round(0.15 * size))
+        height = write.height(size) + above
         boxes: list[Any] = []
         texts: list[Any] = []
         x = pad
@@ -399,11 +400,11 @@ class _Mark:
             number = write.line(str(self.number), size)
             chip = number.shape[1] + 2 * round(0.25 * size)
             boxes.append((Rect(0, 0, chip, height), self.colour))
-            texts.append((round(0.25 * size), 0, number, _on(self.colour)))
+            texts.append((round(0.25 * size), above, number, _on(self.colour)))
             x = chip + pad
         if self.name:
             heading = write.line(self._heading(size), size)
-            texts.append((x, 0, heading, _INK))
+            texts.append((x, above, heading, _INK))
             x += heading.shape[1] + pad
         return boxes, texts, x, height
 
@@ -534,16 +535,14 @@ def _arranged(
         return arrange(outlines, sizes, Rect(0, 0, width, height), gap=gap, reach=reach)
 
     # Of one size: the largest at which all have their bars, or else the smallest.
-    for share in (1.0, 0.5, 0.0) if len(marks) <= _MANY else (0.0,):
+    for share in (1.0, 0.5) if len(marks) <= _MANY else ():
         for mark in marks:
-            full = mark.full(share)
-            mark.plates = [full] if full else mark.smaller()
-        if share:
-            found = arranged()
-            if all(found):
-                return canvas, found
+            mark.plates = mark.full(share) or mark.smaller()
+        found = arranged()
+        if all(found):
+            return canvas, found
     for mark in marks:
-        mark.plates = mark.plates[:1] + mark.smaller() if mark.has_bars else mark.plates
+        mark.plates = [*(mark.full(0.0) if len(marks) <= _MANY else []), *mark.smaller()]
     found = arranged()
     if not enlarge or len(marks) > _FEW:
         return canvas, found
@@ -557,8 +556,7 @@ def _arranged(
     if not missing:
         return canvas, found
     for i in missing:
-        full = marks[i].full(1.0)
-        marks[i].plates[0] = full or marks[i].plates[0]
+        marks[i].plates[:1] = marks[i].full(1.0)
     plates = [marks[i].plates[0] for i in missing]
     beside = (
         max(p.width for p in plates) + 2 * gap,
