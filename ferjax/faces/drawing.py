@@ -301,14 +301,11 @@ class _Plate:
 
     width: int
     height: int
-    radius: int
     boxes: list[tuple[Rect, Colour]]
     texts: list[tuple[int, int, UInt8Array, Colour]]
 
     def draw(self, canvas: UInt8Array, x: int, y: int) -> None:
-        _blend(
-            canvas, x, y, _rounded(self.width, self.height, self.radius), _PLATE, _PLATE_STRENGTH
-        )
+        _darken(canvas, x, y, self.width, self.height)
         for rect, colour in self.boxes:
             left, top, right, bottom = (round(v) for v in rect)
             canvas[y + top : y + bottom, x + left : x + right] = colour
@@ -316,25 +313,24 @@ class _Plate:
             _blend(canvas, x + dx, y + dy, line, colour)
 
 
-def _blend(
-    canvas: UInt8Array, x: int, y: int, mask: UInt8Array, colour: Colour, strength: float = 1.0
-) -> None:
+def _darken(canvas: UInt8Array, x: int, y: int, width: int, height: int) -> None:
+    """Draw the ground of letters, through which the picture hardly shows."""
+    patch = canvas[y : y + height, x : x + width]
+    ground = np.array(_PLATE) * _PLATE_STRENGTH + 0.5
+    shades = np.arange(256)[:, None] * (1 - _PLATE_STRENGTH) + ground  # (256, 3)
+    for channel in range(3):
+        patch[..., channel] = shades[:, channel].astype(np.uint8)[patch[..., channel]]
+
+
+def _blend(canvas: UInt8Array, x: int, y: int, mask: UInt8Array, colour: Colour) -> None:
     """Mix a colour into a picture where a mask (h, w), whose corner is at (x, y), says so."""
     top, left = max(0, -y), max(0, -x)
     patch = canvas[max(0, y) : max(0, y + mask.shape[0]), max(0, x) : max(0, x + mask.shape[1])]
     if not patch.size:
         return
     covered = mask[top : top + patch.shape[0], left : left + patch.shape[1], None]
-    share = covered * np.float32(strength / 255)
+    share = covered * np.float32(1 / 255)
     patch[:] = (patch + (np.array(colour, np.float32) - patch) * share + 0.5).astype(np.uint8)
-
-
-def _rounded(width: int, height: int, radius: int) -> UInt8Array:
-    """Return how much of each pixel a rectangle with round corners covers, uint8 (h, w)."""
-    x, y = (np.abs(np.arange(n) - (n - 1) / 2) - (n / 2 - radius) for n in (width, height))
-    x, y = x[None], y[:, None]
-    outside = np.hypot(np.maximum(x, 0), np.maximum(y, 0)) + np.minimum(np.maximum(x, y), 0)
-    return np.asarray(np.clip(radius - outside + 0.5, 0, 1) * 255, np.uint8)
 
 
 class _Mark:
@@ -415,11 +411,11 @@ class _Mark:
         width = number.shape[1] + 2 * pad
         boxes = [(Rect(0, 0, width, height), self.colour)]
         texts = [(pad, 0, number, _on(self.colour))]
-        return _Plate(width=width, height=height, radius=0, boxes=boxes, texts=texts)
+        return _Plate(width=width, height=height, boxes=boxes, texts=texts)
 
     def _label(self, size: int) -> _Plate:
         boxes, texts, width, height = self._header(size)
-        return _Plate(width=width, height=height, radius=0, boxes=boxes, texts=texts)
+        return _Plate(width=width, height=height, boxes=boxes, texts=texts)
 
     def _full(self, size: int) -> _Plate:
         face, write = self.face, self.lettering
@@ -457,7 +453,7 @@ class _Mark:
             texts.append((pad, y, write.line(f"+ {len(names) - len(lines)} more", small), _FAINT))
             y += row
         width = max(width, start + length + pad)
-        return _Plate(width=width, height=y + max(2, pad // 2), radius=0, boxes=boxes, texts=texts)
+        return _Plate(width=width, height=y + max(2, pad // 2), boxes=boxes, texts=texts)
 
     def draw_box(self, canvas: UInt8Array) -> None:
         """Draw the outline, light on a dark edge, so that it shows on any ground."""
@@ -651,7 +647,7 @@ def _captioned(
         canvas, x, y = larger, 0, height
     else:
         x, y = 0, max(0, height - h)
-    _blend(canvas, x, y, np.full((h, w), 255, np.uint8), _PLATE, _PLATE_STRENGTH)
+    _darken(canvas, x, y, w, h)
     colours = viridis(np.linspace(0, 1, ramp, dtype=np.float32)[None])
     thick = max(3, high // 2)
     top = y + pad // 2 + (high - thick) // 2
