@@ -96,6 +96,9 @@ def test_mistakes_exit_with_2_and_one_line(
         ("flax_to_keras.py", "SRC"),
         ("ablations.py", "--seeds"),
         ("release.py", "--seeds"),
+        ("crop_factors.py", "--limit"),
+        ("pasted_faces.py", "--min-scores"),
+        ("benchmark_faces.py", "--fer-python"),
     ],
 )
 def test_a_script_runs_in_a_process_of_its_own(name: str, option: str) -> None:

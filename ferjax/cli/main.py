@@ -20,7 +20,6 @@ from ferjax.cli import (
     data,
     evaluate,
     export,
-    faces,
     inspect,
     predict,
     process,
@@ -32,7 +31,6 @@ from ferjax.errors import BackendError, FerjaxError
 
 _COMMANDS = {
     "predict": predict,
-    "faces": faces,
     "convert": convert,
     "export": export,
     "inspect": inspect,

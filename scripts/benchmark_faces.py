@@ -1,0 +1,367 @@
+"""Compare ferjax with the PyPI package `fer` on photographs: files on the disk to labelled faces.
+
+JPEG pictures of 640x480 with one face and with six are made of examples/astronaut.jpg, and with
+--data also of FER2013's faces. Each measurement is a process of its own, and the peers take turns:
+  ferjax          `analyze` over the paths, a stream; ferjax-onnx with ONNX Runtime
+  ferjax-singly   `analyze` with one path at a time
+  command         `ferjax faces FOLDER --csv FILE`, the whole process
+  fer             `FER().detect_emotions(...)`, its Haar cascade; fer-mtcnn with mtcnn=True
+Given are medians: pictures/s after a warm-up, faces found in a picture, seconds from the start of
+the process to the first picture's faces, and the process's peak memory. The first start of ferjax
+compiles, the others take that from the cache.
+
+--many N instead follows ferjax's memory over a stream of N pictures.
+
+`fer` needs an environment of its own, with OpenCV 4; TensorFlow and PyTorch's triton do not live in
+one process, and nothing here needs triton:
+  python3.11 -m venv fer-env
+  fer-env/bin/pip install "fer==25.10.3" "opencv-contrib-python<5" "setuptools<81"
+  fer-env/bin/pip uninstall --yes triton
+
+examples:
+  python scripts/benchmark_faces.py --fer-python fer-env/bin/python --out benchmarks/faces.json
+  python scripts/benchmark_faces.py --many 10000
+  python scripts/benchmark_faces.py --quick --peers ferjax,command
+
+Exit codes: 0 done, 1 done in part, 2 a mistake in the call.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks import face_worker, machine, processes
+
+ROOT: Final = Path(__file__).parents[1]
+PEERS: Final = ("ferjax", "ferjax-onnx", "ferjax-singly", "command", "fer", "fer-mtcnn")
+TITLES: Final = {"one": "one face", "six": "six faces"}
+REFERENCE: Final = "fer"
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}")
+    return int(text)
+
+
+def _peers(text: str) -> tuple[str, ...]:
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in PEERS:
+            raise argparse.ArgumentTypeError(
+                f"expected names among {', '.join(PEERS)}, got {name!r}"
+            )
+    return tuple(name for name in PEERS if name in names)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--peers", type=_peers, default=PEERS, metavar="A,B", help="(default: all)")
+    add("--fer-python", type=Path, metavar="FILE", help="of the environment with `fer`")
+    add("--data", type=Path, metavar="PATH", help="FER2013, whose faces are then among the six")
+    add("--pictures", type=_count, default=100, metavar="N", help="of each kind (default: 100)")
+    add("--repeats", type=_count, default=5, metavar="N", help="processes each (default: 5)")
+    add("--seconds", type=_count, default=10, metavar="S", help="of each rate (default: 10)")
+    add("--threads", type=_count, default=2, metavar="N", help="cores for every peer (default: 2)")
+    add("--many", type=_count, metavar="N", help="follow ferjax's memory over N pictures")
+    add("--quick", action="store_true", help="a small run, to see that it works")
+    add("--seed", type=int, default=0, help="of the pictures (default: 0)")
+    add("--out", type=Path, metavar="FILE.json", help="store the results there too")
+    add("--json", action="store_true", help="print the results as JSON")
+    return parser
+
+
+class Benchmark:
+    """The measurements of one call.
+
+    Attributes:
+        values: of each peer, what each of its processes measured.
+        reasons: why which peer is not measured, or not often enough.
+    """
+
+    def __init__(self, args: argparse.Namespace, folder: Path) -> None:
+        self._args, self._folder = args, folder
+        env = {**processes.environment(args.threads, folder), "KERAS_BACKEND": "tensorflow"}
+        env["PYTHONPATH"] = os.pathsep.join(
+            [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        )
+        self._env = processes.with_caches_in(env, folder)
+        self.values: dict[str, list[dict[str, Any]]] = {}
+        self.reasons: dict[str, str] = {}
+
+    def prepare(self) -> str | None:
+        """Make the pictures; return why that fails, or None."""
+        settings = {
+            "photograph": str(ROOT / "examples" / "astronaut.jpg"),
+            "folder": str(self._folder / "pictures"),
+            "count": self._args.pictures,
+            "seed": self._args.seed,
+            "data": None if self._args.data is None else str(self._args.data.absolute()),
+        }
+        # In a process of its own: a child's peak memory is counted from its parent's size.
+        command = [sys.executable, __file__, "prepare", json.dumps(settings)]
+        return processes.run(command, self._env, self._folder).reason
+
+    def measure(self) -> None:
+        """Measure all peers in turn, each repeat beginning with another."""
+        peers = list(self._args.peers)
+        if self._args.fer_python is None:
+            for peer in [peer for peer in peers if peer.startswith("fer-") or peer == REFERENCE]:
+                self.reasons[peer] = "--fer-python names no environment with it"
+                peers.remove(peer)
+        for repeat in range(self._args.repeats):
+            start = repeat % max(1, len(peers))
+            for peer in peers[start:] + peers[:start]:
+                if peer in self.reasons:
+                    continue
+                value = self._command() if peer == "command" else self._worker(peer)
+                if "reason" in value:
+                    self.reasons[peer] = value["reason"]
+                    _say(f"{peer}: not measured: {value['reason']}")
+                else:
+                    self.values.setdefault(peer, []).append(value)
+                    _say(f"{peer} ({repeat + 1} of {self._args.repeats}): {_line(value)}")
+
+    def follow_memory(self) -> dict[str, Any]:
+        """Return how the memory of ferjax's stream goes, or the reason of a failure."""
+        return self._worker("ferjax", many=self._args.many)
+
+    def _worker(self, peer: str, many: int = 0) -> dict[str, Any]:
+        theirs = peer.startswith("fer-") or peer == REFERENCE
+        python = [sys.executable]
+        if theirs:  # isolated: without PYTHONPATH and without this folder's modules
+            python = [str(self._args.fer_python.absolute()), "-I"]
+        settings = {
+            "folder": str(self._folder / "pictures"),
+            "seconds": self._args.seconds,
+            "began": time.time(),
+            "many": many,
+        }
+        command = [*python, str(face_worker.__file__), peer, json.dumps(settings)]
+        done = processes.run(command, self._env, self._folder)
+        if done.reason is not None:
+            return {"reason": done.reason}
+        measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return {**measured, "peak_mb": done.peak_bytes / 1e6}
+
+    def _command(self) -> dict[str, Any]:
+        """Return what the command takes for all pictures of each kind."""
+        result: dict[str, Any] = {"kinds": {}, "peak_mb": 0.0}
+        for kind in TITLES:
+            pictures = self._folder / "pictures" / kind
+            target = self._folder / f"{kind}.csv"
+            target.unlink(missing_ok=True)
+            command = [sys.executable, "-m", "ferjax", "faces", str(pictures), "--csv", str(target)]
+            done = processes.run(command, self._env, self._folder)
+            if done.reason is not None:
+                return {"reason": done.reason}
+            rows = len(target.read_text(encoding="utf-8").splitlines()) - 1
+            result["kinds"][kind] = {
+                "rate": self._args.pictures / done.seconds,
+                "faces": rows / self._args.pictures,
+            }
+            result["peak_mb"] = max(result["peak_mb"], done.peak_bytes / 1e6)
+        return result
+
+
+def _line(value: dict[str, Any]) -> str:
+    rates = ", ".join(
+        f"{TITLES[kind]} {found['rate']:.1f} pictures/s, {found['faces']:.2f} found"
+        for kind, found in value["kinds"].items()
+    )
+    return f"{rates}; {value['peak_mb']:.0f} MB"
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def summary(benchmark: Benchmark) -> list[dict[str, Any]]:
+    """Return a row for each peer: medians, and each value."""
+    rows = []
+    for peer, values in benchmark.values.items():
+        row: dict[str, Any] = {"peer": peer, "kinds": {}}
+        for kind in TITLES:
+            rates = [value["kinds"][kind]["rate"] for value in values]
+            faces = [value["kinds"][kind]["faces"] for value in values]
+            row["kinds"][kind] = {
+                "rate": statistics.median(rates),
+                "rates": rates,
+                "faces": statistics.median(faces),
+            }
+        starts = [value["start"] for value in values if "start" in value]
+        row["start"] = statistics.median(starts) if starts else None
+        row["first_start"] = starts[0] if starts else None
+        row["peak_mb"] = statistics.median(value["peak_mb"] for value in values)
+        rows.append(row)
+    reference = next((row for row in rows if row["peer"] == REFERENCE), None)
+    for row in rows:
+        for kind, found in row["kinds"].items():
+            theirs = None if reference is None else reference["kinds"][kind]["rate"]
+            found["times"] = None if theirs is None else found["rate"] / theirs
+    return rows
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return the results as Markdown."""
+    of = results["machine"]
+    versions = ", ".join(f"{name} {value}" for name, value in results["versions"].items())
+    lines = [
+        f"Measured on {results['date'][:10]}: {of['cpu']}, {of['threads']} threads, "
+        f"{of['memory_gib']:g} GiB, {of['os']}; load before it {of['load']:g}.",
+        f"{versions}.",
+    ]
+    if "memory" in results:
+        return "\n".join([*lines, "", *_memory_rows(results["memory"])])
+    lines += [
+        f"640x480 JPEG files, {results['pictures']} of each kind; medians of "
+        f"{results['repeats']} processes (least to most).",
+        "",
+        "| | one face, pictures/s | found | times `fer` | six faces, pictures/s | found | "
+        "times `fer` | start, s (first) | peak memory, MB |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in results["peers"]:
+        cells = [row["peer"]]
+        for kind in TITLES:
+            found = row["kinds"][kind]
+            low, high = min(found["rates"]), max(found["rates"])
+            cells.append(f"{found['rate']:.1f} ({low:.1f} to {high:.1f})")
+            cells.append(f"{found['faces']:.2f}")
+            cells.append("" if found["times"] is None else f"{found['times']:.1f}")
+        start = "" if row["start"] is None else f"{row['start']:.1f} ({row['first_start']:.1f})"
+        cells += [start, f"{row['peak_mb']:.0f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", "The command's rate includes its start."]
+    lines += [f"- not measured: {peer}: {why}" for peer, why in results["missing"].items()]
+    return "\n".join(lines)
+
+
+def _memory_rows(found: dict[str, Any]) -> list[str]:
+    samples = found["samples"]
+    lines = ["| pictures done | memory, MB |", "|---|---|"]
+    lines += [f"| {done:,} | {mb:.0f} |" for done, mb in samples[9::10] or samples]
+    lines += [
+        "",
+        f"From a tenth of the way to the end {found['growth_mb']:+.0f} MB, "
+        f"{found['slope_mb']:+.2f} MB for 1,000 pictures; at most {found['peak_mb']:.0f} MB.",
+    ]
+    return lines
+
+
+def growth(samples: Sequence[tuple[int, float]], peak_mb: float) -> dict[str, Any]:
+    """Return how memory grows: from a tenth of the way on, and by 1,000 pictures (least squares).
+
+    >>> found = growth([(i * 100, 500 + i / 10) for i in range(1, 101)], 510)
+    >>> round(found["growth_mb"], 3), round(found["slope_mb"], 3)
+    (9.0, 1.0)
+    """
+    late = samples[max(0, len(samples) // 10 - 1) :]
+    slope = 0.0
+    if len(late) > 1:
+        slope = statistics.linear_regression(*zip(*late)).slope * 1000
+    return {
+        "samples": [list(sample) for sample in samples],
+        "growth_mb": late[-1][1] - late[0][1],
+        "slope_mb": slope,
+        "peak_mb": peak_mb,
+    }
+
+
+def prepare(settings: dict[str, Any]) -> int:
+    """Make the pictures, in a process of its own."""
+    from benchmarks import face_pictures
+
+    faces = None
+    if settings["data"] is not None:
+        import publictest
+
+        faces = publictest.read(Path(settings["data"]), limit=200, seed=settings["seed"])[0].images
+    photograph, folder = Path(settings["photograph"]), Path(settings["folder"])
+    face_pictures.prepare(photograph, folder, settings["count"], settings["seed"], faces)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark, or be the process that makes its pictures."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["prepare"]:
+        return prepare(json.loads(argv[1]))
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.quick:
+        args.repeats, args.seconds, args.pictures = 1, 1, 10
+    available = processes.available_threads()
+    if args.threads > available:
+        parser.error(f"argument --threads: expected at most {available}, got {args.threads}")
+    for name in ("fer_python", "data"):
+        path = getattr(args, name)
+        if path is not None and not path.exists():
+            parser.error(f"argument --{name.replace('_', '-')}: {path}: no such file")
+    processes.bind(args.threads)
+    load = os.getloadavg()[0]
+    if load > 0.5:
+        _say(f"note: the machine is busy, with a load of {load:.1f}")
+    with tempfile.TemporaryDirectory(prefix="ferjax-benchmark-") as folder:
+        return run(args, Path(folder), load)
+
+
+def run(args: argparse.Namespace, folder: Path, load: float) -> int:
+    """Measure, store and print; return the exit code."""
+    benchmark = Benchmark(args, folder)
+    reason = benchmark.prepare()
+    if reason is not None:
+        _say(f"benchmark_faces: error: no pictures: {reason}")
+        return 1
+    results: dict[str, Any] = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine.describe(args.threads, {"platform": "cpu", "kind": ""}, load),
+        "versions": _versions(args.fer_python),
+        "pictures": args.pictures,
+        "repeats": args.repeats,
+        "missing": benchmark.reasons,
+    }
+    if args.many:
+        measured = benchmark.follow_memory()
+        if "reason" in measured:
+            _say(f"benchmark_faces: error: {measured['reason']}")
+            return 1
+        results["memory"] = growth(measured["memory"], measured["peak_mb"])
+    else:
+        benchmark.measure()
+        results["peers"] = summary(benchmark)
+    text = json.dumps(results, indent=1)
+    if args.out is not None:
+        args.out.write_text(text + "\n", encoding="utf-8")
+        _say(f"results: {args.out}")
+    print(text if args.json else table(results))
+    return 1 if benchmark.reasons else 0
+
+
+def _versions(fer_python: Path | None) -> dict[str, str]:
+    versions = machine.versions(ROOT)
+    if fer_python is not None:
+        names = ("fer", "tensorflow", "opencv-contrib-python", "torch")
+        code = f"import importlib.metadata as m; print(*[n + ' ' + m.version(n) for n in {names}])"
+        env, here = dict(os.environ), Path.cwd()
+        said = processes.run([str(fer_python.absolute()), "-c", code], env, here).stdout.split()
+        versions |= {f"fer's {name}": value for name, value in zip(said[::2], said[1::2])}
+    return versions
+
+
+if __name__ == "__main__":
+    sys.exit(main())
