@@ -153,7 +153,7 @@ class EmotionClassifier:
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process, or a copy, makes the classifier of."""
         state = {k: v for k, v in vars(self).items() if k not in ("_engine", "_probabilities")}
-        return {**state, "engine": "jax" if self._engine is None else "onnx"}
+        return {**state, "engine": self.engine}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         engine = state.pop("engine")
@@ -246,6 +246,11 @@ class EmotionClassifier:
                 "expected outputs that sum to 1, as softmax's do; others cannot be calibrated"
             )
         return with_temperature(probabilities, temperature)
+
+    @property
+    def engine(self) -> str:
+        """What computes: "jax" or "onnx"."""
+        return "jax" if self._engine is None else "onnx"
 
     @property
     def largest_batch(self) -> int:

@@ -70,6 +70,29 @@ def check_folder(path: str | os.PathLike[str]) -> None:
         raise WriteError(f"{path}: cannot be written to, the folder {there} is not writable")
 
 
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Raise where a path cannot be written to as a file: before long work for it.
+
+    Raises:
+        WriteError: no folder can be made for it, something else than a file is in the way, or it is
+            not writable.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        exists = target.exists()
+    except (OSError, ValueError) as error:  # too long a name, a null byte in it
+        reason = getattr(error, "strerror", None) or error
+        raise WriteError(f"{printable(str(path))}: cannot be written ({reason})") from None
+    if not exists:
+        return check_folder(target.parent)
+    if target.is_dir():
+        raise WriteError(f"{path}: is a folder already")
+    if not target.is_file():
+        raise WriteError(f"{path}: is not a regular file")
+    if not os.access(target, os.W_OK):
+        raise WriteError(f"{path}: cannot be written (Permission denied)")
+
+
 def is_utf8(text: str) -> bool:
     """Whether a name is text, and not bytes that Python could not decode."""
     try:

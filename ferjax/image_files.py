@@ -109,6 +109,31 @@ def over_white(
     return ((colour * alpha.astype(np.uint16) + 255 * white + 127) // 255).astype(np.uint8)
 
 
+def encode(image: UInt8Array, suffix: str, *, quality: int = 95) -> bytes | None:
+    """Return a picture as an image file, or None where the format does not take one of its size.
+
+    Args:
+      image: uint8 in [0, 255], (H, W) or (H, W, 3) in RGB order.
+      suffix: the format, such as ".png".
+      quality: of JPEG and WebP, to 100.
+    """
+    with _opencv() as cv2:
+        settings = {
+            ".jpg": [
+                *(cv2.IMWRITE_JPEG_QUALITY, quality),
+                *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+            ],
+            ".webp": [cv2.IMWRITE_WEBP_QUALITY, quality],
+        }
+        try:
+            done, data = cv2.imencode(
+                suffix, image[..., ::-1] if image.ndim == 3 else image, settings.get(suffix, [])
+            )
+        except cv2.error:
+            return None
+    return bytes(data) if done else None
+
+
 # --- files ---------------------------------------------------------------------------------------
 
 

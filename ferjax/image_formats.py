@@ -29,6 +29,18 @@ _SIGNATURES: Final = (
     ("JPEG 2000", re.compile(rb"\x00\x00\x00\x0cjP  \r\n\x87\n")),
     ("AVIF", re.compile(rb"....ftyp(?:avif|avis|mif1|msf1)", re.DOTALL)),
 )
+# What people take for one of these.
+_OTHERS: Final = (
+    ("HEIC", re.compile(rb"....ftyp(?:hei[cmsx]|hev[cmsx])", re.DOTALL), "save it as JPEG"),
+    (
+        "a video",
+        re.compile(
+            rb"....(?:ftyp|moov|mdat)|RIFF....AVI |\x1aE\xdf\xa3|FLV\x01|\x00\x00\x01\xba",
+            re.DOTALL,
+        ),
+        "save its frames as images",
+    ),
+)
 # In a JPEG's compressed data 0xFF is followed by 0x00 (a stuffed byte), a restart marker or a fill
 # byte; anything else begins the next segment.
 _JPEG_MARKER: Final = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
@@ -42,6 +54,9 @@ def kind_of(data: bytes, name: str) -> str:
     """
     kind = next((kind for kind, signature in _SIGNATURES if signature.match(data)), None)
     if kind is None:
+        for other, signature, hint in _OTHERS:
+            if signature.match(data):
+                raise ImageError(f"{name}: {other}, not an image that ferjax can read; {hint}")
         raise ImageError(
             f"{name}: not an image that ferjax can read (starts with {data[:12]!r}); "
             f"expected {_FORMATS}"

@@ -118,7 +118,7 @@ def preprocess(
     check_resize(resize)
 
     if is_array(images):
-        batch = _to_channels(_check_array(images, "array", channel_order), channels)
+        batch = _to_channels(check_array(images, "array", channel_order), channels)
         return _scale(_resize(batch, height, width, resize), low, high)
     if is_single(images):
         image = _load(images, name_of(images), channels, channel_order)
@@ -282,7 +282,7 @@ def _load(source: Any, name: str, channels: int, channel_order: ChannelOrder) ->
     if _is_pil(source):
         source, channel_order = _from_pil(source, name), "rgb"
     if is_array(source):
-        batch = _check_array(source, name, channel_order)
+        batch = check_array(source, name, channel_order)
         if is_batch(np.shape(source)):
             raise ImageError(
                 f"{name}: expected one image, got a batch of shape {np.shape(source)}; "
@@ -303,7 +303,7 @@ def is_batch(shape: tuple[int, ...]) -> bool:
     return len(shape) == 4 or (len(shape) == 3 and shape[-1] not in (1, 3, 4))
 
 
-def _check_array(source: Any, name: str, channel_order: ChannelOrder) -> npt.NDArray[Any]:
+def check_array(source: Any, name: str, channel_order: ChannelOrder) -> npt.NDArray[Any]:
     """Return an array of images as uint8 or float32 in [0, 1], (B, H, W, 1|3|4), colours as RGB."""
     try:
         x = np.asarray(source)

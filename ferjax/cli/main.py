@@ -20,6 +20,7 @@ from ferjax.cli import (
     data,
     evaluate,
     export,
+    faces,
     inspect,
     predict,
     process,
@@ -31,6 +32,7 @@ from ferjax.errors import BackendError, FerjaxError
 
 _COMMANDS = {
     "predict": predict,
+    "faces": faces,
     "convert": convert,
     "export": export,
     "inspect": inspect,

@@ -38,7 +38,7 @@ def _docstring(module: ModuleType) -> str:
         return ""
 
 
-def add_architecture(parser: argparse.ArgumentParser) -> None:
+def add_architecture(parser: argparse._ActionsContainer) -> None:
     """Add --config and --architecture."""
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
@@ -53,7 +53,7 @@ def add_architecture(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_output(parser: argparse.ArgumentParser) -> None:
+def add_output(parser: argparse._ActionsContainer) -> None:
     """Add --output."""
     parser.add_argument(
         "--output",
@@ -63,7 +63,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_labels(parser: argparse.ArgumentParser) -> None:
+def add_labels(parser: argparse._ActionsContainer) -> None:
     """Add --labels."""
     parser.add_argument(
         "--labels",
@@ -88,7 +88,7 @@ def label_list(text: str) -> list[str]:
     return labels
 
 
-def add_value_range(parser: argparse.ArgumentParser, default: str) -> None:
+def add_value_range(parser: argparse._ActionsContainer, default: str) -> None:
     """Add --value-range; `default` says what is taken without it."""
     parser.add_argument(
         "--value-range",

@@ -28,17 +28,22 @@ class Progress:
             return
         rate = self.done / (now - self._start)
         left = (self.total - self.done) / rate if rate else 0
-        text = f"{self.done} of {self.total} {self.unit}, {rate:.0f} a second, {left:.0f} s left"
+        speed = f"{rate:.0f}" if rate >= 2 else f"{rate:.1f}"
+        text = f"{self.done} of {self.total} {self.unit}, {speed} a second, {left:.0f} s left"
         terminal = sys.stderr.isatty()
         print(f"\r{text:<70}" if terminal else text, end="" if terminal else "\n", file=sys.stderr)
         sys.stderr.flush()
         self._shown = terminal
         self._next = now + (0.2 if terminal else 10.0)
 
-    def close(self) -> None:
-        """Clear the line, if one was drawn."""
+    def clear(self) -> None:
+        """Clear the line, if one is drawn, for what is to be said before the next."""
         if self._shown:
             print(f"\r{'':<70}\r", end="", file=sys.stderr)
+            sys.stderr.flush()
+            self._shown = False
+
+    close = clear
 
 
 @contextmanager

@@ -11,5 +11,6 @@ from ferjax.faces.analysis import Face
 from ferjax.faces.cropping import crop
 from ferjax.faces.detection import Detection, Detector, detect
 from ferjax.faces.drawing import draw
+from ferjax.faces.explaining import heatmaps
 
-__all__ = ["Detection", "Detector", "Face", "crop", "detect", "draw"]
+__all__ = ["Detection", "Detector", "Face", "crop", "detect", "draw", "heatmaps"]

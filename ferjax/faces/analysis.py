@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
 
 import numpy as np
 
+from ferjax import image_formats
 from ferjax import images as preprocessing
 from ferjax.errors import FerjaxError, ImageError
 from ferjax.faces.cropping import crop
@@ -34,7 +36,7 @@ ORDERS: Final = ("reading", "size")
 AHEAD: Final = 16  # photographs that may wait for the crops of others
 _MAX_THREADS: Final = 4
 _MAX_CROPS: Final = 64  # that wait for the network, whatever it takes at once
-_MAX_BYTES: Final = 200_000_000  # of pictures that wait
+_MAX_BYTES: Final = 200_000_000  # of pictures in memory
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -97,13 +99,13 @@ def photographs(
     keep_images: bool = False,
     threads: int | None = None,
     ahead: int = AHEAD,
+    full_batches: bool = False,
 ) -> Generator[Photograph, None, None]:
     """Yield a Photograph for every source, in order; bad ones carry their error.
 
-    Sources may be endless, and are taken in the thread that asks for the next Photograph. At most
-    `ahead` + `threads` + 1 of them are taken before theirs is given. The pixels of at most about
-    `threads` + 2 are in memory at once; where sources are arrays or pictures are kept, those of
-    more wait while they take no more than 200 MB. Closing the iterator ends its threads.
+    Sources may be endless, and are taken in the thread that asks for the next Photograph: at most
+    `ahead` + `threads` + 3 of them before theirs is given. Pictures in memory take at most about
+    200 MB in all, or are two. Closing the iterator ends its threads.
 
     Args:
         classifier: what tells the expressions.
@@ -123,6 +125,8 @@ def photographs(
         keep_images: give each Photograph its picture, for drawing.
         threads: how many decode and look for faces; None: one for each core, up to
             4; 0: the thread that asks for the next Photograph does all itself.
+        full_batches: give the network batches of one size, whose rest is empty: then the numbers of
+            a face are the same to the last bit whatever faces come before and after it.
         ahead: how many photographs may wait so that the network gets full batches; 0: each is given
             before the next is taken, as for a camera.
 
@@ -149,6 +153,8 @@ def photographs(
             raise ValueError(f"expected an integer of at least {least} for `{name}`, got {value!r}")
     if not isinstance(sources, Iterable):
         raise ImageError(f"expected an iterable of images, got {type(sources).__name__}")
+    if threads is None:
+        threads = min(_MAX_THREADS, _cores())
     finder = _Finder(
         classifier=classifier,
         detector=detector,
@@ -159,15 +165,16 @@ def photographs(
         resize=resize,
         channel_order=channel_order,
         keep_images=keep_images,
+        threads=threads,
+        pixels=_Pixels(_MAX_BYTES),
     )
-    if threads is None:
-        threads = min(_MAX_THREADS, _cores())
     return _classified(
         finder,
-        _located(finder, sources, threads, ahead),
+        _located(finder, sources, ahead),
         ahead,
         calibrated=calibrated,
         abstain_below=abstain_below,
+        full_batches=full_batches,
     )
 
 
@@ -206,7 +213,10 @@ class Options(TypedDict, total=False):
 def analyze(classifier: EmotionClassifier, images: Any, **options: Unpack[Options]) -> Any:
     """Do what `EmotionClassifier.analyze` says; the options are those of `photographs`."""
     if preprocessing.is_array(images) and preprocessing.is_batch(np.shape(images)):
-        images = list(np.asarray(images))
+        order = options.get("channel_order", "rgb")
+        preprocessing.check_channel_order(order)
+        images = list(preprocessing.check_array(images, "array", order))
+        options["channel_order"] = "rgb"
     if preprocessing.is_single(images) or preprocessing.is_array(images):
         (photograph,) = photographs(classifier, _One([images]), threads=0, **options)
         if photograph.error is not None:
@@ -289,20 +299,64 @@ def _cores() -> int:
 # --- finding -------------------------------------------------------------------------------------
 
 
+class _Pixels:
+    """The bytes of pictures in memory, by the number of their photograph; threads wait for room.
+
+    The photograph that comes next out of the iterator does not wait.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held: dict[int, int] = {}
+        self._due = -1
+        self._ends = False
+        self._changed = threading.Condition()
+
+    def add(self, number: int, count: int, *, waits: bool) -> None:
+        """Count bytes that are going to be held, once there is room for them."""
+
+        def has_room() -> bool:
+            held = sum(self._held.values())
+            return self._ends or number == self._due or not held or held + count <= self._limit
+
+        with self._changed:
+            if waits:
+                self._changed.wait_for(has_room)
+            if self._ends:
+                raise CancelledError
+            self._held[number] = self._held.get(number, 0) + count
+
+    def drop(self, number: int) -> None:
+        with self._changed:
+            self._held.pop(number, None)
+            self._changed.notify_all()
+
+    def due(self, number: int) -> None:
+        """Say which photograph is waited for."""
+        with self._changed:
+            self._due = number
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        """Wake all threads: nobody waits for their pictures."""
+        with self._changed:
+            self._ends = True
+            self._changed.notify_all()
+
+    @property
+    def full(self) -> bool:
+        with self._changed:
+            return sum(self._held.values()) > self._limit
+
+
 @dataclass(kw_only=True, eq=False)
 class _Located:
     """A photograph whose faces are known, and not yet their expressions."""
 
+    number: int
     photograph: Photograph
     detections: Sequence[Detection] = ()
     crops: Sequence[Float32Array] = ()  # (h, w, C) each, until they wait for the network
-
-    @property
-    def bytes(self) -> int:
-        """What is held of the picture, as given and as a viewer shows it."""
-        source, image = self.photograph.source, self.photograph.image
-        given = len(source) if isinstance(source, bytes) else getattr(source, "nbytes", 0)
-        return given + (0 if image is None else image.nbytes)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -318,25 +372,42 @@ class _Finder:
     resize: Resize
     channel_order: ChannelOrder
     keep_images: bool
+    threads: int
+    pixels: _Pixels
 
-    def taken(self, source: Source, name: str) -> str | os.PathLike[str] | bytes | UInt8Array:
+    def taken(
+        self, source: Source, number: int, name: str
+    ) -> str | os.PathLike[str] | bytes | UInt8Array:
         """Return what a source is now; it may be closed, or become the next picture, afterwards."""
         if isinstance(source, (str, os.PathLike, bytes)):
             return source
         if is_file(source):
             return file_bytes(source, name)
         image = preprocessing.load_picture(source, name=name, channel_order=self.channel_order)
-        if isinstance(source, np.ndarray) and np.may_share_memory(image, source):
+        if preprocessing.is_array(source) and (self.threads or self.keep_images):
             image = image.copy()
+        self.pixels.add(number, image.nbytes, waits=False)
         return image
 
-    def decoded(self, source: str | os.PathLike[str] | bytes | UInt8Array, name: str) -> UInt8Array:
-        """Return the picture, uint8 (H, W, 3) in RGB order."""
-        if isinstance(source, np.ndarray):
-            return source
-        return preprocessing.load_picture(source, name=name)
+    def work(
+        self,
+        source: Source,
+        taken: str | os.PathLike[str] | bytes | UInt8Array,
+        number: int,
+        name: str,
+    ) -> _Located | UInt8Array:
+        """Return the faces of a picture, or the picture, uint8 (H, W, 3) in RGB order, where
+        somebody's own detector, which may not be for several threads, finds them."""
+        if isinstance(taken, np.ndarray):
+            image = taken
+        else:
+            data = file_bytes(taken, name)
+            width, height = image_formats.header_size(data, image_formats.kind_of(data, name))
+            self.pixels.add(number, 3 * width * height, waits=self.threads > 0)
+            image = preprocessing.load_picture(data, name=name)
+        return image if self.detector is not None else self.located(source, image, number)
 
-    def located(self, source: Source, image: UInt8Array) -> _Located:
+    def located(self, source: Source, image: UInt8Array, number: int) -> _Located:
         """Find and crop the faces of a picture."""
         detections = detect(
             image,
@@ -347,18 +418,16 @@ class _Finder:
         )
         if self.largest and detections:
             detections = [max(detections, key=lambda detection: detection.size)]
-        height, width = image.shape[:2]
-        photograph = Photograph(
-            source=source,
-            faces=[],
-            shape=(height, width),
-            image=image if self.keep_images else None,
-        )
         crops = [
             self.classifier.preprocess(crop(image, detection), resize=self.resize)[0]
             for detection in detections
         ]
-        return _Located(photograph=photograph, detections=detections, crops=crops)
+        height, width = image.shape[:2]
+        kept = image if self.keep_images else None
+        photograph = Photograph(source=source, faces=[], shape=(height, width), image=kept)
+        if kept is None and not preprocessing.is_array(source):
+            self.pixels.drop(number)
+        return _Located(number=number, photograph=photograph, detections=detections, crops=crops)
 
 
 class _Here(Executor):
@@ -374,29 +443,26 @@ class _Here(Executor):
 
 
 def _located(
-    finder: _Finder, sources: Iterable[Source], threads: int, ahead: int
+    finder: _Finder, sources: Iterable[Source], ahead: int
 ) -> Generator[_Located, None, None]:
     """Yield what is in every source, in order, a few of them at work in threads."""
 
-    def work(source: Any, taken: Any, name: str) -> tuple[_Located | None, UInt8Array | None]:
-        image = finder.decoded(taken, name)
-        if finder.detector is not None:
-            return None, image  # somebody's own, which may not be for several threads
-        return finder.located(source, image), None
-
-    def result(source: Any, future: Future[Any]) -> _Located:
+    def result(number: int, source: Any, future: Future[_Located | UInt8Array]) -> _Located:
+        finder.pixels.due(number)
         try:
-            located, image = future.result()
+            done = future.result()
         except ImageError as error:
-            return _Located(photograph=Photograph(source=source, faces=[], error=error))
-        return finder.located(source, image) if located is None else located
+            finder.pixels.drop(number)
+            photograph = Photograph(source=source, faces=[], error=error)
+            return _Located(number=number, photograph=photograph)
+        return done if isinstance(done, _Located) else finder.located(source, done, number)
 
-    waiting: deque[tuple[Any, Future[Any]]] = deque()
-    pool = ThreadPoolExecutor(threads, "ferjax-faces") if threads else _Here()
+    waiting: deque[tuple[int, Any, Future[_Located | UInt8Array]]] = deque()
+    pool = ThreadPoolExecutor(finder.threads, "ferjax-faces") if finder.threads else _Here()
     numbered = not isinstance(sources, _One)
     iterator = iter(sources)
     failure: Exception | None = None
-    index = 0
+    number = 0
     try:
         while True:
             try:
@@ -406,25 +472,26 @@ def _located(
             except Exception as error:  # those before it are given first
                 failure = error
                 break
-            name = preprocessing.name_of(source, index if numbered else None)
+            name = preprocessing.name_of(source, number if numbered else None)
             try:
-                taken = finder.taken(source, name)
+                taken = finder.taken(source, number, name)
             except ImageError as error:
-                future: Future[Any] = Future()
+                future: Future[_Located | UInt8Array] = Future()
                 future.set_exception(error)
             else:
-                future = pool.submit(work, source, taken, name)
+                future = pool.submit(finder.work, source, taken, number, name)
                 del taken  # or the pixels stay until the next source comes
-            waiting.append((source, future))
+            waiting.append((number, source, future))
             del source, future
-            index += 1
-            while len(waiting) > min(threads, ahead):
+            number += 1
+            while waiting and (len(waiting) > min(finder.threads + 2, ahead) or finder.pixels.full):
                 yield result(*waiting.popleft())
         while waiting:
             yield result(*waiting.popleft())
         if failure is not None:
             raise failure
     finally:
+        finder.pixels.end()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -438,6 +505,7 @@ def _classified(
     *,
     calibrated: bool,
     abstain_below: float,
+    full_batches: bool,
 ) -> Generator[Photograph, None, None]:
     """Yield photographs with their faces, whose crops go through the network in full batches."""
     classifier = finder.classifier
@@ -449,9 +517,20 @@ def _classified(
 
     def classify(count: int) -> None:
         if count:
-            rows = classifier.predict_batch(np.stack(crops[:count]), calibrated=calibrated)
+            images = np.stack(crops[:count])
+            if full_batches:
+                images = np.pad(images, [(0, -count % batch), (0, 0), (0, 0), (0, 0)])
+            rows = classifier.predict_batch(images, calibrated=calibrated)[:count]
             del crops[:count]
             predictions.extend(classifier.describe(r, abstain_below=abstain_below) for r in rows)
+
+    def finished(item: _Located) -> Photograph:
+        finder.pixels.drop(item.number)
+        faces = []
+        for detection in item.detections:
+            where = {part.name: getattr(detection, part.name) for part in fields(Detection)}
+            faces.append(Face(**where, **vars(predictions.popleft())))
+        return replace(item.photograph, faces=faces)
 
     with closing(located) as stream:
         while True:
@@ -468,31 +547,12 @@ def _classified(
             del item
             while len(crops) >= batch:
                 classify(batch)
-            if len(waiting) > ahead or sum(w.bytes for w in waiting) > _MAX_BYTES:
+            if len(waiting) > ahead or finder.pixels.full:
                 classify(len(crops))
             while waiting and len(waiting[0].detections) <= len(predictions):
-                yield _finished(waiting.popleft(), predictions)
+                yield finished(waiting.popleft())
         classify(len(crops))
         while waiting:
-            yield _finished(waiting.popleft(), predictions)
+            yield finished(waiting.popleft())
         if failure is not None:
             raise failure
-
-
-def _finished(located: _Located, predictions: deque[Prediction]) -> Photograph:
-    faces = []
-    for detection in located.detections:
-        prediction = predictions.popleft()
-        faces.append(
-            Face(
-                box=detection.box,
-                score=detection.score,
-                landmarks=detection.landmarks,
-                roll=detection.roll,
-                label=prediction.label,
-                index=prediction.index,
-                confidence=prediction.confidence,
-                probabilities=prediction.probabilities,
-            )
-        )
-    return replace(located.photograph, faces=faces)

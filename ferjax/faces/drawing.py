@@ -301,14 +301,11 @@ class _Plate:
 
     width: int
     height: int
-    radius: int
     boxes: list[tuple[Rect, Colour]]
     texts: list[tuple[int, int, UInt8Array, Colour]]
 
     def draw(self, canvas: UInt8Array, x: int, y: int) -> None:
-        _blend(
-            canvas, x, y, _rounded(self.width, self.height, self.radius), _PLATE, _PLATE_STRENGTH
-        )
+        _darken(canvas, x, y, self.width, self.height)
         for rect, colour in self.boxes:
             left, top, right, bottom = (round(v) for v in rect)
             canvas[y + top : y + bottom, x + left : x + right] = colour
@@ -316,25 +313,24 @@ class _Plate:
             _blend(canvas, x + dx, y + dy, line, colour)
 
 
-def _blend(
-    canvas: UInt8Array, x: int, y: int, mask: UInt8Array, colour: Colour, strength: float = 1.0
-) -> None:
+def _darken(canvas: UInt8Array, x: int, y: int, width: int, height: int) -> None:
+    """Draw the ground of letters, through which the picture hardly shows."""
+    patch = canvas[y : y + height, x : x + width]
+    ground = np.array(_PLATE) * _PLATE_STRENGTH + 0.5
+    shades = np.arange(256)[:, None] * (1 - _PLATE_STRENGTH) + ground  # (256, 3)
+    for channel in range(3):
+        patch[..., channel] = shades[:, channel].astype(np.uint8)[patch[..., channel]]
+
+
+def _blend(canvas: UInt8Array, x: int, y: int, mask: UInt8Array, colour: Colour) -> None:
     """Mix a colour into a picture where a mask (h, w), whose corner is at (x, y), says so."""
     top, left = max(0, -y), max(0, -x)
     patch = canvas[max(0, y) : max(0, y + mask.shape[0]), max(0, x) : max(0, x + mask.shape[1])]
     if not patch.size:
         return
     covered = mask[top : top + patch.shape[0], left : left + patch.shape[1], None]
-    share = covered * np.float32(strength / 255)
+    share = covered * np.float32(1 / 255)
     patch[:] = (patch + (np.array(colour, np.float32) - patch) * share + 0.5).astype(np.uint8)
-
-
-def _rounded(width: int, height: int, radius: int) -> UInt8Array:
-    """Return how much of each pixel a rectangle with round corners covers, uint8 (h, w)."""
-    x, y = (np.abs(np.arange(n) - (n - 1) / 2) - (n / 2 - radius) for n in (width, height))
-    x, y = x[None], y[:, None]
-    outside = np.hypot(np.maximum(x, 0), np.maximum(y, 0)) + np.minimum(np.maximum(x, y), 0)
-    return np.asarray(np.clip(radius - outside + 0.5, 0, 1) * 255, np.uint8)
 
 
 class _Mark:
@@ -365,10 +361,10 @@ class _Mark:
         grown = np.concatenate([self.corners - pad, self.corners + pad])
         self.outline = _clipped(grown, shape)
 
-    def full(self, share: float) -> _Plate | None:
-        """Return a plate with bars, its text between the least, 0, and the wanted size, 1."""
+    def full(self, share: float) -> list[_Plate]:
+        """Return the plate with bars, if any, its text between the least, 0, and the wanted, 1."""
         size = round(self.least + share * (self.text - self.least))
-        return self._full(size) if isinstance(self.face, Face) else None
+        return [self._full(size)] if self.has_bars else []
 
     def smaller(self) -> list[_Plate]:
         """Return plates with the label alone and with the number, where there are such."""
@@ -391,7 +387,8 @@ class _Mark:
     def _header(self, size: int) -> tuple[list[Any], list[Any], int, int]:
         """Return boxes, texts, width and height of the first line: the number, then the label."""
         pad = max(3, round(0.35 * size))
-        write, height = self.lettering, self.lettering.height(size)
+        write, above = self.lettering, max(1, round(0.15 * size))
+        height = write.height(size) + above
         boxes: list[Any] = []
         texts: list[Any] = []
         x = pad
@@ -399,11 +396,11 @@ class _Mark:
             number = write.line(str(self.number), size)
             chip = number.shape[1] + 2 * round(0.25 * size)
             boxes.append((Rect(0, 0, chip, height), self.colour))
-            texts.append((round(0.25 * size), 0, number, _on(self.colour)))
+            texts.append((round(0.25 * size), above, number, _on(self.colour)))
             x = chip + pad
         if self.name:
             heading = write.line(self._heading(size), size)
-            texts.append((x, 0, heading, _INK))
+            texts.append((x, above, heading, _INK))
             x += heading.shape[1] + pad
         return boxes, texts, x, height
 
@@ -414,11 +411,11 @@ class _Mark:
         width = number.shape[1] + 2 * pad
         boxes = [(Rect(0, 0, width, height), self.colour)]
         texts = [(pad, 0, number, _on(self.colour))]
-        return _Plate(width=width, height=height, radius=0, boxes=boxes, texts=texts)
+        return _Plate(width=width, height=height, boxes=boxes, texts=texts)
 
     def _label(self, size: int) -> _Plate:
         boxes, texts, width, height = self._header(size)
-        return _Plate(width=width, height=height, radius=0, boxes=boxes, texts=texts)
+        return _Plate(width=width, height=height, boxes=boxes, texts=texts)
 
     def _full(self, size: int) -> _Plate:
         face, write = self.face, self.lettering
@@ -456,7 +453,7 @@ class _Mark:
             texts.append((pad, y, write.line(f"+ {len(names) - len(lines)} more", small), _FAINT))
             y += row
         width = max(width, start + length + pad)
-        return _Plate(width=width, height=y + max(2, pad // 2), radius=0, boxes=boxes, texts=texts)
+        return _Plate(width=width, height=y + max(2, pad // 2), boxes=boxes, texts=texts)
 
     def draw_box(self, canvas: UInt8Array) -> None:
         """Draw the outline, light on a dark edge, so that it shows on any ground."""
@@ -534,16 +531,14 @@ def _arranged(
         return arrange(outlines, sizes, Rect(0, 0, width, height), gap=gap, reach=reach)
 
     # Of one size: the largest at which all have their bars, or else the smallest.
-    for share in (1.0, 0.5, 0.0) if len(marks) <= _MANY else (0.0,):
+    for share in (1.0, 0.5) if len(marks) <= _MANY else ():
         for mark in marks:
-            full = mark.full(share)
-            mark.plates = [full] if full else mark.smaller()
-        if share:
-            found = arranged()
-            if all(found):
-                return canvas, found
+            mark.plates = mark.full(share) or mark.smaller()
+        found = arranged()
+        if all(found):
+            return canvas, found
     for mark in marks:
-        mark.plates = mark.plates[:1] + mark.smaller() if mark.has_bars else mark.plates
+        mark.plates = [*(mark.full(0.0) if len(marks) <= _MANY else []), *mark.smaller()]
     found = arranged()
     if not enlarge or len(marks) > _FEW:
         return canvas, found
@@ -557,8 +552,7 @@ def _arranged(
     if not missing:
         return canvas, found
     for i in missing:
-        full = marks[i].full(1.0)
-        marks[i].plates[0] = full or marks[i].plates[0]
+        marks[i].plates[:1] = marks[i].full(1.0)
     plates = [marks[i].plates[0] for i in missing]
     beside = (
         max(p.width for p in plates) + 2 * gap,
@@ -653,7 +647,7 @@ def _captioned(
         canvas, x, y = larger, 0, height
     else:
         x, y = 0, max(0, height - h)
-    _blend(canvas, x, y, np.full((h, w), 255, np.uint8), _PLATE, _PLATE_STRENGTH)
+    _darken(canvas, x, y, w, h)
     colours = viridis(np.linspace(0, 1, ramp, dtype=np.float32)[None])
     thick = max(3, high // 2)
     top = y + pad // 2 + (high - thick) // 2

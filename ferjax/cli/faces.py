@@ -1,0 +1,224 @@
+"""Find the faces in photographs, and the expression on each.
+
+Folders are searched for photographs; drawings and crops that an earlier run put there are left out.
+Each face has a line: the photograph, the face's number in it from 1, its label and probability, its
+box, left and upper edge, width x height, and its height, in pixels of the picture as a viewer shows
+it. A photograph that cannot be read is named on stderr, the others are done; the exit code is 1.
+
+--draw writes every photograph with its faces marked: party.jpg as DIR/party.faces.jpg. --crops
+writes each face as the network is shown it, before it is resized, in gray where it takes gray:
+DIR/party.face1.png; `ferjax predict DIR --resize area` says the same of it. Photographs are never
+overwritten.
+
+--csv writes a row for each face, as they come: path, face, x, y, width, height, score, landmarks,
+roll, size, too_small (below 24 pixels), label, confidence, the probability of each class, error. A
+photograph without a face has one row, whose face is 0; so has one that cannot be read, with its
+error. What is done is recorded in a hidden file beside the CSV file, or else in DIR: with the same
+options and --resume an interrupted run goes on, and leaves the same files as one that was not.
+A photograph that was changed or added since is done anew.
+
+examples:
+  ferjax faces party.jpg --draw .
+  ferjax faces photos/ --csv faces.csv --draw drawn/ --resume
+  ferjax faces photos/ --json --min-size 40 --calibrated --abstain-below 0.6
+  ferjax faces photos/ --draw to_publish/ --anonymise
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ferjax.cli.options import (
+    add_architecture,
+    add_labels,
+    add_output,
+    add_value_range,
+    fraction,
+    value_range_of,
+)
+from ferjax.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from ferjax.faces.batch import Batch
+
+_MANY = 10  # photographs, from which on they are counted at the end
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("photographs", nargs="+", metavar="PHOTO_OR_FOLDER")
+    written = parser.add_argument_group("what is written")
+    written.add_argument("--draw", metavar="DIR", help="annotated pictures, in this folder")
+    written.add_argument(
+        "--crops", metavar="DIR", help="each face in the photograph's own resolution, as PNG"
+    )
+    written.add_argument("--csv", metavar="FILE", help="a table with a row for each face")
+    written.add_argument("--json", action="store_true", help="one JSON list on stdout")
+    written.add_argument(
+        "--anonymise",
+        action="store_true",
+        help="pixelate the faces that are found in what --draw draws",
+    )
+    written.add_argument(
+        "--explain",
+        action="store_true",
+        help="draw on the faces where the score of the predicted class comes from; with --draw",
+    )
+    group = written.add_mutually_exclusive_group()
+    group.add_argument(
+        "--resume", action="store_true", help="go on where an interrupted run was, if there is one"
+    )
+    group.add_argument(
+        "--force",
+        action="store_true",
+        help="replace an unfinished run, or a --csv FILE that ferjax did not write",
+    )
+    chosen = parser.add_argument_group("which faces")
+    chosen.add_argument(
+        "--min-score",
+        type=fraction,
+        metavar="P",
+        help="leave out what is less surely a face, in [0, 1] (default: 0.7)",
+    )
+    chosen.add_argument(
+        "--min-size",
+        type=_pixels,
+        metavar="PIXELS",
+        help="leave out faces of less height, and look for such as small as that (default: faces "
+        "of any size that an ordinary look shows)",
+    )
+    chosen.add_argument(
+        "--largest", action="store_true", help="only the largest face of each photograph"
+    )
+    chosen.add_argument(
+        "--order",
+        choices=("reading", "size"),
+        default="reading",
+        help="of the faces in a photograph: line by line from the left, or the largest first "
+        "(default: reading)",
+    )
+    network = parser.add_argument_group("what says the expression")
+    network.add_argument(
+        "--weights", metavar="FILE", help="any weight file of Keras or Flax (default: ferjax's own)"
+    )
+    add_architecture(network)
+    add_output(network)
+    add_labels(network)
+    add_value_range(network, "as its layers say; 0 1")
+    network.add_argument(
+        "--engine",
+        choices=("jax", "onnx"),
+        default="jax",
+        help="what computes; onnx is ONNX Runtime (default: jax)",
+    )
+    network.add_argument(
+        "--resize",
+        choices=("area", "linear"),
+        default="area",
+        help="how a face comes to the network's size: by the mean of its pixels, or bilinear as "
+        "published, which skips pixels of large faces (default: area)",
+    )
+    network.add_argument(
+        "--calibrated",
+        action="store_true",
+        help="divide the logits by the temperature stored with the weights",
+    )
+    network.add_argument(
+        "--abstain-below",
+        type=fraction,
+        default=0.0,
+        metavar="P",
+        help="give no label below this confidence, in [0, 1] (default: 0, always give one)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    from ferjax.xla import compile_cache
+
+    with compile_cache():
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
+    import ferjax
+    from ferjax.faces import results
+    from ferjax.faces.batch import Batch, Settings
+    from ferjax.faces.detection import MIN_SCORE
+
+    value_range = value_range_of(args)
+    settings = Settings(
+        min_score=MIN_SCORE if args.min_score is None else args.min_score,
+        min_size=args.min_size,
+        largest=args.largest,
+        order=args.order,
+        resize=args.resize,
+        calibrated=args.calibrated,
+        abstain_below=args.abstain_below,
+        anonymise=args.anonymise,
+        explain=args.explain,
+        draw=args.draw,
+        crops=args.crops,
+        table=args.csv,
+        resume=args.resume,
+        force=args.force,
+    )
+    settings.check()
+    classifier = ferjax.load(
+        args.weights,
+        config=args.config,
+        architecture=args.architecture,
+        output=args.output,
+        labels=args.labels,
+        value_range=value_range,
+        engine=args.engine,
+    )
+    batch = Batch(classifier, args.photographs, settings)
+    if batch.left_out:
+        print(f"note: {batch.left_out:,} drawings and crops are left out", file=sys.stderr)
+    if batch.recorded:
+        print(f"note: {batch.recorded:,} of {batch.total:,} are done already", file=sys.stderr)
+    progress = Progress(batch.total - batch.recorded, "photographs")
+    entries = _told(batch, progress)
+    if args.json:
+        parts = results.json_list(entries)
+    else:
+        abstains = args.abstain_below > 0
+        parts = results.text_lines(entries, batch.paths, classifier.labels, abstains=abstains)
+    start = time.monotonic()
+    try:
+        for part in parts:
+            progress.clear()
+            print(part, end="")
+    except KeyboardInterrupt:
+        progress.clear()
+        print(f"interrupted: {batch.left_to_say}", file=sys.stderr)
+        raise
+    progress.clear()
+    if batch.total >= _MANY:
+        rate = batch.processed / max(1e-3, time.monotonic() - start)
+        print(f"{batch.counts}; {rate:.1f} a second", file=sys.stderr)
+    return 1 if batch.counts.failed else 0
+
+
+def _told(batch: Batch, progress: Progress) -> Iterator[dict[str, Any]]:
+    """Yield a run's entries, say how far it is, and name what cannot be read."""
+    for entry in batch:
+        if entry["error"] is not None:
+            progress.clear()
+            print(f"ferjax: error: {entry['error']}", file=sys.stderr)
+        yield entry
+        progress.advance(batch.processed - progress.done)
+
+
+def _pixels(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a positive number of pixels, got {text!r}")
+    return value

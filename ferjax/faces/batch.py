@@ -1,0 +1,438 @@
+"""A run over many photographs: their faces, and the files that are made of them.
+
+Results come one by one and are kept nowhere, so that memory does not grow with their number. What
+is done is recorded in a `Journal`: beside the table, or else in the folder of drawings or crops.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import jax
+import numpy as np
+
+import ferjax
+from ferjax.classifier import EmotionClassifier
+from ferjax.errors import FerjaxError, WriteError, printable
+from ferjax.faces import results
+from ferjax.faces.analysis import Face, Photograph, photographs
+from ferjax.faces.cropping import crop
+from ferjax.faces.detection import MIN_SCORE
+from ferjax.faces.journal import Journal, State, state_of
+from ferjax.faces.places import (
+    ENCODINGS,
+    crop_name,
+    crop_names,
+    drawing_names,
+    find,
+)
+from ferjax.files import check_file, check_folder, make_folder, replacing
+from ferjax.image_files import UInt8Array, encode
+from ferjax.images import Resize
+
+_QUALITY: Final = 95  # of JPEG and WebP, of 100
+
+
+@dataclass
+class Counts:
+    """What came of the photographs so far.
+
+    >>> print(Counts(photographs=12, faces=9, empty=4, failed=1))
+    12 photographs: 9 faces, 4 without a face, 1 could not be read
+    """
+
+    photographs: int = 0
+    faces: int = 0
+    empty: int = 0
+    failed: int = 0
+
+    def add(self, entry: dict[str, Any]) -> None:
+        self.photographs += 1
+        self.faces += len(entry["faces"])
+        self.failed += entry["error"] is not None
+        self.empty += not entry["faces"] and entry["error"] is None
+
+    def __str__(self) -> str:
+        failed = f", {self.failed:,} could not be read" if self.failed else ""
+        return (
+            f"{self.photographs:,} photographs: {self.faces:,} faces, {self.empty:,} without a face"
+            f"{failed}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What to do with photographs; the first ten are as for `photographs`.
+
+    Attributes:
+        explain: draw where each label's score comes from on the faces; with `draw` alone.
+        anonymise: pixelate the faces in what is drawn; with `draw` alone.
+        draw: the folder of annotated pictures, or None.
+        crops: the folder of the faces' crops, or None.
+        table: the CSV file, or None.
+        resume: go on where an interrupted run with the same settings was.
+        force: replace an unfinished run, and a CSV file that ferjax did not write.
+    """
+
+    min_score: float = MIN_SCORE
+    min_size: float | None = None
+    largest: bool = False
+    order: str = "reading"
+    resize: Resize = "area"
+    calibrated: bool = False
+    abstain_below: float = 0.0
+    anonymise: bool = False
+    explain: bool = False
+    draw: str | None = None
+    crops: str | None = None
+    table: str | None = None
+    resume: bool = False
+    force: bool = False
+
+    def check(self) -> None:
+        """Raise a FerjaxError where settings do not go together."""
+        if self.anonymise and self.draw is None:
+            raise FerjaxError("--anonymise is for what --draw draws: give --draw DIR too")
+        if self.anonymise and self.crops is not None:
+            raise FerjaxError(
+                "--crops writes faces as they are, and --anonymise hides them: give one"
+            )
+        if self.anonymise and self.largest:
+            raise FerjaxError("--largest would leave faces as they are that --anonymise is to hide")
+        if self.explain and self.draw is None:
+            raise FerjaxError("--explain is for what --draw draws: give --draw DIR too")
+        if self.resume and not (self.draw or self.crops or self.table):
+            raise FerjaxError(
+                "--resume goes on with what --csv, --draw or --crops wrote: give one of them"
+            )
+
+    def asked(self, classifier: EmotionClassifier, given: Sequence[str]) -> dict[str, Any]:
+        """Return all that results depend on, by the names of the options."""
+
+        def full(path: str | None) -> str | None:
+            return None if path is None else os.path.realpath(path)
+
+        return {
+            "ferjax": ferjax.__version__,
+            "--weights": _fingerprint(classifier),
+            "--labels": list(classifier.labels),
+            "--value-range": list(classifier.value_range),
+            "--engine": classifier.engine,
+            "--min-score": self.min_score,
+            "--min-size": self.min_size,
+            "--largest": self.largest,
+            "--order": self.order,
+            "--resize": self.resize,
+            "--calibrated": self.calibrated,
+            "--abstain-below": self.abstain_below,
+            "--anonymise": self.anonymise,
+            "--explain": self.explain,
+            "--draw": full(self.draw),
+            "--crops": full(self.crops),
+            "--csv": full(self.table),
+            "given": [os.path.abspath(path) for path in given],
+        }
+
+
+def _fingerprint(classifier: EmotionClassifier) -> str:
+    """Return what differs for another network, other weights or another temperature."""
+    digest = hashlib.sha256(repr(classifier.network.graph.layers).encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(classifier.variables):
+        digest.update(f"{jax.tree_util.keystr(path)} {np.shape(leaf)}".encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    digest.update(f"{classifier.temperature} {classifier.image_size}".encode())
+    return digest.hexdigest()[:16]
+
+
+class Batch:
+    """A run over photographs.
+
+    Attributes:
+        total: how many photographs there are.
+        left_out: how many files in the folders are drawings or crops of an earlier run.
+        counts: what came of those whose entries were given.
+        processed: how many of these were not taken from an earlier run.
+
+    >>> for entry in Batch(classifier, ["photos"], Settings(draw="out")):  # doctest: +SKIP
+    ...     print(entry["path"], len(entry["faces"]))
+    """
+
+    def __init__(
+        self, classifier: EmotionClassifier, given: Sequence[str], settings: Settings
+    ) -> None:
+        """Find the photographs and make the folders ready; no photograph is read.
+
+        Args:
+            given: paths of photographs, and of folders, which are searched for them.
+
+        Raises:
+            ImageError: a folder holds no photographs.
+            FerjaxError: settings do not go together or do not suit the classifier, or there is
+                something in the way that `force` replaces, or no run that `resume` can go on with.
+            WriteError: a file or folder cannot be written to.
+        """
+        settings.check()
+        if settings.calibrated:
+            classifier.require_temperature()
+        self._heatmaps = _heatmaps_of(classifier) if settings.explain else None
+        self._classifier, self._settings = classifier, settings
+        self.counts = Counts()
+        self.processed = 0
+        outputs = [folder for folder in (settings.draw, settings.crops) if folder is not None]
+        self._places, self.left_out = find(given, outputs)
+        self._sources = {os.path.realpath(place.path) for place in self._places}
+        for folder in outputs:
+            check_folder(folder)
+        if settings.table is not None:
+            check_file(settings.table)
+            self._check_table(settings.table)
+        self._drawings = settings.draw and drawing_names(settings.draw, self._places)
+        self._crops = settings.crops and crop_names(settings.crops, self._places)
+        self._journal: Journal | None = None
+        asked = settings.asked(classifier, given)
+        if outputs or settings.table is not None:
+            self._prepare(asked, settings.table or Path(outputs[0], "ferjax-faces"))
+        self._done = frozenset(index for index in range(self.total) if self._is_done(index))
+
+    @property
+    def total(self) -> int:
+        return len(self._places)
+
+    @property
+    def recorded(self) -> int:
+        """How many of the photographs an earlier run did."""
+        return len(self._done)
+
+    @property
+    def left_to_say(self) -> str:
+        """How far the run is, for one that is interrupted."""
+        resume = "" if self._journal is None else "; --resume goes on with the others"
+        return f"{self.counts.photographs:,} of {self.total:,} photographs are done{resume}"
+
+    @property
+    def paths(self) -> list[str]:
+        """The photographs, as they were given or found."""
+        return [os.fspath(place.path) for place in self._places]
+
+    def _check_table(self, table: str) -> None:
+        if os.path.realpath(table) in self._sources:
+            raise WriteError(f"{table}: is one of the photographs; give another name for --csv")
+        exists = os.path.exists(table)
+        if exists and not self._settings.force and not results.is_table(table):
+            raise WriteError(f"{table}: is no table that ferjax wrote; --force replaces it")
+
+    def _prepare(self, asked: dict[str, Any], beside: str | Path) -> None:
+        """Find the record of an earlier run, and begin one or make ready to go on."""
+        settings = self._settings
+        real = Path(os.path.realpath(beside))
+        journal = Journal(real.with_name(f".{real.name[:100]}.resume"))
+        going_on = settings.resume and not settings.force and journal.asked is not None
+        if going_on:
+            _check_resumed(journal.asked, asked, os.fspath(settings.table or real.parent))
+        elif settings.table and not (settings.force or settings.resume) and journal.unfinished:
+            raise WriteError(
+                f"{settings.table}: is of an unfinished run; --resume goes on with it, --force "
+                "replaces it"
+            )
+        for folder in (settings.draw, settings.crops, real.parent):
+            if folder is not None:
+                make_folder(folder)
+        self._asked, self._going_on, self._journal = asked, going_on, journal
+
+    def _is_done(self, index: int) -> bool:
+        """Whether an earlier run did a photograph, and it and its files are as then."""
+        if self._journal is None or not self._going_on:
+            return False
+        place = self._places[index]
+        if not self._journal.is_current(place.key, state_of(place.path)):
+            return False
+        record = self._journal.result(place.key)
+        if not (isinstance(record, dict) and isinstance(record.get("entry"), dict)):
+            return False
+        files = self._files(index, record.get("drawing"), len(record["entry"].get("faces", ())))
+        return files is not None and all(os.path.isfile(file) for file in files)
+
+    def _recorded(self, index: int) -> dict[str, Any]:
+        """Return the entry of a photograph that an earlier run did."""
+        assert self._journal is not None
+        place = self._places[index]
+        record = self._journal.result(place.key)
+        if record is None:
+            raise FerjaxError(f"{self._journal.path}: was changed during the run")
+        return {**record["entry"], "path": os.fspath(place.path)}
+
+    def _files(self, index: int, drawing: object, faces: int) -> list[Path] | None:
+        """Return the files of a photograph, or None where they would have other names now."""
+        files = []
+        if self._drawings:
+            expected = self._drawings[index]
+            if drawing not in (expected.name, _as_png(expected).name):
+                return None
+            files.append(expected.with_name(str(drawing)))
+        if self._crops:
+            files += [crop_name(self._crops[index], number + 1) for number in range(faces)]
+        return files
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield the entry of each photograph, in order, once its files are written.
+
+        Raises:
+            WriteError: a file cannot be written.
+        """
+        journal, settings = self._journal, self._settings
+        table = None
+        try:
+            if journal is not None:
+                if self._going_on:
+                    journal.go_on()
+                else:
+                    journal.begin(self._asked)
+            if settings.table is not None:
+                names = (os.fspath(place.path) for place in self._places)
+                table = results.Table(
+                    settings.table,
+                    self._classifier.labels,
+                    ascii_only=all(name.isascii() for name in names),
+                )
+            for entry in self._entries():
+                if table is not None:
+                    table.add(entry)
+                self.counts.add(entry)
+                yield entry
+            if table is not None:
+                table.close()
+            if journal is not None:
+                journal.end(keep=table is not None and self.total > 1)
+        finally:
+            if table is not None:
+                table.abandon()
+            if journal is not None:
+                journal.close()
+
+    def _entries(self) -> Iterator[dict[str, Any]]:
+        settings = self._settings
+        states: dict[Path, State | None] = {}  # of those that are at work
+        with closing(
+            photographs(
+                self._classifier,
+                self._sources_left(states),
+                min_score=settings.min_score,
+                min_size=settings.min_size,
+                largest=settings.largest,
+                order=settings.order,
+                resize=settings.resize,
+                calibrated=settings.calibrated,
+                abstain_below=settings.abstain_below,
+                keep_images=bool(self._drawings or self._crops),
+                full_batches=True,  # so that a face's numbers do not depend on its neighbours'
+            )
+        ) as fresh:
+            for index, place in enumerate(self._places):
+                if index in self._done:
+                    yield self._recorded(index)
+                    continue
+                photograph = next(fresh)
+                entry = self._finish(index, photograph, states.pop(place.path))
+                del photograph  # its pixels, while the next is waited for
+                self.processed += 1
+                yield entry
+
+    def _sources_left(self, states: dict[Path, State | None]) -> Iterator[Path]:
+        for index, place in enumerate(self._places):
+            if index not in self._done:
+                states[place.path] = state_of(place.path)
+                yield place.path
+
+    def _finish(self, index: int, photograph: Photograph, state: State | None) -> dict[str, Any]:
+        """Write the files of a photograph, record it, and return its entry."""
+        entry = results.entry_of(os.fspath(self._places[index].path), photograph)
+        image, drawing = photograph.image, None
+        if image is not None and self._drawings:
+            drawing = self._draw(self._drawings[index], image, photograph.faces).name
+        if image is not None and self._crops:
+            for number, face in enumerate(photograph.faces, start=1):
+                self._write(crop_name(self._crops[index], number), self._crop(image, face), ".png")
+        if self._journal is not None and photograph.error is None and state is not None:
+            record = {"entry": entry, "drawing": drawing}
+            self._journal.add(self._places[index].key, state, record)
+        return entry
+
+    def _crop(self, image: UInt8Array, face: Face) -> UInt8Array:
+        """Return what the network is shown of a face: gray, (h, h), where it takes gray.
+
+        A colour PNG would be read as gray by libpng, which rounds down, and predicted otherwise.
+        """
+        import cv2
+
+        cut = crop(image, face)
+        if self._classifier.network.graph.image_shape[2] == 3:
+            return cut
+        return np.asarray(cv2.cvtColor(cut, cv2.COLOR_RGB2GRAY), np.uint8)
+
+    def _draw(self, path: Path, image: UInt8Array, faces: list[Face]) -> Path:
+        from ferjax.faces import draw
+
+        heatmaps = None if self._heatmaps is None else self._heatmaps(image, faces)
+        drawn = draw(image, faces, anonymise=self._settings.anonymise, heatmaps=heatmaps)
+        return self._write(path, drawn, ENCODINGS[path.suffix.lower()])
+
+    def _write(self, path: Path, image: UInt8Array, encoding: str) -> Path:
+        """Write a picture, as PNG where its format does not take it, and return where."""
+        data = encode(image, encoding, quality=_QUALITY)
+        if data is None:
+            path, data = _as_png(path), encode(image, ".png")
+        if data is None:
+            raise WriteError(f"{path}: no format takes {image.shape[1]} x {image.shape[0]} pixels")
+        if os.path.realpath(path) in self._sources:
+            raise WriteError(f"{path}: leads to one of the photographs; give another folder")
+        make_folder(path.parent)
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
+        return path
+
+
+def _check_resumed(was: Any, now: dict[str, Any], run: str) -> None:
+    """Raise where a run was asked for something else than what goes on with it."""
+    begun = f"{printable(run)}: the run was begun"
+    for name, value in now.items():
+        before = was.get(name)
+        if before == value or name == "given":
+            continue
+        if name == "ferjax":
+            raise FerjaxError(f"{begun} by ferjax {before}, not {value}; --force begins anew")
+        if name == "--weights":
+            raise FerjaxError(f"{begun} with other weights; --force begins anew")
+        raise FerjaxError(
+            printable(
+                f"{begun} with {_said(name, before)}, expected the same to go on with it, got "
+                f"{_said(name, value)}; --force begins anew"
+            )
+        )
+    missing = [path for path in was.get("given", []) if path not in now["given"]]
+    for path in filter(os.path.exists, missing):
+        raise FerjaxError(
+            printable(f"{begun} with {path} too: give it again to go on, or --force to begin anew")
+        )
+
+
+def _said(name: str, value: Any) -> str:
+    if value is None or value is False:
+        return f"no {name}"
+    if value is True:
+        return name
+    values = [str(v) for v in value] if isinstance(value, list) else [str(value)]
+    return f"{name} {(',' if name == '--labels' else ' ').join(values)}"
+
+
+def _as_png(path: Path) -> Path:
+    return path.with_name(f"{path.name}.png")
+
+
+def _heatmaps_of(classifier: EmotionClassifier) -> Any:
+    raise FerjaxError("--explain is not made yet")

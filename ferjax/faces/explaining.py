@@ -1,0 +1,63 @@
+"""Explain the expressions in a photograph: where in each face the score of its label comes from.
+
+Dimension keys: H height, W width of a picture; h and w of the network's input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ferjax.faces.analysis import Face
+from ferjax.faces.cropping import crop
+from ferjax.faces.detection import Detection
+from ferjax.image_files import UInt8Array
+from ferjax.images import Resize
+
+if TYPE_CHECKING:
+    from ferjax.classifier import EmotionClassifier
+
+
+def heatmaps(
+    classifier: EmotionClassifier,
+    image: UInt8Array,
+    faces: Sequence[Detection],
+    *,
+    layer: str | None = None,
+    resize: Resize = "area",
+) -> list[npt.NDArray[np.float32]]:
+    """Return a map for every face, float32 (h, w) in [0, 1], of the square that `crop` cuts out.
+
+    `draw` lays them over the photograph. What a map shows says `ferjax.explain.Explanation`: where
+    the score of the face's label comes from, or of the most probable class where there is no label.
+
+    Args:
+        classifier: what told the expressions.
+        image: uint8 in [0, 255], (H, W), (H, W, 1) or (H, W, 3) in RGB order.
+        faces: what `analyze` or `detect` returned for it.
+        layer: as for `ferjax.explain.explain`.
+        resize: as for `analyze`.
+
+    Raises:
+        LayerError: as for `ferjax.explain.explain`.
+    """
+    from ferjax.explain import explain
+
+    if not faces:
+        return []
+    crops = [crop(image, face) for face in faces]
+    if all(isinstance(face, Face) and face.probabilities for face in faces):
+        labels = [_label(face) for face in faces if isinstance(face, Face)]
+    else:
+        labels = None
+    done = explain(classifier, crops, labels=labels, layer=layer, resize=resize)
+    return [explanation.heatmap for explanation in done]
+
+
+def _label(face: Face) -> str:
+    if face.label is not None:
+        return face.label
+    return max(face.probabilities, key=lambda name: face.probabilities[name])

@@ -1,0 +1,173 @@
+"""The record of a run over photographs, by which an interrupted one goes on.
+
+Lines of JSON: what the run was asked for, then each photograph's state and what came of it, and
+where the run ends, that it did. A line that a killed process left unfinished is cut off; one that
+cannot be read counts as not there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any, Final
+
+from ferjax.errors import WriteError
+
+_FORMAT: Final = 1
+_ENDED: Final = {"ended": True}
+
+State = list[int]
+"""A file's size and when it was changed, in nanoseconds."""
+
+
+def state_of(path: str | os.PathLike[str]) -> State | None:
+    """Return what changes where a file is changed, or None where there is none."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return [status.st_size, status.st_mtime_ns]
+
+
+class Journal:
+    """The record of one run, in a file.
+
+    Attributes:
+        path: the file.
+        ended: whether the run came to its end.
+        asked: what the run was asked for, or None where no run is recorded.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Read the record at a path, if there is one."""
+        self.path = Path(path)
+        self.ended = False
+        self.asked: dict[str, Any] | None = None
+        self._where: dict[str, tuple[State, int]] = {}  # by photograph, its state and its line
+        self._size = 0
+        self._file: IO[bytes] | None = None
+        try:
+            with open(self.path, "rb") as file:
+                self._scan(file)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise WriteError(f"{path}: cannot be read ({error.strerror})") from error
+
+    def _scan(self, file: IO[bytes]) -> None:
+        for line in file:
+            if not line.endswith(b"\n"):  # a process was killed while it wrote
+                break
+            begin, self._size = self._size, self._size + len(line)
+            value = _parsed(line)
+            if begin == 0:
+                if value.get("format") != _FORMAT or not isinstance(value.get("asked"), dict):
+                    return
+                self.asked = value["asked"]
+                continue
+            self.ended = value == _ENDED
+            key, state = value.get("photograph"), value.get("state")
+            if isinstance(key, str) and isinstance(state, list) and "result" in value:
+                self._where[key] = (state, begin)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a run is recorded that did something and did not come to its end."""
+        return self.asked is not None and not self.ended and bool(self._where)
+
+    def is_current(self, key: str, state: State | None) -> bool:
+        """Whether something is recorded of a photograph in this state."""
+        return state is not None and key in self._where and self._where[key][0] == state
+
+    def result(self, key: str) -> Any:
+        """Return what is recorded of a photograph, or None."""
+        if key not in self._where:
+            return None
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(self._where[key][1])
+                return _parsed(file.readline()).get("result")
+        except OSError:
+            return None
+
+    def begin(self, asked: Mapping[str, Any]) -> None:
+        """Begin a record anew.
+
+        Raises:
+            WriteError: the file cannot be written, here and in the other methods, or another
+                process is writing it.
+        """
+        self._where, self.ended = {}, False
+        self._open(0)
+        self._write({"format": _FORMAT, "asked": dict(asked)})
+
+    def go_on(self) -> None:
+        """Make ready to add to the record."""
+        self._open(self._size)
+
+    def add(self, key: str, state: State, result: Any) -> None:
+        """Record what came of a photograph; the operating system has it when this returns."""
+        self._write({"photograph": key, "state": state, "result": result})
+
+    def end(self, *, keep: bool) -> None:
+        """Record that the run came to its end, or remove the record."""
+        if keep:
+            self._write(_ENDED)
+        self.close()
+        if not keep:
+            self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        if self._file is not None:
+            with suppress(OSError):  # a full disk's, which has been said
+                self._file.close()
+            self._file = None
+
+    def _open(self, size: int) -> None:
+        """Open the file for this process alone, and cut it off after so many bytes."""
+        try:
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+            self._file = os.fdopen(handle, "r+b")
+            _lock(handle, self.path)
+            self._file.truncate(size)
+            self._file.seek(size)
+        except WriteError:
+            raise
+        except OSError as error:
+            raise self._error(error) from error
+
+    def _write(self, value: Any) -> None:
+        assert self._file is not None
+        try:
+            self._file.write(json.dumps(value).encode() + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise self._error(error) from error
+
+    def _error(self, error: OSError) -> WriteError:
+        return WriteError(f"{self.path}: cannot be written ({error.strerror or error})")
+
+
+def _lock(handle: int, path: Path) -> None:
+    """Keep other processes out; a killed process leaves no lock behind."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise WriteError(f"{path.parent}: another process is writing the same there") from None
+    except OSError:  # a file system without locks
+        pass
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

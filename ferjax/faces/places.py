@@ -1,0 +1,168 @@
+"""Where in a folder goes what is made of photographs: drawings and crops.
+
+What comes from a folder keeps its place below it. No two photographs share a name, and none is
+overwritten: `party.jpg` is drawn as `party.faces.jpg`, and its faces are `party.face1.png`, ...
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ferjax.errors import ImageError
+from ferjax.image_files import find_images
+
+_MADE: Final = re.compile(r".\.(?:faces\.[^.]+(?:\.png)?|face[0-9]+\.png)$", re.DOTALL)
+_CROP: Final = re.compile(r"(\.face)[0-9]+\.png$")
+_LONGEST: Final = 200  # bytes of a name's stem; a name has at most 255
+
+
+@dataclass(frozen=True)
+class Place:
+    """A photograph, and the folder that it lies in, seen from the folder that was given."""
+
+    path: Path
+    folder: Path
+
+    @property
+    def key(self) -> str:
+        """What tells photographs apart, wherever the process runs."""
+        return os.path.abspath(self.path)
+
+
+def find(
+    given: Sequence[str], outputs: Sequence[str | os.PathLike[str]] = ()
+) -> tuple[list[Place], int]:
+    """Return the photographs at some paths, each once, and how many files were left out.
+
+    Left out is what lies in a folder of `outputs` and has the name of a drawing or a crop, where it
+    is found by searching a folder.
+
+    Raises:
+        ImageError: as for `find_images`, or all that a folder holds is left out.
+    """
+    roots = [os.path.realpath(folder) for folder in outputs]
+    places: dict[str, Place] = {}
+    made = 0
+    for argument in given:
+        paths = find_images([argument])
+        if not os.path.isdir(argument):
+            places.setdefault(os.path.abspath(argument), Place(paths[0], Path()))
+            continue
+        kept = [path for path in paths if not _is_made(path, roots)]
+        made += len(paths) - len(kept)
+        if not kept:
+            raise ImageError(
+                f"{argument}: no photographs in this folder but what was drawn of some"
+            )
+        for path in kept:
+            place = Place(path, path.parent.relative_to(argument))
+            places.setdefault(place.key, place)
+    return list(places.values()), made
+
+
+def _is_made(path: Path, roots: Sequence[str]) -> bool:
+    if not (roots and _MADE.search(path.name)):
+        return False
+    folder = Path(os.path.realpath(path.parent))
+    return any(folder.is_relative_to(root) for root in roots)
+
+
+def drawing_names(root: str | os.PathLike[str], places: Sequence[Place]) -> list[Path]:
+    """Return the file of every photograph's drawing."""
+    sources = {_folded(os.path.realpath(place.path)) for place in places}
+    return _names(root, places, ".faces", [suffix_of(place.path) for place in places], sources)
+
+
+def crop_names(root: str | os.PathLike[str], places: Sequence[Place]) -> list[Path]:
+    """Return what the files of every photograph's faces begin with; see `crop_name`."""
+    sources = {
+        _folded(_CROP.sub(r"\1", os.path.realpath(place.path)))
+        for place in places
+        if _CROP.search(place.path.name)
+    }
+    return _names(root, places, ".face", [""] * len(places), sources)
+
+
+def crop_name(begin: Path, number: int) -> Path:
+    """Return the file of a photograph's face.
+
+    >>> crop_name(Path("out/party.face"), 2).as_posix()
+    'out/party.face2.png'
+    """
+    return begin.with_name(f"{begin.name}{number}.png")
+
+
+def suffix_of(path: Path) -> str:
+    """Return the suffix of what is drawn: the photograph's, where such files can be written.
+
+    >>> suffix_of(Path("a.JPG")), suffix_of(Path("a.gif")), suffix_of(Path("a"))
+    ('.JPG', '.png', '.png')
+    """
+    return path.suffix if path.suffix.lower() in ENCODINGS else ".png"
+
+
+# By suffix, what OpenCV calls the format.
+ENCODINGS: Final = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), ".jpg"),
+    **dict.fromkeys((".tif", ".tiff"), ".tiff"),
+    **dict.fromkeys((".bmp", ".dib"), ".bmp"),
+    **dict.fromkeys((".ppm", ".pnm"), ".ppm"),
+    **{suffix: suffix for suffix in (".png", ".webp", ".jp2", ".avif")},
+}
+
+
+def _names(
+    root: str | os.PathLike[str],
+    places: Sequence[Place],
+    mark: str,
+    suffixes: Sequence[str],
+    sources: set[str],
+) -> list[Path]:
+    real = Path(os.path.realpath(root))
+    taken: dict[str, Path] = {}  # by name, the folder whose photograph has it
+    names = []
+    for place, suffix in zip(places, suffixes, strict=True):
+        first = _key(place, _cut(place.path.stem), mark, suffix)
+        here = place.path.parent.absolute()
+        for stem in _stems(place, beside=taken.get(first, here) != here):
+            key = _key(place, stem, mark, suffix)
+            name = f"{stem}{mark}{suffix}"
+            if key not in taken and _folded(str(real / place.folder / name)) not in sources:
+                break
+        taken[key] = here
+        names.append(Path(root, place.folder, name))
+    return names
+
+
+def _key(place: Place, stem: str, mark: str, suffix: str) -> str:
+    return _folded(os.path.join(place.folder, f"{stem}{mark}{suffix}"))
+
+
+def _stems(place: Place, *, beside: bool) -> Iterator[str]:
+    """Yield stems, the next where one is taken; `beside`, by a photograph of another folder."""
+    stem = _cut(place.path.stem)
+    yield stem
+    if beside:
+        stem = _cut(f"{place.path.absolute().parent.name}-{stem}")
+        yield stem
+    number = 2
+    while True:
+        yield f"{stem}-{number}"
+        number += 1
+
+
+def _cut(stem: str) -> str:
+    while len(os.fsencode(stem)) > _LONGEST:
+        stem = stem[: len(stem) - max(1, (len(os.fsencode(stem)) - _LONGEST) // 4)]
+    return stem
+
+
+def _folded(name: str) -> str:
+    """Return what is the same for names that some file systems take for one."""
+    return unicodedata.normalize("NFC", name).casefold()

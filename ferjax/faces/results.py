@@ -1,0 +1,271 @@
+"""What was found in photographs, as JSON and as a table.
+
+An entry is what JSON says of one photograph:
+
+    {"path": "party.jpg", "width": 640, "height": 480, "error": null, "faces": [
+        {"face": 1, "box": [x, y, width, height], "score": 0.93, "landmarks": [[x, y], ...],
+         "roll": -4.1, "label": "happy", "index": 3, "confidence": 0.91,
+         "probabilities": {"angry": 0.01, ...}, "size": 96.4, "too_small": false}]}
+
+The table has a row for every face; a photograph without one has a row too, of which `face` is 0,
+and so has one that cannot be read, of which `error` says why.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any, Final, TextIO
+
+from ferjax.errors import WriteError, printable
+from ferjax.faces.analysis import Face, Photograph
+
+LANDMARKS: Final = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
+_BEFORE: Final = (
+    *("path", "face", "x", "y", "width", "height", "score"),
+    *(f"{name}_{axis}" for name in LANDMARKS for axis in "xy"),
+    *("roll", "size", "too_small", "label", "confidence"),
+)
+_AFTER: Final = ("error",)
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")  # what spreadsheets compute
+_BOM: Final = "\ufeff"
+_WIDEST: Final = 72  # letters of a name that others are aligned with
+
+
+def entry_of(path: str, photograph: Photograph) -> dict[str, Any]:
+    """Return what JSON says of a photograph."""
+    height, width = photograph.shape or (None, None)
+    return {
+        "path": path,
+        "width": width,
+        "height": height,
+        "error": None if photograph.error is None else str(photograph.error),
+        "faces": [_face(number, face) for number, face in enumerate(photograph.faces, start=1)],
+    }
+
+
+def _face(number: int, face: Face) -> dict[str, Any]:
+    marks = face.landmarks
+    return {
+        "face": number,
+        "box": [_number(value, 2) for value in face.box],
+        "score": _number(face.score, 4),
+        "landmarks": None if marks is None else [[_number(v, 2) for v in xy] for xy in marks],
+        "roll": _number(face.roll, 2),
+        "label": face.label,
+        "index": face.index,
+        "confidence": _number(face.confidence),
+        "probabilities": {label: _number(p) for label, p in face.probabilities.items()},
+        "size": _number(face.size, 2),
+        "too_small": bool(face.too_small),
+    }
+
+
+def _number(value: Any, digits: int | None = None) -> float | None:
+    """Return a number that JSON has, or None for one that it lacks."""
+    number = float(value)
+    if not math.isfinite(number):
+        return None
+    return number if digits is None else round(number, digits)
+
+
+# --- text ----------------------------------------------------------------------------------------
+
+
+def text_lines(
+    entries: Iterator[dict[str, Any]],
+    paths: Sequence[str],
+    labels: Sequence[str],
+    *,
+    abstains: bool = False,
+) -> Iterator[str]:
+    """Yield a line for each face, and for each photograph without one, as the entries come.
+
+    Args:
+        paths: of all photographs, which the lines are aligned for.
+        labels: of all classes, likewise.
+        abstains: whether a label may be missing.
+    """
+    name_width = min(_WIDEST, max((len(printable(path)) for path in paths), default=0))
+    label_width = max((len(printable(label)) for label in labels), default=0)
+    width = label_width + (len("abstains ( 0.000)") if abstains else len("  0.000"))
+    for entry in entries:
+        if entry["error"] is not None:
+            continue
+        name = f"{printable(entry['path']):<{name_width}}"
+        if not entry["faces"]:
+            yield f"{name}   -  no face\n"
+        for face in entry["faces"]:
+            x, y, across, down = (round(value or 0) for value in face["box"])
+            size = round(face["size"] or 0)
+            small = ", too small to tell" if face["too_small"] else ""
+            yield (
+                f"{name}  {face['face']:>2}  {_guess(face, label_width):<{width}}  "
+                f"at {x:>4},{y:>4}  {across:>4} x{down:>4}  size {size}{small}\n"
+            )
+
+
+def _guess(face: dict[str, Any], width: int) -> str:
+    confidence = math.nan if face["confidence"] is None else face["confidence"]
+    if face["label"] is not None:
+        return f"{printable(face['label']):<{width}}  {confidence:.3f}"
+    best = max(face["probabilities"], key=lambda label: face["probabilities"][label] or 0)
+    return f"abstains ({printable(best)} {confidence:.3f})"
+
+
+# --- JSON ----------------------------------------------------------------------------------------
+
+
+def json_list(entries: Iterator[dict[str, Any]]) -> Iterator[str]:
+    """Yield the parts of one JSON list, as the entries come; a face is a line.
+
+    >>> entries = [{"path": "a.jpg", "faces": []}, {"path": "b.jpg", "faces": [{"face": 1}]}]
+    >>> print("".join(json_list(iter(entries))), end="")
+    [
+      {"path": "a.jpg", "faces": []},
+      {"path": "b.jpg", "faces": [
+        {"face": 1}
+      ]}
+    ]
+    """
+    begun = False
+    for entry in entries:
+        *faces, last = json.dumps({**entry, "faces": []}, allow_nan=False).rpartition("[]")
+        texts = [json.dumps(face, allow_nan=False) for face in entry["faces"]]
+        listed = ",\n    ".join(["", *texts])[1:] + ("\n  " if texts else "")
+        yield (",\n  " if begun else "[\n  ") + f"{faces[0]}[{listed}]{last}"
+        begun = True
+    yield "\n]\n" if begun else "[]\n"
+
+
+# --- the table -----------------------------------------------------------------------------------
+
+
+def columns(labels: Sequence[str]) -> list[str]:
+    """Return the names of the table's columns; probabilities are named as their labels.
+
+    Where a label is another column's name, all have `p_` before them.
+    """
+    fixed = {name.casefold() for name in (*_BEFORE, *_AFTER)}
+    prefix = "p_" if fixed.intersection(label.casefold() for label in labels) else ""
+    return [*_BEFORE, *(_text(prefix + label) for label in labels), *_AFTER]
+
+
+def rows(entry: dict[str, Any]) -> Iterator[list[str]]:
+    """Yield the rows of an entry, of texts; see `columns`."""
+    path = _path(entry["path"])
+    if not entry["faces"]:
+        yield [path, "0", *[""] * (len(_BEFORE) - 2), _path(entry["error"] or "")]
+    for face in entry["faces"]:
+        marks = face["landmarks"] or [[None, None]] * len(LANDMARKS)
+        yield [
+            path,
+            str(face["face"]),
+            *(_decimal(value, 2) for value in face["box"]),
+            _decimal(face["score"], 4),
+            *(_decimal(value, 2) for xy in marks for value in xy),
+            _decimal(face["roll"], 2),
+            _decimal(face["size"], 2),
+            str(face["too_small"]),
+            _text(face["label"] or ""),
+            _decimal(face["confidence"], 6),
+            *(_decimal(p, 6) for p in face["probabilities"].values()),
+            "",
+        ]
+
+
+def _decimal(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _path(text: str) -> str:
+    """Return a path of the same file that no spreadsheet takes for a formula.
+
+    >>> _path("=A1.jpg"), _path("photos/=A1.jpg")
+    ('./=A1.jpg', 'photos/=A1.jpg')
+    """
+    return f"./{text}" if text.startswith(_FORMULA) else text
+
+
+def _text(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+class Table:
+    """A CSV file that is written as the entries come, in UTF-8.
+
+    Where a name has letters beyond ASCII the file begins with a byte order mark, without which
+    Excel shows others in their place. Bytes that are no UTF-8 are escaped, as in `\\udcff`.
+    """
+
+    def __init__(self, path: str, labels: Sequence[str], *, ascii_only: bool) -> None:
+        """Begin a table, in the place of what is at `path`.
+
+        Args:
+            ascii_only: whether all paths are ASCII.
+
+        Raises:
+            WriteError: the file cannot be written, here and in the methods.
+        """
+        self._path = path
+        self._width = len(columns(labels))
+        header = columns(labels)
+        plain = ascii_only and all(name.isascii() for name in header)
+        try:
+            self._file: TextIO = open(  # noqa: SIM115 it stays open
+                os.path.realpath(path), "w", encoding="utf-8", errors="backslashreplace", newline=""
+            )
+            self._file.write("" if plain else _BOM)
+        except (OSError, ValueError) as error:
+            raise self._error(error) from error
+        self._rows = csv.writer(self._file, lineterminator="\n")
+        self._write([header])
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Write an entry's rows, and have the operating system take them."""
+        self._write([*row[:-1], *[""] * (self._width - len(row)), row[-1]] for row in rows(entry))
+
+    def close(self) -> None:
+        """Have the operating system write the table to the disk."""
+        try:
+            with self._file:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._error(error) from error
+
+    def abandon(self) -> None:
+        """Close the file as it is, unless it is closed."""
+        with suppress(OSError):  # a full disk's, which has been said
+            self._file.close()
+
+    def _write(self, lines: Any) -> None:
+        try:
+            self._rows.writerows(lines)
+            self._file.flush()
+        except OSError as error:
+            raise self._error(error) from error
+
+    def _error(self, error: Exception) -> WriteError:
+        reason = getattr(error, "strerror", None) or error
+        return WriteError(f"{self._path}: cannot be written ({reason})")
+
+
+def is_table(path: str) -> bool:
+    """Whether a file is empty, or begins as a `Table` does.
+
+    Raises:
+        WriteError: it cannot be read.
+    """
+    begins = f"{','.join(_BEFORE)},".encode()
+    try:
+        with open(path, "rb") as file:
+            head = file.read(len(begins) + 3)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise WriteError(f"{path}: cannot be read ({reason})") from error
+    return not head or head.removeprefix(_BOM.encode()).startswith(begins)

@@ -1,0 +1,469 @@
+"""ferjax faces: what is on stdout and stderr, the files that are written, and the exit code."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from ferjax.cli.main import build_parser
+
+Cli = Callable[..., Any]
+ROOT = Path(__file__).parents[2]
+FACE = cv2.imread(str(ROOT / "examples" / "astronaut.png"))
+LABELS = ["--labels", "a,b,c,d,e,f,g"]
+
+
+def write(path: Path, image: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image)
+    return path
+
+
+def flat(path: Path) -> Path:
+    return write(path, np.full((48, 64, 3), 128, np.uint8))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of six files: one face, two, none, two that cannot be read, no photograph."""
+    folder = tmp_path / "photos"
+    write(folder / "one.png", FACE)
+    write(folder / "sub" / "two.png", np.hstack([FACE, FACE]))
+    flat(folder / "none.png")
+    whole = write(folder / "cut.jpg", FACE).read_bytes()
+    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.jpg").touch()
+    (folder / "notes.txt").write_text("no photograph by its name")
+    return folder
+
+
+@pytest.fixture
+def faces(cli: Cli, model: Path) -> Cli:
+    """Run the command with a small network: `faces(path, "--json")`."""
+
+    def run(*arguments: object) -> Any:
+        return cli("faces", *arguments, "--weights", model, *LABELS)
+
+    return run
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+
+
+def test_a_photograph_gives_a_line_for_its_face(cli: Cli) -> None:
+    path = ROOT / "examples" / "astronaut.png"
+    done = cli("faces", path)
+    assert (done.code, done.err) == (0, "")
+    name, number, label, probability, *box = done.out.split()
+    assert (name, number, label) == (str(path), "1", "happy")
+    assert 0.5 < float(probability) <= 1
+    assert box[0] == "at"
+    assert box[-2] == "size"
+    assert 90 < int(box[-1]) < 130
+
+
+def test_mixed_files_give_lines_and_errors(faces: Cli, photos: Path) -> None:
+    clip = photos / "clip.mp4"
+    clip.write_bytes(b"\0\0\0\x20ftypisom\0\0\2\0isomiso2avc1mp41" + bytes(40))
+    done = faces(photos, photos / "gone.jpg", photos / "notes.txt", clip)
+    assert done.code == 1
+    names = [line.split()[:2] for line in done.out.splitlines()]
+    assert [(Path(name).name, number) for name, number in names] == [
+        ("none.png", "-"),
+        ("one.png", "1"),
+        ("two.png", "1"),
+        ("two.png", "2"),
+    ]
+    assert done.out.splitlines()[0].endswith("no face")
+    lines = done.err.splitlines()
+    assert all(line.startswith("ferjax: error: ") for line in lines)
+    assert len(lines) == 5
+    for text in (
+        "cut.jpg",
+        "empty.jpg: empty",
+        "gone.jpg: no such file",
+        "notes.txt: not an",
+        "clip.mp4: a video, not an image",
+    ):
+        assert sum(text in line for line in lines) == 1, text
+
+
+def test_json_is_a_list_of_photographs(faces: Cli, photos: Path) -> None:
+    done = faces(photos, "--json")
+    assert done.code == 1
+    entries = json.loads(done.out)
+    by_name = {Path(entry["path"]).name: entry for entry in entries}
+    assert list(by_name) == ["cut.jpg", "empty.jpg", "none.png", "one.png", "two.png"]
+    assert by_name["none.png"]["faces"] == [] == by_name["cut.jpg"]["faces"]
+    assert by_name["none.png"]["error"] is None
+    assert "empty, 0 bytes" in by_name["empty.jpg"]["error"]
+    left, right = by_name["two.png"]["faces"]
+    assert (left["face"], right["face"]) == (1, 2)
+    assert right["box"][0] - left["box"][0] == pytest.approx(160, abs=8)
+    assert list(left["probabilities"]) == list("abcdefg")
+    assert left["confidence"] == max(left["probabilities"].values())
+    (face,) = by_name["one.png"]["faces"]
+    assert np.shape(face["landmarks"]) == (5, 2)
+    assert (by_name["two.png"]["width"], by_name["two.png"]["height"]) == (320, 160)
+
+
+def test_which_faces_are_given(faces: Cli, photos: Path) -> None:
+    small = cv2.resize(FACE, (80, 80), interpolation=cv2.INTER_AREA)
+    wide = np.full((160, 240, 3), 128, np.uint8)
+    wide[40:120, :80], wide[:, 80:] = small, FACE
+    path = write(photos / "wide.png", wide)
+
+    def sizes(*options: object) -> list[int]:
+        (entry,) = json.loads(faces(path, "--json", *options).out)
+        return [round(face["size"], -1) for face in entry["faces"]]
+
+    large, less = sizes("--order", "size")
+    assert large > less + 30
+    assert sizes() == [less, large]
+    assert sizes("--largest") == [large] == sizes("--min-size", less + 20)
+    assert sizes("--min-score", 1) == []
+
+
+def test_abstaining_leaves_the_label_out(faces: Cli, photos: Path, tmp_path: Path) -> None:
+    table = tmp_path / "faces.csv"
+    done = faces(photos / "one.png", "--abstain-below", 1, "--csv", table)
+    assert " abstains (" in done.out
+    (row,) = rows_of(table)
+    assert row["label"] == ""
+    assert float(row["confidence"]) > 0
+
+
+def test_the_table_has_all_photographs(faces: Cli, photos: Path, tmp_path: Path) -> None:
+    table = tmp_path / "new" / "faces.csv"
+    assert faces(photos, "--csv", table).code == 1
+    rows = rows_of(table)
+    assert [(Path(row["path"]).name, row["face"]) for row in rows] == [
+        ("cut.jpg", "0"),
+        ("empty.jpg", "0"),
+        ("none.png", "0"),
+        ("one.png", "1"),
+        ("two.png", "1"),
+        ("two.png", "2"),
+    ]
+    entries = json.loads(faces(photos, "--json").out)
+    listed = [face for entry in entries for face in entry["faces"]]
+    for row, face in zip(rows[3:], listed, strict=True):
+        assert [float(row[n]) for n in ("x", "y", "width", "height")] == face["box"]
+        for label, p in face["probabilities"].items():
+            assert float(row[label]) == pytest.approx(p, abs=1e-6)
+        assert row["label"] == face["label"]
+
+
+def test_drawings_are_of_the_photographs_format_and_never_on_them(
+    faces: Cli, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    names = ["a.jpg", "a.png", "a.webp", "a.bmp", "a.tiff"]
+    for name in names:
+        write(folder / name, FACE)
+    write(folder / "b" / "a.png", FACE)
+    (folder / "c").write_bytes((folder / "a.jpg").read_bytes())
+    before = {name: (folder / name).read_bytes() for name in files_in(folder)}
+    for _ in range(2):  # the second time its own drawings lie there
+        done = faces(folder, folder / "c", "--draw", folder)
+        assert (done.code, len(done.out.splitlines())) == (0, 7)
+        assert {name: (folder / name).read_bytes() for name in before} == before
+        made = sorted(set(files_in(folder)) - set(before))
+        assert made == sorted(
+            [*(f"a.faces.{n[2:]}" for n in names), "b/a.faces.png", "c.faces.png"]
+        )
+    assert "note: 7 drawings and crops are left out" in done.err
+    for name in made:
+        drawn = cv2.imread(str(folder / name))
+        assert (drawn[:160, :160] != FACE).any()
+        head = (folder / name).read_bytes()[:12]
+        kind = {"jpg": b"\xff\xd8", "png": b"\x89PNG", "webp": b"RIFF", "bmp": b"BM", "tiff": b"II"}
+        assert head.startswith(kind[name.rpartition(".")[2]])
+
+
+def test_photographs_of_one_name_have_drawings_of_two(faces: Cli, tmp_path: Path) -> None:
+    write(tmp_path / "a" / "x.png", FACE)
+    flat(tmp_path / "b" / "x.png")
+    out = tmp_path / "out" / "new"
+    assert faces(tmp_path / "a", tmp_path / "b", "--draw", out, "--crops", out).code == 0
+    assert files_in(out) == ["b-x.faces.png", "x.face1.png", "x.faces.png"]
+    assert (cv2.imread(str(out / "b-x.faces.png")) == 128).all()
+
+
+def test_a_crop_is_predicted_as_the_face(faces: Cli, cli: Cli, photos: Path, model: Path) -> None:
+    crops = photos.parent / "crops"
+    entries = json.loads(faces(photos, "--crops", crops, "--json").out)
+    assert files_in(crops) == ["one.face1.png", "sub/two.face1.png", "sub/two.face2.png"]
+    done = cli("predict", crops, "--resize", "area", "--json", "--weights", model, *LABELS)
+    predicted = {Path(entry["path"]).name: entry for entry in json.loads(done.out)}
+    for entry in entries:
+        for face in entry["faces"]:
+            name = f"{Path(entry['path']).stem}.face{face['face']}.png"
+            assert predicted[name]["probabilities"] == pytest.approx(
+                face["probabilities"], abs=1e-6
+            )
+            height, width = cv2.imread(str(next(crops.rglob(name)))).shape[:2]
+            assert height == width == pytest.approx(0.9 * face["size"], abs=1)
+
+
+def test_anonymised_pictures_show_no_face(faces: Cli, photos: Path, tmp_path: Path) -> None:
+    plain, hidden = tmp_path / "plain", tmp_path / "hidden"
+    faces(photos / "one.png", "--draw", plain)
+    assert faces(photos / "one.png", "--draw", hidden, "--anonymise").code == 0
+    eyes = (slice(70, 100), slice(50, 100))
+    assert (cv2.imread(str(plain / "one.faces.png"))[eyes] == FACE[eyes]).mean() > 0.9
+    blocks = cv2.imread(str(hidden / "one.faces.png"))[eyes]
+    assert len(np.unique(blocks.reshape(-1, 3), axis=0)) < 20
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--anonymise"], "--anonymise is for what --draw draws: give --draw DIR too"),
+        (["--draw", "d", "--crops", "c", "--anonymise"], "--crops writes faces as they are"),
+        (["--draw", "d", "--largest", "--anonymise"], "--largest would leave faces as they are"),
+        (["--explain"], "--explain is for what --draw draws: give --draw DIR too"),
+        (["--resume"], "--resume goes on with what --csv, --draw or --crops wrote"),
+        (["--calibrated"], "the weights come without a temperature"),
+        (["--min-size", "0"], "expected a positive number of pixels, got '0'"),
+        (["--min-score", "2"], "expected a number from 0 to 1, got '2'"),
+        (["--resume", "--force", "--csv", "f.csv"], "not allowed with argument"),
+        (["--draw", "one.png"], "one.png: expected a folder"),
+        (["--crops", "one.png/sub"], "one.png/sub: expected a folder"),
+        (["--csv", "sub"], "sub: is a folder already"),
+        (["--csv", "notes.txt"], "notes.txt: is no table that ferjax wrote; --force replaces it"),
+        (["--csv", "one.png", "--force"], "one.png: is one of the photographs"),
+    ],
+)
+def test_mistakes_are_told_before_any_photograph_is_read(
+    faces: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], message: str
+) -> None:
+    monkeypatch.chdir(photos)
+    before = files_in(photos)
+    done = faces("one.png", "cut.jpg", *options)
+    assert done.code == 2
+    assert message in done.error
+    assert files_in(photos) == before
+
+
+def test_a_folder_without_photographs_is_a_mistake(faces: Cli, tmp_path: Path) -> None:
+    done = faces(tmp_path)
+    assert (done.code, "no images in this folder" in done.error) == (2, True)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root and Windows may write all")
+def test_a_folder_that_may_not_be_written_is_a_mistake(faces: Cli, photos: Path) -> None:
+    closed = photos / "closed"
+    closed.mkdir(mode=0o500)
+    for options in (["--draw", closed], ["--csv", closed / "f.csv"]):
+        done = faces(photos / "one.png", *options)
+        assert (done.code, "not writable" in done.error) == (2, True)
+
+
+def test_many_photographs_are_counted(faces: Cli, tmp_path: Path) -> None:
+    for number in range(10):
+        flat(tmp_path / "in" / f"{number}.png")
+    (tmp_path / "in" / "3.png").write_bytes(b"")
+    done = faces(tmp_path / "in")
+    assert (done.code, len(done.out.splitlines())) == (1, 9)
+    counted = done.err.splitlines()[-1]
+    assert counted.startswith("10 photographs: 0 faces, 9 without a face, 1 could not be read; ")
+    assert counted.endswith(" a second")
+
+
+# --- interrupted runs ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """A folder of 12 photographs, of which every third shows a face and one cannot be read."""
+    folder = tmp_path / "many"
+    for number in range(12):
+        path = folder / f"{number}.png"
+        write(path, FACE) if number % 3 == 0 else flat(path)
+    (folder / "7.png").write_bytes(b"no picture")
+    return folder
+
+
+def made(out: Path) -> dict[str, bytes]:
+    return {
+        name: (out / name).read_bytes()
+        for name in files_in(out)
+        if not Path(name).name.startswith(".")
+    }
+
+
+def options(out: Path) -> list[object]:
+    return ["--csv", out / "f.csv", "--draw", out / "drawn", "--crops", out / "crops"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_that_is_killed_goes_on(
+    faces: Cli, many: Path, model: Path, tmp_path: Path, how: signal.Signals
+) -> None:
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    assert faces(many, *options(whole)).code == 1
+    code = (
+        "import sys, time; from ferjax.faces import batch; write = batch.Batch._finish\n"
+        "def slow(*args):\n    time.sleep(0.1); return write(*args)\n"
+        "batch.Batch._finish = slow\n"
+        "from ferjax.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    call = ["faces", many, *options(out), "--weights", model, *LABELS]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, call)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if (out / "f.csv").exists() and (out / "f.csv").read_bytes().count(b"\n") >= 5:
+            break
+        time.sleep(0.02)
+    process.send_signal(how)
+    _, err = process.communicate(timeout=60)
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert "--resume goes on with the others" in err
+    else:
+        with open(out / "f.csv", "ab") as file:  # as if killed while it wrote
+            file.write(b"half a li")
+        with open(out / ".f.csv.resume", "ab") as file:
+            file.write(b'{"photograph": "')
+    drawn = {path: path.stat().st_mtime_ns for path in (out / "drawn").iterdir()}
+    assert 3 <= len(drawn) < 11
+
+    refused = faces(many, *options(out))
+    assert refused.code == 2
+    assert "is of an unfinished run; --resume goes on with it, --force replaces it" in refused.error
+    done = faces(many, *options(out), "--resume")
+    assert done.code == 1
+    assert "of 12 are done already" in done.err
+    assert made(out) == made(whole)
+    kept = [path for path, was in drawn.items() if path.stat().st_mtime_ns == was]
+    assert len(kept) >= len(drawn) - 1  # the last may not have been recorded
+
+
+def test_only_what_changed_is_done_again(faces: Cli, many: Path, tmp_path: Path) -> None:
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    faces(many, *options(out))
+    flat(many / "0.png")  # a face less
+    write(many / "2.png", FACE)
+    write(many / "1b.png", FACE)
+    write(many / "7.png", FACE)
+    (many / "11.png").unlink()
+    (out / "drawn" / "4.faces.png").unlink()
+    (out / "crops" / "6.face1.png").unlink()
+    done = faces(many, *options(out), "--resume")
+    assert done.code == 0
+    assert "note: 6 of 12 are done already" in done.err
+    faces(many, *options(whole))
+    assert (out / "f.csv").read_bytes() == (whole / "f.csv").read_bytes()
+    for name, content in made(whole).items():
+        assert (out / name).read_bytes() == content
+    assert "note: 12 of 12 are done already" in faces(many, *options(out), "--resume").err
+
+
+def test_a_finished_table_is_replaced(faces: Cli, many: Path, tmp_path: Path) -> None:
+    table = tmp_path / "f.csv"
+    faces(many, "--csv", table)
+    assert faces(many / "0.png", "--csv", table).code == 0
+    assert len(rows_of(table)) == 1
+    assert files_in(tmp_path / "many") == sorted(f"{number}.png" for number in range(12))
+
+
+def test_what_goes_on_is_what_was_begun(faces: Cli, many: Path, tmp_path: Path) -> None:
+    table = tmp_path / "f.csv"
+    faces(many, "--csv", table)
+    before = table.read_bytes()
+    for more, message in (
+        (["--largest"], "begun with no --largest, expected the same to go on with it, got --larg"),
+        (["--min-score", 0.5], "begun with --min-score 0.7, expected the same"),
+        (["--draw", tmp_path / "d"], f"begun with no --draw, expected .* --draw {tmp_path}"),
+        (["--value-range", 0, 255], "begun with --value-range 0.0 1.0"),
+    ):
+        done = faces(many, "--csv", table, "--resume", *more)
+        assert done.code == 2
+        assert re.search(message, done.error)
+    done = faces(many / "0.png", "--csv", table, "--resume")
+    assert done.code == 2
+    assert f"begun with {many} too: give it again to go on" in done.error
+    assert table.read_bytes() == before
+    done = faces(many, "--csv", table, "--force", "--largest")
+    assert (done.code, "done already" in done.err) == (1, False)
+
+
+def test_weights_that_changed_are_no_way_to_go_on(
+    cli: Cli, faces: Cli, many: Path, fixtures: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "f.csv"
+    faces(many, "--csv", table)
+    other = fixtures / "keras-2.15.0" / "functional.h5"
+    done = cli("faces", many, "--csv", table, "--resume", "--weights", other, "--labels", "sorted")
+    assert (done.code, "begun with other weights" in done.error) == (2, True)
+
+
+def test_pictures_alone_go_on_too(faces: Cli, many: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = faces(many, "--draw", out, "--resume")  # nothing to go on with
+    assert (done.code, len(files_in(out))) == (1, 11)
+    assert all(not name.startswith(".") for name in files_in(out))
+
+
+def test_stdout_that_closes_leaves_a_run_that_goes_on(
+    faces: Cli, many: Path, model: Path, tmp_path: Path
+) -> None:
+    call = ["faces", many, "--csv", tmp_path / "f.csv", "--weights", model, *LABELS]
+    process = subprocess.run(
+        [sys.executable, "-u", "-m", "ferjax", *map(str, call)],
+        stdout=open(os.devnull),  # noqa: SIM115 that cannot be written to
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert process.returncode == 1
+    assert "Traceback" not in process.stderr
+    assert faces(many, "--csv", tmp_path / "f.csv", "--resume").code == 1
+    assert len(rows_of(tmp_path / "f.csv")) == 12
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, a disk that is full")
+def test_a_full_disk_is_one_line(
+    faces: Cli, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ferjax.faces import journal
+
+    def full(self: Any, size: int) -> None:
+        self._file = open("/dev/full", "wb")  # noqa: SIM115
+
+    monkeypatch.setattr(journal.Journal, "_open", full)
+    done = faces(many, "--csv", tmp_path / "f.csv")
+    assert done.code == 2
+    assert "cannot be written (No space left on device)" in done.error
+
+
+def test_help_says_what_numbers_mean() -> None:
+    (commands,) = build_parser()._subparsers._group_actions  # type: ignore[union-attr]
+    text = " ".join(commands.choices["faces"].format_help().split())  # type: ignore[union-attr]
+    assert "leave out what is less surely a face, in [0, 1] (default: 0.7)" in text
+    assert "ferjax faces party.jpg --draw ." in text
