@@ -119,9 +119,11 @@ def preprocess(
 
     if is_array(images):
         batch = _to_channels(check_array(images, "array", channel_order), channels)
+        resize = _chosen(resize, batch.shape[1:], (height, width))
         return _scale(_resize(batch, height, width, resize), low, high)
     if is_single(images):
         image = _load(images, name_of(images), channels, channel_order)
+        resize = _chosen(resize, image.shape, (height, width))
         return _scale(_resize(image[None], height, width, resize), low, high)
     if not isinstance(images, Sequence):
         raise ImageError(
@@ -137,6 +139,7 @@ def preprocess(
         try:
             name = name_of(source, index)
             image = _load(source, name, channels, channel_order)
+            resize = _chosen(resize, image.shape, (height, width))
             result[index] = _scale(_resize(image[None], height, width, resize), low, high)[0]
         except ImageError as error:
             problems.append(str(error))
@@ -413,18 +416,19 @@ def _resize(
     batch: npt.NDArray[Any], height: int, width: int, resize: Resize | None
 ) -> npt.NDArray[Any]:
     """Resize (B, H, W, C) in its own dtype."""
-    rows, columns = batch.shape[1:3]
-    if (rows, columns) == (height, width):
+    if batch.shape[1:3] == (height, width):
         return batch
-    if resize is None and skips_pixels(rows, columns, (height, width)):
-        _warn_of_skipped_pixels()
     out = np.empty((len(batch), height, width, batch.shape[-1]), batch.dtype)
     for image, target in zip(batch, out, strict=True):
         target[...] = resized(image, height, width, resize or "linear")
     return out
 
 
-def _warn_of_skipped_pixels() -> None:
+def _chosen(resize: Resize | None, shape: tuple[int, ...], size: tuple[int, int]) -> Resize | None:
+    """Return how to resize an image (H, W, C); "linear", with a warning, where it skips pixels and
+    none was chosen."""
+    if resize is not None or not skips_pixels(shape[0], shape[1], size):
+        return resize
     # The same words each time, and the caller's line: Python then says it once a place.
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("ferjax."):
@@ -436,6 +440,7 @@ def _warn_of_skipped_pixels() -> None:
         SkippedPixelsWarning,
         stacklevel=level,
     )
+    return "linear"
 
 
 def _scale(x: npt.NDArray[Any], low: float, high: float) -> Float32Array:

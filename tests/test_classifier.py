@@ -27,7 +27,14 @@ from PIL import Image
 import ferjax
 from ferjax import EMOTIONS, EmotionClassifier, Prediction, classifier, metadata
 from ferjax.emotions import FER2013_CSV_ORDER
-from ferjax.errors import FerjaxError, ImageError, LabelsError, LayerError, WeightFileError
+from ferjax.errors import (
+    FerjaxError,
+    ImageError,
+    LabelsError,
+    LayerError,
+    SkippedPixelsWarning,
+    WeightFileError,
+)
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import (
     Activation,
@@ -93,7 +100,7 @@ def default() -> EmotionClassifier:
 
 
 def test_the_default_weights_find_the_astronaut_happy(default: EmotionClassifier) -> None:
-    (prediction,) = default.predict(ASTRONAUT)
+    (prediction,) = default.predict(ASTRONAUT, resize="linear")
     assert isinstance(prediction, Prediction)
     assert prediction.label == "happy"
     assert prediction.index == 3
@@ -874,3 +881,43 @@ def test_an_array_of_paths_is_told_to_be_a_list(dtype: type) -> None:
     model = made(Flatten(), Softmax(), shape=(1, 3, 1), labels=ABC)
     with pytest.raises(ImageError, match=r"expected numbers, got dtype .*`\.tolist\(\)`"):
         model.predict_proba(np.array([str(ASTRONAUT)], dtype))
+
+
+# --- large images --------------------------------------------------------------------------------
+
+
+def test_large_images_are_averaged_where_that_is_asked_for(default: EmotionClassifier) -> None:
+    image = cv2.imread(str(ASTRONAUT), cv2.IMREAD_GRAYSCALE)
+    small = cv2.resize(image, (48, 48), interpolation=cv2.INTER_AREA)
+    expected = default.predict_proba(small)
+    for source in (ASTRONAUT, [ASTRONAUT], image):
+        np.testing.assert_array_equal(default.predict_proba(source, resize="area"), expected)
+        (prediction,) = default.predict(source, resize="area")
+        assert list(prediction.probabilities.values()) == expected[0].tolist()
+        batch = default.preprocess(source, resize="area")
+        np.testing.assert_array_equal(batch, default.preprocess(small))
+    assert np.abs(default.predict_proba(image, resize="linear") - expected).max() > 0.001
+    with pytest.raises(ValueError, match="expected 'linear' or 'area' for `resize`, got 'cubic'"):
+        default.predict(image, resize="cubic")  # type: ignore[arg-type]
+
+
+def test_skipped_pixels_are_warned_about_once_a_place(default: EmotionClassifier) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")  # as in a program
+        for _ in range(3):
+            default.predict(ASTRONAUT)
+        default.predict_proba([ASTRONAUT, ASTRONAUT])
+        default.preprocess(ASTRONAUT)
+    assert [warning.category for warning in caught] == [SkippedPixelsWarning] * 3
+    assert {warning.filename for warning in caught} == {__file__}
+    assert len({warning.lineno for warning in caught}) == 3
+
+
+def test_nothing_is_warned_about_where_linear_is_meant(default: EmotionClassifier) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        default.predict(ASTRONAUT, resize="linear")
+        default.predict(faces(3))
+        default.predict(np.zeros((96, 96), np.uint8))
+        ferjax.predict_emotion(ASTRONAUT)
+        default.analyze(ASTRONAUT)

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import tracemalloc
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -25,9 +26,9 @@ import pytest
 from PIL import Image, ImageOps, features
 
 from ferjax import image_files
-from ferjax.errors import FerjaxError, ImageError
+from ferjax.errors import FerjaxError, ImageError, SkippedPixelsWarning
 from ferjax.image_files import MAX_PIXELS, find_images, read_image
-from ferjax.images import preprocess
+from ferjax.images import load_picture, preprocess
 
 FER_ZIP = Path(__file__).resolve().parents[2] / "shared/data/emotion-detection-fer.zip"
 FER_FOLDERS = ["angry", "disgusted", "fearful", "happy", "neutral", "sad", "surprised"]
@@ -232,6 +233,8 @@ class TestOptions:
             ({"value_range": (1, 0)}, r"expected \(low, high\) for `value_range`, got \(1, 0\)"),
             ({"value_range": (0, np.inf)}, "for `value_range`"),
             ({"value_range": 255}, "for `value_range`, got 255"),
+            ({"resize": "cubic"}, "expected 'linear' or 'area' for `resize`, got 'cubic'"),
+            ({"resize": ""}, "expected 'linear' or 'area' for `resize`, got ''"),
         ],
     )
     def test_bad_options(self, options: dict[str, Any], message: str) -> None:
@@ -243,6 +246,92 @@ class TestOptions:
             read_image(b"x", channels=2)  # type: ignore[arg-type]
         with pytest.raises(ImageError, match="a path, bytes or an open file, got ndarray"):
             read_image(picture())  # type: ignore[arg-type]
+
+
+class TestResize:
+    def test_linear_is_the_default(self) -> None:
+        image = picture(301, 203)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            expected = preprocess(image)
+            np.testing.assert_array_equal(preprocess(image, resize="linear"), expected)
+        gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        by_hand = cv2.resize(gray, (48, 48)).astype(np.float32) / 255
+        np.testing.assert_array_equal(expected[0, :, :, 0], by_hand)
+
+    def test_area_is_the_mean_of_the_pixels(self) -> None:
+        image = np.zeros((6, 4), np.uint8)
+        image[0, 0], image[3:, 2:] = 60, 255
+        result = preprocess(image, size=(2, 2), resize="area")[0, :, :, 0] * 255
+        np.testing.assert_allclose(result, [[10, 0], [0, 255]], rtol=1e-6)
+        floats = preprocess(image / np.float32(255), size=(2, 2), resize="area")[0, :, :, 0] * 255
+        np.testing.assert_allclose(floats, [[10, 0], [0, 255]], rtol=1e-6)
+        colour = np.stack([image, image // 3, 255 - image], axis=-1)
+        result = preprocess(colour, size=(2, 2), resize="area", channels=3)[0] * 255
+        np.testing.assert_allclose(result[0, 0], [10, 20 / 6, 245], atol=0.51)
+        np.testing.assert_allclose(result[1, 1], [255, 85, 0], atol=1e-4)
+
+    @pytest.mark.parametrize("size", [(96, 96), (49, 48), (30, 96), (96, 30)])
+    def test_area_enlarges_bilinearly(self, size: tuple[int, int]) -> None:
+        image = picture(48, 48, 1)
+        enlarged = preprocess(image, size=size, resize="area")
+        np.testing.assert_array_equal(enlarged, preprocess(image, size=size))
+        repeated = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
+        if min(size) > 49:  # what INTER_AREA would have made of it
+            assert np.abs(enlarged[0, :, :, 0] * 255 - repeated).max() > 2
+
+    def test_area_shrinks_one_side(self) -> None:
+        image = np.zeros((2, 8), np.uint8)
+        image[:, 0] = 200
+        result = preprocess(image, size=(2, 2), resize="area")[0, :, :, 0] * 255
+        np.testing.assert_allclose(result, [[50, 0], [50, 0]], rtol=1e-6)
+
+    def test_every_kind_of_image_is_resized_the_same(self, tmp_path: Path) -> None:
+        image = picture(150, 170, 1)
+        path = tmp_path / "a.png"
+        path.write_bytes(encode(Image.fromarray(image), "PNG"))
+        expected = preprocess(image, resize="area")
+        assert np.abs(expected - preprocess(image)).max() > 0.001
+        for source in (path, [path], image[None], Image.fromarray(image), path.read_bytes()):
+            np.testing.assert_array_equal(preprocess(source, resize="area"), expected)
+
+    def test_an_image_of_the_size_stays(self) -> None:
+        image = picture(48, 48, 1)
+        np.testing.assert_array_equal(preprocess(image, resize="area"), preprocess(image))
+
+    def test_what_skips_pixels_is_warned_about_where_none_was_chosen(self) -> None:
+        large = picture(97, 97)
+        for image in (large, [large, large], np.stack([large, large])):
+            with pytest.warns(SkippedPixelsWarning, match='resize="area" averages them') as caught:
+                result = preprocess(image, resize=None)
+            (warning,) = caught  # once a call
+            assert warning.filename == __file__
+            np.testing.assert_array_equal(result[0], preprocess(large)[0])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for shape in ((96, 96), (97, 96), (96, 500), (48, 48), (20, 20)):
+                preprocess(picture(*shape), resize=None)
+            preprocess(large, resize="area")
+
+
+class TestPicture:
+    def test_pictures_are_as_a_viewer_shows_them(self) -> None:
+        rgb = picture()
+        np.testing.assert_array_equal(load_picture(rgb), rgb)
+        np.testing.assert_array_equal(load_picture(rgb[..., ::-1], channel_order="bgr"), rgb)
+        np.testing.assert_array_equal(load_picture(encode(Image.fromarray(rgb), "PNG")), rgb)
+        gray = load_picture(picture(5, 6, 1))
+        assert gray.shape == (5, 6, 3) and gray.dtype == np.uint8
+        floats = load_picture(np.array([[0, 0.5], [0.999, 1]], np.float32))
+        assert floats[..., 0].tolist() == [[0, 128], [255, 255]]
+
+    def test_errors_name_it(self) -> None:
+        with pytest.raises(ImageError, match=r"^mine: expected one image, got a batch"):
+            load_picture(np.zeros((2, 9, 9), np.uint8), name="mine")
+        with pytest.raises(ImageError, match=r"^none\.png: no such file$"):
+            load_picture("none.png")
+        with pytest.raises(ValueError, match="for `channel_order`, got 'grb'"):
+            load_picture(picture(), channel_order="grb")  # type: ignore[arg-type]
 
 
 class TestArrays:
