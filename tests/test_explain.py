@@ -396,6 +396,18 @@ def test_batch_equals_one_by_one(small: EmotionClassifier, monkeypatch: pytest.M
             np.testing.assert_allclose(a.heatmap, b.heatmap, atol=1e-5)
 
 
+def test_images_are_resized_as_predictions_do(small: EmotionClassifier) -> None:
+    stripes = np.zeros((60, 60), np.uint8)
+    stripes[::5] = 255
+    height, width = small.image_size
+    for resize in ("linear", "area"):
+        (explanation,) = explain(small, stripes, resize=resize)  # type: ignore[arg-type]
+        expected = small.predict_proba(stripes, resize=resize)  # type: ignore[arg-type]
+        assert explanation.confidence == pytest.approx(float(expected.max()), abs=1e-6)
+        assert explanation.image.shape[:2] == (height, width)
+    np.testing.assert_allclose(explanation.image, 0.2, atol=0.01)  # a line of five is white
+
+
 def test_labels_by_name_and_index(small: EmotionClassifier) -> None:
     images = faces(2, 12, 12)
     by_name = explain(small, images, labels="owl")
