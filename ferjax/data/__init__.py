@@ -1,7 +1,8 @@
 """From the archives in which face datasets circulate to batches on the device.
 
 Read and check: `sources`, `splits`, `checks`, `sheet`; `photographs` finds faces in pictures.
-Prepare once: `preparation`, `tfds_builder`. Feed training: `order`, and over it `tf_pipeline` and `device_pipeline`; `augment`, `balance`.
+Prepare once: `preparation`, `tfds_builder`. Feed training: `order`, and over it `tf_pipeline` and
+`device_pipeline`; `augment`, `balance`.
 """
 
 from __future__ import annotations

@@ -259,7 +259,7 @@ PRESETS = {
         resolution_probability=0.5,
         brightness=(0.8, 1.2),
         contrast=(0.8, 1.2),
-        noise=(0.0, 0.03),
+        noise=(0.0, 0.02),
         noise_probability=0.3,
     ),
 }

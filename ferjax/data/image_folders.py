@@ -78,6 +78,7 @@ def read_images(container: Container, members: Sequence[Member], options: Option
         _batches(container, [item.member for item in items], reasons), len(items), options
     )
     reasons |= result.reasons
+    notes += result.notes
     bad += [(items[row].member.name, reason) for row, reason in reasons.items()]
     pictures = {items[row].member.name: picture for row, picture in result.pictures.items()}
     images, sizes = result.images, result.sizes

@@ -25,6 +25,7 @@ from ferjax.data.numbering import NumberNames
 from ferjax.data.photographs import FindFaces, Picture, cut_face
 from ferjax.errors import DataError, ImageError
 from ferjax.image_files import decode
+from ferjax.images import skips_pixels
 
 Progress = Callable[[int, int, str], None]
 
@@ -32,6 +33,7 @@ BATCH: Final = 256  # images handed to a thread at once, at most
 BATCH_BYTES: Final = 8 * 2**20
 _PHOTOGRAPHS: Final = 8  # handed to a thread at once, at most: finding faces takes longer
 _FINDERS: Final = 4  # threads at most, each of which may hold a large photograph
+_LOOKED_AT: Final = 8  # images, whether they are whole photographs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,12 +139,14 @@ class Decoded:
         sizes: int32 (N, 2), the sizes that they had.
         reasons: what is wrong with images, by row.
         pictures: what was found in the others, by row; empty where faces were not looked for.
+        notes: that images look like whole photographs, where faces were not looked for.
     """
 
     images: npt.NDArray[np.uint8]
     sizes: npt.NDArray[np.int32]
     reasons: dict[int, str]
     pictures: dict[int, Picture]
+    notes: list[str]
 
     @property
     def left_out(self) -> set[int]:
@@ -167,6 +171,8 @@ def decoded(batches: Iterable[list[tuple[int, bytes]]], count: int, options: Opt
     reasons: dict[int, str] = {}
     pictures: dict[int, Picture] = {}
     find = options.find_faces
+    sample = {(2 * i + 1) * count // (2 * _LOOKED_AT) for i in range(_LOOKED_AT)}
+    photographs: set[int] = set()
 
     def work(batch: list[tuple[int, bytes]]) -> int:
         for row, data in batch:
@@ -175,6 +181,8 @@ def decoded(batches: Iterable[list[tuple[int, bytes]]], count: int, options: Opt
                 sizes[row] = image.shape[:2]
                 if find is None:
                     fit(image, images[row])
+                    if row in sample and _is_photograph(image, options.size):
+                        photographs.add(row)
                 else:
                     pictures[row] = cut_face(image, images[row], find)
             except ImageError as error:
@@ -200,9 +208,29 @@ def decoded(batches: Iterable[list[tuple[int, bytes]]], count: int, options: Opt
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)  # an interrupted call ends at once
             raise
+    notes = []
+    if 2 * len(photographs) > len(sample):
+        notes.append(
+            f"of {len(sample)} images that were looked at, in {len(photographs)} the face fills "
+            "less than half, and all of each is taken for a face: --find-faces (find_faces=) finds "
+            "and crops the faces of whole photographs"
+        )
     return Decoded(
-        images=images, sizes=sizes, reasons=reasons, pictures=dict(sorted(pictures.items()))
+        images=images,
+        sizes=sizes,
+        reasons=reasons,
+        pictures=dict(sorted(pictures.items())),
+        notes=notes,
     )
+
+
+def _is_photograph(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> bool:
+    """Whether an image, (H, W), is large and its face small; a quick look."""
+    if not skips_pixels(*image.shape, size):
+        return False
+    from ferjax.faces.analysis import has_small_face
+
+    return has_small_face(image)
 
 
 def _in_parts(

@@ -339,6 +339,6 @@ def _image_rows(table: parquet.Table, options: Options, split: str) -> Rows:
         splits=np.array([kept[at][1] for at in good], np.int8),
         numbers=[at + 1 for at in good],
         bad=[(at + 1, reason) for at, reason in sorted(reasons.items())],
-        notes=[],
+        notes=result.notes,
         pictures={at + 1: picture for at, picture in result.pictures.items()},
     )

@@ -331,6 +331,20 @@ def test_faces_that_were_cropped_already_are_noted(tmp_path: Path) -> None:
     assert not any("already" in note for note in notes)
 
 
+def test_photographs_that_are_taken_for_faces_are_noted(people: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(people, tmp_path / "people"))
+    note = (
+        "of 3 images that were looked at, in 2 the face fills less than half, and all of each is "
+        "taken for a face: --find-faces (find_faces=) finds and crops the faces of whole "
+        "photographs"
+    )
+    _person(folder / "calm/a.png", 80, (240, 320), (30, 40))
+    assert note in sources.read(folder).faces.notes
+    assert not any("looked at" in n for n in sources.read(folder, find_faces=True).faces.notes)
+    _person(folder / "calm/a.png", 90, (100, 100), (5, 5))  # a face with little around it
+    assert not any("looked at" in n for n in sources.read(folder).faces.notes)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

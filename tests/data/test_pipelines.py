@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from ferjax.data import tf_pipeline
+from ferjax.data.augment import augment, preset
 from ferjax.data.balance import Balanced
 from ferjax.data.device_pipeline import DevicePipeline, to_device
 from ferjax.data.order import EvaluationBatches, PipelineError, Shuffled, TrainingBatches
@@ -69,6 +70,19 @@ def test_both_pipelines_agree_over_three_epochs(order: Any) -> None:
         _equal(ours, theirs)
         seen += len(ours.rows)
     assert 3 * N <= seen < 3 * N + 8
+
+
+@needs_tensorflow
+def test_augmented_batches_of_both_pipelines_agree() -> None:
+    def augmented(pipeline: Pipeline) -> Any:
+        batch = next(iter(pipeline))
+        images, labels = jnp.asarray(batch.images), jnp.asarray(batch.labels)
+        return augment(jax.random.key(0), images, labels, preset("photographs"))[0]
+
+    ours, theirs = (
+        augmented(make(IMAGES, LABELS, BATCHES)) for make in (TFPipeline, DevicePipeline)
+    )
+    np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("make", PIPELINES)
