@@ -226,7 +226,8 @@ def decoded(batches: Iterable[list[tuple[int, bytes]]], count: int, options: Opt
 
 def _is_photograph(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> bool:
     """Whether an image, (H, W), is large and its face small; a quick look."""
-    if not skips_pixels(*image.shape, size):
+    height, width = image.shape
+    if not skips_pixels(height, width, size):
         return False
     from ferjax.faces.analysis import has_small_face
 
