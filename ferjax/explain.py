@@ -124,6 +124,11 @@ def explain(
     ]
 
 
+def check_network(classifier: EmotionClassifier, *, layer: str | None = None) -> None:
+    """Raise the LayerError that `explain` would for every image; worth a call before reading many."""
+    _tap(_scored(classifier), layer)
+
+
 def check_drawing(path: str | os.PathLike[str], count: int) -> None:
     """Raise the FerjaxError that `draw` of `count` faces would; worth a call before `explain`."""
     sheet.check_path(path)

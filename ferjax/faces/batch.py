@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +26,8 @@ from ferjax.faces import results
 from ferjax.faces.analysis import Face, Photograph, photographs
 from ferjax.faces.cropping import crop
 from ferjax.faces.detection import MIN_SCORE
+from ferjax.faces.drawing import draw
+from ferjax.faces.explaining import heatmaps
 from ferjax.faces.journal import Journal, State, state_of
 from ferjax.faces.places import (
     ENCODINGS,
@@ -37,6 +41,8 @@ from ferjax.image_files import UInt8Array, encode
 from ferjax.images import Resize
 
 _QUALITY: Final = 95  # of JPEG and WebP, of 100
+_WRITERS: Final = 4  # threads, which mostly wait for the disk
+_WAITING: Final = 4  # photographs whose files may be in the making
 
 
 @dataclass
@@ -150,6 +156,20 @@ def _fingerprint(classifier: EmotionClassifier) -> str:
     return digest.hexdigest()[:16]
 
 
+@dataclass
+class _Written:
+    """A photograph whose files are being written, or one that an earlier run did."""
+
+    index: int
+    entry: dict[str, Any] | None = None  # None: of the earlier run
+    state: State | None = None  # None: it is not to be recorded
+    files: list[Future[Path]] = field(default_factory=list)
+
+    @property
+    def is_done(self) -> bool:
+        return all(file.done() for file in self.files)
+
+
 class Batch:
     """A run over photographs.
 
@@ -180,7 +200,10 @@ class Batch:
         settings.check()
         if settings.calibrated:
             classifier.require_temperature()
-        self._heatmaps = _heatmaps_of(classifier) if settings.explain else None
+        if settings.explain:
+            from ferjax.explain import check_network  # takes OpenCV along
+
+            check_network(classifier)
         self._classifier, self._settings = classifier, settings
         self.counts = Counts()
         self.processed = 0
@@ -333,15 +356,23 @@ class Batch:
                 full_batches=True,  # so that a face's numbers do not depend on its neighbours'
             )
         ) as fresh:
-            for index, place in enumerate(self._places):
-                if index in self._done:
-                    yield self._recorded(index)
-                    continue
-                photograph = next(fresh)
-                entry = self._finish(index, photograph, states.pop(place.path))
-                del photograph  # its pixels, while the next is waited for
-                self.processed += 1
-                yield entry
+            writing: deque[_Written] = deque()
+            with ThreadPoolExecutor(_WRITERS, thread_name_prefix="ferjax-write") as pool:
+                try:
+                    for index in range(self.total):
+                        if index in self._done:
+                            writing.append(_Written(index))
+                        else:
+                            photograph = next(fresh)
+                            path = self._places[index].path
+                            writing.append(self._write(pool, index, photograph, states.pop(path)))
+                            del photograph  # its pixels, while the next is waited for
+                        while len(writing) > _WAITING or (writing and writing[0].is_done):
+                            yield self._finished(writing.popleft())
+                    while writing:
+                        yield self._finished(writing.popleft())
+                finally:
+                    pool.shutdown(wait=True, cancel_futures=True)
 
     def _sources_left(self, states: dict[Path, State | None]) -> Iterator[Path]:
         for index, place in enumerate(self._places):
@@ -349,19 +380,33 @@ class Batch:
                 states[place.path] = state_of(place.path)
                 yield place.path
 
-    def _finish(self, index: int, photograph: Photograph, state: State | None) -> dict[str, Any]:
-        """Write the files of a photograph, record it, and return its entry."""
+    def _write(
+        self, pool: Executor, index: int, photograph: Photograph, state: State | None
+    ) -> _Written:
+        """Begin to write the files of a photograph."""
+        image, files = photograph.image, []
         entry = results.entry_of(os.fspath(self._places[index].path), photograph)
-        image, drawing = photograph.image, None
         if image is not None and self._drawings:
-            drawing = self._draw(self._drawings[index], image, photograph.faces).name
+            path = self._drawings[index]
+            drawn = self._draw(image, photograph.faces)
+            files.append(pool.submit(self._save, path, drawn, ENCODINGS[path.suffix.lower()]))
         if image is not None and self._crops:
             for number, face in enumerate(photograph.faces, start=1):
-                self._write(crop_name(self._crops[index], number), self._crop(image, face), ".png")
-        if self._journal is not None and photograph.error is None and state is not None:
-            record = {"entry": entry, "drawing": drawing}
-            self._journal.add(self._places[index].key, state, record)
-        return entry
+                path = crop_name(self._crops[index], number)
+                files.append(pool.submit(self._save, path, self._crop(image, face), ".png"))
+        return _Written(index, entry, None if photograph.error else state, files)
+
+    def _finished(self, written: _Written) -> dict[str, Any]:
+        """Wait until the files of a photograph are written, record it, and return its entry."""
+        index = written.index
+        if written.entry is None:
+            return self._recorded(index)
+        paths = [file.result() for file in written.files]
+        if self._journal is not None and written.state is not None:
+            record = {"entry": written.entry, "drawing": paths[0].name if self._drawings else None}
+            self._journal.add(self._places[index].key, written.state, record)
+        self.processed += 1
+        return written.entry
 
     def _crop(self, image: UInt8Array, face: Face) -> UInt8Array:
         """Return what the network is shown of a face: gray, (h, h), where it takes gray.
@@ -375,14 +420,14 @@ class Batch:
             return cut
         return np.asarray(cv2.cvtColor(cut, cv2.COLOR_RGB2GRAY), np.uint8)
 
-    def _draw(self, path: Path, image: UInt8Array, faces: list[Face]) -> Path:
-        from ferjax.faces import draw
+    def _draw(self, image: UInt8Array, faces: list[Face]) -> UInt8Array:
+        settings = self._settings
+        maps = None
+        if settings.explain:
+            maps = heatmaps(self._classifier, image, faces, resize=settings.resize)
+        return draw(image, faces, anonymise=settings.anonymise, heatmaps=maps)
 
-        heatmaps = None if self._heatmaps is None else self._heatmaps(image, faces)
-        drawn = draw(image, faces, anonymise=self._settings.anonymise, heatmaps=heatmaps)
-        return self._write(path, drawn, ENCODINGS[path.suffix.lower()])
-
-    def _write(self, path: Path, image: UInt8Array, encoding: str) -> Path:
+    def _save(self, path: Path, image: UInt8Array, encoding: str) -> Path:
         """Write a picture, as PNG where its format does not take it, and return where."""
         data = encode(image, encoding, quality=_QUALITY)
         if data is None:
@@ -432,7 +477,3 @@ def _said(name: str, value: Any) -> str:
 
 def _as_png(path: Path) -> Path:
     return path.with_name(f"{path.name}.png")
-
-
-def _heatmaps_of(classifier: EmotionClassifier) -> Any:
-    raise FerjaxError("--explain is not made yet")
