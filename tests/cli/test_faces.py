@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import jax
 import numpy as np
 import pytest
 
@@ -233,6 +234,39 @@ def test_anonymised_pictures_show_no_face(faces: Cli, photos: Path, tmp_path: Pa
     assert (cv2.imread(str(plain / "one.faces.png"))[eyes] == FACE[eyes]).mean() > 0.9
     blocks = cv2.imread(str(hidden / "one.faces.png"))[eyes]
     assert len(np.unique(blocks.reshape(-1, 3), axis=0)) < 20
+
+
+def test_maps_are_drawn_on_the_faces(faces: Cli, photos: Path, tmp_path: Path) -> None:
+    plain, explained = tmp_path / "plain", tmp_path / "explained"
+    faces(photos, "--draw", plain)
+    done = faces(photos, "--draw", explained, "--explain")
+    assert (done.code, files_in(explained)) == (1, files_in(plain))
+    cheek = (slice(100, 130), slice(60, 90))
+    before, after = (
+        cv2.imread(str(folder / "one.faces.png"))[cheek].astype(int)
+        for folder in (plain, explained)
+    )
+    assert np.ptp(before, axis=2).mean() > 10  # skin
+    assert (np.abs(after - before).max(2) > 3).mean() > 0.9
+    none = [cv2.imread(str(folder / "none.faces.png")) for folder in (plain, explained)]
+    assert (none[0] == none[1]).all()
+
+
+def test_a_network_that_cannot_be_explained_is_told_first(
+    cli: Cli, photos: Path, tmp_path: Path
+) -> None:
+    from ferjax import keras
+    from ferjax.nets import Graph, Network
+    from ferjax.nets.layers import Dense, Flatten
+
+    layers = [Flatten(), Dense(units=3, activation="softmax")]
+    network = Network(Graph.sequential(layers, input_shape=(12, 12, 1)))
+    weights = tmp_path / "dense.h5"
+    keras.save(weights, network, network.init(jax.random.key(0)), labels=["a", "b", "c"])
+    call = ["faces", photos / "cut.jpg", "--draw", tmp_path / "out", "--explain"]
+    done = cli(*call, "--weights", weights)
+    assert (done.code, "expected a network with convolutions" in done.error) == (2, True)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
