@@ -7,10 +7,10 @@ Dimension keys: H height, W width of a picture; h and w of a crop.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +20,7 @@ from ferjax.faces import cropping, detection
 from ferjax.faces.detection import Detection, Detector
 from ferjax.image_files import UInt8Array
 from ferjax.images import preprocess
+from ferjax.metadata import sha256
 
 # Which face of several is taken.
 SEVERAL: Final[dict[str, str]] = {
@@ -84,7 +85,7 @@ class FindFaces:
 
 @lru_cache(maxsize=1)
 def _model_sha256() -> str:
-    return hashlib.sha256(detection.MODEL.read_bytes()).hexdigest()
+    return sha256(Path(detection.__file__).with_name("face_detection_yunet_2023mar.onnx"))
 
 
 @dataclass(frozen=True, kw_only=True)
