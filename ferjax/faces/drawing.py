@@ -36,6 +36,7 @@ Colour: TypeAlias = tuple[int, int, int]
 CAPTION: Final = "Where the score comes from; not why a person looks so"
 
 LEAST_TEXT: Final = 11  # pixels; smaller letters cannot be read
+_STEP: Final = 1.35  # from one size of letters to the next
 # Okabe and Ito's colours, told apart by people who see no red or no green, of which black is gray.
 _ORANGE, _SKY, _GREEN, _YELLOW = (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)
 _BLUE, _VERMILLION, _PURPLE, _GRAY = (0, 114, 178), (213, 94, 0), (204, 121, 167), (210, 210, 210)
@@ -118,6 +119,7 @@ def draw(
         for number, face in enumerate(faces, 1)
     ]
     canvas, found = _arranged(canvas, marks, enlarge)
+    lettering.warn(stacklevel=2)
     for mark in marks:
         mark.draw_box(canvas)
     for mark, place in zip(marks, found):
@@ -128,7 +130,7 @@ def draw(
             mark.plates[place.level].draw(canvas, round(place.rect.left), round(place.rect.top))
     if mapped:
         taken = [m.outline for m in marks] + [p.rect for p in found if p]
-        size = max(LEAST_TEXT, round(max(image.shape[:2]) / 60))
+        size = max(LEAST_TEXT, round(max(image.shape[:2]) / 75))
         leaders = [p.leader for p in found if p and p.leader]
         canvas = _captioned(canvas, lettering, size, taken, leaders, enlarge)
     return canvas
@@ -186,11 +188,11 @@ def _check(faces: Sequence[Detection], heatmaps: Sequence[Any] | None) -> None:
 # --- geometry of a face --------------------------------------------------------------------------
 
 
-def outline(face: Detection) -> npt.NDArray[np.float64]:
+def outline(face: Detection, wider: float = 0.0) -> npt.NDArray[np.float64]:
     """Return the corners of what is drawn, (4, 2): clockwise from the head's top left.
 
     The box itself, or about its centre and turned with the head where that is turned by more than
-    15 degrees.
+    15 degrees; wider by so many pixels on every side.
     """
     x, y, width, height = face.box
     turned = abs(face.roll) > LEVEL_FROM
@@ -198,7 +200,10 @@ def outline(face: Detection) -> npt.NDArray[np.float64]:
         across, along = height, width
     else:
         across, along = width, height
-    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (across / 2, along / 2)
+    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (
+        across / 2 + wider,
+        along / 2 + wider,
+    )
     centre = np.array([x + width / 2, y + height / 2])
     return _turned(corners, face.roll if turned else 0.0) + centre
 
@@ -239,7 +244,12 @@ def pixelate(canvas: UInt8Array, faces: Sequence[Detection]) -> None:
             np.diff([*starts, size]) for starts, size in zip((rows, columns), patch.shape)
         )
         means = np.rint(sums / (heights[:, None] * widths)[..., None]).astype(np.uint8)
-        patch[:] = means.repeat(heights, 0).repeat(widths, 1)
+        x, y, width, height = face.box
+        down = (top + rows + heights / 2 - y - height / 2)[:, None]
+        across = left + columns + widths / 2 - x - width / 2
+        inside = np.hypot(down, across) <= _HEAD * max(width, height) / 2  # no corners
+        inside = inside.repeat(heights, 0).repeat(widths, 1)
+        np.copyto(patch, means.repeat(heights, 0).repeat(widths, 1), where=inside[..., None])
 
 
 def head(face: Detection, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
@@ -344,12 +354,12 @@ class _Mark:
         lettering: Lettering,
     ) -> None:
         self.face, self.number, self.lettering = face, number, lettering
-        self.corners = outline(face)
         long = max(shape)
         side = max(face.box[2:])
-        wanted = float(np.clip(side / 8, long / 85, long / 45))
-        self.text = max(LEAST_TEXT, round(wanted))
-        least = max(LEAST_TEXT, min(self.text, round(side / 6)))
+        # In three steps, so that faces of nearly one size have letters of one size.
+        step = round(math.log(max(1.0, side) / 8 / (long / 85), _STEP))
+        self.text = max(LEAST_TEXT, round(long / 85 * _STEP ** min(2, max(0, step))))
+        least = max(LEAST_TEXT, round(min(long / 85, side / 6)))
         self.line = max(2, round(min(self.text, max(side / 10, long / 400)) / 7))
         self.abstains = isinstance(face, Face) and face.label is None
         self.name, self.share = self._best()
@@ -357,8 +367,9 @@ class _Mark:
         self.least = least
         self.has_bars = isinstance(face, Face)
         self.plates: list[_Plate] = []  # the best first
-        pad = self.line / 2 + 1
-        grown = np.concatenate([self.corners - pad, self.corners + pad])
+        self.edge = self.line + 2 * max(1, round(self.line / 3))
+        self.drawn = outline(face, self.edge / 2)  # beside the box, not over what is in it
+        grown = outline(face, self.edge)
         self.outline = _clipped(grown, shape)
 
     def full(self, share: float) -> list[_Plate]:
@@ -459,16 +470,21 @@ class _Mark:
         """Draw the outline, light on a dark edge, so that it shows on any ground."""
         import cv2
 
-        points = np.clip(self.corners, -1e5, 1e5)
+        points = np.clip(self.drawn, -1e5, 1e5)
         closed = np.concatenate([points, points[:1]])
         pieces = [closed]
         if self.abstains or self.face.too_small:
             dash = (3.0 if self.abstains else 1.0) * self.line
             pieces = _pieces(closed, dash, 2.0 * self.line if self.abstains else 1.5 * self.line)
         lines = [np.rint(piece * 16).astype(np.int32) for piece in pieces]
-        edge = self.line + 2 * max(1, round(self.line / 3))
         cv2.polylines(
-            canvas, [np.rint(closed * 16).astype(np.int32)], False, _PLATE, edge, cv2.LINE_AA, 4
+            canvas,
+            [np.rint(closed * 16).astype(np.int32)],
+            False,
+            _PLATE,
+            self.edge,
+            cv2.LINE_AA,
+            4,
         )
         cv2.polylines(canvas, lines, False, self.colour, self.line, cv2.LINE_AA, 4)
 
@@ -553,30 +569,42 @@ def _arranged(
         return canvas, found
     for i in missing:
         marks[i].plates[:1] = marks[i].full(1.0)
-    plates = [marks[i].plates[0] for i in missing]
-    beside = (
-        max(p.width for p in plates) + 2 * gap,
-        max(height, sum(p.height + gap for p in plates) + gap),
-    )
-    below = (
-        max(width, sum(p.width + gap for p in plates) + gap),
-        max(p.height for p in plates) + 2 * gap,
-    )
-    right = (width + beside[0]) * beside[1] <= below[0] * (height + below[1])
-    total = (beside[1], width + beside[0]) if right else (height + below[1], below[0])
+    strips = [_strip(marks, found, missing, (height, width), gap, right) for right in (True, False)]
+    # The strip that more faces have a line to, then the smaller one.
+    total, added = min(strips, key=lambda strip: (-len(strip[1]), strip[0][0] * strip[0][1]))
+    if not added:
+        return canvas, found
     larger = np.full((*total, 3), _PLATE, np.uint8)
     larger[:height, :width] = canvas
-    for i, rect in zip(missing, _stacked(marks, missing, (height, width), gap, total, right)):
+    return larger, [added.get(i, place) for i, place in enumerate(found)]
+
+
+def _strip(
+    marks: Sequence[_Mark],
+    found: Sequence[Place | None],
+    missing: Sequence[int],
+    shape: tuple[int, int],
+    gap: int,
+    right: bool,
+) -> tuple[tuple[int, int], dict[int, Place]]:
+    """Return the (H, W) of the picture with a strip, and what stands there, by face."""
+    height, width = shape
+    plates = [marks[i].plates[0] for i in missing]
+    if right:
+        deep, long = max(p.width for p in plates), sum(p.height + gap for p in plates)
+        total = (max(height, long + gap), width + deep + 2 * gap)
+    else:
+        deep, long = max(p.height for p in plates), sum(p.width + gap for p in plates)
+        total = (height + deep + 2 * gap, max(width, long + gap))
+    added: dict[int, Place] = {}
+    for i, rect in zip(missing, _stacked(marks, missing, shape, gap, total, right)):
         face = marks[i].outline
         leader = nearest_points(rect, face) if distance(rect, face) > 1.5 * gap + 1 else None
         others = [m.outline for k, m in enumerate(marks) if k != i]
         others += [p.rect for k, p in enumerate(found) if p and k not in missing]
-        if leader and crossed(*leader, np.array(others).reshape(-1, 4)):
-            if found[i]:
-                continue
-            leader = None
-        found[i] = Place(0, rect, leader)
-    return larger, found
+        if leader is None or not crossed(*leader, np.array(others).reshape(-1, 4)):
+            added[i] = Place(0, rect, leader)
+    return total, added
 
 
 def _stacked(

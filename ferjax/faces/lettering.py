@@ -54,20 +54,29 @@ class Lettering:
                     f"what cannot be read as such ({printable(str(error), 200)})"
                 ) from None
         self._paths = (*paths, str(FONT))
+        self._replaced: dict[str, str] = {}
 
     def writable(self, text: str) -> str:
         """Return text as it will be written: on one line, in letters that a font has."""
         text = " ".join("".join(c if c.isprintable() else " " for c in text[:400]).split())
         written = _writable(text, self._paths)
-        if written != text and written != unicodedata.normalize("NFC", text):
-            warnings.warn(
-                f"expected names in Latin, Greek or Cyrillic letters, got {printable(text, 80)!r}, "
-                f"which is written {printable(written, 80)!r}; give `font`, a file of a font that "
-                "has its letters",
-                FontWarning,
-                stacklevel=2,
-            )
+        if written != unicodedata.normalize("NFC", text):
+            self._replaced[text] = written
         return written
+
+    def warn(self, stacklevel: int = 2) -> None:
+        """Warn once of all names that are written in other letters than their own."""
+        if not self._replaced:
+            return
+        names = [f"{printable(a, 60)!r} as {printable(b, 60)!r}" for a, b in self._replaced.items()]
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        warnings.warn(
+            f"names with letters that no font here has are written with others: "
+            f"{', '.join(names[:5])}{more}; give `font`, a file of a font that has them",
+            FontWarning,
+            stacklevel=stacklevel + 1,
+        )
+        self._replaced.clear()
 
     def width(self, text: str, size: int) -> int:
         """Return how many pixels wide a line of a size is."""
