@@ -357,9 +357,10 @@ class _Mark:
         long = max(shape)
         side = max(face.box[2:])
         # In three steps, so that faces of nearly one size have letters of one size.
-        step = round(math.log(max(1.0, side) / 8 / (long / 85), _STEP))
-        self.text = max(LEAST_TEXT, round(long / 85 * _STEP ** min(2, max(0, step))))
-        least = max(LEAST_TEXT, round(min(long / 85, side / 6)))
+        base = max(LEAST_TEXT, long / 85)
+        step = round(math.log(max(1.0, side / 9) / base, _STEP))
+        self.text = round(base * _STEP ** min(2, max(0, step)))
+        least = max(LEAST_TEXT, round(min(base, side / 6)))
         self.line = max(2, round(min(self.text, max(side / 10, long / 400)) / 7))
         self.abstains = isinstance(face, Face) and face.label is None
         self.name, self.share = self._best()
