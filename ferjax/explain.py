@@ -125,7 +125,7 @@ def explain(
 
 
 def check_network(classifier: EmotionClassifier, *, layer: str | None = None) -> None:
-    """Raise the LayerError that `explain` would for every image; worth a call before reading many."""
+    """Raise the LayerError that `explain` would for any image; worth a call before reading many."""
     _tap(_scored(classifier), layer)
 
 

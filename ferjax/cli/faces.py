@@ -200,7 +200,8 @@ def _run(args: argparse.Namespace) -> int:
     progress.clear()
     if batch.total >= _MANY:
         rate = batch.processed / max(1e-3, time.monotonic() - start)
-        print(f"{batch.counts}; {rate:.1f} a second", file=sys.stderr)
+        speed = f"; {rate:.1f} a second" if batch.processed else ""
+        print(f"{batch.counts}{speed}", file=sys.stderr)
     return 1 if batch.counts.failed else 0
 
 

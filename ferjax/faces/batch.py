@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -220,7 +220,9 @@ class Batch:
         self._journal: Journal | None = None
         asked = settings.asked(classifier, given)
         if outputs or settings.table is not None:
-            self._prepare(asked, settings.table or Path(outputs[0], "ferjax-faces"))
+            # Runs over other photographs may draw into the same folder, at the same time.
+            name = hashlib.sha256("\0".join(asked["given"]).encode(errors="replace")).hexdigest()
+            self._prepare(asked, settings.table or Path(outputs[0], f"ferjax-faces-{name[:12]}"))
         self._done = frozenset(index for index in range(self.total) if self._is_done(index))
 
     @property
@@ -402,11 +404,22 @@ class Batch:
         if written.entry is None:
             return self._recorded(index)
         paths = [file.result() for file in written.files]
+        self._remove_crops(index, len(written.entry["faces"]))
         if self._journal is not None and written.state is not None:
             record = {"entry": written.entry, "drawing": paths[0].name if self._drawings else None}
             self._journal.add(self._places[index].key, written.state, record)
         self.processed += 1
         return written.entry
+
+    def _remove_crops(self, index: int, faces: int) -> None:
+        """Remove the crops that the run made of faces that a photograph has no more."""
+        if self._journal is None or not (self._going_on and self._crops):
+            return
+        record = self._journal.result(self._places[index].key)
+        entry = record.get("entry") if isinstance(record, dict) else None
+        for number in range(faces, len(entry.get("faces", ())) if isinstance(entry, dict) else 0):
+            with suppress(OSError):
+                crop_name(self._crops[index], number + 1).unlink()
 
     def _crop(self, image: UInt8Array, face: Face) -> UInt8Array:
         """Return what the network is shown of a face: gray, (h, h), where it takes gray.
