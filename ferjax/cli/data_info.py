@@ -3,7 +3,8 @@
 SOURCE is Kaggle's archive of FER2013 or its JPEG mirror, as a .zip, .tar.gz or folder; fer2013.csv
 or other tables of pixels, whatever their separators, columns and packing; Hugging Face's parquet
 files; images beside a list of their labels; or your own faces in <class>/ or <split>/<class>/
-folders. Its kind is told by its content.
+folders. Its kind is told by its content. With --find-faces the images are whole photographs: the
+face in each is cropped as `ferjax faces` crops it.
 
 With --skip-bad, images that cannot be read are named on stderr, the others are shown, and the exit
 code is 1.
@@ -11,6 +12,7 @@ code is 1.
 examples:
   ferjax data info emotion-detection-fer.zip --sheet faces.png --augment published
   ferjax data info raf-db.zip --labels rafdb
+  ferjax data info photographs/ --find-faces --sheet faces.png --augment photographs
 """
 
 from __future__ import annotations
