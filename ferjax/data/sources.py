@@ -123,6 +123,8 @@ def finding(find_faces: photographs.FindFaces | bool) -> photographs.FindFaces |
     """Return how faces are found; None where they are not."""
     if isinstance(find_faces, photographs.FindFaces):
         return find_faces
+    if not isinstance(find_faces, bool):
+        raise DataError(f"expected True, False or a FindFaces for `find_faces`, got {find_faces!r}")
     return photographs.FindFaces() if find_faces else None
 
 

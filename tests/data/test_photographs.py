@@ -351,6 +351,9 @@ def test_photographs_that_are_taken_for_faces_are_noted(people: Path, tmp_path: 
         ({"several": "first"}, r"expected clear, largest, skip for --several .*, got 'first'"),
         ({"min_score": 1.5}, r"expected a score in \[0, 1\] for --min-score .*, got 1\.5"),
         ({"min_score": float("nan")}, r"expected a score in \[0, 1\] .*, got nan"),
+        ({"min_score": "high"}, r"expected a score in \[0, 1\] .*, got 'high'"),
+        ({"min_size": "24"}, r"expected pixels above 0 for --min-size .*, got '24'"),
+        ({"detector": "YuNet"}, r"expected a function of a picture for `detector`, got 'YuNet'"),
         ({"min_size": 0}, r"expected pixels above 0 for --min-size .*, got 0"),
         ({"min_size": float("inf")}, r"expected pixels above 0 for --min-size .*, got inf"),
     ],
@@ -358,6 +361,11 @@ def test_photographs_that_are_taken_for_faces_are_noted(people: Path, tmp_path: 
 def test_settings_out_of_range(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         FindFaces(**settings)
+
+
+def test_find_faces_is_yes_no_or_how(photos: Path) -> None:
+    with pytest.raises(DataError, match="True, False or a FindFaces for `find_faces`, got 'skip'"):
+        sources.read(photos, find_faces="skip")  # type: ignore[arg-type]
 
 
 def test_an_interrupted_call_leaves_nothing(photos: Path, tmp_path: Path) -> None:
