@@ -18,6 +18,10 @@ class SkippedPixelsWarning(RuntimeWarning):
     """A large image is resized bilinearly, as published, which skips most of its pixels."""
 
 
+class DetectorError(FerjaxError, ValueError):
+    """A face detector cannot be loaded, fails, or returns what are no faces."""
+
+
 class DataError(FerjaxError, ValueError):
     """A dataset cannot be used: a file, a member of an archive, a row or a class in it."""
 

@@ -117,7 +117,7 @@ def encode(image: UInt8Array, suffix: str, *, quality: int = 95) -> bytes | None
       suffix: the format, such as ".png".
       quality: of JPEG and WebP, to 100.
     """
-    with _opencv() as cv2:
+    with quiet_opencv() as cv2:
         settings = {
             ".jpg": [
                 *(cv2.IMWRITE_JPEG_QUALITY, quality),
@@ -293,7 +293,7 @@ def decode(data: bytes, name: str, channels: int) -> UInt8Array:
     check_pixels(width, height, name)
 
     data, exif, transparent = image_formats.checked(data, kind, name)
-    with _opencv() as cv2:
+    with quiet_opencv() as cv2:
         flags = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR
         buffer = np.frombuffer(data, np.uint8)
         raw = _imdecode(buffer, cv2.IMREAD_UNCHANGED) if transparent else None
@@ -360,7 +360,7 @@ _log_level = 0
 
 
 @contextmanager
-def _opencv() -> Iterator[Any]:
+def quiet_opencv() -> Iterator[Any]:
     """Import OpenCV and keep its log off stderr meanwhile; ferjax's own errors say what is wrong.
 
     The level is one for the process: the first of several threads sets it, the last restores it.

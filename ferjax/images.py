@@ -162,7 +162,11 @@ def load_picture(
       ImageError: it cannot be read, or is no image; one line that names it.
     """
     check_channel_order(channel_order)
-    image = _load(source, name or name_of(source), 3, channel_order)
+    name = name or name_of(source)
+    shape = np.shape(source) if is_array(source) else ()  # type: ignore[arg-type]
+    if len(shape) >= 2 and not is_batch(shape):
+        check_pixels(shape[1], shape[0], name)
+    image = _load(source, name, 3, channel_order)
     if image.dtype != np.uint8:
         image = np.rint(image * 255).astype(np.uint8)
     return image

@@ -29,6 +29,7 @@ from ferjax.faces.placing import (
     nearest_points,
     overlapping,
 )
+from ferjax.faces.yunet import turn_of
 from ferjax.image_files import UInt8Array
 
 Colour: TypeAlias = tuple[int, int, int]
@@ -267,7 +268,7 @@ def _lay(canvas: UInt8Array, face: Detection, heat: npt.NDArray[np.float32]) -> 
 
     x, y, width, height = face.box
     side = max(1.0, SIDE * face.size)
-    roll = face.roll if abs(face.roll) > LEVEL_FROM else 0.0
+    roll = turn_of(face.roll)
     corners = _turned(np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * side / 2, roll)
     corners += (x + width / 2, y + height / 2)
     left, top, right, bottom = map(int, _clipped(corners, canvas.shape))

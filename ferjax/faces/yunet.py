@@ -1,0 +1,435 @@
+"""Find faces with YuNet, which OpenCV runs; its model travels with the package.
+
+Wu et al., "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence Research 2023. The
+network sees faces from about 20 to 300 pixels, so a picture is looked at in one size or in several,
+and then at each face by itself:
+
+1. Looks. The first shrinks the picture to about 640 pixels. A second, of about 1,600, is taken of
+   larger pictures; for faces smaller than that shows, and only where they are asked for, more looks
+   follow, in tiles. What several looks see is merged.
+2. Each face is looked at once more in a patch of its own, in one size and upright. YuNet sees heads
+   at any angle, but its boxes and landmarks are those of upright ones, and they move by several
+   percent when the picture moves by a few pixels. So a head that does not look upright is turned
+   until it does, and the box is the mean of a few views.
+
+Dimension keys: H height, W width of a picture; h and w of a patch; N faces.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ferjax.errors import DetectorError
+from ferjax.image_files import UInt8Array, quiet_opencv
+
+Float32Array = npt.NDArray[np.float32]
+
+MODEL: Final = Path(__file__).parent / "face_detection_yunet_2023mar.onnx"
+MODEL_SHA256: Final = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+
+# How closely pictures are looked at.
+LONG_SIDE: Final = 640  # pixels of a picture at the first look
+FIRST: Final = (LONG_SIDE, 640 * 480)  # the long side and the area, whichever shows more
+SECOND: Final = (1600, 1600 * 1200)
+NO_SHRINKING: Final = 1.25  # a picture this much larger than the first look is left as it is
+ENLARGED: Final = 320  # the long side of smaller pictures
+SEEN_FROM: Final = 48.0  # pixels from which on a look finds nearly every face
+STEP: Final = 2.5  # between the scales of looks in tiles
+TILE: Final = 1600
+MAX_SCALE: Final = 3.0  # of looks in tiles; more shows nothing new
+MIN_SIDE: Final = 8  # no face is seen in a narrower picture
+CANDIDATE: Final = 0.3  # a score that is worth a look at the face by itself
+OWN_LOOK: Final = 0.75  # the weight of that look in the score
+
+# How a face is looked at by itself.
+PATCH: Final = 160
+FACE: Final = 96.0  # height of the face in its patch
+UPRIGHT_SCORE: Final = 0.9  # with this score and level eyes a face is upright
+TURN_GAIN: Final = 0.05  # by which a face must look better turned than as it is
+ROLL_GAIN: Final = 2.0  # the landmarks show about half of a small roll
+VIEWS: Final = ((False, 0.0), (True, 4.0))  # mirrored or not, moved by so many pixels
+ROUNDS: Final = 5
+STEADY: Final = 0.02  # of the face's height, by which its box may still move
+STEADY_ROLL: Final = 2.0  # degrees
+LEVEL_FROM: Final = 15.0  # degrees of roll from which a face is turned upright
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where a face is: its centre, its width and height along the head, and its roll.
+
+    `landmarks` are float64 (5, 2) in the picture. `roll` is in degrees clockwise, in (-180, 180].
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+    score: float
+    landmarks: npt.NDArray[np.float64]
+    roll: float = 0.0
+
+
+def find(image: UInt8Array, *, min_score: float, min_size: float | None = None) -> list[Pose]:
+    """Return the faces in a picture, uint8 (H, W, 3) in RGB order.
+
+    Args:
+        image: the picture.
+        min_score: the score that a face needs, in [0, 1].
+        min_size: the height in pixels that a face needs, and from which on faces are to be found
+            however large the picture; None: what two looks find.
+    """
+    if min(image.shape[:2]) < MIN_SIDE:
+        return []
+    with quiet_opencv():
+        found: list[Pose] = []
+        for candidate in _candidates(image, min(min_score, CANDIDATE), min_size):
+            pose = refine(image, candidate)
+            if pose is not None and pose.score >= min_score:
+                found.append(pose)
+    return merged([pose for pose in found if min_size is None or pose.height >= min_size])
+
+
+# --- the network ---------------------------------------------------------------------------------
+
+
+class _Nets(threading.local):
+    """The network for looks and that for patches; a thread has its own, for none serves two."""
+
+    def __init__(self) -> None:
+        self.look = _net()
+        self.patch = _net()
+
+
+def _net() -> Any:
+    model, settings = np.frombuffer(read_model(), np.uint8), np.zeros(0, np.uint8)
+    with quiet_opencv() as cv2:  # OpenCV 5 warns of the engine that it chooses itself
+        return cv2.FaceDetectorYN.create("onnx", model, settings, (PATCH, PATCH), CANDIDATE)
+
+
+def read_model(path: Path = MODEL) -> bytes:
+    """Return the network's file, or raise a DetectorError where it is missing or another one."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise DetectorError(
+            f"{path}: the face detector cannot be read: {reason}; {_AGAIN}"
+        ) from error
+    if hashlib.sha256(data).hexdigest() != MODEL_SHA256:
+        raise DetectorError(f"{path}: the face detector's file was altered; {_AGAIN}")
+    return data
+
+
+_AGAIN: Final = "reinstall ferjax"
+_nets = _Nets()
+
+
+def _run(net: Any, image: UInt8Array, min_score: float) -> Float32Array:
+    """Return what the network sees in a picture, (N, 15): x, y, width, height, landmarks, score."""
+    net.setScoreThreshold(min_score)
+    net.setInputSize((image.shape[1], image.shape[0]))
+    _, rows = net.detect(np.ascontiguousarray(image[..., ::-1]))
+    if rows is None:
+        return np.zeros((0, 15), np.float32)
+    return rows[np.isfinite(rows).all(axis=1)]
+
+
+# --- looks at the picture ------------------------------------------------------------------------
+
+
+def _candidates(image: UInt8Array, min_score: float, min_size: float | None) -> list[Pose]:
+    poses = [
+        pose
+        for scale in scales(image.shape[:2], min_size)
+        for pose in _look(image, scale, min_score)
+    ]
+    return merged(poses)
+
+
+def scales(shape: tuple[int, ...], min_size: float | None) -> list[float]:
+    """Return by what (H, W) is multiplied in each look.
+
+    >>> scales((480, 640), None), scales((48, 64), None), scales((3000, 4000), None)
+    ([1.0], [5.0], [0.16, 0.4])
+    >>> scales((3000, 4000), 240), scales((3000, 4000), 48), scales((480, 640), 24)
+    ([0.16, 0.2], [0.16, 0.4, 1.0], [1.0, 2.0])
+    """
+    first = _scale_to(shape, FIRST)
+    if max(shape) < ENLARGED:
+        first = ENLARGED / max(shape)
+    elif first > 1 / NO_SHRINKING:
+        first = 1.0
+    closest = SEEN_FROM / min_size if min_size else _scale_to(shape, SECOND)
+    closest = min(closest, MAX_SCALE if min_size else 1.0)
+    steps = [first]
+    while steps[-1] < closest / 1.05:
+        steps.append(min(steps[-1] * STEP, closest))
+    return steps
+
+
+def _scale_to(shape: tuple[int, ...], limits: tuple[int, int]) -> float:
+    long_side, area = limits
+    return max(long_side / max(shape), math.sqrt(area / (shape[0] * shape[1])))
+
+
+def _look(image: UInt8Array, scale: float, min_score: float) -> Iterator[Pose]:
+    """Yield the faces that are seen in a picture whose sides are multiplied by `scale`."""
+    import cv2
+
+    height, width = image.shape[:2]
+    # A face in the core of a tile, half an overlap away from what is cut off, is seen whole.
+    margin = math.ceil(SEEN_FROM * STEP)
+    for top, bottom, above, below in _tiles(height, scale, margin):
+        for left, right, before, after in _tiles(width, scale, margin):
+            tile = image[top:bottom, left:right]
+            size = (
+                max(1, round((right - left) * scale)),
+                max(1, round((bottom - top) * scale)),
+            )
+            if size != (right - left, bottom - top):
+                method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+                tile = np.asarray(cv2.resize(tile, size, interpolation=method), np.uint8)
+            by = np.array([(right - left) / size[0], (bottom - top) / size[1]])
+            for row in _run(_nets.look, tile, min_score):
+                pose = _pose(row, by, np.array([left, top]))
+                if above <= pose.y < below and before <= pose.x < after:
+                    yield pose
+
+
+def _tiles(length: int, scale: float, margin: int) -> list[tuple[int, int, float, float]]:
+    """Return the tiles along a side as (start, end, start of its core, end of its core).
+
+    Cores meet; at the ends of the side they reach as far as a box's centre may lie.
+    """
+    tile, margin = math.ceil(TILE / scale), math.ceil(margin / scale)
+    if length <= tile:
+        return [(0, length, -math.inf, math.inf)]
+    count = math.ceil((length - 2 * margin) / (tile - 2 * margin))
+    starts = [round(i * (length - tile) / (count - 1)) for i in range(count)]
+    borders = [(a + tile + b) / 2 for a, b in itertools.pairwise(starts)]
+    edges = [-math.inf, *borders, math.inf]
+    return [(s, s + tile, edges[i], edges[i + 1]) for i, s in enumerate(starts)]
+
+
+def _pose(row: Float32Array, by: npt.NDArray[Any], origin: npt.NDArray[Any]) -> Pose:
+    x, y, width, height = (float(v) for v in row[:4])
+    centre = np.array([x + width / 2, y + height / 2]) * by + origin
+    return Pose(
+        x=float(centre[0]),
+        y=float(centre[1]),
+        width=max(1e-3, float(width * by[0])),
+        height=max(1e-3, float(height * by[1])),
+        score=float(row[14]),
+        landmarks=row[4:14].reshape(5, 2).astype(np.float64) * by + origin,
+    )
+
+
+def merged(poses: Sequence[Pose]) -> list[Pose]:
+    """Return faces, the surest first, without those that share most of their area with a surer one.
+
+    Two boxes are of one face where their intersection is more than 0.4 of their union, or more than
+    0.7 of the smaller, as of a part of a face that was seen in the edge of a tile.
+    """
+    if not poses:
+        return []
+    ordered = sorted(poses, key=lambda pose: -pose.score)
+    corners = np.array([_corners(pose) for pose in ordered])  # (N, 4)
+    areas = (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])
+    alive = np.ones(len(ordered), bool)
+    kept = []
+    for i, pose in enumerate(ordered):
+        if not alive[i]:
+            continue
+        kept.append(pose)
+        low = np.maximum(corners[:, :2], corners[i, :2])
+        high = np.minimum(corners[:, 2:], corners[i, 2:])
+        common = np.clip(high - low, 0, None).prod(axis=1)
+        same = common > 0.4 * (areas + areas[i] - common)
+        same |= common > 0.7 * np.minimum(areas, areas[i])
+        alive &= ~same
+    return kept
+
+
+def _corners(pose: Pose) -> tuple[float, float, float, float]:
+    half_width, half_height = pose.width / 2, pose.height / 2
+    if 45 < abs(pose.roll) < 135:
+        half_width, half_height = half_height, half_width
+    return (pose.x - half_width, pose.y - half_height, pose.x + half_width, pose.y + half_height)
+
+
+# --- a look at each face -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Near:
+    """The neighbourhood of a face, uint8 (h, w, 3), shrunk to about the scale of its patch."""
+
+    image: UInt8Array
+    left: float
+    top: float
+    scale: float
+
+
+@dataclass(frozen=True)
+class _Sight:
+    """A face in its patch: centre, width, height, landmarks (5, 2) about the patch's centre."""
+
+    score: float
+    box: npt.NDArray[np.float64]  # (4,)
+    landmarks: npt.NDArray[np.float64]  # (5, 2)
+
+    @property
+    def roll(self) -> float:
+        """Degrees by which the head is turned from where its patch has it upright."""
+        right_eye, left_eye, _, *mouth = self.landmarks
+        across = left_eye - right_eye
+        down = (mouth[0] + mouth[1] - right_eye - left_eye) / 2
+        eyes = math.degrees(math.atan2(across[1], across[0]))
+        axis = math.degrees(math.atan2(-down[0], down[1]))
+        return ROLL_GAIN * (eyes + axis) / 2
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether a patch about this box would show much the same."""
+        away = max(abs(self.box[0]), abs(self.box[1]), abs(self.box[3] - FACE))
+        return away < STEADY * FACE and abs(self.roll) < STEADY_ROLL
+
+
+def turn_of(roll: float) -> float:
+    """Return by how many degrees a face of this roll is turned to be upright.
+
+    Exactly by a multiple of 90 up to 15 degrees from there: FER2013's own faces roll as much.
+
+    >>> [turn_of(roll) for roll in (7.0, -93.0, 40.0, 171.0)]
+    [0.0, -90.0, 40.0, 180.0]
+    """
+    quarter = 90.0 * round(roll / 90)
+    return quarter if abs(roll - quarter) <= LEVEL_FROM else roll
+
+
+def wrapped(degrees: float) -> float:
+    """Return an angle in (-180, 180]."""
+    return 180.0 - (180.0 - degrees) % 360.0
+
+
+def refine(image: UInt8Array, candidate: Pose) -> Pose | None:
+    """Look at a face by itself; return it upright, or None where it does not look like a face."""
+    near = _near(image, candidate)
+    pose, turn = candidate, 0.0
+    sight = _see(near, pose, turn)
+    if sight is None or sight.score < UPRIGHT_SCORE:  # perhaps it is turned
+        best = sight.score + TURN_GAIN if sight is not None else 0.0
+        for angle in TURNS:
+            turned = _see(near, pose, angle)
+            if turned is not None and turned.score > best:
+                best, sight, turn = turned.score, turned, angle
+    for _ in range(ROUNDS):
+        if sight is None:
+            return None
+        pose = _placed(pose, turn, sight)
+        if sight.is_steady:
+            break
+        turn = pose.roll
+        sight = _see(near, pose, turn)
+    return replace(pose, score=OWN_LOOK * pose.score + (1 - OWN_LOOK) * candidate.score)
+
+
+TURNS: Final = (45.0, -45.0, 90.0, -90.0, 135.0, -135.0, 180.0)
+
+
+def _near(image: UInt8Array, pose: Pose) -> _Near:
+    import cv2
+
+    # Half a patch's diagonal about the face, and a third more, since the face may lie elsewhere.
+    reach = math.ceil(pose.height / FACE * PATCH * 0.95) + 2
+    height, width = image.shape[:2]
+    left, right = max(0, round(pose.x) - reach), min(width, round(pose.x) + reach)
+    top, bottom = max(0, round(pose.y) - reach), min(height, round(pose.y) + reach)
+    part = image[top:bottom, left:right]
+    by = int(pose.height / FACE)
+    if by >= 2:
+        size = (max(1, (right - left) // by), max(1, (bottom - top) // by))
+        # What is left over at the right and the bottom would make the two scales differ.
+        part = part[: max(1, size[1] * by), : max(1, size[0] * by)]
+        part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return _Near(part, left, top, 1 / max(1, by))
+
+
+def _see(near: _Near, pose: Pose, turn: float) -> _Sight | None:
+    """Return the mean of what is seen of a face, turned back by `turn`, or None."""
+    sights = [
+        sight
+        for mirrored, offset in VIEWS
+        if (sight := _view(near, pose, turn, mirrored, offset)) is not None
+    ]
+    if not sights:
+        return None
+    return _Sight(
+        score=sum(s.score for s in sights) / len(VIEWS),
+        box=np.mean([s.box for s in sights], axis=0),
+        landmarks=np.mean([s.landmarks for s in sights], axis=0),
+    )
+
+
+MIRRORED: Final = [1, 0, 2, 4, 3]  # landmarks of the mirror image
+
+
+def _view(near: _Near, pose: Pose, turn: float, mirrored: bool, offset: float) -> _Sight | None:
+    import cv2
+
+    scale = FACE / pose.height / near.scale
+    cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+    matrix = scale * np.array([[cos, sin], [-sin, cos]])
+    if mirrored:
+        matrix[0] *= -1
+    # Where the face's centre is in what is near; pixels' centres lie at whole numbers.
+    centre = np.array([pose.x - near.left, pose.y - near.top]) * near.scale - 0.5
+    middle = PATCH / 2 - 0.5 + offset
+    affine = np.concatenate([matrix, (middle - matrix @ centre)[:, None]], axis=1)
+    method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_LINEAR
+    patch = cv2.warpAffine(
+        near.image, affine, (PATCH, PATCH), flags=method, borderMode=cv2.BORDER_CONSTANT
+    )
+    rows = _run(_nets.patch, np.asarray(patch, np.uint8), 0.3)
+    centres = rows[:, :2] + rows[:, 2:4] / 2 - (PATCH / 2 + offset)
+    near_centre = np.abs(centres).max(axis=1, initial=0) < 0.4 * FACE
+    rows, centres = rows[near_centre], centres[near_centre]
+    if not len(rows):
+        return None
+    best = int(rows[:, 14].argmax())
+    row, at = rows[best].astype(np.float64), centres[best].astype(np.float64)
+    landmarks = row[4:14].reshape(5, 2) - (PATCH / 2 + offset)
+    if mirrored:
+        at[0] *= -1
+        landmarks[:, 0] *= -1
+        landmarks = landmarks[MIRRORED]
+    return _Sight(float(row[14]), np.array([*at, row[2], row[3]]), landmarks)
+
+
+def _placed(pose: Pose, turn: float, sight: _Sight) -> Pose:
+    """Return a face where the picture has it, from where its patch about `pose` has it."""
+    by = pose.height / FACE
+    cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+    back = by * np.array([[cos, -sin], [sin, cos]])
+    centre = back @ sight.box[:2] + (pose.x, pose.y)
+    return replace(
+        pose,
+        x=float(centre[0]),
+        y=float(centre[1]),
+        width=float(sight.box[2] * by),
+        height=float(sight.box[3] * by),
+        score=sight.score,
+        landmarks=sight.landmarks @ back.T + (pose.x, pose.y),
+        roll=wrapped(turn + sight.roll),
+    )
