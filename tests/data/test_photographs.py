@@ -341,7 +341,7 @@ def test_photographs_that_are_taken_for_faces_are_noted(people: Path, tmp_path: 
     _person(folder / "calm/a.png", 80, (240, 320), (30, 40))
     assert note in sources.read(folder).faces.notes
     assert not any("looked at" in n for n in sources.read(folder, find_faces=True).faces.notes)
-    _person(folder / "calm/a.png", 90, (100, 100), (5, 5))  # a face with little around it
+    _person(folder / "calm/a.png", 96, (100, 100), (2, 2))  # a face with little around it
     assert not any("looked at" in n for n in sources.read(folder).faces.notes)
 
 
