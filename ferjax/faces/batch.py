@@ -36,13 +36,14 @@ from ferjax.faces.places import (
     drawing_names,
     find,
 )
+from ferjax.faces.yunet import read_model
 from ferjax.files import check_file, check_folder, make_folder, replacing
 from ferjax.image_files import UInt8Array, encode
 from ferjax.images import Resize
 
 _QUALITY: Final = 95  # of JPEG and WebP, of 100
 _WRITERS: Final = 4  # threads, which mostly wait for the disk
-_WAITING: Final = 4  # photographs whose files may be in the making
+WAITING: Final = 4  # photographs whose files may be in the making
 
 
 @dataclass
@@ -195,9 +196,11 @@ class Batch:
             ImageError: a folder holds no photographs.
             FerjaxError: settings do not go together or do not suit the classifier, or there is
                 something in the way that `force` replaces, or no run that `resume` can go on with.
+            DetectorError: the detector's file is missing or altered.
             WriteError: a file or folder cannot be written to.
         """
         settings.check()
+        read_model()  # says so where the detector's file is missing or altered
         if settings.calibrated:
             classifier.require_temperature()
         if settings.explain:
@@ -369,7 +372,7 @@ class Batch:
                             path = self._places[index].path
                             writing.append(self._write(pool, index, photograph, states.pop(path)))
                             del photograph  # its pixels, while the next is waited for
-                        while len(writing) > _WAITING or (writing and writing[0].is_done):
+                        while len(writing) > WAITING or (writing and writing[0].is_done):
                             yield self._finished(writing.popleft())
                     while writing:
                         yield self._finished(writing.popleft())
