@@ -9,18 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from ferjax.errors import DataError
-from ferjax.faces import cropping, detection
+from ferjax.faces import cropping, detection, yunet
 from ferjax.faces.detection import Detection, Detector
 from ferjax.image_files import UInt8Array
 from ferjax.images import preprocess
-from ferjax.metadata import sha256
 
 # Which face of several is taken.
 SEVERAL: Final[dict[str, str]] = {
@@ -82,7 +79,7 @@ class FindFaces:
             "min_score": float(self.min_score),
             "min_size": None if self.min_size is None else float(self.min_size),
             "detector": "YuNet" if self.detector is None else name,
-            "detector_sha256": _model_sha256() if self.detector is None else None,
+            "detector_sha256": yunet.MODEL_SHA256 if self.detector is None else None,
             "crop_side": cropping.SIDE,  # of the height of the face's box
             "crop_level_from": cropping.LEVEL_FROM,  # degrees of roll
             "crop_resize": RESIZE,
@@ -91,11 +88,6 @@ class FindFaces:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
-
-
-@lru_cache(maxsize=1)
-def _model_sha256() -> str:
-    return sha256(Path(detection.__file__).with_name("face_detection_yunet_2023mar.onnx"))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from ferjax.data.containers import Container, Member
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.numbering import NumberNames
 from ferjax.data.photographs import FindFaces, Picture, cut_face
-from ferjax.errors import DataError, ImageError
+from ferjax.errors import DataError, DetectorError, ImageError
 from ferjax.image_files import decode
 from ferjax.images import skips_pixels
 
@@ -187,6 +187,10 @@ def decoded(batches: Iterable[list[tuple[int, bytes]]], count: int, options: Opt
                     pictures[row] = cut_face(image, images[row], find)
             except ImageError as error:
                 reasons[row] = str(error).removeprefix("image: ")
+            except DetectorError as error:
+                if find is None or find.detector is None:  # YuNet's file is missing or altered
+                    raise
+                reasons[row] = str(error)
         return len(batch)
 
     workers, unit = min(8, hardware.cores()), "images"

@@ -22,7 +22,7 @@ from ferjax.cli.main import main
 from ferjax.data import load, sources
 from ferjax.data.photographs import CLEARLY, SEVERAL, FindFaces
 from ferjax.data.preparation import MANIFEST, Prepared, prepare
-from ferjax.errors import DataError
+from ferjax.errors import DataError, DetectorError
 from ferjax.faces import Detection, crop, detect
 from ferjax.faces.detection import MIN_SCORE
 from ferjax.image_files import UInt8Array, read_image
@@ -317,6 +317,36 @@ def test_a_bad_picture_is_no_picture_without_a_face(photos: Path) -> None:
     assert [name for name, _ in found.bad] == ["train/grin/c.png"]
     assert "train/grin/c.png" not in found.pictures
     assert len(found.pictures) == 5
+
+
+def test_a_picture_on_which_a_detector_fails_is_bad(photos: Path) -> None:
+    def detector(image: UInt8Array) -> Any:
+        faces = squares(image)
+        return faces if faces else "none"
+
+    find = FindFaces(detector=detector, min_score=0.5)
+    with pytest.raises(DataError, match=r"1 of 5 .*: train/calm/b\.png: .*from the detector, got"):
+        sources.read(photos, find_faces=find)
+    found = sources.read(photos, find_faces=find, skip_bad=True)
+    assert [name for name, _ in found.bad] == ["train/calm/b.png"]
+    assert len(found.faces) == 3
+
+
+def test_an_altered_detector_is_one_line(
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def altered(image: UInt8Array, **options: Any) -> Any:
+        raise DetectorError("yunet.onnx: the face detector's file was altered")
+
+    monkeypatch.setattr("ferjax.data.photographs.detection.detect", altered)
+    call = ["data", "prepare", str(photos), "--out", str(tmp_path / "out"), "--find-faces"]
+    assert main([*call, "--skip-bad", "--no-tfds"]) == 2
+    error = "ferjax: error: yunet.onnx: the face detector's file was altered\n"
+    assert capsys.readouterr().err == error
+    assert not (tmp_path / "out").exists()
 
 
 def test_faces_that_were_cropped_already_are_noted(tmp_path: Path) -> None:
