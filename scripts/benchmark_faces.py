@@ -72,6 +72,13 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--peers", type=_peers, default=PEERS, metavar="A,B", help="(default: all)")
     add("--fer-python", type=Path, metavar="FILE", help="of the environment with `fer`")
+    add(
+        "--photograph",
+        type=Path,
+        default=ROOT / "examples" / "astronaut.jpg",
+        metavar="FILE",
+        help="of the astronaut (default: examples/astronaut.jpg)",
+    )
     add("--data", type=Path, metavar="PATH", help="FER2013, whose faces are then among the six")
     add("--pictures", type=_count, default=100, metavar="N", help="of each kind (default: 100)")
     add("--repeats", type=_count, default=5, metavar="N", help="processes each (default: 5)")
@@ -106,7 +113,7 @@ class Benchmark:
     def prepare(self) -> str | None:
         """Make the pictures; return why that fails, or None."""
         settings = {
-            "photograph": str(ROOT / "examples" / "astronaut.jpg"),
+            "photograph": str(self._args.photograph.absolute()),
             "folder": str(self._folder / "pictures"),
             "count": self._args.pictures,
             "seed": self._args.seed,
