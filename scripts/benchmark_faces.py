@@ -29,6 +29,7 @@ Exit codes: 0 done, 1 done in part, 2 a mistake in the call.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import statistics
@@ -170,13 +171,13 @@ class Benchmark:
         result: dict[str, Any] = {"kinds": {}, "peak_mb": 0.0}
         for kind in TITLES:
             pictures = self._folder / "pictures" / kind
-            target = self._folder / f"{kind}.csv"
-            target.unlink(missing_ok=True)
+            target = self._folder / f"{kind}-{len(self.values.get('command', ()))}.csv"
             command = [sys.executable, "-m", "ferjax", "faces", str(pictures), "--csv", str(target)]
             done = processes.run(command, self._env, self._folder)
             if done.reason is not None:
                 return {"reason": done.reason}
-            rows = len(target.read_text(encoding="utf-8").splitlines()) - 1
+            with target.open(encoding="utf-8", newline="") as file:
+                rows = sum(row["face"] != "0" for row in csv.DictReader(file))
             result["kinds"][kind] = {
                 "rate": self._args.pictures / done.seconds,
                 "faces": rows / self._args.pictures,
