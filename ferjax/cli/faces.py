@@ -1,6 +1,6 @@
 """Find the faces in photographs, and the expression on each.
 
-Folders are searched for photographs; drawings and crops that an earlier run put there are left out.
+Folders are searched for photographs; drawings and crops that ferjax put there are left out.
 Each face has a line: the photograph, the face's number in it from 1, its label and probability, its
 box, left and upper edge, width x height, and its height, in pixels of the picture as a viewer shows
 it. A photograph that cannot be read is named on stderr, the others are done; the exit code is 1.

@@ -35,6 +35,7 @@ from ferjax.faces.places import (
     crop_names,
     drawing_names,
     find,
+    marked,
 )
 from ferjax.faces.yunet import read_model
 from ferjax.files import check_file, check_folder, make_folder, replacing
@@ -176,7 +177,7 @@ class Batch:
 
     Attributes:
         total: how many photographs there are.
-        left_out: how many files in the folders are drawings or crops of an earlier run.
+        left_out: how many of the files are drawings or crops that ferjax made.
         counts: what came of those whose entries were given.
         processed: how many of these were not taken from an earlier run.
 
@@ -211,7 +212,7 @@ class Batch:
         self.counts = Counts()
         self.processed = 0
         outputs = [folder for folder in (settings.draw, settings.crops) if folder is not None]
-        self._places, self.left_out = find(given, outputs)
+        self._places, self.left_out = find(given)
         self._sources = {os.path.realpath(place.path) for place in self._places}
         for folder in outputs:
             check_folder(folder)
@@ -447,14 +448,15 @@ class Batch:
         """Write a picture, as PNG where its format does not take it, and return where."""
         data = encode(image, encoding, quality=_QUALITY)
         if data is None:
-            path, data = _as_png(path), encode(image, ".png")
+            path, encoding = _as_png(path), ".png"
+            data = encode(image, encoding)
         if data is None:
             raise WriteError(f"{path}: no format takes {image.shape[1]} x {image.shape[0]} pixels")
         if os.path.realpath(path) in self._sources:
             raise WriteError(f"{path}: leads to one of the photographs; give another folder")
         make_folder(path.parent)
         with replacing(path) as temporary:
-            temporary.write_bytes(data)
+            temporary.write_bytes(marked(data, encoding))
         return path
 
 

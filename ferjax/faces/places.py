@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import unicodedata
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ferjax.errors import ImageError
+from ferjax.errors import ImageError, printable
 from ferjax.image_files import find_images
 
 _MADE: Final = re.compile(r".\.(?:faces\.[^.]+(?:\.png)?|face[0-9]+\.png)$", re.DOTALL)
 _CROP: Final = re.compile(r"(\.face)[0-9]+\.png$")
+_MARK: Final = b"ferjax faces"
 _LONGEST: Final = 200  # bytes of a name's stem; a name has at most 255
 
 
@@ -35,42 +38,76 @@ class Place:
         return os.path.abspath(self.path)
 
 
-def find(
-    given: Sequence[str], outputs: Sequence[str | os.PathLike[str]] = ()
-) -> tuple[list[Place], int]:
+def find(given: Sequence[str]) -> tuple[list[Place], int]:
     """Return the photographs at some paths, each once, and how many files were left out.
 
-    Left out is what lies in a folder of `outputs` and has the name of a drawing or a crop, where it
-    is found by searching a folder.
+    Left out are drawings and crops that ferjax made, where other photographs are given too.
 
     Raises:
         ImageError: as for `find_images`, or all that a folder holds is left out.
     """
-    roots = [os.path.realpath(folder) for folder in outputs]
     places: dict[str, Place] = {}
-    made = 0
+    made: dict[str, Place] = {}  # those that were given one by one
+    left_out = 0
     for argument in given:
         paths = find_images([argument])
         if not os.path.isdir(argument):
-            places.setdefault(os.path.abspath(argument), Place(paths[0], Path()))
+            place = Place(paths[0], Path())
+            (made if is_made(place.path) else places).setdefault(place.key, place)
             continue
-        kept = [path for path in paths if not _is_made(path, roots)]
-        made += len(paths) - len(kept)
+        kept = [path for path in paths if not is_made(path)]
+        left_out += len(paths) - len(kept)
         if not kept:
             raise ImageError(
-                f"{argument}: no photographs in this folder but what was drawn of some"
+                printable(
+                    f"{argument}: no photographs in this folder but drawings and crops of some"
+                )
             )
         for path in kept:
             place = Place(path, path.parent.relative_to(argument))
             places.setdefault(place.key, place)
-    return list(places.values()), made
+    if places:
+        return list(places.values()), left_out + len(made)
+    return list(made.values()), 0
 
 
-def _is_made(path: Path, roots: Sequence[str]) -> bool:
-    if not (roots and _MADE.search(path.name)):
+# --- what was made -------------------------------------------------------------------------------
+
+
+def marked(data: bytes, encoding: str) -> bytes:
+    """Return an image file that `is_made` tells from a photograph.
+
+    Args:
+        data: the file.
+        encoding: its format, one of the values of `ENCODINGS`.
+    """
+    if encoding == ".png":  # after the header's chunk
+        chunk = b"tEXtSoftware\0" + _MARK
+        chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        return data[:33] + chunk + data[33:]
+    if encoding == ".jpg" and data[2:4] == b"\xff\xe0":  # after the segment that says it is JFIF
+        end = 4 + int.from_bytes(data[4:6], "big")
+        comment = b"\xff\xfe" + struct.pack(">H", len(_MARK) + 2) + _MARK
+        return data[:end] + comment + data[end:]
+    return data + _MARK  # what no decoder looks at
+
+
+def is_made(path: Path) -> bool:
+    """Whether a file is a drawing or a crop that ferjax made, by its name and by what is in it."""
+    if not _MADE.search(path.name):
         return False
-    folder = Path(os.path.realpath(path.parent))
-    return any(folder.is_relative_to(root) for root in roots)
+    try:
+        if not path.is_file():
+            return False
+        with open(path, "rb") as file:
+            head = file.read(256)
+            file.seek(-min(len(_MARK), os.fstat(file.fileno()).st_size), os.SEEK_END)
+            return _MARK in head or file.read() == _MARK
+    except (OSError, ValueError):
+        return False
+
+
+# --- names ---------------------------------------------------------------------------------------
 
 
 def drawing_names(root: str | os.PathLike[str], places: Sequence[Place]) -> list[Path]:

@@ -203,6 +203,21 @@ def test_drawings_are_of_the_photographs_format_and_never_on_them(
         assert head.startswith(kind[name.rpartition(".")[2]])
 
 
+def test_a_photograph_that_is_called_as_a_drawing_stays(
+    faces: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.jpg", "a.faces.jpg", "a.face1.png"):
+        write(tmp_path / name, FACE)
+    before = {name: (tmp_path / name).read_bytes() for name in files_in(tmp_path)}
+    drawings = ["a-2.faces.jpg", "a.face1.faces.png", "a.faces.faces.jpg"]
+    crops = ["a-2.face1.png", "a.face1.face1.png", "a.faces.face1.png"]
+    for given in (["."], sorted(before), sorted([*before, *drawings])):
+        assert faces(*given, "--draw", ".", "--crops", ".").code == 0
+        assert {name: (tmp_path / name).read_bytes() for name in before} == before
+        assert files_in(tmp_path) == sorted([*before, *drawings, *crops])
+
+
 def test_photographs_of_one_name_have_drawings_of_two(faces: Cli, tmp_path: Path) -> None:
     write(tmp_path / "a" / "x.png", FACE)
     flat(tmp_path / "b" / "x.png")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 
 from ferjax.errors import ImageError
 from ferjax.faces import places
 from ferjax.faces.places import crop_name, crop_names, drawing_names, find
+from ferjax.image_files import encode, read_image
 
 
 def touch(root: Path, *names: str) -> None:
@@ -19,7 +22,7 @@ def touch(root: Path, *names: str) -> None:
 
 
 def drawings(root: Path, *given: str, to: str = "out") -> list[str]:
-    found, _ = find([str(root / name) for name in given], [root / to])
+    found, _ = find([str(root / name) for name in given])
     return [path.relative_to(root / to).as_posix() for path in drawing_names(root / to, found)]
 
 
@@ -54,16 +57,39 @@ def test_no_name_is_a_photographs(tmp_path: Path) -> None:
     assert [crop_name(begin, 1).name for begin in begins] == ["y-2.face1.png", "y.face1.face1.png"]
 
 
-def test_what_an_earlier_run_made_is_left_out(tmp_path: Path) -> None:
-    touch(tmp_path, "x.jpg", "x.faces.jpg", "x.faces.webp.png", "x.face12.png", "sub/x.faces.jpg")
-    found, left_out = find([str(tmp_path)], [tmp_path])
-    assert ([place.path.name for place in found], left_out) == (["x.jpg"], 4)
-    found, left_out = find([str(tmp_path)], [tmp_path / "sub"])
-    assert (len(found), left_out) == (4, 1)
+def test_what_ferjax_made_is_left_out(tmp_path: Path) -> None:
+    data = places.marked(b"P6 1 1 255 abc", ".ppm")
+    touch(tmp_path, "x.jpg", "sub/y.jpg", "z.faces.jpg", "x.face1.png")  # these are photographs
+    for name in ("x.faces.jpg", "x.faces.webp.png", "x.face12.png", "sub/x.faces.jpg"):
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "renamed.jpg").write_bytes(data)
     found, left_out = find([str(tmp_path)])
-    assert (len(found), left_out) == (5, 0)
-    with pytest.raises(ImageError, match="no photographs in this folder but what was drawn"):
-        find([str(tmp_path / "sub")], [tmp_path])
+    names = [place.path.name for place in found]
+    assert names == ["renamed.jpg", "y.jpg", "x.face1.png", "x.jpg", "z.faces.jpg"]
+    assert left_out == 4
+    drawn = str(tmp_path / "x.faces.jpg")
+    found, left_out = find([str(tmp_path / "x.jpg"), drawn])
+    assert ([place.path.name for place in found], left_out) == (["x.jpg"], 1)
+    found, left_out = find([drawn])
+    assert ([place.path.name for place in found], left_out) == (["x.faces.jpg"], 0)
+    (tmp_path / "sub" / "y.jpg").unlink()
+    with pytest.raises(ImageError, match="no photographs in this folder but drawings and crops"):
+        find([str(tmp_path / "sub")])
+
+
+@pytest.mark.parametrize("encoding", sorted(set(places.ENCODINGS.values())))
+def test_the_mark_does_not_change_a_picture(tmp_path: Path, encoding: str) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8)
+    data = encode(picture, encoding)
+    assert data is not None
+    path = tmp_path / f"a.faces{encoding}"
+    path.write_bytes(data)
+    assert not places.is_made(path)
+    path.write_bytes(places.marked(data, encoding))
+    assert places.is_made(path)
+    assert (read_image(path, channels=3) == read_image(data, channels=3)).all()
+    with PIL.Image.open(path) as image:
+        image.load()
 
 
 def test_a_photograph_that_is_given_twice_is_taken_once(tmp_path: Path) -> None:
@@ -83,11 +109,3 @@ def test_long_names_fit(tmp_path: Path) -> None:
     for name in names:
         assert len(os.fsencode(name)) < 255 - 20
         name.encode()  # no letter is cut in two
-
-
-def test_formats_are_those_that_opencv_writes() -> None:
-    import cv2
-    import numpy as np
-
-    for encoding in set(places.ENCODINGS.values()):
-        assert cv2.imencode(encoding, np.zeros((64, 64, 3), np.uint8))[0], encoding
