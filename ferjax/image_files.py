@@ -28,6 +28,7 @@ MAX_PIXELS: Final = 178_956_970  # Pillow's own error limit; about 0.5 GB of RGB
 MAX_FILE_BYTES: Final = 256 * 1024 * 1024
 _BYTES: Final = (bytes, bytearray, memoryview)
 _SUFFIXES = "avif bmp dib gif jfif jp2 jpe jpeg jpg pbm pgm png pnm ppm tif tiff webp"
+_SWAPPED_AT_ONCE: Final = 1_000_000  # pixels
 IMAGE_SUFFIXES: Final = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
 
 
@@ -310,9 +311,13 @@ def decode(data: bytes, name: str, channels: int) -> UInt8Array:
         image = _composite(image, alpha, kind)
     if stored:
         image = _upright(image, image_formats.exif_orientation(exif))
+    image = np.ascontiguousarray(image)
     if image.ndim == 3:
-        image = image[..., ::-1]  # BGR -> RGB
-    return np.ascontiguousarray(image)
+        # In place, a part at a time: a second picture of 100 megapixels would be 300 MB more.
+        rows = max(1, _SWAPPED_AT_ONCE // width)
+        for part in (image[i : i + rows] for i in range(0, len(image), rows)):
+            part[...] = cv2.cvtColor(part, cv2.COLOR_BGR2RGB)
+    return image
 
 
 def _imdecode(buffer: UInt8Array, flags: int) -> npt.NDArray[Any] | None:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import math
 import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Final, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 
@@ -300,53 +301,34 @@ def _cores() -> int:
 
 
 class _Pixels:
-    """The bytes of pictures in memory, by the number of their photograph; threads wait for room.
-
-    The photograph that comes next out of the iterator does not wait.
-    """
+    """The bytes of pictures in memory, by the number of their photograph."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._held: dict[int, int] = {}
-        self._due = -1
-        self._ends = False
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
 
-    def add(self, number: int, count: int, *, waits: bool) -> None:
-        """Count bytes that are going to be held, once there is room for them."""
-
-        def has_room() -> bool:
+    def add(self, number: int, count: int, *, due: bool) -> bool:
+        """Count bytes that are going to be held. False: there is no room for them, and the
+        photograph is not the one that is due."""
+        with self._lock:
             held = sum(self._held.values())
-            return self._ends or number == self._due or not held or held + count <= self._limit
-
-        with self._changed:
-            if waits:
-                self._changed.wait_for(has_room)
-            if self._ends:
-                raise CancelledError
-            self._held[number] = self._held.get(number, 0) + count
+            if held and held + count > self._limit and not due:
+                return False
+            self._held[number] = count
+            return True
 
     def drop(self, number: int) -> None:
-        with self._changed:
+        with self._lock:
             self._held.pop(number, None)
-            self._changed.notify_all()
-
-    def due(self, number: int) -> None:
-        """Say which photograph is waited for."""
-        with self._changed:
-            self._due = number
-            self._changed.notify_all()
-
-    def end(self) -> None:
-        """Wake all threads: nobody waits for their pictures."""
-        with self._changed:
-            self._ends = True
-            self._changed.notify_all()
 
     @property
     def full(self) -> bool:
-        with self._changed:
+        with self._lock:
             return sum(self._held.values()) > self._limit
+
+
+_Taken: TypeAlias = "str | os.PathLike[str] | bytes | UInt8Array"
 
 
 @dataclass(kw_only=True, eq=False)
@@ -375,9 +357,7 @@ class _Finder:
     threads: int
     pixels: _Pixels
 
-    def taken(
-        self, source: Source, number: int, name: str
-    ) -> str | os.PathLike[str] | bytes | UInt8Array:
+    def taken(self, source: Source, number: int, name: str) -> _Taken:
         """Return what a source is now; it may be closed, or become the next picture, afterwards."""
         if isinstance(source, (str, os.PathLike, bytes)):
             return source
@@ -386,24 +366,24 @@ class _Finder:
         image = preprocessing.load_picture(source, name=name, channel_order=self.channel_order)
         if preprocessing.is_array(source) and (self.threads or self.keep_images):
             image = image.copy()
-        self.pixels.add(number, image.nbytes, waits=False)
+        self.pixels.add(number, image.nbytes, due=True)
         return image
 
     def work(
-        self,
-        source: Source,
-        taken: str | os.PathLike[str] | bytes | UInt8Array,
-        number: int,
-        name: str,
-    ) -> _Located | UInt8Array:
-        """Return the faces of a picture, or the picture, uint8 (H, W, 3) in RGB order, where
-        somebody's own detector, which may not be for several threads, finds them."""
+        self, source: Source, taken: _Taken, number: int, name: str, *, due: bool = False
+    ) -> _Located | UInt8Array | None:
+        """Return the faces of a picture.
+
+        Or the picture, uint8 (H, W, 3) in RGB order, where somebody's own detector finds them,
+        which may not be for several threads; or None where it has no room before it is due.
+        """
         if isinstance(taken, np.ndarray):
             image = taken
         else:
             data = file_bytes(taken, name)
             width, height = image_formats.header_size(data, image_formats.kind_of(data, name))
-            self.pixels.add(number, 3 * width * height, waits=self.threads > 0)
+            if not self.pixels.add(number, 3 * width * height, due=due):
+                return None
             image = preprocessing.load_picture(data, name=name)
         return image if self.detector is not None else self.located(source, image, number)
 
@@ -430,6 +410,9 @@ class _Finder:
         return _Located(number=number, photograph=photograph, detections=detections, crops=crops)
 
 
+_Future: TypeAlias = "Future[_Located | UInt8Array | None]"
+
+
 class _Here(Executor):
     """Does in the thread that submits what others do in threads."""
 
@@ -447,18 +430,23 @@ def _located(
 ) -> Generator[_Located, None, None]:
     """Yield what is in every source, in order, a few of them at work in threads."""
 
-    def result(number: int, source: Any, future: Future[_Located | UInt8Array]) -> _Located:
-        finder.pixels.due(number)
+    def result(number: int, name: str, source: Any, taken: Any, future: _Future) -> _Located:
         try:
             done = future.result()
+            if done is None:
+                done = finder.work(source, taken, number, name, due=True)
+            assert done is not None
         except ImageError as error:
             finder.pixels.drop(number)
-            photograph = Photograph(source=source, faces=[], error=error)
+            # Another error, for this one keeps what its traceback sees, pixels among it.
+            photograph = Photograph(source=source, faces=[], error=ImageError(str(error)))
             return _Located(number=number, photograph=photograph)
         return done if isinstance(done, _Located) else finder.located(source, done, number)
 
-    waiting: deque[tuple[int, Any, Future[_Located | UInt8Array]]] = deque()
+    waiting: deque[tuple[int, str, Any, Any, _Future]] = deque()
     pool = ThreadPoolExecutor(finder.threads, "ferjax-faces") if finder.threads else _Here()
+    # Called below, or where a process ends before the iterator does.
+    stop = weakref.finalize(finder, pool.shutdown, wait=True, cancel_futures=True)
     numbered = not isinstance(sources, _One)
     iterator = iter(sources)
     failure: Exception | None = None
@@ -473,16 +461,18 @@ def _located(
                 failure = error
                 break
             name = preprocessing.name_of(source, number if numbered else None)
+            taken: Any = None
             try:
                 taken = finder.taken(source, number, name)
             except ImageError as error:
-                future: Future[_Located | UInt8Array] = Future()
+                future: _Future = Future()
                 future.set_exception(error)
             else:
                 future = pool.submit(finder.work, source, taken, number, name)
-                del taken  # or the pixels stay until the next source comes
-            waiting.append((number, source, future))
-            del source, future
+            if isinstance(taken, np.ndarray):
+                taken = None  # or its pixels stay
+            waiting.append((number, name, source, taken, future))
+            del source, future, taken
             number += 1
             while waiting and (len(waiting) > min(finder.threads + 2, ahead) or finder.pixels.full):
                 yield result(*waiting.popleft())
@@ -491,8 +481,7 @@ def _located(
         if failure is not None:
             raise failure
     finally:
-        finder.pixels.end()
-        pool.shutdown(wait=True, cancel_futures=True)
+        stop()
 
 
 # --- classifying ---------------------------------------------------------------------------------

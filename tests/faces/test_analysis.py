@@ -6,6 +6,7 @@ import gc
 import io
 import itertools
 import pickle
+import subprocess
 import sys
 import threading
 import weakref
@@ -506,6 +507,20 @@ def test_what_the_detector_raises_comes_after_the_photographs_before(kind: Any) 
     with pytest.raises(raised, match="no detection"):
         next(done)
     assert not workers()
+
+
+def test_a_process_may_end_before_an_iterator() -> None:
+    code = f"""
+import itertools, ferjax
+from ferjax.faces.analysis import photographs
+done = photographs(ferjax.load(), itertools.repeat({str(ASTRONAUT)!r}), keep_images=True)
+print(len(next(done).faces))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=ROOT
+    )
+    assert (done.returncode, done.stdout) == (0, "1\n")
+    assert "Error" not in done.stderr and "Exception" not in done.stderr
 
 
 # --- memory --------------------------------------------------------------------------------------
