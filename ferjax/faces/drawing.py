@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ferjax.errors import FerjaxError, ImageError
 from ferjax.faces.analysis import Face
-from ferjax.faces.cropping import LEVEL_FROM, SIDE
+from ferjax.faces.cropping import SIDE
 from ferjax.faces.detection import Detection
 from ferjax.faces.lettering import Lettering
 from ferjax.faces.placing import (
@@ -196,17 +196,24 @@ def outline(face: Detection, wider: float = 0.0) -> npt.NDArray[np.float64]:
     15 degrees; wider by so many pixels on every side.
     """
     x, y, width, height = face.box
-    turned = abs(face.roll) > LEVEL_FROM
-    if turned and 45 < abs(face.roll) < 135:
-        across, along = height, width
-    else:
-        across, along = width, height
+    across, along = (height, width) if 45 < abs(face.roll) < 135 else (width, height)
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (
         across / 2 + wider,
         along / 2 + wider,
     )
     centre = np.array([x + width / 2, y + height / 2])
-    return _turned(corners, face.roll if turned else 0.0) + centre
+    return _turned(corners, turn_of(face.roll)) + centre
+
+
+def square(face: Detection) -> npt.NDArray[np.float64]:
+    """Return the corners of what `crop` cuts out, (4, 2): clockwise from the crop's top left."""
+    x, y, width, height = face.box
+    centre = np.array([x + width / 2, y + height / 2])
+    length, turn = round(max(1.0, SIDE * face.size)), turn_of(face.roll)
+    if turn % 90 == 0:  # whole pixels are cut out
+        centre = [round(v) for v in centre - length / 2] + np.array(length / 2)
+    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * length / 2
+    return _turned(corners, turn) + centre
 
 
 def _turned(points: npt.NDArray[Any], degrees: float) -> npt.NDArray[np.float64]:
@@ -266,11 +273,7 @@ def _lay(canvas: UInt8Array, face: Detection, heat: npt.NDArray[np.float32]) -> 
     """Lay a map over the square that `crop` cuts out, whose picture turns gray."""
     import cv2
 
-    x, y, width, height = face.box
-    side = max(1.0, SIDE * face.size)
-    roll = turn_of(face.roll)
-    corners = _turned(np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * side / 2, roll)
-    corners += (x + width / 2, y + height / 2)
+    corners = square(face)
     left, top, right, bottom = map(int, _clipped(corners, canvas.shape))
     if right <= left or bottom <= top:
         return
@@ -280,8 +283,6 @@ def _lay(canvas: UInt8Array, face: Detection, heat: npt.NDArray[np.float32]) -> 
     target = np.asarray(corners[:3] - (left, top) - 0.5, np.float32)
     size = (right - left, bottom - top)
     matrix = cv2.getAffineTransform(source, target)
-    if columns == rows == 1:
-        matrix[:, :2] = matrix[:, :2] if np.isfinite(matrix).all() else 0
     laid = cv2.warpAffine(heat, matrix, size, borderMode=cv2.BORDER_REPLICATE)
     laid = np.clip(laid, 0, 1).astype(np.float32)[..., None]
     inside = np.zeros(size[::-1], np.uint8)
