@@ -370,9 +370,9 @@ class _Mark:
         self.least = least
         self.has_bars = isinstance(face, Face)
         self.plates: list[_Plate] = []  # the best first
-        self.edge = self.line + 2 * max(1, round(self.line / 3))
-        self.drawn = outline(face, self.edge / 2)  # beside the box, not over what is in it
-        grown = outline(face, self.edge)
+        self.halo = max(1, round(self.line / 3))
+        self.edge = self.line + 2 * self.halo  # beside the box, not over what is in it
+        grown = outline(face, self.edge + 2)
         self.outline = _clipped(grown, shape)
 
     def full(self, share: float) -> list[_Plate]:
@@ -473,23 +473,29 @@ class _Mark:
         """Draw the outline, light on a dark edge, so that it shows on any ground."""
         import cv2
 
-        points = np.clip(self.drawn, -1e5, 1e5)
+        gaps = 2.0 * self.line
+        dash = 0.0 if not (self.abstains or self.face.too_small) else gaps
+        dash = 1.5 * dash if self.abstains else dash / 2
+        if turn_of(self.face.roll) % 90 == 0:
+            corners = np.clip(outline(self.face), -1e5, 1e5)
+            (left, top), (right, bottom) = np.floor(corners.min(0)), np.ceil(corners.max(0))
+            for wider, thick, colour, on in (
+                (self.edge, self.edge, _PLATE, 0.0),
+                (self.edge - self.halo, self.line, self.colour, dash),
+            ):
+                frame = (left - wider, top - wider, right + wider, bottom + wider)
+                _frame(canvas, tuple(map(int, frame)), thick, colour, on, gaps)
+            return
+        # Pixels have their centres at whole numbers for OpenCV.
+        points = np.clip(outline(self.face, self.edge / 2 + 1), -1e5, 1e5) - 0.5
         closed = np.concatenate([points, points[:1]])
-        pieces = [closed]
-        if self.abstains or self.face.too_small:
-            dash = (3.0 if self.abstains else 1.0) * self.line
-            pieces = _pieces(closed, dash, 2.0 * self.line if self.abstains else 1.5 * self.line)
-        lines = [np.rint(piece * 16).astype(np.int32) for piece in pieces]
-        cv2.polylines(
-            canvas,
-            [np.rint(closed * 16).astype(np.int32)],
-            False,
-            _PLATE,
-            self.edge,
-            cv2.LINE_AA,
-            4,
-        )
-        cv2.polylines(canvas, lines, False, self.colour, self.line, cv2.LINE_AA, 4)
+        lines = [closed] if dash == 0 else _pieces(closed, dash, gaps)
+        for pieces, thick, colour in (
+            ([closed], self.edge, _PLATE),
+            (lines, self.line, self.colour),
+        ):
+            fine = [np.rint(piece * 16).astype(np.int32) for piece in pieces]
+            cv2.polylines(canvas, fine, False, colour, thick, cv2.LINE_AA, 4)
 
     def draw_leader(self, canvas: UInt8Array, place: Place) -> None:
         import cv2
@@ -500,6 +506,26 @@ class _Mark:
         thin = max(1, self.line // 2)
         cv2.line(canvas, start, end, _PLATE, thin + 2 * max(1, thin // 2), cv2.LINE_AA, 4)
         cv2.line(canvas, start, end, self.colour, thin, cv2.LINE_AA, 4)
+
+
+def _frame(
+    canvas: UInt8Array,
+    rect: tuple[int, ...],
+    thick: int,
+    colour: Colour,
+    dash: float,
+    gap: float,
+) -> None:
+    """Draw the sides of an upright rectangle inside its edges; in dashes, unless `dash` is 0."""
+    height, width = canvas.shape[:2]
+    left, top, right, bottom = rect
+    x, y = np.arange(max(0, left), min(width, right)), np.arange(max(0, top), min(height, bottom))
+    if dash:
+        x, y = (at[(at - start) % (dash + gap) < dash] for at, start in ((x, left), (y, top)))
+    for start in (top, bottom - thick):
+        canvas[max(0, start) : max(0, start + thick), x] = colour
+    for start in (left, right - thick):
+        canvas[y, max(0, start) : max(0, start + thick)] = colour
 
 
 def _pieces(

@@ -172,7 +172,7 @@ def arrange(
 
     Args:
         faces: what must stay free; a place is looked for around each.
-        sizes: for each face widths and heights of plates, the best first.
+        sizes: for each face widths and heights of plates, the best first; none: it has no plate.
         canvas: what every place lies in.
         gap: between a face and a plate beside it.
         reach: for each face how far off its plate may stand.
@@ -180,7 +180,7 @@ def arrange(
     order = sorted(range(len(faces)), key=lambda i: -_area(faces[i]))
     for _ in range(_TRIES):
         search = _Search(faces, canvas, gap, reach)
-        failed = next((i for i in order if not search.improve(i, sizes[i], 0)), None)
+        failed = next((i for i in order if sizes[i] and not search.improve(i, sizes[i], 0)), None)
         if failed is None:
             return search.placed
         order.remove(failed)

@@ -35,7 +35,7 @@ def test_latin_greek_and_cyrillic_are_written_as_they_are(text: str) -> None:
         ("よろこび", "yorokobi"),
         ("生气", "U+751F U+6C14"),
         ("😀 happy", "grinning face happy"),
-        ("ｓａｄ", "sad"),  # full width
+        ("\uff53\uff41\uff44", "sad"),  # of full width
         ("①", "1"),
     ],
 )
@@ -78,7 +78,7 @@ def test_long_names_are_cut_to_a_width() -> None:
     lettering = Lettering()
     assert lettering.fitted("sad", 16, 200) == "sad"
     cut = lettering.fitted("overwhelmingly pleasantly surprised", 16, 120)
-    assert cut.startswith("overwhelming")
+    assert cut.startswith("overwhelm")
     assert cut.endswith("…")
     assert lettering.width(cut, 16) <= 120
 
