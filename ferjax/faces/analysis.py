@@ -9,7 +9,6 @@ Dimension keys: B crops, H height, W width of a picture, C channels; h and w of 
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import weakref
@@ -24,7 +23,8 @@ import numpy as np
 
 from ferjax import image_formats
 from ferjax import images as preprocessing
-from ferjax.errors import FerjaxError, ImageError
+from ferjax.errors import DetectorError, FerjaxError, ImageError
+from ferjax.faces import detection
 from ferjax.faces.cropping import crop
 from ferjax.faces.detection import LONG_SIDE, MIN_SCORE, Detection, Detector, detect
 from ferjax.image_files import UInt8Array, file_bytes, is_file
@@ -33,7 +33,6 @@ from ferjax.images import ChannelOrder, Float32Array, Resize, Source
 if TYPE_CHECKING:
     from ferjax.classifier import EmotionClassifier, Prediction
 
-ORDERS: Final = ("reading", "size")
 AHEAD: Final = 16  # photographs that may wait for the crops of others
 _MAX_THREADS: Final = 4
 _MAX_CROPS: Final = 64  # that wait for the network, whatever it takes at once
@@ -133,8 +132,9 @@ def photographs(
 
     Raises:
         ValueError: an option is out of range; before any photograph is read.
-        FerjaxError: `abstain_below` is not in [0, 1], or as for `EmotionClassifier.predict_proba`;
-            from the iterator, what the detector returns are no faces.
+        FerjaxError: `abstain_below` is not in [0, 1], or as for `EmotionClassifier.predict_proba`.
+        DetectorError: `detector` is no callable; from the iterator, it fails, or what it returns
+            are no faces.
 
     What the sources or the detector raise comes out of the iterator once all photographs before it
     have been given.
@@ -149,6 +149,8 @@ def photographs(
         calibrated=calibrated,
         abstain_below=abstain_below,
     )
+    if detector is not None and not callable(detector):
+        raise DetectorError(f"expected a callable for `detector`, got {type(detector).__name__}")
     for name, value, least in (("threads", threads, 0), ("ahead", ahead, 0)):
         if value is not None and not (isinstance(value, int) and value >= least):
             raise ValueError(f"expected an integer of at least {least} for `{name}`, got {value!r}")
@@ -270,24 +272,15 @@ def check_options(
     abstain_below: float,
 ) -> None:
     """Raise what `photographs` raises of options that are out of range."""
-    if not _is_number(min_score) or not 0 <= min_score <= 1:
-        raise ValueError(f"expected a number in [0, 1] for `min_score`, got {min_score!r}")
-    if min_size is not None and (not _is_number(min_size) or not 0 <= min_size < math.inf):
-        raise ValueError(f"expected pixels, 0 or more, or None for `min_size`, got {min_size!r}")
-    if order not in ORDERS:
-        raise ValueError(f"expected 'reading' or 'size' for `order`, got {order!r}")
+    detection.check_options(min_score, min_size, order)
     if resize is None:
         raise ValueError("expected 'linear' or 'area' for `resize`, got None")
     preprocessing.check_resize(resize)
     preprocessing.check_channel_order(channel_order)
-    if not _is_number(abstain_below) or not 0 <= abstain_below <= 1:
+    if not (detection.is_number(abstain_below) and 0 <= abstain_below <= 1):
         raise FerjaxError(f"expected `abstain_below` in [0, 1], got {abstain_below!r}")
     if calibrated:
         classifier.require_temperature()
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
 
 
 def _cores() -> int:
@@ -397,10 +390,10 @@ class _Finder:
             order=self.order,
         )
         if self.largest and detections:
-            detections = [max(detections, key=lambda detection: detection.size)]
+            detections = [max(detections, key=lambda face: face.size)]
         crops = [
-            self.classifier.preprocess(crop(image, detection), resize=self.resize)[0]
-            for detection in detections
+            self.classifier.preprocess(crop(image, face), resize=self.resize)[0]
+            for face in detections
         ]
         height, width = image.shape[:2]
         kept = image if self.keep_images else None
@@ -435,13 +428,15 @@ def _located(
             done = future.result()
             if done is None:
                 done = finder.work(source, taken, number, name, due=True)
-            assert done is not None
+            if not isinstance(done, _Located):
+                assert done is not None
+                done = finder.located(source, done, number)
+            return done
         except ImageError as error:
             finder.pixels.drop(number)
             # Another error, for this one keeps what its traceback sees, pixels among it.
             photograph = Photograph(source=source, faces=[], error=ImageError(str(error)))
             return _Located(number=number, photograph=photograph)
-        return done if isinstance(done, _Located) else finder.located(source, done, number)
 
     waiting: deque[tuple[int, str, Any, Any, _Future]] = deque()
     pool = ThreadPoolExecutor(finder.threads, "ferjax-faces") if finder.threads else _Here()
@@ -516,8 +511,8 @@ def _classified(
     def finished(item: _Located) -> Photograph:
         finder.pixels.drop(item.number)
         faces = []
-        for detection in item.detections:
-            where = {part.name: getattr(detection, part.name) for part in fields(Detection)}
+        for face in item.detections:
+            where = {part.name: getattr(face, part.name) for part in fields(Detection)}
             faces.append(Face(**where, **vars(predictions.popleft())))
         return replace(item.photograph, faces=faces)
 

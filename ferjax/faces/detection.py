@@ -115,15 +115,16 @@ def detect(
 
 def check_options(min_score: float, min_size: float | None, order: str) -> None:
     """Raise a ValueError where an option of `detect` is out of range."""
-    if not _is_number(min_score) or not 0 <= min_score <= 1:
+    if not is_number(min_score) or not 0 <= min_score <= 1:
         raise ValueError(f"expected a number in [0, 1] for `min_score`, got {min_score!r}")
-    if min_size is not None and not (_is_number(min_size) and min_size > 0):
+    if min_size is not None and not (is_number(min_size) and min_size > 0):
         raise ValueError(f"expected a positive number of pixels for `min_size`, got {min_size!r}")
     if order not in ("reading", "size"):
         raise ValueError(f"expected 'reading' or 'size' for `order`, got {order!r}")
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether a value is a finite number."""
     try:
         return math.isfinite(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
