@@ -22,6 +22,7 @@ import pytest
 import ferjax
 from ferjax.cli.main import build_parser
 from ferjax.faces import batch, yunet
+from ferjax.faces.detection import MIN_SCORE
 
 Cli = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
@@ -549,5 +550,5 @@ def test_a_full_disk_is_one_line(
 def test_help_says_what_numbers_mean() -> None:
     (commands,) = build_parser()._subparsers._group_actions  # type: ignore[union-attr]
     text = " ".join(commands.choices["faces"].format_help().split())  # type: ignore[union-attr]
-    assert "leave out what is less surely a face, in [0, 1] (default: 0.7)" in text
+    assert f"leave out what is less surely a face, in [0, 1] (default: {MIN_SCORE:g})" in text
     assert "ferjax faces party.jpg --draw ." in text
