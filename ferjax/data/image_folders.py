@@ -21,6 +21,7 @@ from ferjax.data.numbering import NumberNames
 from ferjax.data.reading import BATCH, BATCH_BYTES, Options, Read, decoded
 from ferjax.emotions import EMOTIONS
 from ferjax.errors import DataError, printable
+from ferjax.faces.places import has_made_name, is_marked
 from ferjax.image_files import natural
 
 _KAGGLE_CLASSES: Final = frozenset("angry disgusted fearful happy neutral sad surprised".split())
@@ -54,6 +55,9 @@ def read_images(container: Container, members: Sequence[Member], options: Option
     """
     everything = members
     members, repeated = _without_repeated(container, members)
+    if options.find_faces is not None:
+        members, made = _without_made(container, members)
+        repeated += made
     layout, listed = _layout(container, members, options)
     items = [_Item(m, p) for m, p in zip(members, layout.places) if not isinstance(p, str)]
     bad = [*container.bad]
@@ -129,6 +133,29 @@ def _without_repeated(
     note = f"{len(repeated):,} images lie in the source twice and are taken once, such as {such}"
     gone = set(repeated)
     return [member for member in members if member.name not in gone], [note]
+
+
+def _without_made(
+    container: Container, members: Sequence[Member]
+) -> tuple[Sequence[Member], list[str]]:
+    """Return photographs without what `ferjax faces` made of them, and a note.
+
+    Where all images are such, they are what is meant.
+    """
+
+    def is_made(member: Member) -> bool:
+        try:
+            return is_marked(container.read(member))
+        except DataError:
+            return False
+
+    named = [member for member in members if has_made_name(member.name)]
+    made = {member.name for member in container.in_order(named) if is_made(member)}
+    if not made or len(made) == len(members):
+        return members, []
+    such = printable(next(member.name for member in named if member.name in made), 100)
+    note = f"drawings and crops by `ferjax faces` are left out: {len(made):,}, such as {such}"
+    return [member for member in members if member.name not in made], [note]
 
 
 def _size(container: Container, member: Member) -> int | None:

@@ -107,6 +107,16 @@ def is_made(path: Path) -> bool:
         return False
 
 
+def has_made_name(name: str) -> bool:
+    """Whether a file is called as drawings and crops are."""
+    return _MADE.search(name) is not None
+
+
+def is_marked(data: bytes) -> bool:
+    """Whether an image file is a drawing or a crop that ferjax made; see `marked`."""
+    return _MARK in data[:256] or data.endswith(_MARK)
+
+
 # --- names ---------------------------------------------------------------------------------------
 
 

@@ -25,6 +25,7 @@ from ferjax.data.preparation import MANIFEST, Prepared, prepare
 from ferjax.errors import DataError, DetectorError
 from ferjax.faces import Detection, crop, detect
 from ferjax.faces.detection import MIN_SCORE
+from ferjax.faces.places import marked
 from ferjax.image_files import UInt8Array, read_image
 from ferjax.images import preprocess
 
@@ -287,6 +288,26 @@ def test_tables_of_pixels_have_no_photographs(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "fer.parquet")
     with pytest.raises(DataError, match="a table of pixels, which are faces already"):
         sources.read(tmp_path / "fer.parquet", find_faces=True)
+
+
+def test_what_ferjax_faces_made_is_no_photograph(photos: Path) -> None:
+    grin, calm = photos / "train/grin", photos / "train/calm"
+    for file, name in ((grin / "a.png", "a.face1.png"), (calm / "a.png", "a.faces.png")):
+        (file.parent / name).write_bytes(marked(file.read_bytes(), ".png"))
+    shutil.copy(grin / "a.png", grin / "my.faces.png")  # somebody's own name
+    found = sources.read(photos, size=SIZE, find_faces=FIND)
+    assert found.faces.names == (
+        "train/calm/a.png", "train/calm/c.png", "train/grin/a.png", "train/grin/my.faces.png",
+    )  # fmt: skip
+    note = "drawings and crops by `ferjax faces` are left out: 2, such as train/calm/a.faces.png"
+    assert note in found.faces.notes
+    # As faces, crops are what is meant; so are they where nothing else is there.
+    assert "train/grin/a.face1.png" in sources.read(photos, size=SIZE).faces.names
+    for path in photos.rglob("*.png"):
+        if ".face" not in path.name or path.name.startswith("my"):
+            path.unlink()
+    names = ("train/calm/a.faces.png", "train/grin/a.face1.png")
+    assert sources.read(photos, size=SIZE, find_faces=FIND).faces.names == names
 
 
 # --- what cannot be used -------------------------------------------------------------------------
