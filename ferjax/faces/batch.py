@@ -76,7 +76,7 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What to do with photographs; the first ten are as for `photographs`.
+    """What to do with photographs; the first seven are as for `photographs`.
 
     Attributes:
         explain: draw where each label's score comes from on the faces; with `draw` alone.
@@ -105,6 +105,9 @@ class Settings:
 
     def check(self) -> None:
         """Raise a FerjaxError where settings do not go together."""
+        for name, path in (("--draw", self.draw), ("--crops", self.crops), ("--csv", self.table)):
+            if path == "":
+                raise FerjaxError(f"expected a path for {name}, got an empty string")
         if self.anonymise and self.draw is None:
             raise FerjaxError("--anonymise is for what --draw draws: give --draw DIR too")
         if self.anonymise and self.crops is not None:
@@ -219,8 +222,12 @@ class Batch:
         if settings.table is not None:
             check_file(settings.table)
             self._check_table(settings.table)
-        self._drawings = settings.draw and drawing_names(settings.draw, self._places)
-        self._crops = settings.crops and crop_names(settings.crops, self._places)
+        self._drawings: list[Path] = []
+        self._crops: list[Path] = []  # what the names of each photograph's crops begin with
+        if settings.draw is not None:
+            self._drawings = drawing_names(settings.draw, self._places)
+        if settings.crops is not None:
+            self._crops = crop_names(settings.crops, self._places)
         self._journal: Journal | None = None
         asked = settings.asked(classifier, given)
         if outputs or settings.table is not None:
@@ -264,7 +271,12 @@ class Batch:
         going_on = settings.resume and not settings.force and journal.asked is not None
         if going_on:
             _check_resumed(journal.asked, asked, os.fspath(settings.table or real.parent))
-        elif settings.table and not (settings.force or settings.resume) and journal.unfinished:
+        elif (
+            settings.table
+            and journal.unfinished
+            and not (settings.force or settings.resume)
+            and os.path.exists(settings.table)
+        ):
             raise WriteError(
                 f"{settings.table}: is of an unfinished run; --resume goes on with it, --force "
                 "replaces it"

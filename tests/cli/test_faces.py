@@ -297,6 +297,7 @@ def test_a_network_that_cannot_be_explained_is_told_first(
         (["--draw", "d", "--crops", "c", "--anonymise"], "--crops writes faces as they are"),
         (["--draw", "d", "--largest", "--anonymise"], "--largest would leave faces as they are"),
         (["--explain"], "--explain is for what --draw draws: give --draw DIR too"),
+        (["--draw", ""], "expected a path for --draw, got an empty string"),
         (["--resume"], "--resume goes on with what --csv, --draw or --crops wrote"),
         (["--calibrated"], "the weights come without a temperature"),
         (["--min-size", "0"], "expected a positive number of pixels, got '0'"),
