@@ -36,3 +36,25 @@ def test_what_is_done_is_not_said(clock: list[float], capsys: pytest.CaptureFixt
         clock[0] += 5
         advance(1, 1, "images")
     assert capsys.readouterr().err == ""
+
+
+def test_slow_work_has_a_speed_too(clock: list[float], capsys: pytest.CaptureFixture) -> None:
+    with progress.reported() as advance:
+        advance(0, 9, "photographs")
+        clock[0] += 4
+        advance(1, 9, "photographs")
+    assert capsys.readouterr().err == "1 of 9 photographs, 0.2 a second, 32 s left\n"
+
+
+def test_a_line_on_a_terminal_makes_room(
+    clock: list[float], capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = progress.Progress(9, "photographs")
+    shown.clear()
+    monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True, raising=False)
+    clock[0] += 4
+    shown.advance(8)
+    assert capsys.readouterr().err.startswith("\r8 of 9 photographs")
+    shown.clear()
+    shown.clear()
+    assert capsys.readouterr().err == f"\r{'':<70}\r"
