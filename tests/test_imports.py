@@ -45,6 +45,12 @@ def test_ferjax_itself_imports_nothing_heavy() -> None:
     assert not found & heavy
 
 
+def test_faces_need_numpy_alone_until_one_is_looked_for() -> None:
+    found = imported_by("import ferjax; ferjax.faces.Face")
+    assert "numpy" in found
+    assert not found & {"cv2", "flax", "h5py", "jax", "keras", "matplotlib", "PIL", "tensorflow"}
+
+
 def test_the_command_line_parses_without_anything_heavy() -> None:
     found = imported_by("from ferjax.cli.main import build_parser; build_parser()")
     assert not found & {"cv2", "flax", "h5py", "jax", "keras", "numpy", "tensorflow"}

@@ -23,6 +23,7 @@ import math
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -106,9 +107,13 @@ def find(image: UInt8Array, *, min_score: float, min_size: float | None = None) 
 class _Nets(threading.local):
     """The network for looks and that for patches; a thread has its own, for none serves two."""
 
-    def __init__(self) -> None:
-        self.look = _net()
-        self.patch = _net()
+    @cached_property
+    def look(self) -> Any:
+        return _net()
+
+    @cached_property
+    def patch(self) -> Any:
+        return _net()
 
 
 def _net() -> Any:
