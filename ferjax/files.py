@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ferjax.errors import WriteError, printable
+
+LETTERS: Final = 50  # of a name that are in that of its temporary file
+_TEMPORARY: Final = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp", re.DOTALL)
 
 
 @contextmanager
@@ -26,7 +30,7 @@ def replacing(path: str | os.PathLike[str], *, directory: bool = False) -> Itera
     """
     try:
         target = Path(os.path.realpath(path))  # a link stays a link
-        temporary = target.with_name(f".{target.name[:50]}.{secrets.token_hex(4)}.tmp")
+        temporary = target.with_name(f".{target.name[:LETTERS]}.{secrets.token_hex(4)}.tmp")
     except ValueError as error:  # a null byte in the name, or no name
         raise WriteError(f"{printable(str(path))}: cannot be written ({error})") from None
     try:
@@ -51,6 +55,21 @@ def replacing(path: str | os.PathLike[str], *, directory: bool = False) -> Itera
         else:
             with suppress(OSError):
                 temporary.unlink()
+
+
+def remove_left_over(folder: str | os.PathLike[str], is_ours: Callable[[str], bool]) -> None:
+    """Remove what `replacing` left of files in a folder where a process was killed.
+
+    Args:
+        is_ours: whether a name is of a file that no other process writes now; it gets the name's
+            first 50 letters.
+    """
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            match = _TEMPORARY.fullmatch(entry.name)
+            if match and is_ours(match[1]):
+                with suppress(OSError):
+                    os.unlink(entry.path)
 
 
 def check_folder(path: str | os.PathLike[str]) -> None:

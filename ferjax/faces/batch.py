@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,7 +40,14 @@ from ferjax.faces.places import (
     marked,
 )
 from ferjax.faces.yunet import read_model
-from ferjax.files import check_file, check_folder, make_folder, replacing
+from ferjax.files import (
+    LETTERS,
+    check_file,
+    check_folder,
+    make_folder,
+    remove_left_over,
+    replacing,
+)
 from ferjax.image_files import UInt8Array, encode
 from ferjax.images import Resize
 
@@ -332,6 +341,7 @@ class Batch:
             if journal is not None:
                 if self._going_on:
                     journal.go_on()
+                    self._tidy()
                 else:
                     journal.begin(self._asked)
             if settings.table is not None:
@@ -355,6 +365,14 @@ class Batch:
                 table.abandon()
             if journal is not None:
                 journal.close()
+
+    def _tidy(self) -> None:
+        """Remove what a process left that was killed while it wrote one of the files."""
+        ours: dict[Path, set[str]] = {}  # by folder, what names begin with
+        for path in [*self._drawings, *self._crops]:
+            ours.setdefault(path.parent, set()).add(path.name[:LETTERS])
+        for folder, names in ours.items():
+            remove_left_over(folder, partial(_is_of, names))
 
     def _entries(self) -> Iterator[dict[str, Any]]:
         settings = self._settings
@@ -503,6 +521,15 @@ def _said(name: str, value: Any) -> str:
         return name
     values = [str(v) for v in value] if isinstance(value, list) else [str(value)]
     return f"{name} {(',' if name == '--labels' else ' ').join(values)}"
+
+
+def _is_of(names: set[str], name: str) -> bool:
+    """Whether a name, perhaps cut, is one of these, or that of a crop which begins with one.
+
+    >>> _is_of({"party.face"}, "party.face12.pn"), _is_of({"party.face"}, "party.face")
+    (True, True)
+    """
+    return name in names or re.sub(r"[0-9]+(\.p?n?g?)?$", "", name) in names
 
 
 def _as_png(path: Path) -> Path:

@@ -400,7 +400,7 @@ def test_a_run_that_is_killed_goes_on(
     assert faces(many, *options(whole)).code == 1
     code = (
         "import sys, time; from ferjax.faces import batch; write = batch.Batch._finished\n"
-        "def slow(*args):\n    time.sleep(0.1); return write(*args)\n"
+        "def slow(*args):\n    time.sleep(0.3); return write(*args)\n"
         "batch.Batch._finished = slow\n"
         "from ferjax.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
@@ -426,7 +426,9 @@ def test_a_run_that_is_killed_goes_on(
             file.write(b"half a li")
         with open(out / ".f.csv.resume", "ab") as file:
             file.write(b'{"photograph": "')
-    drawn = {path: path.stat().st_mtime_ns for path in (out / "drawn").iterdir()}
+        for left in ("drawn/.11.faces.png.0123abcd.tmp", "crops/.9.face1.png.0123abcd.tmp"):
+            (out / left).write_bytes(b"half a picture")
+    drawn = {path: path.stat().st_mtime_ns for path in (out / "drawn").glob("[0-9]*")}
     assert 3 <= len(drawn) < 11
 
     refused = faces(many, *options(out))
@@ -436,6 +438,7 @@ def test_a_run_that_is_killed_goes_on(
     assert done.code == 1
     assert "of 12 are done already" in done.err
     assert made(out) == made(whole)
+    assert [name for name in files_in(out) if Path(name).name.startswith(".")] == [".f.csv.resume"]
     kept = [path for path, was in drawn.items() if path.stat().st_mtime_ns == was]
     assert len(kept) >= len(drawn) - batch.WAITING - 1  # the last may not have been recorded
     assert kept
