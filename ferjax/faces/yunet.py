@@ -25,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,8 @@ import numpy.typing as npt
 from ferjax.errors import DetectorError
 from ferjax.image_files import UInt8Array, quiet_opencv
 
-Float32Array = npt.NDArray[np.float32]
+Float32Array: TypeAlias = npt.NDArray[np.float32]
+View: TypeAlias = tuple[bool, float, float]
 
 MODEL: Final = Path(__file__).parent / "face_detection_yunet_2023mar.onnx"
 MODEL_SHA256: Final = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
@@ -54,11 +55,14 @@ OWN_LOOK: Final = 0.75  # the weight of that look in the score
 
 # How a face is looked at by itself.
 PATCH: Final = 160
-FACE: Final = 96.0  # height of the face in its patch
+FACE: Final = 76.0  # height of the face in its patch
 UPRIGHT_SCORE: Final = 0.9  # with this score and level eyes a face is upright
 TURN_GAIN: Final = 0.05  # by which a face must look better turned than as it is
 ROLL_GAIN: Final = 2.0  # the landmarks show about half of a small roll
-VIEWS: Final = ((False, 0.0), (True, 4.0))  # mirrored or not, moved by so many pixels
+# Views of a patch: mirrored or not, moved by so many pixels, enlarged by so much.
+SEARCH_VIEWS: Final = ((False, 0.0, 1.0),)
+VIEWS: Final = ((False, 0.0, 1.0), (True, 4.0, 0.75))
+LAST_VIEWS: Final = ((True, 0.0, 0.875), (False, 4.0, 0.875))
 ROUNDS: Final = 5
 STEADY: Final = 0.02  # of the face's height, by which its box may still move
 STEADY_ROLL: Final = 2.0  # degrees
@@ -332,21 +336,23 @@ def refine(image: UInt8Array, candidate: Pose) -> Pose | None:
     """Look at a face by itself; return it upright, or None where it does not look like a face."""
     near = _near(image, candidate)
     pose, turn = candidate, 0.0
-    sight = _see(near, pose, turn)
+    sight = _see(near, pose, turn, VIEWS)
     if sight is None or sight.score < UPRIGHT_SCORE:  # perhaps it is turned
         best = sight.score + TURN_GAIN if sight is not None else 0.0
         for angle in TURNS:
-            turned = _see(near, pose, angle)
+            turned = _see(near, pose, angle, SEARCH_VIEWS)
             if turned is not None and turned.score > best:
                 best, sight, turn = turned.score, turned, angle
     for _ in range(ROUNDS):
-        if sight is None:
-            return None
-        pose = _placed(pose, turn, sight)
-        if sight.is_steady:
+        if sight is None or sight.is_steady:
             break
+        pose = _placed(pose, turn, sight)
         turn = pose.roll
-        sight = _see(near, pose, turn)
+        sight = _see(near, pose, turn, VIEWS)
+    if sight is None:
+        return None
+    last = _see(near, pose, turn, LAST_VIEWS)
+    pose = _placed(pose, turn, sight if last is None else _mean([sight, last]))
     return replace(pose, score=OWN_LOOK * pose.score + (1 - OWN_LOOK) * candidate.score)
 
 
@@ -371,17 +377,17 @@ def _near(image: UInt8Array, pose: Pose) -> _Near:
     return _Near(part, left, top, 1 / max(1, by))
 
 
-def _see(near: _Near, pose: Pose, turn: float) -> _Sight | None:
+def _see(near: _Near, pose: Pose, turn: float, views: Sequence[View]) -> _Sight | None:
     """Return the mean of what is seen of a face, turned back by `turn`, or None."""
-    sights = [
-        sight
-        for mirrored, offset in VIEWS
-        if (sight := _view(near, pose, turn, mirrored, offset)) is not None
-    ]
+    sights = [sight for view in views if (sight := _view(near, pose, turn, view)) is not None]
     if not sights:
         return None
+    return replace(_mean(sights), score=sum(s.score for s in sights) / len(views))
+
+
+def _mean(sights: Sequence[_Sight]) -> _Sight:
     return _Sight(
-        score=sum(s.score for s in sights) / len(VIEWS),
+        score=sum(s.score for s in sights) / len(sights),
         box=np.mean([s.box for s in sights], axis=0),
         landmarks=np.mean([s.landmarks for s in sights], axis=0),
     )
@@ -390,10 +396,11 @@ def _see(near: _Near, pose: Pose, turn: float) -> _Sight | None:
 MIRRORED: Final = [1, 0, 2, 4, 3]  # landmarks of the mirror image
 
 
-def _view(near: _Near, pose: Pose, turn: float, mirrored: bool, offset: float) -> _Sight | None:
+def _view(near: _Near, pose: Pose, turn: float, view: View) -> _Sight | None:
     import cv2
 
-    scale = FACE / pose.height / near.scale
+    mirrored, offset, zoom = view
+    scale = zoom * FACE / pose.height / near.scale
     cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
     matrix = scale * np.array([[cos, sin], [-sin, cos]])
     if mirrored:
@@ -408,7 +415,7 @@ def _view(near: _Near, pose: Pose, turn: float, mirrored: bool, offset: float) -
     )
     rows = _run(_nets.patch, np.asarray(patch, np.uint8), 0.3)
     centres = rows[:, :2] + rows[:, 2:4] / 2 - (PATCH / 2 + offset)
-    near_centre = np.abs(centres).max(axis=1, initial=0) < 0.4 * FACE
+    near_centre = np.abs(centres).max(axis=1, initial=0) < 0.4 * zoom * FACE
     rows, centres = rows[near_centre], centres[near_centre]
     if not len(rows):
         return None
@@ -419,7 +426,7 @@ def _view(near: _Near, pose: Pose, turn: float, mirrored: bool, offset: float) -
         at[0] *= -1
         landmarks[:, 0] *= -1
         landmarks = landmarks[MIRRORED]
-    return _Sight(float(row[14]), np.array([*at, row[2], row[3]]), landmarks)
+    return _Sight(float(row[14]), np.array([*at, row[2], row[3]]) / zoom, landmarks / zoom)
 
 
 def _placed(pose: Pose, turn: float, sight: _Sight) -> Pose:
