@@ -6,7 +6,8 @@ and then at each face by itself:
 
 1. Looks. The first shrinks the picture to about 640 pixels. A second, of about 1,600, is taken of
    larger pictures; for faces smaller than that shows, and only where they are asked for, more looks
-   follow, in tiles. What several looks see is merged.
+   follow, in tiles. What several looks see is merged. Where nothing is seen, the picture is looked
+   at with a border and turned by quarters.
 2. Each face is looked at once more in a patch of its own, in one size and upright. YuNet sees heads
    at any angle, but its boxes and landmarks are those of upright ones, and they move by several
    percent when the picture moves by a few pixels. So a head that does not look upright is turned
@@ -52,10 +53,11 @@ MAX_SCALE: Final = 3.0  # of looks in tiles; more shows nothing new
 MIN_SIDE: Final = 8  # no face is seen in a narrower picture
 CANDIDATE: Final = 0.3  # a score that is worth a look at the face by itself
 OWN_LOOK: Final = 0.75  # the weight of that look in the score
+DOUBT: Final = 0.1  # taken off a face's score that by itself looks like none
 
 # How a face is looked at by itself.
 PATCH: Final = 160
-FACE: Final = 76.0  # height of the face in its patch
+FACE: Final = 80.0  # height of the face in its patch
 UPRIGHT_SCORE: Final = 0.9  # with this score and level eyes a face is upright
 TURN_GAIN: Final = 0.05  # by which a face must look better turned than as it is
 ROLL_GAIN: Final = 2.0  # the landmarks show about half of a small roll
@@ -64,8 +66,9 @@ SEARCH_VIEWS: Final = ((False, 0.0, 1.0),)
 VIEWS: Final = ((False, 0.0, 1.0), (True, 4.0, 0.75))
 LAST_VIEWS: Final = ((True, 0.0, 0.875), (False, 4.0, 0.875))
 ROUNDS: Final = 5
-STEADY: Final = 0.02  # of the face's height, by which its box may still move
-STEADY_ROLL: Final = 2.0  # degrees
+STEADY: Final = 0.03  # of the face's height, by which its box may still move
+STEADY_ROLL: Final = 3.0  # degrees
+BLUR: Final = 0.3  # pixels by which faces are seen too small, measured on faces of 16 to 32 pixels
 LEVEL_FROM: Final = 15.0  # degrees of roll from which a face is turned upright
 
 
@@ -96,13 +99,18 @@ def find(image: UInt8Array, *, min_score: float, min_size: float | None = None) 
     """
     if min(image.shape[:2]) < MIN_SIDE:
         return []
+    low = min(min_score, CANDIDATE)
     with quiet_opencv():
-        found: list[Pose] = []
-        for candidate in _candidates(image, min(min_score, CANDIDATE), min_size):
-            pose = refine(image, candidate)
-            if pose is not None and pose.score >= min_score:
-                found.append(pose)
-    return merged([pose for pose in found if min_size is None or pose.height >= min_size])
+        faces = _sure(image, _candidates(image, low, min_size), min_score)
+        if not faces:
+            faces = _sure(image, merged(list(_last_looks(image, low))), min_score)
+    return [face for face in faces if min_size is None or face.height >= min_size]
+
+
+def _sure(image: UInt8Array, candidates: Sequence[Pose], min_score: float) -> list[Pose]:
+    """Look at each candidate by itself and return those that are faces."""
+    poses = [refine(image, candidate) for candidate in candidates]
+    return merged([pose for pose in poses if pose.score >= min_score])
 
 
 # --- the network ---------------------------------------------------------------------------------
@@ -214,6 +222,39 @@ def _look(image: UInt8Array, scale: float, min_score: float) -> Iterator[Pose]:
                 pose = _pose(row, by, np.array([left, top]))
                 if above <= pose.y < below and before <= pose.x < after:
                     yield pose
+
+
+def _last_looks(image: UInt8Array, min_score: float) -> Iterator[Pose]:
+    """Yield what is seen in a small picture with a border, and turned by quarters.
+
+    A face that fills the picture shows with a border about it, a head that lies or is upside down
+    better upright. What is seen is placed in the picture, but not turned.
+    """
+    import cv2
+
+    height, width = image.shape[:2]
+    scale = ENLARGED / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = np.asarray(cv2.resize(image, size, interpolation=method), np.uint8)
+    by = np.array([width / size[0], height / size[1]])
+    for quarters in range(4):
+        border = ENLARGED // 4 if quarters == 0 else 0
+        edges = ((border, border), (border, border), (0, 0))
+        seen = np.pad(np.rot90(small, quarters), edges, "edge")
+        for row in _run(_nets.look, seen, min_score):
+            pose = _pose(row, np.ones(2), np.zeros(2))
+            # About the middle, in which all four pictures agree.
+            x, y = pose.x - seen.shape[1] / 2, pose.y - seen.shape[0] / 2
+            for _ in range(quarters):
+                x, y = -y, x
+            yield replace(
+                pose,
+                x=float((x + size[0] / 2) * by[0]),
+                y=float((y + size[1] / 2) * by[1]),
+                width=float(pose.width * by[0]),
+                height=float(pose.height * by[1]),
+            )
 
 
 def _tiles(length: int, scale: float, margin: int) -> list[tuple[int, int, float, float]]:
@@ -332,8 +373,8 @@ def wrapped(degrees: float) -> float:
     return 180.0 - (180.0 - degrees) % 360.0
 
 
-def refine(image: UInt8Array, candidate: Pose) -> Pose | None:
-    """Look at a face by itself; return it upright, or None where it does not look like a face."""
+def refine(image: UInt8Array, candidate: Pose) -> Pose:
+    """Look at a face by itself and return it upright, with a low score where it looks like none."""
     near = _near(image, candidate)
     pose, turn = candidate, 0.0
     sight = _see(near, pose, turn, VIEWS)
@@ -349,11 +390,17 @@ def refine(image: UInt8Array, candidate: Pose) -> Pose | None:
         pose = _placed(pose, turn, sight)
         turn = pose.roll
         sight = _see(near, pose, turn, VIEWS)
+    seen = candidate.score - DOUBT
     if sight is None:
-        return None
+        return replace(candidate, score=seen)
     last = _see(near, pose, turn, LAST_VIEWS)
     pose = _placed(pose, turn, sight if last is None else _mean([sight, last]))
-    return replace(pose, score=OWN_LOOK * pose.score + (1 - OWN_LOOK) * candidate.score)
+    return replace(
+        pose,
+        width=pose.width + BLUR,
+        height=pose.height + BLUR,
+        score=max(seen, OWN_LOOK * pose.score + (1 - OWN_LOOK) * candidate.score),
+    )
 
 
 TURNS: Final = (45.0, -45.0, 90.0, -90.0, 135.0, -135.0, 180.0)
