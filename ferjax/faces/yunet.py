@@ -185,7 +185,7 @@ def scales(shape: tuple[int, ...], min_size: float | None) -> list[float]:
     first = _scale_to(shape, FIRST)
     if max(shape) < ENLARGED:
         first = ENLARGED / max(shape)
-    elif first > 1 / NO_SHRINKING:
+    elif first >= 1 / NO_SHRINKING:
         first = 1.0
     closest = SEEN_FROM / min_size if min_size else _scale_to(shape, SECOND)
     closest = min(closest, MAX_SCALE if min_size else 1.0)
