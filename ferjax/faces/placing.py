@@ -122,7 +122,8 @@ def places(face: Rect, size: tuple[float, float], canvas: Rect, gap: float, reac
     rings = [r for r in rings if r <= gap + reach]
     xs = _along(face.left, face.right, width)
     ys = _along(face.top, face.bottom, height)
-    wide = width > 2.5 * height  # one line: above and below first
+    # What is low stands below its face or above, so that in a row of faces it is seen whose it is.
+    wide = width > 2.5 * height or height < 0.6 * (face.bottom - face.top)
     rows: list[tuple[float, float, float]] = []
     for ring in rings:
         off = ring + 0.3 * min(width, height) * (ring > gap)
