@@ -168,8 +168,8 @@ def arrange(
     """Return a place for a plate of every face, or None where there is none.
 
     No place covers a face or another place, all lie in the canvas, each is nearer to its face than
-    to another, and no line from a place to its face passes through another. Everyone gets the
-    smallest plate before anyone gets a larger one.
+    to another, and no line from a place to its face passes through another. Everyone gets a
+    small plate before anyone gets a large one.
 
     Args:
         faces: what must stay free; a place is looked for around each.
@@ -186,12 +186,19 @@ def arrange(
             return search.placed
         order.remove(failed)
         order.insert(0, failed)  # who has the least room chooses first
-    search = _Search(faces, canvas, gap, reach)
-    for level in reversed(range(max(map(len, sizes), default=0))):
-        for i in order:
-            if level < len(sizes[i]):
-                search.improve(i, sizes[i], level)
-    return search.placed
+    levels = list(reversed(range(max(map(len, sizes), default=0))))
+    searches = []
+    # The smallest but one first leaves more of these, and perhaps someone without any.
+    for turns in ([*levels[1:2], *levels], levels):
+        search = _Search(faces, canvas, gap, reach)
+        searches.append(search)
+        for level in turns:
+            for i in order:
+                if level < len(sizes[i]):
+                    search.improve(i, sizes[i], level)
+        if all(search.placed):
+            break
+    return min(searches, key=lambda search: search.placed.count(None)).placed
 
 
 def _area(rect: Rect) -> float:
@@ -213,6 +220,8 @@ class _Search:
     def improve(self, i: int, sizes: Sequence[tuple[float, float]], level: int) -> bool:
         """Give face i a plate of this level instead of the one it has; return whether it could."""
         face, before = Rect(*self.faces[i]), self.placed[i]
+        if before and before.level <= level:
+            return True
         options = places(face, sizes[level], self.canvas, self.gap, self.reach[i])
         if before and not before.leader:  # what stands beside the face is not sent away
             options = options[_apart(options, self.faces[i]) <= _BESIDE * self.gap + 1]
