@@ -4,7 +4,7 @@ Faces of FER2013's PublicTest, in several sizes, are pasted at random places on 
 sizes with textures made by arithmetic, with soft edges and several on a canvas. Half the canvases
 are in colour, and the faces on them are tinted like skin; the others are gray. A face's size is the
 side of its square, which is about the height of the detector's box. The faces are cut off at
-forehead and chin, as FER2013's are, so that fewer of them are found than of whole heads.
+forehead and chin, as FER2013's are, so that the recall is not that of whole heads.
 
 recall          of `ferjax.faces.detect`, by size and by the score that a face needs; a face is
                 found where a box overlaps its own by 0.35 (intersection over union)
