@@ -84,13 +84,13 @@ def detect(
             `Detection`, or into rows (x, y, width, height), (x, y, width, height, score) or those
             five and x and y of five landmarks, in pixels; None or nothing in it: no face. None
             stands for YuNet.
-        min_score: the score that a face needs, in [0, 1]. From 0.7 on YuNet takes no texture for a
-            face, and hardly any face for a texture.
+        min_score: the score that a face needs, in [0, 1]. Measured with YuNet: of faces of 64 to 400
+            pixels that were pasted on textures, 0.7 leaves out 5 to 15 %, 0.8 10 to 30 %; of 483
+            pictures without a face, 0.7 takes something for one in 4, 0.8 in one.
         min_size: the height in pixels that a face needs. YuNet finds faces from this size on in
             pictures of any size then, for which it looks at larger ones in tiles. None: faces of
-            any size; YuNet looks at pictures with a long side of more than 800 pixels twice, at
-            1,600 pixels the second time, and finds faces from about 1/30 of the long side there,
-            and many that are smaller.
+            any size; YuNet looks at pictures with a long side of more than 800 pixels twice, the
+            second time at 1,600 pixels, where faces of 48 pixels are found and many smaller ones.
         order: "reading", line by line, each from left to right, or "size", the largest first.
         channel_order: order of the colours in arrays of three or four channels: "rgb" or "bgr".
 

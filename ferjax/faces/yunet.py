@@ -50,9 +50,10 @@ SEEN_FROM: Final = 48.0  # pixels from which on a look finds nearly every face
 STEP: Final = 2.5  # between the scales of looks in tiles
 TILE: Final = 1600
 MAX_SCALE: Final = 3.0  # of looks in tiles; more shows nothing new
-MIN_SIDE: Final = 8  # no face is seen in a narrower picture
+MIN_SIDE: Final = 8  # pixels; what is smaller or in a narrower picture is no face
 CANDIDATE: Final = 0.3  # a score that is worth a look at the face by itself
 OWN_LOOK: Final = 0.75  # the weight of that look in the score
+LAST_DOUBT: Final = 0.1  # by which a face has to look better that only a last look shows
 DOUBT: Final = 0.1  # taken off a face's score that by itself looks like none
 
 # How a face is looked at by itself.
@@ -103,8 +104,9 @@ def find(image: UInt8Array, *, min_score: float, min_size: float | None = None) 
     with quiet_opencv():
         faces = _sure(image, _candidates(image, low, min_size), min_score)
         if not faces:
-            faces = _sure(image, merged(list(_last_looks(image, low))), min_score)
-    return [face for face in faces if min_size is None or face.height >= min_size]
+            last = merged(list(_last_looks(image, low)))
+            faces = _sure(image, last, min(1.0, min_score + LAST_DOUBT))
+    return [face for face in faces if face.height >= (min_size or MIN_SIDE)]
 
 
 def _sure(image: UInt8Array, candidates: Sequence[Pose], min_score: float) -> list[Pose]:
