@@ -78,12 +78,12 @@ def draw(
 
     A `Face` gets a plate with its label, the probability and a bar for every class; where there is
     no room, the label alone; where there is none for that either, its number, counted from 1 in the
-    order of `faces`. No plate covers a face or another plate; plates further off have a line to
-    their face. A `Detection` that is no `Face` gets its box, and its number among several. Boxes of
-    heads that are turned by more than 15 degrees are turned with them. The box is dashed where the
-    classifier abstains, and "?" stands before the most probable class; it is dotted where the face
-    is smaller than 24 pixels. Colours are told apart by the colour-blind, and none says what no
-    word says.
+    order of `faces`, or in the densest crowds nothing but its box. No plate covers a face or another
+    plate; plates further off have a line to their face. A `Detection` that is no `Face` gets its
+    box, and its number among several. Boxes of heads that are turned by more than 15 degrees are
+    turned with them. The box is dashed where the classifier abstains, and "?" stands before the
+    most probable class; it is dotted where the face is smaller than 24 pixels. Colours are told
+    apart by the colour-blind, and none says what no word says.
 
     Where faces leave no room in the picture, such as one that fills it, the picture gets a strip on
     its right or below it, so that boxes still refer to the same pixels.
@@ -92,8 +92,8 @@ def draw(
         image: uint8 in [0, 255], (H, W), (H, W, 1) or (H, W, 3) in RGB order.
         faces: what `detect` or `analyze` returned for it.
         anonymise: pixelate every face, with its hair and chin, before anything is drawn: 8 blocks
-            across the head, about 5 across the face. People no longer recognise it; only faces that
-            were found are pixelated, so look at the result.
+            across the head, about 5 across the face. People no longer recognise it by the face;
+            clothes and places are left, and faces that were not found: look at the result.
         heatmaps: for each face a map, float (h, w) in [0, 1], of the square that `crop` cuts out,
             or None; see `ferjax.faces.heatmaps`.
         enlarge: whether the picture may get a strip; if not, it keeps its size.
@@ -148,7 +148,7 @@ def _rgb(image: UInt8Array) -> UInt8Array:
         got = f"{image.dtype} {shape}" if isinstance(image, np.ndarray) else type(image).__name__
         raise ImageError(
             f"expected uint8 (H, W), (H, W, 1) or (H, W, 3) for `image`, got {got}; "
-            "ferjax.faces.read gives such an array"
+            "decode files first, in RGB order"
         )
     if len(shape) == 3 and shape[2] == 3:
         return np.array(image, order="C")
