@@ -78,12 +78,12 @@ def draw(
 
     A `Face` gets a plate with its label, the probability and a bar for every class; where there is
     no room, the label alone; where there is none for that either, its number, counted from 1 in the
-    order of `faces`, or in the densest crowds nothing but its box. No plate covers a face or another
-    plate; plates further off have a line to their face. A `Detection` that is no `Face` gets its
-    box, and its number among several. Boxes of heads that are turned by more than 15 degrees are
-    turned with them. The box is dashed where the classifier abstains, and "?" stands before the
-    most probable class; it is dotted where the face is smaller than 24 pixels. Colours are told
-    apart by the colour-blind, and none says what no word says.
+    order of `faces`; in the densest crowds nothing but its box. No plate covers a face or another;
+    plates further off have a line to their face. A `Detection` that is no `Face` gets its box, and
+    its number among several. Boxes of heads that are turned by more than 15 degrees are turned with
+    them. The box is dashed where the classifier abstains, and "?" stands before the most probable
+    class; it is dotted where the face is smaller than 24 pixels. Colours are told apart by the
+    colour-blind, and none says what no word says.
 
     Where faces leave no room in the picture, such as one that fills it, the picture gets a strip on
     its right or below it, so that boxes still refer to the same pixels.
