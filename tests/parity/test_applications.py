@@ -15,21 +15,20 @@ from keras import layers
 import ferjax.keras
 
 Compare = Callable[..., ferjax.keras.KerasModel]
+BOTH = (".keras", ".h5")
 IMAGES = np.random.default_rng(1).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_layer_scale(suffix: str, compare: Compare) -> None:
+def test_layer_scale(compare: Compare) -> None:
     layer = keras.src.applications.convnext.LayerScale(0.5, 3)
     model = keras.Sequential([keras.Input((2, 2, 3)), layer, layers.Flatten()])
-    read = compare(model, IMAGES[:, :2, :2] / 255, suffix=suffix)
+    read = compare(model, IMAGES[:, :2, :2] / 255, suffixes=BOTH)
     assert [la.kind for la in read.graph.layers] == ["InputLayer", "LayerScale", "Flatten"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
 @pytest.mark.filterwarnings("ignore:.*only Keras 3 opens it")
-def test_convnext(suffix: str, compare: Compare, tmp_path: Path) -> None:
+def test_convnext(compare: Compare, reopens: Callable[..., None]) -> None:
     model = keras.src.applications.convnext.ConvNeXt(
         depths=[1, 1, 1, 1],
         projection_dims=[4, 4, 6, 8],
@@ -38,22 +37,18 @@ def test_convnext(suffix: str, compare: Compare, tmp_path: Path) -> None:
         input_shape=(32, 32, 3),
         classes=3,
     )
-    read = compare(model, IMAGES, suffix=suffix, tolerance=1e-5)
+    read = compare(model, IMAGES, suffixes=BOTH, tolerance=1e-5)
     assert read.graph.value_range == (0, 255)
-    path = tmp_path / f"again{suffix}"
-    ferjax.keras.save(path, read.graph, read.variables)
-    again = np.asarray(keras.models.load_model(path, compile=False)(IMAGES))
-    np.testing.assert_allclose(again, np.asarray(model(IMAGES)), rtol=0, atol=1e-6)
+    reopens(model, read, IMAGES)
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_scaled_residuals_of_inception_resnet(suffix: str, compare: Compare) -> None:
+def test_scaled_residuals_of_inception_resnet(compare: Compare) -> None:
     scale_layer = keras.src.applications.inception_resnet_v2.CustomScaleLayer
     inputs = keras.Input((5, 4, 3))
     x = inputs
     for scale in (0.17, 1.0):
         x = scale_layer(scale)([x, layers.Conv2D(3, 3, padding="same")(x)])
-    read = compare(keras.Model(inputs, layers.Flatten()(x)), IMAGES[:, :5, :4] / 255, suffix=suffix)
+    read = compare(keras.Model(inputs, layers.Flatten()(x)), IMAGES[:, :5, :4] / 255, suffixes=BOTH)
     assert [layer.kind for layer in read.graph.layers].count("Rescaling") == 2
 
 
