@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -182,8 +182,8 @@ def reopens(tmp_path: Path) -> Callable[..., None]:
     return reopens
 
 
-@pytest.fixture
-def numpy_initializers(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def numpy_initializers() -> Iterator[None]:
     """Draw Keras's initial weights by NumPy: for each shape, JAX compiles a program."""
     generator = np.random.default_rng(0)
 
@@ -192,13 +192,15 @@ def numpy_initializers(monkeypatch: pytest.MonkeyPatch) -> None:
         limit = math.sqrt(6 / (math.prod(window) * (fan_in + fan_out)))
         return generator.uniform(-limit, limit, shape).astype(dtype or "float32")
 
-    for kind, draw in (
-        (keras.initializers.VarianceScaling, uniform),
-        (keras.initializers.Orthogonal, uniform),
-        (keras.initializers.Zeros, lambda _, shape, dtype=None: np.zeros(shape, dtype or "f4")),
-        (keras.initializers.Ones, lambda _, shape, dtype=None: np.ones(shape, dtype or "f4")),
-    ):
-        monkeypatch.setattr(kind, "__call__", draw)
+    with pytest.MonkeyPatch.context() as patch:
+        for kind, draw in (
+            (keras.initializers.VarianceScaling, uniform),
+            (keras.initializers.Orthogonal, uniform),
+            (keras.initializers.Zeros, lambda _, shape, dtype=None: np.zeros(shape, dtype or "f4")),
+            (keras.initializers.Ones, lambda _, shape, dtype=None: np.ones(shape, dtype or "f4")),
+        ):
+            patch.setattr(kind, "__call__", draw)
+        yield
 
 
 @pytest.fixture(autouse=True)

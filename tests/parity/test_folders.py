@@ -16,7 +16,7 @@ from ferjax.conversion import convert, inspect
 
 
 @pytest.fixture(scope="module")
-def model() -> Any:
+def model(numpy_initializers: None) -> Any:
     keras.backend.clear_session(free_memory=False)
     layers = keras.layers
     inside = keras.Sequential([layers.Input((6, 6, 1)), layers.Conv2D(2, 3)])
