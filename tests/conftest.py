@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -42,6 +43,17 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     is_worker = hasattr(session.config, "workerinput")
     if os.environ["JAX_COMPILATION_CACHE_DIR"] == str(COMPILED) and not is_worker:
         tidy_cache(COMPILED)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector leave alone what is imported, a million objects, in all tests."""
+    gc.freeze()
+    gc.set_threshold(10_000)
+
+
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    if "refused" in getattr(item, "fixturenames", ()):  # which ends in gc.unfreeze()
+        gc.freeze()
 
 
 def tidy_cache(folder: Path, days: int = 30) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import cv2
 import h5py
-import jax
 import numpy as np
 import pytest
 
@@ -21,6 +20,8 @@ from ferjax.errors import FerjaxError, ImageError, LabelsError, WeightFileError
 from ferjax.nets import Network, fer_cnn5
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import Conv2D, Dense, Flatten
+
+from .drawn import drawn
 
 
 def constant(path: Path, *probabilities: float, labels: list[str] | None = None) -> Path:
@@ -137,7 +138,7 @@ def test_a_flax_file_has_the_architecture_that_is_given(tmp_path: Path) -> None:
         for layer in graph.layers
     ]
     network = Network(dataclasses.replace(graph, layers=tuple(elu)))
-    variables = network.init(jax.random.key(0))
+    variables = drawn(network)
     ferjax.keras.save(tmp_path / "a.keras", network, variables)
     convert(tmp_path / "a.keras", tmp_path / "b.msgpack")
     guessed = compare(tmp_path / "a.keras", tmp_path / "b.msgpack")

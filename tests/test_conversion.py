@@ -21,6 +21,8 @@ from ferjax.nets import Network, fer_cnn5
 from ferjax.nets.graph import Call, Graph
 from ferjax.nets.layers import BatchNormalization, Conv2D, Dropout
 
+from .drawn import drawn
+
 LABELS = list("abcdefg")
 OPTIMIZERS = Path(__file__).parent / "fixtures" / "optimizers" / "keras-2.15.0"
 SUFFIXES = {
@@ -124,7 +126,7 @@ def test_an_architecture_that_a_flax_file_does_not_tell_is_noted(to: str, tmp_pa
         dataclasses.replace(layer, activation="elu") if isinstance(layer, Conv2D) else layer
         for layer in named.layers
     ]
-    variables = named.init(jax.random.key(0))
+    variables = drawn(named)
     source, target = tmp_path / "m.keras", tmp_path / "flax"
     ferjax.keras.save(source, dataclasses.replace(named.graph, layers=tuple(elu)), variables)
     note = f"the architecture is left out: read {target} with --config {source}"

@@ -131,7 +131,8 @@ def test_middle_of_the_map_is_the_middle_of_the_pixels_that_matter(layers: list[
     last = classifier.network.graph.calls[-3].layer
     (found,) = explain(classifier, image, labels="dog", layer=last)
     batch = classifier.preprocess(image)
-    gradient = jax.grad(lambda x: classifier.network.apply(classifier.variables, x)[0, 1])(batch)
+    score = jax.jit(jax.grad(lambda x: classifier.network.apply(classifier.variables, x)[0, 1]))
+    gradient = score(batch)
     seen = np.argwhere(np.asarray(gradient)[0, :, :, 0] != 0)
     middle = (seen.min(0) + seen.max(0)) / 2
     weights = found.heatmap / found.heatmap.sum()

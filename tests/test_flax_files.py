@@ -22,6 +22,8 @@ from ferjax.nets.graph import Graph
 from ferjax.nets.layers import BatchNormalization, Conv2D, Dense, Flatten
 from ferjax.nets.network import Network
 
+from .drawn import drawn
+
 GRAPH = Graph.sequential(
     [
         Conv2D(filters=2, kernel_size=3, activation="relu"),
@@ -35,7 +37,7 @@ GRAPH = Graph.sequential(
 
 @pytest.fixture
 def variables() -> dict[str, Any]:
-    return Network(GRAPH).init(jax.random.key(0))
+    return drawn(Network(GRAPH))
 
 
 def assert_same(found: Any, expected: Any) -> None:
@@ -103,7 +105,7 @@ def test_flax_and_orbax_read_what_is_saved(tmp_path: Path, variables: dict[str, 
 
 def test_a_network_without_batch_norm_needs_no_statistics(tmp_path: Path) -> None:
     graph = Graph.sequential([Flatten(), Dense(units=2)], input_shape=(2, 2, 1))
-    params = Network(graph).init(jax.random.key(0))["params"]
+    params = drawn(Network(graph))["params"]
     path = tmp_path / "v.msgpack"
     path.write_bytes(to_bytes({"params": params}))
     assert_same(flax_files.load(path, graph)[1], {"params": params, "batch_stats": {}})

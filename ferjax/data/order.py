@@ -193,12 +193,13 @@ class TrainingBatches(_Batches):
         return math.ceil(epochs * self.size / self.batch_size)
 
     def _select(self, places: npt.NDArray[np.int64]) -> Selection:
-        epochs, offsets = np.divmod(places, self.size)
-        rows = np.empty(places.shape, np.int32)
-        for epoch in np.unique(epochs):
-            here = epochs == epoch
-            rows[here] = self.order.epoch(int(epoch))[offsets[here]]
-        return Selection(rows, np.ones(places.shape, np.bool_))
+        epochs, offsets = np.divmod(places.reshape(-1), self.size)
+        rows = np.empty(epochs.shape, np.int32)
+        # Places rise, so those of an epoch stand together.
+        numbers, firsts = np.unique(epochs, return_index=True)
+        for epoch, first, end in zip(numbers, firsts, [*firsts[1:], len(epochs)]):
+            rows[first:end] = self.order.epoch(int(epoch))[offsets[first:end]]
+        return Selection(rows.reshape(places.shape), np.ones(places.shape, np.bool_))
 
     @property
     def length(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from flax.core import Scope
 
@@ -52,9 +53,16 @@ class Network(nn.Module):
         if not args:
             if None in self.input_shape:
                 raise LayerError(f"input of open size {self.input_shape}: pass init(key, images)")
-            args = (jnp.zeros((1, *(size or 1 for size in self.input_shape))),)
-        variables: Any = super().init(rngs, *args, **kwargs)
+            args = (np.zeros((1, *(size or 1 for size in self.input_shape)), np.float32),)
+        # The graph knows the weights' shapes: no layer needs to compute for them.
+        variables: Any = super().init(rngs, *args, **(kwargs or {"method": Network._draw}))
         return {"params": {}, "batch_stats": {}, **variables}
+
+    def _draw(self, images: jax.Array) -> None:
+        """Draw every layer's weights, as `__call__` does, and compute nothing."""
+        self._check(images)
+        for layer in dict.fromkeys(call.layer for call in self.graph.calls[1:]):
+            self._run(layer, train=False)
 
     def __call__(
         self,
@@ -84,11 +92,7 @@ class Network(nn.Module):
         """
         replaced = _without_activation(self.graph) if logits else {}
         images = jnp.asarray(images, jnp.float32)
-        if not _fits(images.shape[1:], self.input_shape):
-            raise LayerError(
-                f"expected images of shape (B, {', '.join(map(str, self.input_shape))}), "
-                f"got {tuple(images.shape)}"
-            )
+        self._check(images)
         last_weights = max(
             (i for i, call in enumerate(self.graph.calls) if call.layer in self.graph.weights),
             default=0,
@@ -98,11 +102,7 @@ class Network(nn.Module):
         for position, call in enumerate(self.graph.calls[1:], start=1):
             layer = replaced.get(position) or self.graph.by_name[call.layer]
             if call.layer not in runs:
-                described = self.graph.weights.get(call.layer, ())
-                assert self.scope is not None
-                # A module around this one may call it several times.
-                scope = self.scope.push(call.layer, reuse=True)
-                runs[call.layer] = _Run(scope, described, train)
+                runs[call.layer] = self._run(call.layer, train)
             run = runs[call.layer]
             inputs = [results[i] for i in call.inputs]
             weights = run.weights
@@ -112,6 +112,21 @@ class Network(nn.Module):
             output = layer.forward(run, weights, *inputs)
             results.append(output if hook is None else hook(position, output))
         return results[-1]
+
+    @nn.nowrap
+    def _run(self, layer: str, train: bool) -> _Run:
+        assert self.scope is not None
+        # A module around this one may call it several times.
+        scope = self.scope.push(layer, reuse=True)
+        return _Run(scope, self.graph.weights.get(layer, ()), train)
+
+    @nn.nowrap
+    def _check(self, images: jax.Array) -> None:
+        if not _fits(images.shape[1:], self.input_shape):
+            raise LayerError(
+                f"expected images of shape (B, {', '.join(map(str, self.input_shape))}), "
+                f"got {tuple(images.shape)}"
+            )
 
     @property
     def layers(self) -> tuple[Layer, ...]:

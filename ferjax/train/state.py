@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -89,18 +90,20 @@ def initial(
     """
     if variables is None:
         key = jax.random.fold_in(jax.random.key(recipe.seed), _INIT)
-        variables = jax.jit(network.init)(key, *_blank(network, size))
+        variables = _drawn(network, key, *_blank(network, size))
     variables = jax.tree.map(np.asarray, dict(variables))
     trained = {layer for layer, _ in network.graph.trainable_weights()}
     params = {k: v for k, v in variables["params"].items() if k in trained}
     frozen = {k: v for k, v in variables["params"].items() if k not in trained}
     stats = variables["batch_stats"]
+    # Every optimizer of a recipe begins with zeros; so nothing is compiled for each of them.
+    moments = jax.eval_shape(tx.init, params)
     state = TrainState(
         step=jnp.zeros((), "int32"),
         params=params,
         frozen=frozen,
         batch_stats=stats,
-        opt_state=tx.init(params),
+        opt_state=jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), moments),
         ema={"params": params, "batch_stats": stats} if recipe.ema_decay else {},
         rate_factor=jnp.ones((), "float32"),
         totals=Totals.zero(),
@@ -110,14 +113,19 @@ def initial(
     return jax.tree.map(np.array, state)
 
 
-def _blank(network: Network, size: tuple[int, int]) -> tuple[jax.Array, ...]:
+@functools.partial(jax.jit, static_argnums=0)
+def _drawn(network: Network, key: jax.Array, *images: np.ndarray) -> Tree:
+    return network.init(key, *images)
+
+
+def _blank(network: Network, size: tuple[int, int]) -> tuple[np.ndarray, ...]:
     """Return the image that `init` needs for a network of open size; none for another."""
     shape = list(network.input_shape)
     if None not in shape:
         return ()
     first = 1 if network.graph.data_format == "channels_first" else 0
     shape[first : first + 2] = size
-    return (jnp.zeros((1, *(length or 1 for length in shape))),)
+    return (np.zeros((1, *(length or 1 for length in shape)), np.float32),)
 
 
 def with_adam(state: TrainState, step: int, mu: Tree, nu: Tree) -> TrainState:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import ferjax
@@ -16,6 +16,7 @@ from ferjax.evaluate.robustness import BASELINE
 from ferjax.nets import Graph, Network
 from ferjax.nets.layers import Dense, Flatten
 
+from ..drawn import drawn
 from ..evaluate.conftest import taught
 from ..train.conftest import make_faces, prepared, tiny_graph, two_classes
 
@@ -68,7 +69,7 @@ def test_a_split_without_images(cli: Cli, weights: Path, data: Path) -> None:
 def test_weights_of_other_classes(cli: Cli, tmp_path: Path, data: Path) -> None:
     network = Network(tiny_graph(classes=3))
     path = tmp_path / "three.h5"
-    keras.save(path, network, network.init(jax.random.key(0)), labels=["a", "b", "c"])
+    keras.save(path, network, drawn(network), labels=["a", "b", "c"])
     for command in ("evaluate", "calibrate"):
         done = cli(command, "--weights", path, "--data", data)
         assert done.code == 2
@@ -80,7 +81,7 @@ def test_weights_of_other_classes(cli: Cli, tmp_path: Path, data: Path) -> None:
 def test_weights_without_class_names(cli: Cli, tmp_path: Path, data: Path) -> None:
     network = Network(tiny_graph())
     path = tmp_path / "nameless.h5"
-    keras.save(path, network, network.init(jax.random.key(0)))
+    keras.save(path, network, drawn(network))
     for command in ("evaluate", "calibrate"):
         done = cli(command, "--weights", path, "--data", data)
         assert done.code == 2
@@ -284,7 +285,7 @@ def unit(tmp_path: Path) -> Path:
     network = Network(
         Graph.sequential([Flatten(), Dense(units=1, activation="sigmoid")], input_shape=(12, 12, 1))
     )
-    variables = jax.tree.map(jnp.zeros_like, network.init(jax.random.key(0)))
+    variables = jax.tree.map(np.zeros_like, drawn(network))
     path = tmp_path / "unit.h5"
     keras.save(path, network, variables, labels=["calm", "tense"])
     return path
@@ -328,7 +329,7 @@ def test_one_unit_from_inspection_to_card(cli: Cli, unit: Path, tmp_path: Path) 
 def test_a_regression_is_refused_in_one_line(cli: Cli, tmp_path: Path, faces: Path) -> None:
     network = Network(Graph.sequential([Flatten(), Dense(units=1)], input_shape=(12, 12, 1)))
     path = tmp_path / "age.h5"
-    keras.save(path, network, network.init(jax.random.key(0)))
+    keras.save(path, network, drawn(network))
     for call in (
         ["predict", faces, "--weights", path, "--labels", "no,yes"],
         ["verify", path, path],

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import jax
 import pytest
 from PIL import Image
 
 from ferjax import EMOTIONS, keras
 from ferjax.nets import Network
 
+from ..drawn import drawn
 from ..train.conftest import tiny_graph
 
 Cli = Callable[..., Any]
@@ -214,7 +214,7 @@ def test_names_from_a_file_cannot_drive_the_terminal(cli: Cli, model: Path, tmp_
 
 def test_the_order_is_measured(cli: Cli, tmp_path: Path) -> None:
     network = Network(tiny_graph())
-    variables = network.init(jax.random.key(0))
+    variables = drawn(network)
     weights = tmp_path / "tiny.h5"
     keras.save(weights, network, variables)
     for name, level in (("calm", 40), ("tense", 200)):

@@ -13,7 +13,15 @@ from ferjax.data.dataset import SPLITS
 from ferjax.train import RECIPES, Recipe
 from ferjax.train.recipes import recipe
 
-from ..train.conftest import make_faces, prepared, tiny_graph, write_config
+from ..train.conftest import (
+    curves_as_text,  # noqa: F401
+    make_faces,
+    prepared,
+    tiny_graph,
+    write_config,
+)
+
+pytestmark = pytest.mark.usefixtures("curves_as_text")
 
 Cli = Callable[..., "Done"]  # noqa: F821
 

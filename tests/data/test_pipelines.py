@@ -221,7 +221,8 @@ def test_many_steps_in_one_jit() -> None:
 
 
 _ON_FOUR_DEVICES = """
-import jax, numpy as np
+import sys, jax, numpy as np
+import ferjax.data.augment, ferjax.data.tf_pipeline
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 from ferjax.data.device_pipeline import DevicePipeline, to_device
 from ferjax.data.order import Shuffled, TrainingBatches
@@ -240,6 +241,7 @@ for step, batch in zip(range(6), pipeline):
     np.testing.assert_array_equal(batch.labels, labels[rows])
 local = to_device({"rows": rows}, sharding)["rows"]
 assert local.sharding == sharding and local.tolist() == rows.tolist()
+assert "tensorflow" not in sys.modules  # before its pipeline is made
 """
 
 
@@ -254,7 +256,7 @@ def _run(program: str, *arguments: str, **environment: str) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_batches_are_spread_over_a_mesh() -> None:
+def test_batches_are_spread_over_a_mesh_and_tensorflow_is_not_imported() -> None:
     _run(
         _ON_FOUR_DEVICES,
         JAX_PLATFORMS="cpu",
@@ -320,13 +322,6 @@ for _ in range(3):
 @needs_tensorflow
 def test_a_program_ends_while_tf_prepares_batches() -> None:
     _run(_ENDS)
-
-
-def test_tensorflow_is_not_imported_before_its_pipeline_is_made() -> None:
-    _run(
-        "import sys, ferjax.data.tf_pipeline, ferjax.data.device_pipeline, ferjax.data.augment; "
-        "assert 'tensorflow' not in sys.modules"
-    )
 
 
 def _fake_tensorflow(monkeypatch: pytest.MonkeyPatch, set_visible_devices: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,13 @@ def known_faces(copies: int = 0) -> Faces:
 
 def taught(path: Path) -> Path:
     """Write weights that know the training patterns of `make_faces`, and are far too sure."""
+    network, variables = _taught()
+    keras.save(path, network, variables, labels=ferjax.EMOTIONS)
+    return path
+
+
+@functools.cache
+def _taught() -> tuple[Network, dict[str, Any]]:
     network = Network(tiny_graph())
     variables = network.init(jax.random.key(0))
     faces = make_faces()
@@ -62,11 +70,10 @@ def taught(path: Path) -> Path:
     body = Network(Graph.sequential(network.layers[:-1], name="body"))
     params = {name: w for name, w in variables["params"].items() if name != "dense"}
     images = train.images[..., None].astype(np.float32) / 255
-    hidden = body.apply({**variables, "params": params}, images)
+    hidden = jax.jit(body.apply)({**variables, "params": params}, images)
     kernel, *_ = np.linalg.lstsq(np.asarray(hidden), 40.0 * np.eye(7)[train.labels], rcond=None)
     variables["params"]["dense"]["kernel"] = kernel.astype(np.float32)
-    keras.save(path, network, variables, labels=ferjax.EMOTIONS)
-    return path
+    return network, variables
 
 
 @pytest.fixture

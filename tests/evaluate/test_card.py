@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jax
 import pytest
 
 import ferjax
@@ -16,6 +15,7 @@ from ferjax.evaluate import evaluate, write_card
 from ferjax.evaluate.card import read_report, text
 from ferjax.nets import Network, fer_cnn5
 
+from ..drawn import drawn
 from ..train.conftest import make_faces, tiny_graph
 
 
@@ -23,7 +23,7 @@ from ..train.conftest import make_faces, tiny_graph
 def weights(tmp_path: Path) -> Path:
     network = Network(tiny_graph())
     path = tmp_path / "tiny.h5"
-    keras.save(path, network, network.init(jax.random.key(0)), labels=ferjax.EMOTIONS)
+    keras.save(path, network, drawn(network), labels=ferjax.EMOTIONS)
     known = {
         "licence": "CC0-1.0",
         "trained_on": {"data": "FER2013 Training", "images": 28709},
@@ -64,7 +64,7 @@ def test_without_a_report_nothing_is_claimed(weights: Path) -> None:
 def test_classes_without_names_are_asked_for(tmp_path: Path) -> None:
     network = Network(tiny_graph())
     path = tmp_path / "nameless.h5"
-    keras.save(path, network, network.init(jax.random.key(0)))
+    keras.save(path, network, drawn(network))
     with pytest.raises(LabelsError, match=r"nameless.h5: has no class names .*; --labels"):
         text(path)
     card = text(path, labels="fer2013")
@@ -77,7 +77,7 @@ def test_classes_without_names_are_asked_for(tmp_path: Path) -> None:
 def test_the_order_of_a_known_network_is_called_that(tmp_path: Path) -> None:
     network = fer_cnn5()
     path = tmp_path / "nameless.h5"
-    keras.save(path, network, network.init(jax.random.key(0)))
+    keras.save(path, network, drawn(network))
     card = text(path)
     assert "sad, surprise: the order of fer_cnn5, the published network, kaggle.com" in card
 
@@ -173,7 +173,7 @@ def test_a_report_on_other_weights(tmp_path: Path, weights: Path) -> None:
     path = report(weights, tmp_path)
     network = Network(tiny_graph())
     other = tmp_path / "other.h5"
-    keras.save(other, network, network.init(jax.random.key(1)), labels=ferjax.EMOTIONS)
+    keras.save(other, network, drawn(network, 1), labels=ferjax.EMOTIONS)
     with pytest.raises(DataError, match=r"report0.json: measured tiny.h5 \(\w{12}\), not .*other"):
         text(other, [path])
 

@@ -7,7 +7,6 @@ import re
 import warnings
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
@@ -20,6 +19,7 @@ from ferjax.errors import DataError, FerjaxError, LabelsError, WeightFileError
 from ferjax.evaluate import evaluate, evaluation, metrics, predictions, provenance
 from ferjax.nets import Network
 
+from ..drawn import drawn
 from ..train.conftest import make_faces, tiny_graph
 from .conftest import Stub, known_faces, taught
 
@@ -341,7 +341,7 @@ def test_copies_are_told(stub: Stub) -> None:
 def test_weights_by_path(tmp_path: Path) -> None:
     network = Network(tiny_graph())
     path = tmp_path / "tiny.h5"
-    keras.save(path, network, network.init(jax.random.key(0)), labels=ferjax.EMOTIONS)
+    keras.save(path, network, drawn(network), labels=ferjax.EMOTIONS)
     metadata.write(path, {"licence": "CC0-1.0", "trained_on": {"data": "train of x", "images": 3}})
     found = evaluate(path, make_faces(40, 20))
     assert found.weights["name"] == "tiny.h5"

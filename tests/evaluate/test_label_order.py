@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
@@ -17,6 +16,7 @@ from ferjax.evaluate import label_order
 from ferjax.evaluate.label_order import LabelOrder, measure_order
 from ferjax.nets import Network
 
+from ..drawn import drawn
 from ..train.conftest import make_faces, tiny_graph
 from .conftest import taught
 
@@ -169,7 +169,7 @@ def test_faces_of_training_where_there_are_no_others(weights: Path) -> None:
 
 def test_another_range_of_values_is_thought_of() -> None:
     network = Network(tiny_graph())
-    knows_nothing = EmotionClassifier(network, network.init(jax.random.key(0)), "sorted")
+    knows_nothing = EmotionClassifier(network, drawn(network), "sorted")
     found = label_order(knows_nothing, make_faces())
     why = "the network may expect other values than [0, 1] (--value-range)"
     assert found.reasons[-1] == why and not found.clear

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import io
 import json
@@ -10,17 +11,19 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import h5py
+import jax
 import numpy as np
 import pytest
 
 import ferjax.keras
 from ferjax.errors import FerjaxError, WeightFileError
+from ferjax.nets import Network
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import BatchNormalization, Conv2D, Dense, Flatten, MaxPooling2D
 
@@ -91,17 +94,30 @@ def small() -> Small:
     return Small(graph, _draw(graph), _draw_state(graph), images)
 
 
+@pytest.fixture(scope="session")
+def contents() -> dict[tuple[str, bool], bytes]:
+    """The files of the small network that were written, by kind and optimizer."""
+    return {}
+
+
 @pytest.fixture
-def saved(small: Small, tmp_path: Path) -> Callable[..., Path]:
+def saved(
+    small: Small, tmp_path: Path, contents: dict[tuple[str, bool], bytes]
+) -> Callable[..., Path]:
     """Write the small network, or another: `saved("keras", optimizer=True, graph=None)`."""
 
     def saved(kind: str = "h5", *, optimizer: bool = False, graph: Graph | None = None) -> Path:
         extension = {"weights-only-h5": "h5"}.get(kind, kind)
         path = tmp_path / f"model.{extension}"
+        if graph is None and (kind, optimizer) in contents:
+            path.write_bytes(contents[kind, optimizer])
+            return path
         chosen = graph or small.graph
         variables = small.variables if graph is None else _draw(graph)
         state = _draw_state(chosen) if optimizer else None
         ferjax.keras.save(path, chosen, variables, state, kind=kind)
+        if graph is None:
+            contents[kind, optimizer] = path.read_bytes()
         return path
 
     return saved
@@ -112,9 +128,14 @@ def predict() -> Callable[..., np.ndarray]:
     """The outputs of what was read: `predict(model, images)`."""
 
     def predict(model: ferjax.keras.KerasModel, images: np.ndarray) -> np.ndarray:
-        return np.asarray(model.network.apply(model.variables, images))
+        return np.asarray(_apply(model.network, dict(model.variables), images))
 
     return predict
+
+
+@functools.partial(jax.jit, static_argnums=0)  # one program for files of the same network
+def _apply(network: Network, variables: dict[str, Any], images: np.ndarray) -> jax.Array:
+    return network.apply(variables, images)  # type: ignore[return-value]
 
 
 @pytest.fixture(scope="session")
@@ -200,47 +221,85 @@ def refused() -> Callable[..., WeightFileError]:
     return refused
 
 
-# CPU time, which other processes on the machine lengthen less. The peak of the process itself:
-# ru_maxrss would count its parent's too.
+# Answers each line of its input, a path and a config, by a line: the message, seconds of CPU time,
+# which other processes on the machine lengthen less, and the peak of memory. Each file is read in a
+# process of its own, forked where that can be: Linux then counts the peak anew from what it is, and
+# ru_maxrss would count the parent's too.
 _MEASURE = """
-import json, re, resource, sys, time
+import json, os, re, resource, signal, sys, time
 from pathlib import Path
 import ferjax.keras
-start = time.process_time()
-try:
-    ferjax.keras.load(sys.argv[1], config=sys.argv[2] or None)
-    message = None
-except ferjax.FerjaxError as error:
-    message = str(error)
-seconds = time.process_time() - start
-if sys.platform == "linux":
-    peak = 1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
-else:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps([message, seconds, peak]))
+
+def measure(path, config):
+    start = time.process_time()
+    try:
+        ferjax.keras.load(path, config=config)
+        message = None
+    except ferjax.FerjaxError as error:
+        message = str(error)
+    seconds = time.process_time() - start
+    if sys.platform == "linux":
+        status = Path("/proc/self/status").read_text()
+        return message, seconds, 1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", status)[1])
+    return message, seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+for line in sys.stdin:
+    if sys.platform == "linux":
+        child = os.fork()
+        if child:
+            status = os.waitpid(child, 0)[1]
+            if status:
+                print(json.dumps(f"ended with status {status}"), flush=True)
+            continue
+        signal.alarm(120)
+    print(json.dumps(measure(*json.loads(line))), flush=True)
+    os._exit(0)
 """
 
 
+class _Measuring:
+    """A process that has imported ferjax, and measures the reading of files."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def __call__(self, path: Path, config: Path | None) -> Any:
+        if self._process is None or self._process.poll() is not None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _MEASURE],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                cwd=ROOT,
+            )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        print(json.dumps([str(path), config and str(config)]), file=self._process.stdin, flush=True)
+        answer = json.loads(self._process.stdout.readline() or '"ended"')
+        if sys.platform != "linux":
+            self.close()
+        assert isinstance(answer, list), f"the process that read the file {answer}"
+        return answer
+
+    def close(self) -> None:
+        if self._process is not None:
+            self._process.communicate()
+            self._process = None
+
+
 @pytest.fixture(scope="session")
-def refused_cheaply() -> Callable[..., str]:
+def refused_cheaply() -> Iterator[Callable[..., str]]:
     """Like `refused`, in a process of its own, whose memory is measured; returns the message.
 
     `named` is the file that the message begins with, where that is the config.
     """
 
+    measured = _Measuring()
+
     def refused_cheaply(
         path: Path, *patterns: str, config: Path | None = None, named: Path | None = None
     ) -> str:
         for _ in range(3):
-            result = subprocess.run(
-                [sys.executable, "-c", _MEASURE, str(path), str(config or "")],
-                capture_output=True,
-                text=True,
-                timeout=120,
-                cwd=ROOT,
-            )
-            assert result.returncode == 0, result.stderr[-2000:]
-            message, seconds, peak = json.loads(result.stdout)
+            message, seconds, peak = measured(path, config)
             if seconds < MOST_SECONDS:
                 break
         assert message is not None, "expected it to be refused"
@@ -251,4 +310,5 @@ def refused_cheaply() -> Callable[..., str]:
         assert peak < MOST_BYTES, f"took {peak >> 20} MiB"
         return message
 
-    return refused_cheaply
+    yield refused_cheaply
+    measured.close()

@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from jax.test_util import check_grads
 
 from ferjax.errors import FerjaxError, LayerError, UnknownLayerError
 from ferjax.nets import Graph, Network
@@ -511,15 +510,41 @@ def test_relu_layer_has_a_threshold_a_slope_and_a_ceiling() -> None:
     ids=repr,
 )
 def test_gradients_inside_jit_are_those_of_finite_differences(layer: Layer, shape: Any) -> None:
+    """All in one program: that of every step and product would be another."""
     network = Network(Graph.sequential([layer], input_shape=shape))
-    variables = network.init(jax.random.key(0))
-    images = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
+    rng = np.random.default_rng(0)
+
+    def like(tree: Any, low: float = -1.0, high: float = 1.0) -> Any:
+        return jax.tree.map(lambda w: rng.uniform(low, high, w.shape).astype(w.dtype), tree)
+
+    shapes = jax.eval_shape(network.init, jax.random.key(0))
+    statistics = like(shapes["batch_stats"], 0.5, 1.5)
+    images = rng.normal(size=(2, *shape)).astype(np.float32)
+    point = (like(shapes["params"]), images)
+    direction = like(point)
+    towards = rng.normal(size=(2, *network.output_shape)).astype(np.float32)
+    step = 5e-3
 
     @jax.jit
-    def output(params: Any, images: Any) -> Any:
-        return network.apply({**variables, "params": params}, images)
+    def both(point: Any, direction: Any) -> Any:
+        def output(point: Any) -> Any:
+            params, images = point
+            return network.apply({"params": params, "batch_stats": statistics}, images)
 
-    check_grads(output, (variables["params"], images), order=1, modes=["rev"], atol=0.01, rtol=0.01)
+        def moved(by: float) -> Any:
+            return output(jax.tree.map(lambda p, d: p + by * d, point, direction))
+
+        _, pullback = jax.vjp(output, point)
+        return pullback(towards)[0], (moved(step), moved(-step))
+
+    gradients, (after, before) = both(point, direction)
+    products = jax.tree.map(
+        lambda g, d: np.vdot(np.asarray(g, np.float64), d), gradients, direction
+    )
+    difference = (np.asarray(after, np.float64) - np.asarray(before, np.float64)) / (2 * step)
+    expected = np.vdot(towards, difference)
+    assert abs(expected) > 0.1
+    np.testing.assert_allclose(sum(jax.tree.leaves(products)), expected, rtol=0.01, atol=0.01)
 
 
 def test_average_pooling_leaves_padding_out_of_the_mean() -> None:
@@ -652,12 +677,13 @@ def test_dropout_of_a_recurrent_layer_acts_in_training_alone() -> None:
     variables = network.init(jax.random.key(0))
     images = np.ones((1, 3, 8), np.float32)
 
+    @jax.jit
     def trained(seed: int) -> Any:
         rngs = {"dropout": jax.random.key(seed)}
-        return np.asarray(network.apply(variables, images, train=True, rngs=rngs))
+        return network.apply(variables, images, train=True, rngs=rngs)
 
     np.testing.assert_array_equal(trained(0), trained(0))
-    assert np.abs(trained(0) - trained(1)).max() > 0.01
+    assert np.ptp([trained(0), trained(1)], axis=0).max() > 0.01
 
 
 def test_alpha_dropout_keeps_mean_and_variance() -> None:
@@ -676,9 +702,13 @@ def test_random_crop_is_of_the_middle_at_inference_and_anywhere_in_training() ->
     image = np.arange(12.0, dtype=np.float32).reshape(1, 2, 6, 1)
     np.testing.assert_allclose(network.apply({}, image)[0, 0, :, 0], [2, 3])
 
-    def left(seed: int) -> float:
+    @jax.jit
+    def crop(seed: int) -> Any:
         rngs = {"dropout": jax.random.key(seed)}
-        cropped = np.asarray(network.apply({}, image, train=True, rngs=rngs))
+        return network.apply({}, image, train=True, rngs=rngs)
+
+    def left(seed: int) -> float:
+        cropped = np.asarray(crop(seed))
         np.testing.assert_allclose(np.diff(cropped[0, :, :, 0]), 1)
         return float(cropped[0, 0, 0, 0])
 

@@ -37,7 +37,7 @@ def weights() -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(weights: Path) -> Any:
+def model(weights: Path, numpy_initializers: None) -> Any:
     return keras.saving.load_model(weights, compile=False)
 
 

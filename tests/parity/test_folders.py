@@ -16,8 +16,8 @@ from ferjax.conversion import convert, inspect
 
 
 @pytest.fixture(scope="module")
-def model() -> Any:
-    keras.backend.clear_session()
+def model(numpy_initializers: None) -> Any:
+    keras.backend.clear_session(free_memory=False)
     layers = keras.layers
     inside = keras.Sequential([layers.Input((6, 6, 1)), layers.Conv2D(2, 3)])
     made = keras.Sequential(

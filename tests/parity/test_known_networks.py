@@ -14,6 +14,8 @@ import ferjax.keras
 from ferjax.emotions import KNOWN_NETWORKS
 from ferjax.nets.known import recognise
 
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
+
 
 def small_xception(stem: int, widths: tuple[int, ...], size: int) -> Any:
     """oarriaga/face_classification, src/models/cnn.py: mini_XCEPTION and tiny_XCEPTION."""

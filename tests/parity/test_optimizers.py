@@ -12,6 +12,8 @@ import pytest
 
 import ferjax.keras
 
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
+
 WRAPPERS = {"LossScaleOptimizer", "MultiOptimizer", "Optimizer", "OptimizerMap"}
 CLASSES = sorted(
     name
@@ -28,7 +30,7 @@ def save(optimizer: Any, folder: Path) -> dict[str, Path]:
 
     "after" is a .keras saved after an .h5, by which Keras forgets how the model was compiled.
     """
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     model = keras.Sequential(
         [keras.layers.Input((2, 2, 1)), keras.layers.Flatten(), keras.layers.Dense(3)]
     )
@@ -121,7 +123,7 @@ def test_adamw_that_ferjax_writes_goes_on_in_keras(kind: str, tmp_path: Path) ->
     model = ferjax.keras.load(files["keras"])
     path = tmp_path / f"written.{kind}"
     ferjax.keras.save(path, model.graph, model.variables, model.optimizer_state)
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     if kind == "keras":
         opened = keras.models.load_model(path)
         assert opened.optimizer.weight_decay == 0.125

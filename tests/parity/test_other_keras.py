@@ -114,7 +114,7 @@ def released(request: pytest.FixtureRequest) -> Written:
 
 
 def test_the_keras_here_opens_the_released_weights(released: Written) -> None:
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     outputs = keras.models.load_model(released.path).predict(released.inputs, verbose=0)
     np.testing.assert_allclose(np.asarray(outputs), released.outputs, rtol=0, atol=TOLERANCE)
 
@@ -122,7 +122,7 @@ def test_the_keras_here_opens_the_released_weights(released: Written) -> None:
 @ALL
 def test_the_keras_here_opens_it(case: Case, written: Any) -> None:
     file = written(case)
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     if "weights" in case.kind:
         model = keras.models.model_from_json(
             (FIXTURES / "keras-3.15.1" / "sequential.json").read_text()
@@ -158,7 +158,7 @@ def test_the_keras_here_restores_the_moments(network: str, kind: str, written: A
     file = written(Case(network, kind, True))
     state = ferjax.keras.load(SOURCE / f"{network}.h5").optimizer_state
     assert state is not None
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     if kind == "keras":
         model = keras.models.load_model(file.path)
     else:
@@ -185,7 +185,7 @@ def test_ferjax_reads_what_keras_makes_of_it(written: Any, tmp_path: Path) -> No
     """There and back through Keras: every array the same."""
     for network in ("sequential", "functional", "nested_functional", "preprocess"):
         first = ferjax.keras.load(SOURCE / f"{network}.h5")
-        keras.backend.clear_session()
+        keras.backend.clear_session(free_memory=False)
         model = keras.models.load_model(written(Case(network, "keras")).path)
         model.save(tmp_path / "again.keras")
         second = ferjax.keras.load(tmp_path / "again.keras")

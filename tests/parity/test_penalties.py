@@ -12,6 +12,8 @@ from keras import layers
 
 from ferjax.train.losses import penalty
 
+pytestmark = pytest.mark.usefixtures("numpy_initializers")
+
 Compare = Callable[..., Any]
 CHAINS: dict[str, Callable[[Any], list[Any]]] = {
     "dense": lambda r: [layers.Flatten(), layers.Dense(4, kernel_regularizer=r)],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from ferjax.nets.layers import (
     Layer,
     MaxPooling2D,
 )
+from ferjax.train import logs
 
 SIZE = 12
 
@@ -69,6 +71,20 @@ def tiny_graph(*, classes: int = 7, size: int = SIZE, channels: int = 1) -> Grap
         Dense(units=classes, activation="softmax"),
     ]
     return Graph.sequential(layers, name="tiny")
+
+
+@pytest.fixture
+def curves_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Learning curves take longer than a tiny network's training: their numbers stand for them.
+
+    Runs that several tests share are begun before this, and draw theirs.
+    """
+
+    def write(path: Path, history: Sequence[logs.Row], *, title: str, best_epoch: int) -> bool:
+        path.write_text(json.dumps([title, best_epoch, history]), encoding="utf-8")
+        return True
+
+    monkeypatch.setattr(logs, "draw_curves", write)
 
 
 @pytest.fixture

@@ -34,7 +34,10 @@ from ferjax.train.batch_norm import CleanStatistics
 from ferjax.train.devices import Devices
 from ferjax.train.reporting import Reporter
 
+from ..drawn import drawn
 from .conftest import SIZE, make_faces, tiny_graph
+
+pytestmark = pytest.mark.usefixtures("curves_as_text")
 
 DEVICES = Devices.all()
 
@@ -62,22 +65,27 @@ def only_training(count: int) -> Faces:
 
 def renewed(net: Network, faces: Faces, images: int) -> tuple[Any, Any]:
     """Return the variables as they were drawn, and with new statistics."""
-    variables = DEVICES.replicate(net.init(jax.random.key(0)))
+    variables = DEVICES.replicate(drawn(net))
     return variables, CleanStatistics(net, faces, DEVICES, images)(variables)
 
 
 def output(net: Network, variables: Any, faces: Faces, layer: str) -> np.ndarray:
     """Return what a layer gives at inference, a row an image or pixel."""
-    seen: list[np.ndarray] = []
 
-    def hook(position: int, x: jax.Array) -> jax.Array:
-        if net.graph.calls[position].layer == layer:
-            seen.append(np.asarray(x).reshape(-1, x.shape[-1]))
-        return x
+    @jax.jit
+    def inner(variables: Any, images: Any) -> jax.Array:
+        seen: list[jax.Array] = []
+
+        def hook(position: int, x: jax.Array) -> jax.Array:
+            if net.graph.calls[position].layer == layer:
+                seen.append(x.reshape(-1, x.shape[-1]))
+            return x
+
+        net.apply(variables, images, hook=hook)
+        return seen[0]
 
     images = (faces.images / np.float32(255)).astype(np.float32)[..., None]
-    net.apply(variables, images, hook=hook)
-    return seen[0].astype(np.float64)
+    return np.asarray(inner(variables, images), np.float64)
 
 
 def assert_of(stats: Any, values: np.ndarray, tolerance: float) -> None:
@@ -166,7 +174,7 @@ def test_a_recurrent_network_is_trained(tmp_path: Path) -> None:
     )  # fmt: skip
     assert np.isfinite(result.history[-1]["loss"])
     trained = keras.load(result.last or "").variables
-    start = net.init(jax.random.key(0))["params"]["both"]
+    start = drawn(net)["params"]["both"]
     assert trained["params"]["both"].keys() == start.keys()
     forget = trained["params"]["both"]["forward_layer_bias"][3:6]
     assert (forget != 1).all() and np.abs(forget - 1).max() < 0.1  # moved from where they began
@@ -181,7 +189,7 @@ def test_a_run_evaluates_and_saves_them_and_trains_as_without(
         epochs=2,
         batch_size=32,
         ema_decay=ema_decay,
-        augmentation=Augmentation(rotation=(-10, 10), erase=0.5),
+        augmentation=Augmentation(brightness=(0.5, 1.5)),
     )
     net = Network(tiny_graph())
     results = [

@@ -17,13 +17,24 @@ from ferjax import keras, metadata
 from ferjax.data.dataset import Faces
 from ferjax.errors import LabelsError, WeightFileError
 from ferjax.nets import Network
-from ferjax.train import Recipe, TrainingError, TrainingResult, distillation, train_and_evaluate
+from ferjax.train import (
+    Recipe,
+    TrainingError,
+    TrainingResult,
+    distillation,
+    loop,
+    train_and_evaluate,
+)
 from ferjax.train.reporting import Reporter, Status
 
+from ..drawn import drawn
 from .conftest import make_faces, tiny_graph
+
+pytestmark = pytest.mark.usefixtures("curves_as_text")
 
 NETWORK = Network(tiny_graph())
 RECIPE = Recipe(epochs=3, batch_size=32, learning_rate=3e-3, distillation=1.0)
+SHORT = dataclasses.replace(RECIPE, epochs=1)
 LONGER = dataclasses.replace(RECIPE, epochs=12)
 OTHER_ORDER = tuple(reversed(ferjax.EMOTIONS))
 
@@ -43,20 +54,32 @@ def train(data: Faces, run: Path, recipe: Recipe | None = RECIPE, **options: Any
 
 
 def write_teacher(path: Path, seed: int, *, labels: tuple[str, ...], **known: Any) -> Path:
-    variables = NETWORK.init(jax.random.key(seed))
-    keras.save(path, NETWORK, variables, labels=labels)
+    keras.save(path, NETWORK, drawn(NETWORK, seed), labels=labels)
     metadata.write(path, {"labels": labels, **known})
     return path
 
 
-@pytest.fixture
-def teachers(tmp_path: Path) -> list[Path]:
+@pytest.fixture(scope="module")
+def teachers(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two that have learnt nothing: one with a temperature, one with its classes turned round."""
-    warm = {"calibration": {"temperature": 0.5}}
+    folder, warm = tmp_path_factory.mktemp("teachers"), {"calibration": {"temperature": 0.5}}
     return [
-        write_teacher(tmp_path / "warm.h5", 1, labels=ferjax.EMOTIONS, **warm),
-        write_teacher(tmp_path / "turned.h5", 2, labels=OTHER_ORDER),
+        write_teacher(folder / "warm.h5", 1, labels=ferjax.EMOTIONS, **warm),
+        write_teacher(folder / "turned.h5", 2, labels=OTHER_ORDER),
     ]
+
+
+@pytest.fixture(scope="module")
+def taught_once(teachers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(
+        make_faces(), tmp_path_factory.mktemp("taught") / "run", SHORT, teachers=teachers[:1]
+    ).run_dir
+
+
+@pytest.fixture
+def taught(taught_once: Path, tmp_path: Path) -> Path:
+    """The folder of a finished run with the first teacher, to change."""
+    return Path(shutil.copytree(taught_once, tmp_path / "run"))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +97,7 @@ def test_a_teacher_that_gives_no_probabilities_is_refused(tmp_path: Path) -> Non
     layers = (*graph.layers[:-1], dataclasses.replace(graph.layers[-1], activation="sigmoid"))
     network = Network(dataclasses.replace(graph, layers=layers))
     path = tmp_path / "sigmoid.h5"
-    keras.save(path, network, network.init(jax.random.key(0)), labels=ferjax.EMOTIONS)
+    keras.save(path, network, drawn(network), labels=ferjax.EMOTIONS)
     with pytest.raises(TrainingError, match=r"sigmoid\.h5: .* its last activation is 'sigmoid'"):
         train(make_faces(), tmp_path / "run", teachers=[path])
     assert not (tmp_path / "run").exists()
@@ -126,11 +149,10 @@ def test_a_network_learns_from_teachers_what_the_labels_do_not_say(
 
 def test_the_metadata_names_the_teachers(tmp_path: Path, good_teacher: Path) -> None:
     recorder = Recorder()
-    short = dataclasses.replace(RECIPE, epochs=1)
-    start = train(make_faces(seed=3), tmp_path / "start", short).last
+    start = train(make_faces(seed=3), tmp_path / "start", SHORT).last
     assert start is not None
     options: dict[str, Any] = {"init": start, "architecture": None, "teachers": [good_teacher]}
-    run = train(make_faces(), tmp_path / "run", short, reporter=recorder, **options)
+    run = train(make_faces(), tmp_path / "run", SHORT, reporter=recorder, **options)
     assert recorder.notes[0] == "asking last.h5 about 256 images"
     assert run.best is not None
     found = metadata.read(run.best)
@@ -155,15 +177,22 @@ def test_tf_data_gives_the_same_run(tmp_path: Path, teachers: list[Path]) -> Non
 
 
 def test_held_out_images_that_others_may_have_seen_are_warned_of(
-    tmp_path: Path, teachers: list[Path]
+    tmp_path: Path, teachers: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def stops(folder: Path) -> None:
+        raise KeyboardInterrupt  # everything is said, and nothing compiled
+
+    monkeypatch.setattr(loop, "Checkpoints", stops)
     recorder = Recorder()
     recipe = dataclasses.replace(RECIPE, epochs=1, hold_out=0.25)
     options: dict[str, Any] = {"init": teachers[0], "architecture": None, "teachers": teachers}
-    train(make_faces(), tmp_path / "run", recipe, reporter=recorder, **options)
+    with pytest.raises(KeyboardInterrupt):
+        train(make_faces(), tmp_path / "run", recipe, reporter=recorder, **options)
     expected = "note: warm.h5 and turned.h5 may have been trained on the images that are held out"
     assert any(note.startswith(expected) for note in recorder.notes)
-    train(make_faces(), tmp_path / "alone", recipe, reporter=recorder)
+    with pytest.raises(KeyboardInterrupt):
+        train(make_faces(), tmp_path / "alone", recipe, reporter=recorder)
+    assert any("held out of train" in note for note in recorder.notes[-1:])
     assert sum("may have been trained" in note for note in recorder.notes) == 1
 
 
@@ -204,29 +233,27 @@ def test_a_stop_between_the_labels_and_the_run_is_no_obstacle(
         patch.setattr(distillation, "write", stops)
         train(faces, run, teachers=teachers)
     assert (run / distillation.FILE).exists() and not (run / "run.json").exists()
-    train(faces, run, teachers=[good_teacher], resume=True, architecture=NETWORK)
+    train(faces, run, SHORT, teachers=[good_teacher], resume=True, architecture=NETWORK)
     ours = np.load(run / distillation.FILE)
     expected = distillation.soft_labels(
         [good_teacher], faces.take(faces.in_split("train")), 1.0, lambda text: None
     )
     np.testing.assert_array_equal(ours, expected)
-    train(faces, run, force=True)
+    train(faces, run, SHORT, force=True)
     assert not (run / distillation.FILE).exists()
 
 
 # --- what is refused -----------------------------------------------------------------------------
 
 
-def test_other_teachers_are_refused(tmp_path: Path, teachers: list[Path]) -> None:
-    run, faces = tmp_path / "run", make_faces()
-    short = dataclasses.replace(RECIPE, epochs=1)
-    train(faces, run, short, teachers=teachers[:1])
+def test_other_teachers_are_refused(tmp_path: Path, teachers: list[Path], taught: Path) -> None:
+    run, faces = taught, make_faces()
     for others in (teachers, teachers[1:], [tmp_path / "none.h5"]):
         with pytest.raises(TrainingError, match=r"begun with other teachers \(warm.h5\); resume w"):
-            train(faces, run, short, teachers=others, resume=True)
-    train(faces, tmp_path / "untaught", short)
+            train(faces, run, SHORT, teachers=others, resume=True)
+    train(faces, tmp_path / "untaught", SHORT)
     with pytest.raises(TrainingError, match=r"begun with other teachers \(none\)"):
-        train(faces, tmp_path / "untaught", short, teachers=teachers, resume=True)
+        train(faces, tmp_path / "untaught", SHORT, teachers=teachers, resume=True)
 
 
 @pytest.mark.parametrize(
@@ -240,12 +267,10 @@ def test_other_teachers_are_refused(tmp_path: Path, teachers: list[Path]) -> Non
         (lambda path: np.save(path, np.array([{}]), allow_pickle=True), "damaged"),
     ],
 )
-def test_damaged_labels(tmp_path: Path, teachers: list[Path], damage: Any, message: str) -> None:
-    faces, run = make_faces(), tmp_path / "run"
-    train(faces, run, dataclasses.replace(RECIPE, epochs=1), teachers=teachers[:1])
-    damage(run / distillation.FILE)
+def test_damaged_labels(taught: Path, damage: Any, message: str) -> None:
+    damage(taught / distillation.FILE)
     with pytest.raises(TrainingError, match=message):
-        train(faces, run, None, resume=True)
+        train(make_faces(), taught, None, resume=True)
 
 
 def test_nothing_is_written_where_teachers_do_not_fit(tmp_path: Path, teachers: list[Path]) -> None:
@@ -258,7 +283,7 @@ def test_nothing_is_written_where_teachers_do_not_fit(tmp_path: Path, teachers: 
         train(faces, run, teachers=[teachers[0], foreign])
     with pytest.raises(WeightFileError, match="no such file"):
         train(faces, run, teachers=[tmp_path / "none.h5"])
-    keras.save(tmp_path / "nameless.h5", NETWORK, NETWORK.init(jax.random.key(0)))
+    keras.save(tmp_path / "nameless.h5", NETWORK, drawn(NETWORK))
     with pytest.raises(
         LabelsError, match=r"nameless.h5: has no class names .* `ferjax convert --la"
     ):

@@ -41,7 +41,10 @@ from ferjax.train.reporting import Reporter, Status
 from ferjax.train.setup import with_dropout
 from ferjax.train.step import to_input
 
+from ..drawn import drawn
 from .conftest import make_faces, prepared, tiny_graph
+
+pytestmark = pytest.mark.usefixtures("curves_as_text")
 
 NETWORK = Network(tiny_graph())
 RECIPE = Recipe(
@@ -52,6 +55,8 @@ RECIPE = Recipe(
     ema_decay=0.9,
     augmentation=Augmentation(horizontal_flip=0.5, rotation=(-10, 10)),
 )
+STILL = replace(RECIPE, learning_rate=1e-12, ema_decay=0.0, augmentation=Augmentation())
+"""One that all but leaves the weights as they are, for what does not depend on them."""
 
 
 class Recorder(Reporter):
@@ -399,7 +404,7 @@ def test_arrays_other_than_those_saved_are_noticed(cut: Path, faces: Faces) -> N
 
 def test_a_non_finite_loss_stops_the_run_with_its_step(tmp_path: Path, faces: Faces) -> None:
     run = tmp_path / "run"
-    wild = replace(RECIPE, optimizer="sgd", learning_rate=1e30, epochs=5)
+    wild = replace(STILL, optimizer="sgd", learning_rate=1e30, epochs=5)
     with pytest.raises(NonFiniteError, match=r"no longer finite at step \d+ \(epoch 1\)") as error:
         train(faces, run, wild)
     assert 0 <= error.value.step < 8
@@ -408,7 +413,7 @@ def test_a_non_finite_loss_stops_the_run_with_its_step(tmp_path: Path, faces: Fa
 
 def test_weights_to_start_from(tmp_path: Path, faces: Faces, whole: TrainingResult) -> None:
     first = whole
-    still = replace(RECIPE, epochs=1, learning_rate=1e-12, ema_decay=0.0)
+    still = replace(STILL, epochs=1)
     second = train(faces, tmp_path / "second", still, init=first.last, architecture=None)
     assert second.last is not None
     metadata = json.loads(second.last.with_name("last.metadata.json").read_text(encoding="utf-8"))
@@ -428,7 +433,7 @@ def test_weights_to_start_from(tmp_path: Path, faces: Faces, whole: TrainingResu
 
 def test_weights_for_another_range_of_values_are_refused(tmp_path: Path, faces: Faces) -> None:
     first = tmp_path / "first.h5"
-    keras.save(first, NETWORK, NETWORK.init(jax.random.key(0)), labels=ferjax.EMOTIONS)
+    keras.save(first, NETWORK, drawn(NETWORK), labels=ferjax.EMOTIONS)
     ferjax.metadata.write(first, {"value_range": [-1, 1]})
     message = (
         r"in \[-1, 1\] by its metadata, .* \[0, 1\] in training; put Rescaling\(2, offset=-1\)"
@@ -443,7 +448,7 @@ def test_a_run_keeps_the_range_of_values_that_statistics_told(tmp_path: Path, fa
     """What the statistics become in training must not change what a resumed run is given."""
     layers = [BatchNormalization(), GlobalAveragePooling2D(), Dense(units=7)]
     network = Network(Graph.sequential(layers, input_shape=(12, 12, 1)))
-    variables = network.init(jax.random.key(0))
+    variables = drawn(network)
     stats = variables["batch_stats"]["batch_normalization"]
     stats |= {"mean": np.float32([129]), "var": np.float32([4225])}
     path = tmp_path / "first.h5"
@@ -467,7 +472,7 @@ def test_a_network_of_open_size_is_used_at_the_size_it_learnt(
         Dense(units=7, activation="softmax"),
     ]
     network = Network(Graph.sequential(layers, input_shape=shape))
-    recipe = replace(RECIPE, epochs=1)
+    recipe = replace(RECIPE, epochs=1, augmentation=Augmentation(horizontal_flip=0.5))
     result = train(faces, tmp_path / "run", recipe, architecture=network)
     assert result.last is not None
     classifier = ferjax.load(result.last)
@@ -495,8 +500,16 @@ def test_bfloat16_on_a_cpu_is_warned_of(
     tmp_path: Path, done: tuple[TrainingResult, Recorder, Faces]
 ) -> None:
     _, in_float32, faces = done
-    recorder, recipe = Recorder(), replace(RECIPE, epochs=1, compute_dtype="bfloat16")
-    train(faces, tmp_path / "run", recipe, reporter=recorder)
+
+    class Stop(Recorder):
+        def note(self, text: str) -> None:
+            super().note(text)
+            if "exact copies" in text:  # the last before training
+                raise KeyboardInterrupt
+
+    recorder, recipe = Stop(), replace(RECIPE, epochs=1, compute_dtype="bfloat16")
+    with pytest.raises(KeyboardInterrupt):
+        train(faces, tmp_path / "run", recipe, reporter=recorder)
     slow = jax.default_backend() == "cpu"
     assert any("flagship-cpu" in note for note in recorder.notes) == slow
     assert not any("flagship-cpu" in note for note in in_float32.notes)
@@ -525,7 +538,7 @@ def replace_images(faces: Faces) -> Faces:
 
 
 def test_early_stopping_ends_the_run(tmp_path: Path, faces: Faces) -> None:
-    recipe = replace(RECIPE, epochs=50, learning_rate=1e-12, early_stopping=2, ema_decay=0.0)
+    recipe = replace(STILL, epochs=50, early_stopping=2)
     result = train(faces, tmp_path / "run", recipe)
     assert len(result.history) < 50
     assert result.interrupted is None
@@ -534,9 +547,8 @@ def test_early_stopping_ends_the_run(tmp_path: Path, faces: Faces) -> None:
 
 def test_a_plateau_reduces_the_rate(tmp_path: Path, faces: Faces) -> None:
     recipe = replace(
-        RECIPE,
+        STILL,
         epochs=4,
-        learning_rate=1e-12,
         schedule="plateau",
         plateau_patience=1,
         plateau_factor=0.5,
@@ -664,7 +676,7 @@ def test_images_without_a_split(tmp_path: Path, faces: Faces) -> None:
 def test_weights_of_other_classes_are_refused(tmp_path: Path, faces: Faces) -> None:
     path = tmp_path / "other.h5"
     labels = [*ferjax.EMOTIONS[1:], "angry"]
-    keras.save(path, NETWORK, NETWORK.init(jax.random.key(0)), labels=labels)
+    keras.save(path, NETWORK, drawn(NETWORK), labels=labels)
     with pytest.raises(LabelsError, match=r"in their order, angry, .*, got disgust, "):
         train(faces, tmp_path / "run", init=path, architecture=None)
 

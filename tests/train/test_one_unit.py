@@ -32,7 +32,10 @@ from ferjax.train import (
 )
 from ferjax.train.reporting import Reporter
 
+from ..drawn import drawn
 from .conftest import make_faces, tiny_graph, two_classes
+
+pytestmark = pytest.mark.usefixtures("curves_as_text")
 
 CLASSES = ("calm", "tense")
 RECIPE = Recipe(name="test", epochs=4, batch_size=32, learning_rate=1e-2)
@@ -48,7 +51,7 @@ def weights(tmp_path: Path) -> Path:
     """A file of one unit, without labels, as Keras writes it."""
     network = one_unit()
     path = tmp_path / "one.h5"
-    keras.save(path, network, network.init(jax.random.key(0)))
+    keras.save(path, network, drawn(network))
     return path
 
 
@@ -135,7 +138,7 @@ def test_a_file_of_one_unit_goes_on(tmp_path: Path, weights: Path) -> None:
 def test_everything_that_a_recipe_has(tmp_path: Path, weights: Path) -> None:
     network = one_unit()
     teacher = tmp_path / "teacher.h5"
-    keras.save(teacher, network, network.init(jax.random.key(1)), labels=CLASSES[::-1])
+    keras.save(teacher, network, drawn(network, 1), labels=CLASSES[::-1])
     recipe = dataclasses.replace(
         RECIPE,
         epochs=1,
@@ -186,7 +189,7 @@ def test_data_and_labels_that_do_not_fit(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"7 classes .* of shape \(1,\), which tells 2 apart"):
         train(make_faces(), tmp_path / "run", architecture=network)
     path = tmp_path / "other.h5"
-    keras.save(path, network, network.init(jax.random.key(0)), labels=CLASSES[::-1])
+    keras.save(path, network, drawn(network), labels=CLASSES[::-1])
     with pytest.raises(LabelsError, match="in their order, calm, tense, got tense, calm"):
         train(two_classes(), tmp_path / "run", init=path)
 

@@ -30,6 +30,8 @@ from ferjax.train.reporting import Reporter
 
 from .conftest import make_faces, prepared, tiny_graph, write_config
 
+pytestmark = pytest.mark.usefixtures("curves_as_text")
+
 IMAGES = 256  # of training: 16 steps
 RECIPE = Recipe(
     epochs=2,
