@@ -53,7 +53,7 @@ MAX_SCALE: Final = 3.0  # of looks in tiles; more shows nothing new
 MIN_SIDE: Final = 8  # pixels; what is smaller or in a narrower picture is no face
 CANDIDATE: Final = 0.3  # a score that is worth a look at the face by itself
 OWN_LOOK: Final = 0.75  # the weight of that look in the score
-LAST_DOUBT: Final = 0.1  # by which a face has to look better that only a last look shows
+LAST_DOUBT: Final = 0.1  # taken off the score of a face that only a last look shows
 DOUBT: Final = 0.1  # taken off a face's score that by itself looks like none
 
 # How a face is looked at by itself.
@@ -105,7 +105,8 @@ def find(image: UInt8Array, *, min_score: float, min_size: float | None = None) 
         faces = _sure(image, _candidates(image, low, min_size), min_score)
         if not faces:
             last = merged(list(_last_looks(image, low)))
-            faces = _sure(image, last, min(1.0, min_score + LAST_DOUBT))
+            faces = _sure(image, last, min_score + LAST_DOUBT)
+            faces = [replace(face, score=face.score - LAST_DOUBT) for face in faces]
     return [face for face in faces if face.height >= (min_size or MIN_SIDE)]
 
 
