@@ -184,7 +184,7 @@ class _Notes:
 
     def look_at(self, image: UInt8Array, path: Path) -> None:
         """Look at an image, uint8 (H, W) or (H, W, 3), that is going to be predicted."""
-        from ferjax.faces.analysis import has_small_face
+        from ferjax.faces.detection import has_small_face
         from ferjax.images import skips_pixels
 
         height, width = image.shape[:2]

@@ -233,7 +233,7 @@ def _is_photograph(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> bool:
     height, width = image.shape
     if not skips_pixels(height, width, size):
         return False
-    from ferjax.faces.analysis import has_small_face
+    from ferjax.faces.detection import has_small_face
 
     return has_small_face(image)
 

@@ -26,7 +26,7 @@ from ferjax import images as preprocessing
 from ferjax.errors import DetectorError, FerjaxError, ImageError
 from ferjax.faces import detection
 from ferjax.faces.cropping import crop
-from ferjax.faces.detection import LONG_SIDE, MIN_SCORE, Detection, Detector, detect
+from ferjax.faces.detection import MIN_SCORE, Detection, Detector, detect
 from ferjax.image_files import UInt8Array, file_bytes, is_file
 from ferjax.images import ChannelOrder, Float32Array, Resize, Source
 
@@ -179,24 +179,6 @@ def photographs(
         abstain_below=abstain_below,
         full_batches=full_batches,
     )
-
-
-def has_small_face(image: UInt8Array) -> bool:
-    """Whether the largest face found in a picture fills less than half of its width or height.
-
-    A quick look at uint8 (H, W) or (H, W, 3) in RGB order; where it fails, False.
-    """
-    height, width = image.shape[:2]
-    scale = min(1.0, LONG_SIDE / max(height, width))
-    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
-    try:
-        faces = detect(preprocessing.resized(image, rows, columns, "area"), order="size")
-    except Exception:  # what it is for is a note, and never worth an error
-        return False
-    if not faces:
-        return False
-    _, _, w, h = faces[0].box
-    return w < columns / 2 or h < rows / 2
 
 
 class Options(TypedDict, total=False):

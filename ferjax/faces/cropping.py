@@ -15,15 +15,15 @@ import operator
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from ferjax.errors import ImageError
-from ferjax.faces import yunet
 from ferjax.faces.detection import Detection
 from ferjax.image_files import MAX_PIXELS, UInt8Array
 from ferjax.images import Source, load_picture, resized
 
 SIDE: Final = 0.9  # of the height of YuNet's box
-LEVEL_FROM: Final = yunet.LEVEL_FROM
+LEVEL_FROM: Final = 15.0  # degrees of roll from which a head is turned upright
 
 
 def crop(
@@ -54,9 +54,7 @@ def crop(
     picture = _as_it_is(image)
     size = None if size is None else _check_size(size)
     length = _length(picture, face, side)
-    x, y, width, height = face.box
-    centre = (x + width / 2, y + height / 2)
-    turn = yunet.turn_of(face.roll)
+    centre, turn = face.centre, turn_of(face.roll)
     if turn % 90 == 0:
         square = _square(picture, centre, length)
         square = np.rot90(square, round(turn / 90))
@@ -65,6 +63,44 @@ def crop(
     if size is not None and size != square.shape[:2]:
         square = resized(np.ascontiguousarray(square), *size, "area")
     return np.array(square, order="C")  # a copy: the picture stays its owner's
+
+
+def turn_of(roll: float) -> float:
+    """Return by how many degrees a face of this roll is turned to be upright.
+
+    Exactly by a multiple of 90 up to 15 degrees from there: FER2013's own faces roll as much.
+
+    >>> [turn_of(roll) for roll in (7.0, -93.0, 40.0, 171.0)]
+    [0.0, -90.0, 40.0, 180.0]
+    """
+    quarter = 90.0 * round(roll / 90)
+    return quarter if abs(roll - quarter) <= LEVEL_FROM else roll
+
+
+def crop_corners(face: Detection) -> npt.NDArray[np.float64]:
+    """Return the corners of what `crop` cuts out, (4, 2): clockwise from the crop's top left."""
+    length, turn = round(max(1.0, SIDE * face.size)), turn_of(face.roll)
+    x, y = face.centre
+    if turn % 90 == 0:  # whole pixels are cut out
+        x, y = (_start(v, length) + length / 2 for v in (x, y))
+    return rectangle((x, y), length, length, turn)
+
+
+def rectangle(
+    centre: tuple[float, float], width: float, height: float, degrees: float
+) -> npt.NDArray[np.float64]:
+    """Return the corners of a rectangle that is turned clockwise, as seen in a picture.
+
+    float64 (4, 2), x and y: clockwise from what is its top left corner before it is turned.
+    """
+    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (width / 2, height / 2)
+    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    return np.asarray(corners @ np.array([[cosine, sine], [-sine, cosine]]) + centre)
+
+
+def _start(centre: float, length: int) -> int:
+    """Return the first of the pixels about a point."""
+    return round(centre - length / 2)
 
 
 def _as_it_is(image: Source) -> UInt8Array:
@@ -113,10 +149,8 @@ def _length(picture: UInt8Array, face: Detection, side: float) -> int:
 
 def _square(picture: UInt8Array, centre: tuple[float, float], length: int) -> UInt8Array:
     """Return the square of `length` about a point, edges replicated; a view where it is inside."""
-    rows = round(centre[1] - length / 2) + np.arange(length)
-    columns = round(centre[0] - length / 2) + np.arange(length)
-    rows = np.clip(rows, 0, picture.shape[0] - 1)
-    columns = np.clip(columns, 0, picture.shape[1] - 1)
+    x, y = (_start(v, length) + np.arange(length) for v in centre)
+    rows, columns = np.clip(y, 0, picture.shape[0] - 1), np.clip(x, 0, picture.shape[1] - 1)
     part = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     if part.shape[:2] == (length, length):
         return part

@@ -19,13 +19,12 @@ import numpy.typing as npt
 from ferjax.errors import DetectorError, printable
 from ferjax.faces import yunet
 from ferjax.image_files import UInt8Array
-from ferjax.images import ChannelOrder, Source, load_picture
+from ferjax.images import ChannelOrder, Source, load_picture, resized
 
 Box: TypeAlias = tuple[float, float, float, float]
 Detector: TypeAlias = Callable[[UInt8Array], Any]
 
 MIN_SCORE: Final = 0.7
-LONG_SIDE: Final = yunet.LONG_SIDE
 SMALLEST: Final = 24  # pixels; smaller faces hardly show an expression
 _MAX_FACES: Final = 10_000  # of a user's detector; more are no faces
 
@@ -53,7 +52,13 @@ class Detection:
     def size(self) -> float:
         """The face's height in pixels, along the head: the box's width where the head lies."""
         _, _, width, height = self.box
-        return width if 45 < abs(self.roll) < 135 else height
+        return width if yunet.is_sideways(self.roll) else height
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """The middle of the box, (x, y)."""
+        x, y, width, height = self.box
+        return x + width / 2, y + height / 2
 
     @property
     def too_small(self) -> bool:
@@ -113,6 +118,24 @@ def detect(
     return in_order([f for f in faces if min_size is None or f.size >= min_size], order)
 
 
+def has_small_face(image: UInt8Array) -> bool:
+    """Whether the largest face found in a picture fills less than half of its width or height.
+
+    A quick look at uint8 (H, W) or (H, W, 3) in RGB order; where it fails, False.
+    """
+    height, width = image.shape[:2]
+    scale = min(1.0, yunet.LONG_SIDE / max(height, width))
+    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+    try:
+        faces = detect(resized(image, rows, columns, "area"), order="size")
+    except Exception:  # what it is for is a note, and never worth an error
+        return False
+    if not faces:
+        return False
+    _, _, w, h = faces[0].box
+    return w < columns / 2 or h < rows / 2
+
+
 def check_options(min_score: float, min_size: float | None, order: str) -> None:
     """Raise a ValueError where an option of `detect` is out of range."""
     if not is_number(min_score) or not 0 <= min_score <= 1:
@@ -156,7 +179,7 @@ def in_order(faces: Sequence[D], order: str) -> list[D]:
 
 def _of_pose(pose: yunet.Pose) -> Detection:
     width, height = pose.width, pose.height
-    if 45 < abs(pose.roll) < 135:
+    if yunet.is_sideways(pose.roll):
         width, height = height, width
     return Detection(
         box=(pose.x - width / 2, pose.y - height / 2, width, height),

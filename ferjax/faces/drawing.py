@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from ferjax.errors import FerjaxError, ImageError
 from ferjax.faces.analysis import Face
-from ferjax.faces.cropping import SIDE
+from ferjax.faces.cropping import crop_corners, rectangle, turn_of
 from ferjax.faces.detection import Detection
 from ferjax.faces.lettering import Lettering
 from ferjax.faces.placing import (
@@ -29,7 +29,7 @@ from ferjax.faces.placing import (
     nearest_points,
     overlapping,
 )
-from ferjax.faces.yunet import turn_of
+from ferjax.faces.yunet import is_sideways
 from ferjax.image_files import UInt8Array
 
 Colour: TypeAlias = tuple[int, int, int]
@@ -195,31 +195,9 @@ def outline(face: Detection, wider: float = 0.0) -> npt.NDArray[np.float64]:
     The box itself, or about its centre and turned with the head where that is turned by more than
     15 degrees; wider by so many pixels on every side.
     """
-    x, y, width, height = face.box
-    across, along = (height, width) if 45 < abs(face.roll) < 135 else (width, height)
-    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (
-        across / 2 + wider,
-        along / 2 + wider,
-    )
-    centre = np.array([x + width / 2, y + height / 2])
-    return _turned(corners, turn_of(face.roll)) + centre
-
-
-def square(face: Detection) -> npt.NDArray[np.float64]:
-    """Return the corners of what `crop` cuts out, (4, 2): clockwise from the crop's top left."""
-    x, y, width, height = face.box
-    centre = np.array([x + width / 2, y + height / 2])
-    length, turn = round(max(1.0, SIDE * face.size)), turn_of(face.roll)
-    if turn % 90 == 0:  # whole pixels are cut out
-        centre = [round(v) for v in centre - length / 2] + np.array(length / 2)
-    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * length / 2
-    return _turned(corners, turn) + centre
-
-
-def _turned(points: npt.NDArray[Any], degrees: float) -> npt.NDArray[np.float64]:
-    """Return points (N, 2) turned clockwise, as seen in a picture, about the origin."""
-    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
-    return np.asarray(points, np.float64) @ np.array([[cosine, sine], [-sine, cosine]])
+    _, _, width, height = face.box
+    across, along = (height, width) if is_sideways(face.roll) else (width, height)
+    return rectangle(face.centre, across + 2 * wider, along + 2 * wider, turn_of(face.roll))
 
 
 def _clipped(points: npt.NDArray[np.float64], shape: tuple[int, ...]) -> Rect:
@@ -252,19 +230,16 @@ def pixelate(canvas: UInt8Array, faces: Sequence[Detection]) -> None:
             np.diff([*starts, size]) for starts, size in zip((rows, columns), patch.shape)
         )
         means = np.rint(sums / (heights[:, None] * widths)[..., None]).astype(np.uint8)
-        x, y, width, height = face.box
-        down = (top + rows + heights / 2 - y - height / 2)[:, None]
-        across = left + columns + widths / 2 - x - width / 2
-        inside = np.hypot(down, across) <= _HEAD * max(width, height) / 2  # no corners
+        x, y = face.centre
+        down, across = (top + rows + heights / 2 - y)[:, None], left + columns + widths / 2 - x
+        inside = np.hypot(down, across) <= _HEAD * max(face.box[2:]) / 2  # no corners
         inside = inside.repeat(heights, 0).repeat(widths, 1)
         np.copyto(patch, means.repeat(heights, 0).repeat(widths, 1), where=inside[..., None])
 
 
 def head(face: Detection, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     """Return the square to pixelate in a picture (H, W): (left, top, right, bottom)."""
-    x, y, width, height = face.box
-    half = _HEAD * max(width, height) / 2
-    centre = np.array([[x + width / 2, y + height / 2]])
+    half, centre = _HEAD * max(face.box[2:]) / 2, np.array([face.centre])
     left, top, right, bottom = _clipped(np.concatenate([centre - half, centre + half]), shape)
     return int(left), int(top), int(right), int(bottom)
 
@@ -273,7 +248,7 @@ def _lay(canvas: UInt8Array, face: Detection, heat: npt.NDArray[np.float32]) -> 
     """Lay a map over the square that `crop` cuts out, whose picture turns gray."""
     import cv2
 
-    corners = square(face)
+    corners = crop_corners(face)
     left, top, right, bottom = map(int, _clipped(corners, canvas.shape))
     if right <= left or bottom <= top:
         return

@@ -70,7 +70,6 @@ ROUNDS: Final = 5
 STEADY: Final = 0.03  # of the face's height, by which its box may still move
 STEADY_ROLL: Final = 3.0  # degrees
 BLUR: Final = 0.3  # pixels by which faces are seen too small, measured on faces of 16 to 32 pixels
-LEVEL_FROM: Final = 15.0  # degrees of roll from which a face is turned upright
 
 
 @dataclass(frozen=True)
@@ -316,7 +315,7 @@ def merged(poses: Sequence[Pose]) -> list[Pose]:
 
 def _corners(pose: Pose) -> tuple[float, float, float, float]:
     half_width, half_height = pose.width / 2, pose.height / 2
-    if 45 < abs(pose.roll) < 135:
+    if is_sideways(pose.roll):
         half_width, half_height = half_height, half_width
     return (pose.x - half_width, pose.y - half_height, pose.x + half_width, pose.y + half_height)
 
@@ -359,16 +358,9 @@ class _Sight:
         return away < STEADY * FACE and abs(self.roll) < STEADY_ROLL
 
 
-def turn_of(roll: float) -> float:
-    """Return by how many degrees a face of this roll is turned to be upright.
-
-    Exactly by a multiple of 90 up to 15 degrees from there: FER2013's own faces roll as much.
-
-    >>> [turn_of(roll) for roll in (7.0, -93.0, 40.0, 171.0)]
-    [0.0, -90.0, 40.0, 180.0]
-    """
-    quarter = 90.0 * round(roll / 90)
-    return quarter if abs(roll - quarter) <= LEVEL_FROM else roll
+def is_sideways(roll: float) -> bool:
+    """Whether the head lies, so that its height runs along the picture's width."""
+    return 45 < abs(roll) < 135
 
 
 def wrapped(degrees: float) -> float:

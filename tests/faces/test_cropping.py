@@ -12,7 +12,7 @@ import pytest
 
 from ferjax.errors import ImageError
 from ferjax.faces import Detection, crop
-from ferjax.faces.yunet import turn_of
+from ferjax.faces.cropping import turn_of
 from ferjax.image_files import read_image
 
 PICTURE = np.arange(100, dtype=np.uint8).reshape(10, 10)  # 10 * row + column
