@@ -399,9 +399,10 @@ def test_a_run_that_is_killed_goes_on(
     whole, out = tmp_path / "whole", tmp_path / "out"
     assert faces(many, *options(whole)).code == 1
     code = (
-        "import sys, time; from ferjax.faces import batch; write = batch.Batch._finished\n"
-        "def slow(*args):\n    time.sleep(0.3); return write(*args)\n"
-        "batch.Batch._finished = slow\n"
+        "import sys, time; from ferjax.faces import batch; write = batch.Batch._finished; done = []\n"
+        "def stopped(*args):\n"
+        "    done.append(1); time.sleep(600 if len(done) > 5 else 0); return write(*args)\n"
+        "batch.Batch._finished = stopped\n"
         "from ferjax.cli.main import main; sys.exit(main(sys.argv[1:]))"
     )
     call = ["faces", many, *options(out), "--weights", model, *LABELS]
