@@ -399,7 +399,9 @@ def test_a_run_that_is_killed_goes_on(
     whole, out = tmp_path / "whole", tmp_path / "out"
     assert faces(many, *options(whole)).code == 1
     code = (
-        "import sys, time; from ferjax.faces import batch; write = batch.Batch._finished; done = []\n"
+        "import signal, sys, time\nfrom ferjax.faces import batch\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's job may ignore it
+        "write, done = batch.Batch._finished, []\n"
         "def stopped(*args):\n"
         "    done.append(1); time.sleep(600 if len(done) > 5 else 0); return write(*args)\n"
         "batch.Batch._finished = stopped\n"
