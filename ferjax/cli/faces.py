@@ -148,8 +148,9 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     import ferjax
     from ferjax.faces import results
-    from ferjax.faces.batch import Batch, Settings
+    from ferjax.faces.batch import Batch
     from ferjax.faces.detection import MIN_SCORE
+    from ferjax.faces.settings import Settings
 
     value_range = value_range_of(args)
     settings = Settings(

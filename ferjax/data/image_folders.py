@@ -21,7 +21,7 @@ from ferjax.data.numbering import NumberNames
 from ferjax.data.reading import BATCH, BATCH_BYTES, Options, Read, decoded
 from ferjax.emotions import EMOTIONS
 from ferjax.errors import DataError, printable
-from ferjax.faces.places import has_made_name, is_marked
+from ferjax.faces.outputs import has_made_name, is_marked
 from ferjax.image_files import natural
 
 _KAGGLE_CLASSES: Final = frozenset("angry disgusted fearful happy neutral sad surprised".split())

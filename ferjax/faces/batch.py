@@ -18,27 +18,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import jax
 import numpy as np
 
-import ferjax
 from ferjax.classifier import EmotionClassifier
-from ferjax.errors import FerjaxError, WriteError, printable
+from ferjax.errors import FerjaxError, WriteError
 from ferjax.faces import results
 from ferjax.faces.analysis import Face, Photograph, photographs
 from ferjax.faces.cropping import crop
-from ferjax.faces.detection import MIN_SCORE
 from ferjax.faces.drawing import draw
 from ferjax.faces.explaining import heatmaps
 from ferjax.faces.journal import Journal, State, state_of
-from ferjax.faces.places import (
+from ferjax.faces.outputs import (
     ENCODINGS,
     crop_name,
     crop_names,
     drawing_names,
-    find,
+    find_photographs,
     marked,
 )
+from ferjax.faces.settings import Settings, check_resumed
 from ferjax.faces.yunet import read_model
 from ferjax.files import (
     LETTERS,
@@ -49,9 +47,7 @@ from ferjax.files import (
     replacing,
 )
 from ferjax.image_files import UInt8Array, encode
-from ferjax.images import Resize
 
-_QUALITY: Final = 95  # of JPEG and WebP, of 100
 _WRITERS: Final = 4  # threads, which mostly wait for the disk
 WAITING: Final = 4  # photographs whose files may be in the making
 
@@ -81,93 +77,6 @@ class Counts:
             f"{self.photographs:,} photographs: {self.faces:,} faces, {self.empty:,} without a face"
             f"{failed}"
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What to do with photographs; the first seven are as for `photographs`.
-
-    Attributes:
-        explain: draw where each label's score comes from on the faces; with `draw` alone.
-        anonymise: pixelate the faces in what is drawn; with `draw` alone.
-        draw: the folder of annotated pictures, or None.
-        crops: the folder of the faces' crops, or None.
-        table: the CSV file, or None.
-        resume: go on where an interrupted run with the same settings was.
-        force: replace an unfinished run, and a CSV file that ferjax did not write.
-    """
-
-    min_score: float = MIN_SCORE
-    min_size: float | None = None
-    largest: bool = False
-    order: str = "reading"
-    resize: Resize = "area"
-    calibrated: bool = False
-    abstain_below: float = 0.0
-    anonymise: bool = False
-    explain: bool = False
-    draw: str | None = None
-    crops: str | None = None
-    table: str | None = None
-    resume: bool = False
-    force: bool = False
-
-    def check(self) -> None:
-        """Raise a FerjaxError where settings do not go together."""
-        for name, path in (("--draw", self.draw), ("--crops", self.crops), ("--csv", self.table)):
-            if path == "":
-                raise FerjaxError(f"expected a path for {name}, got an empty string")
-        if self.anonymise and self.draw is None:
-            raise FerjaxError("--anonymise is for what --draw draws: give --draw DIR too")
-        if self.anonymise and self.crops is not None:
-            raise FerjaxError(
-                "--crops writes faces as they are, and --anonymise hides them: give one"
-            )
-        if self.anonymise and self.largest:
-            raise FerjaxError("--largest would leave faces as they are that --anonymise is to hide")
-        if self.explain and self.draw is None:
-            raise FerjaxError("--explain is for what --draw draws: give --draw DIR too")
-        if self.resume and not (self.draw or self.crops or self.table):
-            raise FerjaxError(
-                "--resume goes on with what --csv, --draw or --crops wrote: give one of them"
-            )
-
-    def asked(self, classifier: EmotionClassifier, given: Sequence[str]) -> dict[str, Any]:
-        """Return all that results depend on, by the names of the options."""
-
-        def full(path: str | None) -> str | None:
-            return None if path is None else os.path.realpath(path)
-
-        return {
-            "ferjax": ferjax.__version__,
-            "--weights": _fingerprint(classifier),
-            "--labels": list(classifier.labels),
-            "--value-range": list(classifier.value_range),
-            "--engine": classifier.engine,
-            "--min-score": self.min_score,
-            "--min-size": self.min_size,
-            "--largest": self.largest,
-            "--order": self.order,
-            "--resize": self.resize,
-            "--calibrated": self.calibrated,
-            "--abstain-below": self.abstain_below,
-            "--anonymise": self.anonymise,
-            "--explain": self.explain,
-            "--draw": full(self.draw),
-            "--crops": full(self.crops),
-            "--csv": full(self.table),
-            "given": [os.path.abspath(path) for path in given],
-        }
-
-
-def _fingerprint(classifier: EmotionClassifier) -> str:
-    """Return what differs for another network, other weights or another temperature."""
-    digest = hashlib.sha256(repr(classifier.network.graph.layers).encode())
-    for path, leaf in jax.tree_util.tree_leaves_with_path(classifier.variables):
-        digest.update(f"{jax.tree_util.keystr(path)} {np.shape(leaf)}".encode())
-        digest.update(np.ascontiguousarray(leaf).tobytes())
-    digest.update(f"{classifier.temperature} {classifier.image_size}".encode())
-    return digest.hexdigest()[:16]
 
 
 @dataclass
@@ -224,8 +133,8 @@ class Batch:
         self.counts = Counts()
         self.processed = 0
         outputs = [folder for folder in (settings.draw, settings.crops) if folder is not None]
-        self._places, self.left_out = find(given)
-        self._sources = {os.path.realpath(place.path) for place in self._places}
+        self._inputs, self.left_out = find_photographs(given)
+        self._sources = {os.path.realpath(item.path) for item in self._inputs}
         for folder in outputs:
             check_folder(folder)
         if settings.table is not None:
@@ -234,10 +143,11 @@ class Batch:
         self._drawings: list[Path] = []
         self._crops: list[Path] = []  # what the names of each photograph's crops begin with
         if settings.draw is not None:
-            self._drawings = drawing_names(settings.draw, self._places)
+            self._drawings = drawing_names(settings.draw, self._inputs)
         if settings.crops is not None:
-            self._crops = crop_names(settings.crops, self._places)
+            self._crops = crop_names(settings.crops, self._inputs)
         self._journal: Journal | None = None
+        self._going_on = False
         asked = settings.asked(classifier, given)
         if outputs or settings.table is not None:
             # Runs over other photographs may draw into the same folder, at the same time.
@@ -247,7 +157,7 @@ class Batch:
 
     @property
     def total(self) -> int:
-        return len(self._places)
+        return len(self._inputs)
 
     @property
     def recorded(self) -> int:
@@ -263,7 +173,7 @@ class Batch:
     @property
     def paths(self) -> list[str]:
         """The photographs, as they were given or found."""
-        return [os.fspath(place.path) for place in self._places]
+        return [os.fspath(item.path) for item in self._inputs]
 
     def _check_table(self, table: str) -> None:
         if os.path.realpath(table) in self._sources:
@@ -279,7 +189,7 @@ class Batch:
         journal = Journal(real.with_name(f".{real.name[:100]}.resume"))
         going_on = settings.resume and not settings.force and journal.asked is not None
         if going_on:
-            _check_resumed(journal.asked, asked, os.fspath(settings.table or real.parent))
+            check_resumed(journal.asked, asked, os.fspath(settings.table or real.parent))
         elif (
             settings.table
             and journal.unfinished
@@ -299,23 +209,29 @@ class Batch:
         """Whether an earlier run did a photograph, and it and its files are as then."""
         if self._journal is None or not self._going_on:
             return False
-        place = self._places[index]
-        if not self._journal.is_current(place.key, state_of(place.path)):
+        item = self._inputs[index]
+        if not self._journal.is_current(item.key, state_of(item.path)):
             return False
-        record = self._journal.result(place.key)
-        if not (isinstance(record, dict) and isinstance(record.get("entry"), dict)):
+        record = self._record(index)
+        if record is None:
             return False
         files = self._files(index, record.get("drawing"), len(record["entry"].get("faces", ())))
         return files is not None and all(os.path.isfile(file) for file in files)
 
+    def _record(self, index: int) -> dict[str, Any] | None:
+        """Return what an earlier run recorded of a photograph, or None."""
+        assert self._journal is not None
+        record = self._journal.result(self._inputs[index].key)
+        usable = isinstance(record, dict) and isinstance(record.get("entry"), dict)
+        return record if usable else None
+
     def _recorded(self, index: int) -> dict[str, Any]:
         """Return the entry of a photograph that an earlier run did."""
-        assert self._journal is not None
-        place = self._places[index]
-        record = self._journal.result(place.key)
+        record = self._record(index)
         if record is None:
+            assert self._journal is not None
             raise FerjaxError(f"{self._journal.path}: was changed during the run")
-        return {**record["entry"], "path": os.fspath(place.path)}
+        return {**record["entry"], "path": os.fspath(self._inputs[index].path)}
 
     def _files(self, index: int, drawing: object, faces: int) -> list[Path] | None:
         """Return the files of a photograph, or None where they would have other names now."""
@@ -345,7 +261,7 @@ class Batch:
                 else:
                     journal.begin(self._asked)
             if settings.table is not None:
-                names = (os.fspath(place.path) for place in self._places)
+                names = (os.fspath(item.path) for item in self._inputs)
                 table = results.Table(
                     settings.table,
                     self._classifier.labels,
@@ -400,7 +316,7 @@ class Batch:
                             writing.append(_Written(index))
                         else:
                             photograph = next(fresh)
-                            path = self._places[index].path
+                            path = self._inputs[index].path
                             writing.append(self._write(pool, index, photograph, states.pop(path)))
                             del photograph  # its pixels, while the next is waited for
                         while len(writing) > WAITING or (writing and writing[0].is_done):
@@ -411,17 +327,17 @@ class Batch:
                     pool.shutdown(wait=True, cancel_futures=True)
 
     def _sources_left(self, states: dict[Path, State | None]) -> Iterator[Path]:
-        for index, place in enumerate(self._places):
+        for index, item in enumerate(self._inputs):
             if index not in self._done:
-                states[place.path] = state_of(place.path)
-                yield place.path
+                states[item.path] = state_of(item.path)
+                yield item.path
 
     def _write(
         self, pool: Executor, index: int, photograph: Photograph, state: State | None
     ) -> _Written:
         """Begin to write the files of a photograph."""
         image, files = photograph.image, []
-        entry = results.entry_of(os.fspath(self._places[index].path), photograph)
+        entry = results.entry_of(os.fspath(self._inputs[index].path), photograph)
         if image is not None and self._drawings:
             path = self._drawings[index]
             drawn = self._draw(image, photograph.faces)
@@ -441,17 +357,15 @@ class Batch:
         self._remove_crops(index, len(written.entry["faces"]))
         if self._journal is not None and written.state is not None:
             record = {"entry": written.entry, "drawing": paths[0].name if self._drawings else None}
-            self._journal.add(self._places[index].key, written.state, record)
+            self._journal.add(self._inputs[index].key, written.state, record)
         self.processed += 1
         return written.entry
 
     def _remove_crops(self, index: int, faces: int) -> None:
         """Remove the crops that the run made of faces that a photograph has no more."""
-        if self._journal is None or not (self._going_on and self._crops):
-            return
-        record = self._journal.result(self._places[index].key)
-        entry = record.get("entry") if isinstance(record, dict) else None
-        for number in range(faces, len(entry.get("faces", ())) if isinstance(entry, dict) else 0):
+        record = self._record(index) if self._going_on and self._crops else None
+        earlier = 0 if record is None else len(record["entry"].get("faces", ()))
+        for number in range(faces, earlier):
             with suppress(OSError):
                 crop_name(self._crops[index], number + 1).unlink()
 
@@ -476,7 +390,7 @@ class Batch:
 
     def _save(self, path: Path, image: UInt8Array, encoding: str) -> Path:
         """Write a picture, as PNG where its format does not take it, and return where."""
-        data = encode(image, encoding, quality=_QUALITY)
+        data = encode(image, encoding)
         if data is None:
             path, encoding = _as_png(path), ".png"
             data = encode(image, encoding)
@@ -488,39 +402,6 @@ class Batch:
         with replacing(path) as temporary:
             temporary.write_bytes(marked(data, encoding))
         return path
-
-
-def _check_resumed(was: Any, now: dict[str, Any], run: str) -> None:
-    """Raise where a run was asked for something else than what goes on with it."""
-    begun = f"{printable(run)}: the run was begun"
-    for name, value in now.items():
-        before = was.get(name)
-        if before == value or name == "given":
-            continue
-        if name == "ferjax":
-            raise FerjaxError(f"{begun} by ferjax {before}, not {value}; --force begins anew")
-        if name == "--weights":
-            raise FerjaxError(f"{begun} with other weights; --force begins anew")
-        raise FerjaxError(
-            printable(
-                f"{begun} with {_said(name, before)}, expected the same to go on with it, got "
-                f"{_said(name, value)}; --force begins anew"
-            )
-        )
-    missing = [path for path in was.get("given", []) if path not in now["given"]]
-    for path in filter(os.path.exists, missing):
-        raise FerjaxError(
-            printable(f"{begun} with {path} too: give it again to go on, or --force to begin anew")
-        )
-
-
-def _said(name: str, value: Any) -> str:
-    if value is None or value is False:
-        return f"no {name}"
-    if value is True:
-        return name
-    values = [str(v) for v in value] if isinstance(value, list) else [str(value)]
-    return f"{name} {(',' if name == '--labels' else ' ').join(values)}"
 
 
 def _is_of(names: set[str], name: str) -> bool:

@@ -517,7 +517,8 @@ def test_pictures_alone_go_on_too(faces: Cli, many: Path, tmp_path: Path) -> Non
 def test_runs_over_other_photographs_share_a_folder(
     faces: Cli, many: Path, model: Path, tmp_path: Path
 ) -> None:
-    from ferjax.faces.batch import Batch, Settings
+    from ferjax.faces.batch import Batch
+    from ferjax.faces.settings import Settings
 
     out = tmp_path / "out"
     classifier = ferjax.load(model, labels=list("abcdefg"))

@@ -25,7 +25,7 @@ from ferjax.data.preparation import MANIFEST, Prepared, prepare
 from ferjax.errors import DataError, DetectorError
 from ferjax.faces import Detection, crop, detect
 from ferjax.faces.detection import MIN_SCORE
-from ferjax.faces.places import marked
+from ferjax.faces.outputs import marked
 from ferjax.image_files import UInt8Array, read_image
 from ferjax.images import preprocess
 

@@ -26,7 +26,7 @@ _LONGEST: Final = 200  # bytes of a name's stem; a name has at most 255
 
 
 @dataclass(frozen=True)
-class Place:
+class InputFile:
     """A photograph, and the folder that it lies in, seen from the folder that was given."""
 
     path: Path
@@ -38,7 +38,7 @@ class Place:
         return os.path.abspath(self.path)
 
 
-def find(given: Sequence[str]) -> tuple[list[Place], int]:
+def find_photographs(given: Sequence[str]) -> tuple[list[InputFile], int]:
     """Return the photographs at some paths, each once, and how many files were left out.
 
     Left out are drawings and crops that ferjax made, where other photographs are given too.
@@ -46,14 +46,14 @@ def find(given: Sequence[str]) -> tuple[list[Place], int]:
     Raises:
         ImageError: as for `find_images`, or all that a folder holds is left out.
     """
-    places: dict[str, Place] = {}
-    made: dict[str, Place] = {}  # those that were given one by one
+    inputs: dict[str, InputFile] = {}
+    made: dict[str, InputFile] = {}  # those that were given one by one
     left_out = 0
     for argument in given:
         paths = find_images([argument])
         if not os.path.isdir(argument):
-            place = Place(paths[0], Path())
-            (made if is_made(place.path) else places).setdefault(place.key, place)
+            item = InputFile(paths[0], Path())
+            (made if is_made(item.path) else inputs).setdefault(item.key, item)
             continue
         kept = [path for path in paths if not is_made(path)]
         left_out += len(paths) - len(kept)
@@ -64,10 +64,10 @@ def find(given: Sequence[str]) -> tuple[list[Place], int]:
                 )
             )
         for path in kept:
-            place = Place(path, path.parent.relative_to(argument))
-            places.setdefault(place.key, place)
-    if places:
-        return list(places.values()), left_out + len(made)
+            item = InputFile(path, path.parent.relative_to(argument))
+            inputs.setdefault(item.key, item)
+    if inputs:
+        return list(inputs.values()), left_out + len(made)
     return list(made.values()), 0
 
 
@@ -120,20 +120,20 @@ def is_marked(data: bytes) -> bool:
 # --- names ---------------------------------------------------------------------------------------
 
 
-def drawing_names(root: str | os.PathLike[str], places: Sequence[Place]) -> list[Path]:
+def drawing_names(root: str | os.PathLike[str], inputs: Sequence[InputFile]) -> list[Path]:
     """Return the file of every photograph's drawing."""
-    sources = {_folded(os.path.realpath(place.path)) for place in places}
-    return _names(root, places, ".faces", [suffix_of(place.path) for place in places], sources)
+    sources = {_folded(os.path.realpath(item.path)) for item in inputs}
+    return _names(root, inputs, ".faces", [suffix_of(item.path) for item in inputs], sources)
 
 
-def crop_names(root: str | os.PathLike[str], places: Sequence[Place]) -> list[Path]:
+def crop_names(root: str | os.PathLike[str], inputs: Sequence[InputFile]) -> list[Path]:
     """Return what the files of every photograph's faces begin with; see `crop_name`."""
     sources = {
-        _folded(_CROP.sub(r"\1", os.path.realpath(place.path)))
-        for place in places
-        if _CROP.search(place.path.name)
+        _folded(_CROP.sub(r"\1", os.path.realpath(item.path)))
+        for item in inputs
+        if _CROP.search(item.path.name)
     }
-    return _names(root, places, ".face", [""] * len(places), sources)
+    return _names(root, inputs, ".face", [""] * len(inputs), sources)
 
 
 def crop_name(begin: Path, number: int) -> Path:
@@ -166,7 +166,7 @@ ENCODINGS: Final = {
 
 def _names(
     root: str | os.PathLike[str],
-    places: Sequence[Place],
+    inputs: Sequence[InputFile],
     mark: str,
     suffixes: Sequence[str],
     sources: set[str],
@@ -174,29 +174,29 @@ def _names(
     real = Path(os.path.realpath(root))
     taken: dict[str, Path] = {}  # by name, the folder whose photograph has it
     names = []
-    for place, suffix in zip(places, suffixes, strict=True):
-        first = _key(place, _cut(place.path.stem), mark, suffix)
-        here = place.path.parent.absolute()
-        for stem in _stems(place, beside=taken.get(first, here) != here):
-            key = _key(place, stem, mark, suffix)
+    for item, suffix in zip(inputs, suffixes, strict=True):
+        first = _key(item, _cut(item.path.stem), mark, suffix)
+        here = item.path.parent.absolute()
+        for stem in _stems(item, beside=taken.get(first, here) != here):
+            key = _key(item, stem, mark, suffix)
             name = f"{stem}{mark}{suffix}"
-            if key not in taken and _folded(str(real / place.folder / name)) not in sources:
+            if key not in taken and _folded(str(real / item.folder / name)) not in sources:
                 break
         taken[key] = here
-        names.append(Path(root, place.folder, name))
+        names.append(Path(root, item.folder, name))
     return names
 
 
-def _key(place: Place, stem: str, mark: str, suffix: str) -> str:
-    return _folded(os.path.join(place.folder, f"{stem}{mark}{suffix}"))
+def _key(item: InputFile, stem: str, mark: str, suffix: str) -> str:
+    return _folded(os.path.join(item.folder, f"{stem}{mark}{suffix}"))
 
 
-def _stems(place: Place, *, beside: bool) -> Iterator[str]:
+def _stems(item: InputFile, *, beside: bool) -> Iterator[str]:
     """Yield stems, the next where one is taken; `beside`, by a photograph of another folder."""
-    stem = _cut(place.path.stem)
+    stem = _cut(item.path.stem)
     yield stem
     if beside:
-        stem = _cut(f"{place.path.absolute().parent.name}-{stem}")
+        stem = _cut(f"{item.path.absolute().parent.name}-{stem}")
         yield stem
     number = 2
     while True:

@@ -10,8 +10,8 @@ import PIL.Image
 import pytest
 
 from ferjax.errors import ImageError
-from ferjax.faces import places
-from ferjax.faces.places import crop_name, crop_names, drawing_names, find
+from ferjax.faces import outputs
+from ferjax.faces.outputs import crop_name, crop_names, drawing_names, find_photographs
 from ferjax.image_files import encode, read_image
 
 
@@ -22,7 +22,7 @@ def touch(root: Path, *names: str) -> None:
 
 
 def drawings(root: Path, *given: str, to: str = "out") -> list[str]:
-    found, _ = find([str(root / name) for name in given])
+    found, _ = find_photographs([str(root / name) for name in given])
     return [path.relative_to(root / to).as_posix() for path in drawing_names(root / to, found)]
 
 
@@ -41,7 +41,7 @@ def test_names_that_meet_are_told_apart(tmp_path: Path) -> None:
     ]
     # Both are drawn as PNG, and are one name to some file systems.
     assert drawings(tmp_path, "b/X.gif", "b/x.tga") == ["X.faces.png", "x-2.faces.png"]
-    found, _ = find([str(tmp_path / "a"), str(tmp_path / "b")])
+    found, _ = find_photographs([str(tmp_path / "a"), str(tmp_path / "b")])
     begins = [path.relative_to(tmp_path).as_posix() for path in crop_names(tmp_path, found)]
     assert begins == ["x.face", "b-X.face", "b-x-2.face"]
 
@@ -52,41 +52,41 @@ def test_no_name_is_a_photographs(tmp_path: Path) -> None:
         "x-2.faces.jpg",
         "x.faces.faces.jpg",
     ]
-    found, _ = find([str(tmp_path / "y.png"), str(tmp_path / "y.face1.png")])
+    found, _ = find_photographs([str(tmp_path / "y.png"), str(tmp_path / "y.face1.png")])
     begins = crop_names(tmp_path, found)
     assert [crop_name(begin, 1).name for begin in begins] == ["y-2.face1.png", "y.face1.face1.png"]
 
 
 def test_what_ferjax_made_is_left_out(tmp_path: Path) -> None:
-    data = places.marked(b"P6 1 1 255 abc", ".ppm")
+    data = outputs.marked(b"P6 1 1 255 abc", ".ppm")
     touch(tmp_path, "x.jpg", "sub/y.jpg", "z.faces.jpg", "x.face1.png")  # these are photographs
     for name in ("x.faces.jpg", "x.faces.webp.png", "x.face12.png", "sub/x.faces.jpg"):
         (tmp_path / name).write_bytes(data)
     (tmp_path / "renamed.jpg").write_bytes(data)
-    found, left_out = find([str(tmp_path)])
+    found, left_out = find_photographs([str(tmp_path)])
     names = [place.path.name for place in found]
     assert names == ["renamed.jpg", "y.jpg", "x.face1.png", "x.jpg", "z.faces.jpg"]
     assert left_out == 4
     drawn = str(tmp_path / "x.faces.jpg")
-    found, left_out = find([str(tmp_path / "x.jpg"), drawn])
+    found, left_out = find_photographs([str(tmp_path / "x.jpg"), drawn])
     assert ([place.path.name for place in found], left_out) == (["x.jpg"], 1)
-    found, left_out = find([drawn])
+    found, left_out = find_photographs([drawn])
     assert ([place.path.name for place in found], left_out) == (["x.faces.jpg"], 0)
     (tmp_path / "sub" / "y.jpg").unlink()
     with pytest.raises(ImageError, match="no photographs in this folder but drawings and crops"):
-        find([str(tmp_path / "sub")])
+        find_photographs([str(tmp_path / "sub")])
 
 
-@pytest.mark.parametrize("encoding", sorted(set(places.ENCODINGS.values())))
+@pytest.mark.parametrize("encoding", sorted(set(outputs.ENCODINGS.values())))
 def test_the_mark_does_not_change_a_picture(tmp_path: Path, encoding: str) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (64, 48, 3), np.uint8)
     data = encode(picture, encoding)
     assert data is not None
     path = tmp_path / f"a.faces{encoding}"
     path.write_bytes(data)
-    assert not places.is_made(path)
-    path.write_bytes(places.marked(data, encoding))
-    assert places.is_made(path)
+    assert not outputs.is_made(path)
+    path.write_bytes(outputs.marked(data, encoding))
+    assert outputs.is_made(path)
     assert (read_image(path, channels=3) == read_image(data, channels=3)).all()
     with PIL.Image.open(path) as image:
         image.load()
@@ -95,7 +95,7 @@ def test_the_mark_does_not_change_a_picture(tmp_path: Path, encoding: str) -> No
 def test_a_photograph_that_is_given_twice_is_taken_once(tmp_path: Path) -> None:
     touch(tmp_path, "in/a.jpg", "in/b.jpg")
     given = [str(tmp_path / "in" / "b.jpg"), str(tmp_path / "in"), str(tmp_path / "in" / "b.jpg")]
-    assert [place.path.name for place in find(given)[0]] == ["b.jpg", "a.jpg"]
+    assert [place.path.name for place in find_photographs(given)[0]] == ["b.jpg", "a.jpg"]
 
 
 def test_long_names_fit(tmp_path: Path) -> None:
