@@ -400,7 +400,11 @@ class EmotionClassifier:
 
 def check_threshold(abstain_below: float) -> None:
     """Raise a FerjaxError unless a threshold of confidence is in [0, 1]."""
-    if not 0 <= abstain_below <= 1:
+    try:
+        is_fraction = bool(0 <= abstain_below <= 1)
+    except (TypeError, ValueError):
+        is_fraction = False
+    if not is_fraction:
         raise FerjaxError(f"expected `abstain_below` in [0, 1], got {abstain_below!r}")
 
 

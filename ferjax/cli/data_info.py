@@ -24,7 +24,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ferjax.cli.options import order_names
+from ferjax.cli.options import fraction, order_names, pixels
 from ferjax.cli.progress import reported
 
 if TYPE_CHECKING:
@@ -94,13 +94,13 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--min-score",
-        type=float,
+        type=fraction,
         metavar="P",
         help="with --find-faces: the score that a face needs, in [0, 1] (default: 0.7)",
     )
     parser.add_argument(
         "--min-size",
-        type=float,
+        type=pixels,
         metavar="PIXELS",
         help="with --find-faces: the height that a face needs (default: any)",
     )

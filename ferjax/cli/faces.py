@@ -27,7 +27,6 @@ examples:
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 import time
 from collections.abc import Iterator
@@ -39,6 +38,7 @@ from ferjax.cli.options import (
     add_output,
     add_value_range,
     fraction,
+    pixels,
     value_range_of,
 )
 from ferjax.cli.progress import Progress
@@ -87,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     chosen.add_argument(
         "--min-size",
-        type=_pixels,
+        type=pixels,
         metavar="PIXELS",
         help="leave out faces of less height, and look as closely as faces of that take, of which "
         "about 11 is the least (default: all that are found, from about 24 in ordinary pictures, "
@@ -216,13 +216,3 @@ def _told(batch: Batch, progress: Progress) -> Iterator[dict[str, Any]]:
             print(f"ferjax: error: {entry['error']}", file=sys.stderr)
         yield entry
         progress.advance(batch.processed - progress.done)
-
-
-def _pixels(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a positive number of pixels, got {text!r}")
-    return value

@@ -56,20 +56,10 @@ class FindFaces:
             raise DataError(
                 f"expected {', '.join(SEVERAL)} for --several (several=), got {self.several!r}"
             )
-        if not _is_number(self.min_score) or not 0 <= self.min_score <= 1:
-            raise DataError(
-                f"expected a score in [0, 1] for --min-score (min_score=), got {self.min_score!r}"
-            )
-        size = self.min_size
-        if size is not None and (not _is_number(size) or not 0 < size < float("inf")):
-            raise DataError(
-                f"expected pixels above 0 for --min-size (min_size=), got {self.min_size!r}"
-            )
-
-        if self.detector is not None and not callable(self.detector):
-            raise DataError(
-                f"expected a function of a picture for `detector`, got {self.detector!r}"
-            )
+        try:
+            detection.check_options(self.detector, self.min_score, self.min_size)
+        except ValueError as error:
+            raise DataError(str(error)) from None
 
     def to_json(self) -> dict[str, Any]:
         """Return everything that determines the crops, the rule and the detector included."""
@@ -84,10 +74,6 @@ class FindFaces:
             "crop_level_from": cropping.LEVEL_FROM,  # degrees of roll
             "crop_resize": RESIZE,
         }
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True, kw_only=True)

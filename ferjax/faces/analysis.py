@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 
-from ferjax import image_formats
+from ferjax import hardware, image_formats
 from ferjax import images as preprocessing
-from ferjax.errors import DetectorError, FerjaxError, ImageError
+from ferjax.errors import ImageError
 from ferjax.faces import detection
 from ferjax.faces.cropping import crop
 from ferjax.faces.detection import MIN_SCORE, Detection, Detector, detect
@@ -139,25 +139,23 @@ def photographs(
     What the sources or the detector raise comes out of the iterator once all photographs before it
     have been given.
     """
-    check_options(
-        classifier,
-        min_score=min_score,
-        min_size=min_size,
-        order=order,
-        resize=resize,
-        channel_order=channel_order,
-        calibrated=calibrated,
-        abstain_below=abstain_below,
-    )
-    if detector is not None and not callable(detector):
-        raise DetectorError(f"expected a callable for `detector`, got {type(detector).__name__}")
-    for name, value, least in (("threads", threads, 0), ("ahead", ahead, 0)):
-        if value is not None and not (isinstance(value, int) and value >= least):
-            raise ValueError(f"expected an integer of at least {least} for `{name}`, got {value!r}")
+    from ferjax.classifier import check_threshold  # takes jax along
+
+    detection.check_options(detector, min_score, min_size, order)
+    if resize is None:
+        raise ValueError("expected 'linear' or 'area' for `resize`, got None")
+    preprocessing.check_resize(resize)
+    preprocessing.check_channel_order(channel_order)
+    check_threshold(abstain_below)
+    if calibrated:
+        classifier.require_temperature()
+    if threads is None:
+        threads = min(_MAX_THREADS, hardware.cores())
+    for name, value in (("threads", threads), ("ahead", ahead)):
+        if not (isinstance(value, int) and value >= 0):
+            raise ValueError(f"expected an integer of at least 0 for `{name}`, got {value!r}")
     if not isinstance(sources, Iterable):
         raise ImageError(f"expected an iterable of images, got {type(sources).__name__}")
-    if threads is None:
-        threads = min(_MAX_THREADS, _cores())
     finder = _Finder(
         classifier=classifier,
         detector=detector,
@@ -237,39 +235,6 @@ def _faces(stream: Generator[Photograph, None, None]) -> Generator[list[Face], N
 
 class _One(list[Any]):
     """A photograph on its own, which an error calls by its kind and not by its number."""
-
-
-# --- options -------------------------------------------------------------------------------------
-
-
-def check_options(
-    classifier: EmotionClassifier,
-    *,
-    min_score: float,
-    min_size: float | None,
-    order: str,
-    resize: str | None,
-    channel_order: str,
-    calibrated: bool,
-    abstain_below: float,
-) -> None:
-    """Raise what `photographs` raises of options that are out of range."""
-    detection.check_options(min_score, min_size, order)
-    if resize is None:
-        raise ValueError("expected 'linear' or 'area' for `resize`, got None")
-    preprocessing.check_resize(resize)
-    preprocessing.check_channel_order(channel_order)
-    if not (detection.is_number(abstain_below) and 0 <= abstain_below <= 1):
-        raise FerjaxError(f"expected `abstain_below` in [0, 1], got {abstain_below!r}")
-    if calibrated:
-        classifier.require_temperature()
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS and Windows
-        return os.cpu_count() or 1
 
 
 # --- finding -------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ def detect(
     >>> detect(np.zeros((64, 64, 3), np.uint8), detector=lambda picture: [(8, 8, 20, 24)])[0].box
     (8.0, 8.0, 20.0, 24.0)
     """
-    check_options(min_score, min_size, order)
+    check_options(detector, min_score, min_size, order)
     picture = load_picture(image, channel_order=channel_order)
     faces: list[Detection]
     if detector is None:
@@ -136,8 +136,12 @@ def has_small_face(image: UInt8Array) -> bool:
     return w < columns / 2 or h < rows / 2
 
 
-def check_options(min_score: float, min_size: float | None, order: str) -> None:
-    """Raise a ValueError where an option of `detect` is out of range."""
+def check_options(
+    detector: object, min_score: float, min_size: float | None, order: str = "reading"
+) -> None:
+    """Raise what `detect` raises of options that are out of range."""
+    if detector is not None and not callable(detector):
+        raise DetectorError(f"expected a callable for `detector`, got {type(detector).__name__}")
     if not is_number(min_score) or not 0 <= min_score <= 1:
         raise ValueError(f"expected a number in [0, 1] for `min_score`, got {min_score!r}")
     if min_size is not None and not (is_number(min_size) and min_size > 0):
@@ -199,8 +203,6 @@ _EXPECTED: Final = (
 
 def _detected(detector: Detector, picture: UInt8Array) -> list[Detection]:
     """Return the faces that a user's detector finds, or raise a DetectorError of one line."""
-    if not callable(detector):
-        raise DetectorError(f"expected a callable for `detector`, got {type(detector).__name__}")
     height, width = picture.shape[:2]
     try:
         result = detector(picture)

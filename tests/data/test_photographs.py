@@ -400,13 +400,13 @@ def test_photographs_that_are_taken_for_faces_are_noted(people: Path, tmp_path: 
     ("settings", "message"),
     [
         ({"several": "first"}, r"expected clear, largest, skip for --several .*, got 'first'"),
-        ({"min_score": 1.5}, r"expected a score in \[0, 1\] for --min-score .*, got 1\.5"),
-        ({"min_score": float("nan")}, r"expected a score in \[0, 1\] .*, got nan"),
-        ({"min_score": "high"}, r"expected a score in \[0, 1\] .*, got 'high'"),
-        ({"min_size": "24"}, r"expected pixels above 0 for --min-size .*, got '24'"),
-        ({"detector": "YuNet"}, r"expected a function of a picture for `detector`, got 'YuNet'"),
-        ({"min_size": 0}, r"expected pixels above 0 for --min-size .*, got 0"),
-        ({"min_size": float("inf")}, r"expected pixels above 0 for --min-size .*, got inf"),
+        ({"min_score": 1.5}, r"expected a number in \[0, 1\] for `min_score`, got 1\.5"),
+        ({"min_score": float("nan")}, r"expected a number in \[0, 1\] .*, got nan"),
+        ({"min_score": "high"}, r"expected a number in \[0, 1\] .*, got 'high'"),
+        ({"min_size": "24"}, r"expected a positive number of pixels for `min_size`, got '24'"),
+        ({"detector": "YuNet"}, r"expected a callable for `detector`, got str"),
+        ({"min_size": 0}, r"expected a positive number of pixels for `min_size`, got 0"),
+        ({"min_size": float("inf")}, r"expected a positive number .* for `min_size`, got inf"),
     ],
 )
 def test_settings_out_of_range(settings: dict[str, Any], message: str) -> None:
@@ -490,14 +490,28 @@ def _detect_squares(image: UInt8Array, **options: Any) -> list[Detection]:
         (["--several", "skip"], "--several is for --find-faces"),
         (["--min-score", "0.5"], "--min-score is for --find-faces"),
         (["--min-size", "30"], "--min-size is for --find-faces"),
-        (["--find-faces", "--min-score", "7"], "expected a score in [0, 1] for --min-score"),
-        (["--find-faces", "--min-size", "-1"], "expected pixels above 0 for --min-size"),
     ],
 )
 def test_options_that_do_not_fit(
     photos: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     assert main(["data", "info", str(photos), *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--min-score", "7"], "argument --min-score: expected a number from 0 to 1, got '7'"),
+        (["--min-size", "0"], "argument --min-size: expected a positive number of pixels, got '0'"),
+    ],
+)
+def test_options_out_of_range(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["data", "info", "photos", "--find-faces", *arguments])
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
 
