@@ -55,6 +55,13 @@ class Face(Detection):
     confidence: float
     probabilities: dict[str, float]
 
+    @property
+    def most_probable(self) -> str:
+        """The label, or where the classifier abstains the most probable class."""
+        if self.label is not None:
+            return self.label
+        return max(self.probabilities, key=lambda name: self.probabilities[name], default="")
+
     def __repr__(self) -> str:
         x, y, width, height = (round(float(v), 1) for v in self.box)
         return (

@@ -50,14 +50,8 @@ def heatmaps(
         return []
     crops = [crop(image, face) for face in faces]
     if all(isinstance(face, Face) and face.probabilities for face in faces):
-        labels = [_label(face) for face in faces if isinstance(face, Face)]
+        labels = [face.most_probable for face in faces if isinstance(face, Face)]
     else:
         labels = None
     done = explain(classifier, crops, labels=labels, layer=layer, resize=resize)
     return [explanation.heatmap for explanation in done]
-
-
-def _label(face: Face) -> str:
-    if face.label is not None:
-        return face.label
-    return max(face.probabilities, key=lambda name: face.probabilities[name])

@@ -12,7 +12,7 @@ import pytest
 
 from ferjax import EMOTIONS
 from ferjax.errors import FerjaxError, ImageError
-from ferjax.faces import Detection, Face, crop, detect, draw, drawing, lettering
+from ferjax.faces import Detection, Face, crop, detect, draw, drawing, lettering, marks
 from ferjax.faces.lettering import FontWarning
 
 ROOT = Path(__file__).parents[2]
@@ -252,7 +252,7 @@ def test_colours_are_told_apart_by_the_colour_blind(missing: str) -> None:
         "blue": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
                  [0.004733, 0.691367, 0.303900]],
     }[missing]  # fmt: skip
-    colours = np.array(list(drawing._COLOURS.values())) / 255
+    colours = np.array(list(marks._COLOURS.values())) / 255
     linear = np.clip(colours**2.2 @ np.array(seen).T, 0, 1)
     lab = cv2.cvtColor((linear ** (1 / 2.2)).astype(np.float32)[None], cv2.COLOR_RGB2Lab)[0]
     apart = np.linalg.norm(lab[:, None] - lab[None], axis=-1)
@@ -269,13 +269,13 @@ def test_the_outline_turns_with_the_head(roll: float, top: tuple[float, float]) 
     box = (30, 30, 40, 40) if roll == 45 else (35, 20, 30, 60)
     if roll == 90:
         box = (20, 35, 60, 30)
-    corners = drawing.outline(Detection(box=box, roll=roll))
+    corners = marks.outline(Detection(box=box, roll=roll))
     assert np.allclose(corners[:2].mean(0), top)  # the middle of the head's upper side
     assert np.allclose(corners.mean(0), (50, 50))
 
 
 def test_the_outline_of_a_head_turned_by_30_degrees() -> None:
-    corners = drawing.outline(Detection(box=(40, 30, 20, 40), roll=30))
+    corners = marks.outline(Detection(box=(40, 30, 20, 40), roll=30))
     # 20 upwards from the centre, turned clockwise: to the right by sin 30, up by cos 30.
     assert np.allclose(corners[:2].mean(0), (50 + 20 * 0.5, 50 - 20 * np.cos(np.pi / 6)))
 
