@@ -30,39 +30,15 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from benchmarks import cases, figures, machine, plot, processes
+from benchmarks.arguments import Parser, among, count
 from benchmarks.run import Benchmark, SetupError
 
 ROOT = Path(__file__).parents[1]
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong in one line, as `ferjax` does."""
-        self.exit(2, f"benchmark: error: {message} (see --help)\n")
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}")
-    return int(text)
-
-
-def _among(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
-    def names(text: str) -> tuple[str, ...]:
-        given = [name.strip() for name in text.split(",")]
-        for name in given:
-            if name not in known:
-                raise argparse.ArgumentTypeError(
-                    f"expected names among {', '.join(known)}, got {name!r}"
-                )
-        return tuple(name for name in known if name in given)
-
-    return names
 
 
 def _file_name(text: str) -> str:
@@ -73,34 +49,30 @@ def _file_name(text: str) -> str:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = _Parser(
-        prog="benchmark.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("benchmark", __doc__)
     add = parser.add_argument
     add(
         "--cases",
-        type=_among(tuple(cases.CASES)),
+        type=among(tuple(cases.CASES)),
         metavar="A,B",
         help=f"among {', '.join(cases.CASES)} (default: all; epoch only on a GPU)",
     )
     add(
         "--peers",
-        type=_among(cases.PEERS),
+        type=among(cases.PEERS),
         default=cases.PEERS,
         metavar="A,B",
         help=f"among {', '.join(cases.PEERS)} (default: all)",
     )
-    add("--repeats", type=_count, metavar="N", help="processes for each figure (default: 5)")
+    add("--repeats", type=count, metavar="N", help="processes for each figure (default: 5)")
     add("--quick", action="store_true", help="a small run, to see that it works: 1 repeat")
     add(
         "--image-count",
-        type=_count,
+        type=count,
         metavar="N",
         help="images of the pass over all (default: 3589)",
     )
-    add("--threads", type=_count, metavar="N", help="for every peer (default: all cores)")
+    add("--threads", type=count, metavar="N", help="for every peer (default: all cores)")
     add(
         "--dtype",
         choices=tuple(cases.TOLERANCE),

@@ -42,6 +42,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import face_worker, machine, processes
+from benchmarks.arguments import Parser, among, count
 
 ROOT: Final = Path(__file__).parents[1]
 PEERS: Final = ("ferjax", "ferjax-onnx", "ferjax-singly", "command", "fer", "fer-mtcnn")
@@ -49,29 +50,11 @@ TITLES: Final = {"one": "one face", "six": "six faces"}
 REFERENCE: Final = "fer"
 
 
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}")
-    return int(text)
-
-
-def _peers(text: str) -> tuple[str, ...]:
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        if name not in PEERS:
-            raise argparse.ArgumentTypeError(
-                f"expected names among {', '.join(PEERS)}, got {name!r}"
-            )
-    return tuple(name for name in PEERS if name in names)
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("benchmark_faces", __doc__)
     add = parser.add_argument
-    add("--peers", type=_peers, default=PEERS, metavar="A,B", help="(default: all)")
+    add("--peers", type=among(PEERS), default=PEERS, metavar="A,B", help="(default: all)")
     add("--fer-python", type=Path, metavar="FILE", help="of the environment with `fer`")
     add(
         "--photograph",
@@ -81,11 +64,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="of the astronaut (default: examples/astronaut.jpg)",
     )
     add("--data", type=Path, metavar="PATH", help="FER2013, whose faces are then among the six")
-    add("--pictures", type=_count, default=100, metavar="N", help="of each kind (default: 100)")
-    add("--repeats", type=_count, default=5, metavar="N", help="processes each (default: 5)")
-    add("--seconds", type=_count, default=10, metavar="S", help="of each rate (default: 10)")
-    add("--threads", type=_count, default=2, metavar="N", help="cores for every peer (default: 2)")
-    add("--many", type=_count, metavar="N", help="follow ferjax's memory over N pictures")
+    add("--pictures", type=count, default=100, metavar="N", help="of each kind (default: 100)")
+    add("--repeats", type=count, default=5, metavar="N", help="processes each (default: 5)")
+    add("--seconds", type=count, default=10, metavar="S", help="of each rate (default: 10)")
+    add("--threads", type=count, default=2, metavar="N", help="cores for every peer (default: 2)")
+    add("--many", type=count, metavar="N", help="follow ferjax's memory over N pictures")
     add("--quick", action="store_true", help="a small run, to see that it works")
     add("--seed", type=int, default=0, help="of the pictures (default: 0)")
     add("--out", type=Path, metavar="FILE.json", help="store the results there too")

@@ -20,7 +20,6 @@ examples:
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +31,7 @@ import numpy.typing as npt
 
 import ferjax
 import publictest
+from benchmarks.arguments import Parser
 from ferjax.classifier import EmotionClassifier
 from ferjax.errors import FerjaxError
 from ferjax.faces import Detection, crop, detect
@@ -237,27 +237,14 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    publictest.add_options(parser)
-    return parser
+    return publictest.build_parser("crop_factors", __doc__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print; a mistake gives one line and exit code 2."""
-    args = build_parser().parse_args(argv)
-    try:
-        results = measure(args)
-    except (FerjaxError, OSError) as error:
-        print(f"crop_factors: error: {error}", file=sys.stderr)
-        return 2
-    print(
-        json.dumps(results, indent=1, default=publictest.as_json) if args.json else table(results)
-    )
-    return 0
+    """Measure and print; return the exit code."""
+    return publictest.run(build_parser(), measure, table, argv)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ examples:
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -38,8 +37,8 @@ import numpy.typing as npt
 import canvases
 import ferjax
 import publictest
+from benchmarks.arguments import Parser, count
 from ferjax.data import Faces
-from ferjax.errors import FerjaxError
 from ferjax.faces import Detection, detect
 from ferjax.faces.detection import MIN_SCORE
 from publictest import Difference, Progress
@@ -406,12 +405,9 @@ def scores(text: str) -> tuple[float, ...]:
     return _numbers(text, float, 0, 1)
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    publictest.add_options(parser)
+    parser = publictest.build_parser("pasted_faces", __doc__)
     add = parser.add_argument
     add("--sizes", type=sizes, default=SIZES, metavar="A,B", help=f"pixels (default: {SIZES})")
     add(
@@ -419,7 +415,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add(
         "--empty",
-        type=publictest.positive,
+        type=count,
         default=EMPTY,
         metavar="N",
         help=f"canvases without faces (default: {EMPTY})",
@@ -430,17 +426,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print; a mistake gives one line and exit code 2."""
-    args = build_parser().parse_args(argv)
-    try:
-        results = measure(args)
-    except (FerjaxError, OSError) as error:
-        print(f"pasted_faces: error: {error}", file=sys.stderr)
-        return 2
-    print(
-        json.dumps(results, indent=1, default=publictest.as_json) if args.json else table(results)
-    )
-    return 0
+    """Measure and print; return the exit code."""
+    return publictest.run(build_parser(), measure, table, argv)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
+import json
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,9 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import machine
+from benchmarks.arguments import Parser, count
 from ferjax.classifier import EmotionClassifier
 from ferjax.data import Faces, preparation, sources, splits
-from ferjax.errors import DataError
+from ferjax.errors import DataError, FerjaxError
 from ferjax.evaluate.predictions import outputs_of_classes
 from ferjax.images import Resize
 
@@ -50,8 +52,9 @@ class Progress:
         print(f"\r{text:<78}", end=end, file=sys.stderr, flush=True)
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Give a parser the options of every measurement."""
+def build_parser(name: str, description: str | None) -> Parser:
+    """Return the parser of a measurement, with the options that all have."""
+    parser = Parser(name, description)
     add = parser.add_argument
     add(
         "--data",
@@ -61,9 +64,27 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="FER2013: its archive or csv, or a folder of `ferjax data prepare`",
     )
     add("--weights", type=Path, metavar="FILE", help="(default: those that ferjax brings)")
-    add("--limit", type=positive, metavar="N", help="measure on N images of PublicTest alone")
+    add("--limit", type=count, metavar="N", help="measure on N images of PublicTest alone")
     add("--seed", type=int, default=0, help="of every draw (default: 0)")
     add("--json", action="store_true", help="print the results as JSON")
+    return parser
+
+
+def run(
+    parser: Parser,
+    measure: Callable[[argparse.Namespace], dict[str, Any]],
+    table: Callable[[dict[str, Any]], str],
+    argv: Sequence[str] | None,
+) -> int:
+    """Measure and print, as JSON or as a table; a mistake gives one line and exit code 2."""
+    args = parser.parse_args(argv)
+    try:
+        results = measure(args)
+    except (FerjaxError, OSError) as error:
+        print(f"{parser.name}: error: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(results, indent=1, default=_as_dict) if args.json else table(results))
+    return 0
 
 
 def outputs(classifier: EmotionClassifier, faces: Faces) -> npt.NDArray[np.intp]:
@@ -73,13 +94,6 @@ def outputs(classifier: EmotionClassifier, faces: Faces) -> npt.NDArray[np.intp]
         LabelsError: its classes are others than the data's.
     """
     return np.array(outputs_of_classes(classifier, faces), np.intp)[faces.labels]
-
-
-def positive(text: str) -> int:
-    """Read a positive integer for argparse."""
-    if not (text.isascii() and text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}")
-    return int(text)
 
 
 def read(path: Path, *, limit: int | None = None, seed: int = 0) -> tuple[Faces, str]:
@@ -197,8 +211,7 @@ def introduction(results: dict[str, Any]) -> str:
     )
 
 
-def as_json(value: Any) -> Any:
-    """Turn dataclasses into dicts, for `json.dumps(..., default=as_json)`."""
+def _as_dict(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     raise TypeError(f"expected a dataclass, got {type(value).__name__}")
