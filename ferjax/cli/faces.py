@@ -2,20 +2,22 @@
 
 Folders are searched for photographs; drawings and crops that ferjax put there are left out.
 Each face has a line: the photograph, the face's number in it from 1, its label and probability, its
-box, left and upper edge, width x height, and its height, in pixels of the picture as a viewer shows
-it. A photograph that cannot be read is named on stderr, the others are done; the exit code is 1.
+box (left and upper edge, width x height) and its size, which is its height, in pixels of the
+picture as a viewer shows it. A photograph that cannot be read is named on stderr, the others are
+done, and the exit code is 1.
 
 --draw writes every photograph with its faces marked: party.jpg as DIR/party.faces.jpg. --crops
-writes each face as the network is shown it, before it is resized, in gray where it takes gray:
-DIR/party.face1.png; `ferjax predict DIR --resize area` says the same of it. Photographs are never
-overwritten.
+writes each face as it is cropped for the network, not yet resized: DIR/party.face1.png; `ferjax
+predict DIR --resize area` gives the same probabilities. Photographs are never overwritten.
 
---csv writes a row for each face, as they come: path, face, x, y, width, height, score, landmarks,
+--csv writes a row for each face: path, face, x, y, width, height, score, landmarks,
 roll, size, too_small (below 24 pixels), label, confidence, the probability of each class, error. A
 photograph without a face has one row, whose face is 0; so has one that cannot be read, with its
-error. What is done is recorded in a hidden file beside the CSV file, or else in DIR: with the same
-options and --resume an interrupted run goes on, and leaves the same files as one that was not.
-A photograph that was changed or added since is done anew.
+error.
+
+What is done is recorded in a hidden file beside the CSV file, or else in DIR: with the same options
+and --resume an interrupted run goes on, and leaves the same files as one that was not interrupted.
+Photographs that were changed or added since are done too.
 
 examples:
   ferjax faces party.jpg --draw .
@@ -50,24 +52,29 @@ _MANY = 10  # photographs, from which on they are counted at the end
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("photographs", nargs="+", metavar="PHOTO_OR_FOLDER")
+    parser.add_argument(
+        "photographs",
+        nargs="+",
+        metavar="PHOTO_OR_FOLDER",
+        help="photographs, and folders that are searched for them",
+    )
     written = parser.add_argument_group("what is written")
     written.add_argument("--draw", metavar="DIR", help="annotated pictures, in this folder")
     written.add_argument(
         "--crops", metavar="DIR", help="each face in the photograph's own resolution, as PNG"
     )
     written.add_argument("--csv", metavar="FILE", help="a table in UTF-8 with a row for each face")
-    written.add_argument("--json", action="store_true", help="one JSON list on stdout")
+    written.add_argument("--json", action="store_true", help="print one JSON list")
     written.add_argument(
         "--anonymise",
         action="store_true",
-        help="pixelate in what --draw draws the faces that are found; those that --min-score and "
+        help="with --draw: pixelate the faces that are found; those that --min-score and "
         "--min-size leave out stay as they are",
     )
     written.add_argument(
         "--explain",
         action="store_true",
-        help="draw on the faces where the score of the predicted class comes from; with --draw",
+        help="with --draw: show on each face where the score of the predicted class comes from",
     )
     group = written.add_mutually_exclusive_group()
     group.add_argument(
@@ -89,9 +96,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--min-size",
         type=pixels,
         metavar="PIXELS",
-        help="leave out faces of less height, and look as closely as faces of that take, of which "
-        "about 11 is the least (default: all that are found, from about 24 in ordinary pictures, "
-        "and from 1/65 of the long side in larger ones)",
+        help="leave out faces of less height, and look closely enough to find those of this "
+        "height, down to about 11 (default: all that are found, from about 24 in ordinary "
+        "pictures, from 1/65 of the long side in large ones)",
     )
     chosen.add_argument(
         "--largest", action="store_true", help="only the largest face of each photograph"

@@ -4,8 +4,8 @@ Each image is taken for one face, cropped to it; `ferjax faces` finds and crops 
 photographs. Folders are searched for images. An image that cannot be read is named on stderr, the
 others are predicted, and the exit code is 1.
 
-Images come to the network's size as the published code does it, which skips most pixels of large
-ones; --resize area averages them instead.
+Images are resized as the published code does it, which skips most pixels of large ones; --resize
+area averages them instead.
 
 Confidences are as Keras gives them; --calibrated applies the temperature that `ferjax calibrate`
 stored with the weights, and --abstain-below withholds labels of lower confidence. --explain draws

@@ -89,9 +89,8 @@ def detect(
             `Detection`, or into rows (x, y, width, height), (x, y, width, height, score) or those
             five and x and y of five landmarks, in pixels; None or nothing in it: no face. None
             stands for YuNet.
-        min_score: the score that a face needs, in [0, 1]. Measured with YuNet: of faces of 64 to
-            400 pixels that were pasted on textures, 0.7 leaves out 3 to 15 % and 0.8 up to 30 %; of
-            483 pictures without a face, 0.7 takes something for one in 3 and 0.8 in none.
+        min_score: the score that a face needs, in [0, 1]. With YuNet, 0.8 leaves out more faces
+            than 0.7 and has about as many false alarms; docs/photographs.md has the figures.
         min_size: the height in pixels that a face needs. YuNet finds faces from this size on in
             pictures of any size then, for which it looks at larger ones in tiles. None: faces of
             any size; YuNet looks at pictures with a long side of more than 800 pixels twice, the

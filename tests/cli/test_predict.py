@@ -254,7 +254,7 @@ def test_few_pictures_are_looked_at_and_none_where_that_fails(
         looks.append(image.shape)
         raise RuntimeError("no detector")
 
-    monkeypatch.setattr("ferjax.faces.analysis.detect", fail)
+    monkeypatch.setattr("ferjax.faces.detection.detect", fail)
     done = cli("predict", *[photograph] * 20, *LINEAR)
     assert (done.code, done.err) == (0, "")
     assert looks == [(320, 320)] * 16
@@ -263,7 +263,7 @@ def test_few_pictures_are_looked_at_and_none_where_that_fails(
 def test_small_pictures_are_not_looked_at(
     cli: Cli, faces: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ferjax.faces.analysis.detect", lambda *_, **__: pytest.fail("a look"))
+    monkeypatch.setattr("ferjax.faces.detection.detect", lambda *_, **__: pytest.fail("a look"))
     done = cli("predict", faces)
     assert (done.code, done.err) == (0, "")
 
