@@ -7,10 +7,10 @@
 
 from __future__ import annotations
 
-from ferjax.faces.analysis import Face
 from ferjax.faces.cropping import crop
 from ferjax.faces.detection import Detection, Detector, detect
 from ferjax.faces.drawing import draw
 from ferjax.faces.explaining import heatmaps
+from ferjax.faces.face import Face
 
 __all__ = ["Detection", "Detector", "Face", "crop", "detect", "draw", "heatmaps"]

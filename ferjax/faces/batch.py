@@ -23,10 +23,10 @@ import numpy as np
 from ferjax.classifier import EmotionClassifier
 from ferjax.errors import FerjaxError, WriteError
 from ferjax.faces import results
-from ferjax.faces.analysis import Face, Photograph, photographs
 from ferjax.faces.cropping import crop
 from ferjax.faces.drawing import draw
 from ferjax.faces.explaining import heatmaps
+from ferjax.faces.face import Face, Photograph
 from ferjax.faces.journal import Journal, State, state_of
 from ferjax.faces.outputs import (
     ENCODINGS,
@@ -37,6 +37,7 @@ from ferjax.faces.outputs import (
     marked,
 )
 from ferjax.faces.settings import Settings, check_resumed
+from ferjax.faces.stream import photographs
 from ferjax.faces.yunet import read_model
 from ferjax.files import (
     LETTERS,

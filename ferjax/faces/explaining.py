@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from ferjax.faces.analysis import Face
 from ferjax.faces.cropping import crop
 from ferjax.faces.detection import Detection
+from ferjax.faces.face import Face
 from ferjax.image_files import UInt8Array
 from ferjax.images import Resize
 

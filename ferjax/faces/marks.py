@@ -13,9 +13,9 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ferjax.faces.analysis import Face
 from ferjax.faces.cropping import rectangle, turn_of
 from ferjax.faces.detection import Detection
+from ferjax.faces.face import Face
 from ferjax.faces.lettering import Lettering
 from ferjax.faces.placing import Place, Rect
 from ferjax.faces.yunet import is_sideways

@@ -22,7 +22,7 @@ from contextlib import suppress
 from typing import Any, Final, TextIO
 
 from ferjax.errors import WriteError, printable
-from ferjax.faces.analysis import Face, Photograph
+from ferjax.faces.face import Face, Photograph
 
 LANDMARKS: Final = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
 _BEFORE: Final = (

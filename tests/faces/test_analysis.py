@@ -23,8 +23,10 @@ from PIL import Image
 import ferjax
 from ferjax import EmotionClassifier, Prediction, images
 from ferjax.errors import DetectorError, FerjaxError, ImageError
-from ferjax.faces import Detection, Face, analysis, crop
-from ferjax.faces.analysis import Photograph, photographs
+from ferjax.faces import Detection, Face, crop
+from ferjax.faces import stream as streaming
+from ferjax.faces.face import Photograph
+from ferjax.faces.stream import photographs
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import Dense, GlobalAveragePooling2D
 from ferjax.nets.network import Network
@@ -513,7 +515,7 @@ def test_what_the_detector_raises_comes_after_the_photographs_before(kind: Any) 
 def test_a_process_may_end_before_an_iterator() -> None:
     code = f"""
 import itertools, ferjax
-from ferjax.faces.analysis import photographs
+from ferjax.faces.stream import photographs
 done = photographs(ferjax.load(), itertools.repeat({str(ASTRONAUT)!r}), keep_images=True)
 print(len(next(done).faces))
 """
@@ -585,8 +587,8 @@ def test_large_pictures_wait_for_room(
     def watched(*arguments: Any, **options: Any) -> np.ndarray:
         return alive.watch(load(*arguments, **options))
 
-    monkeypatch.setattr(analysis.preprocessing, "load_picture", watched)
-    monkeypatch.setattr(analysis, "_MAX_BYTES", 20_000)
+    monkeypatch.setattr(streaming.preprocessing, "load_picture", watched)
+    monkeypatch.setattr(streaming, "_MAX_BYTES", 20_000)
     paths = [tmp_path / f"{n}.png" for n in range(24)]
     for n, path in enumerate(paths):
         cv2.imwrite(str(path), gray(n, side=100))  # 30,000 bytes of RGB

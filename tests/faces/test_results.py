@@ -14,7 +14,7 @@ import pytest
 
 from ferjax.errors import ImageError, WriteError
 from ferjax.faces import results
-from ferjax.faces.analysis import Face, Photograph
+from ferjax.faces.face import Face, Photograph
 
 LABELS = ("happy", "sad")
 

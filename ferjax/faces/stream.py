@@ -1,0 +1,392 @@
+"""A stream of photographs, through the detector and the network.
+
+Files are decoded, and their faces found and cropped, ahead in a few threads; the crops of several
+photographs go through the network together; results come in the order of the photographs. What is
+held at any time does not depend on how many there are.
+
+Dimension keys: B crops, H height, W width of a picture, C channels; h and w of the network's input.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
+
+from ferjax import hardware, image_formats
+from ferjax import images as preprocessing
+from ferjax.errors import ImageError
+from ferjax.faces import detection
+from ferjax.faces.cropping import crop
+from ferjax.faces.detection import MIN_SCORE, Detection, Detector, detect
+from ferjax.faces.face import Face, Photograph
+from ferjax.image_files import UInt8Array, file_bytes, is_file
+from ferjax.images import ChannelOrder, Float32Array, Resize, Source
+
+if TYPE_CHECKING:
+    from ferjax.classifier import EmotionClassifier, Prediction
+
+AHEAD: Final = 16  # photographs that may wait for the crops of others
+_MAX_THREADS: Final = 4
+_MAX_CROPS: Final = 64  # that wait for the network, whatever it takes at once
+_MAX_BYTES: Final = 200_000_000  # of pictures in memory
+
+
+def photographs(
+    classifier: EmotionClassifier,
+    sources: Iterable[Source],
+    *,
+    detector: Detector | None = None,
+    min_score: float = MIN_SCORE,
+    min_size: float | None = None,
+    order: str = "reading",
+    largest: bool = False,
+    resize: Resize = "area",
+    channel_order: ChannelOrder = "rgb",
+    calibrated: bool = False,
+    abstain_below: float = 0.0,
+    keep_images: bool = False,
+    threads: int | None = None,
+    ahead: int = AHEAD,
+    full_batches: bool = False,
+) -> Generator[Photograph, None, None]:
+    """Yield a Photograph for every source, in order; bad ones carry their error.
+
+    Sources may be endless, and are taken in the thread that asks for the next Photograph: at most
+    `ahead` + `threads` + 3 of them before theirs is given. Pictures in memory take at most about
+    200 MB in all, or are two. Closing the iterator ends its threads.
+
+    Args:
+        classifier: what tells the expressions.
+        sources: photographs, each as `ferjax.images.preprocess` takes one image. Arrays and PIL
+            images may be written to again once the next one is asked for.
+        detector: what finds the faces, as for `ferjax.faces.detect`; it is called in the thread
+            that asks for the next Photograph. None: YuNet, in the threads that decode.
+        min_score: the score that a face needs, in [0, 1].
+        min_size: the size that a face needs, in pixels; None: any.
+        order: of a photograph's faces: "reading", line by line from the left, or "size", the
+            largest first.
+        largest: of each photograph only the largest face.
+        resize: how crops come to the size that the network takes, see `ferjax.images.preprocess`.
+        channel_order: "rgb" or "bgr", for arrays of three or four channels.
+        calibrated: as for `EmotionClassifier.predict_proba`.
+        abstain_below: as for `EmotionClassifier.predict`.
+        keep_images: give each Photograph its picture, for drawing.
+        threads: how many decode and look for faces; None: one for each core, up to
+            4; 0: the thread that asks for the next Photograph does all itself.
+        full_batches: give the network batches of one size, whose rest is empty: then the numbers of
+            a face are the same to the last bit whatever faces come before and after it.
+        ahead: how many photographs may wait so that the network gets full batches; 0: each is given
+            before the next is taken, as for a camera.
+
+    Raises:
+        ValueError: an option is out of range; before any photograph is read.
+        FerjaxError: `abstain_below` is not in [0, 1], or as for `EmotionClassifier.predict_proba`.
+        DetectorError: `detector` is no callable; from the iterator, it fails, or what it returns
+            are no faces.
+
+    What the sources or the detector raise comes out of the iterator once all photographs before it
+    have been given.
+    """
+    from ferjax.classifier import check_threshold  # takes jax along
+
+    detection.check_options(detector, min_score, min_size, order)
+    if resize is None:
+        raise ValueError("expected 'linear' or 'area' for `resize`, got None")
+    preprocessing.check_resize(resize)
+    preprocessing.check_channel_order(channel_order)
+    check_threshold(abstain_below)
+    if calibrated:
+        classifier.require_temperature()
+    if threads is None:
+        threads = min(_MAX_THREADS, hardware.cores())
+    for name, value in (("threads", threads), ("ahead", ahead)):
+        if not (isinstance(value, int) and value >= 0):
+            raise ValueError(f"expected an integer of at least 0 for `{name}`, got {value!r}")
+    if not isinstance(sources, Iterable):
+        raise ImageError(f"expected an iterable of images, got {type(sources).__name__}")
+    finder = _Finder(
+        classifier=classifier,
+        detector=detector,
+        min_score=min_score,
+        min_size=min_size,
+        order=order,
+        largest=largest,
+        resize=resize,
+        channel_order=channel_order,
+        keep_images=keep_images,
+        threads=threads,
+        pixels=_Pixels(_MAX_BYTES),
+    )
+    return _classified(
+        finder,
+        _located(finder, sources, ahead),
+        ahead,
+        calibrated=calibrated,
+        abstain_below=abstain_below,
+        full_batches=full_batches,
+    )
+
+
+class Single(list[Any]):
+    """A photograph on its own, which an error calls by its kind and not by its number."""
+
+
+# --- finding -------------------------------------------------------------------------------------
+
+
+class _Pixels:
+    """The bytes of pictures in memory, by the number of their photograph."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def add(self, number: int, count: int, *, due: bool) -> bool:
+        """Count bytes that are going to be held. False: there is no room for them, and the
+        photograph is not the one that is due."""
+        with self._lock:
+            held = sum(self._held.values())
+            if held and held + count > self._limit and not due:
+                return False
+            self._held[number] = count
+            return True
+
+    def drop(self, number: int) -> None:
+        with self._lock:
+            self._held.pop(number, None)
+
+    @property
+    def full(self) -> bool:
+        with self._lock:
+            return sum(self._held.values()) > self._limit
+
+
+_Taken: TypeAlias = "str | os.PathLike[str] | bytes | UInt8Array"
+
+
+@dataclass(kw_only=True, eq=False)
+class _Located:
+    """A photograph whose faces are known, and not yet their expressions."""
+
+    number: int
+    photograph: Photograph
+    detections: Sequence[Detection] = ()
+    crops: Sequence[Float32Array] = ()  # (h, w, C) each, until they wait for the network
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Finder:
+    """From a source to a picture, and from a picture to the crops of its faces."""
+
+    classifier: EmotionClassifier
+    detector: Detector | None
+    min_score: float
+    min_size: float | None
+    order: str
+    largest: bool
+    resize: Resize
+    channel_order: ChannelOrder
+    keep_images: bool
+    threads: int
+    pixels: _Pixels
+
+    def taken(self, source: Source, number: int, name: str) -> _Taken:
+        """Return what a source is now; it may be closed, or become the next picture, afterwards."""
+        if isinstance(source, (str, os.PathLike, bytes)):
+            return source
+        if is_file(source):
+            return file_bytes(source, name)
+        image = preprocessing.load_picture(source, name=name, channel_order=self.channel_order)
+        if preprocessing.is_array(source) and (self.threads or self.keep_images):
+            image = image.copy()
+        self.pixels.add(number, image.nbytes, due=True)
+        return image
+
+    def work(
+        self, source: Source, taken: _Taken, number: int, name: str, *, due: bool = False
+    ) -> _Located | UInt8Array | None:
+        """Return the faces of a picture.
+
+        Or the picture, uint8 (H, W, 3) in RGB order, where somebody's own detector finds them,
+        which may not be for several threads; or None where it has no room before it is due.
+        """
+        if isinstance(taken, np.ndarray):
+            image = taken
+        else:
+            data = file_bytes(taken, name)
+            width, height = image_formats.header_size(data, image_formats.kind_of(data, name))
+            if not self.pixels.add(number, 3 * width * height, due=due):
+                return None
+            image = preprocessing.load_picture(data, name=name)
+        return image if self.detector is not None else self.located(source, image, number)
+
+    def located(self, source: Source, image: UInt8Array, number: int) -> _Located:
+        """Find and crop the faces of a picture."""
+        detections = detect(
+            image,
+            detector=self.detector,
+            min_score=self.min_score,
+            min_size=self.min_size,
+            order=self.order,
+        )
+        if self.largest and detections:
+            detections = [max(detections, key=lambda face: face.size)]
+        crops = [
+            self.classifier.preprocess(crop(image, face), resize=self.resize)[0]
+            for face in detections
+        ]
+        height, width = image.shape[:2]
+        kept = image if self.keep_images else None
+        photograph = Photograph(source=source, faces=[], shape=(height, width), image=kept)
+        if kept is None and not preprocessing.is_array(source):
+            self.pixels.drop(number)
+        return _Located(number=number, photograph=photograph, detections=detections, crops=crops)
+
+
+_Future: TypeAlias = "Future[_Located | UInt8Array | None]"
+
+
+class _Here(Executor):
+    """Does in the thread that submits what others do in threads."""
+
+    def submit(self, call: Any, /, *args: Any, **options: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(call(*args, **options))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def _located(
+    finder: _Finder, sources: Iterable[Source], ahead: int
+) -> Generator[_Located, None, None]:
+    """Yield what is in every source, in order, a few of them at work in threads."""
+
+    def result(number: int, name: str, source: Any, taken: Any, future: _Future) -> _Located:
+        try:
+            done = future.result()
+            if done is None:
+                done = finder.work(source, taken, number, name, due=True)
+            if not isinstance(done, _Located):
+                assert done is not None
+                done = finder.located(source, done, number)
+            return done
+        except ImageError as error:
+            finder.pixels.drop(number)
+            # Another error, for this one keeps what its traceback sees, pixels among it.
+            photograph = Photograph(source=source, faces=[], error=ImageError(str(error)))
+            return _Located(number=number, photograph=photograph)
+
+    waiting: deque[tuple[int, str, Any, Any, _Future]] = deque()
+    pool = ThreadPoolExecutor(finder.threads, "ferjax-faces") if finder.threads else _Here()
+    # Called below, or where a process ends before the iterator does.
+    stop = weakref.finalize(finder, pool.shutdown, wait=True, cancel_futures=True)
+    numbered = not isinstance(sources, Single)
+    iterator = iter(sources)
+    failure: Exception | None = None
+    number = 0
+    try:
+        while True:
+            try:
+                source = next(iterator)
+            except StopIteration:
+                break
+            except Exception as error:  # those before it are given first
+                failure = error
+                break
+            name = preprocessing.name_of(source, number if numbered else None)
+            taken: Any = None
+            try:
+                taken = finder.taken(source, number, name)
+            except ImageError as error:
+                future: _Future = Future()
+                future.set_exception(error)
+            else:
+                future = pool.submit(finder.work, source, taken, number, name)
+            if isinstance(taken, np.ndarray):
+                taken = None  # or its pixels stay
+            waiting.append((number, name, source, taken, future))
+            del source, future, taken
+            number += 1
+            while waiting and (len(waiting) > min(finder.threads + 2, ahead) or finder.pixels.full):
+                yield result(*waiting.popleft())
+        while waiting:
+            yield result(*waiting.popleft())
+        if failure is not None:
+            raise failure
+    finally:
+        stop()
+
+
+# --- classifying ---------------------------------------------------------------------------------
+
+
+def _classified(
+    finder: _Finder,
+    located: Generator[_Located, None, None],
+    ahead: int,
+    *,
+    calibrated: bool,
+    abstain_below: float,
+    full_batches: bool,
+) -> Generator[Photograph, None, None]:
+    """Yield photographs with their faces, whose crops go through the network in full batches."""
+    classifier = finder.classifier
+    batch = min(classifier.largest_batch, _MAX_CROPS)
+    waiting: deque[_Located] = deque()
+    crops: list[Float32Array] = []
+    predictions: deque[Prediction] = deque()  # of the faces of the photographs that wait
+    failure: Exception | None = None
+
+    def classify(count: int) -> None:
+        if count:
+            images = np.stack(crops[:count])
+            if full_batches:
+                images = np.pad(images, [(0, -count % batch), (0, 0), (0, 0), (0, 0)])
+            rows = classifier.predict_batch(images, calibrated=calibrated)[:count]
+            del crops[:count]
+            predictions.extend(classifier.describe(r, abstain_below=abstain_below) for r in rows)
+
+    def finished(item: _Located) -> Photograph:
+        finder.pixels.drop(item.number)
+        faces = []
+        for face in item.detections:
+            where = {part.name: getattr(face, part.name) for part in fields(Detection)}
+            faces.append(Face(**where, **vars(predictions.popleft())))
+        return replace(item.photograph, faces=faces)
+
+    with closing(located) as stream:
+        while True:
+            try:
+                item = next(stream)
+            except StopIteration:
+                break
+            except Exception as error:
+                failure = error
+                break
+            crops.extend(item.crops)
+            item.crops = ()
+            waiting.append(item)
+            del item
+            while len(crops) >= batch:
+                classify(batch)
+            if len(waiting) > ahead or finder.pixels.full:
+                classify(len(crops))
+            while waiting and len(waiting[0].detections) <= len(predictions):
+                yield finished(waiting.popleft())
+        classify(len(crops))
+        while waiting:
+            yield finished(waiting.popleft())
+        if failure is not None:
+            raise failure
