@@ -17,8 +17,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ferjax.errors import ImageError
-from ferjax.faces.detection import Detection
+from ferjax.errors import FerjaxError, ImageError
+from ferjax.faces.detection import Detection, has_place, is_number
 from ferjax.image_files import MAX_PIXELS, UInt8Array
 from ferjax.images import Source, load_picture, resized
 
@@ -45,13 +45,16 @@ def crop(
     Raises:
         ImageError: the image cannot be read, or the crop would have too many pixels.
         ValueError: the box, `side` or `size` is out of range.
+        FerjaxError: `face` is none.
 
     >>> picture = np.arange(100, dtype=np.uint8).reshape(10, 10)
     >>> crop(picture, Detection(box=(2, 3, 4, 4)), side=0.5)  # the centre is (4, 5)
     array([[43, 44],
            [53, 54]], dtype=uint8)
     """
-    picture = _as_it_is(image)
+    if not isinstance(face, Detection):
+        raise FerjaxError(f"expected a Detection for `face`, got {type(face).__name__}")
+    picture = as_it_is(image)
     size = None if size is None else _check_size(size)
     length = _length(picture, face, side)
     centre, turn = face.centre, turn_of(face.roll)
@@ -103,7 +106,8 @@ def _start(centre: float, length: int) -> int:
     return round(centre - length / 2)
 
 
-def _as_it_is(image: Source) -> UInt8Array:
+def as_it_is(image: Source) -> UInt8Array:
+    """Return a picture, uint8 (H, W) or (H, W, C): an array of that form as it is, else as RGB."""
     is_plain = isinstance(image, np.ndarray) and image.dtype == np.uint8
     if not is_plain or image.size == 0 or image.ndim not in (2, 3):  # type: ignore[union-attr]
         return load_picture(image)
@@ -127,13 +131,12 @@ def _check_size(size: tuple[int, int]) -> tuple[int, int]:
 
 def _length(picture: UInt8Array, face: Detection, side: float) -> int:
     """Return the side of a face's square in pixels, or raise an error where it makes no sense."""
-    if not (math.isfinite(side) and side > 0):
+    if not (is_number(side) and side > 0):
         raise ValueError(f"expected a positive number for `side`, got {side!r}")
+    if not has_place(face) or min(face.box[2:]) <= 0:
+        raise ValueError(f"expected a box of finite numbers and positive sides, got {face.box!r}")
     x, y, width, height = face.box
     height_px, width_px = picture.shape[:2]
-    finite = all(math.isfinite(v) for v in (*face.box, face.roll))
-    if not (finite and width > 0 and height > 0):
-        raise ValueError(f"expected a box of finite numbers and positive sides, got {face.box!r}")
     if x >= width_px or y >= height_px or x + width <= 0 or y + height <= 0:
         raise ValueError(
             f"expected a box in the picture of {width_px} x {height_px} pixels, got {face.box!r}; "

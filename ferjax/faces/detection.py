@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ferjax.errors import DetectorError, printable
+from ferjax.errors import DetectorError, FerjaxError, printable
 from ferjax.faces import yunet
 from ferjax.image_files import UInt8Array
 from ferjax.images import ChannelOrder, Source, load_picture, resized
@@ -157,6 +157,27 @@ def is_number(value: object) -> bool:
         return False
 
 
+def faces_of(faces: Iterable[D]) -> list[D]:
+    """Return faces as a list, or raise a FerjaxError where they are none."""
+    if isinstance(faces, Detection) or not isinstance(faces, Iterable):
+        raise FerjaxError(
+            f"expected a list of faces, as `detect` returns them, got {type(faces).__name__}"
+        )
+    listed = list(faces)
+    for number, face in enumerate(listed, 1):
+        if not isinstance(face, Detection):
+            raise FerjaxError(f"face {number}: expected a Detection, got {type(face).__name__}")
+    return listed
+
+
+def has_place(face: Detection) -> bool:
+    """Whether a face's box is of four finite numbers, and its roll one."""
+    try:
+        return len(face.box) == 4 and all(map(is_number, (*face.box, face.roll)))
+    except TypeError:
+        return False
+
+
 def in_order(faces: Sequence[D], order: str) -> list[D]:
     """Return faces in reading order, or by size, the largest first.
 
@@ -204,7 +225,7 @@ def _detected(detector: Detector, picture: UInt8Array) -> list[Detection]:
     """Return the faces that a user's detector finds, or raise a DetectorError of one line."""
     height, width = picture.shape[:2]
     try:
-        result = detector(picture)
+        result = detector(picture.copy())  # it may draw in it
     except Exception as error:  # whatever a user's code raises
         reason = f"{type(error).__name__}: {error}"
         raise DetectorError(printable(f"the detector failed: {reason}", 400)) from error

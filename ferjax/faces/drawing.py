@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from ferjax.errors import FerjaxError, ImageError
+from ferjax.errors import FerjaxError
 from ferjax.faces.cropping import crop_corners
-from ferjax.faces.detection import Detection
+from ferjax.faces.detection import Detection, faces_of, has_place
 from ferjax.faces.lettering import Lettering
 from ferjax.faces.marks import GROUND, INK, LEAST_TEXT, Mark, blend, clipped, darken
 from ferjax.faces.placing import (
@@ -28,6 +28,7 @@ from ferjax.faces.placing import (
     overlapping,
 )
 from ferjax.image_files import UInt8Array
+from ferjax.images import Source, is_array, load_picture
 
 CAPTION: Final = "Where the score comes from; not why a person looks so"
 
@@ -39,8 +40,8 @@ _BLOCKS: Final = 8  # across it
 
 
 def draw(
-    image: UInt8Array,
-    faces: Sequence[Detection],
+    image: Source,
+    faces: Iterable[Detection],
     *,
     anonymise: bool = False,
     heatmaps: Sequence[npt.NDArray[np.floating] | None] | None = None,
@@ -62,7 +63,7 @@ def draw(
     its right or below it, so that boxes still refer to the same pixels.
 
     Args:
-        image: uint8 in [0, 255], (H, W), (H, W, 1) or (H, W, 3) in RGB order.
+        image: one image, of any kind that `detect` takes.
         faces: what `detect` or `analyze` returned for it.
         anonymise: pixelate every face, with its hair and chin, before anything is drawn: 8 blocks
             across the head, about 5 across the face. People no longer recognise it by the face;
@@ -73,12 +74,14 @@ def draw(
         font: a font file for class names that are not in Latin, Greek or Cyrillic letters.
 
     Raises:
-        ImageError: `image` is not of that form.
-        FerjaxError: a box is not of four finite numbers, there is not one map for each face, or a
-            map is not of that form.
+        ImageError: the image cannot be read.
+        FerjaxError: `faces` are none, a box is not of four finite numbers, there is not one map for
+            each face, or a map is not of that form.
     """
-    canvas = _rgb(image)
+    faces = faces_of(faces)
     _check(faces, heatmaps)
+    canvas = _copied(image)
+    shape = canvas.shape
     if not faces:
         return canvas
     if anonymise:
@@ -104,7 +107,7 @@ def draw(
             mark.plates[place.level].draw(canvas, round(place.rect.left), round(place.rect.top))
     if mapped:
         taken = [m.outline for m in marks] + [p.rect for p in found if p]
-        size = max(LEAST_TEXT, round(max(image.shape[:2]) / 75))
+        size = max(LEAST_TEXT, round(max(shape[:2]) / 75))
         leaders = [p.leader for p in found if p and p.leader]
         canvas = _captioned(canvas, lettering, size, taken, leaders, enlarge)
     return canvas
@@ -113,25 +116,17 @@ def draw(
 # --- what is given -------------------------------------------------------------------------------
 
 
-def _rgb(image: UInt8Array) -> UInt8Array:
-    """Return a copy of a picture, uint8 (H, W, 3)."""
-    shape: tuple[int, ...] = getattr(image, "shape", ())
-    fits = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or not fits or 0 in shape:
-        got = f"{image.dtype} {shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ImageError(
-            f"expected uint8 (H, W), (H, W, 1) or (H, W, 3) for `image`, got {got}; "
-            "decode files first, in RGB order"
-        )
-    if len(shape) == 3 and shape[2] == 3:
-        return np.array(image, order="C")
-    return np.repeat(image.reshape(*shape[:2], 1), 3, axis=2)
+def _copied(image: Source) -> UInt8Array:
+    """Return a copy of a picture, uint8 (H, W, 3) in RGB order."""
+    picture = load_picture(image)
+    # Of an array it may be a view, which stays its owner's; of a PIL image it may be read-only.
+    keeps = not is_array(image) and picture.flags.writeable
+    return picture if keeps else np.array(picture, order="C")
 
 
 def _check(faces: Sequence[Detection], heatmaps: Sequence[Any] | None) -> None:
     for number, face in enumerate(faces, 1):
-        box = np.asarray(face.box, np.float64)
-        if box.shape != (4,) or not np.isfinite([*box, face.roll]).all() or (box[2:] < 0).any():
+        if not has_place(face) or min(face.box[2:]) < 0:
             raise FerjaxError(
                 f"face {number}: expected four finite numbers for `box`, x, y, width and height, "
                 f"and finite degrees for `roll`, got {face.box} and {face.roll}"

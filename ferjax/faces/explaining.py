@@ -5,17 +5,16 @@ Dimension keys: H height, W width of a picture; h and w of the network's input.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ferjax.faces.cropping import crop
-from ferjax.faces.detection import Detection
+from ferjax.faces.cropping import as_it_is, crop
+from ferjax.faces.detection import Detection, faces_of
 from ferjax.faces.face import Face
-from ferjax.image_files import UInt8Array
-from ferjax.images import Resize
+from ferjax.images import Resize, Source
 
 if TYPE_CHECKING:
     from ferjax.classifier import EmotionClassifier
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
 
 def heatmaps(
     classifier: EmotionClassifier,
-    image: UInt8Array,
-    faces: Sequence[Detection],
+    image: Source,
+    faces: Iterable[Detection],
     *,
     layer: str | None = None,
     resize: Resize = "area",
@@ -36,19 +35,23 @@ def heatmaps(
 
     Args:
         classifier: what told the expressions.
-        image: uint8 in [0, 255], (H, W), (H, W, 1) or (H, W, 3) in RGB order.
+        image: one image, of any kind that `detect` takes.
         faces: what `analyze` or `detect` returned for it.
         layer: as for `ferjax.explain.explain`.
         resize: as for `analyze`.
 
     Raises:
         LayerError: as for `ferjax.explain.explain`.
+        ImageError: the image cannot be read.
+        FerjaxError: `faces` are none.
     """
     from ferjax.explain import explain
 
+    faces = faces_of(faces)
     if not faces:
         return []
-    crops = [crop(image, face) for face in faces]
+    picture = as_it_is(image)
+    crops = [crop(picture, face) for face in faces]
     if all(isinstance(face, Face) and face.probabilities for face in faces):
         labels = [face.most_probable for face in faces if isinstance(face, Face)]
     else:

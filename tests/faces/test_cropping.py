@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ferjax.errors import ImageError
+from ferjax.errors import FerjaxError, ImageError
 from ferjax.faces import Detection, crop
 from ferjax.faces.cropping import turn_of
 from ferjax.image_files import read_image
@@ -139,6 +139,7 @@ def test_what_is_no_uint8_array_is_read_as_colour() -> None:
         ((0, 0, -4, 4), {}, ValueError, "expected a box of finite numbers and positive sides"),
         ((40, 0, 4, 4), {}, ValueError, "expected a box in the picture of 10 x 10 pixels"),
         ((0, 0, 4, 4), {"side": 0}, ValueError, "expected a positive number for `side`, got 0"),
+        ((0, 0, 4, 4), {"side": "1"}, ValueError, "expected a positive number for `side`, got '1'"),
         ((0, 0, 4, 4), {"size": (0, 4)}, ValueError, r"in pixels for `size`, got \(0, 4\)"),
         ((0, 0, 4, 4), {"size": 48}, ValueError, r"in pixels for `size`, got 48"),
     ],
@@ -153,3 +154,11 @@ def test_what_makes_no_sense(
 def test_too_many_channels() -> None:
     with pytest.raises(ImageError, match=r"expected a picture of shape .*, got \(10, 10, 5\)"):
         crop(np.zeros((10, 10, 5), np.uint8), face(2, 2, 4, 4))
+
+
+def test_what_is_no_face() -> None:
+    with pytest.raises(FerjaxError, match="expected a Detection for `face`, got tuple"):
+        crop(PICTURE, (2, 2, 4, 4))  # type: ignore[arg-type]
+    for box in (None, (1, 2, 3), (1, 2, "3", 4)):
+        with pytest.raises(ValueError, match="expected a box of finite numbers"):
+            crop(PICTURE, Detection(box=box))  # type: ignore[arg-type]

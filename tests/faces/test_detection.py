@@ -329,6 +329,18 @@ def test_a_detector_sees_the_picture_as_a_viewer_shows_it() -> None:
     assert seen[0].dtype == np.uint8
 
 
+def test_a_detector_may_draw_in_what_it_is_given() -> None:
+    def detector(image: np.ndarray) -> list[list[int]]:
+        image[...] = 0
+        return [[1, 2, 3, 4]]
+
+    picture = ASTRONAUT.copy()
+    read_only = np.broadcast_to(picture, picture.shape)
+    for image in (picture, read_only):
+        assert len(detect(image, detector=detector)) == 1
+    np.testing.assert_array_equal(picture, ASTRONAUT)
+
+
 @pytest.mark.parametrize("nothing", [None, [], (), np.zeros((0, 5)), np.zeros((0, 15), np.float32)])
 def test_a_detector_that_finds_nothing(nothing: Any) -> None:
     assert detect(ASTRONAUT, detector=lambda image: nothing) == []

@@ -8,12 +8,14 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 
 from ferjax import EMOTIONS
 from ferjax.errors import FerjaxError, ImageError
 from ferjax.faces import Detection, Face, crop, detect, draw, drawing, lettering, marks
 from ferjax.faces.lettering import FontWarning
+from ferjax.image_files import encode
 
 ROOT = Path(__file__).parents[2]
 
@@ -388,20 +390,51 @@ def test_a_caption_without_room_gets_a_strip() -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "got"),
+    ("image", "message"),
     [
-        (np.zeros((4, 4, 3), np.float32), r"got float32 \(4, 4, 3\)"),
-        (np.zeros((4, 4, 4), np.uint8), r"got uint8 \(4, 4, 4\)"),
-        (np.zeros((0, 4), np.uint8), r"got uint8 \(0, 4\)"),
-        ("party.jpg", "got str"),
+        (
+            np.full((4, 4, 3), 2, np.float32),
+            r"expected float images in \[0, 1\], got values up to 2",
+        ),
+        (np.zeros((0, 4), np.uint8), r"expected at least one pixel, got shape \(0, 4\)"),
+        (np.zeros((2, 4, 4, 3), np.uint8), "expected one image, got a batch"),
+        ("party.jpg", "party.jpg: no such file"),
+        (None, "NoneType: expected a path, bytes, array"),
     ],
 )
-def test_other_pictures_are_refused(image: Any, got: str) -> None:
-    with pytest.raises(ImageError, match=rf"expected uint8 .* for `image`, {got}"):
+def test_other_pictures_are_refused(image: Any, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
         draw(image, [])
 
 
-@pytest.mark.parametrize("box", [(0, 0, float("nan"), 1), (0, 0, -1, 1), (0, 0, 1)])
+@pytest.mark.parametrize(
+    ("faces", "message"),
+    [
+        (None, "expected a list of faces, as `detect` returns them, got NoneType"),
+        (Detection(box=(1, 1, 4, 4)), "expected a list of faces, .*, got Detection"),
+        ([Detection(box=(1, 1, 4, 4)), (1, 1, 4, 4)], "face 2: expected a Detection, got tuple"),
+    ],
+)
+def test_faces_that_are_none_are_refused(faces: Any, message: str) -> None:
+    with pytest.raises(FerjaxError, match=message):
+        draw(noise(10, 10), faces)
+
+
+def test_a_picture_may_be_given_as_detect_takes_it(tmp_path: Path) -> None:
+    picture, face = noise(60, 80), Detection(box=(20, 20, 30, 30))
+    drawn = draw(picture, [face])
+    path = tmp_path / "picture.png"
+    path.write_bytes(encode(picture, ".png") or b"")
+    opaque = np.dstack([picture, np.full((60, 80), 255, np.uint8)])
+    pil = PIL.Image.fromarray(picture)
+    for image in (path, path.read_bytes(), picture / 255, opaque, pil, picture):
+        np.testing.assert_array_equal(draw(image, (face for _ in "1")), drawn)
+    np.testing.assert_array_equal(picture, noise(60, 80))  # stays as it was
+
+
+@pytest.mark.parametrize(
+    "box", [(0, 0, float("nan"), 1), (0, 0, -1, 1), (0, 0, 1), None, (0, 0, "a", 1)]
+)
 def test_boxes_that_are_none_are_refused(box: Any) -> None:
     with pytest.raises(FerjaxError, match="face 1: expected four finite numbers for `box`"):
         draw(noise(10, 10), [Detection(box=box)])
