@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import io
 import itertools
 import pickle
@@ -25,6 +26,7 @@ from ferjax import EmotionClassifier, Prediction, images
 from ferjax.errors import DetectorError, FerjaxError, ImageError
 from ferjax.faces import Detection, Face, crop
 from ferjax.faces import stream as streaming
+from ferjax.faces.analysis import Options
 from ferjax.faces.face import Photograph
 from ferjax.faces.stream import photographs
 from ferjax.nets.graph import Graph
@@ -99,6 +101,14 @@ def astronaut(default: EmotionClassifier) -> Face:
 
 
 # --- analyze -------------------------------------------------------------------------------------
+
+
+def test_the_defaults_are_those_of_streams() -> None:
+    ours = inspect.signature(EmotionClassifier.analyze).parameters
+    theirs = inspect.signature(photographs).parameters
+    assert {name: ours[name].default for name in Options.__annotations__} == {
+        name: theirs[name].default for name in Options.__annotations__
+    }
 
 
 def test_a_face_is_found_cropped_and_read(default: EmotionClassifier, astronaut: Face) -> None:
