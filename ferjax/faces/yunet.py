@@ -33,8 +33,8 @@ import numpy.typing as npt
 
 from ferjax.errors import DetectorError
 from ferjax.image_files import UInt8Array, quiet_opencv
+from ferjax.images import Float32Array, resized
 
-Float32Array: TypeAlias = npt.NDArray[np.float32]
 View: TypeAlias = tuple[bool, float, float]
 
 MODEL: Final = Path(__file__).parent / "face_detection_yunet_2023mar.onnx"
@@ -66,6 +66,8 @@ ROLL_GAIN: Final = 2.0  # the landmarks show about half of a small roll
 SEARCH_VIEWS: Final = ((False, 0.0, 1.0),)
 VIEWS: Final = ((False, 0.0, 1.0), (True, 4.0, 0.75))
 LAST_VIEWS: Final = ((True, 0.0, 0.875), (False, 4.0, 0.875))
+MIRRORED: Final = [1, 0, 2, 4, 3]  # landmarks of the mirror image
+TURNS: Final = (45.0, -45.0, 90.0, -90.0, 135.0, -135.0, 180.0)  # degrees
 ROUNDS: Final = 5
 STEADY: Final = 0.03  # of the face's height, by which its box may still move
 STEADY_ROLL: Final = 3.0  # degrees
@@ -143,14 +145,13 @@ def read_model(path: Path = MODEL) -> bytes:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise DetectorError(
-            f"{path}: the face detector cannot be read: {reason}; {_AGAIN}"
+            f"{path}: the face detector cannot be read: {reason}; reinstall ferjax"
         ) from error
     if hashlib.sha256(data).hexdigest() != MODEL_SHA256:
-        raise DetectorError(f"{path}: the face detector's file was altered; {_AGAIN}")
+        raise DetectorError(f"{path}: the face detector's file was altered; reinstall ferjax")
     return data
 
 
-_AGAIN: Final = "reinstall ferjax"
 _nets = _Nets()
 
 
@@ -204,26 +205,23 @@ def _scale_to(shape: tuple[int, ...], limits: tuple[int, int]) -> float:
 
 def _look(image: UInt8Array, scale: float, min_score: float) -> Iterator[Pose]:
     """Yield the faces that are seen in a picture whose sides are multiplied by `scale`."""
-    import cv2
-
     height, width = image.shape[:2]
     # A face in the core of a tile, half an overlap away from what is cut off, is seen whole.
     margin = math.ceil(SEEN_FROM * STEP)
     for top, bottom, above, below in _tiles(height, scale, margin):
         for left, right, before, after in _tiles(width, scale, margin):
             tile = image[top:bottom, left:right]
-            size = (
-                max(1, round((right - left) * scale)),
-                max(1, round((bottom - top) * scale)),
-            )
-            if size != (right - left, bottom - top):
-                method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-                tile = np.asarray(cv2.resize(tile, size, interpolation=method), np.uint8)
-            by = np.array([(right - left) / size[0], (bottom - top) / size[1]])
-            for row in _run(_nets.look, tile, min_score):
+            seen = _scaled(tile, scale)
+            by = np.array([tile.shape[1] / seen.shape[1], tile.shape[0] / seen.shape[0]])
+            for row in _run(_nets.look, seen, min_score):
                 pose = _pose(row, by, np.array([left, top]))
                 if above <= pose.y < below and before <= pose.x < after:
                     yield pose
+
+
+def _scaled(image: UInt8Array, scale: float) -> UInt8Array:
+    height, width = image.shape[:2]
+    return resized(image, max(1, round(height * scale)), max(1, round(width * scale)), "area")
 
 
 def _last_looks(image: UInt8Array, min_score: float) -> Iterator[Pose]:
@@ -232,14 +230,10 @@ def _last_looks(image: UInt8Array, min_score: float) -> Iterator[Pose]:
     A face that fills the picture shows with a border about it, a head that lies or is upside down
     better upright. What is seen is placed in the picture, but not turned.
     """
-    import cv2
-
     height, width = image.shape[:2]
-    scale = ENLARGED / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    small = np.asarray(cv2.resize(image, size, interpolation=method), np.uint8)
-    by = np.array([width / size[0], height / size[1]])
+    small = _scaled(image, ENLARGED / max(height, width))
+    rows, columns = small.shape[:2]
+    by = np.array([width / columns, height / rows])
     for quarters in range(4):
         border = ENLARGED // 4 if quarters == 0 else 0
         edges = ((border, border), (border, border), (0, 0))
@@ -252,8 +246,8 @@ def _last_looks(image: UInt8Array, min_score: float) -> Iterator[Pose]:
                 x, y = -y, x
             yield replace(
                 pose,
-                x=float((x + size[0] / 2) * by[0]),
-                y=float((y + size[1] / 2) * by[1]),
+                x=float((x + columns / 2) * by[0]),
+                y=float((y + rows / 2) * by[1]),
                 width=float(pose.width * by[0]),
                 height=float(pose.height * by[1]),
             )
@@ -398,12 +392,7 @@ def refine(image: UInt8Array, candidate: Pose) -> Pose:
     )
 
 
-TURNS: Final = (45.0, -45.0, 90.0, -90.0, 135.0, -135.0, 180.0)
-
-
 def _near(image: UInt8Array, pose: Pose) -> _Near:
-    import cv2
-
     # Half a patch's diagonal about the face, and a third more, since the face may lie elsewhere.
     reach = math.ceil(pose.height / FACE * PATCH * 0.95) + 2
     height, width = image.shape[:2]
@@ -412,10 +401,9 @@ def _near(image: UInt8Array, pose: Pose) -> _Near:
     part = image[top:bottom, left:right]
     by = int(pose.height / FACE)
     if by >= 2:
-        size = (max(1, (right - left) // by), max(1, (bottom - top) // by))
+        rows, columns = max(1, (bottom - top) // by), max(1, (right - left) // by)
         # What is left over at the right and the bottom would make the two scales differ.
-        part = part[: max(1, size[1] * by), : max(1, size[0] * by)]
-        part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
+        part = resized(part[: rows * by, : columns * by], rows, columns, "area")
     return _Near(part, left, top, 1 / max(1, by))
 
 
@@ -433,9 +421,6 @@ def _mean(sights: Sequence[_Sight]) -> _Sight:
         box=np.mean([s.box for s in sights], axis=0),
         landmarks=np.mean([s.landmarks for s in sights], axis=0),
     )
-
-
-MIRRORED: Final = [1, 0, 2, 4, 3]  # landmarks of the mirror image
 
 
 def _view(near: _Near, pose: Pose, turn: float, view: View) -> _Sight | None:
