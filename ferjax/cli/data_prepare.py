@@ -7,8 +7,8 @@ tfds.data_source read, where tensorflow-datasets is installed; and manifest.json
 split, counts, what was dropped and why.
 
 With --find-faces the images are whole photographs: the face in each is cropped as `ferjax faces`
-crops it, and manifest.json says where it is. Pictures with no face are left out; they and those with
-several faces are listed there.
+crops it, and manifest.json says where it is. Pictures with no face are left out; they, and those
+with several, are listed there.
 
 The same call again does nothing. An interrupted call leaves nothing half-made.
 
