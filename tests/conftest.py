@@ -83,6 +83,14 @@ def _is_whole(path: Path) -> bool:
     return True
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_disks() -> Iterator[None]:
+    """Let files be written without `fsync`: what tests write need not outlast a power cut."""
+    fsync, os.fsync = os.fsync, lambda handle: None
+    yield
+    os.fsync = fsync
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads its options
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Share a run of all tests among the cores; a part of them starts faster in one process."""
