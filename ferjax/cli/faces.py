@@ -34,15 +34,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ferjax.cli.options import (
-    add_architecture,
-    add_labels,
-    add_output,
-    add_value_range,
-    fraction,
-    pixels,
-    value_range_of,
-)
+from ferjax.cli.options import add_classifier, add_confidence, fraction, load_classifier, pixels
 from ferjax.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -111,19 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: reading)",
     )
     network = parser.add_argument_group("what says the expression")
-    network.add_argument(
-        "--weights", metavar="FILE", help="any weight file of Keras or Flax (default: ferjax's own)"
-    )
-    add_architecture(network)
-    add_output(network)
-    add_labels(network)
-    add_value_range(network, "as its layers say; 0 1")
-    network.add_argument(
-        "--engine",
-        choices=("jax", "onnx"),
-        default="jax",
-        help="what computes; onnx is ONNX Runtime (default: jax)",
-    )
+    add_classifier(network)
     network.add_argument(
         "--resize",
         choices=("area", "linear"),
@@ -131,18 +111,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how a face comes to the network's size: by the mean of its pixels, or bilinear as "
         "published, which skips pixels of large faces (default: area)",
     )
-    network.add_argument(
-        "--calibrated",
-        action="store_true",
-        help="divide the logits by the temperature stored with the weights",
-    )
-    network.add_argument(
-        "--abstain-below",
-        type=fraction,
-        default=0.0,
-        metavar="P",
-        help="give no label below this confidence, in [0, 1] (default: 0, always give one)",
-    )
+    add_confidence(network)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -153,13 +122,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    import ferjax
     from ferjax.faces import results
     from ferjax.faces.batch import Batch
     from ferjax.faces.detection import MIN_SCORE
     from ferjax.faces.settings import Settings
 
-    value_range = value_range_of(args)
     settings = Settings(
         min_score=MIN_SCORE if args.min_score is None else args.min_score,
         min_size=args.min_size,
@@ -177,15 +144,7 @@ def _run(args: argparse.Namespace) -> int:
         force=args.force,
     )
     settings.check()
-    classifier = ferjax.load(
-        args.weights,
-        config=args.config,
-        architecture=args.architecture,
-        output=args.output,
-        labels=args.labels,
-        value_range=value_range,
-        engine=args.engine,
-    )
+    classifier = load_classifier(args)
     batch = Batch(classifier, args.photographs, settings)
     if batch.left_out:
         print(f"note: {batch.left_out:,} drawings and crops are left out", file=sys.stderr)

@@ -7,9 +7,12 @@ import ast
 import inspect
 import math
 from types import ModuleType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ferjax.emotions import ORDERS
+
+if TYPE_CHECKING:
+    from ferjax.classifier import EmotionClassifier
 
 
 def add_command(commands: Any, name: str, module: ModuleType) -> argparse.ArgumentParser:
@@ -36,6 +39,54 @@ def _docstring(module: ModuleType) -> str:
         return ast.get_docstring(cast(ast.Module, tree), clean=False) or ""
     except OSError:  # compiled modules alone
         return ""
+
+
+def add_classifier(parser: argparse._ActionsContainer) -> None:
+    """Add the options that say what predicts, which `load_classifier` takes."""
+    parser.add_argument(
+        "--weights", metavar="FILE", help="any weight file of Keras or Flax (default: ferjax's own)"
+    )
+    add_architecture(parser)
+    add_output(parser)
+    add_labels(parser)
+    add_value_range(parser, "as its layers say; 0 1")
+    parser.add_argument(
+        "--engine",
+        choices=("jax", "onnx"),
+        default="jax",
+        help="what computes; onnx is ONNX Runtime (default: jax)",
+    )
+
+
+def load_classifier(args: argparse.Namespace) -> EmotionClassifier:
+    """Return the classifier that the options of `add_classifier` say."""
+    import ferjax
+
+    return ferjax.load(
+        args.weights,
+        config=args.config,
+        architecture=args.architecture,
+        output=args.output,
+        labels=args.labels,
+        value_range=value_range_of(args),
+        engine=args.engine,
+    )
+
+
+def add_confidence(parser: argparse._ActionsContainer) -> None:
+    """Add --calibrated and --abstain-below."""
+    parser.add_argument(
+        "--calibrated",
+        action="store_true",
+        help="divide the logits by the temperature stored with the weights",
+    )
+    parser.add_argument(
+        "--abstain-below",
+        type=fraction,
+        default=0.0,
+        metavar="P",
+        help="give no label below this confidence, in [0, 1] (default: 0, always give one)",
+    )
 
 
 def add_architecture(parser: argparse._ActionsContainer) -> None:

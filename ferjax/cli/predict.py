@@ -26,18 +26,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ferjax.cli.options import (
-    add_architecture,
-    add_labels,
-    add_output,
-    add_value_range,
-    fraction,
-    value_range_of,
-)
+from ferjax.cli.options import add_classifier, add_confidence, load_classifier
 from ferjax.cli.progress import Progress
 from ferjax.errors import printable
 
 if TYPE_CHECKING:
+    from ferjax.classifier import EmotionClassifier, Prediction
     from ferjax.image_files import UInt8Array
 
 _CHUNK = 256
@@ -46,39 +40,16 @@ _LOOKED_AT: Final = 16  # images in which a small face is looked for
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER")
-    parser.add_argument(
-        "--weights", metavar="FILE", help="any weight file of Keras or Flax (default: ferjax's own)"
-    )
-    add_architecture(parser)
-    add_output(parser)
-    add_labels(parser)
-    parser.add_argument(
-        "--top", type=_positive, default=1, metavar="K", help="classes to print (default: 1)"
-    )
-    add_value_range(parser, "as its layers say; 0 1")
-    parser.add_argument(
-        "--engine",
-        choices=("jax", "onnx"),
-        default="jax",
-        help="what computes; onnx is ONNX Runtime (default: jax)",
-    )
+    add_classifier(parser)
     parser.add_argument(
         "--resize",
         choices=("linear", "area"),
         help="how images come to the network's size: linear, bilinear as published (default), or "
         "area, the mean of the pixels, better where they are much larger",
     )
+    add_confidence(parser)
     parser.add_argument(
-        "--calibrated",
-        action="store_true",
-        help="divide the logits by the temperature stored with the weights",
-    )
-    parser.add_argument(
-        "--abstain-below",
-        type=fraction,
-        default=0.0,
-        metavar="P",
-        help="give no label below this confidence, in [0, 1] (default: 0, always give one)",
+        "--top", type=_positive, default=1, metavar="K", help="classes to print (default: 1)"
     )
     parser.add_argument(
         "--explain",
@@ -98,21 +69,11 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace) -> int:
     import numpy as np
 
-    import ferjax
     from ferjax.errors import ImageError
     from ferjax.images import find_images, read_image
 
-    value_range = value_range_of(args)
     paths = find_images(args.images)
-    classifier = ferjax.load(
-        args.weights,
-        config=args.config,
-        architecture=args.architecture,
-        output=args.output,
-        labels=args.labels,
-        value_range=value_range,
-        engine=args.engine,
-    )
+    classifier = load_classifier(args)
     if args.calibrated:  # what cannot be done is said before any image is read
         classifier.require_temperature()
     if args.explain is not None:
@@ -123,7 +84,8 @@ def _run(args: argparse.Namespace) -> int:
     resize: Any = args.resize or "linear"
     notes = _Notes(classifier.image_size, args.resize is None)
     progress = Progress(len(paths), "images")
-    results, failed = [], 0
+    results: list[tuple[Path, Prediction]] = []
+    failed = 0
     for start in range(0, len(paths), _CHUNK):
         good: list[Path] = []
         batches = []
@@ -149,6 +111,13 @@ def _run(args: argparse.Namespace) -> int:
         found = explain.explain(classifier, [path for path, _ in results], resize=resize)
         explain.draw(found, args.explain, names=[path.name for path, _ in results])
         print(f"explained: {args.explain}", file=sys.stderr)
+    _print(classifier, results, args)
+    return 1 if failed else 0
+
+
+def _print(
+    classifier: EmotionClassifier, results: list[tuple[Path, Prediction]], args: argparse.Namespace
+) -> None:
     if args.json:
         entries = [
             {
@@ -170,7 +139,6 @@ def _run(args: argparse.Namespace) -> int:
             best = "  ".join(f"{known[index][0]} {known[index][1]:.3f}" for index in ranked)
             best = f"abstains ({best})" if prediction.label is None else best
             print(f"{name:<{width}}  {printable(best)}")
-    return 1 if failed else 0
 
 
 class _Notes:
