@@ -100,12 +100,12 @@ def enlarged(image: UInt8Array, size: int) -> UInt8Array:
 
 def find(images: Sequence[UInt8Array], progress: Progress) -> list[Detection | None]:
     """Return the largest face of each image, in the pixels of the image enlarged; None without."""
-    found: list[Detection | None] = []
+    largest: list[Detection | None] = []
     for image in images:
         faces = detect(enlarged(image, ENLARGED), order="size")
-        found.append(faces[0] if faces else None)
-        progress(len(found))
-    return found
+        largest.append(faces[0] if faces else None)
+        progress(len(largest))
+    return largest
 
 
 def moved(face: Detection, *, scale: float = 1.0, lower: float = 0.0) -> Detection:
@@ -199,9 +199,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     rows = np.array([i for i, face in enumerate(boxes) if face is not None], np.intp)
     if not len(rows):
         raise FerjaxError("no face is found in any of the images")
-    found = [face for face in boxes if face is not None]
-    results |= {"enlarged": ENLARGED, "found": len(found), "geometry": geometry(found)}
-    measured = _Measured(classifier, faces.images[rows], labels[rows], found, args.seed)
+    shown = [face for face in boxes if face is not None]
+    results |= {"enlarged": ENLARGED, "found": len(shown), "geometry": geometry(shown)}
+    measured = _Measured(classifier, faces.images[rows], labels[rows], shown, args.seed)
     results["as_it_is"], results["crops"] = crop_table(measured)
     results["resizes"] = resize_table(measured)
     return results

@@ -202,11 +202,11 @@ def matched(pasted: Sequence[Pasted], boxes: Sequence[Box]) -> tuple[dict[int, i
         ),
         reverse=True,
     )
-    found: dict[int, int] = {}
+    matches: dict[int, int] = {}
     for value, i, j in pairs:
-        if value >= OVERLAP and i not in found and j not in found.values():
-            found[i] = j
-    return found, [j for j in range(len(boxes)) if j not in found.values()]
+        if value >= OVERLAP and i not in matches and j not in matches.values():
+            matches[i] = j
+    return matches, [j for j in range(len(boxes)) if j not in matches.values()]
 
 
 def nearest(size: float, sizes: Sequence[int]) -> int:

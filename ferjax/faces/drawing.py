@@ -95,20 +95,20 @@ def draw(
         Mark(face, number if len(faces) > 1 else None, canvas.shape[:2], lettering)
         for number, face in enumerate(faces, 1)
     ]
-    canvas, found = _arranged(canvas, marks, enlarge)
+    canvas, places = _arranged(canvas, marks, enlarge)
     lettering.warn(stacklevel=2)
     for mark in marks:
         mark.draw_box(canvas)
-    for mark, place in zip(marks, found):
+    for mark, place in zip(marks, places):
         if place:
             mark.draw_leader(canvas, place)
-    for mark, place in zip(marks, found):
+    for mark, place in zip(marks, places):
         if place:
             mark.plates[place.level].draw(canvas, round(place.rect.left), round(place.rect.top))
     if mapped:
-        taken = [m.outline for m in marks] + [p.rect for p in found if p]
+        taken = [m.outline for m in marks] + [p.rect for p in places if p]
         size = max(LEAST_TEXT, round(max(shape[:2]) / 75))
-        leaders = [p.leader for p in found if p and p.leader]
+        leaders = [p.leader for p in places if p and p.leader]
         canvas = _captioned(canvas, lettering, size, taken, leaders, enlarge)
     return canvas
 
@@ -240,38 +240,40 @@ def _arranged(
     for share in (1.0, 0.5) if len(marks) <= _MANY else ():
         for mark in marks:
             mark.plates = mark.full(share) or mark.smaller()
-        found = arranged()
-        if all(found):
-            return canvas, found
+        places = arranged()
+        if all(places):
+            return canvas, places
     for mark in marks:
         mark.plates = [*(mark.full(0.0) if len(marks) <= _MANY else []), *mark.smaller()]
-    found = arranged()
+    places = arranged()
     if not enlarge or len(marks) > _FEW:
-        return canvas, found
+        return canvas, places
     # One or two faces show their bars, come what may; of several, each shows at least its label.
     worst = 0 if len(marks) <= 2 else 1
     missing = [
         i
-        for i, (mark, place) in enumerate(zip(marks, found))
+        for i, (mark, place) in enumerate(zip(marks, places))
         if mark.has_bars and (place is None or place.level > worst)
     ]
     if not missing:
-        return canvas, found
+        return canvas, places
     for i in missing:
         marks[i].plates[:1] = marks[i].full(1.0)
-    strips = [_strip(marks, found, missing, (height, width), gap, right) for right in (True, False)]
+    strips = [
+        _strip(marks, places, missing, (height, width), gap, right) for right in (True, False)
+    ]
     # The strip that more faces have a line to, then the smaller one.
     total, added = min(strips, key=lambda strip: (-len(strip[1]), strip[0][0] * strip[0][1]))
     if not added:
-        return canvas, found
+        return canvas, places
     larger = np.full((*total, 3), GROUND, np.uint8)
     larger[:height, :width] = canvas
-    return larger, [added.get(i, place) for i, place in enumerate(found)]
+    return larger, [added.get(i, place) for i, place in enumerate(places)]
 
 
 def _strip(
     marks: Sequence[Mark],
-    found: Sequence[Place | None],
+    places: Sequence[Place | None],
     missing: Sequence[int],
     shape: tuple[int, int],
     gap: int,
@@ -291,7 +293,7 @@ def _strip(
         face = marks[i].outline
         leader = nearest_points(rect, face) if distance(rect, face) > 1.5 * gap + 1 else None
         others = [m.outline for k, m in enumerate(marks) if k != i]
-        others += [p.rect for k, p in enumerate(found) if p and k not in missing]
+        others += [p.rect for k, p in enumerate(places) if p and k not in missing]
         if leader is None or not crossed(*leader, np.array(others).reshape(-1, 4)):
             added[i] = Place(0, rect, leader)
     return total, added
