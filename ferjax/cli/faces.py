@@ -8,7 +8,8 @@ done, and the exit code is 1.
 
 --draw writes every photograph with its faces marked: party.jpg as DIR/party.faces.jpg. --crops
 writes each face as it is cropped for the network, not yet resized: DIR/party.face1.png; `ferjax
-predict DIR --resize area` gives the same probabilities. Photographs are never overwritten.
+predict DIR --resize area` gives the same probabilities. No file that ferjax did not make is
+overwritten: where one has such a name, another is taken.
 
 --csv writes a row for each face: path, face, x, y, width, height, score, landmarks,
 roll, size, too_small (below 24 pixels), label, confidence, the probability of each class, error. A

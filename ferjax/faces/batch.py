@@ -30,6 +30,7 @@ from ferjax.faces.face import Face, Photograph
 from ferjax.faces.journal import Journal, State, state_of
 from ferjax.faces.outputs import (
     ENCODINGS,
+    as_png,
     crop_name,
     crop_names,
     drawing_names,
@@ -239,7 +240,7 @@ class Batch:
         files = []
         if self._drawings:
             expected = self._drawings[index]
-            if drawing not in (expected.name, _as_png(expected).name):
+            if drawing not in (expected.name, as_png(expected).name):
                 return None
             files.append(expected.with_name(str(drawing)))
         if self._crops:
@@ -393,7 +394,7 @@ class Batch:
         """Write a picture, as PNG where its format does not take it, and return where."""
         data = encode(image, encoding)
         if data is None:
-            path, encoding = _as_png(path), ".png"
+            path, encoding = as_png(path), ".png"
             data = encode(image, encoding)
         if data is None:
             raise WriteError(f"{path}: no format takes {image.shape[1]} x {image.shape[0]} pixels")
@@ -412,7 +413,3 @@ def _is_of(names: set[str], name: str) -> bool:
     (True, True)
     """
     return name in names or re.sub(r"[0-9]+(\.p?n?g?)?$", "", name) in names
-
-
-def _as_png(path: Path) -> Path:
-    return path.with_name(f"{path.name}.png")

@@ -1,7 +1,8 @@
 """Where in a folder goes what is made of photographs: drawings and crops.
 
-What comes from a folder keeps its place below it. No two photographs share a name, and none is
-overwritten: `party.jpg` is drawn as `party.faces.jpg`, and its faces are `party.face1.png`, ...
+What comes from a folder keeps its place below it. `party.jpg` is drawn as `party.faces.jpg`, and
+its faces are `party.face1.png`, ... No two photographs share a name, and no name is that of a file
+which ferjax did not make.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 import struct
 import unicodedata
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -123,7 +124,8 @@ def is_marked(data: bytes) -> bool:
 def drawing_names(root: str | os.PathLike[str], inputs: Sequence[InputFile]) -> list[Path]:
     """Return the file of every photograph's drawing."""
     sources = {_folded(os.path.realpath(item.path)) for item in inputs}
-    return _names(root, inputs, ".faces", [suffix_of(item.path) for item in inputs], sources)
+    suffixes = [suffix_of(item.path) for item in inputs]
+    return _names(root, inputs, ".faces", suffixes, sources, _is_of_others)
 
 
 def crop_names(root: str | os.PathLike[str], inputs: Sequence[InputFile]) -> list[Path]:
@@ -133,7 +135,14 @@ def crop_names(root: str | os.PathLike[str], inputs: Sequence[InputFile]) -> lis
         for item in inputs
         if _CROP.search(item.path.name)
     }
-    return _names(root, inputs, ".face", [""] * len(inputs), sources)
+    folders: dict[Path, set[str]] = {}
+
+    def is_others(path: Path) -> bool:
+        if path.parent not in folders:
+            folders[path.parent] = _crops_of_others(path.parent)
+        return _folded(path.name) in folders[path.parent]
+
+    return _names(root, inputs, ".face", [""] * len(inputs), sources, is_others)
 
 
 def crop_name(begin: Path, number: int) -> Path:
@@ -143,6 +152,11 @@ def crop_name(begin: Path, number: int) -> Path:
     'out/party.face2.png'
     """
     return begin.with_name(f"{begin.name}{number}.png")
+
+
+def as_png(path: Path) -> Path:
+    """Return the file of a drawing whose format does not take a picture of its size."""
+    return path.with_name(f"{path.name}.png")
 
 
 def suffix_of(path: Path) -> str:
@@ -170,6 +184,7 @@ def _names(
     mark: str,
     suffixes: Sequence[str],
     sources: set[str],
+    is_others: Callable[[Path], bool],
 ) -> list[Path]:
     real = Path(os.path.realpath(root))
     taken: dict[str, Path] = {}  # by name, the folder whose photograph has it
@@ -180,11 +195,30 @@ def _names(
         for stem in _stems(item, beside=taken.get(first, here) != here):
             key = _key(item, stem, mark, suffix)
             name = f"{stem}{mark}{suffix}"
-            if key not in taken and _folded(str(real / item.folder / name)) not in sources:
+            path = real / item.folder / name
+            if not (key in taken or _folded(str(path)) in sources or is_others(path)):
                 break
         taken[key] = here
         names.append(Path(root, item.folder, name))
     return names
+
+
+def _is_of_others(path: Path) -> bool:
+    """Whether a drawing would take the place of something that ferjax did not make."""
+    return any(os.path.lexists(file) and not is_made(file) for file in (path, as_png(path)))
+
+
+def _crops_of_others(folder: Path) -> set[str]:
+    """Return what names of files in a folder begin with that are called as crops and are none."""
+    try:
+        names = os.listdir(folder)
+    except OSError:  # it is not there yet, for one
+        return set()
+    return {
+        _folded(_CROP.sub(r"\1", name))
+        for name in names
+        if _CROP.search(name) and not is_made(folder / name)
+    }
 
 
 def _key(item: InputFile, stem: str, mark: str, suffix: str) -> str:

@@ -57,6 +57,20 @@ def test_no_name_is_a_photographs(tmp_path: Path) -> None:
     assert [crop_name(begin, 1).name for begin in begins] == ["y-2.face1.png", "y.face1.face1.png"]
 
 
+def test_no_name_is_that_of_a_file_which_ferjax_did_not_make(tmp_path: Path) -> None:
+    touch(tmp_path, "x.jpg", "out/x.faces.jpg", "out/x.face7.png", "out/y.faces.jpg")
+    (tmp_path / "out" / "x-2.faces.jpg").mkdir()
+    (tmp_path / "out" / "x-3.faces.jpg").symlink_to("nothing")
+    touch(tmp_path, "out/x-4.faces.jpg.png")  # where x-4.faces.jpg would be too large
+    assert drawings(tmp_path, "x.jpg") == ["x-5.faces.jpg"]
+    found, _ = find_photographs([str(tmp_path / "x.jpg")])
+    assert [path.name for path in crop_names(tmp_path / "out", found)] == ["x-2.face"]
+    for name in ("x.faces.jpg", "x.face7.png"):
+        (tmp_path / "out" / name).write_bytes(outputs.marked(b"P6 1 1 255 abc", ".ppm"))
+    assert drawings(tmp_path, "x.jpg") == ["x.faces.jpg"]
+    assert [path.name for path in crop_names(tmp_path / "out", found)] == ["x.face"]
+
+
 def test_what_ferjax_made_is_left_out(tmp_path: Path) -> None:
     data = outputs.marked(b"P6 1 1 255 abc", ".ppm")
     touch(tmp_path, "x.jpg", "sub/y.jpg", "z.faces.jpg", "x.face1.png")  # these are photographs
