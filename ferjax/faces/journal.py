@@ -1,14 +1,16 @@
 """The record of a run over photographs, by which an interrupted one goes on.
 
-Lines of JSON: what the run was asked for, then each photograph's state and what came of it, and
-where the run ends, that it did. A line that a killed process left unfinished is cut off; one that
-cannot be read counts as not there.
+Lines of JSON, each after its CRC-32: what the run was asked for, then each photograph's state and
+what came of it, and where the run ends, that it did. A line that a killed process left unfinished
+is cut off; one that was changed counts as not there.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import stat
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -50,10 +52,12 @@ class Journal:
         self._size = 0
         self._file: IO[bytes] | None = None
         try:
-            with open(self.path, "rb") as file:
+            with os.fdopen(_opened(self.path, os.O_RDONLY), "rb") as file:
                 self._scan(file)
         except FileNotFoundError:
             pass
+        except WriteError:
+            raise
         except OSError as error:
             raise WriteError(f"{path}: cannot be read ({error.strerror})") from error
 
@@ -129,7 +133,7 @@ class Journal:
     def _open(self, size: int) -> None:
         """Open the file for this process alone, and cut it off after so many bytes."""
         try:
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+            handle = _opened(self.path, os.O_RDWR | os.O_CREAT)
             self._file = os.fdopen(handle, "r+b")
             _lock(handle, self.path)
             self._file.truncate(size)
@@ -142,13 +146,28 @@ class Journal:
     def _write(self, value: Any) -> None:
         assert self._file is not None
         try:
-            self._file.write(json.dumps(value).encode() + b"\n")
+            text = json.dumps(value).encode()
+            self._file.write(b"%08x %s\n" % (zlib.crc32(text), text))
             self._file.flush()
         except OSError as error:
             raise self._error(error) from error
 
     def _error(self, error: OSError) -> WriteError:
         return WriteError(f"{self.path}: cannot be written ({error.strerror or error})")
+
+
+def _opened(path: Path, flags: int) -> int:
+    """Open a regular file: a link that somebody put there would be followed to any file, and a pipe
+    would be waited for."""
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
+        flags |= getattr(os, name, 0)  # not every system has each
+    if path.is_symlink():  # said better than by the error of opening it
+        raise WriteError(f"{path}: is a link, not a regular file; remove it")
+    handle = os.open(path, flags, 0o644)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise WriteError(f"{path}: is not a regular file; remove it")
+    return handle
 
 
 def _lock(handle: int, path: Path) -> None:
@@ -166,8 +185,12 @@ def _lock(handle: int, path: Path) -> None:
 
 
 def _parsed(line: bytes) -> dict[str, Any]:
+    """Return a line's value, or {} where it is not as it was written."""
+    checksum, _, text = line.rstrip(b"\n").partition(b" ")
     try:
-        value = json.loads(line)
+        if int(checksum, 16) != zlib.crc32(text):
+            return {}
+        value = json.loads(text)
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
 
 import pytest
@@ -71,8 +72,16 @@ def test_at_any_length_it_can_be_gone_on_with(tmp_path: Path) -> None:
             assert Journal(path).result("b") == 2
 
 
+def with_checksum(text: bytes) -> bytes:
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+LINES = [b"\0\0\0", b"[]", b'{"photograph": 1}', b"[" * 100_000, b"\xff", b""]
+RESULT = b'{"photograph": "a", "state": [1, 2], "result": 2}'
+
+
 @pytest.mark.parametrize(
-    "line", [b"\0\0\0\n", b"[]\n", b'{"photograph": 1}\n', b"[" * 100_000 + b"\n", b"\xff\n"]
+    "line", [RESULT + b"\n", b"0 " + RESULT + b"\n", b"\n", *map(with_checksum, LINES)]
 )
 def test_lines_that_cannot_be_read_count_as_not_there(tmp_path: Path, line: bytes) -> None:
     path = tmp_path / "journal"
@@ -82,6 +91,39 @@ def test_lines_that_cannot_be_read_count_as_not_there(tmp_path: Path, line: byte
     assert (journal.result("a"), journal.unfinished) == (1, True)
     path.write_bytes(line)
     assert Journal(path).asked is None
+
+
+def test_a_line_that_was_changed_counts_as_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    begun(path, a=1, b=2)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"result": 1', b'"result": 3'))
+    journal = Journal(path)
+    assert (journal.asked, journal.result("a"), journal.result("b")) == (ASKED, None, 2)
+    path.write_bytes(whole.replace(b"size", b"seize"))
+    assert Journal(path).asked is None
+
+
+def test_nothing_but_a_file_is_opened(tmp_path: Path) -> None:
+    precious, path = tmp_path / "precious", tmp_path / "journal"
+    precious.write_text("mine")
+    try:
+        path.symlink_to(precious)
+    except OSError:
+        pytest.skip("needs links")
+    with pytest.raises(WriteError, match="journal: is a link, not a regular file; remove it"):
+        Journal(path)
+    path.unlink()
+    journal = Journal(path)
+    path.symlink_to(precious)
+    with pytest.raises(WriteError, match="is a link"):
+        journal.begin(ASKED)
+    assert precious.read_text() == "mine"
+    path.unlink()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(path)
+        with pytest.raises(WriteError, match="journal: is not a regular file; remove it"):
+            Journal(path)
 
 
 def test_two_processes_do_not_write_one(tmp_path: Path) -> None:
