@@ -1,4 +1,4 @@
-"""Where in a folder goes what is made of photographs: drawings and crops.
+"""Which photographs are given, and where what is made of them goes: drawings and crops.
 
 What comes from a folder keeps its place below it. `party.jpg` is drawn as `party.faces.jpg`, and
 its faces are `party.face1.png`, ... No two photographs share a name, and no name is that of a file
