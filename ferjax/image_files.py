@@ -30,6 +30,8 @@ _BYTES: Final = (bytes, bytearray, memoryview)
 _SUFFIXES = "avif bmp dib gif jfif jp2 jpe jpeg jpg pbm pgm png pnm ppm tif tiff webp"
 _SWAPPED_AT_ONCE: Final = 1_000_000  # pixels
 IMAGE_SUFFIXES: Final = frozenset(f".{suffix}" for suffix in _SUFFIXES.split())
+_UNREAD = "heic heif hif jxl arw cr2 cr3 dng nef orf raf rw2"  # phones' and cameras' own
+_UNREAD_SUFFIXES: Final = frozenset(f".{suffix}" for suffix in _UNREAD.split())
 
 
 class Readable(Protocol):
@@ -85,13 +87,29 @@ def find_images(
         if not os.path.isdir(path):  # unlike Path.is_dir, never raises
             found.append(path)
             continue
-        inside = _walk(path)
+        inside = _walk(path, IMAGE_SUFFIXES)
         if not inside:
+            unread = _walk(path, _UNREAD_SUFFIXES)
+            hint = f", got {unread[0].name}; save it as JPEG" if unread else ""
             raise ImageError(
-                printable(f"{path}: no images in this folder; expected files such as .png or .jpg")
+                printable(
+                    f"{path}: no images in this folder; expected files such as .png or .jpg{hint}"
+                )
             )
         found.extend(inside)
     return found
+
+
+def find_unread_images(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """List the files in folders that `find_images` leaves out though they are photographs.
+
+    They are told by the suffixes of formats that are not read, such as .heic and .nef.
+
+    Raises:
+      ImageError: a folder cannot be listed.
+    """
+    folders = [Path(path) for path in paths if os.path.isdir(path)]
+    return [path for folder in folders for path in _walk(folder, _UNREAD_SUFFIXES)]
 
 
 def over_white(
@@ -138,7 +156,7 @@ def encode(image: UInt8Array, suffix: str, *, quality: int = 95) -> bytes | None
 # --- files ---------------------------------------------------------------------------------------
 
 
-def _walk(folder: Path) -> list[Path]:
+def _walk(folder: Path, suffixes: frozenset[str]) -> list[Path]:
     def fail(error: OSError) -> None:
         reason = error.strerror or type(error).__name__
         raise ImageError(printable(f"{error.filename}: cannot list this folder: {reason}"))
@@ -147,7 +165,7 @@ def _walk(folder: Path) -> list[Path]:
     for base, folders, files in os.walk(folder, onerror=fail):
         folders[:] = [f for f in folders if not f.startswith(".")]
         for file in files:
-            if not file.startswith(".") and os.path.splitext(file)[1].lower() in IMAGE_SUFFIXES:
+            if not file.startswith(".") and os.path.splitext(file)[1].lower() in suffixes:
                 found.append(Path(base, file))
     return sorted(found, key=lambda path: natural(path.relative_to(folder).as_posix()))
 

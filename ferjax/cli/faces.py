@@ -35,7 +35,14 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ferjax.cli.options import add_classifier, add_confidence, fraction, load_classifier, pixels
+from ferjax.cli.options import (
+    add_classifier,
+    add_confidence,
+    fraction,
+    load_classifier,
+    note_unread_images,
+    pixels,
+)
 from ferjax.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -60,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     written.add_argument("--json", action="store_true", help="print one JSON list")
     written.add_argument(
         "--anonymise",
+        "--anonymize",
         action="store_true",
         help="with --draw: pixelate the faces that are found; those that --min-score and "
         "--min-size leave out stay as they are",
@@ -148,9 +156,12 @@ def _run(args: argparse.Namespace) -> int:
     classifier = load_classifier(args)
     batch = Batch(classifier, args.photographs, settings)
     if batch.left_out:
-        print(f"note: {batch.left_out:,} drawings and crops are left out", file=sys.stderr)
+        print(f"ferjax: note: {batch.left_out:,} drawings and crops are left out", file=sys.stderr)
     if batch.recorded:
-        print(f"note: {batch.recorded:,} of {batch.total:,} are done already", file=sys.stderr)
+        print(
+            f"ferjax: note: {batch.recorded:,} of {batch.total:,} are done already", file=sys.stderr
+        )
+    note_unread_images(args.photographs)
     progress = Progress(batch.total - batch.recorded, "photographs")
     entries = _told(batch, progress)
     if args.json:
@@ -182,4 +193,7 @@ def _told(batch: Batch, progress: Progress) -> Iterator[dict[str, Any]]:
             progress.clear()
             print(f"ferjax: error: {entry['error']}", file=sys.stderr)
         yield entry
-        progress.advance(batch.processed - progress.done)
+        if not progress.done:
+            progress.begin(batch.processed)
+        else:
+            progress.advance(batch.processed - progress.done)

@@ -46,6 +46,13 @@ _COMMANDS = {
 
 
 class _Parser(argparse.ArgumentParser):
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse all; the command that does not know an argument says so, not `ferjax` itself."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return parsed, unknown
+
     def error(self, message: str) -> NoReturn:
         """Say what is wrong in one line, without the usage above it."""
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")

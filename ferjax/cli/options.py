@@ -6,10 +6,14 @@ import argparse
 import ast
 import inspect
 import math
+import os
+import sys
+from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from ferjax.emotions import ORDERS
+from ferjax.errors import printable
 
 if TYPE_CHECKING:
     from ferjax.classifier import EmotionClassifier
@@ -87,6 +91,19 @@ def add_confidence(parser: argparse._ActionsContainer) -> None:
         metavar="P",
         help="give no label below this confidence, in [0, 1] (default: 0, always give one)",
     )
+
+
+def note_unread_images(paths: Sequence[str]) -> None:
+    """Say on stderr which photographs in folders are left out, for want of a reader."""
+    from ferjax.image_files import find_unread_images
+
+    unread = find_unread_images(paths)
+    if unread:
+        print(
+            f"ferjax: note: photographs in formats that are not read: {len(unread):,}, "
+            f"such as {printable(os.fspath(unread[0]))}; left out, save them as JPEG",
+            file=sys.stderr,
+        )
 
 
 def add_architecture(parser: argparse._ActionsContainer) -> None:

@@ -26,7 +26,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ferjax.cli.options import add_classifier, add_confidence, load_classifier
+from ferjax.cli.options import (
+    add_classifier,
+    add_confidence,
+    load_classifier,
+    note_unread_images,
+)
 from ferjax.cli.progress import Progress
 from ferjax.errors import printable
 
@@ -73,6 +78,7 @@ def _run(args: argparse.Namespace) -> int:
     from ferjax.images import find_images, read_image
 
     paths = find_images(args.images)
+    note_unread_images(args.images)
     classifier = load_classifier(args)
     if args.calibrated:  # what cannot be done is said before any image is read
         classifier.require_temperature()

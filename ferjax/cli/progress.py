@@ -20,13 +20,21 @@ class Progress:
         self._start = time.monotonic()
         self._next = self._start + _FIRST
         self._shown = False
+        self._before = 0
+
+    def begin(self, count: int) -> None:
+        """Count the first `count`, which took loading and compiling too, and time the rest."""
+        self.done += count
+        self._start = time.monotonic()
+        self._next = self._start + _FIRST
+        self._before = self.done
 
     def advance(self, count: int) -> None:
         self.done += count
         now = time.monotonic()
         if now < self._next or self.done >= self.total:  # what comes of it is shown next
             return
-        rate = self.done / (now - self._start)
+        rate = (self.done - self._before) / (now - self._start)
         left = (self.total - self.done) / rate if rate else 0
         speed = f"{rate:.0f}" if rate >= 2 else f"{rate:.1f}"
         text = f"{self.done} of {self.total} {self.unit}, {speed} a second, {left:.0f} s left"

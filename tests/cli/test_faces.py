@@ -253,10 +253,24 @@ def test_a_crop_is_predicted_as_the_face(faces: Cli, cli: Cli, photos: Path, mod
             assert height == width == pytest.approx(0.9 * face["size"], abs=1)
 
 
+def test_photographs_in_formats_that_are_not_read_are_counted(faces: Cli, tmp_path: Path) -> None:
+    folder = flat(tmp_path / "phone" / "IMG_2.JPG").parent
+    for name in ("IMG_1.HEIC", "sub/IMG_3.nef", ".hidden.heic", "clip.mp4"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"\0")
+    done = faces(folder)
+    note = f"not read: 2, such as {folder}/IMG_1.HEIC; left out, save them as JPEG"
+    assert note in done.err and done.code == 0
+    (folder / "IMG_2.JPG").unlink()
+    done = faces(folder)
+    assert done.error.endswith("such as .png or .jpg, got IMG_1.HEIC; save it as JPEG")
+    assert done.code == 2
+
+
 def test_anonymised_pictures_show_no_face(faces: Cli, photos: Path, tmp_path: Path) -> None:
     plain, hidden = tmp_path / "plain", tmp_path / "hidden"
     faces(photos / "one.png", "--draw", plain)
-    assert faces(photos / "one.png", "--draw", hidden, "--anonymise").code == 0
+    assert faces(photos / "one.png", "--draw", hidden, "--anonymize").code == 0
     eyes = (slice(70, 100), slice(50, 100))
     assert (cv2.imread(str(plain / "one.faces.png"))[eyes] == FACE[eyes]).mean() > 0.9
     blocks = cv2.imread(str(hidden / "one.faces.png"))[eyes]

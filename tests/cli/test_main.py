@@ -44,7 +44,11 @@ def test_the_command_is_installed() -> None:
         (["predict", "a.png", "--top", "x"], "--top: expected a positive integer, got 'x'"),
         (["predict", "a.png", "--labels", "a,,b"], "--labels: expected names separated by commas"),
         (["predict", "a.png", "--labels"], "--labels: expected one argument"),
-        (["predict", "a.png", "--nope"], "unrecognized arguments: --nope"),
+        (
+            ["predict", "a.png", "--nope"],
+            "ferjax predict: error: unrecognized arguments: --nope (see",
+        ),
+        (["data", "info", "a", "b"], "ferjax data info: error: unrecognized arguments: b (see"),
         (["predict", "a.png", "--config", "c", "--architecture", "a"], "not allowed with"),
         (["predict", "a.png", "--value-range", "0"], "--value-range: expected 2 arguments"),
         (["predict", "a.png", "--value-range", "0", "x"], "invalid float value: 'x'"),

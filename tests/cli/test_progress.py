@@ -58,3 +58,17 @@ def test_a_line_on_a_terminal_makes_room(
     shown.clear()
     shown.clear()
     assert capsys.readouterr().err == f"\r{'':<70}\r"
+
+
+def test_loading_and_compiling_do_not_count(
+    clock: list[float], capsys: pytest.CaptureFixture
+) -> None:
+    shown = progress.Progress(101, "photographs")
+    clock[0] += 5
+    shown.begin(1)
+    clock[0] += 1
+    shown.advance(9)
+    assert capsys.readouterr().err == ""
+    clock[0] += 1
+    shown.advance(11)
+    assert capsys.readouterr().err == "21 of 101 photographs, 10 a second, 8 s left\n"
