@@ -15,7 +15,7 @@ The same call again does nothing. An interrupted call leaves nothing half-made.
 examples:
   ferjax data prepare emotion-detection-fer.zip --out fer2013 --drop blank,leaks
   ferjax data prepare raf-db.zip --out rafdb --labels rafdb
-  ferjax data prepare photographs/ --out mine --find-faces
+  ferjax data prepare photographs/ --out mine --find-faces --split card
 """
 
 from __future__ import annotations

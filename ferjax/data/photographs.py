@@ -148,8 +148,8 @@ def notes_of(pictures: Iterable[Picture]) -> list[str]:
     taken = sum(picture.face is not None for picture in pictures)
     without = sum(not picture.faces for picture in pictures)
     notes = [
-        f"faces are cropped from {taken:,} of {len(pictures):,} pictures; {without:,} have no "
-        f"face, {len(pictures) - taken - without:,} several of which none is taken"
+        f"faces are cropped from {taken:,} of {len(pictures):,} pictures; left out are {without:,} "
+        f"without a face, {len(pictures) - taken - without:,} with several"
     ]
     crops = sum(picture.is_crop for picture in pictures)
     if 2 * crops > len(pictures):

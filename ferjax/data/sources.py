@@ -185,6 +185,8 @@ def _read(container: Container, options: Options) -> Read:
         inside = [m.name for m in container.members]
         if "xl/workbook.xml" in inside:
             raise DataError("an Excel workbook; save it as a csv")
+        if {"faces.npz", "manifest.json"} <= set(inside):
+            raise DataError("prepared already; expected what it was prepared from")
         got = f"{len(inside):,} other files, such as {inside[0]!r}" if inside else "nothing"
         packed = any(re.search(r"\.(zip|t?gz|tar|bz2|xz|rar|7z)$", name) for name in inside)
         raise DataError(

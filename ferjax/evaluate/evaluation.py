@@ -283,7 +283,10 @@ def read(data: Data, split: str) -> tuple[str | None, Faces, npt.NDArray[np.bool
     chosen = faces.in_split(split)
     if not chosen.any():
         notes = f" ({'; '.join(faces.notes)})" if faces.notes else ""
-        raise DataError(f"expected {split} images, the data has none{notes}")
+        raise DataError(
+            f"expected {split} images, the data has none{notes}; "
+            "`ferjax data prepare --split card` divides what has no splits"
+        )
     return None if isinstance(data, Faces) else os.fspath(data), faces, chosen
 
 

@@ -105,7 +105,7 @@ def test_each_image_is_the_crop_of_its_face(photos: Path, tmp_path: Path) -> Non
     ]
     assert manifest["bad"] == []
     assert faces.notes[-3:] == (
-        "faces are cropped from 3 of 5 pictures; 1 have no face, 1 several of which none is taken",
+        "faces are cropped from 3 of 5 pictures; left out are 1 without a face, 1 with several",
         "no validation images",
         "no test images",
     )

@@ -542,6 +542,7 @@ def test_images_and_a_csv_in_one_source(tmp_path: Path) -> None:
             {"[Content_Types].xml": b"", "xl/workbook.xml": b""},
             "an Excel workbook; save it as a csv",
         ),
+        ({"faces.npz": b"", "manifest.json": b""}, "prepared already; expected what it was"),
     ],
 )
 @pytest.mark.parametrize("form", ["folder", "faces.zip"])

@@ -357,7 +357,9 @@ def test_an_unknown_split(stub: Stub) -> None:
 
 
 def test_an_empty_split(stub: Stub) -> None:
-    with pytest.raises(DataError, match="expected test images, the data has none"):
+    with pytest.raises(
+        DataError, match="expected test images, the data has none; `ferjax data prepa"
+    ):
         evaluate(stub, known_faces(), "test")
 
 
