@@ -60,7 +60,7 @@ DOUBT: Final = 0.1  # taken off a face's score that by itself looks like none
 PATCH: Final = 160
 FACE: Final = 80.0  # height of the face in its patch
 UPRIGHT_SCORE: Final = 0.9  # with this score and level eyes a face is upright
-TURN_GAIN: Final = 0.05  # by which a face must look better turned than as it is
+TURN_GAIN: Final = 0.03  # by which a face must look better turned than as it is
 ROLL_GAIN: Final = 2.0  # the landmarks show about half of a small roll
 # Views of a patch: mirrored or not, moved by so many pixels, enlarged by so much.
 SEARCH_VIEWS: Final = ((False, 0.0, 1.0),)

@@ -98,6 +98,16 @@ def test_a_tilted_picture(degrees: int) -> None:
     assert_same(face, at, HEIGHT, roll=degrees)
 
 
+@pytest.mark.parametrize("degrees", [-42, 39])
+def test_a_tilted_mirror_image(degrees: int) -> None:
+    matrix = cv2.getRotationMatrix2D((SIDE / 2 - 0.5, SIDE / 2 - 0.5), -degrees, 1)
+    matrix[:, 2] += 150
+    mirrored = np.ascontiguousarray(ASTRONAUT[:, ::-1])
+    face = the_face(cv2.warpAffine(mirrored, matrix, (812, 812)))
+    at = matrix[:, :2] @ (SIDE - CENTRE[0] - 0.5, CENTRE[1] - 0.5) + matrix[:, 2] + 0.5
+    assert_same(face, at, HEIGHT, roll=degrees - 6)  # -3 in the mirror image itself
+
+
 def test_the_mirror_image() -> None:
     face = the_face(ASTRONAUT[:, ::-1])
     np.testing.assert_allclose(centre(face), (SIDE - CENTRE[0], CENTRE[1]), atol=3)
