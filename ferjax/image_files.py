@@ -72,7 +72,8 @@ def find_images(
 
     In folders, files with an image suffix count; hidden files and folders do not. A folder's files
     come in natural order, im2 before im10. A path that is no folder is kept whatever its suffix,
-    also when nothing is there: reading it then says so.
+    also when nothing is there: reading it then says so. A folder inside that cannot be listed is
+    kept as well.
 
     Raises:
       ImageError: a path is empty, or a folder holds no images or cannot be listed.
@@ -87,7 +88,7 @@ def find_images(
         if not os.path.isdir(path):  # unlike Path.is_dir, never raises
             found.append(path)
             continue
-        inside = _walk(path, IMAGE_SUFFIXES)
+        inside = _walk(path, IMAGE_SUFFIXES, with_unlisted=True)
         if not inside:
             unread = _walk(path, _UNREAD_SUFFIXES)
             hint = f", got {unread[0].name}; save it as JPEG" if unread else ""
@@ -156,18 +157,27 @@ def encode(image: UInt8Array, suffix: str, *, quality: int = 95) -> bytes | None
 # --- files ---------------------------------------------------------------------------------------
 
 
-def _walk(folder: Path, suffixes: frozenset[str]) -> list[Path]:
-    def fail(error: OSError) -> None:
-        reason = error.strerror or type(error).__name__
-        raise ImageError(printable(f"{error.filename}: cannot list this folder: {reason}"))
+def _walk(folder: Path, suffixes: frozenset[str], *, with_unlisted: bool = False) -> list[Path]:
+    """List files by suffix, and with them folders that cannot be listed."""
 
-    found = []
+    def fail(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise ImageError(_not_listed(printable(str(folder)), error))
+        unlisted.append(Path(error.filename))
+
+    found: list[Path] = []
+    unlisted: list[Path] = []
     for base, folders, files in os.walk(folder, onerror=fail):
         folders[:] = [f for f in folders if not f.startswith(".")]
         for file in files:
             if not file.startswith(".") and os.path.splitext(file)[1].lower() in suffixes:
                 found.append(Path(base, file))
+    found += unlisted if with_unlisted else []
     return sorted(found, key=lambda path: natural(path.relative_to(folder).as_posix()))
+
+
+def _not_listed(name: str, error: OSError) -> str:
+    return f"{name}: cannot list this folder: {error.strerror or type(error).__name__}"
 
 
 def natural(name: str) -> tuple[object, ...]:
@@ -274,6 +284,10 @@ def _read_file(path: str, name: str) -> bytes:
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
+            try:
+                os.scandir(path).close()
+            except OSError as error:
+                raise ImageError(_not_listed(name, error)) from error
             raise ImageError(f"{name}: is a folder, not an image file")
         # Opening a pipe would wait, and a device such as /dev/zero never ends.
         if not stat.S_ISREG(status.st_mode):

@@ -1134,6 +1134,24 @@ class TestFindImages:
         with pytest.raises(ImageError, match="cannot list this folder: Permission denied"):
             find_images(tmp_path)
 
+    def test_a_folder_in_a_folder_that_cannot_be_listed_is_one_bad_image(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.make(tmp_path, "a.png", "lost+found/b.png", "z.png")
+        scandir = os.scandir
+
+        def refuse(path: Any) -> Any:
+            if os.fspath(path).endswith("lost+found"):
+                raise PermissionError(13, "Permission denied", str(path))
+            return scandir(path)
+
+        monkeypatch.setattr(os, "scandir", refuse)
+        paths = find_images(tmp_path)
+        assert [path.name for path in paths] == ["a.png", "lost+found", "z.png"]
+        with pytest.raises(ImageError, match=r"found: cannot list this folder: Permission denied"):
+            read_image(paths[1])
+        assert image_files.find_unread_images([tmp_path]) == []
+
     @pytest.mark.skipif(os.name == "nt", reason="symlinks need rights on Windows")
     def test_loops_of_links_end(self, tmp_path: Path) -> None:
         self.make(tmp_path, "a.png")
