@@ -98,7 +98,7 @@ def test_a_tilted_picture(degrees: int) -> None:
     assert_same(face, at, HEIGHT, roll=degrees)
 
 
-@pytest.mark.parametrize("degrees", [-42, 39])
+@pytest.mark.parametrize("degrees", [-42, -36, 39])
 def test_a_tilted_mirror_image(degrees: int) -> None:
     matrix = cv2.getRotationMatrix2D((SIDE / 2 - 0.5, SIDE / 2 - 0.5), -degrees, 1)
     matrix[:, 2] += 153
@@ -122,6 +122,22 @@ def test_sizes(side: int) -> None:
     by = side / SIDE
     assert_same(face, np.array(CENTRE) * by, HEIGHT * by)
     assert face.too_small == (side < 114)
+
+
+def test_a_sure_upright_face_takes_four_small_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    sides = []
+    run = yunet._run
+
+    def counted(net: Any, image: np.ndarray, min_score: float) -> np.ndarray:
+        sides.append(max(image.shape))
+        return run(net, image, min_score)
+
+    monkeypatch.setattr(yunet, "_run", counted)
+    the_face(ASTRONAUT)
+    assert sides == [SIDE, 128, 128, 128, 128]
+    sides.clear()
+    the_face(np.rot90(ASTRONAUT))  # the full search
+    assert len(sides) > 10
 
 
 def test_a_huge_picture() -> None:
