@@ -122,8 +122,15 @@ def find(image: UInt8Array, *, min_score: float, min_size: float | None = None) 
 
 def _sure(image: UInt8Array, candidates: Sequence[Pose], min_score: float) -> list[Pose]:
     """Look at each candidate by itself and return those that are faces."""
-    poses = [refine(image, candidate) for candidate in candidates]
+    poses = [refine(image, pose) for pose in candidates if _is_in(image, pose)]
     return merged([pose for pose in poses if pose.score >= min_score])
+
+
+def _is_in(image: UInt8Array, pose: Pose) -> bool:
+    """Whether some of a face may be in the picture; OpenCV 4 sees some far away in narrow ones."""
+    height, width = image.shape[:2]
+    away = pose.height
+    return -away < pose.x < width + away and -away < pose.y < height + away
 
 
 # --- the network ---------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from ferjax.faces.yunet import Pose, _tiles, merged, scales, wrapped
+from ferjax.faces.yunet import Pose, _sure, _tiles, merged, scales, wrapped
 
 
 def pose(x: float, y: float, side: float, score: float) -> Pose:
@@ -49,6 +49,12 @@ def test_the_same_face_is_kept_once() -> None:
     other = pose(95, 50, 40, 0.6)
     assert merged([other, part, shifted, sure]) == [sure, other]
     assert merged([]) == []
+
+
+@pytest.mark.parametrize("x", [-3e7, -41.0, 141.0])
+def test_a_face_outside_the_picture_is_none(x: float) -> None:
+    image = np.full((60, 100, 3), 90, np.uint8)
+    assert _sure(image, [pose(x, 30, 40, 1.0), pose(50, x, 40, 1.0)], 0.0) == []
 
 
 def test_angles() -> None:
