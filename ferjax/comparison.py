@@ -69,7 +69,7 @@ def compare(
     if len(first.labels) != len(second.labels):
         raise LabelsError(f"{a} has {len(first.labels)} classes, {b} has {len(second.labels)}")
     sources = list(images) if images is not None else list(generated_images(_GENERATED))
-    p, q = first.predict_proba(sources), second.predict_proba(sources)
+    p, q = (c.predict_proba(sources, resize="linear") for c in (first, second))
     return Comparison(
         len(sources),
         float(np.abs(p - q).max(initial=0)),

@@ -90,7 +90,7 @@ def predict(
     for view in views(images, tta, crop=crop):
         for first in range(0, len(view), _CHUNK):
             rows = slice(first, first + _CHUNK)
-            summed[rows] += classifier.predict_proba(view[rows])
+            summed[rows] += classifier.predict_proba(view[rows], resize="linear")
             done += len(view[rows])
             if progress is not None:
                 progress(done, total, "images")

@@ -97,7 +97,7 @@ def robustness(
         hits = 0
         for first in range(0, len(images), _CHUNK):
             chunk = change(first)
-            said = classifier.head.predicted(classifier.predict_proba(chunk))
+            said = classifier.head.predicted(classifier.predict_proba(chunk, resize="linear"))
             hits += int((said == labels[first : first + _CHUNK]).sum())
             done += len(chunk)
             if progress is not None:

@@ -319,6 +319,7 @@ for _ in range(3):
 """
 
 
+@pytest.mark.slow
 @needs_tensorflow
 def test_a_program_ends_while_tf_prepares_batches() -> None:
     _run(_ENDS)

@@ -184,6 +184,7 @@ def assert_same_curve(
 # --- devices -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_eight_devices_follow_one(tmp_path: Path, data: Path, model_json: Path) -> None:
     dump = tmp_path / "dump"
     flags = f"--xla_dump_to={dump} --xla_dump_hlo_module_re=jit_call"
