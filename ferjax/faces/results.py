@@ -248,6 +248,7 @@ class Table:
             self._rows.writerows(lines)
             self._file.flush()
         except OSError as error:
+            self.abandon()  # or the collector would try to write the rest
             raise self._error(error) from error
 
     def _error(self, error: Exception) -> WriteError:
