@@ -110,7 +110,7 @@ def preprocess(
     >>> preprocess(np.full((2, 6, 6), 255, np.uint8), size=(3, 3))[:, 0, 0, 0]
     array([1., 1.], dtype=float32)
     """
-    height, width = _check_size(size)
+    height, width = check_size(size)
     low, high = check_value_range(value_range)
     if channels not in (1, 3):
         raise ValueError(f"expected 1 (gray) or 3 (RGB) for `channels`, got {channels!r}")
@@ -209,7 +209,8 @@ def skips_pixels(height: int, width: int, size: tuple[int, int]) -> bool:
 # --- options -------------------------------------------------------------------------------------
 
 
-def _check_size(size: tuple[int, int]) -> tuple[int, int]:
+def check_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Return (height, width) as plain integers, or raise a ValueError."""
     try:
         height, width = (operator.index(n) for n in size)
     except (TypeError, ValueError):

@@ -11,7 +11,6 @@ Dimension keys: H height, W width, C channels of a picture; h and w of a crop.
 from __future__ import annotations
 
 import math
-import operator
 from typing import Final
 
 import numpy as np
@@ -20,7 +19,7 @@ import numpy.typing as npt
 from ferjax.errors import FerjaxError, ImageError
 from ferjax.faces.detection import Detection, has_place, is_number
 from ferjax.image_files import MAX_PIXELS, UInt8Array
-from ferjax.images import Source, load_picture, resized
+from ferjax.images import Source, check_size, load_picture, resized
 
 SIDE: Final = 0.9  # of the height of YuNet's box
 LEVEL_FROM: Final = 15.0  # degrees of roll from which a head is turned upright
@@ -55,7 +54,7 @@ def crop(
     if not isinstance(face, Detection):
         raise FerjaxError(f"expected a Detection for `face`, got {type(face).__name__}")
     picture = as_it_is(image)
-    size = None if size is None else _check_size(size)
+    size = None if size is None else check_size(size)
     length = _length(picture, face, side)
     centre, turn = face.centre, turn_of(face.roll)
     if turn % 90 == 0:
@@ -117,16 +116,6 @@ def as_it_is(image: Source) -> UInt8Array:
             f"expected a picture of shape (H, W) or (H, W, 1|2|3|4), got {array.shape}"
         )
     return array
-
-
-def _check_size(size: tuple[int, int]) -> tuple[int, int]:
-    try:
-        height, width = (operator.index(n) for n in size)
-    except (TypeError, ValueError):
-        height = width = 0
-    if height < 1 or width < 1 or height * width > MAX_PIXELS:
-        raise ValueError(f"expected (height, width) in pixels for `size`, got {size!r}")
-    return height, width
 
 
 def _length(picture: UInt8Array, face: Detection, side: float) -> int:

@@ -493,7 +493,7 @@ def _view(near: _Near, pose: Pose, turn: float, view: View) -> _Sight | None:
     patch = cv2.warpAffine(
         near.image, affine, (side, side), flags=method, borderMode=cv2.BORDER_CONSTANT
     )
-    rows = _run(_nets.patch, np.asarray(patch, np.uint8), 0.3)
+    rows = _run(_nets.patch, np.asarray(patch, np.uint8), CANDIDATE)
     centres = rows[:, :2] + rows[:, 2:4] / 2 - (side / 2 + offset)
     near_centre = np.abs(centres).max(axis=1, initial=0) < 0.4 * zoom * FACE
     rows, centres = rows[near_centre], centres[near_centre]
