@@ -9,6 +9,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from ferjax.data.votes import Votes
+
 SPLITS = ("train", "validation", "test")
 
 
@@ -27,6 +29,7 @@ class Faces:
         class_names: K names in output order; `ferjax.EMOTIONS` wherever they are emotions.
         source_sizes: int32 (N, 2), the height and width that each image had in the source.
         notes: what was recovered, missing or assumed while reading, a sentence each.
+        votes: what several people said of each image; None where nobody was asked.
     """
 
     images: npt.NDArray[np.uint8]
@@ -36,6 +39,7 @@ class Faces:
     class_names: tuple[str, ...]
     source_sizes: npt.NDArray[np.int32]
     notes: tuple[str, ...] = field(default=())
+    votes: Votes | None = None
 
     def __post_init__(self) -> None:
         n = len(self.names)
@@ -57,6 +61,8 @@ class Faces:
                 raise ValueError(
                     f"expected {name!r} in [0, {end}), got {values.min()} to {values.max()}"
                 )
+        if self.votes is not None and len(self.votes) != n:
+            raise ValueError(f"expected `votes` of {n} images, got of {len(self.votes)}")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -71,6 +77,7 @@ class Faces:
             splits=self.splits[rows],
             names=tuple(self.names[row] for row in rows),
             source_sizes=self.source_sizes[rows],
+            votes=None if self.votes is None else self.votes.take(rows),
         )
 
     def in_split(self, split: str) -> npt.NDArray[np.bool_]:

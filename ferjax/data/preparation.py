@@ -22,6 +22,7 @@ from ferjax.data import checks, photographs, sources, splits
 from ferjax.data.containers import PREPARED, files_of
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.numbering import NumberNames, as_text
+from ferjax.data.votes import Votes
 from ferjax.errors import DataError, WriteError, printable
 from ferjax.files import check_folder, is_utf8, json_text, make_folder, replacing
 from ferjax.metadata import sha256
@@ -198,6 +199,7 @@ def load(path: str | os.PathLike[str]) -> Faces:
                 class_names=tuple(arrays["class_names"].tolist()),
                 source_sizes=arrays["source_sizes"],
                 notes=tuple(arrays["notes"].tolist()),
+                votes=_votes_of(arrays),
             )
     except FileNotFoundError:
         raise DataError(f"{path}: no {ARRAYS}; `ferjax data prepare` makes it") from None
@@ -206,6 +208,12 @@ def load(path: str | os.PathLike[str]) -> Faces:
             f"{file}: not a prepared dataset, or damaged ({error}); `ferjax data prepare` makes "
             "one of archives, tables and folders"
         ) from None
+
+
+def _votes_of(arrays: Any) -> Votes | None:
+    if "votes" not in arrays:
+        return None
+    return Votes(counts=arrays["votes"], names=tuple(arrays["vote_names"].tolist()))
 
 
 def fingerprint(source: str | os.PathLike[str]) -> str:
@@ -280,6 +288,12 @@ def _drop(faces: Faces, drop: Sequence[str]) -> tuple[Faces, list[dict[str, str]
 
 
 def _write_arrays(path: Path, faces: Faces) -> None:
+    votes: dict[str, Any] = {}
+    if faces.votes is not None:
+        votes = {
+            "votes": faces.votes.counts,
+            "vote_names": np.array(faces.votes.names, np.str_),
+        }
     # Uncompressed: faces hardly compress, and training starts in a tenth of the time.
     np.savez(
         path,
@@ -290,6 +304,7 @@ def _write_arrays(path: Path, faces: Faces) -> None:
         class_names=np.array(faces.class_names, np.str_),
         source_sizes=faces.source_sizes,
         notes=np.array(faces.notes, np.str_),
+        **votes,
     )
 
 

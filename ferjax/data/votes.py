@@ -1,0 +1,110 @@
+"""What several people said of each image: votes, and what a network may learn from them.
+
+Votes are kept as they were counted. What is left out, and what the target of an image becomes, is
+decided where they are used: `paper_protocol` is that of FER+ (Barsoum et al., arXiv 1608.01041).
+
+Dimension keys: N images, V columns of votes, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+UNKNOWN: Final = "unknown"  # the person saw a face, and could not tell
+NOT_A_FACE: Final = "not a face"
+NO_EMOTION: Final = (UNKNOWN, NOT_A_FACE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Votes:
+    """How many people said what of each image.
+
+    Attributes:
+        counts: float32 (N, V), at least 0: people, or shares of them. A row of zeros: nobody was
+            asked.
+        names: V, what could be said: emotions by ferjax's names, and perhaps those of `NO_EMOTION`.
+    """
+
+    counts: npt.NDArray[np.float32]
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        counts = self.counts
+        if counts.dtype != np.float32 or counts.ndim != 2 or counts.shape[1] != len(self.names):
+            raise ValueError(
+                f"expected float32 (N, {len(self.names)}) for `counts`, "
+                f"got {counts.dtype} {counts.shape}"
+            )
+        if not (np.isfinite(counts).all() and (counts >= 0).all()):
+            raise ValueError("expected finite `counts` of at least 0")
+        if len(set(self.names)) != len(self.names):
+            raise ValueError(f"expected different `names`, got {', '.join(self.names)}")
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def take(self, rows: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> Votes:
+        """Return the votes of the images at `rows`, positions or a mask."""
+        return Votes(counts=self.counts[rows], names=self.names)
+
+
+def distribution(
+    votes: Votes, class_names: Sequence[str], *, outliers: float = 1.0
+) -> npt.NDArray[np.float32]:
+    """Return the share of each class among the votes for classes, float32 (N, K).
+
+    A row of zeros: no vote is left for any of the classes.
+
+    Args:
+        class_names: K; a class without a column has no votes.
+        outliers: a column with this many votes of an image or fewer counts as none, as one in ten
+            is more likely a slip than a view; 0 keeps all. Where no more would be left, all stay.
+    """
+    counts = _of_classes(_without_outliers(votes, outliers), votes.names, class_names)
+    totals = counts.sum(1, keepdims=True)
+    shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
+    return shares.astype(np.float32)
+
+
+def majority(
+    votes: Votes, class_names: Sequence[str], *, outliers: float = 1.0
+) -> npt.NDArray[np.int32]:
+    """Return the class for which more than half of the votes are, int32 (N,); -1 where none is.
+
+    The "majority" of Barsoum et al.: single votes are left out first, and those for "unknown" and
+    "not a face" count among all.
+
+    Args:
+        class_names, outliers: as for `distribution`.
+    """
+    counts = _without_outliers(votes, outliers)
+    best = counts.argmax(1)
+    wins = counts[np.arange(len(counts)), best] > 0.5 * counts.sum(1)
+    position = {name: k for k, name in enumerate(class_names)}
+    of_column = np.array([position.get(name, -1) for name in votes.names], np.int32)
+    return np.where(wins, of_column[best], -1).astype(np.int32)
+
+
+def _without_outliers(votes: Votes, outliers: float) -> npt.NDArray[np.float64]:
+    counts = votes.counts.astype(np.float64)
+    kept = np.where(counts > outliers, counts, 0.0)
+    return np.where(kept.any(1, keepdims=True), kept, counts)
+
+
+def _of_classes(
+    counts: npt.NDArray[np.float64], names: Sequence[str], class_names: Sequence[str]
+) -> npt.NDArray[np.float64]:
+    """Return the columns of the classes, (N, K)."""
+    columns = {name: column for column, name in enumerate(names)}
+    return np.stack(
+        [
+            counts[:, columns[name]] if name in columns else np.zeros(len(counts))
+            for name in class_names
+        ],
+        axis=1,
+    )
