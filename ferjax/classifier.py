@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -16,10 +15,18 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from ferjax import conversion, hardware, metadata
+from ferjax import conversion, hardware, metadata, priors
 from ferjax import images as preprocessing
 from ferjax.emotions import TELL_THE_ORDER, Labels, numbers
-from ferjax.errors import FerjaxError, ImageError, LabelsWarning, LayerError, NoLabelsWarning
+from ferjax.errors import (
+    FerjaxError,
+    ImageError,
+    LabelsWarning,
+    LayerError,
+    NoLabelsWarning,
+    PriorWarning,
+    warn_caller,
+)
 from ferjax.images import ChannelOrder, Resize, Source
 from ferjax.metadata import image_size
 from ferjax.nets.graph import Graph
@@ -27,6 +34,8 @@ from ferjax.nets.head import Head, checked_labels
 from ferjax.nets.known import recognise
 from ferjax.nets.network import Network
 from ferjax.nets.value_range import of_statistics
+from ferjax.priors import TRAINING, Prior, Shares
+from ferjax.scaling import Scaling
 from ferjax.xla import compiler_options
 
 if TYPE_CHECKING:
@@ -70,7 +79,10 @@ class EmotionClassifier:
         labels: the K class names in output order; "0", "1", ... where nobody knows them.
         image_size: (H, W) that images are resized to.
         value_range: what black and white are to the network.
-        temperature: what calibrates the probabilities, or None.
+        scaling: what calibrates the probabilities, or None; `temperature` is its temperature.
+        training_frequencies: how common each class was in training, K shares in output order, as
+            stated by hand; None: as the metadata says.
+        adapted_prior: what `prior="adapt"` estimated last, by label; None before.
         metadata: what is known of the weights.
 
     >>> classifier = EmotionClassifier(network, variables, labels=EMOTIONS)  # doctest: +SKIP
@@ -86,6 +98,8 @@ class EmotionClassifier:
         *,
         value_range: tuple[float, float] | None = None,
         temperature: float | None = None,
+        scaling: Scaling | None = None,
+        training_frequencies: Shares | None = None,
         engine: str = "jax",
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
@@ -101,6 +115,10 @@ class EmotionClassifier:
             value_range: what black and white are to the network; None: as its layers and the
                 statistics of a Normalization say; see `ferjax.nets.value_range`.
             temperature: what calibrates the probabilities, positive; see `predict_proba`.
+            scaling: instead, what calibrates them where that is more than a temperature.
+            training_frequencies: how common each class was among the faces that the network was
+                trained on, by label or in output order, for `prior` of `predict_proba`; None: as
+                the metadata says.
             engine: "jax", or "onnx" for ONNX Runtime, which on CPUs is faster.
             metadata: what is known of the weights, kept as it is.
 
@@ -108,13 +126,14 @@ class EmotionClassifier:
             LabelsError: there are not K different labels.
             LayerError: the network does not classify images, or begins with statistics of no usual
                 range of values and `value_range` is not given.
+            PriorError: `training_frequencies` are no positive numbers of all classes.
             FerjaxError: there is no such engine, ONNX Runtime is missing, or the temperature is not
                 positive.
         """
         if engine not in ENGINES:
             raise FerjaxError(f"expected an engine among {', '.join(ENGINES)}, got {engine!r}")
-        if temperature is not None and not 0 < temperature < math.inf:
-            raise FerjaxError(f"expected a positive temperature, got {temperature!r}")
+        if temperature is not None and scaling is not None:
+            raise FerjaxError("expected `temperature` or `scaling`, got both")
         graph = network.graph
         height, width, channels = graph.image_shape
         if channels not in (1, 3):
@@ -128,7 +147,18 @@ class EmotionClassifier:
             self.value_range = preprocessing.check_value_range(value_range)
         assumed = self.value_range if value_range is None else None
         self.labels = _labels(labels, classes, graph, assumed)
-        self.temperature = temperature
+        self.scaling = scaling
+        if temperature is not None:
+            self.temperature = temperature
+        offsets = None if scaling is None else scaling.offsets
+        if offsets is not None and len(offsets) != classes:
+            raise FerjaxError(f"expected {classes} offsets of `scaling`, got {len(offsets)}")
+        self.training_frequencies: npt.NDArray[np.float64] | None = None
+        if training_frequencies is not None:
+            self.training_frequencies = priors.shares(
+                training_frequencies, self.labels, name="training_frequencies"
+            )
+        self.adapted_prior: dict[str, float] | None = None
         # A network of open size gets the one it was trained at, if that is known.
         usual = image_size(self.metadata) or (48, 48)
         self.image_size = (height or usual[0], width or usual[1])
@@ -140,6 +170,36 @@ class EmotionClassifier:
     def head(self) -> Head:
         """How the network's outputs become probabilities of classes."""
         return Head.of(self.network.graph)
+
+    @property
+    def temperature(self) -> float | None:
+        """What logits are divided by in order to calibrate, or None; setting it drops offsets."""
+        return None if self.scaling is None else self.scaling.temperature
+
+    @temperature.setter
+    def temperature(self, value: float | None) -> None:
+        self.scaling = None if value is None else Scaling(temperature=value)
+
+    @property
+    def prior(self) -> dict[str, float] | None:
+        """How common each class is among the faces that the probabilities hold for, by label: as
+        in training, or as among those that offsets were fitted on; None where nobody knows.
+
+        Raises:
+            PriorError: the metadata's are no positive numbers of all classes.
+        """
+        found = self._known_prior()
+        return None if found is None else dict(zip(self.labels, found.tolist()))
+
+    def _known_prior(self) -> npt.NDArray[np.float64] | None:
+        if self.scaling is not None and self.scaling.prior is not None:
+            return priors.shares(self.scaling.prior, self.labels, name="the calibration's prior")
+        if self.training_frequencies is not None:
+            return self.training_frequencies
+        names = metadata.labels(self.metadata)
+        if names is None or len(names) != len(self.labels):
+            names = list(self.labels)
+        return priors.of_metadata(self.metadata, names)
 
     def _make(self, engine: str) -> None:
         """Make what computes, which belongs to a process."""
@@ -167,6 +227,7 @@ class EmotionClassifier:
         channel_order: ChannelOrder = "rgb",
         resize: Resize | None = None,
         calibrated: bool = False,
+        prior: Prior = TRAINING,
     ) -> npt.NDArray[np.float32]:
         """Return the probability of every class for every image.
 
@@ -181,21 +242,30 @@ class EmotionClassifier:
                 pixels of large images and is right for faces cropped from photographs. None:
                 "linear", with a SkippedPixelsWarning, once at each place in a program, where that
                 skips most pixels of an image.
-            calibrated: divide the logits by the temperature that `ferjax calibrate` stored with
-                the weights; the order of the classes stays. False: as Keras predicts.
+            calibrated: apply the temperature, and the offsets of the classes if any, that `ferjax
+                calibrate` stored with the weights; a temperature alone leaves the order of the
+                classes as it is. False: as Keras predicts.
+            prior: how common each class is among such faces. "training": as among those that the
+                network was trained on, which leaves the probabilities as they are. "uniform": each
+                as common as the others. Shares by label, or in the order of `labels`: positive, of
+                which only the ratios matter. "adapt": as estimated from all these images, two or
+                better hundreds; `adapted_prior` has it then. Bayes' rule holds for calibrated
+                probabilities: but for "training" they are calibrated, whatever `calibrated` says,
+                and a PriorWarning tells where the weights have no calibration. See `ferjax.priors`.
 
         Returns:
             float32 (B, K), each row in the order of `labels`.
 
         Raises:
             ImageError: an image cannot be read; all such images are named.
+            PriorError: a prior misses a class or is not positive, or nobody knows how common each
+                class was in training, or there are too few images to adapt to.
             FerjaxError: `calibrated` is asked for, and the weights come without a temperature, or
                 the network's outputs do not sum to 1.
         """
-        if calibrated:
-            self.require_temperature()
+        self.check_confidence(calibrated=calibrated, prior=prior)
         batch = self.preprocess(images, channel_order=channel_order, resize=resize)
-        return self.predict_batch(batch, calibrated=calibrated)
+        return self.predict_batch(batch, calibrated=calibrated, prior=prior)
 
     def preprocess(
         self,
@@ -215,7 +285,11 @@ class EmotionClassifier:
         )
 
     def predict_batch(
-        self, batch: npt.NDArray[np.floating], *, calibrated: bool = False
+        self,
+        batch: npt.NDArray[np.floating],
+        *,
+        calibrated: bool = False,
+        prior: Prior = TRAINING,
     ) -> npt.NDArray[np.float32]:
         """Return probabilities, float32 (B, K), of preprocessed images, float32 (B, H, W, C).
 
@@ -226,7 +300,7 @@ class EmotionClassifier:
             LayerError: they are of another shape.
             FerjaxError: as for `predict_proba`.
         """
-        temperature = self.require_temperature() if calibrated else 1.0
+        self.check_confidence(calibrated=calibrated, prior=prior)
         batch = np.asarray(batch)
         if not jnp.issubdtype(batch.dtype, jnp.floating):  # NumPy's does not know bfloat16
             raise ImageError(
@@ -238,14 +312,66 @@ class EmotionClassifier:
             batch = np.moveaxis(batch, -1, 1)
         largest = self.largest_batch
         parts = [batch[i : i + largest] for i in range(0, len(batch), largest)]
-        if not parts:
-            return np.zeros((0, len(self.labels)), np.float32)
-        probabilities = np.concatenate([self._predict(part) for part in parts])
-        if calibrated and not np.allclose(probabilities.sum(1), 1, rtol=0, atol=1e-3):
+        none = np.zeros((0, len(self.labels)), np.float32)
+        rows = np.concatenate([self._predict(part) for part in parts]) if parts else none
+        is_training = priors.is_training(prior)
+        if self.scaling is not None and (calibrated or not is_training):
+            if not np.allclose(rows.sum(1), 1, rtol=0, atol=1e-3):
+                raise FerjaxError(
+                    "expected outputs that sum to 1, as softmax's do; others cannot be calibrated"
+                )
+            rows = self.scaling(rows) if len(rows) else rows
+        return rows if is_training else self.with_prior(rows, prior)
+
+    def with_prior(
+        self, probabilities: npt.NDArray[np.float32], prior: Prior
+    ) -> npt.NDArray[np.float32]:
+        """Return what calibrated probabilities become under another prior, float32 (B, K).
+
+        Args:
+            probabilities: (B, K), as `predict_proba` gives them: calibrated, where the weights have
+                a calibration.
+            prior: as for `predict_proba`; "adapt" estimates it from these rows.
+
+        Raises:
+            PriorError: as for `predict_proba`.
+            FerjaxError: the probabilities do not sum to 1.
+        """
+        self.check_confidence(prior=prior)
+        if priors.is_training(prior):
+            return probabilities
+        if not np.allclose(probabilities.sum(1), 1, rtol=0, atol=1e-3):
             raise FerjaxError(
-                "expected outputs that sum to 1, as softmax's do; others cannot be calibrated"
+                "expected outputs that sum to 1, as softmax's do; of others a prior says nothing"
             )
-        return with_temperature(probabilities, temperature)
+        if self.scaling is None:
+            warn_caller(
+                "the weights have no calibration, and a prior is exact on calibrated probabilities "
+                "only; `ferjax calibrate` stores one with them",
+                PriorWarning,
+            )
+        old = self._known_prior()
+        assert old is not None  # checked
+        new = priors.wanted(prior, self.labels)
+        if new is None:
+            new = priors.estimate(probabilities, old)
+            self.adapted_prior = dict(zip(self.labels, new.tolist()))
+        return priors.apply(probabilities, old, new)
+
+    def check_confidence(self, *, calibrated: bool = False, prior: Prior = TRAINING) -> None:
+        """Raise what `predict_proba` would for any image; worth a call before reading many."""
+        if calibrated:
+            self.require_temperature()
+        if priors.is_training(prior):
+            return
+        priors.check(prior, self.labels)
+        if self.head.activation == "sigmoid" and not self.head.is_single_unit:
+            raise FerjaxError(
+                "expected outputs that sum to 1 for a prior other than 'training', as softmax's "
+                "do; these are of sigmoids, each a yes or no of its own"
+            )
+        if self._known_prior() is None:
+            raise priors.unknown()
 
     @property
     def engine(self) -> str:
@@ -268,6 +394,7 @@ class EmotionClassifier:
         channel_order: ChannelOrder = "rgb",
         resize: Resize | None = None,
         calibrated: bool = False,
+        prior: Prior = TRAINING,
         abstain_below: float = 0.0,
     ) -> list[Prediction]:
         """Return a Prediction for every image; see `predict_proba`.
@@ -281,7 +408,11 @@ class EmotionClassifier:
         """
         check_threshold(abstain_below)
         rows = self.predict_proba(
-            images, channel_order=channel_order, resize=resize, calibrated=calibrated
+            images,
+            channel_order=channel_order,
+            resize=resize,
+            calibrated=calibrated,
+            prior=prior,
         )
         return [self.describe(row, abstain_below=abstain_below) for row in rows]
 
@@ -412,17 +543,12 @@ def with_temperature(
     probabilities: npt.NDArray[np.float32], temperature: float
 ) -> npt.NDArray[np.float32]:
     """Return probabilities, (B, K), as if their logits were divided by a temperature (Guo et al.,
-    ICML 2017).
+    ICML 2017); see `Scaling`.
 
     >>> with_temperature(np.array([[0.8, 0.2]], np.float32), 2.0).round(3).tolist()
     [[0.6669999957084656, 0.3330000042915344]]
     """
-    if temperature == 1:
-        return probabilities
-    with np.errstate(divide="ignore"):  # a probability of 0 stays 0
-        scaled = np.log(probabilities.astype(np.float64)) / temperature
-    raised = np.exp(scaled - scaled.max(1, keepdims=True))
-    return np.asarray(raised / raised.sum(1, keepdims=True), np.float32)
+    return Scaling(temperature=temperature)(probabilities)
 
 
 def _probabilities(network: Network, head: Head) -> Any:
@@ -480,6 +606,7 @@ def load(
     output: str | int | None = None,
     labels: Labels | None = None,
     value_range: tuple[float, float] | None = None,
+    training_frequencies: Shares | None = None,
     engine: str = "jax",
 ) -> EmotionClassifier:
     """Load weights, ready to predict.
@@ -495,6 +622,8 @@ def load(
             weights, or those of a known network, or else "0", "1", ..., both with a warning.
         value_range: what black and white are to the network; None: as the metadata or the layers
             say.
+        training_frequencies: how common each class was in training, by label or in output order,
+            for `prior` of `predict_proba`; None: as the metadata says.
         engine: "jax", or "onnx" for ONNX Runtime, which on CPUs is faster.
 
     Raises:
@@ -509,6 +638,7 @@ def load(
         model.variables,
         model.labels if labels is None else labels,
         value_range=value_range or metadata.value_range(model.metadata, path),
+        training_frequencies=training_frequencies,
         temperature=metadata.temperature(model.metadata, path),
         engine=engine,
         metadata=model.metadata,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable, Sequence
 
 
@@ -36,6 +38,14 @@ class LabelsWarning(UserWarning):
 
 class NoLabelsWarning(LabelsWarning):
     """Weights come without class names, and nobody knows them."""
+
+
+class PriorError(FerjaxError, ValueError):
+    """A prior says nothing of these classes, or cannot be applied or estimated."""
+
+
+class PriorWarning(UserWarning):
+    """A prior is estimated from few faces, or applied to probabilities that are not calibrated."""
 
 
 class LayerError(FerjaxError, ValueError):
@@ -73,6 +83,14 @@ class WriteError(FerjaxError, OSError):
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
+
+
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Warn at the line that called ferjax: Python then says the same words once a place."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("ferjax."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
 
 
 def printable(text: str, limit: int = 4000) -> str:

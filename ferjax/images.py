@@ -23,14 +23,13 @@ from __future__ import annotations
 import operator
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, Union
 
 import numpy as np
 import numpy.typing as npt
 
-from ferjax.errors import ImageError, SkippedPixelsWarning, printable
+from ferjax.errors import ImageError, SkippedPixelsWarning, printable, warn_caller
 from ferjax.image_files import (
     MAX_PIXELS,
     Readable,
@@ -434,16 +433,11 @@ def _chosen(resize: Resize | None, shape: tuple[int, ...], size: tuple[int, int]
     none was chosen."""
     if resize is not None or not skips_pixels(shape[0], shape[1], size):
         return resize
-    # The same words each time, and the caller's line: Python then says it once a place.
-    level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("ferjax."):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(
+    warn_caller(
         "an image is more than twice the size that the network takes, and the published bilinear "
         'resize skips most of its pixels; resize="area" averages them, which on faces from '
         'photographs is right more often, and resize="linear" keeps this without a warning',
         SkippedPixelsWarning,
-        stacklevel=level,
     )
     return "linear"
 
