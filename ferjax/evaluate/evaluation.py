@@ -24,7 +24,7 @@ from ferjax.data import checks, preparation, splits
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.emotions import Labels
 from ferjax.errors import DataError, WeightFileError
-from ferjax.evaluate import provenance
+from ferjax.evaluate import provenance, votes
 from ferjax.evaluate.attributes import read_attributes
 from ferjax.evaluate.metrics import (
     Abstention,
@@ -46,6 +46,7 @@ from ferjax.evaluate.predictions import (
 from ferjax.evaluate.robustness import Robustness, comparable_baseline, robustness
 from ferjax.evaluate.subgroups import Subgroups, check_comparisons, compare
 from ferjax.evaluate.views import VIEWS, check
+from ferjax.evaluate.votes import AgainstVotes
 
 Data = Faces | str | os.PathLike[str]
 
@@ -69,6 +70,11 @@ class Predictions:
     probabilities: npt.NDArray[np.float32]
     predicted: npt.NDArray[np.integer]
     copies: npt.NDArray[np.bool_]
+
+    @property
+    def are_distributions(self) -> bool:
+        """Whether the probabilities of each image sum to 1, as those of sigmoids need not."""
+        return bool(np.allclose(self.probabilities.sum(1), 1, rtol=0, atol=1e-3))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +115,8 @@ class Evaluation:
             no copies, or nothing else.
         calibrated: None without a stored temperature, and with several views, for which it was not
             fitted.
+        votes: against what several people said of each image; None where the data have no votes of
+            the split.
         notes: why the figures flatter, or may; a sentence each.
         robustness, subgroups: where asked for.
         made: when, by which version and hardware, in how many seconds.
@@ -123,6 +131,7 @@ class Evaluation:
     whole: Metrics
     without_copies: Metrics | None
     calibrated: Calibrated | None
+    votes: AgainstVotes | None
     notes: tuple[str, ...]
     robustness: Robustness | None
     subgroups: Subgroups | None
@@ -162,7 +171,8 @@ def evaluate(
 
     Args:
         weights: a classifier, or any file that `ferjax.load` reads; None: ferjax's own.
-        data: a folder that `ferjax data prepare` made, or Faces.
+        data: a folder that `ferjax data prepare` made, or Faces. With votes of several people the
+            weights are measured against these too.
         split: "validation", "test", or "train", which says little.
         labels, value_range, output: of weights in a file, as for `ferjax.load`.
         tta: test-time augmentation, "none", "flip" or "ten-crop"; see `ferjax.evaluate.views`.
@@ -234,6 +244,9 @@ def evaluate(
                 true, with_temperature(probabilities, t), predicted=predictions.predicted
             ),
         )
+    against = None
+    if part.votes is not None:
+        against = _against_votes(classifier, part, order, predictions, calibrated, seed=seed)
     robust = subgroups = None
     if with_robustness:
         robust = robustness(
@@ -256,6 +269,7 @@ def evaluate(
         whole=whole,
         without_copies=without_copies,
         calibrated=calibrated,
+        votes=against,
         notes=provenance.overlaps(classifier.metadata, images),
         robustness=robust,
         subgroups=subgroups,
@@ -268,6 +282,51 @@ def evaluate(
             "seed": seed,
         },
         predictions=predictions,
+    )
+
+
+def _against_votes(
+    classifier: EmotionClassifier,
+    part: Faces,
+    order: list[int],
+    predictions: Predictions,
+    calibrated: Calibrated | None,
+    *,
+    seed: int,
+) -> AgainstVotes | None:
+    """Measure against votes, of all images and of those that are no copies, where any have some."""
+    assert part.votes is not None
+    answers = {"training": predictions.probabilities}
+    if calibrated is not None:
+        answers["calibrated"] = with_temperature(
+            predictions.probabilities, calibrated.temperature
+        )
+    prior = votes.prior_of(classifier.metadata, classifier.labels)
+    if prior is not None and predictions.are_distributions:
+        prior = prior[order]
+        answers["uniform"] = votes.under_uniform(answers.get("calibrated", answers["training"]), prior)
+
+    def figures(rows: npt.NDArray[np.bool_]) -> votes.Part | None:
+        assert part.votes is not None
+        return votes.against_votes(
+            part.votes.take(rows),
+            part.labels[rows],
+            part.class_names,
+            {name: p[rows] for name, p in answers.items()},
+            partial(predicted_classes, classifier.head, order),
+            seed=seed,
+        )
+
+    copies = predictions.copies
+    whole = figures(np.ones(len(part), bool))
+    if whole is None:
+        return None
+    return AgainstVotes(
+        names=part.votes.names,
+        outliers=votes.OUTLIERS,
+        prior=None if prior is None else dict(zip(part.class_names, prior.tolist())),
+        whole=whole,
+        without_copies=figures(~copies) if copies.any() and not copies.all() else None,
     )
 
 

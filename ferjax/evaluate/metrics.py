@@ -70,17 +70,31 @@ class Bin:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reliability:
+    """Confidence beside accuracy; lower errors are better.
+
+    Attributes:
+        ece_equal_width: the expected calibration error, the mean distance of confidence and
+            accuracy over bins, weighted by their images (Naeini et al., 2015), in [0, 1]; bins of
+            equal width.
+        ece_equal_mass: the same over bins of equally many images (Nguyen and O'Connor, 2015).
+        equal_width, equal_mass: the bins.
+    """
+
+    ece_equal_width: float
+    ece_equal_mass: float
+    equal_width: tuple[Bin, ...]
+    equal_mass: tuple[Bin, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Calibration:
     """How far probabilities can be taken at their word; lower is better.
 
     Attributes:
         negative_log_likelihood: mean over images, in nats.
         brier_score: the summed squared error over classes (Brier, 1950), in [0, 2].
-        ece_equal_width: the expected calibration error, the mean distance of confidence and
-            accuracy over bins, weighted by their images (Naeini et al., 2015), in [0, 1]; bins of
-            equal width.
-        ece_equal_mass: the same over bins of equally many images (Nguyen and O'Connor, 2015).
-        equal_width, equal_mass: the bins.
+        ece_equal_width, ece_equal_mass, equal_width, equal_mass: as in `Reliability`.
     """
 
     negative_log_likelihood: float
@@ -223,7 +237,26 @@ def calibration(
         return None
     probabilities = probabilities / total  # float32 softmaxes are off by 1e-7
     classes = np.arange(probabilities.shape[1])
-    confidence, correct = probabilities.max(1), predicted == labels
+    bins = reliability(probabilities.max(1), predicted == labels)
+    return Calibration(
+        negative_log_likelihood=float(sklearn.log_loss(labels, probabilities, labels=classes)),
+        brier_score=float(
+            sklearn.brier_score_loss(labels, probabilities, labels=classes, scale_by_half=False)
+        ),
+        ece_equal_width=bins.ece_equal_width,
+        ece_equal_mass=bins.ece_equal_mass,
+        equal_width=bins.equal_width,
+        equal_mass=bins.equal_mass,
+    )
+
+
+def reliability(confidence: Probabilities, correct: npt.NDArray[Any]) -> Reliability:
+    """Return confidence beside what it promises, over bins.
+
+    Args:
+        confidence: (N,), in [0, 1].
+        correct: (N,), whether each prediction is right, or the share of people who say so.
+    """
     # Intervals are closed above, as Guo et al. have them.
     edges = np.linspace(0, 1, BINS + 1)
     where = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, BINS - 1)
@@ -237,11 +270,7 @@ def calibration(
         for rows in np.array_split(order, BINS)
         if len(rows)
     ]
-    return Calibration(
-        negative_log_likelihood=float(sklearn.log_loss(labels, probabilities, labels=classes)),
-        brier_score=float(
-            sklearn.brier_score_loss(labels, probabilities, labels=classes, scale_by_half=False)
-        ),
+    return Reliability(
         ece_equal_width=_error(width),
         ece_equal_mass=_error(mass),
         equal_width=tuple(width),
@@ -316,6 +345,25 @@ def _bootstrap(
     matrices = draws.reshape(-1, *counts.shape).astype(np.float64)
     ends = [np.nanpercentile(figure(matrices), (2.5, 97.5)) for figure in figures]
     return [(float(low), float(high)) for low, high in ends]
+
+
+def bootstrap_ratio(
+    values: npt.NDArray[np.floating], weights: npt.NDArray[np.floating], *, seed: int
+) -> Interval:
+    """Return the 95 % interval of sum(values) / sum(weights), by bootstrap over images.
+
+    Args:
+        values, weights: (N,); with weights of 1 the ratio is the mean. N at least 1.
+        seed: of the draws.
+    """
+    rng, n = np.random.default_rng(seed), len(values)
+    both = np.stack([values, weights], axis=1).astype(np.float64)
+    sums = np.empty((_DRAWS, 2))
+    for draw in range(_DRAWS):  # all at once, training images would fill the memory
+        sums[draw] = np.bincount(rng.integers(n, size=n), minlength=n) @ both
+    above, below = sums[sums[:, 1] > 0].T
+    low, high = np.percentile(above / below, (2.5, 97.5))
+    return float(low), float(high)
 
 
 def _balanced_accuracy(matrices: npt.NDArray[Any]) -> npt.NDArray[Any]:
