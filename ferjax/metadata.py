@@ -203,14 +203,26 @@ def _is_training(value: Any) -> bool:
 
 
 def accuracy(
-    dataset: str, correct: int, images: int, loss: float | None, *, view: str = "single", note: str
+    dataset: str,
+    correct: int,
+    images: int,
+    loss: float | None,
+    *,
+    view: str = "single",
+    note: str,
+    labels: str | None = None,
+    prior: str | None = None,
 ) -> dict[str, Any]:
     """Return an accuracy with what it was measured on; `loss` is the mean in nats.
+
+    Args:
+        labels: what is right, where that is not the dataset's own label.
+        prior: what the probabilities hold for, where that is not what the network's outputs do.
 
     >>> accuracy("FER2013 PublicTest", 2, 3, 0.51239, note="")["top_1"]
     0.6667
     """
-    return {
+    entry = {
         "dataset": dataset,
         "images": images,
         "correct": correct,
@@ -219,6 +231,8 @@ def accuracy(
         "view": view,
         "note": note,
     }
+    others = {"labels": labels, "prior": prior}
+    return entry | {key: value for key, value in others.items() if value is not None}
 
 
 def with_accuracies(
@@ -226,21 +240,23 @@ def with_accuracies(
 ) -> list[dict[str, Any]]:
     """Return the accuracies of the metadata, with those found in the place of earlier ones.
 
-    Earlier ones are of the same data and view, whatever they say.
+    Earlier ones are of the same data, view and labels, whatever they say. Those against the
+    dataset's own labels come first.
 
     >>> old = {"accuracy": [{"dataset": "a", "view": "flip"}, {"dataset": "a", "view": "single"}]}
     >>> with_accuracies(old, [{"dataset": "a", "view": "flip", "top_1": 0.5}])[0]
     {'dataset': 'a', 'view': 'flip', 'top_1': 0.5}
     """
 
-    def key(entry: Mapping[str, Any]) -> tuple[Any, Any]:
-        return entry.get("dataset"), entry.get("view")
+    def key(entry: Mapping[str, Any]) -> tuple[Any, ...]:
+        return entry.get("dataset"), entry.get("view"), entry.get("labels")
 
     entries = metadata.get("accuracy") or []
     now = {key(entry) for entry in found}
     kept = [entry for entry in entries if key(entry) not in now]
     place = next((i for i, entry in enumerate(entries) if key(entry) in now), len(kept))
-    return [*kept[:place], *found, *kept[place:]]
+    together = [*kept[:place], *found, *kept[place:]]
+    return sorted(together, key=lambda entry: entry.get("labels") is not None)
 
 
 def is_shared(weights: str | os.PathLike[str]) -> bool:

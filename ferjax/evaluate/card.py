@@ -17,7 +17,8 @@ from ferjax.errors import DataError, LabelsError, WeightFileError, WriteError
 from ferjax.evaluate import provenance, seeds
 from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS
 from ferjax.evaluate.evaluation import Evaluation
-from ferjax.evaluate.report import percent, render
+from ferjax.evaluate.report import render
+from ferjax.evaluate.tables import percent
 from ferjax.files import replacing
 from ferjax.keras import KerasModel
 from ferjax.nets.head import checked_labels
@@ -25,7 +26,7 @@ from ferjax.nets.known import recognise
 
 _MARK: Final = "<!-- written by `ferjax card` -->"
 _MOST_BYTES: Final = 64 << 20
-_PARTS: Final = {part.name for part in dataclasses.fields(Evaluation)} - {"predictions"}
+_PARTS: Final = {part.name for part in dataclasses.fields(Evaluation)} - {"predictions", "votes"}
 
 
 def write_card(
@@ -210,7 +211,14 @@ def _sentence(accuracy: Mapping[str, Any]) -> str:
     found = {key: accuracy.get(key, "not known") for key in ("dataset", "images", "view", "note")}
     top_1 = accuracy.get("top_1")
     share = percent(top_1) if isinstance(top_1, float) else "not known"
-    return "{dataset}: {share} of {images} images, {view} view; {note}".format(share=share, **found)
+    of = "".join(
+        f", {words}{accuracy[key]}"
+        for key, words in (("labels", "against the "), ("prior", "prior "))
+        if accuracy.get(key)
+    )
+    return "{dataset}{of}: {share} of {images} images, {view} view; {note}".format(
+        share=share, of=of, **found
+    )
 
 
 def _title(known: Mapping[str, Any], name: str) -> str:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 import ferjax
 from ferjax import hardware, metadata
-from ferjax.classifier import default_weights, with_temperature
+from ferjax.classifier import EmotionClassifier, default_weights, with_temperature
 from ferjax.data import checks, preparation, splits
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.emotions import Labels
@@ -296,15 +296,15 @@ def _against_votes(
 ) -> AgainstVotes | None:
     """Measure against votes, of all images and of those that are no copies, where any have some."""
     assert part.votes is not None
-    answers = {"training": predictions.probabilities}
+    answers: dict[str, npt.NDArray[np.floating]] = {"training": predictions.probabilities}
     if calibrated is not None:
-        answers["calibrated"] = with_temperature(
-            predictions.probabilities, calibrated.temperature
-        )
+        answers["calibrated"] = with_temperature(predictions.probabilities, calibrated.temperature)
     prior = votes.prior_of(classifier.metadata, classifier.labels)
     if prior is not None and predictions.are_distributions:
         prior = prior[order]
-        answers["uniform"] = votes.under_uniform(answers.get("calibrated", answers["training"]), prior)
+        answers["uniform"] = votes.under_uniform(
+            answers.get("calibrated", answers["training"]), prior
+        )
 
     def figures(rows: npt.NDArray[np.bool_]) -> votes.Part | None:
         assert part.votes is not None
@@ -379,20 +379,31 @@ def record(evaluation: Evaluation, weights: str | os.PathLike[str] | None) -> Pa
     if provenance.copies_unknown(known, provenance.Measured(**evaluation.data)):
         copies = "copies of training images not known"
         left_out = "without exact copies of this data's training images"
+    against = evaluation.votes
     found = []
-    for measured, note in ((evaluation.whole, copies), (evaluation.without_copies, left_out)):
+    for measured, note, part in (
+        (evaluation.whole, copies, against and against.whole),
+        (evaluation.without_copies, left_out, against and against.without_copies),
+    ):
+        common = {"view": view, "note": note}
+        name = evaluation.data["name"]
         if measured is not None:
             figures = measured.calibration
             loss = None if figures is None else figures.negative_log_likelihood
-            entry = metadata.accuracy(
-                evaluation.data["name"],
-                measured.correct,
-                measured.images,
-                loss,
-                view=view,
-                note=note,
-            )
-            found.append(entry)
+            found.append(metadata.accuracy(name, measured.correct, measured.images, loss, **common))
+        for prior, answers in part.answers.items() if part else ():
+            for classes, m in answers.majorities.items() if prior != "calibrated" else ():
+                found.append(
+                    metadata.accuracy(
+                        name,
+                        m.correct,
+                        m.images,
+                        None,
+                        **common,
+                        labels=f"majority of people, {classes}",
+                        prior=None if prior == "training" else prior,
+                    )
+                )
     accuracy = metadata.with_accuracies(known, found)
     return metadata.write(path, {**known, "accuracy": accuracy})
 

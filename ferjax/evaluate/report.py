@@ -15,6 +15,9 @@ from ferjax.evaluate.evaluation import Evaluation
 from ferjax.evaluate.metrics import Calibration, Metrics
 from ferjax.evaluate.predictions import Progress
 from ferjax.evaluate.subgroups import text as subgroups_text
+from ferjax.evaluate.tables import aligned, between, percent
+from ferjax.evaluate.votes_tables import EXPLAINED
+from ferjax.evaluate.votes_tables import tables as votes_tables
 from ferjax.files import json_text, make_folder, replacing
 
 
@@ -61,6 +64,8 @@ def write_report(
         corruptions=CORRUPTIONS,
         occlusions=OCCLUSIONS,
         severities=SEVERITIES,
+        votes=votes_tables(report),
+        explained=EXPLAINED,
         subgroups=subgroups_text(evaluation.subgroups) if evaluation.subgroups else None,
     )
     with replacing(folder / "report.html") as temporary:
@@ -112,12 +117,15 @@ def text(evaluation: Evaluation) -> str:
         "",
     ]
     names, rows = _columns(e), summary_rows(e) + _calibrated_rows(e)
-    lines += _table([["", *names], *([label, *values] for label, values in rows)])
+    lines += aligned([["", *names], *([label, *values] for label, values in rows)])
     for name, m in zip(names, _measured(e)):
         heading = [f"class ({name})" if len(names) > 1 else "class"]
         heading += ["precision", "recall", "F1", "images"]
-        lines += ["", *_table([heading, *class_rows(m)])]
-    lines += ["", *_table(_abstention_rows(e))]
+        lines += ["", *aligned([heading, *class_rows(m)])]
+    lines += ["", *aligned(_abstention_rows(e))]
+    if e.votes is not None:
+        for table in votes_tables(e.to_json()):
+            lines += ["", *aligned(table.rows), *table.notes]
     if e.robustness is not None:
         lines += ["", *robustness_lines(e)]
     if e.subgroups is not None:
@@ -160,10 +168,10 @@ def robustness_lines(e: Evaluation) -> list[str]:
         rows.append(
             [kind.title, *map(percent, values), percent(sum(values) / len(values))],
         )
-    lines = _table(rows)
+    lines = aligned(rows)
     lines += [
         "",
-        *_table(
+        *aligned(
             [["covered", f"{view}accuracy"], ["nothing", percent(r.clean)]]
             + [[o.title, percent(r.occlusions[name])] for name, o in OCCLUSIONS.items()]
         ),
@@ -179,24 +187,6 @@ def robustness_lines(e: Evaluation) -> list[str]:
             + more
         )
     return lines
-
-
-def percent(value: float | None) -> str:
-    """Return a fraction in percent.
-
-    >>> percent(0.66816), percent(None)
-    ('66.82 %', '-')
-    """
-    return "-" if value is None else f"{100 * value:.2f} %"
-
-
-def between(interval: tuple[float, float] | None) -> str:
-    """Return an interval in percent.
-
-    >>> between((0.6526, 0.6834))
-    '65.26 to 68.34 %'
-    """
-    return "-" if interval is None else f"{100 * interval[0]:.2f} to {100 * interval[1]:.2f} %"
 
 
 def _cell(value: object) -> str:
@@ -243,17 +233,4 @@ def _calibration_rows(found: Sequence[Calibration | None]) -> list[tuple[str, li
         ("Brier score (0 to 2)", [f"{c.brier_score:.4f}" for c in some]),
         ("calibration error, equal width", [percent(c.ece_equal_width) for c in some]),
         ("calibration error, equal mass", [percent(c.ece_equal_mass) for c in some]),
-    ]
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows with aligned columns, the first to the left, the others to the right."""
-    # A heading over several columns does not widen the first.
-    widths = [max(len(row[i]) for row in rows if i or any(row[1:])) for i in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if not i else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths))
-        ).rstrip()
-        for row in rows
     ]

@@ -13,6 +13,7 @@ from ferjax import metadata
 from ferjax.errors import DataError
 
 _MOST_BYTES: Final = 1 << 20
+_WHAT: Final = ("dataset", "images", "view", "note", "labels", "prior")  # an accuracy is of
 
 
 def compare(
@@ -28,7 +29,8 @@ def compare(
     Returns:
         None where there are no others. Else "trainings", by seed, each with "seed", "epoch" and
         whether it is "this"; "figures", one for each entry of the weights' own accuracy, with
-        "dataset", "images", "view", "note", the "accuracies" in the order of the trainings (None
+        "dataset", "images", "view", "note", "labels" and "prior" (None: the dataset's own labels,
+        and as the network says), the "accuracies" in the order of the trainings (None
         where one was not measured so), their "mean" and their "deviation" (sample standard
         deviation), None unless all were measured; and "rank" of the weights by the first figure,
         1 being the best.
@@ -55,7 +57,7 @@ def compare(
         measured = [value for value in accuracies if value is not None]
         complete = len(measured) == len(found)
         figures.append(
-            {key: entry.get(key) for key in ("dataset", "images", "view", "note")}
+            {key: entry.get(key) for key in _WHAT}
             | {
                 "accuracies": accuracies,
                 "mean": statistics.mean(measured) if complete else None,
@@ -147,6 +149,6 @@ def _alike(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
 
 def _accuracy(training: Mapping[str, Any], wanted: Mapping[str, Any]) -> float | None:
     for entry in training["accuracy"]:
-        if all(entry.get(key) == wanted.get(key) for key in ("dataset", "images", "view", "note")):
+        if all(entry.get(key) == wanted.get(key) for key in _WHAT):
             return float(entry["correct"] / entry["images"])
     return None

@@ -193,7 +193,7 @@ def against_votes(
         predicted: the classes, int (N,), that probabilities say.
         seed: of bootstraps.
     """
-    asked = votes.counts.any(1)
+    asked = _asked(votes)
     if not asked.any():
         return None
     sets = class_sets(class_names, votes.names)
@@ -231,7 +231,7 @@ def under_uniform(
 
 def people(votes: Votes, class_names: Sequence[str], *, seed: int = 0) -> People:
     """Return what people reach, of images of which one has votes at least."""
-    asked = votes.take(votes.counts.any(1))
+    asked = votes.take(_asked(votes))
     counts = asked.counts.astype(np.float64)
     totals = counts.sum(1)
     kept = majority(asked, class_names, outliers=OUTLIERS) >= 0
@@ -359,9 +359,14 @@ def _shares_of(votes: Votes, class_names: Sequence[str]) -> npt.NDArray[np.float
     return of_classes / counts.sum(1, keepdims=True)
 
 
+def _asked(votes: Votes) -> npt.NDArray[np.bool_]:
+    """Return which images have votes, (N,)."""
+    return np.asarray(votes.counts.any(1))
+
+
 def _left_out(votes: Votes, class_names: Sequence[str]) -> dict[str, int]:
     """Return why images have no majority for the classes, and how many."""
-    asked = votes.counts.any(1)
+    asked = _asked(votes)
     said = majority(votes, votes.names, outliers=OUTLIERS)
     found = {"no votes": int((~asked).sum()), "no majority": int((asked & (said < 0)).sum())}
     for column, name in enumerate(votes.names):

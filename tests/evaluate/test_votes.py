@@ -1,0 +1,247 @@
+"""Against what several people said: worked out by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ferjax
+from ferjax.data.dataset import Faces
+from ferjax.data.votes import Votes
+from ferjax.evaluate import Evaluation, evaluate, votes
+from ferjax.evaluate.report import text
+
+from .conftest import Stub, known_faces
+
+NAMES = (*ferjax.EMOTIONS, "contempt", "unknown", "not a face")
+ANGRY, DISGUST, FEAR, *_ = range(10)
+CONTEMPT, UNKNOWN = 7, 8
+# Of the six validation images of `known_faces`, of which [0, 0, 2, 1, 0, 6] is predicted.
+SAID: list[dict[int, int]] = [
+    {ANGRY: 10},
+    {ANGRY: 4, DISGUST: 6},
+    {FEAR: 5, ANGRY: 5},
+    {CONTEMPT: 10},
+    {DISGUST: 9, ANGRY: 1},
+    {UNKNOWN: 10},
+]
+# Bayes' rule turns 0.94 for angry and 0.01 for disgust into disgust, and leaves fear as it is.
+FREQUENCIES = dict.fromkeys(ferjax.EMOTIONS, 0.1196) | {"angry": 0.4, "disgust": 0.002}
+
+
+def counted(rows: list[dict[int, int]], names: tuple[str, ...] = NAMES) -> Votes:
+    counts = np.zeros((len(rows), len(names)), np.float32)
+    for row, said in enumerate(rows):
+        for column, people in said.items():
+            counts[row, column] = people
+    return Votes(counts=counts, names=names)
+
+
+def faces_with_votes(copies: int = 0, said: list[dict[int, int]] = SAID) -> Faces:
+    return dataclasses.replace(known_faces(copies), votes=counted([{}, {}, *said]))
+
+
+def measured(copies: int = 0, **known: Any) -> votes.AgainstVotes:
+    found = evaluate(Stub(**known), faces_with_votes(copies)).votes
+    assert found is not None
+    return found
+
+
+def test_the_majority() -> None:
+    part = measured().whole
+    seven, eight = part.answers["training"].majorities.values()
+    assert (seven.correct, seven.images) == (1, 3)  # angry; disgust twice, of which none is said
+    assert seven.balanced_accuracy == 0.5
+    assert (seven.classes["angry"].recall, seven.classes["disgust"].recall) == (1, 0)
+    assert (seven.confusion[0][0], seven.confusion[1][0]) == (1, 2)
+    assert (eight.correct, eight.images) == (1, 4)
+    assert eight.balanced_accuracy == pytest.approx(1 / 3)
+    assert eight.classes["contempt"].recall == 0
+    assert eight.balanced_accuracy_interval[0] < 1 / 3 < eight.balanced_accuracy_interval[1]
+    assert part.left_out == {
+        "7 classes": {"no majority": 1, "contempt": 1, "unknown": 1},
+        "8 classes": {"no majority": 1, "unknown": 1},
+    }
+    assert part.own_label is not None
+    assert part.own_label.value == pytest.approx(2 / 3)  # the second image's is angry
+
+
+def test_one_person_drawn_at_random() -> None:
+    answers = measured().whole.answers["training"]
+    # Of the people of each image 1, 0.4, 0.5, 0, 0.1 and 0 say what is predicted.
+    assert answers.single_tagger.value == pytest.approx(2 / 6)
+    assert answers.single_tagger_with_majority is not None
+    assert answers.single_tagger_with_majority.value == pytest.approx(1.5 / 3)
+    assert answers.reliability is not None
+    assert answers.reliability.ece_equal_width == pytest.approx(0.94 - 2 / 6)
+    assert [b.images for b in answers.reliability.equal_width if b.images] == [6]
+
+
+def test_a_uniform_prior() -> None:
+    found = measured(training_frequencies=FREQUENCIES)
+    assert found.prior == pytest.approx(FREQUENCIES)
+    uniform = found.whole.answers["uniform"]
+    assert uniform.majorities["7 classes"].correct == 2  # disgust now, of three images
+    assert uniform.single_tagger.value == pytest.approx((0 + 0.6 + 0.5 + 0 + 0.9 + 0) / 6)
+    assert found.whole.answers["training"] == measured().whole.answers["training"]
+
+
+def test_a_uniform_prior_is_applied_after_the_temperature() -> None:
+    found = measured(temperature=2.0, training_frequencies=FREQUENCIES).whole.answers
+    assert list(found) == ["training", "calibrated", "uniform"]
+    # At a temperature of 2 disgust is the most probable of every image.
+    assert found["uniform"].single_tagger.value == pytest.approx((0.6 + 0.9) / 6)
+    assert found["calibrated"].single_tagger == found["training"].single_tagger
+    assert found["calibrated"].reliability is not None
+    confidence = 0.94**0.5 / (0.94**0.5 + 6 * 0.1)
+    assert found["calibrated"].reliability.ece_equal_width == pytest.approx(
+        confidence - 2 / 6, abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("known", [{}, {"training_frequencies": {"angry": 1.0}}])
+def test_no_uniform_prior_where_the_frequencies_are_not_known(known: dict[str, Any]) -> None:
+    found = measured(**known)
+    assert found.prior is None
+    assert list(found.whole.answers) == ["training"]
+
+
+def test_without_copies() -> None:
+    found = measured(copies=1).without_copies
+    assert found is not None
+    seven = found.answers["training"].majorities["7 classes"]
+    assert (seven.correct, seven.images) == (0, 2)
+    assert measured().without_copies is None
+
+
+def test_what_people_reach() -> None:
+    names = ("angry", "happy", "contempt", "unknown")
+    found = votes.people(counted([{0: 8, 1: 2}, {0: 1, 1: 1}, {2: 3, 3: 1}, {}], names), names[:2])
+    assert (found.images, found.images_with_majority) == (3, 1)
+    assert found.second_tagger is not None
+    assert found.second_tagger_with_majority is not None
+    assert found.most_said_with_majority is not None
+    assert found.against_others is not None
+    # Pairs that agree: 8 * 7 + 2 of 10 * 9, none of two, 3 * 2 of 4 * 3.
+    assert found.second_tagger.value == pytest.approx((58 / 90 + 0 + 6 / 12) / 3)
+    assert found.second_tagger_with_majority.value == pytest.approx(58 / 90)
+    assert found.most_said.value == pytest.approx((0.8 + 0.5 + 0.75) / 3)
+    assert found.most_said_with_majority.value == pytest.approx(0.8)
+    # Without any of them the first image's majority is angry, which 8 of 10 say; of the second the
+    # other one is the majority; of the third it is for none of the classes.
+    assert found.against_others.value == pytest.approx((0.8 + 0) / 2)
+
+
+def test_one_person_has_no_second() -> None:
+    found = votes.people(counted([{0: 1}, {1: 1}]), ferjax.EMOTIONS)
+    assert found.second_tagger is None
+    assert found.against_others is None
+    assert found.most_said.value == 1
+
+
+def test_shares_are_no_people() -> None:
+    shares = Votes(counts=np.array([[0.75, 0.25], [0.5, 0.5]], np.float32), names=("a", "b"))
+    found = votes.people(shares, ("a", "b"))
+    assert found.second_tagger is None
+    assert found.against_others is None
+    assert found.most_said.value == pytest.approx(0.625)
+    assert found.images_with_majority == 1
+
+
+def test_distances() -> None:
+    # Single votes are left out: the shares are (1, 0) and (0.5, 0.5); the third image has none.
+    said = counted([{0: 8, 1: 1}, {0: 2, 1: 2}, {2: 3}], ("a", "b", "unknown"))
+    found = votes.distances(said, ("a", "b"), np.full((3, 2), 0.5))
+    assert found is not None
+    assert found.images == 2
+    assert found.cross_entropy.value == pytest.approx(math.log(2))
+    assert found.entropy == pytest.approx(math.log(2) / 2)
+    # Between (0.5, 0.5) and (1, 0), whose mean is (0.75, 0.25), in bits.
+    divergence = (0.5 * math.log2(2 / 3) + 0.5 * math.log2(2) + math.log2(4 / 3)) / 2
+    assert found.jensen_shannon.value == pytest.approx((math.sqrt(divergence) + 0) / 2)
+
+
+def test_no_probability_is_infinitely_wrong() -> None:
+    found = votes.distances(counted([{0: 2}], ("a", "b")), ("a", "b"), np.array([[0.0, 1.0]]))
+    assert found is not None
+    assert math.isfinite(found.cross_entropy.value)
+    assert found.jensen_shannon.value == 1
+
+
+def test_outputs_that_are_no_distribution_have_no_distances() -> None:
+    class Independent(Stub):
+        def predict_proba(self, images: Any, **_: Any) -> Any:
+            return super().predict_proba(images) * np.float32(0.9)
+
+    found = evaluate(Independent(training_frequencies=FREQUENCIES), faces_with_votes()).votes
+    assert found is not None
+    (answers,) = found.whole.answers.values()
+    assert answers.distances is None
+    assert answers.reliability is None
+    assert answers.majorities["7 classes"].correct == 1
+
+
+def test_a_majority_for_seven_classes_of_a_network_that_knows_eight() -> None:
+    eight = (*ferjax.EMOTIONS, "contempt")
+    assert votes.class_sets(eight, NAMES) == {"8 classes": eight, "7 classes": ferjax.EMOTIONS}
+    part = votes.against_votes(
+        counted([{ANGRY: 10}, {CONTEMPT: 10}, {ANGRY: 10}]),
+        np.array([0, 0, 0]),
+        eight,
+        {"training": np.eye(8)[[ANGRY, CONTEMPT, CONTEMPT]]},
+        lambda p: p.argmax(1),
+    )
+    assert part is not None
+    found = part.answers["training"].majorities
+    assert (found["8 classes"].correct, found["8 classes"].images) == (2, 3)
+    assert (found["7 classes"].correct, found["7 classes"].images) == (1, 2)
+
+
+def test_no_votes_of_the_split() -> None:
+    assert evaluate(Stub(), faces_with_votes(said=[{}] * 6)).votes is None
+    assert evaluate(Stub(), known_faces()).votes is None
+
+
+def test_no_majority_at_all() -> None:
+    found = evaluate(Stub(), faces_with_votes(said=[{ANGRY: 2, FEAR: 2}] * 6))
+    assert found.votes is not None
+    assert found.votes.whole.own_label is None
+    assert found.votes.whole.answers["training"].majorities == {}
+    assert "no majority for the 7 classes: 6 no majority" in text(found)
+
+
+def test_figures_against_the_own_label_stay_as_they_are() -> None:
+    assert evaluate(Stub(), faces_with_votes(1)).whole == evaluate(Stub(), known_faces(1)).whole
+
+
+@pytest.fixture(scope="module")
+def found() -> Evaluation:
+    known = {"temperature": 2.0, "training_frequencies": FREQUENCIES}
+    return evaluate(Stub(**known), faces_with_votes(1))
+
+
+def test_json(found: Evaluation) -> None:
+    report = json.loads(json.dumps(found.to_json(), allow_nan=False))["votes"]
+    assert report["names"] == list(NAMES)
+    assert report["outliers"] == 1
+    seven = report["whole"]["answers"]["training"]["majorities"]["7 classes"]
+    assert (seven["correct"], seven["images"]) == (1, 3)
+    assert report["without_copies"]["answers"]["uniform"]["single_tagger"]["interval"]
+
+
+def test_text(found: Evaluation) -> None:
+    lines = [" ".join(line.split()) for line in text(found).splitlines()]
+    heading = "against people's votes (all images) as the network says calibrated uniform prior"
+    table = lines[lines.index(heading) :]
+    assert table[1:3] == ["majority, 7 classes: images 3 3 3", "accuracy 33.33 % 33.33 % 66.67 %"]
+    assert "balanced accuracy 50.00 % 50.00 % 50.00 %" in table
+    assert "agrees with one person 33.33 % 33.33 % 25.00 %" in table
+    assert "no majority for the 7 classes: 1 no majority, 1 contempt, 1 unknown" in table
+    # Own label: two of three; the majority: one, as the network says, none by a uniform prior.
+    assert "angry 66.67 % 3 100.00 % 0.00 % 1" in table
+    assert "against people's votes (without copies)" in text(found)
