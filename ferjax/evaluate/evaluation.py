@@ -71,11 +71,6 @@ class Predictions:
     predicted: npt.NDArray[np.integer]
     copies: npt.NDArray[np.bool_]
 
-    @property
-    def are_distributions(self) -> bool:
-        """Whether the probabilities of each image sum to 1, as those of sigmoids need not."""
-        return bool(np.allclose(self.probabilities.sum(1), 1, rtol=0, atol=1e-3))
-
 
 @dataclass(frozen=True, kw_only=True)
 class Calibrated:
@@ -246,7 +241,14 @@ def evaluate(
         )
     against = None
     if part.votes is not None:
-        against = _against_votes(classifier, part, order, predictions, calibrated, seed=seed)
+        against = _against_votes(
+            classifier,
+            part,
+            order,
+            predictions,
+            is_calibrated=calibrated is not None,
+            seed=seed,
+        )
     robust = subgroups = None
     if with_robustness:
         robust = robustness(
@@ -290,21 +292,15 @@ def _against_votes(
     part: Faces,
     order: list[int],
     predictions: Predictions,
-    calibrated: Calibrated | None,
     *,
+    is_calibrated: bool,
     seed: int,
 ) -> AgainstVotes | None:
     """Measure against votes, of all images and of those that are no copies, where any have some."""
     assert part.votes is not None
-    answers: dict[str, npt.NDArray[np.floating]] = {"training": predictions.probabilities}
-    if calibrated is not None:
-        answers["calibrated"] = with_temperature(predictions.probabilities, calibrated.temperature)
-    prior = votes.prior_of(classifier.metadata, classifier.labels)
-    if prior is not None and predictions.are_distributions:
-        prior = prior[order]
-        answers["uniform"] = votes.under_uniform(
-            answers.get("calibrated", answers["training"]), prior
-        )
+    answers, prior, why = votes.answers_of(
+        classifier, order, predictions.probabilities, is_calibrated=is_calibrated
+    )
 
     def figures(rows: npt.NDArray[np.bool_]) -> votes.Part | None:
         assert part.votes is not None
@@ -325,6 +321,7 @@ def _against_votes(
         names=part.votes.names,
         outliers=votes.OUTLIERS,
         prior=None if prior is None else dict(zip(part.class_names, prior.tolist())),
+        no_uniform=why,
         whole=whole,
         without_copies=figures(~copies) if copies.any() and not copies.all() else None,
     )

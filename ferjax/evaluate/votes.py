@@ -13,8 +13,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from ferjax import priors
+from ferjax.classifier import EmotionClassifier
 from ferjax.data.votes import NO_EMOTION, Votes, distribution, majority
 from ferjax.emotions import EMOTIONS
+from ferjax.errors import PriorError
 from ferjax.evaluate.metrics import (
     Interval,
     Metrics,
@@ -24,6 +27,7 @@ from ferjax.evaluate.metrics import (
     measure,
     reliability,
 )
+from ferjax.scaling import Scaling
 
 OUTLIERS: Final = 1.0  # votes of an image that count as none, where a majority or shares are made
 _LEAST: Final = float(np.finfo(np.float64).eps)  # of a probability, as scikit-learn's log_loss
@@ -141,8 +145,9 @@ class AgainstVotes:
         names: what could be said.
         outliers: a column with so many votes of an image or fewer counts as none in majorities
             and distances.
-        prior: the share of each class that the network's outputs stand for; None where the metadata
-            of the weights does not say, and there are no answers for a uniform prior.
+        prior: the share of each class that the probabilities stood for before the uniform prior;
+            None where nothing says, and there are no answers for that.
+        no_uniform: why there are none.
         whole: on all images of the split.
         without_copies: on those that are no exact copy of a training image; None as in
             `Evaluation`.
@@ -151,6 +156,7 @@ class AgainstVotes:
     names: tuple[str, ...]
     outliers: float
     prior: dict[str, float] | None
+    no_uniform: str | None
     whole: Part
     without_copies: Part | None
 
@@ -210,23 +216,52 @@ def against_votes(
     )
 
 
-def prior_of(
-    metadata: Mapping[str, object], labels: Sequence[str]
+def answers_of(
+    classifier: EmotionClassifier,
+    order: Sequence[int],
+    probabilities: npt.NDArray[np.float32],
+    *,
+    is_calibrated: bool,
+) -> tuple[dict[str, npt.NDArray[np.float32]], npt.NDArray[np.float64] | None, str | None]:
+    """Return probabilities by the way to answer, as in `Part`; the prior, and why there is none.
+
+    Args:
+        order: of the network's classes, as `outputs_of_classes` gives it.
+        probabilities: of the data's classes, as the network says, (N, K).
+        is_calibrated: whether the stored calibration holds for these.
+
+    Returns:
+        the answers; the share of each of the data's classes, (K,), that the last of them held for
+        before the uniform prior; and why there is no answer for that.
+    """
+    found = {"training": probabilities}
+    if not np.allclose(probabilities.sum(1), 1, rtol=0, atol=1e-3):
+        return found, None, "the outputs are no distribution"
+    scaling = classifier.scaling if is_calibrated else None
+    if scaling is not None:
+        found["calibrated"] = scaling.take(order)(probabilities)
+    try:
+        prior = _prior(classifier, scaling)
+    except PriorError as error:
+        return found, None, str(error)
+    if prior is None:
+        return found, None, str(priors.unknown())
+    prior = prior[list(order)]
+    found["uniform"] = priors.apply([*found.values()][-1], prior, np.full(len(prior), 1.0))
+    return found, prior, None
+
+
+def _prior(
+    classifier: EmotionClassifier, scaling: Scaling | None
 ) -> npt.NDArray[np.float64] | None:
-    """Return the share of each class that outputs stand for, (K,), or None where nothing says."""
-    known = metadata.get("prior") or metadata.get("training_frequencies")
-    if not isinstance(known, Mapping):
-        return None
-    shares = np.array([known.get(name, 0) for name in labels], np.float64)
-    return shares / shares.sum() if (shares > 0).all() else None
-
-
-def under_uniform(
-    probabilities: Probabilities, prior: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Return probabilities, (N, K), as if all classes were equally frequent, by Bayes' rule."""
-    raised = np.asarray(probabilities, np.float64) / prior
-    return np.asarray(raised / raised.sum(1, keepdims=True))
+    """Return what probabilities hold for after a calibration, or as the network says."""
+    stored = classifier.scaling
+    if scaling is None and stored is not None and stored.prior is not None:
+        if classifier.training_frequencies is not None:
+            return classifier.training_frequencies
+        return priors.of_metadata(classifier.metadata, classifier.labels)
+    known = classifier.prior
+    return None if known is None else np.array([*known.values()])
 
 
 def people(votes: Votes, class_names: Sequence[str], *, seed: int = 0) -> People:

@@ -65,11 +65,8 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
         f"majorities and distances leave out what {votes['outliers']:g} person or fewer say of an "
         "image; a person is any of those asked, whatever they said",
     )
-    if "uniform" not in votes["whole"]["answers"]:
-        notes += (
-            "no figures for a uniform prior: the metadata of the weights does not say how frequent "
-            "each class was in training",
-        )
+    if votes["no_uniform"]:
+        notes += (f"no figures for a uniform prior: {votes['no_uniform']}",)
     return [*found[:-1], Table(rows=found[-1].rows, notes=notes)]
 
 

@@ -30,6 +30,7 @@ class Stub(EmotionClassifier):
         self.network = Network(tiny_graph())
         self.image_size = (12, 12)
         self.temperature = temperature
+        self.training_frequencies = None
         self.metadata = metadata
 
     def predict_proba(self, images: Any, **_: Any) -> Any:

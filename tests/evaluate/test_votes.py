@@ -15,6 +15,7 @@ from ferjax.data.dataset import Faces
 from ferjax.data.votes import Votes
 from ferjax.evaluate import Evaluation, evaluate, votes
 from ferjax.evaluate.report import text
+from ferjax.scaling import Scaling
 
 from .conftest import Stub, known_faces
 
@@ -84,7 +85,7 @@ def test_one_person_drawn_at_random() -> None:
 
 def test_a_uniform_prior() -> None:
     found = measured(training_frequencies=FREQUENCIES)
-    assert found.prior == pytest.approx(FREQUENCIES)
+    assert found.prior == pytest.approx(FREQUENCIES, rel=1e-3)
     uniform = found.whole.answers["uniform"]
     assert uniform.majorities["7 classes"].correct == 2  # disgust now, of three images
     assert uniform.single_tagger.value == pytest.approx((0 + 0.6 + 0.5 + 0 + 0.9 + 0) / 6)
@@ -104,11 +105,41 @@ def test_a_uniform_prior_is_applied_after_the_temperature() -> None:
     )
 
 
-@pytest.mark.parametrize("known", [{}, {"training_frequencies": {"angry": 1.0}}])
-def test_no_uniform_prior_where_the_frequencies_are_not_known(known: dict[str, Any]) -> None:
-    found = measured(**known)
-    assert found.prior is None
-    assert list(found.whole.answers) == ["training"]
+@pytest.mark.parametrize(
+    ("known", "why"),
+    [
+        ({}, "the weights do not say how common each class was in their training"),
+        ({"training_frequencies": {"angry": 1.0}}, "expected a share of each of angry, disgust"),
+        ({"prior": {**FREQUENCIES, "sad": 0}}, "expected a positive share of sad for `prior`"),
+    ],
+)
+def test_no_uniform_prior_where_the_frequencies_are_not_known(
+    known: dict[str, Any], why: str
+) -> None:
+    found = evaluate(Stub(**known), faces_with_votes())
+    assert found.votes is not None
+    assert found.votes.prior is None
+    assert list(found.votes.whole.answers) == ["training"]
+    assert f"no figures for a uniform prior: {why}" in text(found)
+
+
+def test_offsets_have_a_prior_of_their_own() -> None:
+    stub = Stub(training_frequencies=FREQUENCIES)
+    # Angry's odds fall to 0.94 / 94: it is disgust, the first of six, that is said in its place.
+    offsets = (-math.log(94), *[0.0] * 6)
+    stub.scaling = Scaling(temperature=1.0, offsets=offsets, prior=(1 / 7,) * 7)
+    found = evaluate(stub, faces_with_votes()).votes
+    assert found is not None
+    assert found.prior == pytest.approx(dict.fromkeys(ferjax.EMOTIONS, 1 / 7))
+    answers = found.whole.answers
+    assert answers["calibrated"].single_tagger.value == pytest.approx((0.6 + 0.5 + 0.9) / 6)
+    assert answers["uniform"].single_tagger == answers["calibrated"].single_tagger
+    assert answers["training"].single_tagger.value == pytest.approx(2 / 6)
+    # Of several views no calibration holds, and its prior no more.
+    views = evaluate(stub, faces_with_votes(), tta="flip").votes
+    assert views is not None
+    assert list(views.whole.answers) == ["training", "uniform"]
+    assert views.prior == pytest.approx(FREQUENCIES, rel=1e-3)
 
 
 def test_without_copies() -> None:
