@@ -106,6 +106,16 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_votes(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names a table of votes."""
+    parser.add_argument(
+        "--votes",
+        metavar="FILE",
+        help="what several people said of each image: FER+'s fer2013new.csv, or a csv of image "
+        "names and a column of votes for each class",
+    )
+
+
 def check_reading(args: argparse.Namespace) -> None:
     """Raise where the options that `add_reading` adds do not go together."""
     from ferjax.errors import FerjaxError

@@ -10,10 +10,15 @@ With --find-faces the images are whole photographs: the face in each is cropped 
 crops it, and manifest.json says where it is. Pictures with no face are left out; they, and those
 with several, are listed there.
 
+With --votes each image keeps what several people said of it, as counts: FER+'s fer2013new.csv joins
+every form of FER2013 in which images can be told; a csv with image names and a column of votes for
+each class, or with a line for each image and annotator, joins any source by the images' names.
+
 The same call again does nothing. An interrupted call leaves nothing half-made.
 
 examples:
   ferjax data prepare emotion-detection-fer.zip --out fer2013 --drop blank,leaks
+  ferjax data prepare emotion-detection-fer.zip --out ferplus --votes fer2013new.csv
   ferjax data prepare raf-db.zip --out rafdb --labels rafdb
   ferjax data prepare photographs/ --out mine --find-faces --split card
 """
@@ -25,7 +30,7 @@ import json
 import sys
 from typing import Any
 
-from ferjax.cli.data_info import add_reading, check_reading, finding, tell_faces
+from ferjax.cli.data_info import add_reading, add_votes, check_reading, finding, tell_faces
 from ferjax.cli.progress import reported
 from ferjax.errors import printable
 
@@ -36,6 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="SOURCE")
     parser.add_argument("--out", required=True, metavar="DIR", help="the prepared folder")
     add_reading(parser)
+    add_votes(parser)
+    parser.add_argument(
+        "--classes",
+        type=int,
+        choices=(7, 8),
+        help="with --votes: 8 adds contempt to FER2013's seven classes (default: the source's)",
+    )
     parser.add_argument(
         "--drop",
         type=_drops,
@@ -64,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
             classes_level=args.classes_level,
             labels=args.labels,
             find_faces=finding(args),
+            votes=args.votes,
+            classes=args.classes,
             with_tfds=False if args.no_tfds else None,
             force=args.force,
             progress=progress,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
@@ -24,7 +24,7 @@ MAX_FILES: Final = 20
 MAX_LINES: Final = 2_000_000
 
 _SUFFIXES: Final = (".csv", ".tsv", ".txt", ".lst")
-_NAMES: Final = (
+NAMES: Final = (
     "image images img imgs imagename imgname imagefile imgfile imagepath imgpath imageid imgid "
     "filename filenames file filepath path pth fname name pic picture subdirectoryfilepath"
 ).split()
@@ -64,7 +64,7 @@ def layout_of(
     lists = [each for m in container.in_order(files) if (each := _read(container, m, stems))]
     if not lists:
         return None
-    index = _Index(images)
+    index = Index(member.name for member in images)
     of_lists = split_names.splits_of(PurePosixPath(each.member.name).stem for each in lists)
     lines: dict[str, tuple[_Line, str | None]] = {}  # by the image's name
     for each in lists:
@@ -108,18 +108,18 @@ def _splits_of_names(names: Sequence[str]) -> Mapping[str, str]:
     return {}
 
 
-class _Index:
+class Index:
     """Finds images by what a list calls them: a path, its end, or a name without its ending."""
 
-    def __init__(self, images: Sequence[Member]) -> None:
-        self._names = {member.name for member in images}
+    def __init__(self, images: Iterable[str]) -> None:
+        self._names = set(images)
         self._by_stem: defaultdict[str, list[str]] = defaultdict(list)
-        for member in images:
-            stem = PurePosixPath(member.name).stem
+        for name in sorted(self._names):
+            stem = PurePosixPath(name).stem
             for key in {stem, _ALIGNED.sub("", stem)}:
-                self._by_stem[key.lower()].append(member.name)
+                self._by_stem[key.lower()].append(name)
 
-    def names_of(self, text: str, split: str | None) -> list[str]:
+    def names_of(self, text: str, split: str | None = None) -> list[str]:
         """Return the images that a list's name means: one, or none where it may be several."""
         text = text.strip().replace("\\", "/").removeprefix("./")
         if text in self._names:
@@ -187,7 +187,7 @@ def _columns(
     head, row = fields_of(first, delimiter), fields_of(second, delimiter)
     known = [plain(field) for field in head]
     label, usage = first_of(LABELS, known), first_of(USAGES, known)
-    names = [known.index(name) for name in _NAMES if name in known]
+    names = [known.index(name) for name in NAMES if name in known]
     named = [i for i in names if i < len(row) and _is_name(row[i], stems)]
     if label is not None and named:
         return named[0], label, usage, True

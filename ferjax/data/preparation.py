@@ -11,14 +11,14 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 import ferjax
-from ferjax.data import checks, photographs, sources, splits
+from ferjax.data import checks, photographs, sources, splits, votes_files, votes_joining
 from ferjax.data.containers import PREPARED, files_of
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.numbering import NumberNames, as_text
@@ -59,6 +59,8 @@ def prepare(
     classes_level: int | None = None,
     labels: NumberNames | None = None,
     find_faces: photographs.FindFaces | bool = False,
+    votes: str | os.PathLike[str] | None = None,
+    classes: int | None = None,
     with_tfds: bool | None = None,
     force: bool = False,
     progress: sources.Progress | None = None,
@@ -78,12 +80,17 @@ def prepare(
         classes_level, labels, find_faces: as in `sources.read`. With `find_faces` the manifest says
             where each image's face is in its picture, by which rule it was cropped, and which
             pictures have none or several.
+        votes: a table of what several people said of each image: FER+'s fer2013new.csv, or image
+            names and a column a class; see `votes_files`. They become `Faces.votes`.
+        classes: 8 adds contempt to FER2013's seven classes, which votes may be for though no label
+            of FER2013 is; 7, or None, leaves them as they are.
         with_tfds: write `tfds/`; None: where tensorflow and tensorflow-datasets are installed, and
             a folder that is prepared already stays as it is, with or without.
         force: replace a folder that holds something else; never one that holds the source.
 
     Raises:
-        DataError: the source cannot be used, or `out` holds something else, or the source itself.
+        DataError: the source or the votes cannot be used, or `out` holds something else, or one of
+            them.
         WriteError: `out` cannot be written.
     """
     unknown = sorted(set(drop) - set(DROPS))
@@ -92,8 +99,14 @@ def prepare(
     if split not in splits.SCHEMES:
         raise DataError(f"expected a split among {', '.join(splits.SCHEMES)}, got {split!r}")
     installed = all(map(importlib.util.find_spec, ("tensorflow", "tensorflow_datasets")))
+    if classes is not None and votes is None:
+        raise DataError("--classes (classes=) is for --votes (votes=)")
+    if classes not in (None, 7, 8):
+        raise DataError(f"expected 7 or 8 for --classes (classes=), got {classes!r}")
     target = Path(out)
-    _refuse_around(source, target)
+    _refuse_around(source, target, "source")
+    if votes is not None:
+        _refuse_around(votes, target, "votes")
     options: dict[str, Any] = {
         "split": split,
         "seed": seed if split == "card" else None,
@@ -109,6 +122,12 @@ def prepare(
     find = sources.finding(find_faces)
     if find is not None:
         options["find_faces"] = find.to_json()
+    table = None
+    if votes is not None:
+        table = votes_files.read(votes)
+        options["votes"] = table.sha256
+    if classes is not None:
+        options["classes"] = classes
     wanted = {"format": _FORMAT, "source_sha256": fingerprint(source), "options": options}
     there = _manifest(target)
     if there is not None and _is_same(there, wanted, tfds_too=with_tfds is not None):
@@ -136,9 +155,15 @@ def prepare(
         find_faces=find or False,
         progress=progress,
     )
+    joined = None
+    if table is not None:  # before images go or move: by their place in the source
+        joined = votes_joining.join(read, table)
+        read = replace(read, faces=joined.faces)
     left_out = [name for name, _ in read.bad]
     left_out += [name for name, picture in read.pictures.items() if picture.face is None]
     faces = splits.apply(read.faces, split, seed=seed, left_out=left_out)
+    if classes is not None:
+        faces = votes_joining.with_classes(faces, classes)
     faces, dropped = _drop(faces, drop)
     manifest: dict[str, Any] = {
         **wanted,
@@ -154,6 +179,8 @@ def prepare(
         "dropped": dropped,
         "bad": [{"name": name, "reason": reason} for name, reason in read.bad],
     }
+    if table is not None and joined is not None:
+        manifest["votes"] = {**joined.to_json(table), **_counted(faces)}
     if find is not None:
         rows = zip(faces.names, (SPLITS[number] for number in faces.splits))
         manifest |= photographs.described(read.pictures, rows)
@@ -166,6 +193,13 @@ def prepare(
             _write_tfds(temporary / "tfds", faces, split, progress)
         (temporary / MANIFEST).write_text(json_text(manifest), encoding="utf-8")
     return Prepared(target, manifest, True)
+
+
+def _counted(faces: Faces) -> dict[str, int]:
+    """Return how many images have votes."""
+    assert faces.votes is not None
+    images = int(faces.votes.counts.any(1).sum())
+    return {"images": images, "without": len(faces) - images}
 
 
 def _is_same(there: dict[str, Any], wanted: dict[str, Any], *, tfds_too: bool) -> bool:
@@ -238,15 +272,15 @@ def _files(source: Path) -> Iterator[tuple[str, str]]:
         raise DataError(f"{source}: {error}") from None
 
 
-def _refuse_around(source: str | os.PathLike[str], target: Path) -> None:
-    """Refuse a target that is the source or a folder around it, which would be deleted with it."""
+def _refuse_around(source: str | os.PathLike[str], target: Path, what: str) -> None:
+    """Refuse a target that is a source or a folder around it, which would be deleted with it."""
     path = Path(os.path.realpath(source))
     if not (path.exists() and target.exists()):
         return
     # Names of one folder may differ, where capitals do not count.
     if any(os.path.samefile(folder, target) for folder in (path, *path.parents)):
         raise DataError(
-            f"{target}: holds the source, {source}, which would be deleted; give another folder "
+            f"{target}: holds the {what}, {source}, which would be deleted; give another folder "
             "for --out (`out`)"
         )
 

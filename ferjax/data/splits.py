@@ -112,9 +112,13 @@ def fer2013_part(faces: Faces) -> str | None:
     """Return which part of FER2013 these faces are, by their counts: "Training", "PublicTest" or
     "PrivateTest"; None for any other images.
     """
-    counts = tuple(np.bincount(faces.labels, minlength=len(faces.class_names)).tolist())
-    same = faces.class_names == EMOTIONS
-    return next((part for part, known in FER2013_COUNTS.items() if same and counts == known), None)
+    counts = dict(
+        zip(faces.class_names, np.bincount(faces.labels, minlength=len(faces.class_names)).tolist())
+    )
+    # Faces with votes may have contempt too, which no label of FER2013 is.
+    have = {name: count for name, count in counts.items() if count or name in EMOTIONS}
+    known = {part: dict(zip(EMOTIONS, counts)) for part, counts in FER2013_COUNTS.items()}
+    return next((part for part, counts in known.items() if counts == have), None)
 
 
 def part_name(faces: Faces, otherwise: str, path: str | os.PathLike[str] | None) -> str:

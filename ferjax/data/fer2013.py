@@ -1,0 +1,54 @@
+"""FER2013's rows: the label and the part of each, in the order of fer2013.csv.
+
+FER+ numbers its votes by these rows. Archives of images number them within class and part; the
+labels of all rows tell which image is which row.
+"""
+
+from __future__ import annotations
+
+import lzma
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ferjax.data.dataset import SPLITS
+from ferjax.data.splits import FER2013_COUNTS
+from ferjax.emotions import EMOTIONS, FER2013_CSV_ORDER
+
+PARTS: Final = tuple(FER2013_COUNTS)  # Training, PublicTest, PrivateTest: the order of the rows
+SPLIT_OF: Final = dict(zip(PARTS, SPLITS))
+SIZES: Final = {part: sum(counts) for part, counts in FER2013_COUNTS.items()}
+ROWS: Final = sum(SIZES.values())
+
+# A digit a row, as fer2013.csv has them; scripts/make_row_labels.py makes it.
+_FILE: Final = Path(__file__).with_name("fer2013_row_labels.txt.xz")
+
+
+@lru_cache(maxsize=1)
+def row_labels() -> npt.NDArray[np.int32]:
+    """Return the label of each row of fer2013.csv, int32 (35887,): positions in `EMOTIONS`."""
+    digits = np.frombuffer(lzma.decompress(_FILE.read_bytes()).strip(), np.uint8) - ord("0")
+    of_digit = np.array([EMOTIONS.index(name) for name in FER2013_CSV_ORDER], np.int32)
+    labels = of_digit[digits]
+    labels.setflags(write=False)
+    return labels
+
+
+def rows_of(parts: tuple[str, ...]) -> npt.NDArray[np.intp]:
+    """Return the rows of parts of FER2013, those of the first part first.
+
+    >>> rows_of(("PublicTest",))[[0, -1]].tolist()
+    [28709, 32297]
+    """
+    starts = dict(zip(PARTS, np.cumsum([0, *SIZES.values()]).tolist()))
+    return np.concatenate([starts[part] + np.arange(SIZES[part]) for part in parts])
+
+
+def combinations() -> list[tuple[str, ...]]:
+    """Return the parts that stand one after the other: each alone, two, all."""
+    size = len(PARTS)
+    spans = [(i, j) for i in range(size) for j in range(i + 1, size + 1)]
+    return [PARTS[i:j] for i, j in sorted(spans, key=lambda span: span[1] - span[0])]
