@@ -439,6 +439,7 @@ class EmotionClassifier:
         resize: Resize = "area",
         channel_order: ChannelOrder = "rgb",
         calibrated: bool = False,
+        prior: Prior = TRAINING,
         abstain_below: float = 0.0,
     ) -> Any:
         """Return the faces in photographs, each with its expression.
@@ -458,6 +459,8 @@ class EmotionClassifier:
                 `ferjax.images.preprocess`.
             channel_order: "rgb" or "bgr", for arrays of three or four channels.
             calibrated: as for `predict_proba`.
+            prior: as for `predict_proba`; "adapt" estimates from the faces of all the photographs,
+                of which there must be a list then, or many faces in one.
             abstain_below: as for `predict`.
 
         Returns:
@@ -470,6 +473,7 @@ class EmotionClassifier:
             ImageError: a photograph cannot be read; of a list, all such are named; an iterator
                 raises it in the place of the first.
             ValueError: an option is out of range.
+            PriorError: as for `predict_proba`, or an iterator is to be adapted to.
             FerjaxError: as for `predict`, or what a detector returns are no faces.
         """
         from ferjax.faces import analysis
@@ -485,6 +489,7 @@ class EmotionClassifier:
             resize=resize,
             channel_order=channel_order,
             calibrated=calibrated,
+            prior=prior,
             abstain_below=abstain_below,
         )
 

@@ -31,6 +31,7 @@ _LEAST: Final = 2
 _MOST_ROUNDS: Final = 1000
 _SETTLED: Final = 1e-7  # of a share, between two rounds
 _SMALLEST: Final = 1e-12  # share of a class, of which Bayes' rule keeps something
+_LEFT: Final = 1e-9  # share of a class that no face seems to have
 
 Shares: TypeAlias = Mapping[str, float] | Sequence[float] | npt.NDArray[Any]
 """How common each class is: by name, or K numbers in the order of the labels."""
@@ -175,7 +176,7 @@ def estimate(
     for _ in range(_MOST_ROUNDS):
         before = new
         weighted = ratios * before
-        new = np.maximum((weighted / weighted.sum(1, keepdims=True)).mean(0), _SMALLEST)
+        new = np.maximum((weighted / weighted.sum(1, keepdims=True)).mean(0), _LEFT)
         new = new / new.sum()
         if np.abs(new - before).max() < _SETTLED:
             break
@@ -215,13 +216,13 @@ def parse(text: str) -> str | dict[str, float]:
     return found
 
 
-def as_text(labels: Sequence[str], found: npt.NDArray[np.floating]) -> str:
-    """Return shares as `parse` reads them, of four digits.
+def as_text(found: Mapping[str, float]) -> str:
+    """Return shares by class as `parse` reads them, of four digits.
 
-    >>> as_text(["calm", "tense"], np.array([1 / 3, 2 / 3]))
+    >>> as_text({"calm": 1 / 3, "tense": 2 / 3})
     'calm=0.3333,tense=0.6667'
     """
-    return ",".join(f"{label}={share:.4g}" for label, share in zip(labels, found))
+    return ",".join(f"{label}={share:.4g}" for label, share in found.items())
 
 
 def of_metadata(metadata: Mapping[str, Any], labels: Sequence[str]) -> Float64Array | None:

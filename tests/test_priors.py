@@ -297,8 +297,7 @@ def test_what_are_no_probabilities_is_refused(rows: Any) -> None:
 
 
 def test_text_is_read_as_it_is_written() -> None:
-    shares = np.array([0.123456, 0.876544 - 1e-9, 1e-9])
-    text = priors.as_text(ABC, shares)
+    text = priors.as_text(dict(zip(ABC, [0.123456, 0.876544 - 1e-9, 1e-9])))
     assert text == "a=0.1235,b=0.8765,c=1e-09"
     assert priors.parse(text) == {"a": 0.1235, "b": 0.8765, "c": 1e-9}
     assert priors.parse(" adapt ") == "adapt"

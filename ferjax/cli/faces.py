@@ -20,10 +20,15 @@ What is done is recorded in a hidden file beside the CSV file, or else in DIR: w
 and --resume an interrupted run goes on, and leaves the same files as one that was not interrupted.
 Photographs that were changed or added since are done too.
 
+--prior says how common each expression is among such faces; with adapt that is estimated from all of
+them, for which all photographs are looked at before the first result, in about the same time once
+more. What is estimated is told on stderr; a run that --resume goes on with keeps it.
+
 examples:
   ferjax faces party.jpg --draw .
   ferjax faces photos/ --csv faces.csv --draw drawn/ --resume
   ferjax faces photos/ --json --min-size 40 --calibrated --abstain-below 0.6
+  ferjax faces photos/ --csv faces.csv --prior adapt
   ferjax faces photos/ --draw to_publish/ --anonymise
 """
 
@@ -38,12 +43,14 @@ from typing import TYPE_CHECKING, Any
 from ferjax.cli.options import (
     add_classifier,
     add_confidence,
+    add_prior,
     fraction,
     load_classifier,
     note_unread_images,
     pixels,
 )
 from ferjax.cli.progress import Progress
+from ferjax.errors import printable
 
 if TYPE_CHECKING:
     from ferjax.faces.batch import Batch
@@ -121,6 +128,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "published, which skips pixels of large faces (default: area)",
     )
     add_confidence(network)
+    add_prior(network)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -143,6 +151,7 @@ def _run(args: argparse.Namespace) -> int:
         order=args.order,
         resize=args.resize,
         calibrated=args.calibrated,
+        prior=args.prior,
         abstain_below=args.abstain_below,
         anonymise=args.anonymise,
         explain=args.explain,
@@ -162,6 +171,8 @@ def _run(args: argparse.Namespace) -> int:
             f"ferjax: note: {batch.recorded:,} of {batch.total:,} are done already", file=sys.stderr
         )
     note_unread_images(args.photographs)
+    if args.prior == "adapt":
+        _tell_prior(batch)
     progress = Progress(batch.total - batch.recorded, "photographs")
     entries = _told(batch, progress)
     if args.json:
@@ -184,6 +195,20 @@ def _run(args: argparse.Namespace) -> int:
         speed = f"; {rate:.1f} a second" if batch.processed else ""
         print(f"{batch.counts}{speed}", file=sys.stderr)
     return 1 if batch.counts.failed else 0
+
+
+def _tell_prior(batch: Batch) -> None:
+    """Say what prior is estimated, or was by the run that is gone on with."""
+    from ferjax.priors import as_text
+
+    how = "as the run was begun with"
+    if batch.needs_estimate:
+        progress = Progress(batch.total, "photographs, for the prior")
+        faces = batch.estimate_prior(progress.advance)
+        progress.close()
+        how = f"estimated from {faces:,} faces"
+    assert isinstance(batch.prior, dict)
+    print(f"ferjax: note: prior {how}: {printable(as_text(batch.prior))}", file=sys.stderr)
 
 
 def _told(batch: Batch, progress: Progress) -> Iterator[dict[str, Any]]:

@@ -73,6 +73,7 @@ def load_classifier(args: argparse.Namespace) -> EmotionClassifier:
         output=args.output,
         labels=args.labels,
         value_range=value_range_of(args),
+        training_frequencies=getattr(args, "training_frequencies", None),  # not every command's
         engine=args.engine,
     )
 
@@ -82,7 +83,7 @@ def add_confidence(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--calibrated",
         action="store_true",
-        help="divide the logits by the temperature stored with the weights",
+        help="apply the temperature, and the offsets if any, stored with the weights",
     )
     parser.add_argument(
         "--abstain-below",
@@ -91,6 +92,43 @@ def add_confidence(parser: argparse._ActionsContainer) -> None:
         metavar="P",
         help="give no label below this confidence, in [0, 1] (default: 0, always give one)",
     )
+
+
+def add_prior(parser: argparse._ActionsContainer) -> None:
+    """Add --prior and --training-frequencies."""
+    parser.add_argument(
+        "--prior",
+        type=_prior,
+        default="training",
+        metavar="training|uniform|adapt|CLASS=SHARE,...",
+        help="how common each class is among such faces: as in training, as the others, as is "
+        "estimated from all faces given, or as is stated for every class; but for training, "
+        "probabilities are calibrated where the weights have a calibration (default: training)",
+    )
+    parser.add_argument(
+        "--training-frequencies",
+        type=_shares,
+        metavar="CLASS=SHARE,...",
+        help="how common each class was in training, which --prior needs (default: as the metadata "
+        "says)",
+    )
+
+
+def _prior(text: str) -> str | dict[str, float]:
+    from ferjax import priors
+    from ferjax.errors import PriorError
+
+    try:
+        return priors.parse(text)
+    except PriorError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _shares(text: str) -> dict[str, float]:
+    found = _prior(text)
+    if isinstance(found, str):
+        raise argparse.ArgumentTypeError(f"expected CLASS=SHARE,... of each class, got {found!r}")
+    return found
 
 
 def note_unread_images(paths: Sequence[str]) -> None:

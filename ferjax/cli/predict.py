@@ -11,9 +11,14 @@ Confidences are as Keras gives them; --calibrated applies the temperature that `
 stored with the weights, and --abstain-below withholds labels of lower confidence. --explain draws
 which parts of each face the class's score comes from.
 
+--prior says how common each expression is among such faces, where that is otherwise than among those
+that the network was trained on: uniform, such as posed ones, stated by class, or adapt, estimated
+from all the images given, which is told on stderr.
+
 examples:
   ferjax predict examples/astronaut.png --top 3
   ferjax predict faces/ --calibrated --abstain-below 0.7
+  ferjax predict faces/ --prior happy=4,neutral=4,sad=1,surprise=1,angry=1,fear=.3,disgust=.3
   ferjax predict examples/astronaut.png --explain why.png
 """
 
@@ -29,6 +34,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ferjax.cli.options import (
     add_classifier,
     add_confidence,
+    add_prior,
     load_classifier,
     note_unread_images,
 )
@@ -53,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "area, the mean of the pixels, better where they are much larger",
     )
     add_confidence(parser)
+    add_prior(parser)
     parser.add_argument(
         "--top", type=_positive, default=1, metavar="K", help="classes to print (default: 1)"
     )
@@ -76,21 +83,25 @@ def _run(args: argparse.Namespace) -> int:
 
     from ferjax.errors import ImageError
     from ferjax.images import find_images, read_image
+    from ferjax.priors import as_text
 
     paths = find_images(args.images)
     note_unread_images(args.images)
     classifier = load_classifier(args)
-    if args.calibrated:  # what cannot be done is said before any image is read
-        classifier.require_temperature()
+    # What cannot be done is said before any image is read.
+    classifier.check_confidence(calibrated=args.calibrated, prior=args.prior)
     if args.explain is not None:
         from ferjax import explain
 
         explain.check_drawing(args.explain, len(paths))
     channels: Any = classifier.network.graph.image_shape[2]
     resize: Any = args.resize or "linear"
+    # A prior is for calibrated probabilities, and for all of them together.
+    calibrated = args.calibrated or (args.prior != "training" and classifier.scaling is not None)
     notes = _Notes(classifier.image_size, args.resize is None)
     progress = Progress(len(paths), "images")
-    results: list[tuple[Path, Prediction]] = []
+    known: list[Path] = []
+    parts = [np.zeros((0, len(classifier.labels)), np.float32)]
     failed = 0
     for start in range(0, len(paths), _CHUNK):
         good: list[Path] = []
@@ -105,16 +116,24 @@ def _run(args: argparse.Namespace) -> int:
                 failed += 1
                 print(f"ferjax: error: {error}", file=sys.stderr)
         if batches:
-            rows = classifier.predict_batch(np.concatenate(batches), calibrated=args.calibrated)
-            results += [
-                (path, classifier.describe(row, abstain_below=args.abstain_below))
-                for path, row in zip(good, rows)
-            ]
+            parts.append(classifier.predict_batch(np.concatenate(batches), calibrated=calibrated))
+            known += good
         notes.say()
         progress.advance(len(paths[start : start + _CHUNK]))
     progress.close()
+    rows = np.concatenate(parts)
+    if known:
+        rows = classifier.with_prior(rows, args.prior)
+    if args.prior == "adapt" and classifier.adapted_prior is not None:
+        shares = printable(as_text(classifier.adapted_prior))
+        print(f"ferjax: note: prior estimated from {len(known):,} faces: {shares}", file=sys.stderr)
+    results = [
+        (path, classifier.describe(row, abstain_below=args.abstain_below))
+        for path, row in zip(known, rows)
+    ]
     if args.explain is not None and results:
-        found = explain.explain(classifier, [path for path, _ in results], resize=resize)
+        said = [int(classifier.head.predicted(row)) for row in rows]
+        found = explain.explain(classifier, known, labels=said, resize=resize)
         explain.draw(found, args.explain, names=[path.name for path, _ in results])
         print(f"explained: {args.explain}", file=sys.stderr)
     _print(classifier, results, args)

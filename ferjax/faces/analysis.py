@@ -6,6 +6,7 @@ The options are those of `ferjax.faces.stream.photographs`.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
@@ -16,6 +17,7 @@ from ferjax.faces.detection import Detector
 from ferjax.faces.face import Face, Photograph
 from ferjax.faces.stream import Single, photographs
 from ferjax.images import ChannelOrder, Resize
+from ferjax.priors import ADAPT, TRAINING, Prior, is_adapt
 
 if TYPE_CHECKING:
     from ferjax.classifier import EmotionClassifier
@@ -32,6 +34,7 @@ class Options(TypedDict, total=False):
     resize: Resize
     channel_order: ChannelOrder
     calibrated: bool
+    prior: Prior
     abstain_below: float
 
 
@@ -42,11 +45,17 @@ def analyze(classifier: EmotionClassifier, images: Any, **options: Unpack[Option
         preprocessing.check_channel_order(order)
         images = list(preprocessing.check_array(images, "array", order))
         options["channel_order"] = "rgb"
-    if preprocessing.is_single(images) or preprocessing.is_array(images):
+    is_one = preprocessing.is_single(images) or preprocessing.is_array(images)
+    adapts = is_adapt(options.get("prior", TRAINING)) and (is_one or isinstance(images, Sequence))
+    if adapts:  # once all faces are found
+        classifier.check_confidence(calibrated=options.get("calibrated", False), prior=ADAPT)
+        options["prior"], options["calibrated"] = TRAINING, classifier.scaling is not None
+    if is_one:
         (photograph,) = photographs(classifier, Single([images]), threads=0, **options)
         if photograph.error is not None:
             raise photograph.error
-        return photograph.faces
+        done = [photograph.faces]
+        return (_adapted(classifier, done, options) if adapts else done)[0]
     if isinstance(images, Mapping) or not isinstance(images, Iterable):
         raise ImageError(
             "expected a path, bytes, array, PIL image, an open file or an iterable of them, got "
@@ -57,11 +66,26 @@ def analyze(classifier: EmotionClassifier, images: Any, **options: Unpack[Option
         return _faces(stream)
     if not images:
         raise ImageError("expected at least one image, got an empty sequence")
-    done = list(stream)
-    problems = [str(photograph.error) for photograph in done if photograph.error is not None]
+    all_done = list(stream)
+    problems = [str(photograph.error) for photograph in all_done if photograph.error is not None]
     if problems:
         raise ImageError(preprocessing.joined(problems, len(images)))
-    return [photograph.faces for photograph in done]
+    done = [photograph.faces for photograph in all_done]
+    return _adapted(classifier, done, options) if adapts else done
+
+
+def _adapted(
+    classifier: EmotionClassifier, photographed: list[list[Face]], options: Options
+) -> list[list[Face]]:
+    """Return the faces of photographs under the prior that is estimated from all of them."""
+    known = [list(face.probabilities.values()) for faces in photographed for face in faces]
+    rows = np.array(known, np.float32).reshape(-1, len(classifier.labels))
+    threshold = options.get("abstain_below", 0.0)
+    said = (
+        classifier.describe(row, abstain_below=threshold)
+        for row in classifier.with_prior(rows, ADAPT)
+    )
+    return [[replace(face, **vars(next(said))) for face in faces] for faces in photographed]
 
 
 def _faces(stream: Generator[Photograph, None, None]) -> Generator[list[Face], None, None]:

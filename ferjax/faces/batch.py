@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from array import array
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -20,8 +21,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from ferjax import priors
 from ferjax.classifier import EmotionClassifier
-from ferjax.errors import FerjaxError, WriteError
+from ferjax.errors import FerjaxError, PriorError, WriteError
 from ferjax.faces import results
 from ferjax.faces.cropping import crop
 from ferjax.faces.drawing import draw
@@ -49,6 +51,7 @@ from ferjax.files import (
     replacing,
 )
 from ferjax.image_files import UInt8Array, encode
+from ferjax.priors import Prior
 
 _WRITERS: Final = 4  # threads, which mostly wait for the disk
 WAITING: Final = 4  # photographs whose files may be in the making
@@ -125,13 +128,13 @@ class Batch:
         """
         settings.check()
         read_model()  # says so where the detector's file is missing or altered
-        if settings.calibrated:
-            classifier.require_temperature()
+        classifier.check_confidence(calibrated=settings.calibrated, prior=settings.prior)
         if settings.explain:
             from ferjax.explain import check_network  # takes OpenCV along
 
             check_network(classifier)
         self._classifier, self._settings = classifier, settings
+        self._prior = settings.prior
         self.counts = Counts()
         self.processed = 0
         outputs = [folder for folder in (settings.draw, settings.crops) if folder is not None]
@@ -150,7 +153,8 @@ class Batch:
             self._crops = crop_names(settings.crops, self._inputs)
         self._journal: Journal | None = None
         self._going_on = False
-        asked = settings.asked(classifier, given)
+        self._folders: list[str | Path] = []
+        asked = self._asked = settings.asked(classifier, given)
         if outputs or settings.table is not None:
             # Runs over other photographs may draw into the same folder, at the same time.
             name = hashlib.sha256("\0".join(asked["given"]).encode(errors="replace")).hexdigest()
@@ -202,10 +206,77 @@ class Batch:
                 f"{settings.table}: is of an unfinished run; --resume goes on with it, --force "
                 "replaces it"
             )
-        for folder in (settings.draw, settings.crops, real.parent):
-            if folder is not None:
-                make_folder(folder)
-        self._asked, self._going_on, self._journal = asked, going_on, journal
+        self._going_on, self._journal = going_on, journal
+        self._folders = [f for f in (settings.draw, settings.crops, real.parent) if f is not None]
+        if going_on and self.needs_estimate:
+            self._prior = self._recorded_prior()
+        if not self.needs_estimate:  # which may fail, and leaves nothing behind then
+            self._make_folders()
+
+    def _make_folders(self) -> None:
+        for folder in self._folders:
+            make_folder(folder)
+
+    @property
+    def needs_estimate(self) -> bool:
+        """Whether the prior is still to be estimated, from all photographs."""
+        return priors.is_adapt(self._prior)
+
+    @property
+    def prior(self) -> Prior:
+        """The prior of the results; once it is estimated, shares by label."""
+        return self._prior
+
+    def estimate_prior(self, advance: Callable[[int], None] | None = None) -> int:
+        """Estimate the prior from the faces of all photographs, and return how many faces they are.
+
+        Their probabilities alone are kept. Iterating does it where this was not called before.
+
+        Args:
+            advance: called with 1 after each photograph.
+
+        Raises:
+            PriorError: there are too few faces.
+        """
+        settings, classifier = self._settings, self._classifier
+        known = array("f")  # 28 bytes a face
+        with closing(
+            photographs(
+                classifier,
+                [item.path for item in self._inputs],
+                min_score=settings.min_score,
+                min_size=settings.min_size,
+                largest=settings.largest,
+                resize=settings.resize,
+                calibrated=classifier.scaling is not None,
+                full_batches=True,
+            )
+        ) as stream:
+            for photograph in stream:
+                for face in photograph.faces:
+                    known.extend(face.probabilities.values())
+                if advance is not None:
+                    advance(1)
+        rows = np.asarray(known, np.float32).reshape(-1, len(classifier.labels))
+        classifier.with_prior(rows, priors.ADAPT)
+        assert classifier.adapted_prior is not None
+        # Rounded as `as_text` says it, so that another run can be given the same.
+        self._prior = {k: float(f"{share:.4g}") for k, share in classifier.adapted_prior.items()}
+        self._asked["estimated prior"] = self._prior
+        self._make_folders()
+        return len(rows)
+
+    def _recorded_prior(self) -> Prior:
+        """Return what the run that is gone on with has estimated."""
+        assert self._journal is not None and self._journal.asked is not None
+        try:
+            found: dict[str, float] = self._journal.asked["estimated prior"]
+            priors.shares(found, self._classifier.labels)
+        except (KeyError, PriorError):
+            raise FerjaxError(
+                f"{self._journal.path}: does not say what prior was estimated; --force begins anew"
+            ) from None
+        return found
 
     def _is_done(self, index: int) -> bool:
         """Whether an earlier run did a photograph, and it and its files are as then."""
@@ -253,6 +324,8 @@ class Batch:
         Raises:
             WriteError: a file cannot be written.
         """
+        if self.needs_estimate:
+            self.estimate_prior()
         journal, settings = self._journal, self._settings
         table = None
         try:
@@ -305,6 +378,7 @@ class Batch:
                 order=settings.order,
                 resize=settings.resize,
                 calibrated=settings.calibrated,
+                prior=self._prior,
                 abstain_below=settings.abstain_below,
                 keep_images=bool(self._drawings or self._crops),
                 full_batches=True,  # so that a face's numbers do not depend on its neighbours'

@@ -6,23 +6,28 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import jax
 import numpy as np
 
 import ferjax
+from ferjax import priors
 from ferjax.classifier import EmotionClassifier
 from ferjax.errors import FerjaxError, printable
 from ferjax.faces.detection import MIN_SCORE
 from ferjax.images import Resize
+from ferjax.priors import TRAINING, Prior
+
+_MAY_LACK: Final = ("--prior", "--training-frequencies")  # where they change nothing
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What to do with photographs; the first seven are as for `photographs`.
+    """What to do with photographs; the first eight are as for `photographs`.
 
     Attributes:
+        prior: "adapt" too, which looks at all photographs before the first result.
         explain: draw where each label's score comes from on the faces; with `draw` alone.
         anonymise: pixelate the faces in what is drawn; with `draw` alone.
         draw: the folder of annotated pictures, or None.
@@ -38,6 +43,7 @@ class Settings:
     order: str = "reading"
     resize: Resize = "area"
     calibrated: bool = False
+    prior: Prior = TRAINING
     abstain_below: float = 0.0
     anonymise: bool = False
     explain: bool = False
@@ -85,6 +91,7 @@ class Settings:
             "--order": self.order,
             "--resize": self.resize,
             "--calibrated": self.calibrated,
+            **_prior(classifier, self.prior),
             "--abstain-below": self.abstain_below,
             "--anonymise": self.anonymise,
             "--explain": self.explain,
@@ -102,14 +109,26 @@ def _fingerprint(classifier: EmotionClassifier) -> str:
         digest.update(f"{jax.tree_util.keystr(path)} {np.shape(leaf)}".encode())
         digest.update(np.ascontiguousarray(leaf).tobytes())
     digest.update(f"{classifier.temperature} {classifier.image_size}".encode())
+    if classifier.scaling is not None and classifier.scaling.offsets is not None:
+        digest.update(repr(classifier.scaling).encode())
     return digest.hexdigest()[:16]
+
+
+def _prior(classifier: EmotionClassifier, prior: Prior) -> dict[str, Any]:
+    """Return the options of a prior that changes results, by their names."""
+    if priors.is_training(prior):
+        return {}
+    if not isinstance(prior, str):
+        shares = priors.shares(prior, classifier.labels)
+        prior = priors.as_text(dict(zip(classifier.labels, shares)))
+    return {"--prior": prior, "--training-frequencies": priors.as_text(classifier.prior or {})}
 
 
 def check_resumed(was: Any, now: dict[str, Any], run: str) -> None:
     """Raise where a run was asked for something else than what goes on with it."""
     begun = f"{printable(run)}: the run was begun"
-    for name, value in now.items():
-        before = was.get(name)
+    for name in {**now, **dict.fromkeys(_MAY_LACK)}:
+        before, value = was.get(name), now.get(name)
         if before == value or name == "given":
             continue
         if name == "ferjax":

@@ -23,13 +23,14 @@ import numpy as np
 
 from ferjax import hardware, image_formats
 from ferjax import images as preprocessing
-from ferjax.errors import ImageError
+from ferjax.errors import ImageError, PriorError
 from ferjax.faces import detection
 from ferjax.faces.cropping import crop
 from ferjax.faces.detection import MIN_SCORE, Detection, Detector, detect
 from ferjax.faces.face import Face, Photograph
 from ferjax.image_files import UInt8Array, file_bytes, is_file
 from ferjax.images import ChannelOrder, Float32Array, Resize, Source
+from ferjax.priors import TRAINING, Prior, is_adapt
 
 if TYPE_CHECKING:
     from ferjax.classifier import EmotionClassifier, Prediction
@@ -52,6 +53,7 @@ def photographs(
     resize: Resize = "area",
     channel_order: ChannelOrder = "rgb",
     calibrated: bool = False,
+    prior: Prior = TRAINING,
     abstain_below: float = 0.0,
     keep_images: bool = False,
     threads: int | None = None,
@@ -78,6 +80,7 @@ def photographs(
         resize: how crops come to the size that the network takes, see `ferjax.images.preprocess`.
         channel_order: "rgb" or "bgr", for arrays of three or four channels.
         calibrated: as for `EmotionClassifier.predict_proba`.
+        prior: likewise, but for "adapt", which needs all faces before the first result.
         abstain_below: as for `EmotionClassifier.predict`.
         keep_images: give each Photograph its picture, for drawing.
         threads: how many decode and look for faces; None: one for each core, up to
@@ -104,8 +107,12 @@ def photographs(
     preprocessing.check_resize(resize)
     preprocessing.check_channel_order(channel_order)
     check_threshold(abstain_below)
-    if calibrated:
-        classifier.require_temperature()
+    if is_adapt(prior):
+        raise PriorError(
+            "expected shares by class, 'uniform' or 'training' for `prior` of a stream, got "
+            "'adapt', which needs all faces before the first result; give a list of photographs"
+        )
+    classifier.check_confidence(calibrated=calibrated, prior=prior)
     if threads is None:
         threads = min(_MAX_THREADS, hardware.cores())
     for name, value in (("threads", threads), ("ahead", ahead)):
@@ -131,6 +138,7 @@ def photographs(
         _located(finder, sources, ahead),
         ahead,
         calibrated=calibrated,
+        prior=prior,
         abstain_below=abstain_below,
         full_batches=full_batches,
     )
@@ -338,6 +346,7 @@ def _classified(
     ahead: int,
     *,
     calibrated: bool,
+    prior: Prior,
     abstain_below: float,
     full_batches: bool,
 ) -> Generator[Photograph, None, None]:
@@ -354,7 +363,7 @@ def _classified(
             images = np.stack(crops[:count])
             if full_batches:
                 images = np.pad(images, [(0, -count % batch), (0, 0), (0, 0), (0, 0)])
-            rows = classifier.predict_batch(images, calibrated=calibrated)[:count]
+            rows = classifier.predict_batch(images, calibrated=calibrated, prior=prior)[:count]
             del crops[:count]
             predictions.extend(classifier.describe(r, abstain_below=abstain_below) for r in rows)
 

@@ -580,3 +580,66 @@ def test_help_says_what_numbers_mean() -> None:
     text = " ".join(commands.choices["faces"].format_help().split())  # type: ignore[union-attr]
     assert f"leave out what is less surely a face, in [0, 1] (default: {MIN_SCORE:g})" in text
     assert "ferjax faces party.jpg --draw ." in text
+
+
+# --- priors ---------------------------------------------------------------------------------------
+
+TRAINED = ["--training-frequencies", "a=1,b=1,c=1,d=2,e=2,f=1,g=1"]
+
+
+def test_a_prior_that_is_estimated_from_all_photographs(
+    faces: Cli, photos: Path, tmp_path: Path
+) -> None:
+    table, same = tmp_path / "out" / "adapted.csv", tmp_path / "same.csv"
+    done = faces(photos, *TRAINED, "--prior", "adapt", "--csv", table)
+    assert done.code == 1  # two cannot be read
+    (told,) = [line for line in done.err.splitlines() if "note: prior" in line]
+    head, _, shares = told.rpartition(": ")
+    assert head == "ferjax: note: prior estimated from 3 faces"
+    assert done.err.count("cut.jpg") == 1
+    plain = faces(photos, "--csv", tmp_path / "plain.csv")
+    assert done.out != plain.out
+    # Another run can be given what is told.
+    assert faces(photos, *TRAINED, "--prior", shares, "--csv", same).out == done.out
+    assert same.read_bytes() == table.read_bytes()
+
+    # Photographs that are added get the prior that the run was begun with.
+    write(photos / "more.png", FACE)
+    resumed = faces(photos, *TRAINED, "--prior", "adapt", "--csv", table, "--resume")
+    assert f"note: prior as the run was begun with: {shares}" in resumed.err
+    (one, more) = [r for r in rows_of(table) if Path(r["path"]).name in ("one.png", "more.png")]
+    assert one["label"] == more["label"] and one["a"] == more["a"]
+    for options, message in (
+        ([*TRAINED, "--prior", "uniform"], "begun with --prior adapt, expected the same"),
+        ([], "begun with --prior adapt, expected the same to go on with it, got no --prior"),
+        (["--training-frequencies", "a=2,b=1,c=1,d=2,e=2,f=1,g=1", "--prior", "adapt"], "begun w"),
+    ):
+        refused = faces(photos, *options, "--csv", table, "--resume")
+        assert refused.code == 2
+        assert message in refused.error
+    again = faces(
+        photos, "--prior", "uniform", *TRAINED, "--csv", tmp_path / "plain.csv", "--resume"
+    )
+    assert "begun with no --prior, expected the same to go on" in again.error
+
+
+def test_nothing_is_written_where_a_photograph_cannot_be_adapted_to(
+    faces: Cli, photos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    written = ["--csv", out / "f.csv", "--draw", out / "drawn", "--crops", out / "crops"]
+    for photo, count in (("one.png", 1), ("none.png", 0)):
+        done = faces(photos / photo, *TRAINED, "--prior", "adapt", *written)
+        assert done.code == 2
+        assert f"at least 2 faces for the prior 'adapt', got {count}" in done.err
+        assert done.out == ""
+    assert not out.exists()
+
+
+def test_a_drawing_shows_the_label_of_the_prior(cli: Cli, photos: Path, tmp_path: Path) -> None:
+    classes = ",".join(f"{label}={1e5 if label == 'sad' else 1}" for label in ferjax.EMOTIONS)
+    call = ["faces", photos / "one.png", "--draw", tmp_path / "drawn"]
+    assert "happy" in cli(*call).out
+    plain = (tmp_path / "drawn" / "one.faces.png").read_bytes()
+    assert "sad" in cli(*call, "--prior", classes).out
+    assert (tmp_path / "drawn" / "one.faces.png").read_bytes() != plain

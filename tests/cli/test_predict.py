@@ -400,3 +400,59 @@ def test_explain_refuses_before_it_predicts(cli: Cli, model: Path, tmp_path: Pat
         assert done.code == 2
         assert message in done.error
         assert not path.exists()
+
+
+# --- priors ---------------------------------------------------------------------------------------
+
+
+def test_a_prior(cli: Cli) -> None:
+    entry = json.loads(cli("predict", ASTRONAUT, *LINEAR, "--json", "--prior", "uniform").out)[0]
+    (expected,) = ferjax.load().predict(ASTRONAUT, resize="linear", prior="uniform")
+    assert entry["probabilities"] == expected.probabilities
+    plain = cli("predict", ASTRONAUT, *LINEAR, "--json")
+    assert plain.out == cli("predict", ASTRONAUT, *LINEAR, "--json", "--prior", "training").out
+    classes = ",".join(f"{label}={10.0 if label == 'sad' else 0.01}" for label in ferjax.EMOTIONS)
+    assert cli("predict", ASTRONAUT, *LINEAR, "--prior", classes).out.split()[1] == "sad"
+
+
+def test_a_prior_that_is_estimated(cli: Cli, faces: Path, model: Path) -> None:
+    call = ["predict", faces, "--weights", model, "--labels", NAMES, *LINEAR, "--json"]
+    trained = ["--training-frequencies", "a=1,b=1,c=1,d=2,e=2,f=1,g=1"]
+    done = cli(*call, *trained, "--prior", "adapt")
+    assert done.code == 0
+    warned, few, told = done.err.splitlines()
+    assert "the weights have no calibration, and a prior is exact on calibrated" in warned
+    assert "warning: the prior is estimated from 3 faces; below 100 it is mostly" in few
+    head, _, shares = told.rpartition(": ")
+    assert head == "ferjax: note: prior estimated from 3 faces"
+    # What is told can be given.
+    entries = json.loads(done.out)
+    for entry, same in zip(entries, json.loads(cli(*call, *trained, "--prior", shares).out)):
+        assert same["probabilities"] == pytest.approx(entry["probabilities"], rel=0.01, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--prior", "unifrom"], "argument --prior: expected 'training', 'uniform', 'adapt'"),
+        (["--prior", "a=1,b=0"], "argument --prior: expected CLASS=SHARE with a share above 0"),
+        (["--prior", "a=1,b=1"], "got none for c, d, e, f, g"),
+        (["--prior", "uniform"], "state it: --training-frequencies"),
+        (["--prior", "adapt"], "state it: --training-frequencies"),
+        (["--training-frequencies", "uniform"], "expected CLASS=SHARE,... of each class"),
+        (["--training-frequencies", "a=1"], "for `training_frequencies`, got none for b, c"),
+    ],
+)
+def test_a_prior_that_is_none_is_told_first(
+    cli: Cli, model: Path, faces: Path, options: list[str], message: str
+) -> None:
+    (faces / "im1.png").write_bytes(b"")
+    done = cli("predict", faces, "--weights", model, "--labels", NAMES, *options)
+    assert done.code == 2
+    assert message in done.error
+
+
+def test_a_single_image_cannot_be_adapted_to(cli: Cli) -> None:
+    done = cli("predict", ASTRONAUT, *LINEAR, "--prior", "adapt")
+    assert done.code == 2
+    assert "expected at least 2 faces for the prior 'adapt', got 1" in done.error

@@ -23,7 +23,8 @@ from PIL import Image
 
 import ferjax
 from ferjax import EmotionClassifier, Prediction, images
-from ferjax.errors import DetectorError, FerjaxError, ImageError
+from ferjax.emotions import EMOTIONS
+from ferjax.errors import DetectorError, FerjaxError, ImageError, PriorError, PriorWarning
 from ferjax.faces import Detection, Face, crop
 from ferjax.faces import stream as streaming
 from ferjax.faces.analysis import Options
@@ -49,7 +50,7 @@ class Brightness:
     def preprocess(self, image: Any, *, resize: Any) -> np.ndarray:
         return images.preprocess(image, size=(2, 2), resize=resize)
 
-    def predict_batch(self, batch: np.ndarray, *, calibrated: bool) -> np.ndarray:
+    def predict_batch(self, batch: np.ndarray, *, calibrated: bool, prior: str) -> np.ndarray:
         self.batches.append(len(batch))
         bright = batch.mean(axis=(1, 2, 3))
         return np.stack([1 - bright, bright], axis=1)
@@ -57,8 +58,9 @@ class Brightness:
     def describe(self, row: np.ndarray, *, abstain_below: float) -> Prediction:
         return Prediction("light", 1, float(row[1]), dict(zip(self.labels, row.tolist())))
 
-    def require_temperature(self) -> float:
-        raise FerjaxError("the weights come without a temperature")
+    def check_confidence(self, *, calibrated: bool, prior: str) -> None:
+        if calibrated:
+            raise FerjaxError("the weights come without a temperature")
 
 
 def gray(level: int, side: int = 16) -> np.ndarray:
@@ -252,6 +254,45 @@ def test_calibration_changes_confidences(astronaut: Face) -> None:
     (face,) = classifier.analyze(ASTRONAUT, calibrated=True)
     assert face.label == "happy"
     assert face.confidence < astronaut.confidence - 0.05
+
+
+def test_a_prior_changes_probabilities(default: EmotionClassifier) -> None:
+    (face,) = default.analyze(ASTRONAUT, calibrated=True)
+    rows = np.float32([[*face.probabilities.values()]])
+    stream = default.analyze(iter([ASTRONAUT]), prior={**dict.fromkeys(EMOTIONS, 1), "sad": 1e6})
+    ((sad,),) = stream
+    assert sad.label == "sad"
+    prior = [1e6 if label == "sad" else 1 for label in EMOTIONS]
+    assert [*sad.probabilities.values()] == default.with_prior(rows, prior)[0].tolist()
+
+
+def test_a_list_of_photographs_is_adapted_to(default: EmotionClassifier) -> None:
+    dark = np.zeros((60, 60, 3), np.uint8)
+    sources = [dark, ASTRONAUT, ASTRONAUT]
+    options: dict[str, Any] = {"detector": whole, "abstain_below": 0.99}
+    plain = default.analyze(sources, calibrated=True, **options)
+    rows = np.float32([[*face.probabilities.values()] for (face,) in plain])
+    with pytest.warns(PriorWarning, match="estimated from 3 faces"):
+        done = default.analyze(sources, prior="adapt", **options)
+    with pytest.warns(PriorWarning):
+        expected = default.with_prior(rows, "adapt")
+    for (face,), row, (before,) in zip(done, expected, plain):
+        assert [*face.probabilities.values()] == row.tolist()
+        assert face.confidence == max(row.tolist())
+        assert (face.label is None) == (face.confidence < 0.99)
+        np.testing.assert_array_equal(face.box, before.box)
+    assert default.adapted_prior is not None
+
+
+def test_what_cannot_be_adapted_to(default: EmotionClassifier) -> None:
+    taken: list[int] = []
+    sources = (taken.append(1) or ASTRONAUT for _ in range(3))  # type: ignore[func-returns-value]
+    with pytest.raises(PriorError, match=r"'adapt', which needs all faces .* give a list"):
+        default.analyze(sources, prior="adapt")
+    assert not taken
+    for lone in (ASTRONAUT, [ASTRONAUT], [gray(0)]):
+        with pytest.raises(PriorError, match="at least 2 faces for the prior 'adapt', got"):
+            default.analyze(lone, prior="adapt")
 
 
 def test_crops_are_averaged_unless_asked_otherwise(default: EmotionClassifier) -> None:
