@@ -8,6 +8,7 @@ examples:
   ferjax train --data fer2013 --recipe fast --out runs/fast
   ferjax train --out runs/fast --resume
   ferjax train --data faces --recipe fine-tune --init model.h5 --set epochs=10 --out runs/more
+  ferjax train --data fer2013 --recipe votes --out runs/votes
   ferjax train --data fer2013 --recipe fast --teacher checkpoints/fer_cnn8.h5 --out runs/taught
 """
 
@@ -31,6 +32,9 @@ _RECIPES = {
     "flagship-cpu": "the same network on two CPU cores, some two and a half hours",
     "fine-tune": "a few epochs at a low rate from trained weights, which --init names",
     "robust": "fine-tune with noise and blur, for images worse than FER2013's",
+    "votes": "from ferjax's default weights, or those of --init, on what several people said of "
+    "each image (data prepare --votes); two CPU cores, under three hours",
+    "votes-gpu": "the same from scratch on one modern GPU",
 }
 
 
@@ -65,7 +69,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--init",
         metavar="WEIGHTS",
-        help="start from any Keras file, with its Adam moments where it has them",
+        help="start from any Keras file, with its Adam moments where it has them (default: drawn "
+        "weights; recipe votes: ferjax's own)",
     )
     parser.add_argument(
         "--teacher",

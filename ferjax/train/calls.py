@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import optax
 
-from ferjax.data.balance import class_weights
 from ferjax.data.device_pipeline import DevicePipeline, to_device
 from ferjax.data.order import TrainingBatches
 from ferjax.data.tf_pipeline import TFPipeline
@@ -18,6 +17,7 @@ from ferjax.train.devices import Devices, on_gpu
 from ferjax.train.recipes import Recipe
 from ferjax.train.setup import TrainingData
 from ferjax.train.state import Totals, TrainState
+from ferjax.train.targets import logit_offsets
 from ferjax.xla import compiler_options
 
 _STEPS_ON_ACCELERATORS = 16
@@ -41,12 +41,11 @@ class Calls:
     ) -> None:
         images, labels = data.train.images, data.train.labels
         targets = labels if data.soft_labels is None else data.soft_labels
-        weights = None
-        if recipe.class_weights == "balanced":
-            weights = class_weights(labels, len(data.train.class_names))
+        weights = data.class_weights(recipe)
+        offsets = logit_offsets(data.frequencies(recipe), recipe.logit_adjustment)
         schedule = optimizers.schedule(recipe, len(labels) / recipe.batch_size)
         key = state.step_key(recipe)
-        one = step.train_step(recipe, network, tx, schedule, key, weights)
+        one = step.train_step(recipe, network, tx, schedule, key, weights, offsets)
         self._batches, self._devices = batches, devices
         self._stream: Iterator[Any] | None = None
         self._pipeline: DevicePipeline | TFPipeline

@@ -40,17 +40,19 @@ def soft_labels(
     faces: Faces,
     share: float,
     note: Callable[[str], None],
+    targets: SoftLabels | None = None,
 ) -> SoftLabels:
     """Return the labels that a network taught by others learns: float32 (N, K), each adds up to 1.
 
     `share` of each is the mean of the teachers' probabilities, calibrated where a teacher comes
-    with a temperature; the rest is the image's own label.
+    with a temperature; the rest is the image's own label, or its target.
 
     Args:
         teachers: weights that `ferjax.load` opens; at least one.
         faces: the training images.
         share: in (0, 1].
         note: takes a line about how far it is, every ten seconds.
+        targets: float32 (N, K), what is learnt beside the teachers; None: the labels.
 
     Raises:
         WeightFileError: a teacher cannot be read.
@@ -86,7 +88,7 @@ def soft_labels(
         if one.temperature is not None:
             found = classifier.with_temperature(found, one.temperature)
         total += found[:, order]
-    own = np.eye(len(faces.class_names))[faces.labels]
+    own = np.eye(len(faces.class_names))[faces.labels] if targets is None else targets
     return np.asarray(share * total / len(loaded) + (1 - share) * own, np.float32)
 
 

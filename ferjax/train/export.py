@@ -13,6 +13,7 @@ import jax
 import ferjax
 from ferjax import keras, metadata
 from ferjax.nets.network import Network
+from ferjax.train.targets import MAJORITY
 
 
 def save(
@@ -43,6 +44,8 @@ def describe(
     step: int,
     seconds: float,
     accuracy: list[dict[str, Any]],
+    frequencies: Mapping[str, float],
+    prior: Mapping[str, float],
 ) -> dict[str, Any]:
     """Return what somebody has to know who finds the weights.
 
@@ -54,10 +57,17 @@ def describe(
         epoch, step: at which they were.
         seconds: of training until then, interruptions left out.
         accuracy: see `metadata.accuracy`.
+        frequencies: of each class in what was learnt; see `targets.frequencies`.
+        prior: the frequencies that the outputs stand for; see `targets.prior`.
     """
     graph = network.graph
     height, width, channels = graph.image_shape
     trained_at = data["size"]  # what a network of open size should see again
+    by_votes: dict[str, dict[str, Any]] = {"train": {}, "validation": {}}
+    if "votes" in data:
+        left_out = data["left_out"]
+        by_votes["train"] = {"left_out": left_out["train"], "votes": data["votes"]}
+        by_votes["validation"] = {"left_out": left_out["validation"], "labels": MAJORITY}
     return {
         "name": graph.name,
         "architecture": graph.name,
@@ -77,11 +87,15 @@ def describe(
             "data": data["names"]["train"],
             "images": data["images"]["train"],
             "checksum": data["checksum"],
+            **by_votes["train"],
         },
+        "training_frequencies": dict(frequencies),
+        "prior": dict(prior),
         "selected_on": {
             "data": data["names"]["validation"],
             "images": data["images"]["validation"],
             "copies_of_training_images": data["validation_copies_of_training"],
+            **by_votes["validation"],
         },
         "accuracy": accuracy,
         "training": {

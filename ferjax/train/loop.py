@@ -39,6 +39,7 @@ from ferjax.train import (
     run_folder,
     setup,
     state,
+    targets,
 )
 from ferjax.train.batch_norm import CleanStatistics
 from ferjax.train.calls import Calls
@@ -47,7 +48,7 @@ from ferjax.train.controllers import Controllers, score
 from ferjax.train.devices import Devices
 from ferjax.train.errors import NonFiniteError, TrainingError
 from ferjax.train.evaluation import Evaluator
-from ferjax.train.recipes import NEED_WEIGHTS, Recipe, override
+from ferjax.train.recipes import FROM_DEFAULT, NEED_WEIGHTS, Recipe, override
 from ferjax.train.recipes import recipe as named_recipe
 from ferjax.train.reporting import Clock, ConsoleReporter, Reporter, Status, duration
 from ferjax.train.result import TrainingResult
@@ -88,7 +89,8 @@ def train_and_evaluate(
         architecture: a name, a model.json, a Keras file or a Network; None: as in `init`, or the
             recipe's.
         init: weights to start from, any file that `ferjax.load` reads; Adam's moments, where it has
-            them, are taken over.
+            them, are taken over. None: drawn weights, or where the recipe is of `FROM_DEFAULT`,
+            ferjax's own.
         teachers: weights of trained networks whose probabilities are learnt beside the labels, any
             files that `ferjax.load` opens; the recipe's `distillation` says how much they count.
         resume: go on with the run in `run_dir`; where there is none yet, begin it.
@@ -146,12 +148,17 @@ def train_and_evaluate(
             )
         if architecture is not None and str(architecture) in ARCHITECTURES:
             chosen = dataclasses.replace(chosen, architecture=str(architecture))
+        given = setup.load_data(data, chosen)
+        reporter = reporter or ConsoleReporter()
+        if chosen.name in FROM_DEFAULT and init is None and there is None:
+            init = setup.default_init(chosen, given.train, architecture)
+            reporter.note(f"starting from ferjax's default weights, {init.name} (--init: others)")
         run = _Run(
             chosen,
-            setup.load_data(data, chosen),
+            given,
             folder,
             Devices.all(),
-            reporter or ConsoleReporter(),
+            reporter,
             checkpoint_every,
             licence,
         )
@@ -178,7 +185,7 @@ class _Run:
         self.writes = jax.process_index() == 0
         devices.check_batch(recipe.batch_size)
         self.batches = TrainingBatches(
-            order=setup.order(recipe, data.train.labels),
+            order=setup.order(recipe, data.groups),
             batch_size=recipe.batch_size,
             shard_index=jax.process_index(),
             shard_count=jax.process_count(),
@@ -227,7 +234,11 @@ class _Run:
         soft_labels = None
         if there is None and teachers and self.writes:
             soft_labels = distillation.soft_labels(
-                teachers, self.data.train, recipe.distillation, self.reporter.note
+                teachers,
+                self.data.train,
+                recipe.distillation,
+                self.reporter.note,
+                self.data.soft_labels,
             )
         self._together("checked")  # before any host writes what another still looks for
         with run_folder.locked(self.folder):
@@ -328,7 +339,9 @@ class _Run:
                 "note: bfloat16 is for accelerators; on a CPU, float32 has faster code "
                 "(--set compute_dtype=float32; --recipe flagship-cpu is made for two cores)"
             )
-        if copies := described["validation_copies_of_training"]:
+        for line in setup.vote_notes(self.data, self.recipe):
+            note(line)
+        if copies := int(self.data.copies.sum()):
             note(
                 f"note: {copies} of the validation images are exact copies of training images, so "
                 "accuracy flatters; both figures are given at the end"
@@ -549,6 +562,11 @@ class _Run:
                 else f"step {now:,} is saved; measuring the last and the best weights "
                 "(Ctrl-C leaves that out)"
             )
+            own_labels = None
+            if self.data.majority is not None:
+                own_labels = Evaluator(self.network, self.data.whole.validation, self.devices)
+            frequencies = self.data.frequencies(self.recipe)
+            prior = targets.prior(frequencies, self.recipe.logit_adjustment)
             measured: dict[int, tuple[Any, list[dict[str, Any]]]] = {}
             for name, epoch, at in (
                 (run_folder.LAST, epochs, now),
@@ -559,7 +577,8 @@ class _Run:
                     if at != now:
                         which, _ = self.checkpoints.restore(at, train_state)
                     variables = self._evaluated(which)
-                    measured[at] = variables, result.measure(evaluator, variables, self.data)
+                    found = result.measure(evaluator, variables, self.data, own_labels)
+                    measured[at] = variables, found
                 variables, accuracy[name] = measured[at]
                 paths[name] = self.folder / name
                 described = export.describe(
@@ -572,6 +591,8 @@ class _Run:
                     step=at,
                     seconds=self.seconds,
                     accuracy=accuracy[name],
+                    frequencies=self._by_class(frequencies),
+                    prior=self._by_class(prior),
                 )
                 if self.writes:
                     host = jax.tree.map(np.asarray, variables)
@@ -592,6 +613,11 @@ class _Run:
             interrupted=interrupted,
             is_first_host=self.writes,
         )
+
+    def _by_class(self, shares: np.ndarray) -> dict[str, float]:
+        return {
+            name: round(float(share), 6) for name, share in zip(self.data.train.class_names, shares)
+        }
 
     def _evaluated(self, train_state: TrainState) -> Any:
         """Return the variables that are evaluated and saved."""

@@ -143,11 +143,12 @@ def check_same(
             "without --recipe and --set to go on as it was, or begin in another folder, with "
             f"--init {folder / LAST} to start from its weights"
         )
-    for name in ("checksum", "class_names", "images"):
-        if there["data"].get(name) != data[name]:
+    for name in ("checksum", "class_names", "images", "votes"):
+        theirs, ours = there["data"].get(name), data.get(name)
+        if theirs != ours:
             raise TrainingError(
-                f"{folder}: was begun with other data: {name} {there['data'].get(name)!r} there, "
-                f"{data[name]!r} here; its data was {there['data'].get('path')}"
+                f"{folder}: was begun with other data: {name} {theirs!r} there, {ours!r} here; "
+                f"its data was {there['data'].get('path')}"
             )
 
 

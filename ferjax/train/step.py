@@ -32,17 +32,20 @@ def train_step(
     schedule: optax.Schedule,
     key: Array,
     class_weights: Any = None,
+    logit_offsets: Any = None,
 ) -> TrainStep:
     """Return the function (state, images, labels) -> state.
 
     Its randomness is that of (`key`, `state.step`) alone. Images are uint8 in [0, 255], (B, H, W),
-    labels int32 (B,) or soft, float32 (B, K). A step whose loss or gradient is not finite is
+    labels int32 (B,) or soft, float32 (B, K). `logit_offsets`, (K,), are added to the logits in the
+    loss alone. A step whose loss or gradient is not finite is
     recorded in `bad_step`.
     """
     graph = network.graph
     head = Head.of(graph)
     penalised = losses.has_penalty(graph)
     weights = None if class_weights is None else jnp.asarray(class_weights, "float32")
+    offsets = None if logit_offsets is None else jnp.asarray(logit_offsets, "float32")
 
     def step(state: TrainState, images: Array, labels: Array) -> TrainState:
         augment_key, dropout_key = jax.random.split(jax.random.fold_in(key, state.step))
@@ -64,7 +67,8 @@ def train_step(
                 mutable=["batch_stats"],
             )
             logits = head.logits(units)  # (B, K)
-            by_image = losses.cross_entropy(logits, targets, weights, recipe.label_smoothing)
+            adjusted = logits if offsets is None else logits + offsets[None]
+            by_image = losses.cross_entropy(adjusted, targets, weights, recipe.label_smoothing)
             loss = by_image.mean()
             if penalised:
                 loss += losses.penalty(graph, variables["params"])

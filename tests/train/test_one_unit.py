@@ -144,6 +144,7 @@ def test_everything_that_a_recipe_has(tmp_path: Path, weights: Path) -> None:
         epochs=1,
         label_smoothing=0.1,
         class_weights="balanced",
+        logit_adjustment=0.5,
         distillation=0.5,
         sam_rho=0.05,
         ema_decay=0.9,

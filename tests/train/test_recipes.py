@@ -26,6 +26,10 @@ CHANGED = Recipe(
     seed=2**31 - 1,
     sampling="balanced",
     hold_out=0.125,
+    votes=0.75,
+    vote_target="majority",
+    vote_outliers=0.0,
+    unclear="leave out",
     augmentation=Augmentation(
         rotation=(-5, 7.5),
         rotation_probability=0.5,
@@ -59,6 +63,7 @@ CHANGED = Recipe(
     label_smoothing=0.05,
     distillation=0.5,
     class_weights="balanced",
+    logit_adjustment=0.5,
     optimizer="sgd",
     learning_rate=3e-4,
     beta_1=0.8,
@@ -102,8 +107,9 @@ def lines(recipe: Recipe) -> list[str]:
 
 def test_named_recipes_are_there_under_their_own_names() -> None:
     names = ["published", "fast", "flagship", "flagship-cpu", "fine-tune", "robust"]
+    names += ["votes", "votes-gpu"]
     assert list(RECIPES) == names
-    assert len(RECIPES) == 6
+    assert len(RECIPES) == 8
     assert [RECIPES[name].name for name in RECIPES] == list(RECIPES)
     assert recipe("fast") is RECIPES["fast"]
 
@@ -119,7 +125,8 @@ def test_published_is_as_the_published_code_trains() -> None:
 
 def test_unknown_name_gets_a_near_miss() -> None:
     message = (
-        "among published, fast, flagship, flagship-cpu, fine-tune, robust, got 'fats'; did you mean"
+        "among published, fast, flagship, flagship-cpu, fine-tune, robust, votes, votes-gpu, got "
+        "'fats'; did you mean"
     )
     with pytest.raises(RecipeError, match=message):
         recipe("fats")
@@ -215,6 +222,7 @@ def test_changes_that_fit_together_come_in_any_order(changes: list[str]) -> None
         ("name=a=b", "name", "a=b"),
         ("name='7'", "name", "7"),
         ("architecture=/models/my net.json", "architecture", "/models/my net.json"),
+        ("unclear=leave out", "unclear", "leave out"),
         ("pipeline=tf.data", "pipeline", "tf.data"),
         ("pipeline='tf.data'", "pipeline", "tf.data"),
     ],
@@ -291,6 +299,11 @@ def test_later_changes_win_and_the_base_stays() -> None:
         ("early_stopping=0", "`early_stopping`: expected a positive integer, got 0"),
         ("label_smoothing=1", "`label_smoothing`: expected a rate of at least 0 and below 1"),
         ("distillation=1.1", r"`distillation`: expected a fraction in \[0, 1\], got 1.1"),
+        ("votes=1.5", r"`votes`: expected a fraction in \[0, 1\], got 1.5"),
+        ("vote_target=mean", "`vote_target`: expected one of 'distribution', 'majority', got"),
+        ("vote_outliers=-1", "`vote_outliers`: expected a number of at least 0, got -1"),
+        ("unclear=drop", "`unclear`: expected one of 'own label', 'leave out', got 'drop'"),
+        ("logit_adjustment=-1", "`logit_adjustment`: expected a number of at least 0, got -1"),
         ("peak_at=1.1", r"`peak_at`: expected a fraction in \[0, 1\], got 1.1"),
         ("weight_decay=-1", "`weight_decay`: expected a number of at least 0, got -1"),
         ("nesterov=1", "`nesterov`: expected true or false, got 1"),
