@@ -37,6 +37,7 @@ from ferjax.cli.main import main as ferjax_command
 from ferjax.errors import FerjaxError
 from ferjax.files import replacing
 from ferjax.train.recipes import Recipe, override, recipe
+from ferjax.train.result import selected_by
 from ferjax.train.setup import load_data
 from trainings import Training, say
 
@@ -150,7 +151,7 @@ def accuracy(weights: Path) -> float:
         raise FerjaxError(f"{weights}: not there; train all seeds up to an epoch's end first")
     found = metadata.read(weights)
     try:
-        return float(found["accuracy"][0]["top_1"])
+        return float(selected_by(found["accuracy"])["top_1"])
     except (KeyError, IndexError, TypeError):
         raise FerjaxError(f"{weights}: its metadata has no accuracy; train it again") from None
 

@@ -166,7 +166,8 @@ def _print(result: TrainingResult, out: str) -> None:
         for m in measured:
             print(
                 f"{printable(str(path))} ({which}): {m['top_1']:.2%} "
-                f"({m['correct']:,} of {m['images']:,}), {m['dataset']}, {m['note']}"
+                f"({m['correct']:,} of {m['images']:,}), {m['dataset']}"
+                f"{', against the ' + m['labels'] if m.get('labels') else ''}, {m['note']}"
             )
     if result.interrupted is not None:
         print(f"go on with: ferjax train --out {printable(shlex.quote(out))} --resume")

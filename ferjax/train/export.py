@@ -13,7 +13,6 @@ import jax
 import ferjax
 from ferjax import keras, metadata
 from ferjax.nets.network import Network
-from ferjax.train.targets import MAJORITY
 
 
 def save(
@@ -67,7 +66,7 @@ def describe(
     if "votes" in data:
         left_out = data["left_out"]
         by_votes["train"] = {"left_out": left_out["train"], "votes": data["votes"]}
-        by_votes["validation"] = {"left_out": left_out["validation"], "labels": MAJORITY}
+        by_votes["validation"] = {"left_out": left_out["validation"], "labels": data["labels"]}
     return {
         "name": graph.name,
         "architecture": graph.name,

@@ -616,7 +616,7 @@ class _Run:
 
     def _by_class(self, shares: np.ndarray) -> dict[str, float]:
         return {
-            name: round(float(share), 6) for name, share in zip(self.data.train.class_names, shares)
+            name: float(f"{share:.6g}") for name, share in zip(self.data.train.class_names, shares)
         }
 
     def _evaluated(self, train_state: TrainState) -> Any:

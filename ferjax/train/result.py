@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from ferjax import metadata
 from ferjax.train import logs
 from ferjax.train.evaluation import Evaluator
 from ferjax.train.setup import TrainingData
-from ferjax.train.targets import MAJORITY
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class TrainingResult:
         best, last: paths of the weights; None where no epoch was completed.
         best_accuracy, last_accuracy: what they reach, as in their metadata: on all validation
             images, and where some are copies of training images, on the others alone; where votes
-            were used, against their majority first, then against the images' own labels.
+            were used, then against their majority: "labels" says so.
         data: the folder of the data, or None where it was in memory.
         interrupted: the signal that ended it before its time, or None.
         is_first_host: whether this process wrote the files; one of several hosts does.
@@ -61,26 +61,41 @@ def measure(
         evaluator: of the validation images.
         variables: {"params", "batch_stats"} on the devices.
         data: of the run.
-        own_labels: where validation is by votes, of all its images with their own labels; what is
-            measured against votes says so in its name.
+        own_labels: where validation is by votes, of all its images with their own labels.
+
+    Returns:
+        As `metadata.accuracy`: against the images' own labels first, then against the votes.
     """
-    name = data.name("validation")
-    if data.majority is None:
-        return _measured(evaluator, variables, name, data.copies)
-    found = _measured(evaluator, variables, f"{name}, {MAJORITY}", data.copies)
+    found = []
     if own_labels is not None:
-        found += _measured(own_labels, variables, name, data.whole.copies)
-    return found
+        found = _measured(own_labels, variables, data, data.whole.copies)
+    return found + _measured(evaluator, variables, data, data.copies, data.labels)
+
+
+def selected_by(accuracies: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the accuracy, of those that a run recorded, by which its weights were selected.
+
+    >>> selected_by([{"top_1": 0.7}, {"labels": "majority of people, 7 classes", "top_1": 0.8}])
+    {'labels': 'majority of people, 7 classes', 'top_1': 0.8}
+    """
+    return next((entry for entry in accuracies if entry.get("labels")), accuracies[0])
 
 
 def _measured(
-    evaluator: Evaluator, variables: Any, name: str, copies: npt.NDArray[np.bool_]
+    evaluator: Evaluator,
+    variables: Any,
+    data: TrainingData,
+    copies: npt.NDArray[np.bool_],
+    labels: str | None = None,
 ) -> list[dict[str, Any]]:
+    name = data.name("validation")
     loss, correct, count = evaluator(variables)
     note = f"{int(copies.sum())} of the images are exact copies of training images"
-    found = [metadata.accuracy(name, correct, count, loss / count, note=note)]
+    found = [metadata.accuracy(name, correct, count, loss / count, note=note, labels=labels)]
     if copies.any() and not copies.all():
         loss, correct, count = evaluator(variables, ~copies)
         note = "without exact copies of training images"
-        found.append(metadata.accuracy(name, correct, count, loss / count, note=note))
+        found.append(
+            metadata.accuracy(name, correct, count, loss / count, note=note, labels=labels)
+        )
     return found

@@ -65,6 +65,7 @@ class TrainingData:
         soft_labels: float32 (N train, K), what is learnt in place of the labels; None: these.
         majority: int32 (N train,), the class of most votes, -1 where none is; None: votes are not
             used.
+        labels: what the labels of `validation` are; None: the images' own.
         parts: what `train` and `validation` were taken from; None: they are the whole.
     """
 
@@ -75,6 +76,7 @@ class TrainingData:
     is_held_out: bool
     soft_labels: npt.NDArray[np.float32] | None = None
     majority: npt.NDArray[np.int32] | None = None
+    labels: str | None = None
     parts: Parts | None = None
 
     @property
@@ -94,7 +96,8 @@ class TrainingData:
     def describe(self) -> dict[str, Any]:
         """Return what tells this data from other data, ready for JSON.
 
-        Where votes are used, "votes" is a checksum of them, "left_out" how many of the images are.
+        Where votes are used, "votes" is a checksum of them, "left_out" how many of the images are,
+        "labels" what the labels of the validation images are.
         """
         whole = self.whole
         images = {"train": len(whole.train), "validation": len(whole.validation)}
@@ -111,6 +114,7 @@ class TrainingData:
         if self.majority is not None:
             used = {"train": len(self.train), "validation": len(self.validation)}
             described["votes"] = targets.checksum(*votes)
+            described["labels"] = self.labels
             described["left_out"] = {split: n - used[split] for split, n in images.items()}
         return described
 
@@ -189,6 +193,9 @@ def _with_votes(faces: Faces, recipe: Recipe, path: str | None) -> TrainingData:
                 f"{', '.join(faces.class_names)}; --set votes=0 does without votes"
             )
     _check_batch(int(learnt.sum()), recipe, path)
+    labels = f"majority of people, {len(faces.class_names)} classes"
+    if recipe.vote_outliers != 1:
+        labels += f", without classes of {recipe.vote_outliers:g} votes or fewer"
     copies = np.zeros(len(faces), np.bool_)
     copies[learnt | validation] = checks.copies_of_training(faces.take(learnt | validation))
     by_majority = replace(faces.take(measured), labels=found.majority[measured])
@@ -200,6 +207,7 @@ def _with_votes(faces: Faces, recipe: Recipe, path: str | None) -> TrainingData:
         is_held_out=bool(recipe.hold_out),
         soft_labels=found.values[learnt],
         majority=found.majority[learnt],
+        labels=labels,
         parts=Parts(
             train=faces.take(train),
             validation=faces.take(validation),

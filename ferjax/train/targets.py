@@ -22,7 +22,6 @@ from ferjax.data.votes import Votes
 from ferjax.train.recipes import Recipe
 
 Floats = npt.NDArray[np.floating]
-MAJORITY = "majority of votes"
 
 
 @dataclass(frozen=True, kw_only=True)

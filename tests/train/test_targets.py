@@ -32,6 +32,7 @@ from ferjax.train import (
 from ferjax.train.losses import cross_entropy
 from ferjax.train.recipes import RECIPES
 from ferjax.train.reporting import Reporter, Status
+from ferjax.train.result import selected_by
 
 from ..drawn import drawn
 from .conftest import make_faces, prepared, tiny_graph
@@ -262,13 +263,14 @@ def test_the_metadata_says_which_labels(done: tuple[TrainingResult, Recorder]) -
     result, faces = done[0], with_votes()
     assert result.last is not None
     found = metadata.read(result.last)
-    name = "validation"
-    assert [(a["dataset"], a["images"]) for a in found["accuracy"]] == [
-        (f"{name}, majority of votes", 56),
-        (f"{name}, majority of votes", 56 - 9),
-        (name, 64),
-        (name, 64 - 9),
+    name, people = "validation", "majority of people, 7 classes"
+    assert [(a.get("labels"), a["images"]) for a in found["accuracy"]] == [
+        (None, 64),
+        (None, 64 - 9),
+        (people, 56),
+        (people, 56 - 9),
     ]
+    assert {a["dataset"] for a in found["accuracy"]} == {name}
     assert found["trained_on"]["images"] == 256
     assert found["trained_on"]["left_out"] == 32
     assert found["selected_on"] == {
@@ -276,16 +278,17 @@ def test_the_metadata_says_which_labels(done: tuple[TrainingResult, Recorder]) -
         "images": 64,
         "copies_of_training_images": 9,
         "left_out": 8,
-        "labels": "majority of votes",
+        "labels": people,
     }
     validation = faces.take(faces.in_split("validation"))
     guessed = ferjax.load(result.last).predict_proba(validation.images).argmax(1)
     rows = np.arange(256, 320)
     majority = np.where(rows % 4 == 0, (validation.labels + 1) % 7, validation.labels)
     clear = rows % 8 != 3
-    assert found["accuracy"][0]["correct"] == (guessed == majority)[clear].sum()
-    assert found["accuracy"][2]["correct"] == (guessed == validation.labels).sum()
-    assert result.history[-1]["val_accuracy"] == found["accuracy"][0]["correct"] / 56
+    assert found["accuracy"][0]["correct"] == (guessed == validation.labels).sum()
+    assert found["accuracy"][2]["correct"] == (guessed == majority)[clear].sum()
+    assert result.history[-1]["val_accuracy"] == found["accuracy"][2]["correct"] / 56
+    assert selected_by(found["accuracy"]) == found["accuracy"][2]
 
 
 def test_the_metadata_has_frequencies_and_prior(done: tuple[TrainingResult, Recorder]) -> None:
@@ -310,7 +313,7 @@ def test_without_votes_the_frequencies_are_the_labels(tmp_path: Path) -> None:
     np.testing.assert_allclose(list(found["training_frequencies"].values()), counts, atol=1e-6)
     assert found["prior"] == found["training_frequencies"]
     assert "votes" not in found["trained_on"]
-    assert [a["dataset"] for a in found["accuracy"]] == ["validation"] * 2
+    assert [a.get("labels") for a in found["accuracy"]] == [None] * 2
     assert "votes" not in json.loads((tmp_path / "run/run.json").read_text("utf-8"))["data"]
 
 
@@ -345,7 +348,7 @@ def test_a_network_learns_what_people_said(tmp_path: Path) -> None:
     counts = 10 * np.eye(7, dtype=np.float32)[faces.labels]
     voted = dataclasses.replace(noise, votes=Votes(counts=counts, names=ferjax.EMOTIONS))
     recipe = dataclasses.replace(RECIPE, epochs=12, votes=1.0)
-    majority, own = train(voted, tmp_path / "run", recipe).last_accuracy
+    own, majority = train(voted, tmp_path / "run", recipe).last_accuracy
     assert majority["top_1"] > 0.8
     assert own["top_1"] < 0.4
 
