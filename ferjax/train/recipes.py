@@ -390,7 +390,14 @@ def votes() -> Recipe:
     `ferjax data prepare SOURCE --votes fer2013new.csv --out fer2013`. By
     `ferjax train --data fer2013 --recipe votes --out runs/votes`.
     """
-    return dataclasses.replace(fine_tune(), name="votes", epochs=8, votes=0.8)
+    return dataclasses.replace(
+        fine_tune(),
+        name="votes",
+        epochs=8,
+        learning_rate=5e-4,
+        label_smoothing=0.0,  # votes are smooth
+        votes=0.8,
+    )
 
 
 def votes_gpu() -> Recipe:
@@ -399,7 +406,9 @@ def votes_gpu() -> Recipe:
     `flagship` with the targets of `votes`. By
     `ferjax train --data fer2013 --recipe votes-gpu --out runs/votes-gpu`.
     """
-    return dataclasses.replace(flagship(), name="votes-gpu", votes=votes().votes)
+    return dataclasses.replace(
+        flagship(), name="votes-gpu", label_smoothing=0.0, votes=votes().votes
+    )
 
 
 RECIPES: Mapping[str, Recipe] = _Recipes(
