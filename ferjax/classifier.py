@@ -196,9 +196,7 @@ class EmotionClassifier:
             return priors.shares(self.scaling.prior, self.labels, name="the calibration's prior")
         if self.training_frequencies is not None:
             return self.training_frequencies
-        names = metadata.labels(self.metadata)
-        if names is None or len(names) != len(self.labels):
-            names = list(self.labels)
+        names = metadata.class_names(self.metadata, self.labels)
         return priors.of_metadata(self.metadata, names)
 
     def _make(self, engine: str) -> None:
@@ -638,16 +636,17 @@ def load(
     """
     path = default_weights() if path is None else path
     model = conversion.read(path, config, architecture, output=output)
-    return EmotionClassifier(
+    classifier = EmotionClassifier(
         model.network,
         model.variables,
         model.labels if labels is None else labels,
         value_range=value_range or metadata.value_range(model.metadata, path),
         training_frequencies=training_frequencies,
-        temperature=metadata.temperature(model.metadata, path),
         engine=engine,
         metadata=model.metadata,
     )
+    classifier.scaling = metadata.scaling(model.metadata, path, classifier.labels)
+    return classifier
 
 
 @lru_cache(maxsize=1)

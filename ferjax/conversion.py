@@ -81,7 +81,7 @@ def convert(
     names = model.labels if labels is None else checked_labels(labels, model.graph)
     names = names if are_names(names) else None
     if names and (known or to == MSGPACK):
-        known = {**known, "labels": list(names)}
+        known = {**metadata.renamed(known, model.labels, names), "labels": list(names)}
     beside = bool(known) and to != ORBAX and metadata.is_free(target)
     if to in (MSGPACK, ORBAX):
         from ferjax import flax_files

@@ -9,11 +9,13 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
+from ferjax import priors
 from ferjax.emotions import are_names
-from ferjax.errors import WeightFileError
+from ferjax.errors import PriorError, WeightFileError
 from ferjax.files import json_text, replacing
+from ferjax.scaling import Scaling
 
 _SUFFIXES = (".weights.h5", ".h5", ".hdf5", ".keras")
 _MOST_BYTES = 1 << 20
@@ -146,26 +148,99 @@ def value_range(
     return low, high
 
 
-def temperature(metadata: Mapping[str, Any], weights: str | os.PathLike[str]) -> float | None:
-    """Return the temperature that calibrates the probabilities, or None where there is none.
+def scaling(
+    metadata: Mapping[str, Any], weights: str | os.PathLike[str], labels: Sequence[str]
+) -> Scaling | None:
+    """Return what calibrates the probabilities, or None where there is nothing.
+
+    Args:
+        labels: what the classes are called where the metadata has no names, in output order.
 
     Raises:
-        WeightFileError: the metadata says something else than a positive number.
+        WeightFileError: the metadata says something else than a positive temperature and, perhaps,
+            a finite offset of each class.
 
-    >>> temperature({"calibration": {"temperature": 1.5}}, "model.h5")
+    >>> scaling({"calibration": {"temperature": 1.5}}, "model.h5", ["calm", "tense"]).temperature
     1.5
     """
     found = metadata.get("calibration")
     if found is None:
         return None
     value = found.get("temperature") if isinstance(found, Mapping) else None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+    if not (_is_finite(value) and value > 0):
         raise WeightFileError(
             weights,
             'metadata: expected {"temperature": a positive number} for calibration, '
             f"got {found!r:.100}",
         )
-    return float(value)
+    offsets, shares = found.get("offsets"), found.get("prior")
+    if offsets is None:
+        return Scaling(temperature=float(value))
+    names = class_names(metadata, labels)
+    if not (
+        isinstance(offsets, Mapping)
+        and set(offsets) == set(names)
+        and all(map(_is_finite, offsets.values()))
+    ):
+        raise WeightFileError(
+            weights,
+            "metadata: expected a finite number of each class for the offsets of calibration, "
+            f"{', '.join(names)}, got {offsets!r:.100}",
+        )
+    prior = None
+    if shares is not None:
+        try:
+            prior = tuple(priors.shares(shares, names, name="prior of calibration").tolist())
+        except PriorError as error:
+            raise WeightFileError(weights, f"metadata: {error}") from None
+    return Scaling(
+        temperature=float(value),
+        offsets=tuple(float(offsets[name]) for name in names),
+        prior=prior,
+    )
+
+
+def class_names(metadata: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
+    """Return the names by which the metadata knows the classes, in output order.
+
+    They are its own, whatever the classes are called now, or else `labels`.
+    """
+    own = metadata.get("labels")
+    is_list = isinstance(own, list) and all(isinstance(name, str) for name in own)
+    return list(own) if own and is_list and len(own) == len(labels) else list(labels)
+
+
+def renamed(
+    metadata: Mapping[str, Any], before: Sequence[str] | None, after: Sequence[str]
+) -> dict[str, Any]:
+    """Return metadata whose numbers of classes go by other names; names are in output order.
+
+    >>> renamed({"prior": {"a": 0.25, "b": 0.75}}, ["a", "b"], ["calm", "tense"])["prior"]
+    {'calm': 0.25, 'tense': 0.75}
+    """
+    names = dict(zip(before, after)) if before and len(before) == len(after) else {}
+
+    def of(value: Any) -> Any:
+        if isinstance(value, Mapping) and set(value) == set(names):
+            return {names[name]: number for name, number in value.items()}
+        return value
+
+    found = {k: of(v) if k in ("prior", "training_frequencies") else v for k, v in metadata.items()}
+    calibration = found.get("calibration")
+    if isinstance(calibration, Mapping):
+        found["calibration"] = {
+            k: of(v) if k in ("prior", "offsets") else v for k, v in calibration.items()
+        }
+    return found
+
+
+def _is_finite(value: Any) -> TypeGuard[float]:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
 
 
 def trainings(metadata: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -1,11 +1,19 @@
-"""Fit the temperature that makes confidences honest, and store it with the weights.
+"""Fit what makes confidences honest, and store it with the weights.
 
 It is fitted on validation images without exact copies of training images, and goes into the
 metadata file beside the weights. `ferjax predict --calibrated` and `ferjax evaluate` use it; plain
 predictions stay as Keras gives them.
 
-example:
+A temperature is one number, by which the logits are divided: it never changes a label. --method
+vector fits an offset of each class too, which may change labels: right where classes are said too
+often or too seldom, if there are images enough. --method auto takes the offsets where the
+likelihood of images that they were not fitted on is the higher for them.
+
+With --targets votes it is fitted to what people said of the images and not to their labels.
+
+examples:
   ferjax calibrate --weights runs/fast/best.h5 --data fer2013
+  ferjax calibrate --weights runs/fast/best.h5 --data ferplus --targets votes --method auto
 """
 
 from __future__ import annotations
@@ -13,9 +21,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from typing import TYPE_CHECKING
 
 from ferjax.cli.options import add_labels, add_output, add_value_range, value_range_of
 from ferjax.cli.progress import reported
+from ferjax.errors import printable
+
+if TYPE_CHECKING:
+    from ferjax.evaluate import Fitted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +40,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output(parser)
     parser.add_argument(
         "--data", required=True, metavar="DIR", help="what `ferjax data prepare` made"
+    )
+    parser.add_argument(
+        "--method",
+        choices=("temperature", "vector", "auto"),
+        default="temperature",
+        help="a temperature; vector, a temperature and an offset of each class; or auto, whichever "
+        "is better on images that it was not fitted on (default: temperature)",
+    )
+    parser.add_argument(
+        "--targets",
+        choices=("labels", "votes"),
+        default="labels",
+        help="fit to the images' own labels, or to the share of people's votes for each class, "
+        "which --data has then (default: labels)",
     )
     parser.add_argument("--dry-run", action="store_true", help="fit and show, store nothing")
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
@@ -46,6 +73,8 @@ def _run(args: argparse.Namespace) -> int:
         found = calibrate(
             args.weights,
             args.data,
+            method=args.method,
+            targets=args.targets,
             labels=args.labels,
             value_range=value_range_of(args),
             output=args.output,
@@ -59,8 +88,17 @@ def _run(args: argparse.Namespace) -> int:
     left_out = ""
     if found.copies_left_out:
         left_out = f", without {found.copies_left_out:,} copies of training images"
-    print(f"temperature {found.temperature:.4f}, fitted on {found.images:,} images of ", end="")
-    print(f"{found.data}{left_out}")
+    if found.without_votes_left_out:
+        left_out += f", without {found.without_votes_left_out:,} that have no votes for the classes"
+    offsets = "" if found.offsets is None else " and offsets"
+    to = ", to people's votes" if found.targets == "votes" else ""
+    print(
+        f"temperature {found.temperature:.4f}{offsets}, fitted on {found.images:,} images ", end=""
+    )
+    print(f"of {found.data}{left_out}{to}")
+    if found.offsets is not None:
+        listed = (f"{printable(name)} {value:+.3f}" for name, value in found.offsets.items())
+        print(f"offsets: {', '.join(listed)}")
     print(f"{'':<32}  {'before':>8}  {'after':>8}  (each image by the other four fifths)")
     b, a = found.before, found.after
     for label, before, after in (
@@ -70,9 +108,26 @@ def _run(args: argparse.Namespace) -> int:
         ("calibration error, equal mass", b.ece_equal_mass, a.ece_equal_mass),
     ):
         print(f"{label:<32}  {before:8.4f}  {after:8.4f}")
+    if args.method != "temperature":
+        _print_compared(found)
     if found.path is None:
         print("not stored")
     else:
         instead = f", instead of {found.previous:.4f}" if found.previous is not None else ""
         print(f"stored in {found.path}{instead}")
     return 0
+
+
+def _print_compared(found: Fitted) -> None:
+    """Say what a temperature alone and offsets are worth beside each other."""
+    if found.alone is None or found.with_offsets is None:
+        print("offsets: there are too few images of a class to fit them; a temperature alone")
+        return
+    print(f"{'negative log-likelihood by':<32}  {'these':>8}  {'others':>8}")
+    for label, kind, figures in (
+        ("a temperature alone", "temperature", found.alone),
+        ("a temperature and offsets", "vector", found.with_offsets),
+    ):
+        print(f"{label:<32}  {found.fits[kind]:8.4f}  {figures.negative_log_likelihood:8.4f}")
+    if found.overfits:
+        print("the offsets overfit: on images that they were not fitted on they are no better")

@@ -20,9 +20,9 @@ What is done is recorded in a hidden file beside the CSV file, or else in DIR: w
 and --resume an interrupted run goes on, and leaves the same files as one that was not interrupted.
 Photographs that were changed or added since are done too.
 
---prior says how common each expression is among such faces; with adapt that is estimated from all of
-them, for which all photographs are looked at before the first result, in about the same time once
-more. What is estimated is told on stderr; a run that --resume goes on with keeps it.
+--prior says how common each expression is among such faces; with adapt that is estimated from all
+of them, for which all photographs are looked at before the first result, in about the same time
+once more. What is estimated is told on stderr; a run that --resume goes on with keeps it.
 
 examples:
   ferjax faces party.jpg --draw .

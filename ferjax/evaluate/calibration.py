@@ -1,5 +1,7 @@
-"""Temperature scaling: one number by which logits are divided so that confidences can be taken at
-their word (Guo et al., ICML 2017).
+"""A temperature, and perhaps an offset of each class, so that probabilities can be taken at their
+word: temperature scaling and vector scaling (Guo et al., ICML 2017, arXiv 1706.04599).
+
+They are fitted to the images' own labels, or to the shares of the votes that people gave.
 
 Dimension keys: N images, K classes.
 """
@@ -8,7 +10,9 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ferjax import metadata
-from ferjax.classifier import default_weights, with_temperature
-from ferjax.data import checks, splits
+from ferjax.classifier import default_weights
+from ferjax.data import checks, splits, votes
 from ferjax.data.dataset import Faces, checksum
 from ferjax.emotions import Labels
 from ferjax.errors import DataError, WeightFileError
@@ -31,67 +35,109 @@ from ferjax.evaluate.predictions import (
     predict,
     predicted_classes,
 )
+from ferjax.scaling import Scaling
 
+METHODS: Final = ("temperature", "vector", "auto")
+TARGETS: Final = ("labels", "votes")
 _FOLDS: Final = 5
 _LIMITS: Final = (0.05, 20.0)
+_FARTHEST: Final = 12.0  # offset, beyond which the images ask for ever more
+
+Float64Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """A temperature, and what it is worth.
+    """A calibration, and what it is worth.
 
     Attributes:
+        method: "temperature scaling" or "vector scaling".
         temperature: above 1 where the network is too sure of itself.
+        offsets: by class, their mean 0; None for a temperature alone, which changes no label.
+        targets: what it was fitted to: "labels" or "votes".
         data: the images that it was fitted on.
         images: how many.
         copies_left_out: exact copies of training images, which the network is surer of.
-        before: calibration without it.
-        after: with temperatures fitted on the other four fifths of the images, so that no image
+        without_votes_left_out: of the others, those whose votes are for none of the classes.
+        before: calibration without it; against votes the likelihood is their cross-entropy, and a
+            prediction is right to the share of the people who say it.
+        after: with calibrations fitted on the other four fifths of the images, so that no image
             had a part in its own.
+        alone: the same with a temperature alone, where offsets were tried too.
+        with_offsets: the same with offsets, where they were tried.
+        fits: the negative log-likelihood by method on the images that they were fitted on.
         path: the metadata file that it was written to; None where it was not.
         previous: the temperature that was there before.
     """
 
+    method: str
     temperature: float
+    offsets: dict[str, float] | None
+    targets: str
     data: str
     images: int
     copies_left_out: int
+    without_votes_left_out: int
     before: Calibration
     after: Calibration
+    alone: Calibration | None
+    with_offsets: Calibration | None
+    fits: dict[str, float]
     path: Path | None
     previous: float | None
+
+    @property
+    def overfits(self) -> bool:
+        """Whether offsets, where they were tried, are of no use for other images."""
+        if self.alone is None or self.with_offsets is None:
+            return False
+        return self.with_offsets.negative_log_likelihood >= self.alone.negative_log_likelihood
 
 
 def calibrate(
     weights: str | os.PathLike[str] | None,
     data: Faces | str | os.PathLike[str],
     *,
+    method: str = "temperature",
+    targets: str = "labels",
     labels: Labels | None = None,
     value_range: tuple[float, float] | None = None,
     output: str | int | None = None,
     store: bool = True,
     progress: Progress | None = None,
 ) -> Fitted:
-    """Fit a temperature on validation images and store it in the metadata of the weights.
+    """Fit a calibration on validation images and store it in the metadata of the weights.
 
     Exact copies of training images are left out, with a warning where those that the weights were
-    trained on are others than the data's. `ferjax.load` finds the temperature again, and
+    trained on are others than the data's. `ferjax.load` finds the calibration again, and
     `predict(..., calibrated=True)` applies it.
 
     Args:
         weights: any weight file that `ferjax.load` reads; None: ferjax's own.
         data: a folder that `ferjax data prepare` made, or Faces.
+        method: "temperature", one number, which leaves the order of the classes as it is;
+            "vector", an offset of each class too, which may change labels; or "auto", whichever
+            has the higher likelihood on images that it was not fitted on.
+        targets: "labels", the images' own; or "votes", the share of each class among what people
+            said of an image (`ferjax.data.votes.distribution`).
         labels, value_range: of the weights, as for `ferjax.load`.
         output: of several outputs the one to calibrate, as for `ferjax.load`; only measured.
         store: write it; False only measures.
         progress: called with (done, total, unit) now and then.
 
     Raises:
+        ValueError: there is no such method, or no such targets.
         WeightFileError: the weights cannot be used, or cannot have metadata.
-        DataError: the data cannot be used, or has no validation images, or too few.
+        DataError: the data cannot be used, or has no validation images, or too few, or no votes.
         LabelsError: the network's classes are not the data's, in whatever order, or have no names.
         WriteError: the metadata cannot be written.
+
+    Warns:
+        UserWarning: offsets are asked for that are worse than none on other images.
     """
+    for name, value, known in (("method", method, METHODS), ("targets", targets, TARGETS)):
+        if value not in known:
+            raise ValueError(f"expected one of {', '.join(known)} for `{name}`, got {value!r}")
     metrics.require_sklearn()
     path = Path(default_weights() if weights is None else weights)
     if store and output is not None:
@@ -101,12 +147,17 @@ def calibrate(
             "`ferjax convert --output` makes a file of one",
         )
     folder, faces, chosen = read(data, "validation")
+    if targets == "votes" and faces.votes is None:
+        raise DataError(
+            f"expected data with people's votes, {folder or 'these'} have none; "
+            "`ferjax data prepare --votes` adds them"
+        )
     classifier = loaded(path, labels=labels, value_range=value_range, output=output)
     if store and (what := metadata.in_parts(path)):
         raise WeightFileError(
             path, f"{what} has no place for metadata; `ferjax convert` makes a file of it"
         )
-    known = metadata.own(path) if store else {}
+    own = metadata.own(path) if store else {}
     order = outputs_of_classes(classifier, faces)
     part = faces.take(chosen)
     copies = checks.copies_of_training(faces)[chosen]
@@ -117,93 +168,265 @@ def calibrate(
     images = provenance.measured(faces, "validation", int(copies.sum()), name)
     if why := provenance.copies_unknown(classifier.metadata, images):
         warnings.warn(f"{why}; the network is surer of copies", stacklevel=2)
-    probabilities = predict(classifier, clean.images, progress=progress)[:, order]
-    predicted = predicted_classes(classifier.head, order, probabilities)
-    before = metrics.calibration(clean.labels, probabilities, predicted=predicted)
-    if before is None:
+    shares = _targets(clean, targets)
+    has_target = np.asarray(shares.any(1))
+    if not has_target.any():
+        raise DataError("expected validation images with votes for the classes, got none")
+    used, shares = clean.take(has_target), shares[has_target]
+    probabilities = predict(classifier, used.images, progress=progress)[:, order]
+
+    def figures(rows: npt.NDArray[np.floating], said: npt.NDArray[np.integer]) -> Calibration:
+        if targets == "labels":
+            found = metrics.calibration(used.labels, rows, predicted=said)
+            assert found is not None
+            return found
+        return _against_shares(shares, rows, said)
+
+    predicted = partial(predicted_classes, classifier.head, order)
+    if not np.allclose(probabilities.sum(1), 1, rtol=0, atol=1e-3):
         raise WeightFileError(path, "its outputs do not sum to 1, so that no temperature fits")
+    tried = _tried(shares, probabilities, method, faces.class_names)
+    after = {
+        kind: figures(rows, predicted(rows if kind == "vector" else probabilities))
+        for kind, (_, rows) in tried.items()
+    }
+    best = min(after, key=lambda kind: after[kind].negative_log_likelihood)
+    kind = best if method == "auto" else method
+    scaling = tried[kind][0]
+    offsets = None if scaling.offsets is None else dict(zip(faces.class_names, scaling.offsets))
     fitted = Fitted(
-        temperature=fit_temperature(clean.labels, probabilities),
+        method=scaling.method,
+        temperature=scaling.temperature,
+        offsets=offsets,
+        targets=targets,
         data=name,
-        images=len(clean),
+        images=len(used),
         copies_left_out=int(copies.sum()),
-        before=before,
-        after=_cross_fitted(clean.labels, probabilities, predicted),
+        without_votes_left_out=len(clean) - len(used),
+        before=figures(probabilities, predicted(probabilities)),
+        after=after[kind],
+        alone=after["temperature"] if "vector" in after else None,
+        with_offsets=after.get("vector"),
+        fits={kind: _loss(shares, found(probabilities)) for kind, (found, _) in tried.items()},
         path=metadata.sidecar(path) if store else None,
         previous=classifier.temperature,
     )
+    if kind == "vector" and fitted.overfits:
+        warnings.warn(
+            "the offsets overfit: on images that they were not fitted on a temperature alone is "
+            "better; --method temperature (method=), or more images",
+            stacklevel=2,
+        )
     if store:
         # A known network's order is no more than likely, and not stored.
-        if not known and (labels is not None or metadata.labels(classifier.metadata)):
-            known = {"labels": list(classifier.labels)}
-        metadata.write(path, {**known, "calibration": _record(fitted, clean)})
+        if not own and (labels is not None or metadata.labels(classifier.metadata)):
+            own = {"labels": list(classifier.labels)}
+        of_outputs = metadata.class_names(own, classifier.labels)
+        network = scaling.take(np.argsort(order))
+        record = _record(fitted, network, of_outputs, clean)
+        metadata.write(path, {**own, "calibration": record})
     return fitted
 
 
 def fit_temperature(
-    labels: npt.NDArray[np.integer], probabilities: npt.NDArray[np.floating]
+    labels: npt.NDArray[np.integer] | npt.NDArray[np.floating],
+    probabilities: npt.NDArray[np.floating],
 ) -> float:
     """Return the temperature of the lowest negative log-likelihood.
 
     Args:
-        labels: int (N,), in [0, K).
+        labels: int (N,), in [0, K), or the share of each class, (N, K), whose rows sum to 1.
         probabilities: (N, K), whose rows sum to 1.
 
     Raises:
         DataError: there is none: the likelihood goes on growing towards 0 or infinity.
     """
     from scipy.optimize import minimize_scalar
-    from scipy.special import logsumexp
 
-    # In float32 a softmax leaves nothing of logits 100 and more below the highest.
-    logits = np.log(np.maximum(np.asarray(probabilities, np.float64), 1e-45))
-    rows = np.arange(len(labels))
+    logits, shares = _logits(probabilities), _shares(labels, probabilities.shape[1])
 
     def loss(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        return float((logsumexp(scaled, axis=1) - scaled[rows, labels]).mean())
+        return _cross_entropy(shares, logits / np.exp(log_temperature))
 
     limits = tuple(np.log(_LIMITS))
     found = minimize_scalar(loss, bounds=limits, method="bounded", options={"xatol": 1e-6})
     low, high = (abs(found.x - end) < 1e-3 for end in limits)
     if low or high:
-        why = "the labels may be in another order than the network's, or the images too few"
-        if low:  # the surer the better
-            why = "the network is right about them, so that only more images can say how sure it is"
-        raise DataError(
-            f"no temperature between {_LIMITS[0]} and {_LIMITS[1]:g} is best for these "
-            f"{len(labels):,} images; {why}"
-        )
+        raise _no_temperature(len(logits), low)
     return float(np.exp(found.x))
 
 
-def _cross_fitted(
-    labels: npt.NDArray[np.integer],
+def fit_vector(
+    labels: npt.NDArray[np.integer] | npt.NDArray[np.floating],
+    probabilities: npt.NDArray[np.floating],
+) -> Scaling:
+    """Return the temperature and the offsets of the lowest negative log-likelihood.
+
+    The calibrated probabilities then hold for the classes as common as they are here, which the
+    `prior` of what is returned says: their means are these shares.
+
+    Args:
+        labels, probabilities: as for `fit_temperature`.
+
+    Raises:
+        DataError: there are none: a class has no image, or the likelihood goes on growing.
+    """
+    from scipy.optimize import minimize
+    from scipy.special import softmax
+
+    classes = probabilities.shape[1]
+    logits, shares = _logits(probabilities), _shares(labels, classes)
+    common = shares.mean(0)
+    if not common.min() > 0:
+        raise DataError(
+            "expected images of every class for offsets, got none of one; --method temperature "
+            "(method=) does without them"
+        )
+
+    def loss(x: Float64Array) -> tuple[float, Float64Array]:
+        # Convex in 1 / T and the offsets.
+        scaled = logits * x[0] + x[1:]
+        over = softmax(scaled, axis=1) - shares
+        gradient = np.concatenate([[(over * logits).sum(1).mean()], over.mean(0)])
+        return _cross_entropy(shares, scaled), gradient
+
+    low, high = 1 / _LIMITS[1], 1 / _LIMITS[0]
+    bounds = [(low, high)] + [(-_FARTHEST, _FARTHEST)] * classes
+    start = np.concatenate([[1.0], np.zeros(classes)])
+    options = {"maxiter": 1000, "ftol": 1e-14, "gtol": 1e-9}
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    factor, offsets = float(found.x[0]), found.x[1:] - found.x[1:].mean()
+    if not low * 1.001 < factor < high / 1.001:
+        raise _no_temperature(len(logits), factor > 1)
+    if np.abs(found.x[1:]).max() > 0.999 * _FARTHEST:
+        raise DataError(
+            f"no offset is best for these {len(logits):,} images: the further a class is moved the "
+            "better; too few of it, perhaps; --method temperature (method=) does without offsets"
+        )
+    return Scaling(
+        temperature=1 / factor,
+        offsets=tuple(offsets.tolist()),
+        prior=tuple((common / common.sum()).tolist()),
+    )
+
+
+def _targets(faces: Faces, targets: str) -> Float64Array:
+    """Return the share of each class, (N, K); rows of zeros have no votes for any."""
+    if targets == "labels":
+        return _shares(faces.labels, len(faces.class_names))
+    assert faces.votes is not None
+    return votes.distribution(faces.votes, faces.class_names).astype(np.float64)
+
+
+def _shares(labels: npt.NDArray[Any], classes: int) -> Float64Array:
+    return np.eye(classes)[labels] if labels.ndim == 1 else np.asarray(labels, np.float64)
+
+
+def _logits(probabilities: npt.NDArray[np.floating]) -> Float64Array:
+    # In float32 a softmax leaves nothing of logits 100 and more below the highest.
+    return np.log(np.maximum(np.asarray(probabilities, np.float64), 1e-45))
+
+
+def _cross_entropy(shares: Float64Array, logits: Float64Array) -> float:
+    """Return the mean over images, in nats."""
+    from scipy.special import log_softmax
+
+    return float(-(shares * log_softmax(logits, axis=1)).sum(1).mean())
+
+
+def _loss(shares: Float64Array, probabilities: npt.NDArray[np.floating]) -> float:
+    return _cross_entropy(shares, _logits(probabilities))
+
+
+def _no_temperature(images: int, low: bool) -> DataError:
+    why = "the labels may be in another order than the network's, or the images too few"
+    if low:  # the surer the better
+        why = "the network is right about them, so that only more images can say how sure it is"
+    return DataError(
+        f"no temperature between {_LIMITS[0]} and {_LIMITS[1]:g} is best for these "
+        f"{images:,} images; {why}"
+    )
+
+
+def _tried(
+    shares: Float64Array,
     probabilities: npt.NDArray[np.float32],
-    predicted: npt.NDArray[np.integer] | None = None,
-) -> Calibration:
+    method: str,
+    class_names: Sequence[str],
+) -> dict[str, tuple[Scaling, npt.NDArray[np.float32]]]:
+    """Return by kind what fits, and probabilities by what was fitted on the other images.
+
+    Raises:
+        DataError: nothing fits; that offsets do not, where they are asked for.
+    """
+    found = {"temperature": _cross_fitted(shares, probabilities, _fit_temperature_alone)}
+    if method != "temperature":
+        try:
+            _check_classes(shares, class_names)
+            found["vector"] = _cross_fitted(shares, probabilities, fit_vector)
+        except DataError:
+            if method == "vector":
+                raise
+    return found
+
+
+def _check_classes(shares: Float64Array, class_names: Sequence[str]) -> None:
+    lacking = [name for name, total in zip(class_names, shares.sum(0)) if not total > 0]
+    if lacking:
+        raise DataError(
+            f"expected images of every class for offsets, got none of {', '.join(lacking)}; "
+            "--method temperature (method=) does without them"
+        )
+
+
+def _fit_temperature_alone(shares: Float64Array, probabilities: npt.NDArray[Any]) -> Scaling:
+    return Scaling(temperature=fit_temperature(shares, probabilities))
+
+
+def _cross_fitted(
+    shares: Float64Array,
+    probabilities: npt.NDArray[np.float32],
+    fit: Callable[[Float64Array, npt.NDArray[Any]], Scaling],
+) -> tuple[Scaling, npt.NDArray[np.float32]]:
+    """Return what fits all images, and their probabilities by fits to the other images."""
+    whole = fit(shares, probabilities)
     scaled = np.empty_like(probabilities)
-    fold = np.random.default_rng(0).permutation(len(labels)) % min(_FOLDS, len(labels))
+    fold = np.random.default_rng(0).permutation(len(shares)) % min(_FOLDS, len(shares))
     for number in np.unique(fold):
         held, rest = fold == number, fold != number
         if not rest.any():
             rest = held
         try:
-            temperature = fit_temperature(labels[rest], probabilities[rest])
+            scaled[held] = fit(shares[rest], probabilities[rest])(probabilities[held])
         except DataError:  # all of them together had one
             raise DataError(
-                f"too few images to calibrate on, {len(labels):,}: without a part of them no "
-                "temperature is best; expected more validation images that are no copies of "
-                "training images"
+                f"too few images to calibrate on, {len(shares):,}: without a part of them no "
+                f"{whole.method.removesuffix(' scaling').replace('vector', 'offset')} is best; "
+                "expected more validation images that are no copies of training images"
             ) from None
-        scaled[held] = with_temperature(probabilities[held], temperature)
-    found = metrics.calibration(labels, scaled, predicted=predicted)
-    assert found is not None
-    return found
+    return whole, scaled
 
 
-def _record(fitted: Fitted, clean: Faces) -> dict[str, Any]:
-    """Return what goes into the metadata."""
+def _against_shares(
+    shares: Float64Array, probabilities: npt.NDArray[np.floating], said: npt.NDArray[np.integer]
+) -> Calibration:
+    """Return the figures of calibration against shares of votes."""
+    rows = np.asarray(probabilities, np.float64)
+    bins = metrics.reliability(rows.max(1), shares[np.arange(len(rows)), said])
+    return Calibration(
+        negative_log_likelihood=_loss(shares, rows),
+        brier_score=float(((rows - shares) ** 2).sum(1).mean()),
+        ece_equal_width=bins.ece_equal_width,
+        ece_equal_mass=bins.ece_equal_mass,
+        equal_width=bins.equal_width,
+        equal_mass=bins.equal_mass,
+    )
+
+
+def _record(
+    fitted: Fitted, scaling: Scaling, labels: Sequence[str], clean: Faces
+) -> dict[str, Any]:
+    """Return what goes into the metadata; `labels` are those of the network's outputs."""
 
     def figures(c: Calibration) -> dict[str, float]:
         return {
@@ -216,15 +439,28 @@ def _record(fitted: Fitted, clean: Faces) -> dict[str, Any]:
             )
         }
 
-    return {
-        "method": "temperature scaling",
-        "temperature": round(fitted.temperature, 6),
-        "fitted_on": {
-            "data": fitted.data,
-            "images": fitted.images,
-            "copies_of_training_images_left_out": fitted.copies_left_out,
-            "checksum": checksum(clean),
-        },
+    record: dict[str, Any] = {
+        "method": scaling.method,
+        "temperature": round(scaling.temperature, 6),
+    }
+    if scaling.offsets is not None and scaling.prior is not None:
+        record["offsets"] = {k: round(v, 6) for k, v in zip(labels, scaling.offsets)}
+        # What the calibrated probabilities hold for.
+        record["prior"] = {k: float(f"{v:.6g}") for k, v in zip(labels, scaling.prior)}
+    fitted_on = {
+        "data": fitted.data,
+        "images": len(clean),
+        "copies_of_training_images_left_out": fitted.copies_left_out,
+        "checksum": checksum(clean),
+    }
+    if fitted.targets == "votes":
+        record["targets"] = "votes"
+        fitted_on["without_votes_left_out"] = fitted.without_votes_left_out
+    record |= {
+        "fitted_on": fitted_on,
         "before": figures(fitted.before),
         "after": {**figures(fitted.after), "note": f"cross-fitted over {_FOLDS} folds"},
     }
+    if fitted.alone is not None and scaling.offsets is not None:
+        record["temperature_alone"] = figures(fitted.alone)
+    return record

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 import ferjax
 from ferjax import hardware, metadata
-from ferjax.classifier import EmotionClassifier, default_weights, with_temperature
+from ferjax.classifier import EmotionClassifier, default_weights
 from ferjax.data import checks, preparation, splits
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.emotions import Labels
@@ -74,23 +74,35 @@ class Predictions:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibrated:
-    """Calibration after the stored temperature.
+    """Calibration after the stored temperature, and offsets of the classes if any.
 
     Attributes:
         temperature: what the logits are divided by.
+        offsets: what is added then, by class; None for a temperature alone, which changes no label.
         fitted_on: what it was fitted on, in words.
         fitted_here: whether that is what is measured here, so that the figures flatter.
         whole: on all images.
         without_copies: on those that are no copies of training images; None as in `Evaluation`.
         abstention: on all images, as in `Metrics`: what `calibrated=True` and `abstain_below` do.
+        correct, correct_without_copies: how many images get their label, which offsets may change;
+            the latter None as in `Evaluation`.
     """
 
     temperature: float
+    offsets: dict[str, float] | None
     fitted_on: str
     fitted_here: bool
     whole: Calibration
     without_copies: Calibration | None
     abstention: tuple[Abstention, ...]
+    correct: int
+    correct_without_copies: int | None
+
+    @property
+    def words(self) -> str:
+        """What calibrates."""
+        offsets = "" if self.offsets is None else " and offsets"
+        return f"temperature {self.temperature:.3f}{offsets}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +120,7 @@ class Evaluation:
         whole: on all images of the split.
         without_copies: on those that are no exact copy of a training image; None where there are
             no copies, or nothing else.
-        calibrated: None without a stored temperature, and with several views, for which it was not
+        calibrated: None without a stored calibration, and with several views, for which it was not
             fitted.
         votes: against what several people said of each image; None where the data have no votes of
             the split.
@@ -224,20 +236,30 @@ def evaluate(
         lambda y, p: measure(y, p, faces.class_names, predicted=predicted(p), seed=seed)
     )
     calibrated = None
-    if classifier.temperature is not None and tta == "none" and whole.calibration is not None:
-        t = classifier.temperature
-        scaled, scaled_honest = both(
-            lambda y, p: calibration(y, with_temperature(p, t), predicted=predicted(p))
-        )
+    if classifier.scaling is not None and tta == "none" and whole.calibration is not None:
+        scaling = classifier.scaling.take(order)
+
+        def scaled(p: npt.NDArray[np.float32]) -> dict[str, Any]:
+            rows = scaling(p)
+            # A temperature changes no answer, as rounding might where two are equally probable.
+            return {
+                "probabilities": rows,
+                "predicted": predicted(p if scaling.keeps_order else rows),
+            }
+
+        figures, figures_honest = both(lambda y, p: calibration(y, **scaled(p)))
+        correct, correct_honest = both(lambda y, p: int((scaled(p)["predicted"] == y).sum()))
+        offsets = scaling.offsets
         calibrated = Calibrated(
-            temperature=t,
+            temperature=scaling.temperature,
+            offsets=None if offsets is None else dict(zip(faces.class_names, offsets)),
             fitted_on=about["calibrated_on"],
             fitted_here=provenance.fitted_here(classifier.metadata, images),
-            whole=scaled,
-            without_copies=scaled_honest,
-            abstention=abstention(
-                true, with_temperature(probabilities, t), predicted=predictions.predicted
-            ),
+            whole=figures,
+            without_copies=figures_honest,
+            abstention=abstention(true, **scaled(probabilities)),
+            correct=correct,
+            correct_without_copies=correct_honest,
         )
     against = None
     if part.votes is not None:

@@ -162,15 +162,14 @@ def confusion(e: Evaluation) -> Any:
 
 
 def reliability(e: Evaluation) -> Any:
-    """Draw accuracy against confidence, before and after the temperature, over a histogram."""
+    """Draw accuracy against confidence, before and after calibration, over a histogram."""
     figure = _figure(9.2, 4.9)
     grid = figure.subplots(2, 2, height_ratios=(4, 1), sharex=True)
     before = e.whole.calibration
     assert before is not None
     series = [(before, _ORANGE, "o", "as the network says")]
     if e.calibrated is not None:
-        t = e.calibrated.temperature
-        series.append((e.calibrated.whole, _BLUE, "s", f"with temperature {t:.3f}"))
+        series.append((e.calibrated.whole, _BLUE, "s", f"with {e.calibrated.words}"))
     for column, (kind, words) in enumerate(
         (("equal_width", "bins of equal width"), ("equal_mass", "bins of equally many images"))
     ):
@@ -257,7 +256,7 @@ def coverage(e: Evaluation) -> Any:
     axes.set_xlim(0, 1.01)
     axes.set_xlabel("coverage: images that get an answer")
     axes.set_ylabel("accuracy among them")
-    dots = "lowest confidence that counts" + (", without temperature" if e.calibrated else "")
+    dots = "lowest confidence that counts" + (", not calibrated" if e.calibrated else "")
     axes.plot([], [], "o", color=_BLUE, markersize=4, label=dots)
     axes.legend(frameon=False, fontsize="small", loc="lower left")
     _percent(axes, "both")

@@ -203,7 +203,7 @@ def _columns(e: Evaluation) -> list[str]:
 
 
 def _abstention_rows(e: Evaluation) -> list[list[str]]:
-    """Return a heading and what is left above each confidence, with and without a temperature."""
+    """Return a heading and what is left above each confidence, with and without calibration."""
     rows = [["confidence at least", "coverage", "accuracy"]] + [
         [f"{a.threshold:g}", percent(a.coverage), percent(a.accuracy)] for a in e.whole.abstention
     ]
@@ -220,8 +220,14 @@ def _calibrated_rows(e: Evaluation) -> list[tuple[str, list[str]]]:
     c = e.calibrated
     found = [c.whole] if c.without_copies is None else [c.whole, c.without_copies]
     where = "fitted on these images" if c.fitted_here else f"fitted on {c.fitted_on}"
-    heading = (f"with temperature {c.temperature:.3f}, {where}", ["" for _ in found])
-    return [heading, *_calibration_rows(found)]
+    heading = (f"with {c.words}, {where}", ["" for _ in found])
+    rows = _calibration_rows(found)
+    if c.offsets is not None:  # a temperature alone changes no label
+        shares = [c.correct / e.whole.images]
+        if e.without_copies is not None and c.correct_without_copies is not None:
+            shares.append(c.correct_without_copies / e.without_copies.images)
+        rows.insert(0, ("accuracy", [percent(share) for share in shares]))
+    return [heading, *rows]
 
 
 def _calibration_rows(found: Sequence[Calibration | None]) -> list[tuple[str, list[str]]]:

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ferjax import classifier
 from ferjax.classifier import EmotionClassifier
 from ferjax.data.dataset import Faces
 from ferjax.emotions import TELL_THE_ORDER, are_names, positions
@@ -45,7 +44,7 @@ def soft_labels(
     """Return the labels that a network taught by others learns: float32 (N, K), each adds up to 1.
 
     `share` of each is the mean of the teachers' probabilities, calibrated where a teacher comes
-    with a temperature; the rest is the image's own label, or its target.
+    with a calibration; the rest is the image's own label, or its target.
 
     Args:
         teachers: weights that `ferjax.load` opens; at least one.
@@ -85,8 +84,8 @@ def soft_labels(
                 note(f"asked about {(before * views + done) / (len(loaded) * views):.0%}")
 
         found = predictions.predict(one, faces.images, "flip", progress)
-        if one.temperature is not None:
-            found = classifier.with_temperature(found, one.temperature)
+        if one.scaling is not None:
+            found = one.scaling(found)
         total += found[:, order]
     own = np.eye(len(faces.class_names))[faces.labels] if targets is None else targets
     return np.asarray(share * total / len(loaded) + (1 - share) * own, np.float32)

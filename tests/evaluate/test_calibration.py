@@ -114,7 +114,9 @@ def test_too_few_images_are_told_as_such() -> None:
     with pytest.raises(
         DataError, match=r"too few images to calibrate on, 15: .* expected more"
     ) as raised:
-        calibration._cross_fitted(labels, probabilities.astype(np.float32))
+        calibration._cross_fitted(
+            np.eye(2)[labels], probabilities.astype(np.float32), calibration._fit_temperature_alone
+        )
     assert "order" not in str(raised.value)
 
 

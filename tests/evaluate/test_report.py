@@ -210,7 +210,7 @@ def test_abstention_is_shown_with_and_without_the_temperature(
     assert "calibrated: images" in page
     figure = plots.coverage(evaluation)
     labels = [words.get_text() for words in figure.axes[0].get_legend().get_texts()]
-    assert labels[-1] == "lowest confidence that counts, without temperature"
+    assert labels[-1] == "lowest confidence that counts, not calibrated"
 
 
 def test_robustness_is_that_of_a_single_view(
