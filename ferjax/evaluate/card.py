@@ -19,6 +19,7 @@ from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS
 from ferjax.evaluate.evaluation import Evaluation
 from ferjax.evaluate.report import render
 from ferjax.evaluate.tables import percent
+from ferjax.evaluate.votes_tables import EXPLAINED, Table, tables
 from ferjax.files import replacing
 from ferjax.keras import KerasModel
 from ferjax.nets.head import checked_labels
@@ -111,6 +112,8 @@ def text(
         selected_on=provenance.described(known.get("selected_on")),
         measured=[_sentence(a) for a in known.get("accuracy") or [] if isinstance(a, Mapping)],
         reports=found,
+        votes=[_votes_tables(r, number == 0) for number, r in enumerate(found)],
+        explained=EXPLAINED,
         seeds=seeds.compare(known, other_seeds),
         robust=next((r for r in found if r["robustness"]), None),
         groups=next((r for r in found if r["subgroups"]), None),
@@ -150,7 +153,20 @@ def read_report(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise DataError(f"{path}: no such file") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise DataError(f"{path}: expected the report.json of `ferjax evaluate --out`") from None
-    return dict(found)
+    return {"votes": None, **found}  # of reports before there were votes
+
+
+def _votes_tables(report: Mapping[str, Any], is_first: bool) -> list[Table]:
+    """Return the tables of a report against votes that a card shows: of the first one, recall and
+    people too, recall without copies where there are some.
+    """
+    found = tables(report)
+    last = found[-1].part if found else ""
+    return [
+        table
+        for table in found
+        if table.kind == "figures" or (is_first and (table.kind == "people" or table.part == last))
+    ]
 
 
 def _limits(reports: Sequence[Mapping[str, Any]]) -> list[str]:

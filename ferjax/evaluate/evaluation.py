@@ -7,7 +7,7 @@ import datetime
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -398,33 +398,48 @@ def record(evaluation: Evaluation, weights: str | os.PathLike[str] | None) -> Pa
     if provenance.copies_unknown(known, provenance.Measured(**evaluation.data)):
         copies = "copies of training images not known"
         left_out = "without exact copies of this data's training images"
-    against = evaluation.votes
-    found = []
-    for measured, note, part in (
-        (evaluation.whole, copies, against and against.whole),
-        (evaluation.without_copies, left_out, against and against.without_copies),
-    ):
-        common = {"view": view, "note": note}
-        name = evaluation.data["name"]
+    name, found = evaluation.data["name"], []
+    for measured, note in ((evaluation.whole, copies), (evaluation.without_copies, left_out)):
         if measured is not None:
             figures = measured.calibration
             loss = None if figures is None else figures.negative_log_likelihood
-            found.append(metadata.accuracy(name, measured.correct, measured.images, loss, **common))
-        for prior, answers in part.answers.items() if part else ():
-            for classes, m in answers.majorities.items() if prior != "calibrated" else ():
-                found.append(
-                    metadata.accuracy(
-                        name,
-                        m.correct,
-                        m.images,
-                        None,
-                        **common,
-                        labels=f"majority of people, {classes}",
-                        prior=None if prior == "training" else prior,
-                    )
+            found.append(
+                metadata.accuracy(
+                    name, measured.correct, measured.images, loss, view=view, note=note
                 )
+            )
+    if evaluation.votes is not None:
+        is_known = copies.startswith(f"{evaluation.data['copies']} ")
+        for classes, prior, measured, n in _majorities(evaluation.votes):
+            note = left_out if n is None else copies
+            if n is not None and is_known:
+                note = f"{n} of the images are exact copies of training images"
+            entry = metadata.accuracy(
+                name,
+                measured.correct,
+                measured.images,
+                None,
+                view=view,
+                note=note,
+                labels=f"majority of people, {classes}",
+                prior=None if prior == "training" else prior,
+            )
+            found.append({**entry, "balanced": round(measured.balanced_accuracy, 4)})
     accuracy = metadata.with_accuracies(known, found)
     return metadata.write(path, {**known, "accuracy": accuracy})
+
+
+def _majorities(against: AgainstVotes) -> Iterator[tuple[str, str, Metrics, int | None]]:
+    """Yield what was measured against majorities: classes, prior, the figures, how many of the
+    images are copies, None where these are left out.
+    """
+    whole, honest = against.whole, against.without_copies
+    for prior, answers in whole.answers.items():
+        for classes, measured in answers.majorities.items() if prior != "calibrated" else ():
+            rest = honest.answers[prior].majorities.get(classes) if honest else measured
+            yield classes, prior, measured, measured.images - (rest.images if rest else 0)
+            if honest and rest:
+                yield classes, prior, rest, None
 
 
 def warn(evaluation: Evaluation) -> None:

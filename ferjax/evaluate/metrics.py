@@ -22,6 +22,7 @@ sklearn: Any = LazyModule("sklearn.metrics")
 
 BINS: Final = 15  # of the calibration error, as in Guo et al. (2017)
 _DRAWS: Final = 2000
+_MOST_DRAWN: Final = 1_000_000
 
 Labels = npt.NDArray[np.integer]
 Probabilities = npt.NDArray[np.floating]
@@ -358,10 +359,15 @@ def bootstrap_ratio(
     """
     rng, n = np.random.default_rng(seed), len(values)
     both = np.stack([values, weights], axis=1).astype(np.float64)
-    sums = np.empty((_DRAWS, 2))
-    for draw in range(_DRAWS):  # all at once, training images would fill the memory
-        sums[draw] = np.bincount(rng.integers(n, size=n), minlength=n) @ both
-    above, below = sums[sums[:, 1] > 0].T
+    at_once = max(1, _MOST_DRAWN // n)  # all of them would fill the memory
+    sums = []
+    for first in range(0, _DRAWS, at_once):
+        draws = min(at_once, _DRAWS - first)
+        cells = rng.integers(n, size=(draws, n)) + n * np.arange(draws)[:, None]
+        counts = np.bincount(cells.ravel(), minlength=draws * n).reshape(draws, n)
+        sums.append(counts @ both)
+    every = np.concatenate(sums)
+    above, below = every[every[:, 1] > 0].T
     low, high = np.percentile(above / below, (2.5, 97.5))
     return float(low), float(high)
 

@@ -16,12 +16,15 @@ from ferjax.data.drawing import missing_letters_told, percent_ticks, shortened
 from ferjax.errors import FerjaxError, WriteError, printable
 from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS, SEVERITIES
 from ferjax.evaluate.corruptions import rows as corrupted_rows
+from ferjax.evaluate.votes_tables import ANSWERS
 from ferjax.files import replacing
 
 if TYPE_CHECKING:
     from ferjax.evaluate.evaluation import Evaluation
-    from ferjax.evaluate.metrics import Bin
+    from ferjax.evaluate.metrics import Bin, Calibration, Reliability
     from ferjax.evaluate.subgroups import Comparison
+
+    _Series = tuple[Calibration | Reliability, str]
 
 # Of the palette of Okabe and Ito (2008).
 _BLUE: Final = "#0072B2"
@@ -34,7 +37,8 @@ _MISTAKES: Final = 32
 _COLUMNS: Final = 8
 _MOST_GROUPS: Final = 40
 _NAMES: Final = (  # of the pictures that some evaluations have and others have not
-    r"(reliability|mistakes|robustness|corruptions|groups_[1-9]\d*)\.png"
+    r"(reliability|mistakes|votes_recall|votes_reliability|robustness|corruptions"
+    r"|groups_[1-9]\d*)\.png"
 )
 
 
@@ -81,6 +85,12 @@ def draw_all(
     if e.whole.correct < e.whole.images:
         text = "The mistakes of the highest confidence: true class, predicted class, confidence."
         pictures.append(("mistakes.png", text, mistakes(e)))
+    if e.votes is not None:
+        text = "Recall by class against the dataset's own label and against the majority of people."
+        pictures.append(("votes_recall.png", text, votes_recall(e)))
+        if e.votes.whole.answers["training"].reliability is not None:
+            text = "The share of people who say the predicted class against confidence."
+            pictures.append(("votes_reliability.png", text, votes_reliability(e)))
     if e.robustness is not None:
         text = "Accuracy by corruption and severity, and with parts of the face covered."
         pictures.append(("robustness.png", text, robustness(e)))
@@ -163,21 +173,88 @@ def confusion(e: Evaluation) -> Any:
 
 def reliability(e: Evaluation) -> Any:
     """Draw accuracy against confidence, before and after calibration, over a histogram."""
-    figure = _figure(9.2, 4.9)
-    grid = figure.subplots(2, 2, height_ratios=(4, 1), sharex=True)
     before = e.whole.calibration
     assert before is not None
-    series = [(before, _ORANGE, "o", "as the network says")]
+    series: list[_Series] = [(before, "as the network says")]
     if e.calibrated is not None:
-        series.append((e.calibrated.whole, _BLUE, "s", f"with {e.calibrated.words}"))
+        series.append((e.calibrated.whole, f"with {e.calibrated.words}"))
+    return _reliability(series, "accuracy", f"Reliability: {_subject(e)}")
+
+
+def votes_reliability(e: Evaluation) -> Any:
+    """Draw the share of people who say the predicted class against confidence."""
+    assert e.votes is not None
+    series: list[_Series] = [
+        (answers.reliability, ANSWERS[name])
+        for name, answers in e.votes.whole.answers.items()
+        if answers.reliability is not None
+    ]
+    return _reliability(series, "people who say so", f"Reliability against votes: {_subject(e)}")
+
+
+def votes_recall(e: Evaluation) -> Any:
+    """Draw the recall of each class against the dataset's own label and against the majority."""
+    assert e.votes is not None
+    series = [("own label", e.whole.classes)]
+    confusions = []
+    for name, answers in e.votes.whole.answers.items():
+        measured = next(iter(answers.majorities.values()), None)
+        # A temperature changes no answer.
+        if measured is not None and measured.confusion not in confusions:
+            series.append((f"majority, {ANSWERS[name]}", measured.classes))
+            confusions.append(measured.confusion)
+    figure = _figure(8.6, max(3.0, 0.52 * len(e.class_names) + 1.6))
+    axes = figure.subplots()
+    styles = zip(series, (_SOFT_INK, _ORANGE, _BLUE, _GREEN), "osD^")
+    for number, ((label, classes), color, marker) in enumerate(styles):
+        shift = 0.18 * (number - (len(series) - 1) / 2)
+        rows = [
+            (row + shift, classes[name].recall, classes[name].recall_interval)
+            for row, name in enumerate(e.class_names)
+            if name in classes and classes[name].support
+        ]
+        for row, _, ends in rows:
+            axes.plot(ends, [row, row], color=color, linewidth=1.4, clip_on=False)
+        axes.plot(
+            [recall for _, recall, _ in rows],
+            [row for row, *_ in rows],
+            marker,
+            color=color,
+            markersize=5.5,
+            label=label,
+            clip_on=False,
+        )
+    own, *others = (classes for _, classes in series)
+    names = [
+        f"{_short(name)} ({', '.join(f'{c[name].support:,}' for c in (own, *others[:1]))})"
+        for name in e.class_names
+    ]
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("recall")
+    figure.legend(frameon=False, fontsize="small", loc="outside lower center", ncols=len(series))
+    _percent(axes, "x")
+    _tidy(axes)
+    _title(
+        figure,
+        f"Recall by own label and by majority of people: {_subject(e)}\n"
+        "with 95 % intervals; in brackets the images of each label",
+    )
+    return figure
+
+
+def _reliability(series: Sequence[_Series], ylabel: str, title: str) -> Any:
+    figure = _figure(9.2, 4.9)
+    grid = figure.subplots(2, 2, height_ratios=(4, 1), sharex=True)
     for column, (kind, words) in enumerate(
         (("equal_width", "bins of equal width"), ("equal_mass", "bins of equally many images"))
     ):
         axes, counts = grid[0, column], grid[1, column]
         axes.plot([0, 1], [0, 1], color=_SOFT_INK, linestyle=":", linewidth=1)
-        for found, color, marker, label in series:
-            bins: Sequence[Bin] = [b for b in getattr(found, kind) if b.images]
-            error = getattr(found, f"ece_{kind}")
+        for (figures, label), color, marker in zip(series, (_ORANGE, _BLUE, _GREEN), "osD"):
+            bins: Sequence[Bin] = [b for b in getattr(figures, kind) if b.images]
+            error = getattr(figures, f"ece_{kind}")
             axes.plot(
                 [b.confidence for b in bins],
                 [b.accuracy for b in bins],
@@ -192,8 +269,7 @@ def reliability(e: Evaluation) -> Any:
         axes.legend(frameon=False, fontsize="small", loc="upper left")
         _percent(axes, "both")
         _tidy(axes)
-        first = series[0][0]
-        bins = getattr(first, kind)
+        bins = getattr(series[0][0], kind)
         counts.bar(
             [b.low for b in bins],
             [b.images for b in bins],
@@ -208,9 +284,9 @@ def reliability(e: Evaluation) -> Any:
         _percent(counts, "x")
         _tidy(counts)
         if column == 0:
-            axes.set_ylabel("accuracy")
+            axes.set_ylabel(ylabel)
             counts.set_ylabel("images")
-    _title(figure, f"Reliability: {_subject(e)}")
+    _title(figure, title)
     return figure
 
 

@@ -64,8 +64,10 @@ def overlaps(metadata: Mapping[str, Any], images: Measured) -> tuple[str, ...]:
     if seen:
         notes.append("accuracy on training images says little about any others")
     elif _is(selected, images) or _was_validation(trained, images):
+        by = _by(selected)
         notes.append(
-            f"the weights were selected on these images ({images.name}): the figures flatter them"
+            f"the weights were selected on these images ({images.name}{by}): the figures flatter "
+            "them"
         )
     elif trained and not _is_apart(trained, images):
         notes.append(
@@ -122,11 +124,21 @@ def described(record: Any) -> str:
 
     >>> described({"data": "FER2013 Training", "images": 28709})
     'FER2013 Training (28,709 images)'
+    >>> described({"data": "x", "labels": "majority of people, 7 classes"})
+    'x, by the majority of people, 7 classes'
     """
     if not isinstance(record, Mapping) or not record.get("data"):
         return "not known"
     count = record.get("images")
-    return f"{record['data']}" + (f" ({count:,} images)" if isinstance(count, int) else "")
+    images = f" ({count:,} images)" if isinstance(count, int) else ""
+    return f"{record['data']}{images}{_by(record)}"
+
+
+def _by(record: Mapping[str, Any]) -> str:
+    """Return which labels images had, where these were not their own."""
+    if labels := record.get("labels"):
+        return f", by the {printable(str(labels), 100)}"
+    return ", with people's votes" if record.get("votes") else ""
 
 
 def _earlier_overlaps(metadata: Mapping[str, Any], images: Measured) -> list[str]:

@@ -30,10 +30,14 @@ class Table:
     """A table, and what is to be known about it.
 
     Attributes:
+        kind: "figures", "recall" or "people".
+        part: "whole" or "without_copies".
         rows: of equal length, the first being the heading; the first cell of each is its name.
         notes: sentences.
     """
 
+    kind: str
+    part: str
     rows: list[list[str]]
     notes: tuple[str, ...] = ()
 
@@ -47,37 +51,34 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
     votes = report.get("votes")
     if not votes:
         return []
-    parts = [("all images", votes["whole"], report["whole"])]
-    if votes["without_copies"] is not None:
-        parts.append(("without copies", votes["without_copies"], report["without_copies"]))
+    names = {"whole": "all images", "without_copies": "without copies"}
+    parts = [name for name in names if votes[name] is not None]
     found = []
-    for name, part, own in parts:
-        where = f" ({name})" if len(parts) > 1 else ""
+    for name in parts:
+        part, where = votes[name], f" ({names[name]})" if len(parts) > 1 else ""
+        rows = {
+            "figures": _figure_rows(part, f"against people's votes{where}"),
+            "recall": recall_rows(part, report[name], f"recall{where}"),
+            "people": _people_rows(part["people"], f"what people reach{where}"),
+        }
+        notes = {"figures": _left_out(part["left_out"])}
+        if name == parts[-1]:
+            notes["people"] = _notes(report)
         found += [
-            Table(
-                rows=_figure_rows(part, f"against people's votes{where}"),
-                notes=_left_out(part["left_out"]),
-            ),
-            Table(rows=recall_rows(part, own, f"recall{where}")),
-            Table(rows=_people_rows(part["people"], f"what people reach{where}")),
+            Table(kind=kind, part=name, rows=rows[kind], notes=notes.get(kind, ())) for kind in rows
         ]
-    notes: tuple[str, ...] = (
-        f"majorities and distances leave out what {votes['outliers']:g} person or fewer say of an "
-        "image; a person is any of those asked, whatever they said",
-    )
-    if votes["no_uniform"]:
-        notes += (f"no figures for a uniform prior: {votes['no_uniform']}",)
-    return [*found[:-1], Table(rows=found[-1].rows, notes=notes)]
+    return found
 
 
 def recall_rows(part: Mapping[str, Any], own: Mapping[str, Any], heading: str) -> list[list[str]]:
     """Return the recall of each class against the dataset's own label and against the majority."""
     measured: dict[str, Mapping[str, Any]] = {}
+    confusions = []
     for name, answers in part["answers"].items():
         first = next(iter(answers["majorities"].values()), None)
-        classes = first["classes"] if first else {}
-        if classes and classes not in measured.values():  # a temperature changes no answer
-            measured[ANSWERS[name]] = classes
+        if first and first["confusion"] not in confusions:  # a temperature changes no answer
+            measured[ANSWERS[name]] = first["classes"]
+            confusions.append(first["confusion"])
     rows = [[heading, "own label", "images", *(f"majority, {name}" for name in measured), "images"]]
     for name, figures in own["classes"].items():
         of_class = [classes[name] for classes in measured.values() if name in classes]
@@ -91,6 +92,21 @@ def recall_rows(part: Mapping[str, Any], own: Mapping[str, Any], heading: str) -
             ]
         )
     return rows
+
+
+def _notes(report: Mapping[str, Any]) -> tuple[str, ...]:
+    votes, calibrated = report["votes"], report["calibrated"]
+    notes = [
+        f"majorities and distances leave out what {votes['outliers']:g} person or fewer say of an "
+        "image; a person is any of those asked, whatever they said"
+    ]
+    if votes["no_uniform"]:
+        notes.append(f"no figures for a uniform prior: {votes['no_uniform']}")
+    if calibrated is not None and calibrated["fitted_here"]:
+        notes.append(
+            "the calibration was fitted on these images, which flatters the figures after it"
+        )
+    return tuple(notes)
 
 
 def _figure_rows(part: Mapping[str, Any], heading: str) -> list[list[str]]:
@@ -137,7 +153,7 @@ def _people_rows(people: Mapping[str, Any], heading: str) -> list[list[str]]:
     ]
     for key, words in (
         ("second_tagger", "a second person says what the first says"),
-        ("most_said", "most people's answer is that of one of them"),
+        ("most_said", "a person says what most people say"),
         ("against_others", "a person agrees with the majority of the others"),
     ):
         cells = ["", ""] if key == "against_others" else _cells(people[key])

@@ -75,6 +75,25 @@ def test_figures_are_in_the_order_of_seeds(tmp_path: Path) -> None:
     }
 
 
+def test_other_labels_are_other_figures(tmp_path: Path) -> None:
+    mine, other = training(1, 125, 126), training(2, 120, 121)
+    majority = "majority of people, 7 classes"
+    for known in (mine, other):
+        known["accuracy"][1].update(view="single", labels=majority)
+    other["accuracy"].reverse()
+    found = compare(mine, [write(tmp_path, other)])
+    assert found is not None
+    assert [figure["labels"] for figure in found["figures"]] == [
+        None,
+        "majority of people, 7 classes",
+    ]
+    assert [figure["accuracies"] for figure in found["figures"]] == [[0.625, 0.6], [0.63, 0.605]]
+    other["accuracy"] = [{**entry, "prior": "uniform"} for entry in other["accuracy"]]
+    found = compare(mine, [write(tmp_path, other)])
+    assert found is not None
+    assert [figure["mean"] for figure in found["figures"]] == [None, None]
+
+
 def test_what_was_measured_on_other_images_is_no_figure(tmp_path: Path) -> None:
     other = training(0, 130)
     other["accuracy"][0]["images"] = 190

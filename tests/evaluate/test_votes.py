@@ -5,18 +5,24 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import ferjax
+from ferjax import keras, metadata
 from ferjax.data.dataset import Faces
 from ferjax.data.votes import Votes
-from ferjax.evaluate import Evaluation, evaluate, votes
+from ferjax.evaluate import Evaluation, card, evaluate, evaluation, plots, provenance, votes
+from ferjax.evaluate import write_report as write
 from ferjax.evaluate.report import text
+from ferjax.nets import Network
 from ferjax.scaling import Scaling
 
+from ..drawn import drawn
+from ..train.conftest import tiny_graph
 from .conftest import Stub, known_faces
 
 NAMES = (*ferjax.EMOTIONS, "contempt", "unknown", "not a face")
@@ -276,3 +282,113 @@ def test_text(found: Evaluation) -> None:
     # Own label: two of three; the majority: one, as the network says, none by a uniform prior.
     assert "angry 66.67 % 3 100.00 % 0.00 % 1" in table
     assert "against people's votes (without copies)" in text(found)
+
+
+def test_what_flatters_is_told(found: Evaluation) -> None:
+    here = "the calibration was fitted on these images, which flatters the figures after it"
+    assert here not in text(found)
+    assert found.calibrated is not None
+    fitted = dataclasses.replace(found.calibrated, fitted_here=True)
+    assert here in text(dataclasses.replace(found, calibrated=fitted))
+    labels = "majority of people, 7 classes"
+    selected = {"data": "validation", "images": 6, "labels": labels}
+    known = {"trained_on": {"data": "x", "votes": "1f"}, "selected_on": selected}
+    notes = evaluate(Stub(**known), faces_with_votes()).notes
+    assert notes[0] == (
+        "the weights were selected on these images (validation, by the majority of people, 7 "
+        "classes): the figures flatter them"
+    )
+    assert provenance.described(known["trained_on"]) == "x, with people's votes"
+
+
+def test_the_page_and_its_pictures(
+    tmp_path: Path, found: Evaluation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = write(found, tmp_path).read_text(encoding="utf-8")
+    assert "What several people said" in page
+    assert "66.67 % of the images that have a majority" in page.replace("\n", " ")
+    assert page.count("<td>majority, 8 classes: images</td>") == 2
+    pictures = {path.stem for path in tmp_path.glob("*.png")}
+    assert {"votes_recall", "votes_reliability"} <= pictures
+    monkeypatch.setattr(plots, "draw_all", lambda *_, **__: {})
+    without = dataclasses.replace(found, votes=None)
+    assert "several people" not in write(without, tmp_path).read_text(encoding="utf-8")
+    assert not list(tmp_path.glob("votes_*.png"))
+
+
+@pytest.mark.parametrize("draw", [plots.votes_recall, plots.votes_reliability])
+def test_nothing_of_the_pictures_is_cut_off(found: Evaluation, draw: Any) -> None:
+    figure = draw(found)
+    figure.canvas.draw()
+    box = figure.get_tightbbox(figure.canvas.get_renderer())  # inches
+    width, height = figure.get_size_inches()
+    assert min(box.x0, box.y0) >= 0
+    assert box.x1 <= width
+    assert box.y1 <= height
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    network = Network(tiny_graph())
+    path = tmp_path / "tiny.h5"
+    keras.save(path, network, drawn(network), labels=ferjax.EMOTIONS)
+    metadata.write(path, {"labels": list(ferjax.EMOTIONS)})
+    return path
+
+
+def test_record_keeps_the_labels_apart(weights: Path, found: Evaluation) -> None:
+    evaluation.record(found, weights)
+    entries = metadata.read(weights)["accuracy"]
+    rows = [
+        (e.get("labels"), e.get("prior"), e["correct"], e["images"], e["note"][:12])
+        for e in entries
+    ]
+    seven, eight = "majority of people, 7 classes", "majority of people, 8 classes"
+    assert rows == [
+        (None, None, 4, 6, "1 of the ima"),
+        (None, None, 3, 5, "without exac"),
+        (seven, None, 1, 3, "1 of the ima"),
+        (seven, None, 0, 2, "without exac"),
+        (eight, None, 1, 4, "1 of the ima"),
+        (eight, None, 0, 3, "without exac"),
+        (seven, "uniform", 2, 3, "1 of the ima"),
+        (seven, "uniform", 2, 2, "without exac"),
+        (eight, "uniform", 2, 4, "1 of the ima"),
+        (eight, "uniform", 2, 3, "without exac"),
+    ]
+    assert entries[2]["balanced"] == 0.5
+    evaluation.record(found, weights)
+    assert metadata.read(weights)["accuracy"] == entries
+    evaluation.record(dataclasses.replace(found, votes=None), weights)
+    assert metadata.read(weights)["accuracy"] == entries
+    assert (
+        "- validation, against the majority of people, 8 classes, prior uniform: 66.67 % of 3 "
+        in (card.text(weights))
+    )
+
+
+def test_a_majority_s_copies_are_counted(weights: Path) -> None:
+    faces = faces_with_votes(copies=3)  # of which two have a majority
+    own = provenance.measured(faces, "train", 0, "train").data_checksum
+    metadata.write(weights, {"trained_on": {"data": "train", "images": 2, "checksum": own}})
+    stub = Stub(**metadata.read(weights))
+    evaluation.record(evaluate(stub, faces), weights)
+    notes = {e["note"] for e in metadata.read(weights)["accuracy"] if e.get("labels")}
+    assert notes == {
+        "2 of the images are exact copies of training images",
+        "without exact copies of training images",
+    }
+
+
+def test_the_card(tmp_path: Path, weights: Path) -> None:
+    report = {**evaluate(weights, faces_with_votes(1)).to_json(), "command": None}
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(report), encoding="utf-8")
+    text = card.text(weights, [path])
+    assert "| against people's votes (all images) | as the network says |" in text
+    assert "| majority, 7 classes: images | 3 |" in text
+    assert "| recall (without copies) | own label | images |" in text
+    assert "| recall (all images)" not in text
+    del report["votes"]  # of an earlier version
+    path.write_text(json.dumps(report), encoding="utf-8")
+    assert "people's votes" not in card.text(weights, [path])
