@@ -6,8 +6,8 @@ With --out also pictures and a report as one HTML page and as JSON. A warning sa
 are those that the weights were trained or selected on.
 
 Data with votes (`ferjax data prepare --votes`) are measured against these too, as the network says
-and under a uniform prior: accuracy and recall against the majority, how often a person says what the
-network says and what another person does, distances to the shares of the votes, calibration.
+and under a uniform prior: accuracy and recall against the majority, how often a person says what
+the network says and what another person does, distances to the shares of the votes, calibration.
 
 --attributes FILE.csv gives figures by group: a header, a column of image names as in the data
 (test/angry/im0.png), then any attributes of your own. ferjax never guesses anybody's attributes.
