@@ -330,8 +330,7 @@ def _against_votes(
             part.votes.take(rows),
             part.labels[rows],
             part.class_names,
-            {name: p[rows] for name, p in answers.items()},
-            partial(predicted_classes, classifier.head, order),
+            {name: answer.take(rows) for name, answer in answers.items()},
             seed=seed,
         )
 

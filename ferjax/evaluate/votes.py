@@ -6,9 +6,9 @@ Dimension keys: N images, V columns of votes, K classes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,12 +27,22 @@ from ferjax.evaluate.metrics import (
     measure,
     reliability,
 )
+from ferjax.evaluate.predictions import predicted_classes
 from ferjax.scaling import Scaling
 
 OUTLIERS: Final = 1.0  # votes of an image that count as none, where a majority or shares are made
 _LEAST: Final = float(np.finfo(np.float64).eps)  # of a probability, as scikit-learn's log_loss
 
-Predicted = Callable[[Probabilities], npt.NDArray[np.integer]]
+
+class Answer(NamedTuple):
+    """What is said of N images: probabilities, (N, K), and the predicted classes, int (N,)."""
+
+    probabilities: Probabilities
+    predicted: npt.NDArray[np.integer]
+
+    def take(self, rows: npt.NDArray[np.bool_]) -> Answer:
+        """Return what is said of the images at `rows`, a mask."""
+        return Answer(self.probabilities[rows], self.predicted[rows])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,8 +194,7 @@ def against_votes(
     votes: Votes,
     labels: npt.NDArray[np.integer],
     class_names: Sequence[str],
-    probabilities: Mapping[str, Probabilities],
-    predicted: Predicted,
+    answers: Mapping[str, Answer],
     *,
     seed: int = 0,
 ) -> Part | None:
@@ -195,8 +204,7 @@ def against_votes(
         votes: of N images.
         labels: int (N,), the dataset's own.
         class_names: K, the data's.
-        probabilities: float (N, K) by the way to answer, as in `Part`.
-        predicted: the classes, int (N,), that probabilities say.
+        answers: by the way to answer, as in `Part`.
         seed: of bootstraps.
     """
     asked = _asked(votes)
@@ -210,8 +218,8 @@ def against_votes(
         own_label=_mean(labels[kept] == own[kept], seed=seed),
         people=people(votes, class_names, seed=seed),
         answers={
-            name: _answers(votes.take(asked), class_names, sets, p[asked], predicted, seed=seed)
-            for name, p in probabilities.items()
+            name: _answers(votes.take(asked), class_names, sets, answer.take(asked), seed=seed)
+            for name, answer in answers.items()
         },
     )
 
@@ -222,8 +230,8 @@ def answers_of(
     probabilities: npt.NDArray[np.float32],
     *,
     is_calibrated: bool,
-) -> tuple[dict[str, npt.NDArray[np.float32]], npt.NDArray[np.float64] | None, str | None]:
-    """Return probabilities by the way to answer, as in `Part`; the prior, and why there is none.
+) -> tuple[dict[str, Answer], npt.NDArray[np.float64] | None, str | None]:
+    """Return what is said by each way to answer, as in `Part`; the prior, and why there is none.
 
     Args:
         order: of the network's classes, as `outputs_of_classes` gives it.
@@ -234,12 +242,17 @@ def answers_of(
         the answers; the share of each of the data's classes, (K,), that the last of them held for
         before the uniform prior; and why there is no answer for that.
     """
-    found = {"training": probabilities}
+    said = predicted_classes(classifier.head, order, probabilities)
+    found = {"training": Answer(probabilities, said)}
     if not np.allclose(probabilities.sum(1), 1, rtol=0, atol=1e-3):
         return found, None, "the outputs are no distribution"
     scaling = classifier.scaling if is_calibrated else None
     if scaling is not None:
-        found["calibrated"] = scaling.take(order)(probabilities)
+        probabilities = scaling.take(order)(probabilities)
+        # A temperature changes no answer, as rounding might where two are equally probable.
+        if not scaling.keeps_order:
+            said = predicted_classes(classifier.head, order, probabilities)
+        found["calibrated"] = Answer(probabilities, said)
     try:
         prior = _prior(classifier, scaling)
     except PriorError as error:
@@ -247,7 +260,8 @@ def answers_of(
     if prior is None:
         return found, None, str(priors.unknown())
     prior = prior[list(order)]
-    found["uniform"] = priors.apply([*found.values()][-1], prior, np.full(len(prior), 1.0))
+    uniform = priors.apply(probabilities, prior, np.full(len(prior), 1.0))
+    found["uniform"] = Answer(uniform, predicted_classes(classifier.head, order, uniform))
     return found, prior, None
 
 
@@ -310,14 +324,12 @@ def _answers(
     votes: Votes,
     class_names: Sequence[str],
     sets: Mapping[str, tuple[str, ...]],
-    probabilities: Probabilities,
-    predicted: Predicted,
+    answer: Answer,
     *,
     seed: int,
 ) -> Answers:
     """Measure one way to answer on images that have votes."""
-    probabilities = np.asarray(probabilities, np.float64)
-    said = predicted(probabilities)
+    probabilities, said = np.asarray(answer.probabilities, np.float64), answer.predicted
     shares = _shares_of(votes, class_names)[np.arange(len(said)), said]
     kept = majority(votes, class_names, outliers=OUTLIERS) >= 0
     sums = probabilities.sum(1, keepdims=True)

@@ -226,12 +226,12 @@ def test_outputs_that_are_no_distribution_have_no_distances() -> None:
 def test_a_majority_for_seven_classes_of_a_network_that_knows_eight() -> None:
     eight = (*ferjax.EMOTIONS, "contempt")
     assert votes.class_sets(eight, NAMES) == {"8 classes": eight, "7 classes": ferjax.EMOTIONS}
+    said = np.array([ANGRY, CONTEMPT, CONTEMPT])
     part = votes.against_votes(
         counted([{ANGRY: 10}, {CONTEMPT: 10}, {ANGRY: 10}]),
         np.array([0, 0, 0]),
         eight,
-        {"training": np.eye(8)[[ANGRY, CONTEMPT, CONTEMPT]]},
-        lambda p: p.argmax(1),
+        {"training": votes.Answer(np.eye(8)[said], said)},
     )
     assert part is not None
     found = part.answers["training"].majorities
