@@ -6,12 +6,16 @@ files; images beside a list of their labels; or your own faces in <class>/ or <s
 folders. Its kind is told by its content. With --find-faces the images are whole photographs: the
 face in each is cropped as `ferjax faces` crops it.
 
+With --votes it shows how far people agree, with the labels and with one another: see
+`ferjax data prepare --help`.
+
 With --skip-bad, images that cannot be read are named on stderr, the others are shown, and the exit
 code is 1.
 
 examples:
   ferjax data info emotion-detection-fer.zip --sheet faces.png --augment published
   ferjax data info raf-db.zip --labels rafdb
+  ferjax data info emotion-detection-fer.zip --votes fer2013new.csv --disagreement faces.png
   ferjax data info photographs/ --find-faces --sheet faces.png --augment photographs
 """
 
@@ -49,6 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--augment",
         metavar="PRESET",
         help=f"with --sheet: show each row again as training would see it ({', '.join(_PRESETS)})",
+    )
+    add_votes(parser)
+    parser.add_argument(
+        "--disagreement",
+        metavar="FILE.png",
+        help="with --votes: draw the faces that people disagree on most, with their votes",
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
@@ -168,8 +178,12 @@ def run(args: argparse.Namespace) -> int:
         raise FerjaxError("--augment shows images: give --sheet FILE.png too")
     if args.sheet:
         sheet.check_path(args.sheet)  # before reading, which takes a while
+    if args.disagreement:
+        if args.votes is None:
+            raise FerjaxError("--disagreement shows votes: give --votes FILE too")
+        sheet.check_path(args.disagreement)
     augmentation = preset(args.augment) if args.augment else None
-    found = read(args)
+    found, votes = read(args)
     report = checks.check(found.faces)
     if args.sheet:
         name = os.path.basename(os.path.normpath(args.source))
@@ -179,21 +193,33 @@ def run(args: argparse.Namespace) -> int:
             rows = sheet.augmented_rows(rows, augmentation)
             title += f", augmented: {args.augment}"
         sheet.draw(rows, args.sheet, title=title)
+    if args.disagreement:
+        name = os.path.basename(os.path.normpath(args.source))
+        title = f"{name}: [label] and the votes that differ most, {os.path.basename(args.votes)}"
+        sheet.draw_disputed(found.faces, args.disagreement, title=title)
     if args.json:
-        print(json.dumps(describe(args, found, report), indent=2))
+        print(json.dumps({**describe(args, found, report), **votes}, indent=2))
     else:
         _print(args, found, report)
+        if votes:
+            _print_votes(args, votes["votes"])
     return 1 if found.bad else 0
 
 
-def read(args: argparse.Namespace) -> Read:
-    """Read and split `args.source`, with progress and bad items on stderr."""
+def read(args: argparse.Namespace) -> tuple[Read, dict[str, Any]]:
+    """Read and split `args.source`, with progress and bad items on stderr.
+
+    Returns:
+        What it holds, with votes where they are given, and what they say: under "votes", or
+        nothing.
+    """
     from dataclasses import replace
 
-    from ferjax.data import sources, splits
+    from ferjax.data import agreement, sources, splits, votes_files, votes_joining
     from ferjax.errors import printable
 
     check_reading(args)
+    table = None if args.votes is None else votes_files.read(args.votes)
     with reported() as progress:
         found = sources.read(
             args.source,
@@ -203,6 +229,12 @@ def read(args: argparse.Namespace) -> Read:
             find_faces=finding(args),
             progress=progress,
         )
+    votes: dict[str, Any] = {}
+    if table is not None:  # before images move
+        joined = votes_joining.join(found, table)
+        found = replace(found, faces=joined.faces)
+        about = {**joined.to_json(table), **agreement.agreement(joined.faces).to_json()}
+        votes = {"votes": about}
     for name, reason in found.bad[:_NAMED]:
         print(printable(f"ferjax: error: {name}: {reason}"), file=sys.stderr)
     if len(found.bad) > _NAMED:
@@ -215,7 +247,7 @@ def read(args: argparse.Namespace) -> Read:
     left_out = [name for name, _ in found.bad]
     left_out += [name for name, picture in pictures if picture.face is None]
     faces = splits.apply(found.faces, args.split, seed=args.seed or 0, left_out=left_out)
-    return replace(found, faces=faces)
+    return replace(found, faces=faces), votes
 
 
 def describe(args: argparse.Namespace, found: Read, report: Report) -> dict[str, Any]:
@@ -291,6 +323,50 @@ def _print(args: argparse.Namespace, found: Read, report: Report) -> None:
         print(printable(f"sheet:      {args.sheet}"))
 
 
+def _print_votes(args: argparse.Namespace, votes: dict[str, Any]) -> None:
+    from ferjax.errors import printable
+
+    def share(part: int, whole: int) -> str:
+        return f"{part / whole:.1%}" if whole else "-"
+
+    images, clear = votes["images"], votes["clear"]
+    print()
+    source = f" ({votes['source']}, {votes['licence']})" if "source" in votes else ""
+    print(printable(f"votes:      {votes['file']}{source}, joined by {votes['joined_by']}"))
+    least_and_most = ""
+    if votes["voters"]:
+        least, usual, most = votes["voters"]
+        least_and_most = f"; {usual} people an image" + f", {least} to {most}" * (least < most)
+    without = f", {votes['without_votes']:,} have none" if votes["without_votes"] else ""
+    print(f"            {images:,} images have votes{without}{least_and_most}")
+    rows = [["label", "images", "majority", "agrees", "entropy"]]
+    everything = {name: votes[name] for name in ("images", "clear", "agree", "entropy")}
+    for name, part in (*votes["by_class"].items(), ("all", everything)):
+        agrees = share(part["agree"], part["clear"])
+        numbers = [f"{part['images']:,}", f"{part['clear']:,}", agrees, f"{part['entropy']:.2f}"]
+        rows.append([printable(name, 40), *numbers])
+    print()
+    print(_columns(rows))
+    print()
+    print("            majority: images with one for a class, by the protocol of Barsoum et al.;")
+    print("            agrees: of those, with their label; entropy: of an image's votes, in bits")
+    reasons = ", ".join(f"{printable(why, 40)} {n:,}" for why, n in votes["left_out"].items())
+    out = images - clear
+    print(f"left out:   {out:,} images by that protocol ({share(out, images)})", end="")
+    print(f": {reasons}" if reasons else "")
+    singles, total = votes["outliers"]
+    if singles:
+        print(
+            f"            {singles:,} of {total:,} votes are single ones, which do not count in it"
+        )
+    if votes["alpha"] is None:
+        print(f"agreement:  not measured: {votes['alpha_missing']}")
+    else:
+        print(f"agreement:  Krippendorff's alpha {votes['alpha']:.3f}, between people")
+    if args.disagreement:
+        print(printable(f"disagreed:  {args.disagreement}"))
+
+
 def _table(report: Report) -> str:
     from ferjax.errors import printable
 
@@ -301,6 +377,11 @@ def _table(report: Report) -> str:
         rows.append([printable(name, 40), *(f"{n:,}" for n in (*numbers, sum(numbers)))])
     totals = [sum(report.counts[split].values()) for split in splits]
     rows.append(["all", *(f"{n:,}" for n in (*totals, sum(totals)))])
+    return _columns(rows)
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of cells as text: the first column to the left, others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     return "\n".join(
         "  ".join(

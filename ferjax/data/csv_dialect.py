@@ -199,7 +199,8 @@ def _by_header(names: Sequence[str], row: Sequence[str]) -> _Columns | None:
         return label, usage, pixels, True
     if set(known) >= _VOTES:
         raise DataError(
-            "the votes of FER+ (fer2013new.csv), which hold no pixels; expected fer2013.csv"
+            "the votes of FER+ (fer2013new.csv), which hold no pixels; expected fer2013.csv, "
+            "and the votes by --votes (votes=)"
         )
     shown = ", ".join(printable(name.strip(), 20) for name in names[:6])
     if pixels and any(name in PIXELS for name in known):

@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ferjax.data.order import Batches, PipelineError
-from ferjax.data.pipelines import Batch, Images, Labels, Pipeline
+from ferjax.data.pipelines import Batch, Images, Labels, Pipeline, VotedBatch
+from ferjax.data.votes import Votes
 
 
 class DeviceData(NamedTuple):
@@ -29,6 +30,7 @@ class DeviceData(NamedTuple):
 
     images: jax.Array  # uint8 in [0, 255], (N, H, W) or (N, H, W, C)
     labels: jax.Array  # (N,) or (N, ...)
+    votes: jax.Array | None = None  # float32, (N, V)
 
     def gather(self, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Return the images and labels at `rows`, int32 in [0, N), (B,)."""
@@ -47,6 +49,7 @@ class DevicePipeline(Pipeline):
         labels: Labels,
         batches: Batches,
         *,
+        votes: Votes | None = None,
         sharding: jax.sharding.NamedSharding | None = None,
     ) -> None:
         """Copy the images to the device, or to every device of the sharding's mesh.
@@ -56,36 +59,43 @@ class DevicePipeline(Pipeline):
             labels: (N,) integers, or (N, ...) such as one-hot labels.
             batches: which rows make up each batch. On several hosts each gives its own shard:
                 shard_index=jax.process_index(), shard_count=jax.process_count().
+            votes: of N images; each batch is a `VotedBatch` then.
             sharding: how batches are spread over devices, such as NamedSharding(mesh, P("data"));
                 None leaves them on the default device. The batches are then global arrays.
         """
-        super().__init__(images, labels, batches)
+        super().__init__(images, labels, batches, votes)
         if sharding is not None and len(sharding.spec) > 1:
             raise PipelineError(
                 "expected a `sharding` that splits the batch axis alone, such as "
                 f"PartitionSpec('data'), got {sharding.spec}"
             )
         self._sharding = sharding
-        arrays = DeviceData(self._images, self._labels)  # type: ignore[arg-type]
-        del self._images, self._labels  # the device's copy is the one that is used
+        arrays = DeviceData(self._images, self._labels, self._votes)  # type: ignore[arg-type]
+        del self._images, self._labels, self._votes  # the device's copy is the one that is used
         if sharding is None:
-            self.data = DeviceData(*(jnp.array(a) for a in arrays))
+            self.data = jax.tree.map(jnp.array, arrays)
         else:
             spec = jax.sharding.PartitionSpec()  # type: ignore[no-untyped-call]
             everywhere = jax.sharding.NamedSharding(sharding.mesh, spec)
-            self.data = DeviceData(*(jax.device_put(a, everywhere) for a in arrays))
+            self.data = jax.tree.map(lambda a: jax.device_put(a, everywhere), arrays)
 
-    def stream(self, step: int) -> Iterator[Batch]:
+    def stream(self, step: int) -> Iterator[Batch | VotedBatch]:
         while self.batches.length is None or step < self.batches.length:
             rows, mask = (to_device(a, self._sharding) for a in self.batches.at(step))
-            images, labels = _gather(self.data, rows)
-            yield Batch(images, labels, rows, mask)
+            (images, labels), votes = _gather(self.data, rows)
+            if votes is None:
+                yield Batch(images, labels, rows, mask)
+            else:
+                yield VotedBatch(images, labels, rows, mask, votes)
             step += 1
 
 
 @jax.jit
-def _gather(data: DeviceData, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return data.gather(rows)
+def _gather(
+    data: DeviceData, rows: jax.Array
+) -> tuple[tuple[jax.Array, jax.Array], jax.Array | None]:
+    votes = None if data.votes is None else jnp.take(data.votes, rows, axis=0, mode="clip")
+    return data.gather(rows), votes
 
 
 def to_device(tree: Any, sharding: jax.sharding.NamedSharding | None = None) -> Any:

@@ -9,7 +9,7 @@ batches, element for element:
     batch = next(iterator)
     state = iterator.get_state()                                    # goes into the checkpoint
 
-Dimension keys: N images, B batch, H height, W width, C channels, K classes.
+Dimension keys: N images, B batch, H height, W width, C channels, K classes, V columns of votes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ferjax.data.order import Batches, PipelineError, check_integer
+from ferjax.data.votes import Votes
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[Any]
@@ -36,16 +37,29 @@ class Batch(NamedTuple):
     mask: Any  # bool, (B,): False for what only fills the last batch of an evaluation
 
 
+class VotedBatch(NamedTuple):
+    """A `Batch` of images of which the pipeline has votes."""
+
+    images: Any
+    labels: Any
+    rows: Any
+    mask: Any
+    votes: Any  # float32, (B, V): how many people said what of each image
+
+
 class Pipeline(abc.ABC):
     """Batches of images; each `iter` or `start` begins anew."""
 
-    def __init__(self, images: Images, labels: Labels, batches: Batches) -> None:
+    def __init__(
+        self, images: Images, labels: Labels, batches: Batches, votes: Votes | None = None
+    ) -> None:
         """Check that the arrays fit `batches`.
 
         Args:
             images: uint8 in [0, 255], (N, H, W) or (N, H, W, C).
             labels: (N,) integers, or (N, ...) such as one-hot or soft labels.
             batches: which rows make up each batch; its `size` is N.
+            votes: of N images, such as `Faces.votes`; each batch is a `VotedBatch` then.
         """
         images, labels = np.asarray(images), np.asarray(labels)
         if images.dtype != np.uint8 or images.ndim not in (3, 4):
@@ -68,8 +82,13 @@ class Pipeline(abc.ABC):
             labels = labels.astype(np.float32)
         else:
             raise PipelineError(f"expected numbers for `labels`, got {labels.dtype}")
+        if votes is not None and len(votes) != len(images):
+            raise PipelineError(
+                f"expected `votes` of as many images, {len(images)}, got of {len(votes)}"
+            )
         self.batches = batches
         self._images, self._labels = images, labels
+        self._votes = None if votes is None else votes.counts
 
     def start(self, step: int = 0) -> BatchIterator:
         """Begin with batch `step`, counted from the start of training."""
@@ -79,11 +98,11 @@ class Pipeline(abc.ABC):
         return self.start()
 
     @abc.abstractmethod
-    def stream(self, step: int) -> Iterator[Batch]:
+    def stream(self, step: int) -> Iterator[Batch | VotedBatch]:
         """Yield the batches from `step` on."""
 
 
-class BatchIterator(Iterator[Batch]):
+class BatchIterator(Iterator[Batch | VotedBatch]):
     """Batches in order, with a state of a few numbers that says exactly which is next."""
 
     def __init__(self, pipeline: Pipeline, step: int) -> None:
@@ -93,14 +112,14 @@ class BatchIterator(Iterator[Batch]):
     def _seek(self, step: int) -> None:
         check_integer("step", step, 0)
         self._step = int(step)
-        self._stream: Iterator[Batch] | None = None  # opened by the first batch
+        self._stream: Iterator[Batch | VotedBatch] | None = None  # opened by the first batch
 
     @property
     def step(self) -> int:
         """The batch that comes next. Batches fetched ahead do not count."""
         return self._step
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> Batch | VotedBatch:
         if self._stream is None:
             self._stream = self._pipeline.stream(self._step)
         batch = next(self._stream)

@@ -27,6 +27,11 @@ _FACE: Final = 0.64  # inches; twice the 48 pixels of FER2013 at 150 dots an inc
 _GAP: Final = 0.06
 _MARGIN: Final = 0.2
 _TITLE: Final = 0.32
+_CAPTION: Final = 6  # points
+_CAPTION_WIDTH: Final = 15  # characters at most
+_DISPUTED: Final = 0.85  # inches, of faces with votes under them
+_DISPUTED_COLUMNS: Final = 8
+_NAMED: Final = 7  # votes under a face
 _LABEL_WIDTH: Final = 28  # characters at most
 _BACKGROUND: Final = "#ffffff"
 _INK: Final = "#1a1a1a"
@@ -42,12 +47,14 @@ class Row:
         detail: what stands under the label, smaller.
         images: uint8 in [0, 255] or floats in [0, 1], (H, W), (H, W, 1) or (H, W, 3).
         joined: whether it stands close to the row above, as augmented images to their originals.
+        captions: what stands under each image, a line or several; none, or as many as images.
     """
 
     label: str
     images: Sequence[npt.NDArray[Any]] | npt.NDArray[Any]
     detail: str = ""
     joined: bool = False
+    captions: Sequence[str] = ()
 
 
 def check_path(path: str | os.PathLike[str]) -> str:
@@ -103,6 +110,7 @@ def draw(
     def height_of(text: str, size: float) -> float:
         return 1.25 * size / 72 * len(text.splitlines())
 
+    captions = [[_short(text, _CAPTION_WIDTH) for text in row.captions] for row in rows]
     labels = [(_short(row.label), _short(row.detail)) for row in rows]
     label_width = max(max(width_of(a, 9, "bold"), width_of(b, 7)) for a, b in labels)
     left = _MARGIN + label_width + 0.15
@@ -116,7 +124,9 @@ def draw(
         if number:
             top += _GAP if row.joined else 2 * _GAP
         tops.append(top)
-        top += face_inches
+        top += face_inches + max(
+            (height_of(text, _CAPTION) for text in captions[number]), default=0
+        )
     height = top + _MARGIN
     if max(width, height) * _DPI >= 2**16:  # what matplotlib can draw
         raise FerjaxError(f"{len(rows):,} rows of {columns:,} images are too many for one sheet")
@@ -127,7 +137,7 @@ def draw(
 
     if title:
         write(_MARGIN, _MARGIN, title, fontsize=10, va="top", color=_INK)
-    for row, top, (label, detail) in zip(rows, tops, labels):
+    for row, top, (label, detail), under in zip(rows, tops, labels, captions):
         x = left - 0.15
         y = top + (face_inches - height_of(label, 9) - height_of(detail, 7)) / 2
         style: dict[str, Any] = {"ha": "right", "va": "top"}
@@ -145,6 +155,10 @@ def draw(
             axes = figure.add_axes(box)
             axes.set_axis_off()
             axes.imshow(_shown(image), interpolation="nearest")
+        for column, text in enumerate(under):
+            x = left + column * (face_inches + _GAP)
+            y = top + face_inches + 0.02
+            write(x, y, text, fontsize=_CAPTION, va="top", color=_INK)
     with replacing(path) as temporary:
         figure.savefig(temporary, format=suffix, dpi=_DPI, facecolor=_BACKGROUND)
 
@@ -160,6 +174,41 @@ def class_rows(faces: Faces, *, columns: int = COLUMNS) -> list[Row]:
             Row(label=name, detail="\n".join(counts) or "none", images=faces.images[chosen])
         )
     return rows
+
+
+def disputed_rows(faces: Faces, *, rows: int = 4) -> list[Row]:
+    """Return rows of the faces that people disagree on most, with the label and votes of each.
+
+    Raises:
+        FerjaxError: nobody disagrees on any.
+    """
+    from ferjax.data.agreement import most_disputed
+
+    chosen = most_disputed(faces, rows * _DISPUTED_COLUMNS)
+    if not len(chosen):
+        raise FerjaxError("no face has votes that differ")
+    result = []
+    for start in range(0, len(chosen), _DISPUTED_COLUMNS):
+        members = chosen[start : start + _DISPUTED_COLUMNS]
+        captions = [_votes_text(faces, int(row)) for row in members]
+        result.append(Row(label="", images=faces.images[members], captions=captions))
+    return result
+
+
+def draw_disputed(faces: Faces, path: str | os.PathLike[str], *, title: str = "") -> None:
+    """Draw the faces that people disagree on most, their votes under each; see `draw`."""
+    draw(disputed_rows(faces), path, title=title, face_inches=_DISPUTED)
+
+
+def _votes_text(faces: Faces, row: int) -> str:
+    """Return a face's label and the most of its votes, a line each."""
+    assert faces.votes is not None
+    counts = faces.votes.counts[row]
+    order = np.argsort(-counts, kind="stable")
+    said = [f"{counts[k]:.3g} {faces.votes.names[k]}" for k in order if counts[k] > 0]
+    more = ["..."] if len(said) > _NAMED else []
+    label = faces.class_names[faces.labels[row]]
+    return "\n".join([f"[{label}]", *said[:_NAMED], *more])
 
 
 def augmented_rows(rows: Sequence[Row], augmentation: Augmentation, *, seed: int = 0) -> list[Row]:

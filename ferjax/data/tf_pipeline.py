@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ferjax.data.order import Batches, PipelineError, check_integer
-from ferjax.data.pipelines import Batch, Images, Labels, Pipeline
+from ferjax.data.pipelines import Batch, Images, Labels, Pipeline, VotedBatch
+from ferjax.data.votes import Votes
 
 _ROWS_AT_ONCE = 2**18  # nine epochs of FER2013, 1 MB
 
@@ -23,7 +24,13 @@ class TFPipeline(Pipeline):
     """Batches by tf.data. Use it where TensorFlow's tools read the data, or the device is full."""
 
     def __init__(
-        self, images: Images, labels: Labels, batches: Batches, *, prefetch: int | None = None
+        self,
+        images: Images,
+        labels: Labels,
+        batches: Batches,
+        *,
+        votes: Votes | None = None,
+        prefetch: int | None = None,
     ) -> None:
         """Hold the images as one tensor in the host's memory.
 
@@ -31,24 +38,30 @@ class TFPipeline(Pipeline):
             images: uint8 in [0, 255], (N, H, W) or (N, H, W, C).
             labels: (N,) integers, or (N, ...) such as one-hot labels.
             batches: which rows make up each batch.
+            votes: of N images; each batch is a `VotedBatch` then.
             prefetch: batches made ahead; None lets tf.data choose.
         """
-        super().__init__(images, labels, batches)
+        super().__init__(images, labels, batches, votes)
         if prefetch is not None:
             check_integer("prefetch", prefetch, 1)
         self._tf = _tensorflow()
         self._prefetch = self._tf.data.AUTOTUNE if prefetch is None else prefetch
         with self._tf.device("/CPU:0"):
-            self._arrays = (self._tf.constant(self._images), self._tf.constant(self._labels))
-        del self._images, self._labels  # the tensors are what is used
+            arrays = [self._images, self._labels, self._votes]
+            self._arrays = [self._tf.constant(a) for a in arrays if a is not None]
+        del self._images, self._labels, self._votes  # the tensors are what is used
 
     def dataset(self, step: int = 0, *, steps: int) -> Any:
         """Return `steps` batches from `step` on as a tf.data.Dataset of `Batch`es of tensors."""
         tf, arrays = self._tf, self._arrays
 
-        def gather(rows: Any, mask: Any) -> Batch:
-            images, labels = (tf.gather(array, rows) for array in arrays)
-            return Batch(images, labels, rows, mask)
+        def gather(rows: Any, mask: Any) -> Batch | VotedBatch:
+            images, labels, *votes = (tf.gather(array, rows) for array in arrays)
+            return (
+                VotedBatch(images, labels, rows, mask, *votes)
+                if votes
+                else Batch(images, labels, rows, mask)
+            )
 
         as_it_is = tf.autograph.experimental.do_not_convert  # no loops or branches to translate
         options = tf.data.Options()
@@ -63,7 +76,7 @@ class TFPipeline(Pipeline):
                 .with_options(options)
             )
 
-    def stream(self, step: int) -> Iterator[Batch]:
+    def stream(self, step: int) -> Iterator[Batch | VotedBatch]:
         at_once = max(1, _ROWS_AT_ONCE // self.batches.local_batch_size)
         while self.batches.length is None or step < self.batches.length:
             left = at_once if self.batches.length is None else self.batches.length - step

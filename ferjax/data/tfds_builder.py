@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from ferjax.data import sources, splits
@@ -36,7 +37,11 @@ PrivateTest; about 8 % of PublicTest and PrivateTest are exact copies of trainin
 
 
 class Fer2013(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
-    """Builder of FER2013 from any form in which it circulates."""
+    """Builder of FER2013 from any form in which it circulates.
+
+    Examples have `image`, `label` and `name`; where people were asked, `votes` too, whose names are
+    in the info's `metadata["vote_names"]`.
+    """
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First version."}
@@ -66,22 +71,16 @@ class Fer2013(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
         return builder
 
     def _info(self) -> tfds.core.DatasetInfo:
-        height, width = (48, 48) if self.faces is None else self.faces.images.shape[1:]
-        names = EMOTIONS if self.faces is None else self.faces.class_names
-        features = tfds.features.FeaturesDict(
-            {
-                "image": tfds.features.Image(shape=(height, width, 1), encoding_format="png"),
-                "label": tfds.features.ClassLabel(names=list(names)),
-                "name": tfds.features.Text(doc="where the image is in the source"),
-            }
-        )
+        features = _written_features(Path(self.data_dir)) if self.faces is None else None
+        votes = None if self.faces is None else self.faces.votes
         # TFDS reads this from the folder itself only where it does not know the builder.
         random_access = any(Path(self.data_dir).glob("*.array_record-*"))
         return tfds.core.DatasetInfo(
             builder=self,
             alternative_file_formats=["array_record"] if random_access else None,
             description=_DESCRIPTION,
-            features=features,
+            features=features or _features(self.faces),
+            metadata=votes and tfds.core.MetadataDict(vote_names=list(votes.names)),
             supervised_keys=("image", "label"),
             homepage="https://arxiv.org/abs/1307.0414",
             citation=_CITATION,
@@ -101,14 +100,40 @@ class Fer2013(tfds.core.GeneratorBasedBuilder):  # type: ignore[misc]
         for done, row in enumerate(rows, 1):
             if self.progress is not None and done % 256 == 0:
                 self.progress(done, len(rows), f"{split} images written for TFDS")
-            yield (
-                row,
-                {
-                    "image": faces.images[row][..., None],
-                    "label": int(faces.labels[row]),
-                    "name": faces.names[row].encode(errors="surrogateescape"),
-                },
-            )
+            example = {
+                "image": faces.images[row][..., None],
+                "label": int(faces.labels[row]),
+                "name": faces.names[row].encode(errors="surrogateescape"),
+            }
+            if faces.votes is not None:
+                example["votes"] = faces.votes.counts[row]
+            yield row, example
+
+
+def _features(faces: Faces | None) -> tfds.features.FeaturesDict:
+    """Return what each image has; without faces, what FER2013 has."""
+    height, width = (48, 48) if faces is None else faces.images.shape[1:]
+    names = EMOTIONS if faces is None else faces.class_names
+    features = {
+        "image": tfds.features.Image(shape=(height, width, 1), encoding_format="png"),
+        "label": tfds.features.ClassLabel(names=list(names)),
+        "name": tfds.features.Text(doc="where the image is in the source"),
+    }
+    if faces is not None and faces.votes is not None:
+        doc = f"how many people said each of: {', '.join(faces.votes.names)}"
+        features["votes"] = tfds.features.Tensor(
+            shape=(len(faces.votes.names),), dtype=np.float32, doc=doc
+        )
+    return tfds.features.FeaturesDict(features)
+
+
+def _written_features(folder: Path) -> tfds.features.FeaturesDict | None:
+    """Return what the images of a dataset that was written already have: other sizes, classes and
+    votes than FER2013's own, as `from_faces` was given.
+    """
+    if not (folder / "features.json").is_file():
+        return None
+    return tfds.features.FeaturesDict.from_config(str(folder))
 
 
 _UNREGISTERED: dict[str, Any] = {"skip_registration": True}

@@ -90,6 +90,102 @@ def majority(
     return np.where(wins, of_column[best], -1).astype(np.int32)
 
 
+MODES: Final = ("majority", "probability")
+# Why the protocol leaves an image out, beside the names of `NO_EMOTION` and of classes that are not
+# asked for, which most people said.
+NO_VOTES: Final = "no votes"
+NO_MAJORITY: Final = "no majority"
+
+_ENOUGH: Final = 0.75  # of the votes: shares of further classes are left out
+_MOST: Final = 3  # classes that share an image
+_OUTLIERS: Final = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """What the protocol of FER+'s authors makes of votes.
+
+    Attributes:
+        shares: float32 (N, K), rows that sum to 1, or to 0 where the image is left out.
+        reasons: N, why each image is left out, "" where it stays: `NO_VOTES`, `NO_MAJORITY`, a
+            name of `NO_EMOTION`, or a class that is not among K, such as contempt.
+    """
+
+    shares: npt.NDArray[np.float32]
+    reasons: npt.NDArray[np.str_]
+
+
+def paper_protocol(votes: Votes, class_names: Sequence[str], *, mode: str = "majority") -> Targets:
+    """Return what a network learns of each image by Barsoum et al. (arXiv 1608.01041).
+
+    Single votes are outliers and left out. Then, by mode:
+
+    - "majority": all of the target is the class for which more than half of the votes are, those
+      for "unknown" and "not a face" counted.
+    - "probability": the shares of the classes with the most votes: from the largest on, until they
+      hold three quarters of the votes, three classes at most. Label drawing draws from these, and
+      the cross-entropy of the paper compares with them. An image is left out where they hold no
+      more than half of the votes, or where equal numbers make them more than three.
+
+    An image that most people called "unknown" or "not a face" is left out. Where all votes are
+    single ones, or shares, none is an outlier.
+
+    Args:
+        class_names: K; a class that is left out of them leaves its images out.
+        mode: one of `MODES`.
+    """
+    if mode not in MODES:
+        raise ValueError(f"expected {' or '.join(MODES)} for `mode`, got {mode!r}")
+    counts = votes.counts.astype(np.float64)
+    kept = _without_outliers(votes, _OUTLIERS)
+    totals = kept.sum(1)
+    of_emotions = np.array([name not in NO_EMOTION for name in votes.names])
+    if mode == "majority":
+        taken = np.where(kept > 0.5 * totals[:, None], kept, 0.0)
+        clear = taken.any(1)
+    else:
+        taken, clear = _largest(kept, of_emotions)
+    best = taken.argmax(1)
+    shares = _of_classes(taken, votes.names, class_names)
+    sums = shares.sum(1, keepdims=True)
+    stays = clear & np.isin(np.array(votes.names)[best], class_names) & (sums[:, 0] > 0)
+    shares = np.divide(shares, sums, out=np.zeros_like(shares), where=stays[:, None])
+    reasons = np.where(clear, np.array(votes.names)[best], NO_MAJORITY)
+    reasons = np.where(counts.any(1), reasons, NO_VOTES)
+    return Targets(
+        shares=shares.astype(np.float32), reasons=np.where(stays, "", reasons).astype(np.str_)
+    )
+
+
+def _largest(
+    counts: npt.NDArray[np.float64], of_emotions: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Return the largest counts of each row, (N, V), and whether they speak clearly, (N,).
+
+    Columns for no emotion end the taking; they are taken themselves where nothing was before.
+    """
+    totals = counts.sum(1)
+    rest = counts.copy()
+    taken = np.zeros_like(counts)
+    seen = np.zeros(len(counts))
+    ended = totals == 0
+    for _ in range(_MOST):
+        number = (taken > 0).sum(1)
+        open_ = ~ended & (seen < _ENOUGH * totals) & (number < _MOST)
+        hits = open_[:, None] & (rest == rest.max(1, keepdims=True)) & (rest > 0)
+        emotions = hits & of_emotions
+        others = hits & ~of_emotions
+        first = np.cumsum(others, 1) == 1  # of "unknown" and "not a face" with equal counts, one
+        alone = ~(taken.any(1) | emotions.any(1))
+        new = emotions | (others & first & alone[:, None])
+        taken = np.where(new, rest, taken)
+        seen += np.where(hits, rest, 0.0).sum(1)
+        rest = np.where(hits, 0.0, rest)
+        ended |= others.any(1)
+    clear = (taken.sum(1) > 0.5 * totals) & ((taken > 0).sum(1) <= _MOST)
+    return taken, clear
+
+
 def _without_outliers(votes: Votes, outliers: float) -> npt.NDArray[np.float64]:
     counts = votes.counts.astype(np.float64)
     kept = np.where(counts > outliers, counts, 0.0)

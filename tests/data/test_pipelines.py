@@ -26,6 +26,7 @@ from ferjax.data.device_pipeline import DevicePipeline, to_device
 from ferjax.data.order import EvaluationBatches, PipelineError, Shuffled, TrainingBatches
 from ferjax.data.pipelines import Batch, Pipeline
 from ferjax.data.tf_pipeline import TFPipeline
+from ferjax.data.votes import Votes
 
 N = 53
 RNG = np.random.default_rng(0)
@@ -46,6 +47,18 @@ def _equal(ours: Batch, theirs: Batch) -> None:
         mine, other = np.asarray(mine), np.asarray(other)
         assert mine.dtype == other.dtype
         np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.parametrize("make", PIPELINES)
+def test_batches_carry_the_votes_of_their_rows(make: Callable[..., Pipeline]) -> None:
+    counts = RNG.integers(0, 9, (N, 3)).astype(np.float32)
+    votes = Votes(counts=counts, names=("calm", "tense", "unknown"))
+    for step, batch in enumerate(islice(make(IMAGES, LABELS, BATCHES, votes=votes), 3)):
+        assert np.asarray(batch.votes).dtype == np.float32
+        np.testing.assert_array_equal(batch.votes, counts[BATCHES.at(step).rows])
+    assert not hasattr(next(iter(make(IMAGES, LABELS, BATCHES))), "votes")
+    with pytest.raises(PipelineError, match="expected `votes` of as many images, 53, got of 52"):
+        make(IMAGES, LABELS, BATCHES, votes=votes.take(np.arange(52)))
 
 
 @pytest.mark.parametrize("make", PIPELINES)
@@ -312,6 +325,7 @@ _ENDS = """
 import numpy as np
 from ferjax.data.order import Shuffled, TrainingBatches
 from ferjax.data.tf_pipeline import TFPipeline
+from ferjax.data.votes import Votes
 batches = TrainingBatches(order=Shuffled(size=999), batch_size=8)
 iterator = iter(TFPipeline(np.zeros((999, 48, 48), np.uint8), np.zeros(999, int), batches))
 for _ in range(3):

@@ -60,6 +60,20 @@ def test_nothing_is_cut_off_and_labels_lie_beside_faces(tmp_path: Path) -> None:
     assert (image[60:, :left] < 100).sum() > 200  # labels are there
 
 
+def test_captions_stand_under_their_images(tmp_path: Path) -> None:
+    plain = drawn([row("", 90, 90), row("", 90)], tmp_path / "a.png")
+    rows = [row("", 90, 90, captions=["[fear]", "[sad]\n3 happy\n2 neutral"]), row("", 90)]
+    image = drawn(rows, tmp_path / "b.png")
+    first, second, below = sorted(faces_in(image, 90), key=lambda box: (box[1], box[0]))
+    _, _, lower = sorted(faces_in(plain, 90), key=lambda box: (box[1], box[0]))
+    assert below[1] > lower[1]
+    ink = image[first[1] + 96 : below[1]] < 100
+    assert ink[:, first[0] : first[0] + 96].any() and ink[:, second[0] : second[0] + 96].any()
+    assert ink[25:, second[0] : second[0] + 96].any()  # several lines
+    assert not ink[25:, first[0] : first[0] + 96].any()
+    assert [box[2:] for box in (first, second, below)] == [(96, 96)] * 3  # no ink on a face
+
+
 def test_augmented_rows_stand_close_to_their_originals(tmp_path: Path) -> None:
     rows = [row("a", 90), row("augmented", 90, joined=True), row("b", 90)]
     tops = sorted(box[1] for box in faces_in(drawn(rows, tmp_path / "a.png"), 90))

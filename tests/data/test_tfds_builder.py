@@ -78,3 +78,29 @@ def test_the_builder_reads_a_manual_download(tmp_path: Path, tfds: Any) -> None:
     builder.download_and_prepare(download_config=config)
     assert builder.info.features["label"].names == list(EMOTIONS)
     assert sum(split.num_examples for split in builder.info.splits.values()) == 28
+
+
+def test_votes_and_their_classes_are_carried(tmp_path: Path, tfds: Any) -> None:
+    source = make_source(tmp_path / "source")
+    for name in EMOTIONS:  # names that are unique, for the votes to find
+        for i, path in enumerate(sorted((source / "train" / name).iterdir())):
+            path.rename(path.with_name(f"{name}{i}.png"))
+    lines = [f"{name}{i}.png,{7 - i},{','.join('1' * 8)}" for name in EMOTIONS for i in range(2)]
+    votes = tmp_path / "votes.csv"
+    votes.write_text("\n".join([f"image,contempt,{','.join(EMOTIONS)},unknown", *lines]))
+    out = prepare(source, tmp_path / "out", votes=votes, classes=8, with_tfds=True).path
+    faces = load(out)
+    assert faces.votes is not None
+    counts = dict(zip(faces.names, faces.votes.counts.tolist()))
+    assert counts["train/sad/sad1.png"] == [6.0] + [1.0] * 8
+    # Whether or not the builder is imported, which knows FER2013's seven classes.
+    for builder in (
+        tfds.builder("fer2013/official", data_dir=str(out / "tfds")),
+        tfds.builder_from_directory(str(out / "tfds/fer2013/official/1.0.0")),
+    ):
+        assert builder.info.features["label"].names == list(faces.class_names)
+        assert list(builder.info.metadata["vote_names"]) == list(faces.votes.names)
+        for example in builder.as_dataset(split="train").as_numpy_iterator():
+            assert example["votes"].tolist() == counts[os.fsdecode(example["name"])]
+            label = faces.class_names[int(example["label"])]
+            assert os.fsdecode(example["name"]).split("/")[1] == label
