@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import functools
 import importlib
@@ -9,10 +10,18 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+import ferjax
+from ferjax import keras, metadata
+from ferjax.data.votes import Votes
+from ferjax.nets import Network
+
 from .conftest import RunScript, ScriptDone
+from .drawn import drawn
 from .train.conftest import make_faces, prepared, tiny_graph, write_config
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -47,6 +56,25 @@ def test_one_seed_has_no_error() -> None:
     assert table.endswith("| `a=1` | 40.00 | -10.00 | 40.0 |")
 
 
+def test_what_is_measured_against_votes_by_hand() -> None:
+    def against(balanced: float, own: float, uniform: float | None = None) -> Any:
+        recalls = {"tense": balanced / 2, "calm": balanced, "glad": 1.0}
+        return ablations.AgainstVotes(balanced, uniform, uniform, own, recalls)
+
+    runs = [
+        Run("", 0, 0.75, against(0.5, 0.25)),
+        Run("", 1, 0.25, against(0.25, 0.75)),
+        Run("a=1", 0, 0.5, against(0.5, 0.5, 0.375)),
+    ]
+    assert ablations.table(runs).splitlines() == [
+        "| change | majority, % | difference, points | seeds | balanced, % | uniform prior, % | "
+        "balanced so, % | own labels, % | recall of tense, % | recall of calm, % |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+        "| none | 50.00 |  | 75.0, 25.0 | 37.50 |  |  | 50.00 | 18.75 | 37.50 |",
+        "| `a=1` | 50.00 | +0.00 ± 43.30 | 50.0 | 50.00 | 37.50 | 37.50 | 50.00 | 25.00 | 50.00 |",
+    ]
+
+
 @pytest.fixture
 def script(run_script: RunScript) -> Callable[..., ScriptDone]:
     return functools.partial(run_script, ablations)
@@ -77,6 +105,47 @@ def test_a_run_of_fewer_epochs_is_through_where_it_stopped_early(
     assert done.returncode == (0 if is_through else 2)
     assert ("| none | 25.00 |" in done.stdout) == is_through
     assert ("the run failed" in done.stderr) != is_through
+
+
+def test_all_changes_are_measured_against_the_majority(
+    tmp_path: Path, script: Callable[..., ScriptDone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those too that were trained on the images' own labels, by which their log is."""
+    network = Network(tiny_graph())
+
+    def run(trainings: list, jobs: int, ended: Callable[..., None]) -> None:
+        for seed, one in enumerate(trainings):
+            one.run.mkdir(parents=True)
+            (one.run / "log.csv").write_text("epoch,val_accuracy\n1,0.5\n", encoding="utf-8")
+            path = one.run / "last.h5"
+            keras.save(path, network, drawn(network, seed), labels=ferjax.EMOTIONS)
+            metadata.write(path, {"labels": ferjax.EMOTIONS})
+            ended(one, 0)
+
+    monkeypatch.setattr(ablations.trainings, "run", run)
+    faces = make_faces(64, 64)
+    said = np.where(np.arange(128) % 3 == 0, (faces.labels + 1) % 7, faces.labels)
+    votes = Votes(counts=10 * np.eye(7, dtype=np.float32)[said], names=ferjax.EMOTIONS)
+    data = prepared(tmp_path / "data", dataclasses.replace(faces, votes=votes))
+    out, keys = tmp_path / "out", ["--set", "epochs=1", "warmup_epochs=0", "init=weights.h5"]
+    call = ["votes=0", "--data", data, "--out", out, "--recipe", "votes", "--seeds", "0", *keys]
+    done = script(*call)
+    assert done.returncode == 0, done.stderr
+    for name, row in (("base.0", 2), ("votes=0.0", 3)):
+        guessed = ferjax.load(out / name / "last.h5").predict_proba(faces.images[64:]).argmax(1)
+        hits = guessed == said[64:]
+        recalls = [hits[said[64:] == k].mean() for k in np.unique(said[64:])]
+        own = (guessed == faces.labels[64:]).mean()
+        cells = [cell.strip() for cell in done.stdout.splitlines()[row].split("|")]
+        assert cells[2] == f"{100 * hits.mean():.2f}"
+        assert cells[5:9] == [f"{100 * np.mean(recalls):.2f}", "", "", f"{100 * own:.2f}"]
+    assert script("--table", out / "ablations.json").stdout == done.stdout
+    assert script(*call).stdout == done.stdout  # nothing is trained again
+    turned = Votes(counts=votes.counts[:, ::-1].copy(), names=ferjax.EMOTIONS)
+    other = prepared(tmp_path / "other", dataclasses.replace(faces, votes=turned))
+    refused = script(*call, "--data", other)
+    assert refused.returncode == 2
+    assert "votes" in refused.stderr and "give another --out" in refused.stderr
 
 
 @pytest.mark.slow
@@ -129,6 +198,7 @@ def test_runs_are_trained_once_and_compared(
         (["--table", "gone.json"], "gone.json"),
         (["--table", __file__], "not the results of a comparison"),
         (["--jobs", "0"], "expected a positive integer, got '0'"),
+        (["unclear='own", "--data", "d", "--out", "o"], "expected key=value with quotes in pairs"),
         (["--seeds", "a"], "expected numbers such as 0,1, got 'a'"),
     ],
 )

@@ -17,6 +17,7 @@ import ferjax
 from ferjax import keras, metadata
 from ferjax.data.dataset import Faces
 from ferjax.data.votes import NOT_A_FACE, UNKNOWN, Votes
+from ferjax.evaluate import provenance
 from ferjax.nets import Network
 from ferjax.train import (
     Recipe,
@@ -421,3 +422,13 @@ def test_the_recipe_votes_goes_on_from_the_default_weights(tmp_path: Path) -> No
     eight = dataclasses.replace(faces, class_names=(*ferjax.EMOTIONS, "contempt"))
     with pytest.raises(TrainingError, match=r"for the data's classes, angry, .* contempt \(--ini"):
         train_and_evaluate("votes", eight, tmp_path / "other")
+
+
+def test_evaluation_knows_the_images_that_weights_were_selected_on(
+    done: tuple[TrainingResult, Recorder],
+) -> None:
+    assert done[0].last is not None
+    measured = provenance.measured(with_votes(), "validation", 10, "validation of mine")
+    notes = provenance.overlaps(metadata.read(done[0].last), measured)
+    expected = "the weights were selected on these images (validation of mine, by the majority of"
+    assert notes[0].startswith(expected)
