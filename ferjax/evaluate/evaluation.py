@@ -413,6 +413,8 @@ def record(evaluation: Evaluation, weights: str | os.PathLike[str] | None) -> Pa
             note = left_out if n is None else copies
             if n is not None and is_known:
                 note = f"{n} of the images are exact copies of training images"
+            if prior != "training" and (c := evaluation.calibrated) and c.fitted_here:
+                note += "; after a calibration fitted on these images"
             entry = metadata.accuracy(
                 name,
                 measured.correct,

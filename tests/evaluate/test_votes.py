@@ -367,6 +367,15 @@ def test_record_keeps_the_labels_apart(weights: Path, found: Evaluation) -> None
     )
 
 
+def test_a_calibration_that_was_fitted_here_is_recorded(weights: Path, found: Evaluation) -> None:
+    assert found.calibrated is not None
+    fitted = dataclasses.replace(found.calibrated, fitted_here=True)
+    evaluation.record(dataclasses.replace(found, calibrated=fitted), weights)
+    entries = metadata.read(weights)["accuracy"]
+    flattered = [e.get("prior") for e in entries if e["note"].endswith("fitted on these images")]
+    assert flattered == ["uniform"] * 4
+
+
 def test_a_majority_s_copies_are_counted(weights: Path) -> None:
     faces = faces_with_votes(copies=3)  # of which two have a majority
     own = provenance.measured(faces, "train", 0, "train").data_checksum
