@@ -32,8 +32,9 @@ def compare(
         "dataset", "images", "view", "note", "labels" and "prior" (None: the dataset's own labels,
         and as the network says), the "accuracies" in the order of the trainings (None
         where one was not measured so), their "mean" and their "deviation" (sample standard
-        deviation), None unless all were measured; and "rank" of the weights by the first figure,
-        1 being the best.
+        deviation), None unless all were measured; "rank" of the weights, 1 being the best, by the
+        first figure against the labels that they were selected by; and "ranked_by", these labels
+        (None: the dataset's own).
 
     Raises:
         DataError: a file is no such metadata, or of another training than the seed explains.
@@ -64,7 +65,10 @@ def compare(
                 "deviation": statistics.stdev(measured) if complete else None,
             }
         )
-    first = figures[0]["accuracies"]
+    selected = own.get("selected_on")
+    by = selected.get("labels") if isinstance(selected, Mapping) else None
+    row = next((f for f in figures if f["labels"] == by and f["prior"] is None), figures[0])
+    first = row["accuracies"]
     mine = first[found.index(own)]
     return {
         "trainings": [
@@ -77,6 +81,7 @@ def compare(
         ],
         "figures": figures,
         "rank": None if None in first else 1 + sum(value > mine for value in first),
+        "ranked_by": row["labels"],
     }
 
 

@@ -78,7 +78,8 @@ def selected_by(accuracies: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     >>> selected_by([{"top_1": 0.7}, {"labels": "majority of people, 7 classes", "top_1": 0.8}])
     {'labels': 'majority of people, 7 classes', 'top_1': 0.8}
     """
-    return next((entry for entry in accuracies if entry.get("labels")), accuracies[0])
+    of_people = (e for e in accuracies if e.get("labels") and not e.get("prior"))
+    return next(of_people, accuracies[0])
 
 
 def _measured(

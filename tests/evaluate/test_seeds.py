@@ -72,7 +72,27 @@ def test_figures_are_in_the_order_of_seeds(tmp_path: Path) -> None:
             },
         ],
         "rank": 2,
+        "ranked_by": None,
     }
+
+
+def test_weights_are_ranked_by_the_labels_that_they_were_selected_by(tmp_path: Path) -> None:
+    people = "majority of people, 7 classes"
+
+    def voted(seed: int, correct: int, agreeing: int) -> dict[str, Any]:
+        made = training(seed, correct)
+        made["selected_on"]["labels"] = people
+        uniform, plain = (
+            metadata.accuracy("PublicTest", n, 180, None, note="", labels=people, prior=prior)
+            for n, prior in ((agreeing % 100, "uniform"), (agreeing, None))
+        )
+        made["accuracy"] += [uniform, plain]
+        return made
+
+    others = [write(tmp_path, voted(2, 140, 160)), write(tmp_path, voted(0, 130, 140))]
+    found = compare(voted(1, 120, 150), others)
+    assert found is not None
+    assert (found["rank"], found["ranked_by"]) == (2, people)  # by its own labels it is the third
 
 
 def test_other_labels_are_other_figures(tmp_path: Path) -> None:
