@@ -120,14 +120,14 @@ def _run(args: argparse.Namespace) -> int:
 
 def _print_compared(found: Fitted) -> None:
     """Say what a temperature alone and offsets are worth beside each other."""
-    if found.alone is None or found.with_offsets is None:
-        print("offsets: there are too few images of a class to fit them; a temperature alone")
-        return
     print(f"{'negative log-likelihood by':<32}  {'these':>8}  {'others':>8}")
     for label, kind, figures in (
         ("a temperature alone", "temperature", found.alone),
         ("a temperature and offsets", "vector", found.with_offsets),
     ):
-        print(f"{label:<32}  {found.fits[kind]:8.4f}  {figures.negative_log_likelihood:8.4f}")
+        if figures is None:
+            print(f"{label:<32}  none fits: too few images, of a class perhaps")
+        else:
+            print(f"{label:<32}  {found.fits[kind]:8.4f}  {figures.negative_log_likelihood:8.4f}")
     if found.overfits:
         print("the offsets overfit: on images that they were not fitted on they are no better")

@@ -43,6 +43,8 @@ _FOLDS: Final = 5
 _LIMITS: Final = (0.05, 20.0)
 _FARTHEST: Final = 12.0  # offset, beyond which the images ask for ever more
 
+_NOTHING: Final = 1e-6  # nats, below which nothing is left to fit
+
 Float64Array = npt.NDArray[np.float64]
 
 
@@ -205,7 +207,7 @@ def calibrate(
         without_votes_left_out=len(clean) - len(used),
         before=figures(probabilities, predicted(probabilities)),
         after=after[kind],
-        alone=after["temperature"] if "vector" in after else None,
+        alone=after.get("temperature") if method != "temperature" else None,
         with_offsets=after.get("vector"),
         fits={kind: _loss(shares, found(probabilities)) for kind, (found, _) in tried.items()},
         path=metadata.sidecar(path) if store else None,
@@ -296,8 +298,9 @@ def fit_vector(
     options = {"maxiter": 1000, "ftol": 1e-14, "gtol": 1e-9}
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     factor, offsets = float(found.x[0]), found.x[1:] - found.x[1:].mean()
-    if not low * 1.001 < factor < high / 1.001:
-        raise _no_temperature(len(logits), factor > 1)
+    is_right = found.fun < _NOTHING  # about all of them, the surer the better
+    if is_right or not low * 1.001 < factor < high / 1.001:
+        raise _no_temperature(len(logits), is_right or factor > 1)
     if np.abs(found.x[1:]).max() > 0.999 * _FARTHEST:
         raise DataError(
             f"no offset is best for these {len(logits):,} images: the further a class is moved the "
@@ -359,13 +362,16 @@ def _tried(
     Raises:
         DataError: nothing fits; that offsets do not, where they are asked for.
     """
-    found = {"temperature": _cross_fitted(shares, probabilities, _fit_temperature_alone)}
-    if method != "temperature":
+    found = {}
+    for kind in ("temperature",) if method == "temperature" else ("vector", "temperature"):
         try:
-            _check_classes(shares, class_names)
-            found["vector"] = _cross_fitted(shares, probabilities, fit_vector)
-        except DataError:
-            if method == "vector":
+            if kind == "vector":
+                _check_classes(shares, class_names)
+                found[kind] = _cross_fitted(shares, probabilities, fit_vector)
+            else:
+                found[kind] = _cross_fitted(shares, probabilities, _fit_temperature_alone)
+        except DataError:  # of another kind than is asked for it does not matter
+            if kind == method or (method == "auto" and kind == "temperature" and not found):
                 raise
     return found
 

@@ -62,7 +62,7 @@ def read_weights(
         "licence": known.get("licence"),
         "trained_on": provenance.described(known.get("trained_on")),
         "selected_on": provenance.described(known.get("selected_on")),
-        "calibrated_on": provenance.described((known.get("calibration") or {}).get("fitted_on")),
+        "calibrated_on": provenance.calibrated_on(known),
     }
     return weights, about
 

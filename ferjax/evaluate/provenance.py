@@ -119,6 +119,13 @@ def fitted_here(metadata: Mapping[str, Any], images: Measured) -> bool:
     return fitted.get("checksum") == images.checksum or _is(fitted, images)
 
 
+def calibrated_on(metadata: Mapping[str, Any]) -> str:
+    """Return what the calibration of the weights was fitted on, in words."""
+    calibration = _record(metadata, "calibration")
+    to = ", to people's votes" if calibration.get("targets") == "votes" else ""
+    return f"{described(calibration.get('fitted_on'))}{to}"
+
+
 def described(record: Any) -> str:
     """Return what a metadata record of images says, in words.
 

@@ -339,3 +339,18 @@ def test_a_regression_is_refused_in_one_line(cli: Cli, tmp_path: Path, faces: Pa
         assert "expected a network that classifies, it ends in one linear unit" in done.error
     assert "classes:   none: expected a network that classifies" in cli("inspect", path).out
     assert json.loads(cli("inspect", path, "--json").out)["classes"] is None
+
+
+def test_calibrating_with_offsets(cli: Cli, weights: Path, data: Path) -> None:
+    call = ["calibrate", "--weights", weights, "--data", data, "--dry-run"]
+    done = cli(*call, "--method", "vector")
+    assert done.code == 0
+    first, offsets, *_ = done.out.splitlines()
+    assert first.startswith("temperature ") and " and offsets, fitted on 59 images" in first
+    assert offsets.startswith("offsets: angry ") and offsets.count(",") == 6
+    assert "a temperature alone" in done.out and "a temperature and offsets" in done.out
+    found = json.loads(cli(*call, "--method", "auto", "--json").out)
+    assert found["method"] in ("temperature scaling", "vector scaling")
+    refused = cli(*call, "--targets", "votes")
+    assert refused.code == 2
+    assert "have none; `ferjax data prepare --votes` adds them" in refused.error

@@ -1,7 +1,8 @@
-"""The temperature: found again where it is known, stored, and applied."""
+"""A temperature and offsets: found again where they are known, stored, and applied."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import warnings
 from pathlib import Path
@@ -13,10 +14,12 @@ import pytest
 import ferjax
 from ferjax import keras, metadata
 from ferjax.classifier import with_temperature
-from ferjax.data.dataset import checksum
+from ferjax.data.dataset import Faces, checksum
+from ferjax.data.votes import Votes
 from ferjax.errors import DataError, FerjaxError, LabelsError, WeightFileError
 from ferjax.evaluate import calibrate, calibration
-from ferjax.evaluate.calibration import fit_temperature
+from ferjax.evaluate.calibration import fit_temperature, fit_vector
+from ferjax.scaling import Scaling
 
 from ..train.conftest import make_faces
 from .conftest import taught
@@ -257,4 +260,245 @@ def test_abstaining(weights: Path) -> None:
 def test_a_temperature_that_is_none(weights: Path, value: Any) -> None:
     metadata.write(weights, {"calibration": {"temperature": value}})
     with pytest.raises(WeightFileError, match="a positive number} for calibration"):
+        ferjax.load(weights)
+
+
+# --- an offset of each class ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def calmer(weights: Path) -> Path:
+    """Weights whose logits are a tenth as large."""
+    model = keras.load(weights)
+    dense = model.variables["params"]["dense"]
+    dense["kernel"] = dense["kernel"] / 10
+    keras.save(weights, model.graph, model.variables, labels=ferjax.EMOTIONS)
+    metadata.write(weights, {"labels": list(ferjax.EMOTIONS)})
+    return weights
+
+
+def test_scaling_by_hand() -> None:
+    rows = np.array([[0.8, 0.2], [0.1, 0.9]], np.float32)
+    # Squared, and the second class times 16: 0.64 to 0.64, and 0.01 to 12.96.
+    found = Scaling(temperature=0.5, offsets=(0.0, float(np.log(16))))(rows)
+    np.testing.assert_allclose(found, [[0.5, 0.5], [0.01 / 12.97, 12.96 / 12.97]], atol=1e-6)
+    assert found.dtype == np.float32
+    # Only differences of offsets count.
+    same = Scaling(temperature=0.5, offsets=(7.0, 7.0 + float(np.log(16))))(rows)
+    np.testing.assert_allclose(same, found, atol=1e-6)
+    no_offsets = Scaling(temperature=0.5, offsets=(0.0, 0.0))(rows)
+    np.testing.assert_allclose(no_offsets, with_temperature(rows, 0.5), atol=1e-7)
+    assert Scaling(temperature=1.0, offsets=(0.0, 1.0))(np.float32([[1, 0]])).tolist() == [[1, 0]]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": 0}, {"temperature": True}, {"offsets": (np.nan, 0.0)}]
+)
+def test_what_is_no_scaling(wrong: dict[str, Any]) -> None:
+    with pytest.raises(FerjaxError, match=r"expected (a positive temperature|finite offsets), got"):
+        Scaling(**{"temperature": 1.0, **wrong})
+
+
+def test_known_offsets_are_found() -> None:
+    labels, logits = honest()
+    offsets = np.array([1.5, 0.0, -0.5, -1.0])
+    # What the network says lacks the offsets, and is too sure by a factor of 2.
+    said = softmax(2 * (logits - offsets)).astype(np.float32)
+    found = fit_vector(labels, said)
+    assert found.temperature == pytest.approx(2, rel=0.03)
+    assert found.offsets is not None
+    np.testing.assert_allclose(found.offsets, offsets, atol=0.06)
+    assert sum(found.offsets) == pytest.approx(0, abs=1e-9)
+    # At the optimum each class is as probable on average as it is frequent.
+    frequencies = np.bincount(labels) / len(labels)
+    np.testing.assert_allclose(found(said).mean(0), frequencies, atol=1e-4)
+    np.testing.assert_allclose(found.prior, frequencies, atol=1e-12)
+    assert (found(said).argmax(1) == labels).mean() > (said.argmax(1) == labels).mean() + 0.05
+
+
+def test_shares_are_fitted_as_labels_drawn_by_them_would_be() -> None:
+    _, logits = honest(n=2000)
+    shares, said = softmax(logits), softmax(1.7 * logits)
+    assert fit_temperature(shares, said) == pytest.approx(1.7, rel=1e-3)
+    found = fit_vector(shares, said)
+    assert found.temperature == pytest.approx(1.7, rel=1e-3)
+    np.testing.assert_allclose(found.offsets, np.zeros(4), atol=1e-3)
+
+
+def test_a_class_without_images_has_no_offset() -> None:
+    labels, logits = honest(n=500)
+    with pytest.raises(DataError, match="images of every class for offsets, got none of one"):
+        fit_vector(np.where(labels == 3, 0, labels), softmax(logits))
+    sure = softmax(3 * np.eye(3)[[0, 1, 2] * 20])
+    with pytest.raises(DataError, match="no temperature between"):
+        fit_vector(np.array([0, 1, 2] * 20), sure)
+
+
+def many(n: int = 700) -> Any:
+    """Return n validation images of the patterns that the network was taught."""
+    train = make_faces()
+    rng = np.random.default_rng(0)
+    rng.integers(0, 7, len(train))
+    patterns = rng.integers(0, 256, (7, 12, 12))  # as `make_faces` draws them
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 7, n).astype(np.int32)
+    noise = rng.integers(0, 180, (n, 12, 12))
+    images = np.clip(0.3 * patterns[labels] + noise, 0, 255).astype(np.uint8)
+    splits = np.repeat(np.array([0, 1], np.int8), [len(train), n])
+    return Faces(
+        images=np.concatenate([train.images, images]),
+        labels=np.concatenate([train.labels, labels]),
+        splits=splits,
+        names=tuple(f"face {row}" for row in range(len(splits))),
+        class_names=ferjax.EMOTIONS,
+        source_sizes=np.full((len(splits), 2), 12, np.int32),
+    )
+
+
+def shifted() -> Any:
+    """Return faces of which each third is called angry, whatever it is."""
+    faces = many()
+    rows = np.flatnonzero(faces.splits == 1)
+    faces.labels[rows[::3]] = 0
+    return faces
+
+
+def test_offsets_are_stored_found_again_and_applied(calmer: Path, tmp_path: Path) -> None:
+    from ferjax.conversion import convert
+
+    faces = shifted()
+    found = calibrate(calmer, faces, method="auto")
+    assert found.method == "vector scaling" and not found.overfits
+    assert found.alone is not None and found.with_offsets == found.after
+    assert found.after.negative_log_likelihood < found.alone.negative_log_likelihood - 0.1
+    assert found.fits["vector"] < found.fits["temperature"]
+    after = ferjax.load(calmer)
+    assert after.scaling is not None and after.scaling.offsets is not None
+    assert found.offsets is not None
+    np.testing.assert_allclose(after.scaling.offsets, [*found.offsets.values()], atol=1e-6)
+    assert after.temperature == pytest.approx(found.temperature, abs=1e-6)
+    assert max(found.offsets, key=lambda label: found.offsets[label]) == "angry"  # type: ignore[index]
+    images = faces.images[faces.splits == 1]
+    plain, scaled = (after.predict_proba(images, calibrated=c) for c in (False, True))
+    np.testing.assert_array_equal(scaled, after.scaling(plain))
+    assert (plain.argmax(1) != scaled.argmax(1)).any()
+    # They hold for the classes as frequent as here, which a prior is compared with.
+    part = faces.labels[faces.splits == 1]
+    assert after.prior is not None
+    np.testing.assert_allclose([*after.prior.values()], np.bincount(part) / len(part), atol=1e-5)
+
+    # Classes that get other names keep their numbers, and so do copies of the weights.
+    target = tmp_path / "named.keras"
+    convert(calmer, target, labels=list("abcdefg"))
+    renamed = ferjax.load(target)
+    assert renamed.scaling == after.scaling
+    assert renamed.prior is not None and list(renamed.prior) == list("abcdefg")
+    assert ferjax.load(calmer, labels=list("abcdefg")).scaling == after.scaling
+    # A temperature alone takes their place.
+    assert calibrate(calmer, faces).alone is None
+    assert ferjax.load(calmer).scaling == Scaling(temperature=ferjax.load(calmer).temperature)  # type: ignore[arg-type]
+
+
+def test_offsets_belong_to_classes_and_not_to_positions(calmer: Path) -> None:
+    faces = shifted()
+    turned = dataclasses.replace(
+        faces, labels=6 - faces.labels, class_names=faces.class_names[::-1]
+    )
+    first = calibrate(calmer, faces, method="vector")
+    stored = ferjax.load(calmer).scaling
+    second = calibrate(calmer, turned, method="vector")
+    assert first.offsets is not None and second.offsets is not None
+    assert second.offsets == pytest.approx(first.offsets, abs=1e-4)
+    again = ferjax.load(calmer).scaling
+    assert stored is not None and again is not None
+    np.testing.assert_allclose(again.offsets, stored.offsets, atol=1e-4)  # type: ignore[arg-type]
+    # Metadata may have them in any order.
+    known = metadata.read(calmer)
+    offsets = known["calibration"]["offsets"]
+    known["calibration"]["offsets"] = dict(reversed(offsets.items()))
+    metadata.write(calmer, known)
+    assert ferjax.load(calmer).scaling == again
+
+
+def test_offsets_that_overfit_are_told_and_not_chosen(calmer: Path) -> None:
+    faces = make_faces(validation=64)
+    found = calibrate(calmer, faces, method="auto", store=False)
+    assert found.method == "temperature scaling" and found.offsets is None
+    assert found.overfits or found.with_offsets is None
+    with pytest.warns(UserWarning, match="the offsets overfit: .* a temperature alone is better"):
+        forced = calibrate(calmer, faces, method="vector", store=False)
+    assert forced.overfits and forced.method == "vector scaling"
+
+
+def test_offsets_without_images_of_a_class(calmer: Path) -> None:
+    faces = make_faces(validation=64)
+    faces.labels[(faces.labels == 1) & (faces.splits == 1)] = 0
+    found = calibrate(calmer, faces, method="auto", store=False)
+    assert (found.offsets, found.with_offsets) == (None, None)
+    with pytest.raises(DataError, match=r"for offsets, got none of disgust; --method temperature"):
+        calibrate(calmer, faces, method="vector", store=False)
+
+
+def with_votes(faces: Any) -> Any:
+    """Return faces that six people call by their label, and four angry; the last has no class."""
+    counts = 6 * np.eye(8)[faces.labels] + 4 * np.eye(8)[0]
+    counts[-1] = 10 * np.eye(8)[7]
+    names = (*faces.class_names, "unknown")
+    return dataclasses.replace(faces, votes=Votes(counts=counts.astype(np.float32), names=names))
+
+
+def test_votes_are_what_is_fitted_to(calmer: Path) -> None:
+    faces = with_votes(many(400))
+    found = calibrate(calmer, faces, method="auto", targets="votes")
+    assert found.method == "vector scaling"
+    assert (found.images, found.without_votes_left_out, found.targets) == (399, 1, "votes")
+    stored = metadata.read(calmer)["calibration"]
+    assert stored["targets"] == "votes"
+    assert stored["fitted_on"]["without_votes_left_out"] == 1
+    assert stored["fitted_on"]["checksum"] == checksum(faces.take(faces.in_split("validation")))
+    # Two in five votes are for the first class, and all of those for its own faces.
+    share = (faces.labels[faces.splits == 1][:-1] == 0).mean()
+    assert stored["prior"]["angry"] == pytest.approx(0.4 + 0.6 * share, abs=1e-5)
+    rows = ferjax.load(calmer).predict_proba(faces.images[faces.splits == 1][:-1], calibrated=True)
+    assert rows[:, 0].mean() == pytest.approx(0.4 + 0.6 * share, abs=1e-3)
+    labels = calibrate(calmer, faces, targets="labels", store=False)
+    assert labels.after.negative_log_likelihood != found.after.negative_log_likelihood
+
+
+def test_votes_that_are_not_there(weights: Path) -> None:
+    faces = make_faces()
+    with pytest.raises(DataError, match=r"people's votes, these have none; `ferjax data prepare"):
+        calibrate(weights, faces, targets="votes")
+    none = with_votes(faces)
+    none.votes.counts[:] = np.float32(10 * np.eye(8)[7])
+    with pytest.raises(DataError, match="validation images with votes for the classes, got none"):
+        calibrate(weights, none, targets="votes")
+    for wrong in ({"method": "platt"}, {"targets": "people"}):
+        with pytest.raises(ValueError, match=r"expected one of .* for `(method|targets)`, got"):
+            calibrate(weights, faces, **wrong)  # type: ignore[arg-type]
+    assert "calibration" not in metadata.read(weights)
+
+
+OFFSETS = dict.fromkeys(ferjax.EMOTIONS, 0.5)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"offsets": [0.5] * 7},
+        {"offsets": {"angry": 0.5}},
+        {"offsets": {**OFFSETS, "contempt": 0.5}},
+        {"offsets": {**OFFSETS, "happy": None}},
+        {"offsets": {**OFFSETS, "happy": True}},
+        {"offsets": {**OFFSETS, "happy": float("inf")}},
+        {"offsets": {**OFFSETS, "happy": 10**400}},
+        {"offsets": OFFSETS, "prior": {"angry": 1}},
+        {"offsets": OFFSETS, "prior": 0.5},
+        {"offsets": OFFSETS, "temperature": 10**400},
+        {"offsets": OFFSETS, "temperature": -1},
+    ],
+)
+def test_metadata_with_offsets_that_are_none(weights: Path, wrong: dict[str, Any]) -> None:
+    metadata.write(weights, {"calibration": {"temperature": 1.5, **wrong}})
+    with pytest.raises(WeightFileError, match=r"metadata: expected .* (for|of) "):
         ferjax.load(weights)

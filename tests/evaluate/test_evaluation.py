@@ -16,8 +16,9 @@ from ferjax.classifier import with_temperature
 from ferjax.data.dataset import checksum
 from ferjax.emotions import FER2013_CSV_ORDER
 from ferjax.errors import DataError, FerjaxError, LabelsError, WeightFileError
-from ferjax.evaluate import evaluate, evaluation, metrics, predictions, provenance
+from ferjax.evaluate import evaluate, evaluation, metrics, predictions, provenance, report
 from ferjax.nets import Network
+from ferjax.scaling import Scaling
 
 from ..drawn import drawn
 from ..train.conftest import make_faces, tiny_graph
@@ -441,3 +442,22 @@ def test_copies_that_could_not_be_looked_for_are_recorded_as_unknown(tmp_path: P
         "copies of training images not known",
         "without exact copies of this data's training images",
     ]
+
+
+def test_calibration_with_offsets_may_change_labels() -> None:
+    stub = Stub()
+    offsets = (0.0,) * 6 + (10.0,)  # all are surprise
+    stub.scaling = Scaling(temperature=1.0, offsets=offsets)
+    found = evaluate(stub, known_faces(copies=1))
+    assert found.calibrated is not None
+    assert found.calibrated.offsets == dict(zip(ferjax.EMOTIONS, offsets))
+    surprised = int((found.predictions.labels == 6).sum())
+    assert (found.calibrated.correct, surprised) == (1, 1)
+    assert found.calibrated.correct_without_copies == 1
+    assert found.calibrated.abstention[0].accuracy == pytest.approx(1 / 6)
+    p = stub.scaling(found.predictions.probabilities)
+    assert found.calibrated.whole == metrics.calibration(found.predictions.labels, p)
+    text = report.text(found)
+    assert "with temperature 1.000 and offsets, fitted on not known" in text
+    assert "16.67 %" in text
+    assert found.whole == evaluate(Stub(), known_faces(copies=1)).whole
