@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ferjax.data.votes import Votes
+from ferjax.emotions import FERPLUS_ORDER, plain_name
 
 SPLITS = ("train", "validation", "test")
 
@@ -98,6 +100,27 @@ class Faces:
 
         images = np.ascontiguousarray(self.images)
         return tuple(hashlib.blake2b(image, digest_size=16).digest() for image in images)
+
+
+def in_classes_of(faces: Faces, labels: Sequence[str]) -> Faces:
+    """Return faces in the classes of a network where no label is of a class that only one side has.
+
+    FER2013 has no image of contempt: a network for eight emotions can be measured on data of seven,
+    and one for seven on data prepared with eight. Where the classes differ otherwise, or are none
+    but emotions, the faces are returned as they are.
+    """
+    plain = [plain_name(label) for label in labels]
+    names, wanted = list(map(plain_name, faces.class_names)), sorted(plain)
+    only_one_side = set(names) ^ set(wanted)
+    has_images = {names[k] for k in np.unique(faces.labels)}
+    if (
+        not only_one_side
+        or len(set(wanted)) < len(wanted)
+        or not only_one_side <= set(FERPLUS_ORDER) - has_images
+    ):
+        return faces
+    position = np.array([wanted.index(n) if n in wanted else -1 for n in names], np.int32)
+    return replace(faces, labels=position[faces.labels], class_names=tuple(wanted))
 
 
 def checksum(*faces: Faces) -> str:

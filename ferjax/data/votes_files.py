@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -38,6 +40,7 @@ _MAX_COLUMNS: Final = 1000
 FERPLUS: Final = (*FERPLUS_ORDER, UNKNOWN, NOT_A_FACE)
 FERPLUS_SOURCE: Final = "FER+, Barsoum et al. 2016, arXiv 1608.01041"
 FERPLUS_LICENCE: Final = "MIT"
+FERPLUS_FILE: Final = re.compile(r"fer[0-9]{7}\.\w+", re.IGNORECASE)
 _FERPLUS_VOTERS: Final = range(8, 11)  # ten of each image but one, which has nine
 
 _ANNOTATORS: Final = (
@@ -100,6 +103,7 @@ def read(path: str | os.PathLike[str]) -> VotesTable:
         DataError: it is none, too large, or something in it is no vote.
     """
     shown = printable(os.fsdecode(path)) or "''"
+    _check_file(path, shown)
     with opened(path) as container:
         try:
             member = _table_of(container)
@@ -151,6 +155,18 @@ def canonical(column: str, class_names: Sequence[str] = ()) -> str | None:
 # --- the file ------------------------------------------------------------------------------------
 
 
+def _check_file(path: str | os.PathLike[str], shown: str) -> None:
+    """Raise where there is no file with anything in it."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        raise DataError(f"{shown}: no such file; {_EXPECTED}") from None
+    if stat.S_ISREG(status.st_mode) and not status.st_size:
+        raise DataError(f"{shown}: empty, 0 bytes; {_EXPECTED}")
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise DataError(f"{shown}: not a regular file; {_EXPECTED}")  # opening a pipe would wait
+
+
 def _table_of(container: Container) -> Member:
     members = container.members
     if container.kind != "file":
@@ -164,8 +180,7 @@ def _table_of(container: Container) -> Member:
 
 def _lines(text: IO[str]) -> Iterator[str]:
     """Yield the lines that hold anything, the header first."""
-    total = 0
-    started = False
+    total = rows = 0
     while True:
         line = text.readline(csv_dialect.MAX_LINE)
         if not line:
@@ -173,10 +188,12 @@ def _lines(text: IO[str]) -> Iterator[str]:
         total += len(line)
         if len(line) == csv_dialect.MAX_LINE or total > MAX_BYTES:
             raise DataError(f"a line, or all, of more text than a table of votes; {_EXPECTED}")
-        if not line.strip() or (not started and csv_dialect.SEPARATOR.fullmatch(line)):
+        if not line.strip() or (not rows and csv_dialect.SEPARATOR.fullmatch(line)):
             continue
-        started = True
         yield line.rstrip("\n")
+        rows += 1
+        if rows > MAX_ROWS + 1:
+            raise DataError(f"more than {MAX_ROWS:,} rows; expected votes on a dataset of faces")
 
 
 _Parsed: TypeAlias = tuple[Votes, tuple[str, ...], tuple[int, ...], tuple[str, ...] | None, str]
@@ -196,8 +213,6 @@ def _parsed(lines: list[str]) -> _Parsed:
         raise DataError(f"{_EXPECTED}, got columns {shown}{more}")
     if len(lines) == 1:
         raise DataError("no rows under the header")
-    if len(lines) > MAX_ROWS:
-        raise DataError(f"more than {MAX_ROWS:,} rows; expected votes on a dataset of faces")
     rows = _fields(lines, delimiter, len(header))
     if annotator is not None and label is not None:
         return *_by_annotator(rows, image, annotator, label, header), None, "long"
@@ -214,14 +229,36 @@ def _parsed(lines: list[str]) -> _Parsed:
     for number, row in enumerate(rows, 1):
         for at, column in enumerate(columns):
             counts[number - 1, at] = _number(row[column], delimiter, number, header[column])
-    is_ferplus = usage is not None and set(names) == set(FERPLUS) and known[image] == "imagename"
+    images = tuple(row[image].strip() for row in rows)
+    is_ferplus = _is_ferplus(names, images, has_usage=usage is not None)
     return (
         Votes(counts=counts, names=tuple(names)),
-        tuple(row[image].strip() for row in rows),
+        images,
         tuple(range(1, len(rows) + 1)),
         None if usage is None else tuple(row[usage].strip() for row in rows),
         "ferplus" if is_ferplus else "wide",
     )
+
+
+def _is_ferplus(names: Sequence[str], images: Sequence[str], *, has_usage: bool) -> bool:
+    """Whether a table is FER+'s, by its image names: others may have its columns.
+
+    Raises DataError where it is FER+'s but for some column, without which its rows are not known.
+    """
+    named = [image for image in images if image]
+    if not named or not all(map(FERPLUS_FILE.fullmatch, named)):
+        return False
+    if has_usage and set(names) == set(FERPLUS):
+        return True
+    if has_usage or len(named) < len(images):
+        lacking = [name for name in FERPLUS if name not in names] + ["Usage"] * (not has_usage)
+        more = [name for name in names if name not in FERPLUS]
+        what = f"without {', '.join(lacking)}" if lacking else f"and {', '.join(more)}"
+        raise DataError(
+            f"has FER+'s image names and columns {printable(what, 200)}; expected fer2013new.csv "
+            "as it was published"
+        )
+    return False  # others may have voted on FER+'s images
 
 
 def _fields(lines: Sequence[str], delimiter: str, columns: int) -> list[list[str]]:

@@ -25,7 +25,7 @@ from ferjax.data.image_lists import Index
 from ferjax.data.reading import Read
 from ferjax.data.splits import FER2013_COUNTS
 from ferjax.data.votes import Votes, majority
-from ferjax.data.votes_files import VotesTable, canonical
+from ferjax.data.votes_files import FERPLUS_FILE, VotesTable, canonical
 from ferjax.emotions import EMOTIONS
 from ferjax.errors import DataError, near_misses, printable
 
@@ -35,7 +35,6 @@ CONTEMPT: Final = "contempt"
 
 # Of fer2013new.csv's image names in their order, as they were published.
 _FERPLUS_NAMES: Final = "6215afa5820d2f17dc20f0465ada3dbefa38ef127ce083d6a615402e9643f89b"
-_FERPLUS_FILE: Final = re.compile(r"fer[0-9]{7}\.\w+", re.IGNORECASE)
 _KAGGLE_FILE: Final = re.compile(r"im([0-9]{1,9})\.\w+", re.IGNORECASE)
 _NUMBERED_FILE: Final = re.compile(r"\D*?([0-9]{1,9})\.\w+")
 _TABLE_ROW: Final = re.compile(r"(?:(.*): )?row ([0-9]+)", re.DOTALL)
@@ -146,7 +145,7 @@ def _ferplus_rows(
     """Return how the rows of fer2013new.csv are told, and which row each image is."""
     _check_ferplus(table)
     files = [name.rpartition("/")[2] for name in faces.names]
-    if kind not in ("csv", "parquet") and all(map(_FERPLUS_FILE.fullmatch, files)):
+    if kind not in ("csv", "parquet") and all(map(FERPLUS_FILE.fullmatch, files)):
         return "name", _by_ferplus_name(files, table)
     if faces.class_names != EMOTIONS:
         raise DataError(

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from ferjax import metadata
 from ferjax.classifier import default_weights
 from ferjax.data import checks, splits, votes
-from ferjax.data.dataset import Faces, checksum
+from ferjax.data.dataset import Faces, checksum, in_classes_of
 from ferjax.emotions import Labels
 from ferjax.errors import DataError, WeightFileError
 from ferjax.evaluate import metrics, provenance
@@ -160,6 +160,7 @@ def calibrate(
             path, f"{what} has no place for metadata; `ferjax convert` makes a file of it"
         )
     own = metadata.own(path) if store else {}
+    faces = in_classes_of(faces, classifier.labels)
     order = outputs_of_classes(classifier, faces)
     part = faces.take(chosen)
     copies = checks.copies_of_training(faces)[chosen]

@@ -21,7 +21,7 @@ import ferjax
 from ferjax import hardware, metadata
 from ferjax.classifier import EmotionClassifier, default_weights
 from ferjax.data import checks, preparation, splits
-from ferjax.data.dataset import SPLITS, Faces
+from ferjax.data.dataset import SPLITS, Faces, in_classes_of
 from ferjax.emotions import Labels
 from ferjax.errors import DataError, WeightFileError
 from ferjax.evaluate import provenance, votes
@@ -206,6 +206,7 @@ def evaluate(
         described = read_attributes(attributes, names, all_names=faces.names)
         check_comparisons(described)
     classifier, about = read_weights(weights, labels, value_range, output)
+    faces = in_classes_of(faces, classifier.labels)
     order = outputs_of_classes(classifier, faces)
     copies = checks.copies_of_training(faces)[chosen]
     part = faces.take(chosen)

@@ -113,17 +113,36 @@ def test_what_is_no_table_of_votes(lines: list[str], message: str, tmp_path: Pat
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_others_may_have_the_columns_of_ferplus(tmp_path: Path) -> None:
+    own = [HEADER, ROWS[0].replace("fer0000000", "mine/1"), ROWS[0].replace("fer0000000", "2")]
+    assert not read(write(tmp_path, own)).is_ferplus
+    without_usage = [line.partition(",")[2] for line in (HEADER, ROWS[0])]
+    assert not read(write(tmp_path, without_usage)).is_ferplus
+
+
+def test_ferplus_without_a_column_is_told(tmp_path: Path) -> None:
+    without_usage = [line.partition(",")[2] for line in (HEADER, *ROWS)]
+    with pytest.raises(DataError, match=r"FER.'s image names and columns without Usage; expected"):
+        read(write(tmp_path, without_usage))
+    without_nf = [line.rpartition(",")[0] for line in (HEADER, ROWS[0])]
+    with pytest.raises(DataError, match=r"columns without not a face; expected fer2013new.csv"):
+        read(write(tmp_path, without_nf))
+    more = [f"{HEADER},boredom", f"{ROWS[0]},0"]
+    with pytest.raises(DataError, match=r"columns and boredom; expected fer2013new.csv"):
+        read(write(tmp_path, more))
+
+
 def test_fewer_voters_are_no_slip_where_numbers_vary(tmp_path: Path) -> None:
     rows = [f"x{i},{i % 5 + 1},1" for i in range(20)]
     assert len(read(write(tmp_path, ["image,a,b", *rows])).votes) == 20
 
 
 def test_files_that_are_too_large_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(DataError, match="no such file; expected FER"):
         read(tmp_path / "votes.csv")
     path = write(tmp_path, [HEADER, *ROWS])
-    monkeypatch.setattr(votes_files, "MAX_ROWS", 2)
-    with pytest.raises(DataError, match="more than 2 rows"):
+    monkeypatch.setattr(votes_files, "MAX_ROWS", 1)
+    with pytest.raises(DataError, match="more than 1 rows"):
         read(path)
     monkeypatch.setattr(votes_files, "MAX_BYTES", 100)
     with pytest.raises(DataError, match="bytes, more than 100"):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from ferjax.cli.main import main
-from ferjax.data import fer2013, load, prepare, votes_files, votes_joining
+from ferjax.data import FindFaces, fer2013, load, prepare, votes_files, votes_joining
 from ferjax.data.dataset import Faces
 from ferjax.data.reading import Read
 from ferjax.data.splits import FER2013_COUNTS, fer2013_part, official
@@ -22,6 +22,7 @@ from ferjax.data.votes import Votes
 from ferjax.data.votes_joining import join, with_classes
 from ferjax.emotions import EMOTIONS
 from ferjax.errors import DataError
+from ferjax.faces.detection import Detection
 from tests.data.votes_sources import (
     csv_lines,
     faces_of,
@@ -385,6 +386,27 @@ def test_own_votes_that_do_not_fit_are_refused(
     with pytest.raises(DataError, match=message):
         prepare(own, tmp_path / "out", votes=votes, with_tfds=False)
     assert not (tmp_path / "out").exists()
+
+
+def test_votes_on_pictures_that_are_left_out_are_no_strangers(own: Path, tmp_path: Path) -> None:
+    (own / "train/calm/train_calm_1.png").write_bytes(b"no image")
+    lines = ["image,calm,tense", "train_calm_1.png,5,6", "train_calm_2.png,1,2"]
+    votes = write(tmp_path / "votes.csv", lines)
+    prepare(own, tmp_path / "out", votes=votes, skip_bad=True, with_tfds=False)
+    faces = load(tmp_path / "out")
+    assert faces.votes is not None and faces.votes.counts.sum() == 3
+
+    def bright(image: np.ndarray) -> list[Detection]:
+        return [Detection(box=(0, 0, 48, 48))] * int(image.mean() > 100)
+
+    for name, shade in (("calm_2", 20), ("calm_0", 200)):
+        image = np.full((96, 96), shade, np.uint8)
+        assert cv2.imwrite(str(own / f"train/calm/train_{name}.png"), image)
+    find = FindFaces(detector=bright)
+    prepare(own, tmp_path / "found", votes=votes, skip_bad=True, find_faces=find, with_tfds=False)
+    faces = load(tmp_path / "found")
+    assert faces.votes is not None and not faces.votes.counts.any()
+    assert "train/calm/train_calm_2.png" not in faces.names
 
 
 def test_own_votes_no_better_than_chance_are_refused() -> None:

@@ -13,8 +13,8 @@ import pytest
 import ferjax
 from ferjax import keras, metadata
 from ferjax.classifier import with_temperature
-from ferjax.data.dataset import checksum
-from ferjax.emotions import FER2013_CSV_ORDER
+from ferjax.data.dataset import checksum, in_classes_of
+from ferjax.emotions import EMOTIONS, FER2013_CSV_ORDER, FERPLUS_ORDER
 from ferjax.errors import DataError, FerjaxError, LabelsError, WeightFileError
 from ferjax.evaluate import evaluate, evaluation, metrics, predictions, provenance, report
 from ferjax.nets import Network
@@ -44,6 +44,14 @@ def test_no_copies_no_second_figure(stub: Stub) -> None:
     found = evaluate(stub, known_faces())
     assert found.without_copies is None
     assert found.data["copies"] == 0
+
+
+def test_a_class_that_no_label_is_needs_no_output(stub: Stub) -> None:
+    eight = in_classes_of(known_faces(copies=1), FERPLUS_ORDER)
+    assert len(eight.class_names) == 8
+    found = evaluate(stub, eight)
+    assert found.class_names == EMOTIONS
+    assert found.whole == evaluate(stub, known_faces(copies=1)).whole
 
 
 def test_json_has_everything_but_the_single_predictions(stub: Stub) -> None:
