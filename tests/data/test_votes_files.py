@@ -137,6 +137,13 @@ def test_fewer_voters_are_no_slip_where_numbers_vary(tmp_path: Path) -> None:
     assert len(read(write(tmp_path, ["image,a,b", *rows])).votes) == 20
 
 
+def test_images_that_everybody_labelled_are_no_slip(tmp_path: Path) -> None:
+    lines = [f"x{i},a{k},calm" for i in range(20) for k in range(5)]
+    lines += [f"gold,a{k},tense" for k in range(20)]
+    table = read(write(tmp_path, ["image,annotator,label", *lines]))
+    assert table.is_long and table.votes.counts[-1].tolist() == [0, 20]
+
+
 def test_files_that_are_too_large_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="no such file; expected FER"):
         read(tmp_path / "votes.csv")

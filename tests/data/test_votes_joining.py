@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import lzma
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from ferjax.data.votes_joining import join, with_classes
 from ferjax.emotions import EMOTIONS
 from ferjax.errors import DataError
 from ferjax.faces.detection import Detection
+from tests.conftest import ROOT, RunScript
 from tests.data.votes_sources import (
     csv_lines,
     faces_of,
@@ -77,6 +80,21 @@ def test_the_packaged_row_labels_are_fer2013s() -> None:
     ]
     for part, counts in FER2013_COUNTS.items():
         assert tuple(np.bincount(labels[fer2013.rows_of((part,))])) == counts
+
+
+def test_the_script_makes_the_packaged_table(run_script: RunScript, tmp_path: Path) -> None:
+    sys.path.insert(0, str(ROOT / "scripts"))
+    script = importlib.import_module("make_row_labels")
+    digits, out = tmp_path / "digits.txt", tmp_path / "out.xz"
+    digits.write_bytes(lzma.decompress(fer2013._FILE.read_bytes()) + b"\n")
+    assert run_script(script, digits, out).returncode in (0, None)
+    assert lzma.decompress(out.read_bytes()) == lzma.decompress(fer2013._FILE.read_bytes())
+    csv = write(tmp_path / "fer2013.csv", csv_lines())
+    assert run_script(script, csv, out).returncode in (0, None)
+    assert lzma.decompress(out.read_bytes()) == lzma.decompress(fer2013._FILE.read_bytes())
+    digits.write_bytes(b"0123")
+    done = run_script(script, digits, out)
+    assert done.returncode == 2 and "expected 35,887 labels of 0 to 6" in done.stderr
 
 
 # --- forms of FER2013 ----------------------------------------------------------------------------
