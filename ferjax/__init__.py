@@ -14,7 +14,7 @@ from ferjax.emotions import EMOTIONS
 from ferjax.errors import FerjaxError
 
 if TYPE_CHECKING:
-    from ferjax import data, evaluate, explain, faces, keras, nets, onnx, train
+    from ferjax import data, evaluate, explain, faces, keras, nets, onnx, priors, train
     from ferjax.classifier import EmotionClassifier, Prediction, load, predict_emotion
 
 __version__ = "0.1.0"
@@ -33,13 +33,14 @@ __all__ = [
     "nets",
     "onnx",
     "predict_emotion",
+    "priors",
     "train",
 ]
 
 
 def __getattr__(name: str) -> Any:
     # Imported when first used: jax takes most of a second.
-    if name in ("data", "evaluate", "explain", "faces", "keras", "nets", "onnx", "train"):
+    if name in ("data", "evaluate", "explain", "faces", "keras", "nets", "onnx", "priors", "train"):
         return importlib.import_module(f"ferjax.{name}")
     if name in __all__:
         return getattr(importlib.import_module("ferjax.classifier"), name)

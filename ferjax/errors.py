@@ -43,6 +43,10 @@ class NoLabelsWarning(LabelsWarning):
 class PriorError(FerjaxError, ValueError):
     """A prior says nothing of these classes, or cannot be applied or estimated."""
 
+    def __str__(self) -> str:
+        # Class names come from files: a control character in one must not break the line.
+        return printable(str(self.args[0]) if self.args else "")
+
 
 class PriorWarning(UserWarning):
     """A prior is estimated from few faces, or applied to probabilities that are not calibrated."""

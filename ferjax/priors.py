@@ -29,6 +29,7 @@ NAMES: Final = (TRAINING, UNIFORM, ADAPT)
 FEW: Final = 100  # faces, below which an estimate is mostly chance
 _LEAST: Final = 2
 _MOST_ROUNDS: Final = 1000
+_BLOCK: Final = 1 << 16  # rows
 _SETTLED: Final = 1e-7  # of a share, between two rounds
 _SMALLEST: Final = 1e-12  # share of a class, of which Bayes' rule keeps something
 _LEFT: Final = 1e-9  # share of a class that no face seems to have
@@ -152,7 +153,7 @@ def estimate(
     >>> estimate(np.array([[1.0, 0.0]] * 50 + [[0.0, 1.0]] * 150), [0.5, 0.5]).tolist()
     [0.25, 0.75]
     """
-    rows = np.asarray(probabilities, np.float64)
+    rows = np.asarray(probabilities)
     prior = np.asarray(old, np.float64)
     if rows.ndim != 2 or prior.shape != rows.shape[1:] or not (prior > 0).all():
         raise PriorError(
@@ -171,16 +172,17 @@ def estimate(
             f"the prior is estimated from {len(rows)} faces; below {FEW} it is mostly chance",
             PriorWarning,
         )
-    ratios = rows / prior  # likelihoods of the classes, each row up to a factor
     new = prior / prior.sum()
     for _ in range(_MOST_ROUNDS):
-        before = new
-        weighted = ratios * before
-        new = np.maximum((weighted / weighted.sum(1, keepdims=True)).mean(0), _LEFT)
+        before, total = new, np.zeros_like(new)
+        for start in range(0, len(rows), _BLOCK):  # so that little is held beside the rows
+            weighted = rows[start : start + _BLOCK] * (before / prior)
+            total += (weighted / weighted.sum(1, keepdims=True)).sum(0)
+        new = np.maximum(total / len(rows), _LEFT)
         new = new / new.sum()
         if np.abs(new - before).max() < _SETTLED:
             break
-    return np.asarray(new, np.float64)
+    return new
 
 
 def parse(text: str) -> str | dict[str, float]:

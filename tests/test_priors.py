@@ -101,6 +101,8 @@ def test_nothing_changes_by_default() -> None:
         same = known.predict_proba(WHITE, calibrated=calibrated, prior="training")
         assert plain.tobytes() == same.tobytes()
     np.testing.assert_allclose(known.predict_proba(WHITE), [[1 / 8, 2 / 8, 5 / 8]], atol=1e-6)
+    empty = np.zeros((0, 1, 1, 1), np.float32)
+    assert known.predict_batch(empty, prior="uniform").shape == (0, 3)
     # Without anything known of the training too, and for outputs that are no distribution.
     assert model().prior is None
     model(activation="sigmoid").predict_proba(WHITE, prior="training")
@@ -204,6 +206,12 @@ def test_emotions_may_go_by_their_other_names() -> None:
     with pytest.raises(PriorError, match="got classes more than once"):
         priors.shares({"happy": 1, "happiness": 1, "neutral": 1}, labels)
     assert priors.shares([1e308, 1e308], labels).tolist() == [0.5, 0.5]  # whose sum is infinite
+
+
+def test_errors_are_one_line() -> None:
+    with pytest.raises(PriorError) as raised:
+        priors.shares({"a": 1}, ["a", "b\nc"])
+    assert "none for b\\nc" in str(raised.value) and "\n" not in str(raised.value)
 
 
 def test_outputs_that_are_no_distribution_have_no_prior() -> None:
