@@ -43,6 +43,7 @@ _ENOUGH: Final = 100  # images from which on their labels prove something
 # Of what labels and majorities can agree beyond chance: 0.60 in FER2013, 0.00 with rows moved by
 # one.
 _AGREE: Final = 0.2
+_AGREE_BY_NAME: Final = 0.05  # names say which image it is: labels may be bad, not columns mixed up
 _SAME_COPIES: Final = 0.95  # of the copies: all have equal votes in FER+
 _SEEN: Final = 64  # pixels: smaller images may be equal without being copies
 
@@ -414,17 +415,16 @@ def _by_number(faces: Faces, files: Sequence[str]) -> Rows | None:
 
 def _by_name(faces: Faces, left_out: Sequence[str], table: VotesTable) -> Rows:
     """Return the rows of images that a table calls by their names."""
-    index = Index((*faces.names, *left_out))
+    index = _Names((*faces.names, *left_out))
     position = {name: at for at, name in enumerate(faces.names)}
     result = np.full(len(faces), -1, np.int64)
     strangers: list[int] = []
     row_of: dict[str, int] = {}
     for row, text in enumerate(table.images):
-        names = index.names_of(text)
-        if not names:
+        name = index.name_of(text)
+        if name is None:
             strangers.append(row)
             continue
-        name = names[0]
         if name in row_of:
             raise DataError(
                 f"rows {table.rows[row_of[name]]} and {table.rows[row]} are both of "
@@ -443,6 +443,30 @@ def _by_name(faces: Faces, left_out: Sequence[str], table: VotesTable) -> Rows:
             f"{more}{close}"
         )
     return result
+
+
+class _Names:
+    """Finds the image that a table calls by its path, the end of it, or a path that ends in it."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = frozenset(names)
+        self._by_file: defaultdict[str, list[str]] = defaultdict(list)
+        for name in self._names:
+            self._by_file[name.rpartition("/")[2]].append(name)
+        self._index = Index(names)
+
+    def name_of(self, text: str) -> str | None:
+        """Return the image's name, None where it is none or may be one of several."""
+        text = text.strip().replace("\\", "/")
+        parts = text.split("/")
+        for first in range(len(parts)):  # the whole, then without its outermost folders
+            if (end := "/".join(parts[first:])) in self._names:
+                return end
+        alike = self._by_file.get(text, [])
+        if len(alike) == 1:
+            return alike[0]
+        named = self._index.names_of(text)
+        return named[0] if named else None
 
 
 def _named(faces: Faces, table: VotesTable) -> Votes:
@@ -484,7 +508,8 @@ def _check_agreement(
         if chosen.sum() < _ENOUGH:
             continue
         agree, chance = _agreement(faces.labels[chosen], winner[chosen])
-        if agree < chance + _AGREE * (1 - chance):
+        least = _AGREE if table.is_ferplus else _AGREE_BY_NAME
+        if agree < chance + least * (1 - chance):
             raise DataError(
                 f"the votes agree with the labels of {agree:.1%} of {chosen.sum():,} {split} "
                 f"images, and by chance of {chance:.1%}: they are of other images"

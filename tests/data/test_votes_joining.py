@@ -367,6 +367,22 @@ def test_own_votes_join_by_name_or_base_name(own: Path, tmp_path: Path) -> None:
     assert about["sha256"] == hashlib.sha256(votes.read_bytes()).hexdigest()
 
 
+def test_names_of_images_in_votes() -> None:
+    names = votes_joining._Names(["a/x.png", "b/x.png", "b/y.png", "b/y.jpg", "row 3", "b/z.bmp"])
+    for text, name in {
+        "a/x.png": "a/x.png",
+        " a\\x.png ": "a/x.png",
+        "/home/me/a/x.png": "a/x.png",
+        "x.png": None,  # one of two
+        "y.png": "b/y.png",
+        "y": None,
+        "z": "b/z.bmp",
+        "row 3": "row 3",
+        "row 4": None,
+    }.items():
+        assert names.name_of(text) == name, text
+
+
 def test_a_line_for_each_annotator_is_counted(own: Path, tmp_path: Path) -> None:
     votes = write(
         tmp_path / "long.csv",
