@@ -11,8 +11,8 @@ Confidences are as Keras gives them; --calibrated applies the temperature that `
 stored with the weights, and --abstain-below withholds labels of lower confidence. --explain draws
 which parts of each face the class's score comes from.
 
---prior says how common each expression is among such faces, where that is otherwise than among
-those that the network was trained on: uniform, as where each is posed as often, stated by class, or
+--prior says how common each expression is among such faces, where that differs from those that the
+network was trained on: uniform, as where each is posed as often, stated by class, or
 adapt, estimated from all the images given, which is told on stderr.
 
 examples:

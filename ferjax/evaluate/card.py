@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import ferjax
-from ferjax import conversion, metadata
+from ferjax import conversion, metadata, priors
 from ferjax.classifier import default_weights
 from ferjax.emotions import TELL_THE_ORDER, Labels
-from ferjax.errors import DataError, LabelsError, WeightFileError, WriteError
+from ferjax.errors import DataError, LabelsError, PriorError, WeightFileError, WriteError
 from ferjax.evaluate import provenance, seeds
 from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS
 from ferjax.evaluate.evaluation import Evaluation
@@ -109,6 +109,7 @@ def text(
         trainings=metadata.trainings(known),
         calibration=_mapping(known.get("calibration")),
         trained_on=provenance.described(known.get("trained_on")),
+        frequencies=_frequencies(known, names),
         selected_on=provenance.described(known.get("selected_on")),
         measured=[_sentence(a) for a in known.get("accuracy") or [] if isinstance(a, Mapping)],
         reports=found,
@@ -135,6 +136,16 @@ def _labels(model: KerasModel, labels: Labels | None) -> tuple[Sequence[str], st
         f"{model.path}: has no class names and is of no known network; --labels (labels=) gives "
         f"them, {TELL_THE_ORDER}"
     )
+
+
+def _frequencies(known: Mapping[str, Any], labels: Sequence[str]) -> list[tuple[str, float]]:
+    """Return how common each class was in training, or nothing where the metadata does not say."""
+    stated = {"training_frequencies": known.get("training_frequencies")}
+    try:
+        found = priors.of_metadata(stated, metadata.class_names(known, labels))
+    except PriorError:  # written by hand
+        return []
+    return [] if found is None else list(zip(labels, found.tolist()))
 
 
 def read_report(path: str | os.PathLike[str]) -> dict[str, Any]:

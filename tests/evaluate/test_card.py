@@ -47,6 +47,22 @@ def report(weights: Path, folder: Path, **options: Any) -> Path:
     return path
 
 
+def test_the_classes_of_the_training_are_said(weights: Path) -> None:
+    known = metadata.read(weights)
+    assert "Classes in training" not in text(weights)
+    shares = dict.fromkeys(ferjax.EMOTIONS, 0.1) | {"happy": 0.4}
+    metadata.write(weights, {**known, "training_frequencies": shares})
+    card = text(weights)
+    assert (
+        "Classes in training: angry 10.00 %, disgust 10.00 %, fear 10.00 %, happy 40.00 %" in card
+    )
+    metadata.write(weights, {**known, "training_frequencies": {"happy": "often"}})
+    assert "Classes in training" not in text(weights)
+    offsets = {"temperature": 1.25, "offsets": dict.fromkeys(ferjax.EMOTIONS, 0.0)}
+    metadata.write(weights, {**known, "calibration": offsets})
+    assert "A temperature of 1.250 and an offset of each class are stored" in text(weights)
+
+
 def test_without_a_report_nothing_is_claimed(weights: Path) -> None:
     card = text(weights)
     assert "# tiny.h5" in card
