@@ -12,7 +12,7 @@ Dimension keys: B faces, K classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
@@ -64,7 +64,9 @@ def shares(
     numbers: list[Any]
     if isinstance(given, Mapping) or hasattr(given, "keys"):
         numbers = _by_label(given, labels, name)
-    elif isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+    elif isinstance(given, (str, bytes)) or not (
+        isinstance(given, Sequence) or getattr(given, "ndim", 0) == 1
+    ):
         raise PriorError(
             f"expected {_said_choices(name)} for `{name}`, got {given!r:.100}"
             f"{near_misses(given, NAMES) if isinstance(given, str) else ''}"
@@ -245,7 +247,13 @@ def of_metadata(metadata: Mapping[str, Any], labels: Sequence[str]) -> Float64Ar
                 raise PriorError(
                     f"metadata: expected shares by class for {key}, got {found!r:.100}"
                 )
-            return shares(found, labels, name=key)
+            try:
+                return shares(found, labels, name=key)
+            except PriorError as error:
+                raise PriorError(
+                    f"metadata: {error}; --training-frequencies (training_frequencies=) "
+                    "CLASS=SHARE,... states others"
+                ) from None
     return None
 
 

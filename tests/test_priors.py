@@ -131,7 +131,7 @@ def test_the_prior_is_the_metadata_s() -> None:
 def test_metadata_that_says_no_prior_is_refused_where_one_is_used(known: Any) -> None:
     broken = model(metadata={"training_frequencies": known})
     broken.predict_proba(WHITE)
-    with pytest.raises(PriorError, match="training_frequencies"):
+    with pytest.raises(PriorError, match=r"^metadata: expected .*training_frequencies"):
         broken.predict_proba(WHITE, prior="uniform")
 
 
@@ -165,6 +165,19 @@ def test_weights_without_a_calibration_are_warned_of() -> None:
     np.testing.assert_allclose(found, [[2 / 11, 4 / 11, 5 / 11]], atol=1e-6)
 
 
+def test_what_calibrates_fits_the_classes() -> None:
+    with pytest.raises(FerjaxError, match="expected 3 offsets of `scaling`, got 2"):
+        model(temperature=None, scaling=Scaling(temperature=1.0, offsets=(0.0, 1.0)))
+    with pytest.raises(FerjaxError, match="expected `temperature` or `scaling`, got both"):
+        model(temperature=1.0, scaling=Scaling(temperature=1.0))
+    known = model(temperature=None, scaling=Scaling(temperature=2.0, offsets=(0.0, 1.0, 0.0)))
+    assert known.temperature == 2
+    known.temperature = 3.0
+    assert known.scaling == Scaling(temperature=3.0)
+    with pytest.raises(FerjaxError, match="expected a positive temperature, got -1"):
+        known.temperature = -1.0
+
+
 # --- what is refused -----------------------------------------------------------------------------
 
 
@@ -190,6 +203,9 @@ def test_weights_without_a_calibration_are_warned_of() -> None:
         ("unifrom", "'training', 'uniform', 'adapt', or a share of each.*did you mean 'uniform'"),
         (None, "a share of each class for `prior`, got None"),
         (0.5, "a share of each class for `prior`, got 0.5"),
+        (np.array(0.5), "a share of each class for `prior`"),
+        ({0.2, 0.3, 0.5}, "a share of each class for `prior`, got {"),
+        (np.full((3, 1), 1.0), "a share of each class for `prior`"),
         (b"adapt", "a share of each class for `prior`"),
     ],
 )

@@ -204,8 +204,13 @@ def _tell_prior(batch: Batch) -> None:
     how = "as the run was begun with"
     if batch.needs_estimate:
         progress = Progress(batch.total, "photographs, for the prior")
-        faces = batch.estimate_prior(progress.advance)
-        progress.close()
+
+        def advance(count: int) -> None:
+            progress.advance(count)
+            if progress.done == progress.total:  # a warning may follow
+                progress.close()
+
+        faces = batch.estimate_prior(advance)
         how = f"estimated from {faces:,} faces"
     assert isinstance(batch.prior, dict)
     print(f"ferjax: note: prior {how}: {printable(as_text(batch.prior))}", file=sys.stderr)

@@ -269,14 +269,16 @@ class Batch:
     def _recorded_prior(self) -> Prior:
         """Return what the run that is gone on with has estimated."""
         assert self._journal is not None and self._journal.asked is not None
+        found = self._journal.asked.get("estimated prior")
         try:
-            found: dict[str, float] = self._journal.asked["estimated prior"]
-            priors.shares(found, self._classifier.labels)
-        except (KeyError, PriorError):
-            raise FerjaxError(
-                f"{self._journal.path}: does not say what prior was estimated; --force begins anew"
-            ) from None
-        return found
+            if isinstance(found, dict):
+                priors.shares(found, self._classifier.labels)
+                return found
+        except PriorError:
+            pass
+        raise FerjaxError(
+            f"{self._journal.path}: does not say what prior was estimated; --force begins anew"
+        )
 
     def _is_done(self, index: int) -> bool:
         """Whether an earlier run did a photograph, and it and its files are as then."""

@@ -21,8 +21,11 @@ import pytest
 
 import ferjax
 from ferjax.cli.main import build_parser
+from ferjax.errors import FerjaxError, PriorWarning
 from ferjax.faces import batch, yunet
 from ferjax.faces.detection import MIN_SCORE
+from ferjax.faces.journal import Journal
+from ferjax.faces.settings import Settings
 
 Cli = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
@@ -621,6 +624,40 @@ def test_a_prior_that_is_estimated_from_all_photographs(
         photos, "--prior", "uniform", *TRAINED, "--csv", tmp_path / "plain.csv", "--resume"
     )
     assert "begun with no --prior, expected the same to go on" in again.error
+
+
+@pytest.mark.parametrize("broken", [None, "uniform", {"a": 1}, [1] * 7])
+def test_an_interrupted_run_keeps_the_prior_that_it_estimated(
+    model: Path, photos: Path, tmp_path: Path, broken: Any
+) -> None:
+    classifier = ferjax.load(model, labels=list("abcdefg"), training_frequencies=[1] * 7)
+    classifier.temperature = 1.0
+
+    def run(table: Path, **options: Any) -> batch.Batch:
+        settings = Settings(prior="adapt", table=str(table), **options)
+        return batch.Batch(classifier, [str(photos)], settings)
+
+    with pytest.warns(PriorWarning):
+        assert len(list(run(tmp_path / "whole.csv"))) == 5
+    interrupted = run(tmp_path / "f.csv")
+    with pytest.warns(PriorWarning):
+        entries = iter(interrupted)
+        next(entries)
+    entries.close()  # type: ignore[attr-defined]
+    assert not interrupted.needs_estimate
+    journal = tmp_path / ".f.csv.resume"
+    if broken is not None:
+        record = Journal(journal)
+        assert record.asked is not None
+        record.begin({**record.asked, "estimated prior": broken})
+        record.close()
+        with pytest.raises(FerjaxError, match="does not say what prior was estimated; --force"):
+            run(tmp_path / "f.csv", resume=True)
+        return
+    resumed = run(tmp_path / "f.csv", resume=True)  # without looking at all of them again
+    assert resumed.prior == interrupted.prior
+    assert len(list(resumed)) == 5
+    assert (tmp_path / "f.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
 def test_nothing_is_written_where_a_photograph_cannot_be_adapted_to(
