@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, cast, overload
 
 import jax
@@ -15,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from ferjax import conversion, hardware, metadata, priors
+from ferjax import conversion, hardware, metadata, priors, released
 from ferjax import images as preprocessing
 from ferjax.emotions import TELL_THE_ORDER, Labels, numbers
 from ferjax.errors import (
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
     from ferjax.faces import Detector, Face
     from ferjax.faces.analysis import Options
 
-DEFAULT_WEIGHTS = "fer_cnn8.h5"
 ENGINES = ("jax", "onnx")
 # Batches are padded to the next of these sizes, so that few are ever compiled.
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -592,15 +590,6 @@ def _labels(
     return numbers(classes)
 
 
-def default_weights() -> Path:
-    """Return the path of the weights that ferjax brings along."""
-    package = Path(__file__).parent
-    for folder in (package / "checkpoints", package.parent / "checkpoints"):
-        if (folder / DEFAULT_WEIGHTS).is_file():
-            return folder / DEFAULT_WEIGHTS
-    raise FerjaxError(f"this installation lacks its weights, {DEFAULT_WEIGHTS}; reinstall ferjax")
-
-
 def load(
     path: str | os.PathLike[str] | None = None,
     *,
@@ -615,8 +604,8 @@ def load(
     """Load weights, ready to predict.
 
     Args:
-        path: any file that `ferjax.keras.load` reads, a Flax msgpack or an Orbax folder; None: the
-            weights that ferjax brings.
+        path: any file that `ferjax.keras.load` reads, a Flax msgpack or an Orbax folder, or one of
+            `ferjax.released.NAMES`, the weights that ferjax brings; None: the default among them.
         config: the architecture of a weights-only file, as for `ferjax.keras.load`.
         architecture: instead, a named architecture.
         output: of several outputs the one to predict, by its name or its number from 0.
@@ -634,7 +623,7 @@ def load(
         LabelsError: the labels do not fit the network.
         FerjaxError: there is no such engine, or ONNX Runtime is missing.
     """
-    path = default_weights() if path is None else path
+    path = released.path_of(path)
     model = conversion.read(path, config, architecture, output=output)
     classifier = EmotionClassifier(
         model.network,

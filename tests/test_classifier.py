@@ -134,20 +134,6 @@ def test_predict_emotion_names_a_missing_file() -> None:
         ferjax.predict_emotion("nowhere.png")
 
 
-def test_weights_inside_the_package_come_before_those_of_a_checkout(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(classifier, "__file__", str(tmp_path / "ferjax" / "classifier.py"))
-    with pytest.raises(FerjaxError, match="lacks its weights"):
-        classifier.default_weights()
-    checkout = tmp_path / "checkpoints" / classifier.DEFAULT_WEIGHTS
-    wheel = tmp_path / "ferjax" / "checkpoints" / classifier.DEFAULT_WEIGHTS
-    for path in (checkout, wheel):
-        path.parent.mkdir(parents=True)
-        path.touch()
-        assert classifier.default_weights() == path
-
-
 # --- forms of images -----------------------------------------------------------------------------
 
 

@@ -23,7 +23,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
-from ferjax.cli.options import add_labels, add_output, add_value_range, value_range_of
+from ferjax.cli.options import add_labels, add_output, add_value_range, add_weights, value_range_of
 from ferjax.cli.progress import reported
 from ferjax.errors import printable
 
@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--weights", metavar="FILE", help="any weight file of Keras or Flax (default: ferjax's own)"
-    )
+    add_weights(parser)
     add_labels(parser)
     add_value_range(parser, "as the metadata or the layers say")
     add_output(parser)

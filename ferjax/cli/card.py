@@ -14,13 +14,11 @@ from __future__ import annotations
 
 import argparse
 
-from ferjax.cli.options import add_labels
+from ferjax.cli.options import add_labels, add_weights
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--weights", metavar="FILE", help="any weight file of Keras or Flax (default: ferjax's own)"
-    )
+    add_weights(parser)
     add_labels(parser)
     parser.add_argument(
         "--report",

@@ -15,14 +15,12 @@ import json
 import sys
 from pathlib import Path
 
-from ferjax.cli.options import add_architecture, add_labels, add_output
+from ferjax.cli.options import add_architecture, add_labels, add_output, add_weights
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="OUT.onnx")
-    parser.add_argument(
-        "--weights", metavar="FILE", help="any weight file of Keras or Flax (default: ferjax's own)"
-    )
+    add_weights(parser)
     add_architecture(parser)
     add_output(parser)
     add_labels(parser)
@@ -30,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ferjax import conversion, onnx
+    from ferjax import conversion, onnx, released
     from ferjax.errors import WriteError
     from ferjax.nets.head import checked_labels
     from ferjax.nets.known import recognise
@@ -40,11 +38,7 @@ def run(args: argparse.Namespace) -> int:
         raise WriteError(
             f"{args.target}: expected a name that ends in .onnx; --weights names the file to read"
         )
-    source = args.weights
-    if source is None:
-        from ferjax.classifier import default_weights
-
-        source = default_weights()
+    source = released.path_of(args.weights)
     model = conversion.read(source, args.config, args.architecture, output=args.output)
     labels = model.labels
     if args.labels is not None:

@@ -17,7 +17,13 @@ import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from ferjax.cli.options import add_architecture, add_output, add_value_range, value_range_of
+from ferjax.cli.options import (
+    add_architecture,
+    add_output,
+    add_value_range,
+    value_range_of,
+    weights_file,
+)
 from ferjax.cli.progress import reported
 
 if TYPE_CHECKING:
@@ -28,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", metavar="FILE")
+    parser.add_argument("file", type=weights_file, metavar="FILE")
     add_architecture(parser)
     add_output(parser)
     parser.add_argument(

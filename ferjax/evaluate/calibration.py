@@ -19,8 +19,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ferjax import metadata
-from ferjax.classifier import default_weights
+from ferjax import metadata, released
 from ferjax.data import checks, splits, votes
 from ferjax.data.dataset import Faces, checksum, in_classes_of
 from ferjax.emotions import Labels
@@ -141,7 +140,7 @@ def calibrate(
         if value not in known:
             raise ValueError(f"expected one of {', '.join(known)} for `{name}`, got {value!r}")
     metrics.require_sklearn()
-    path = Path(default_weights() if weights is None else weights)
+    path = released.path_of(weights)
     if store and output is not None:
         raise WeightFileError(
             path,

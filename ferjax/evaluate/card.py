@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import ferjax
-from ferjax import conversion, metadata, priors
-from ferjax.classifier import default_weights
+from ferjax import conversion, metadata, priors, released
 from ferjax.emotions import TELL_THE_ORDER, Labels
 from ferjax.errors import DataError, LabelsError, PriorError, WeightFileError, WriteError
 from ferjax.evaluate import provenance, seeds
@@ -76,7 +75,7 @@ def text(
     labels: Labels | None = None,
 ) -> str:
     """Return the model card as Markdown; see `write_card`."""
-    path = Path(default_weights() if weights is None else weights)
+    path = released.path_of(weights)
     what = metadata.in_parts(path)
     if reports and what:
         raise WeightFileError(

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 import ferjax
-from ferjax import hardware, metadata
-from ferjax.classifier import EmotionClassifier, default_weights
+from ferjax import hardware, metadata, released
+from ferjax.classifier import EmotionClassifier
 from ferjax.data import checks, preparation, splits
 from ferjax.data.dataset import SPLITS, Faces, in_classes_of
 from ferjax.emotions import Labels
@@ -374,7 +374,7 @@ def recordable(weights: str | os.PathLike[str] | None) -> tuple[Path, dict[str, 
     Raises:
         WeightFileError: the file has no metadata, or that of other weights.
     """
-    path = Path(default_weights() if weights is None else weights)
+    path = released.path_of(weights)
     known = metadata.own(path)
     if not known:
         raise WeightFileError(path, "no metadata beside it that the accuracy could go into")

@@ -16,14 +16,13 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from ferjax import metadata
-from ferjax.classifier import EmotionClassifier, default_weights, load
+from ferjax import metadata, released
+from ferjax.classifier import EmotionClassifier, load
 from ferjax.data import preparation, sources, splits
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.emotions import ORDERS, are_names, numbers, order_of, plain_name
@@ -320,7 +319,7 @@ def _classifier(
     """Return the classifier, whose labels say nothing here."""
     if isinstance(weights, EmotionClassifier):
         return weights
-    path = Path(default_weights() if weights is None else weights)
+    path = released.path_of(weights)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LabelsWarning)
         classifier = load(

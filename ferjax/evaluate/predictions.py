@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ferjax import metadata
-from ferjax.classifier import EmotionClassifier, default_weights, load
+from ferjax import metadata, released
+from ferjax.classifier import EmotionClassifier, load
 from ferjax.data.dataset import Faces
 from ferjax.emotions import TELL_THE_ORDER, Labels, are_names, positions
 from ferjax.errors import FerjaxError, LabelsError, NoLabelsWarning
@@ -46,7 +45,7 @@ def read_weights(
     """
     path = None
     if not isinstance(weights, EmotionClassifier):
-        path = Path(default_weights() if weights is None else weights)
+        path = released.path_of(weights)
         weights = loaded(path, labels=labels, value_range=value_range, output=output)
     elif labels is not None or value_range is not None or output is not None:
         raise FerjaxError(

@@ -23,6 +23,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from ferjax import released
 from ferjax.data.dataset import Faces
 from ferjax.data.order import TrainingBatches
 from ferjax.errors import printable
@@ -117,6 +118,8 @@ def train_and_evaluate(
         raise TrainingError(
             f"expected `checkpoint_every` of at least 0 seconds, got {checkpoint_every!r}"
         )
+    init = None if init is None else released.path_of(init)
+    teachers = [released.path_of(path) for path in teachers]
     folder = Path(run_dir)
     if not is_utf8(str(folder.absolute())):
         raise TrainingError(

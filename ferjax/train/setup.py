@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ferjax import classifier, conversion, keras, metadata
+from ferjax import conversion, keras, metadata, released
 from ferjax.data import balance, checks, preparation, splits
 from ferjax.data.augment import AugmentationError
 from ferjax.data.dataset import Faces, checksum
@@ -349,7 +349,7 @@ def default_init(
     Raises:
         TrainingError: another network was asked for, or the data has other classes.
     """
-    known = Path(classifier.DEFAULT_WEIGHTS).stem
+    known = released.FER2013
     wanted = recipe.architecture if architecture is None else architecture
     if isinstance(wanted, Network) or str(wanted) != known:
         what = "another network" if isinstance(wanted, Network) else str(wanted)
@@ -363,7 +363,7 @@ def default_init(
             f"{', '.join(EMOTIONS)}: expected `init` for the data's classes, "
             f"{', '.join(faces.class_names)} (--init WEIGHTS)"
         )
-    return classifier.default_weights()
+    return released.path_of(released.FER2013)
 
 
 def again(description: Mapping[str, Any], init: PathLike | None) -> Start:

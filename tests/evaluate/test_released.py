@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 import ferjax
-from ferjax import metadata
-from ferjax.classifier import DEFAULT_WEIGHTS
+from ferjax import metadata, released
 from ferjax.data import sources, splits
 from ferjax.evaluate import card, evaluate, provenance
 from ferjax.train.recipes import Recipe, differences, recipe
 
 ROOT = Path(__file__).parents[2]
-NAME = Path(DEFAULT_WEIGHTS).stem
+NAME = released.FER2013
 CHECKPOINTS = ROOT / "checkpoints"
 RELEASED = sorted(path.stem for path in CHECKPOINTS.glob("*.h5"))
 SEEDS = sorted((CHECKPOINTS / "seeds").glob(f"{NAME}.*.metadata.json"))

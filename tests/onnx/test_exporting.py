@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 
 import ferjax
-from ferjax import conversion
-from ferjax.classifier import DEFAULT_WEIGHTS
+from ferjax import conversion, released
 from ferjax.cli import export
 from ferjax.emotions import FER2013_CSV_ORDER
 from ferjax.errors import FerjaxError, LayerError, WeightFileError, WriteError
@@ -314,7 +313,7 @@ def _export(*arguments: object) -> int:
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "m.onnx"
     assert _export(path) == 0
-    source = ROOT / "checkpoints" / DEFAULT_WEIGHTS
+    source = released.path_of()
     line = f"{source} (h5) -> {path} (onnx, opset 17): 7,324,615 parameters, 29.3 MB\n"
     assert capsys.readouterr().out == line
     assert Engine(path).metadata["labels"] == list(ferjax.EMOTIONS)

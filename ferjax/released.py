@@ -1,0 +1,34 @@
+"""The weights that ferjax brings along, which go by their names wherever weights are asked for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from ferjax.errors import FerjaxError
+
+FER2013: Final = "fer_cnn8"  # learnt FER2013's own labels
+DEFAULT: Final = FER2013
+NAMES: Final = (FER2013,)  # those that are installed with ferjax
+
+
+def path_of(weights: str | os.PathLike[str] | None = None) -> Path:
+    """Return the path of weights: a file as it is, one of `NAMES`, or None for `DEFAULT`.
+
+    A file or folder of that name, where there is one, comes first.
+
+    Raises:
+        FerjaxError: they are ferjax's own, and this installation lacks them.
+
+    >>> path_of("fer_cnn8").name, path_of("runs/best.h5").name
+    ('fer_cnn8.h5', 'best.h5')
+    """
+    if weights is not None and (os.fspath(weights) not in NAMES or os.path.exists(weights)):
+        return Path(weights)
+    file = f"{DEFAULT if weights is None else os.fspath(weights)}.h5"
+    package = Path(__file__).parent
+    for folder in (package / "checkpoints", package.parent / "checkpoints"):
+        if (folder / file).is_file():
+            return folder / file
+    raise FerjaxError(f"this installation lacks its weights, {file}; reinstall ferjax")

@@ -1,0 +1,42 @@
+"""The weights that ferjax brings go by their names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import ferjax
+from ferjax import released
+from ferjax.cli.main import main
+from ferjax.errors import FerjaxError
+
+
+def test_weights_inside_the_package_come_before_those_of_a_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(released, "__file__", str(tmp_path / "ferjax" / "released.py"))
+    with pytest.raises(FerjaxError, match=f"lacks its weights, {released.DEFAULT}.h5; reinstall"):
+        released.path_of()
+    for folder in (tmp_path, tmp_path / "ferjax"):
+        path = folder / "checkpoints" / f"{released.DEFAULT}.h5"
+        path.parent.mkdir(parents=True)
+        path.touch()
+        assert released.path_of() == released.path_of(released.DEFAULT) == path
+
+
+def test_a_file_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = released.NAMES[0]
+    monkeypatch.chdir(tmp_path)
+    assert released.path_of(name).is_absolute()
+    Path(name).touch()
+    assert released.path_of(name) == Path(name)
+    assert released.path_of("best.h5") == Path("best.h5")
+
+
+@pytest.mark.parametrize("name", released.NAMES)
+def test_they_load_by_their_names(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    by_path = ferjax.load(released.path_of(name))
+    assert ferjax.load(name).metadata == by_path.metadata
+    assert main(["inspect", name]) == 0
+    assert f"{name}.h5" in capsys.readouterr().out
