@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -110,7 +110,7 @@ def text(
         trained_on=provenance.described(known.get("trained_on")),
         frequencies=_frequencies(known, names),
         selected_on=provenance.described(known.get("selected_on")),
-        measured=[_sentence(a) for a in known.get("accuracy") or [] if isinstance(a, Mapping)],
+        measured=_measured(known, {report["data"]["name"] for report in found}),
         reports=found,
         votes=[_votes_tables(r, number == 0) for number, r in enumerate(found)],
         explained=EXPLAINED,
@@ -230,6 +230,12 @@ def _limits(reports: Sequence[Mapping[str, Any]]) -> list[str]:
             + "."
         )
     return limits
+
+
+def _measured(known: Mapping[str, Any], reported: Collection[str]) -> list[str]:
+    """Return a sentence for each accuracy in the metadata, of data that no report is of."""
+    entries = [entry for entry in known.get("accuracy") or [] if isinstance(entry, Mapping)]
+    return [_sentence(entry) for entry in entries if entry.get("dataset") not in reported]
 
 
 def _sentence(accuracy: Mapping[str, Any]) -> str:

@@ -40,7 +40,8 @@ def test_the_default_weights_reach_their_accuracy(fer_zip: Path) -> None:
 @pytest.mark.parametrize("name", RELEASED)
 def test_the_reports_say_what_the_metadata_says(name: str) -> None:
     entries = metadata.read(CHECKPOINTS / f"{name}.h5")["accuracy"]
-    said = iter([entry for entry in entries if not entry.get("labels")])
+    own = [entry for entry in entries if not entry.get("labels")]
+    said = iter([entry for entry in own if entry["dataset"] == "FER2013 PublicTest"])
     for path, view in zip(reports(name), ("single", "flip", "ten-crop"), strict=True):
         report = card.read_report(path)
         for measured in (report["whole"], report["without_copies"]):

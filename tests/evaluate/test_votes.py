@@ -115,8 +115,11 @@ def test_a_uniform_prior_is_applied_after_the_temperature() -> None:
     ("known", "why"),
     [
         ({}, "the weights do not say how common each class was in their training"),
-        ({"training_frequencies": {"angry": 1.0}}, "expected a share of each of angry, disgust"),
-        ({"prior": {**FREQUENCIES, "sad": 0}}, "expected a positive share of sad for `prior`"),
+        ({"training_frequencies": {"angry": 1.0}}, "metadata: expected a share of each of angry"),
+        (
+            {"prior": {**FREQUENCIES, "sad": 0}},
+            "metadata: expected a positive share of sad for `prior`",
+        ),
     ],
 )
 def test_no_uniform_prior_where_the_frequencies_are_not_known(
