@@ -78,8 +78,7 @@ def agreement(faces: Faces) -> Agreement:
     """Return how far people agree with the labels of faces with votes, and with one another."""
     if faces.votes is None:
         raise ValueError("expected faces with votes, got none")
-    has_votes = np.asarray(faces.votes.counts.any(1))
-    asked = faces.take(has_votes)
+    asked = faces.take(faces.votes.asked)
     votes = asked.votes
     assert votes is not None
     targets = paper_protocol(votes, asked.class_names)
@@ -95,7 +94,6 @@ def agreement(faces: Faces) -> Agreement:
                 agree=int((agree & rows).sum()),
                 entropy=float(bits[rows].mean()),
             )
-    are_shares = not np.array_equal(votes.counts, np.rint(votes.counts))
     sums = votes.counts.sum(1).astype(np.int64)
     singles = (votes.counts == 1) & (votes.counts.max(1, keepdims=True) > 1)
     try:
@@ -105,13 +103,15 @@ def agreement(faces: Faces) -> Agreement:
     return Agreement(
         images=len(asked),
         without_votes=len(faces) - len(asked),
-        voters=None if are_shares else (int(sums.min()), int(np.median(sums)), int(sums.max())),
+        voters=None
+        if votes.are_shares
+        else (int(sums.min()), int(np.median(sums)), int(sums.max())),
         clear=int(clear.sum()),
         agree=int(agree.sum()),
         entropy=float(bits.mean()),
         by_class=by_class,
         left_out=dict(Counter(r for r in targets.reasons.tolist() if r).most_common()),
-        outliers=(0 if are_shares else int(singles.sum()), int(sums.sum())),
+        outliers=(0 if votes.are_shares else int(singles.sum()), int(sums.sum())),
         alpha=alpha,
         alpha_missing=missing,
     )
@@ -136,10 +136,9 @@ def krippendorffs_alpha(votes: Votes) -> float:
         FerjaxError: the package krippendorff is missing, votes are shares, no image has two votes,
             or all votes are for one name.
     """
-    counts = votes.counts
-    if not np.array_equal(counts, np.rint(counts)):
+    if votes.are_shares:
         raise FerjaxError("votes are shares, and Krippendorff's alpha is of counts")
-    counts = counts[counts.sum(1) > 1]
+    counts = votes.counts[votes.counts.sum(1) > 1]
     if not len(counts):
         raise FerjaxError("no image has two votes that could agree")
     if counts.any(0).sum() < 2:

@@ -198,7 +198,7 @@ def prepare(
 def _counted(faces: Faces) -> dict[str, int]:
     """Return how many images have votes."""
     assert faces.votes is not None
-    images = int(faces.votes.counts.any(1).sum())
+    images = int(faces.votes.asked.sum())
     return {"images": images, "without": len(faces) - images}
 
 

@@ -18,6 +18,8 @@ import numpy.typing as npt
 UNKNOWN: Final = "unknown"  # the person saw a face, and could not tell
 NOT_A_FACE: Final = "not a face"
 NO_EMOTION: Final = (UNKNOWN, NOT_A_FACE)
+OUTLIERS: Final = 1.0  # votes of an image for a class that count as none, in FER+'s protocol
+BY_MAJORITY: Final = "majority of people"  # what labels are called that most people gave
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +50,27 @@ class Votes:
     def __len__(self) -> int:
         return len(self.counts)
 
+    @property
+    def asked(self) -> npt.NDArray[np.bool_]:
+        """Which images have votes, (N,)."""
+        return np.asarray(self.counts.any(1))
+
+    @property
+    def are_shares(self) -> bool:
+        """Whether some are no whole numbers: nobody knows then of how many people they are."""
+        return not np.array_equal(self.counts, np.rint(self.counts))
+
+    def of(self, class_names: Sequence[str]) -> npt.NDArray[np.float64]:
+        """Return the votes for each class, (N, K); zeros for a class without a column."""
+        return _of_classes(self.counts.astype(np.float64), self.names, class_names)
+
     def take(self, rows: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> Votes:
         """Return the votes of the images at `rows`, positions or a mask."""
         return Votes(counts=self.counts[rows], names=self.names)
 
 
 def distribution(
-    votes: Votes, class_names: Sequence[str], *, outliers: float = 1.0
+    votes: Votes, class_names: Sequence[str], *, outliers: float = OUTLIERS
 ) -> npt.NDArray[np.float32]:
     """Return the share of each class among the votes for classes, float32 (N, K).
 
@@ -72,7 +88,7 @@ def distribution(
 
 
 def majority(
-    votes: Votes, class_names: Sequence[str], *, outliers: float = 1.0
+    votes: Votes, class_names: Sequence[str], *, outliers: float = OUTLIERS
 ) -> npt.NDArray[np.int32]:
     """Return the class for which more than half of the votes are, int32 (N,); -1 where none is.
 
@@ -98,7 +114,6 @@ NO_MAJORITY: Final = "no majority"
 
 _ENOUGH: Final = 0.75  # of the votes: shares of further classes are left out
 _MOST: Final = 3  # classes that share an image
-_OUTLIERS: Final = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +151,7 @@ def paper_protocol(votes: Votes, class_names: Sequence[str], *, mode: str = "maj
     """
     if mode not in MODES:
         raise ValueError(f"expected {' or '.join(MODES)} for `mode`, got {mode!r}")
-    counts = votes.counts.astype(np.float64)
-    kept = _without_outliers(votes, _OUTLIERS)
+    kept = _without_outliers(votes, OUTLIERS)
     totals = kept.sum(1)
     of_emotions = np.array([name not in NO_EMOTION for name in votes.names])
     if mode == "majority":
@@ -151,7 +165,7 @@ def paper_protocol(votes: Votes, class_names: Sequence[str], *, mode: str = "maj
     stays = clear & np.isin(np.array(votes.names)[best], class_names) & (sums[:, 0] > 0)
     shares = np.divide(shares, sums, out=np.zeros_like(shares), where=stays[:, None])
     reasons = np.where(clear, np.array(votes.names)[best], NO_MAJORITY)
-    reasons = np.where(counts.any(1), reasons, NO_VOTES)
+    reasons = np.where(votes.asked, reasons, NO_VOTES)
     return Targets(
         shares=shares.astype(np.float32), reasons=np.where(stays, "", reasons).astype(np.str_)
     )

@@ -73,7 +73,6 @@ class VotesTable:
         usages: FER2013's part of each row; None where there is no such column.
         is_ferplus: whether it has the columns of FER+.
         is_long: whether it has a row for each image and annotator.
-        are_shares: whether the votes are shares, of which nobody knows how many people they are.
     """
 
     path: str
@@ -84,7 +83,6 @@ class VotesTable:
     usages: tuple[str, ...] | None
     is_ferplus: bool
     is_long: bool
-    are_shares: bool
 
     @property
     def name(self) -> str:
@@ -125,7 +123,6 @@ def read(path: str | os.PathLike[str]) -> VotesTable:
         usages=usages,
         is_ferplus=form == "ferplus",
         is_long=form == "long",
-        are_shares=_are_shares(votes),
     )
     _check_sums(result)
     _check_names(result)
@@ -319,10 +316,6 @@ def _by_annotator(
 # --- what cannot be ------------------------------------------------------------------------------
 
 
-def _are_shares(votes: Votes) -> bool:
-    return not np.array_equal(votes.counts, np.rint(votes.counts))
-
-
 def _check_sums(table: VotesTable) -> None:
     """Raise where the votes of a row do not sum to what they should."""
     sums = table.votes.counts.sum(1, dtype=np.float64)
@@ -330,13 +323,13 @@ def _check_sums(table: VotesTable) -> None:
         raise table.fault(none[0], "no votes; leave the row out where nobody was asked")
     if table.is_ferplus:
         whole = np.isin(sums, _FERPLUS_VOTERS)
-        if table.are_shares or not whole.all():
+        if table.votes.are_shares or not whole.all():
             row = int(np.flatnonzero(~whole)[0]) if not whole.all() else 0
             raise table.fault(row, f"expected the votes of ten people, got {sums[row]:g}")
         return
     if table.is_long:  # counted, so that each sum is right
         return
-    if table.are_shares:
+    if table.votes.are_shares:
         total = 100.0 if abs(np.median(sums) - 100) < 1 else 1.0
         wrong = np.abs(sums - total) > _SUM_ERROR * total
         expected = f"expected shares that sum to {total:g}"

@@ -81,7 +81,7 @@ class Joined:
             "sha256": table.sha256,
             **origin,
             "columns": list(self.faces.votes.names),
-            "are_shares": table.are_shares,
+            "are_shares": table.votes.are_shares,
             "joined_by": self.by,
         }
 

@@ -22,6 +22,7 @@ from ferjax import hardware, metadata, released
 from ferjax.classifier import EmotionClassifier
 from ferjax.data import checks, preparation, splits
 from ferjax.data.dataset import SPLITS, Faces, in_classes_of
+from ferjax.data.votes import BY_MAJORITY, OUTLIERS
 from ferjax.emotions import Labels
 from ferjax.errors import DataError, WeightFileError
 from ferjax.evaluate import provenance, votes
@@ -341,7 +342,7 @@ def _against_votes(
         return None
     return AgainstVotes(
         names=part.votes.names,
-        outliers=votes.OUTLIERS,
+        outliers=OUTLIERS,
         prior=None if prior is None else dict(zip(part.class_names, prior.tolist())),
         no_uniform=why,
         whole=whole,
@@ -423,7 +424,7 @@ def record(evaluation: Evaluation, weights: str | os.PathLike[str] | None) -> Pa
                 None,
                 view=view,
                 note=note,
-                labels=f"majority of people, {classes}",
+                labels=f"{BY_MAJORITY}, {classes}",
                 prior=None if prior == "training" else prior,
             )
             found.append({**entry, "balanced": round(measured.balanced_accuracy, 4)})

@@ -15,7 +15,14 @@ import numpy.typing as npt
 
 from ferjax import priors
 from ferjax.classifier import EmotionClassifier
-from ferjax.data.votes import NO_EMOTION, Votes, distribution, majority
+from ferjax.data.votes import (
+    NO_EMOTION,
+    NO_MAJORITY,
+    NO_VOTES,
+    Votes,
+    distribution,
+    majority,
+)
 from ferjax.emotions import EMOTIONS
 from ferjax.errors import PriorError
 from ferjax.evaluate.metrics import (
@@ -30,7 +37,6 @@ from ferjax.evaluate.metrics import (
 from ferjax.evaluate.predictions import predicted_classes
 from ferjax.scaling import Scaling
 
-OUTLIERS: Final = 1.0  # votes of an image that count as none, where a majority or shares are made
 _LEAST: Final = float(np.finfo(np.float64).eps)  # of a probability, as scikit-learn's log_loss
 
 
@@ -207,11 +213,11 @@ def against_votes(
         answers: by the way to answer, as in `Part`.
         seed: of bootstraps.
     """
-    asked = _asked(votes)
+    asked = votes.asked
     if not asked.any():
         return None
     sets = class_sets(class_names, votes.names)
-    own = majority(votes, class_names, outliers=OUTLIERS)
+    own = majority(votes, class_names)
     kept = own >= 0
     return Part(
         left_out={name: _left_out(votes, names) for name, names in sets.items()},
@@ -280,13 +286,13 @@ def _prior(
 
 def people(votes: Votes, class_names: Sequence[str], *, seed: int = 0) -> People:
     """Return what people reach, of images of which one has votes at least."""
-    asked = votes.take(_asked(votes))
+    asked = votes.take(votes.asked)
     counts = asked.counts.astype(np.float64)
     totals = counts.sum(1)
-    kept = majority(asked, class_names, outliers=OUTLIERS) >= 0
+    kept = majority(asked, class_names) >= 0
     most = counts.max(1) / totals
     second = second_kept = others = None
-    if (counts == counts.round()).all():
+    if not asked.are_shares:
         pairs = totals * (totals - 1)
         agree = np.divide((counts * (counts - 1)).sum(1), pairs, out=pairs * 0, where=pairs > 0)
         second = _mean(agree[pairs > 0], seed=seed)
@@ -314,7 +320,7 @@ def _against_others(votes: Votes, class_names: Sequence[str], *, seed: int) -> M
         share = votes.counts[:, column] / totals  # of the people who say this
         rest = votes.counts.copy()
         rest[:, column] = np.maximum(rest[:, column] - 1, 0)
-        of_others = majority(Votes(counts=rest, names=votes.names), class_names, outliers=OUTLIERS)
+        of_others = majority(Votes(counts=rest, names=votes.names), class_names)
         weights += share * (of_others >= 0)
         hits += share * ((of_others >= 0) & (of_others == position.get(name, -1)))
     return _mean(hits, weights, seed=seed)
@@ -331,7 +337,7 @@ def _answers(
     """Measure one way to answer on images that have votes."""
     probabilities, said = np.asarray(answer.probabilities, np.float64), answer.predicted
     shares = _shares_of(votes, class_names)[np.arange(len(said)), said]
-    kept = majority(votes, class_names, outliers=OUTLIERS) >= 0
+    kept = majority(votes, class_names) >= 0
     sums = probabilities.sum(1, keepdims=True)
     is_distribution = np.allclose(sums, 1, rtol=0, atol=1e-3)
     single = _mean(shares, seed=seed)
@@ -362,7 +368,7 @@ def _majority(
 ) -> Metrics | None:
     """Measure against the majority, of the images that have one for a `wanted` class."""
     names = [*class_names, *(name for name in wanted if name not in class_names)]
-    labels = majority(votes, names, outliers=OUTLIERS)
+    labels = majority(votes, names)
     kept = np.isin(labels, [names.index(name) for name in wanted])
     if not kept.any():
         return None
@@ -379,7 +385,7 @@ def distances(
     """Return how far probabilities, (N, K), whose rows sum to 1, are from the votes."""
     from scipy.spatial.distance import jensenshannon
 
-    shares = distribution(votes, class_names, outliers=OUTLIERS).astype(np.float64)
+    shares = distribution(votes, class_names).astype(np.float64)
     kept = shares.any(1)
     if not kept.any():
         return None
@@ -399,27 +405,20 @@ def distances(
 
 def _shares_of(votes: Votes, class_names: Sequence[str]) -> npt.NDArray[np.float64]:
     """Return the share of all people who say each class, (N, K), of images with votes."""
-    counts = votes.counts.astype(np.float64)
-    columns = {name: counts[:, column] for column, name in enumerate(votes.names)}
-    none = np.zeros(len(counts))
-    of_classes = np.stack([columns.get(name, none) for name in class_names], axis=1)
-    return of_classes / counts.sum(1, keepdims=True)
-
-
-def _asked(votes: Votes) -> npt.NDArray[np.bool_]:
-    """Return which images have votes, (N,)."""
-    return np.asarray(votes.counts.any(1))
+    return votes.of(class_names) / votes.counts.sum(1, keepdims=True, dtype=np.float64)
 
 
 def _left_out(votes: Votes, class_names: Sequence[str]) -> dict[str, int]:
     """Return why images have no majority for the classes, and how many."""
-    asked = _asked(votes)
-    said = majority(votes, votes.names, outliers=OUTLIERS)
-    found = {"no votes": int((~asked).sum()), "no majority": int((asked & (said < 0)).sum())}
+    said = majority(votes, votes.names)
+    reasons = {
+        NO_VOTES: int((~votes.asked).sum()),
+        NO_MAJORITY: int((votes.asked & (said < 0)).sum()),
+    }
     for column, name in enumerate(votes.names):
         if name not in class_names:
-            found[name] = int((said == column).sum())
-    return {why: images for why, images in found.items() if images}
+            reasons[name] = int((said == column).sum())
+    return {reason: images for reason, images in reasons.items() if images}
 
 
 def _mean(

@@ -18,6 +18,7 @@ from ferjax.data import balance, checks, preparation, splits
 from ferjax.data.augment import AugmentationError
 from ferjax.data.dataset import Faces, checksum
 from ferjax.data.order import Order, Shuffled
+from ferjax.data.votes import BY_MAJORITY, OUTLIERS
 from ferjax.emotions import EMOTIONS, positions
 from ferjax.errors import LabelsError, LayerError
 from ferjax.keras import KerasModel
@@ -193,8 +194,8 @@ def _with_votes(faces: Faces, recipe: Recipe, path: str | None) -> TrainingData:
                 f"{', '.join(faces.class_names)}; --set votes=0 does without votes"
             )
     _check_batch(int(learnt.sum()), recipe, path)
-    labels = f"majority of people, {len(faces.class_names)} classes"
-    if recipe.vote_outliers != 1:
+    labels = f"{BY_MAJORITY}, {len(faces.class_names)} classes"
+    if recipe.vote_outliers != OUTLIERS:
         labels += f", without classes of {recipe.vote_outliers:g} votes or fewer"
     copies = np.zeros(len(faces), np.bool_)
     copies[learnt | validation] = checks.copies_of_training(faces.take(learnt | validation))

@@ -41,7 +41,7 @@ def test_ferplus_in_every_dialect(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "votes"
     path.write_bytes(content)
     table = read(path)
-    assert table.is_ferplus and not table.are_shares
+    assert table.is_ferplus and not table.votes.are_shares
     assert table.votes.names == FERPLUS and table.votes.counts.tolist() == COUNTS
     assert table.images == ("fer0000000.png", "") and table.usages == ("Training", "Training")
 
@@ -68,9 +68,9 @@ def test_nine_votes_are_ferpluss_own(tmp_path: Path) -> None:
 def test_shares_are_told_from_counts(tmp_path: Path) -> None:
     lines = ["image;a;b", "x.png;0,25;0,75", "y.png;1;0"]
     table = read(write(tmp_path, lines))
-    assert table.are_shares and table.votes.counts.tolist() == [[0.25, 0.75], [1, 0]]
+    assert table.votes.are_shares and table.votes.counts.tolist() == [[0.25, 0.75], [1, 0]]
     table = read(write(tmp_path, [",image,a,b", "0,x.png,12.5,87.5", "1,y.png,100,0"]))
-    assert table.are_shares and table.votes.names == ("a", "b")  # pandas's numbers left out
+    assert table.votes.are_shares and table.votes.names == ("a", "b")  # pandas's numbers left out
 
 
 @pytest.mark.parametrize(

@@ -457,7 +457,6 @@ def test_own_votes_no_better_than_chance_are_refused() -> None:
         usages=None,
         is_ferplus=False,
         is_long=False,
-        are_shares=False,
     )
     with pytest.raises(DataError, match="they are of other images"):
         join(read_as(faces, "folders"), table)
