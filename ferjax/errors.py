@@ -103,6 +103,12 @@ def printable(text: str, limit: int = 4000) -> str:
     return line if len(line) <= limit else f"{line[: limit // 2]} ... {line[-limit // 2 :]}"
 
 
+def listed(names: Sequence[str]) -> str:
+    """Return names for a line of text, ten at most, each as `printable`."""
+    shown = ", ".join(printable(name, 40) for name in names[:10])
+    return f"{shown}, ..." if len(names) > 10 else shown
+
+
 def near_misses(name: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'a' or 'b'?" for the closest known names, or nothing.
 

@@ -4,7 +4,7 @@
 - An image's name and a column a class, counts or shares.
 - An image's name, who labelled it, and the label: a row for each of these.
 
-Which image of a dataset each row is of, `votes_joining` says.
+Which image of a dataset each row is of, `votes_joining` and `ferplus_rows` say.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256 as hash_of
 from typing import IO, Final, TypeAlias
 
 import numpy as np
@@ -356,8 +355,3 @@ def _check_names(table: VotesTable) -> None:
             other = table.rows[first[name]]
             raise table.fault(row, f"{printable(name, 100)!r} is in row {other} too")
         first[name] = row
-
-
-def ferplus_names(table: VotesTable) -> str:
-    """Return a SHA-256 of the image names in their order, which tells whether rows were moved."""
-    return hash_of("\n".join(table.images).lower().encode()).hexdigest()

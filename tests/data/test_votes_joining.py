@@ -16,7 +16,15 @@ import numpy as np
 import pytest
 
 from ferjax.cli.main import main
-from ferjax.data import FindFaces, fer2013, load, prepare, votes_files, votes_joining
+from ferjax.data import (
+    FindFaces,
+    fer2013,
+    ferplus_rows,
+    load,
+    prepare,
+    votes_files,
+    votes_joining,
+)
 from ferjax.data.dataset import Faces
 from ferjax.data.reading import Read
 from ferjax.data.splits import FER2013_COUNTS, fer2013_part, official
@@ -49,8 +57,8 @@ def table(file: Path) -> votes_files.VotesTable:
 @pytest.fixture(autouse=True)
 def names_of_the_stand_in(table: votes_files.VotesTable, monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the stand-in's image names for those of FER+."""
-    names = votes_files.ferplus_names(table)
-    monkeypatch.setattr(votes_joining, "_FERPLUS_NAMES", names)
+    names = ferplus_rows.names_sha256(table)
+    monkeypatch.setattr(ferplus_rows, "NAMES_SHA256", names)
 
 
 def read_as(faces: Faces, kind: str = "kaggle", **fields: Any) -> Read:
@@ -283,8 +291,8 @@ def test_votes_files_of_another_length_or_order_are_refused(
         join(read, changed(table, moved))
     # Were the names in order, the labels would still tell.
     shifted = changed(table, moved)
-    names = votes_files.ferplus_names(shifted)
-    monkeypatch.setattr(votes_joining, "_FERPLUS_NAMES", names)
+    names = ferplus_rows.names_sha256(shifted)
+    monkeypatch.setattr(ferplus_rows, "NAMES_SHA256", names)
     with pytest.raises(
         DataError, match=r"agree with the labels of .* train images, and by chance of 1.*other im"
     ):
@@ -526,7 +534,7 @@ def test_the_real_archive_and_ferplus_join(fer_zip: Path, tmp_path: Path) -> Non
     votes = fer_zip.with_name("ferplus_fer2013new.csv")
     if not votes.exists():
         pytest.skip(f"needs {votes.name} beside {fer_zip.name}")
-    votes_joining._FERPLUS_NAMES = _REAL_NAMES
+    ferplus_rows.NAMES_SHA256 = _REAL_NAMES
     done = prepare(fer_zip, tmp_path / "out", votes=votes, classes=8, with_tfds=False)
     assert done.manifest["votes"]["images"] == 32_298
     assert done.manifest["votes"]["licence"] == "MIT"
@@ -540,4 +548,4 @@ def test_the_real_archive_and_ferplus_join(fer_zip: Path, tmp_path: Path) -> Non
     assert not [note for note in faces.notes if "contempt" in note]
 
 
-_REAL_NAMES = votes_joining._FERPLUS_NAMES
+_REAL_NAMES = ferplus_rows.NAMES_SHA256
