@@ -44,7 +44,7 @@ from ferjax.evaluate.evaluation import evaluate
 from ferjax.files import replacing
 from ferjax.train import targets
 from ferjax.train.recipes import Recipe, differences, override, recipe
-from ferjax.train.setup import load_data
+from ferjax.train.training_data import load_data
 from trainings import Training, say
 
 RESULTS = "ablations.json"

@@ -38,7 +38,7 @@ from ferjax.errors import FerjaxError
 from ferjax.files import replacing
 from ferjax.train.recipes import Recipe, override, recipe
 from ferjax.train.result import selected_by
-from ferjax.train.setup import load_data
+from ferjax.train.training_data import load_data
 from trainings import Training, say
 
 VIEWS = {"single": (), "flip": ("--tta", "flip"), "ten-crop": ("--tta", "ten-crop")}

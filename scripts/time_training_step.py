@@ -25,16 +25,18 @@ import numpy as np
 from ferjax.data.augment import Augmentation
 from ferjax.data.device_pipeline import DevicePipeline, to_device
 from ferjax.data.order import TrainingBatches
-from ferjax.train import optimizers, setup, state, step
+from ferjax.train import optimizers, setup, state, step, training_data
 from ferjax.train.recipes import Recipe, override, recipe
 from ferjax.xla import compiler_options
 
 
-def loops(chosen: Recipe, data: setup.TrainingData) -> dict[str, Callable[[int], Any]]:
+def loops(chosen: Recipe, data: training_data.TrainingData) -> dict[str, Callable[[int], Any]]:
     """Return a function for each kind of loop that does one step, given its number."""
     train = data.train
     network = setup.start(chosen, train).network
-    batches = TrainingBatches(order=setup.order(chosen, train.labels), batch_size=chosen.batch_size)
+    batches = TrainingBatches(
+        order=training_data.order(chosen, train.labels), batch_size=chosen.batch_size
+    )
     pipeline = DevicePipeline(train.images, train.labels, batches)
     rows = to_device(batches.at(0).rows)
 
@@ -74,7 +76,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8, help="in a round (default: 8)")
     args = parser.parse_args()
     chosen = override(recipe(args.recipe), args.set)
-    timed = loops(chosen, setup.load_data(args.data, chosen))
+    timed = loops(chosen, training_data.load_data(args.data, chosen))
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     for round_ in range(args.rounds + 1):
         for name, do in timed.items():

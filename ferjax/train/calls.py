@@ -15,9 +15,9 @@ from ferjax.nets.network import Network
 from ferjax.train import optimizers, state, step
 from ferjax.train.devices import Devices, on_gpu
 from ferjax.train.recipes import Recipe
-from ferjax.train.setup import TrainingData
 from ferjax.train.state import Totals, TrainState
 from ferjax.train.targets import logit_offsets
+from ferjax.train.training_data import TrainingData
 from ferjax.xla import compiler_options
 
 _STEPS_ON_ACCELERATORS = 16

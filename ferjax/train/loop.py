@@ -41,6 +41,7 @@ from ferjax.train import (
     setup,
     state,
     targets,
+    training_data,
 )
 from ferjax.train.batch_norm import CleanStatistics
 from ferjax.train.calls import Calls
@@ -53,9 +54,10 @@ from ferjax.train.recipes import FROM_DEFAULT, NEED_WEIGHTS, Recipe, override
 from ferjax.train.recipes import recipe as named_recipe
 from ferjax.train.reporting import Clock, ConsoleReporter, Reporter, Status, duration
 from ferjax.train.result import TrainingResult
-from ferjax.train.setup import PathLike, TrainingData
+from ferjax.train.setup import PathLike
 from ferjax.train.signals import StopSignals
 from ferjax.train.state import Totals, TrainState
+from ferjax.train.training_data import TrainingData
 from ferjax.xla import compile_cache
 
 _DEFAULT_RECIPE = "fast"
@@ -151,7 +153,7 @@ def train_and_evaluate(
             )
         if architecture is not None and str(architecture) in ARCHITECTURES:
             chosen = dataclasses.replace(chosen, architecture=str(architecture))
-        given = setup.load_data(data, chosen)
+        given = training_data.load_data(data, chosen)
         reporter = reporter or ConsoleReporter()
         if chosen.name in FROM_DEFAULT and init is None and there is None:
             init = setup.default_init(chosen, given.train, architecture)
@@ -188,7 +190,7 @@ class _Run:
         self.writes = jax.process_index() == 0
         devices.check_batch(recipe.batch_size)
         self.batches = TrainingBatches(
-            order=setup.order(recipe, data.groups),
+            order=training_data.order(recipe, data.groups),
             batch_size=recipe.batch_size,
             shard_index=jax.process_index(),
             shard_count=jax.process_count(),
@@ -342,7 +344,7 @@ class _Run:
                 "note: bfloat16 is for accelerators; on a CPU, float32 has faster code "
                 "(--set compute_dtype=float32; --recipe flagship-cpu is made for two cores)"
             )
-        for line in setup.vote_notes(self.data, self.recipe):
+        for line in training_data.vote_notes(self.data, self.recipe):
             note(line)
         if copies := int(self.data.copies.sum()):
             note(

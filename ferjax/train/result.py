@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ferjax import metadata
 from ferjax.train import logs
 from ferjax.train.evaluation import Evaluator
-from ferjax.train.setup import TrainingData
+from ferjax.train.training_data import TrainingData
 
 
 @dataclass(frozen=True, kw_only=True)

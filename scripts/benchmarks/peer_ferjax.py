@@ -42,8 +42,7 @@ class Trainer:
         from ferjax.data.dataset import Faces
         from ferjax.data.order import TrainingBatches
         from ferjax.emotions import EMOTIONS
-        from ferjax.train import optimizers, state
-        from ferjax.train import setup as train_setup
+        from ferjax.train import optimizers, state, training_data
         from ferjax.train.calls import Calls
         from ferjax.train.devices import Devices
 
@@ -55,7 +54,7 @@ class Trainer:
             class_names=EMOTIONS,
             source_sizes=np.full((count, 2), network.SIZE, np.int32),
         )
-        data = train_setup.TrainingData(
+        data = training_data.TrainingData(
             train=faces,
             validation=faces.take(np.arange(1)),
             copies=np.ones(1, np.bool_),
@@ -64,7 +63,7 @@ class Trainer:
         )
         model = conversion.read(setup.folder / "model.keras", None, None)
         batches = TrainingBatches(
-            order=train_setup.order(recipe, faces.labels), batch_size=recipe.batch_size
+            order=training_data.order(recipe, faces.labels), batch_size=recipe.batch_size
         )
         tx, devices = optimizers.optimizer(recipe), Devices.all()
         self._calls = Calls(recipe, model.network, tx, data, batches, devices)

@@ -516,7 +516,7 @@ def test_bfloat16_on_a_cpu_is_warned_of(
 
 
 def test_held_out_images_are_the_same_for_copies_and_runs(faces: Faces) -> None:
-    from ferjax.train.setup import load_data
+    from ferjax.train.training_data import load_data
 
     recipe = replace(RECIPE, hold_out=0.25)
     faces = make_faces(copies=0)

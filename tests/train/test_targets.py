@@ -29,6 +29,7 @@ from ferjax.train import (
     step,
     targets,
     train_and_evaluate,
+    training_data,
 )
 from ferjax.train.losses import cross_entropy
 from ferjax.train.recipes import RECIPES
@@ -167,8 +168,8 @@ def test_frequencies_by_hand() -> None:
 
 def test_frequencies_are_those_of_the_images_as_they_come() -> None:
     recipe = dataclasses.replace(SHORT, sampling="balanced")
-    data = setup.load_data(with_votes(), recipe)
-    order = setup.order(recipe, data.groups)
+    data = training_data.load_data(with_votes(), recipe)
+    order = training_data.order(recipe, data.groups)
     # Over seven epochs of 256 images each of the seven classes comes 256 times.
     rows = np.concatenate([order.epoch(number) for number in range(7)])
     assert np.bincount(data.groups[rows]).tolist() == [256] * 7
@@ -295,7 +296,7 @@ def test_the_metadata_says_which_labels(done: tuple[TrainingResult, Recorder]) -
 def test_the_metadata_has_frequencies_and_prior(done: tuple[TrainingResult, Recorder]) -> None:
     assert done[0].last is not None
     found = metadata.read(done[0].last)
-    data = setup.load_data(with_votes(), LEFT_OUT)
+    data = training_data.load_data(with_votes(), LEFT_OUT)
     assert data.soft_labels is not None
     shares = data.soft_labels.mean(0, dtype=np.float64)
     assert tuple(found["training_frequencies"]) == tuple(found["prior"]) == ferjax.EMOTIONS
