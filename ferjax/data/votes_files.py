@@ -15,7 +15,7 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Final, TypeAlias
 
 import numpy as np
@@ -66,7 +66,8 @@ class VotesTable:
     Attributes:
         path: as it was given.
         sha256: of the file.
-        votes: a row a line of the file, or an image of those with a line for each annotator.
+        votes: a row a line of the file, or an image of those with a line for each annotator;
+            percentages are shares that sum to 1.
         images: the image's name of each row, "" where the file has none.
         rows: the first line of each row, 1 for the one under the header.
         usages: FER2013's part of each row; None where there is no such column.
@@ -113,6 +114,7 @@ def read(path: str | os.PathLike[str]) -> VotesTable:
             votes, images, rows, usages, form = _parsed(lines)
         except DataError as error:
             raise DataError(f"{shown}: {error}") from error
+    are_percentages = form == "wide" and _are_percentages(votes)
     result = VotesTable(
         path=os.fsdecode(path),
         sha256=sha256(path),
@@ -125,6 +127,9 @@ def read(path: str | os.PathLike[str]) -> VotesTable:
     )
     _check_sums(result)
     _check_names(result)
+    if are_percentages:  # a hundred would be taken for people
+        shares = Votes(counts=votes.counts / np.float32(100), names=votes.names)
+        result = replace(result, votes=shares)
     return result
 
 
@@ -315,6 +320,12 @@ def _by_annotator(
 # --- what cannot be ------------------------------------------------------------------------------
 
 
+def _are_percentages(votes: Votes) -> bool:
+    """Whether most rows sum to 100, as hardly any number of people does."""
+    sums = votes.counts.sum(1, dtype=np.float64)
+    return bool((np.abs(sums - 100) <= 100 * _SUM_ERROR).mean() > 0.5)
+
+
 def _check_sums(table: VotesTable) -> None:
     """Raise where the votes of a row do not sum to what they should."""
     sums = table.votes.counts.sum(1, dtype=np.float64)
@@ -328,8 +339,8 @@ def _check_sums(table: VotesTable) -> None:
         return
     if table.is_long:  # counted, so that each sum is right
         return
-    if table.votes.are_shares:
-        total = 100.0 if abs(np.median(sums) - 100) < 1 else 1.0
+    if _are_percentages(table.votes) or table.votes.are_shares:
+        total = 100.0 if _are_percentages(table.votes) else 1.0
         wrong = np.abs(sums - total) > _SUM_ERROR * total
         expected = f"expected shares that sum to {total:g}"
     else:

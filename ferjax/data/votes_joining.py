@@ -33,6 +33,8 @@ _ENOUGH: Final = 100  # images from which on their labels prove something
 # one.
 _AGREE: Final = 0.2
 _AGREE_BY_NAME: Final = 0.05  # names say which image it is: labels may be bad, not columns mixed up
+_TELLING: Final = 20  # images that would not agree by chance: fewer may do so in any case
+_SURE: Final = 4  # standard deviations
 _SAME_COPIES: Final = 0.95  # of the copies: all have equal votes in FER+
 _SEEN: Final = 64  # pixels: smaller images may be equal without being copies
 
@@ -147,17 +149,28 @@ def _by_name(faces: Faces, left_out: Sequence[str], table: VotesTable) -> Rows:
     if strangers:
         row = strangers[0]
         name = printable(table.images[row], 80)
-        close = near_misses(table.images[row], faces.names[:1000])
         more = f", and {len(strangers) - 1:,} more are of none" * (len(strangers) > 1)
+        if other := index.elsewhere(table.images[row]):
+            close = (
+                f"; {printable(other, 80)} is in another folder: give the images' names without "
+                "folders where these say nothing"
+            )
+        else:
+            close = near_misses(table.images[row], faces.names[:1000])
         raise DataError(
             f"row {table.rows[row]}: {name!r} is no image of the source, or may be several"
             f"{more}{close}"
         )
+    if (result < 0).all():
+        raise DataError("no image that is read from the source has votes")
     return result
 
 
 class _Names:
-    """Finds the image that a table calls by its path, the end of it, or a path that ends in it."""
+    """Finds the image that a table calls by its path, the end of it, or a path that ends in it.
+
+    Where both have folders, these have to be the same from the file outwards, as far as both go.
+    """
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = frozenset(names)
@@ -168,16 +181,27 @@ class _Names:
 
     def name_of(self, text: str) -> str | None:
         """Return the image's name, None where it is none or may be one of several."""
-        text = text.strip().replace("\\", "/")
+        text = text.strip().replace("\\", "/").removeprefix("./")
         parts = text.split("/")
         for first in range(len(parts)):  # the whole, then without its outermost folders
             if (end := "/".join(parts[first:])) in self._names:
                 return end
-        alike = self._by_file.get(text, [])
+        alike = [name for name in self._by_file.get(parts[-1], []) if _same_folders(name, text)]
         if len(alike) == 1:
             return alike[0]
         named = self._index.names_of(text)
+        return named[0] if named and _same_folders(named[0], text) else None
+
+    def elsewhere(self, text: str) -> str | None:
+        """Return the image of that file's name in other folders, if it is the only one."""
+        named = self._index.names_of(text.strip().replace("\\", "/").rpartition("/")[2])
         return named[0] if named else None
+
+
+def _same_folders(name: str, text: str) -> bool:
+    """Whether one path's folders may be the end of the other's."""
+    ours, theirs = (path.lower().split("/")[-2::-1] for path in (name, text))
+    return all(a == b for a, b in zip(ours, theirs))
 
 
 def _named(faces: Faces, table: VotesTable) -> Votes:
@@ -186,8 +210,9 @@ def _named(faces: Faces, table: VotesTable) -> Votes:
     for column in table.votes.names:
         name = canonical(column, faces.class_names)
         if name is None:
+            what = "label" if table.is_long else "column"
             raise DataError(
-                f"the column {printable(column, 40)!r} is no class of the source, which has "
+                f"the {what} {printable(column, 40)!r} is no class of the source, which has "
                 f"{listed(faces.class_names)}{near_misses(column, faces.class_names)}"
             )
         names.append(name)
@@ -220,11 +245,14 @@ def _check_agreement(
             continue
         agree, chance = _agreement(faces.labels[chosen], winner[chosen])
         least = _AGREE if table.is_ferplus else _AGREE_BY_NAME
+        if chosen.sum() * (1 - chance) < _TELLING:  # nearly all images are of one class
+            chance = 0.0
         if agree < chance + least * (1 - chance):
             raise DataError(
                 f"the votes agree with the labels of {agree:.1%} of {chosen.sum():,} {split} "
                 f"images, and by chance of {chance:.1%}: they are of other images"
             )
+    _check_columns(faces, votes, has_votes, table)
     if table.is_ferplus and faces.images[0].size >= _SEEN:
         pairs, same = _copies(faces, votes, has_votes)
         if same < _SAME_COPIES * pairs:
@@ -232,6 +260,37 @@ def _check_agreement(
                 f"copies of one image have equal votes in FER+, but here {same:,} of {pairs:,} "
                 "alone have: the votes are of other images"
             )
+
+
+def _check_columns(
+    faces: Faces, votes: Votes, has_votes: npt.NDArray[np.bool_], table: VotesTable
+) -> None:
+    """Raise where the labels fit the columns far better in another order than by their names."""
+    from scipy.optimize import linear_sum_assignment
+
+    names = list(faces.class_names)
+    if table.is_ferplus:  # of which it is known that no other column fits better
+        names += [name for name in votes.names if name not in names]
+    winner = majority(votes, names)
+    clear = has_votes & (winner >= 0)
+    images = np.zeros((len(faces.class_names), len(names)), np.int64)
+    np.add.at(images, (faces.labels[clear], winner[clear]), 1)
+    shares = images / np.maximum(images.sum(1, keepdims=True), 1)  # large classes weigh as others
+    label, column = linear_sum_assignment(-shares)
+    moved = label != column
+    label, column = label[moved], column[moved]
+    # Chance alone hardly gives four standard deviations.
+    better, worse = int(images[label, column].sum()), int(images[label, label].sum())
+    if (
+        shares[label, column].sum() > shares[label, label].sum()
+        and better - worse > _SURE * (better + worse) ** 0.5
+    ):
+        most = int((images[label, column] - images[label, label]).argmax())
+        said, fits = (printable(names[at[most]], 40) for at in (column, label))
+        raise DataError(
+            f"the columns of votes are in another order: that of {said} is {fits} by the images' "
+            f"labels; {better:,} images agree then, and {worse:,} by the names of the columns"
+        )
 
 
 def _agreement(labels: npt.NDArray[np.int32], winner: npt.NDArray[np.int32]) -> tuple[float, float]:

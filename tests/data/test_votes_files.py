@@ -71,6 +71,12 @@ def test_shares_are_told_from_counts(tmp_path: Path) -> None:
     assert table.votes.are_shares and table.votes.counts.tolist() == [[0.25, 0.75], [1, 0]]
     table = read(write(tmp_path, [",image,a,b", "0,x.png,12.5,87.5", "1,y.png,100,0"]))
     assert table.votes.are_shares and table.votes.names == ("a", "b")  # pandas's numbers left out
+    assert table.votes.counts.tolist() == [[0.125, 0.875], [1, 0]]
+    # Without fractions too: a hundred people are none.
+    table = read(write(tmp_path, ["image,a,b", "x.png,25,75", "y.png,33,66"]))
+    assert table.votes.are_shares and table.votes.counts.tolist()[0] == [0.25, 0.75]
+    table = read(write(tmp_path, ["image,a,b", "x.png,40,59", "y.png,33,99"]))
+    assert not table.votes.are_shares
 
 
 @pytest.mark.parametrize(
@@ -95,6 +101,7 @@ def test_shares_are_told_from_counts(tmp_path: Path) -> None:
         (["image,a,b", ",1,2"], "row 1: no name of an image"),
         (["image,a,b", "x,1,2", "y,0,0"], "row 2: no votes; leave the row out"),
         (["image,a,b", "x,0.5,0.5", "y,0.5,0.6"], "row 2: expected shares that sum to 1, got 1.1"),
+        (["image,a,b", "w,50,50", "x,30,70", "y,5,6"], "row 3: expected shares that sum to 100"),
         (["image,a,a", "x,1,2"], "several columns of votes for a"),
         (["image,happy,Happiness", "x,1,2"], "several columns of votes for happy"),
         (["image,a", "x,1"], "1 columns of votes"),

@@ -387,8 +387,15 @@ def test_names_of_images_in_votes() -> None:
         "z": "b/z.bmp",
         "row 3": "row 3",
         "row 4": None,
+        "c/y.png": None,  # of another folder
+        "x/b/y.png": "b/y.png",
+        "c/b/Y.PNG": None,  # one of two
+        "B/Z.png": "b/z.bmp",
+        "c/z.png": None,
+        "./b/z.bmp": "b/z.bmp",
     }.items():
         assert names.name_of(text) == name, text
+    assert names.elsewhere("c/z.png") == "b/z.bmp" and names.elsewhere("c/x.png") is None
 
 
 def test_a_line_for_each_annotator_is_counted(own: Path, tmp_path: Path) -> None:
@@ -413,7 +420,15 @@ def test_a_line_for_each_annotator_is_counted(own: Path, tmp_path: Path) -> None
     ("lines", "message"),
     [
         (["image,calm,tense", "train_calm_9.png,1,2"], "row 1: 'train_calm_9.png' is no image of"),
-        (["image,calm,tens", "train_calm_0.png,1,2"], "'tens' is no class .*did you mean 'tense'"),
+        (
+            ["image,calm,tense", "images/train_calm_0.png,1,2"],
+            "row 1: .* is no image of .*train/calm/train_calm_0.png is in another folder: give",
+        ),
+        (["image,rater,label", "train_calm_0.png,ann,tens"], "the label 'tens' is no class of"),
+        (
+            ["image,calm,tens", "train_calm_0.png,1,2"],
+            "column 'tens' is no class .*did you mean 'tense'",
+        ),
         (["image,calm,unknown", "train_calm_0.png,1,2"], "no column of votes for tense"),
         (
             ["image,calm,tense", "train_calm_0.png,1,2", "train/calm/train_calm_0.png,1,2"],
@@ -445,29 +460,69 @@ def test_votes_on_pictures_that_are_left_out_are_no_strangers(own: Path, tmp_pat
         image = np.full((96, 96), shade, np.uint8)
         assert cv2.imwrite(str(own / f"train/calm/train_{name}.png"), image)
     find = FindFaces(detector=bright)
+    with pytest.raises(DataError, match="no image that is read from the source has votes"):
+        prepare(own, tmp_path / "found", votes=votes, skip_bad=True, find_faces=find)
+    assert not (tmp_path / "found").exists()
+    votes = write(tmp_path / "votes.csv", [*lines, "train_calm_0.png,4,1"])
     prepare(own, tmp_path / "found", votes=votes, skip_bad=True, find_faces=find, with_tfds=False)
     faces = load(tmp_path / "found")
-    assert faces.votes is not None and not faces.votes.counts.any()
+    assert faces.votes is not None and faces.votes.counts.sum() == 5
     assert "train/calm/train_calm_2.png" not in faces.names
+
+
+def own_table(faces: Faces, winner: np.ndarray) -> votes_files.VotesTable:
+    """Return a table of five votes an image, all for one class."""
+    counts = np.zeros((len(faces), 7), np.float32)
+    counts[np.arange(len(faces)), winner] = 5
+    return votes_files.VotesTable(
+        path="own.csv",
+        sha256="",
+        votes=Votes(counts=counts, names=EMOTIONS),
+        images=faces.names,
+        rows=tuple(range(1, len(faces) + 1)),
+        usages=None,
+        is_ferplus=False,
+        is_long=False,
+    )
 
 
 def test_own_votes_no_better_than_chance_are_refused() -> None:
     labels = np.arange(200) % 7
     faces = faces_of(labels, 0, [f"{k}/{i}.png" for i, k in enumerate(labels)])
-    counts = np.zeros((200, 7), np.float32)
-    counts[np.arange(200), (labels * 3 + np.arange(200) // 7) % 7] = 5
-    table = votes_files.VotesTable(
-        path="own.csv",
-        sha256="",
-        votes=Votes(counts=counts, names=EMOTIONS),
-        images=faces.names,
-        rows=tuple(range(1, 201)),
-        usages=None,
-        is_ferplus=False,
-        is_long=False,
-    )
+    moved = own_table(faces, (labels * 3 + np.arange(200) // 7) % 7)
     with pytest.raises(DataError, match="they are of other images"):
-        join(read_as(faces, "folders"), table)
+        join(read_as(faces, "folders"), moved)
+
+
+def test_images_that_are_nearly_all_of_one_class_agree_by_chance() -> None:
+    labels = np.full(200, EMOTIONS.index("happy"))
+    winner = labels.copy()
+    labels[:2], winner[2:4] = 0, 4  # two that are angry were seen as happy, two happy as neutral
+    faces = faces_of(labels, 0, [f"{k}/{i}.png" for i, k in enumerate(labels)])
+    assert join(read_as(faces, "folders"), own_table(faces, winner)).images == 200
+    with pytest.raises(DataError, match=r"agree with the labels of 0.0% of 200 train images"):
+        join(read_as(faces, "folders"), own_table(faces, np.full(200, 4)))
+
+
+def test_columns_in_another_order_are_told(table: votes_files.VotesTable) -> None:
+    labels = np.repeat(np.arange(7), [30, 30, 30, 30, 30, 80, 10])
+    faces = faces_of(labels, 0, [f"{k}/{i}.png" for i, k in enumerate(labels)])
+    right, exchanged = own_table(faces, labels), np.arange(7)
+    assert join(read_as(faces, "folders"), right).images == 240
+    exchanged[[0, 5]] = 5, 0
+    with pytest.raises(
+        DataError,
+        match=r"that of angry is sad by the images' labels; 110 images agree then, and 0 by",
+    ):
+        join(read_as(faces, "folders"), own_table(faces, exchanged[labels]))
+    # Labels of a large class that people do not see, but a smaller one: the columns are right.
+    seen = np.where((labels == 5) & (np.arange(240) % 4 > 0), 6, labels)
+    assert join(read_as(faces, "folders"), own_table(faces, seen)).images == 240
+    counts = table.votes.counts.copy()
+    counts[:, [5, 7]] = counts[:, [7, 5]]  # disgust, which is rare, and contempt, of no label
+    other = replace(table, votes=Votes(counts=counts, names=table.votes.names))
+    with pytest.raises(DataError, match="that of contempt is disgust by the images' labels"):
+        join(read_as(kaggle({"test": ("PublicTest",)})[0]), other)
 
 
 # --- preparing -----------------------------------------------------------------------------------
