@@ -34,7 +34,7 @@ from ferjax.nets.known import recognise
 from ferjax.nets.network import Network
 from ferjax.nets.value_range import of_statistics
 from ferjax.priors import TRAINING, Prior, Shares
-from ferjax.scaling import Scaling
+from ferjax.scaling import Scaling, sum_to_one
 from ferjax.xla import compiler_options
 
 if TYPE_CHECKING:
@@ -186,12 +186,23 @@ class EmotionClassifier:
         Raises:
             PriorError: the metadata's are no positive numbers of all classes.
         """
-        found = self._known_prior()
-        return None if found is None else dict(zip(self.labels, found.tolist()))
+        shares = self.prior_after(self.scaling)
+        return None if shares is None else dict(zip(self.labels, shares.tolist()))
 
-    def _known_prior(self) -> npt.NDArray[np.float64] | None:
-        if self.scaling is not None and self.scaling.prior is not None:
-            return priors.shares(self.scaling.prior, self.labels, name="the calibration's prior")
+    def prior_after(self, scaling: Scaling | None) -> npt.NDArray[np.float64] | None:
+        """Return what probabilities hold for after a calibration, as `prior` says it.
+
+        Args:
+            scaling: the calibration; None: probabilities as the network gives them.
+
+        Returns:
+            float64 (K,), shares in output order; None where nobody knows.
+
+        Raises:
+            PriorError: as for `prior`.
+        """
+        if scaling is not None and scaling.prior is not None:
+            return priors.shares(scaling.prior, self.labels, name="the calibration's prior")
         if self.training_frequencies is not None:
             return self.training_frequencies
         names = metadata.class_names(self.metadata, self.labels)
@@ -312,7 +323,7 @@ class EmotionClassifier:
         rows = np.concatenate([self._predict(part) for part in parts]) if parts else none
         is_training = priors.is_training(prior)
         if self.scaling is not None and (calibrated or not is_training):
-            if not np.allclose(rows.sum(1), 1, rtol=0, atol=1e-3):
+            if not sum_to_one(rows):
                 raise FerjaxError(
                     "expected outputs that sum to 1, as softmax's do; others cannot be calibrated"
                 )
@@ -336,7 +347,7 @@ class EmotionClassifier:
         self.check_confidence(prior=prior)
         if priors.is_training(prior):
             return probabilities
-        if not np.allclose(probabilities.sum(1), 1, rtol=0, atol=1e-3):
+        if not sum_to_one(probabilities):
             raise FerjaxError(
                 "expected outputs that sum to 1, as softmax's do; of others a prior says nothing"
             )
@@ -346,7 +357,7 @@ class EmotionClassifier:
                 "only; `ferjax calibrate` stores one with them",
                 PriorWarning,
             )
-        old = self._known_prior()
+        old = self.prior_after(self.scaling)
         assert old is not None  # checked
         new = priors.wanted(prior, self.labels)
         if new is None:
@@ -366,7 +377,7 @@ class EmotionClassifier:
                 "expected outputs that sum to 1 for a prior other than 'training', as softmax's "
                 "do; these are of sigmoids, each a yes or no of its own"
             )
-        if self._known_prior() is None:
+        if self.prior is None:
             raise priors.unknown()
 
     @property

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from ferjax.emotions import plain_name, positions
 from ferjax.errors import FerjaxError, PriorError, PriorWarning, near_misses, warn_caller
+from ferjax.scaling import sum_to_one
 
 TRAINING: Final = "training"
 UNIFORM: Final = "uniform"
@@ -167,7 +168,7 @@ def estimate(
             f"expected at least {_LEAST} faces for the prior {ADAPT!r}, got {len(rows)}: how "
             f"common each class is cannot be told from them; give {UNIFORM!r} or shares by class"
         )
-    if not np.allclose(rows.sum(1), 1, rtol=0, atol=1e-3) or rows.min() < 0:
+    if not sum_to_one(rows) or rows.min() < 0:
         raise PriorError("expected rows of probabilities that sum to 1")
     if len(rows) < FEW:
         warn_caller(

@@ -16,6 +16,15 @@ import numpy.typing as npt
 from ferjax.errors import FerjaxError
 
 
+def sum_to_one(probabilities: npt.NDArray[np.floating]) -> bool:
+    """Whether rows, (B, K), are distributions, as a softmax's are and those of sigmoids are not.
+
+    >>> sum_to_one(np.array([[0.8, 0.2]])), sum_to_one(np.array([[0.8, 0.7]]))
+    (True, False)
+    """
+    return bool(np.allclose(probabilities.sum(1), 1, rtol=0, atol=1e-3))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scaling:
     """Calibrated probabilities are softmax(log p / temperature + offsets).

@@ -34,7 +34,7 @@ from ferjax.evaluate.predictions import (
     predict,
     predicted_classes,
 )
-from ferjax.scaling import Scaling
+from ferjax.scaling import Scaling, sum_to_one
 
 METHODS: Final = ("temperature", "vector", "auto")
 TARGETS: Final = ("labels", "votes")
@@ -185,7 +185,7 @@ def calibrate(
         return _against_shares(shares, rows, said)
 
     predicted = partial(predicted_classes, classifier.head, order)
-    if not np.allclose(probabilities.sum(1), 1, rtol=0, atol=1e-3):
+    if not sum_to_one(probabilities):
         raise WeightFileError(path, "its outputs do not sum to 1, so that no temperature fits")
     tried = _tried(shares, probabilities, method, faces.class_names)
     after = {

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ferjax._lazy import LazyModule
 from ferjax.errors import FerjaxError
+from ferjax.scaling import sum_to_one
 
 sklearn: Any = LazyModule("sklearn.metrics")
 
@@ -233,10 +234,11 @@ def calibration(
     """Return the figures of calibration, or None where the rows do not sum to 1."""
     predicted = _predicted(probabilities, predicted)
     probabilities = np.asarray(probabilities, np.float64)
-    total = probabilities.sum(1, keepdims=True)
-    if not np.allclose(total, 1, rtol=0, atol=1e-3):  # the outputs of sigmoids
+    if not sum_to_one(probabilities):
         return None
-    probabilities = probabilities / total  # float32 softmaxes are off by 1e-7
+    probabilities = probabilities / probabilities.sum(
+        1, keepdims=True
+    )  # float32 softmaxes are off by 1e-7
     classes = np.arange(probabilities.shape[1])
     bins = reliability(probabilities.max(1), predicted == labels)
     return Calibration(

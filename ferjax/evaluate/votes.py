@@ -35,7 +35,7 @@ from ferjax.evaluate.metrics import (
     reliability,
 )
 from ferjax.evaluate.predictions import predicted_classes
-from ferjax.scaling import Scaling
+from ferjax.scaling import sum_to_one
 
 _LEAST: Final = float(np.finfo(np.float64).eps)  # of a probability, as scikit-learn's log_loss
 
@@ -250,7 +250,7 @@ def answers_of(
     """
     said = predicted_classes(classifier.head, order, probabilities)
     found = {"training": Answer(probabilities, said)}
-    if not np.allclose(probabilities.sum(1), 1, rtol=0, atol=1e-3):
+    if not sum_to_one(probabilities):
         return found, None, "the outputs are no distribution"
     scaling = classifier.scaling if is_calibrated else None
     if scaling is not None:
@@ -260,7 +260,7 @@ def answers_of(
             said = predicted_classes(classifier.head, order, probabilities)
         found["calibrated"] = Answer(probabilities, said)
     try:
-        prior = _prior(classifier, scaling)
+        prior = classifier.prior_after(scaling)
     except PriorError as error:
         return found, None, str(error)
     if prior is None:
@@ -269,19 +269,6 @@ def answers_of(
     uniform = priors.apply(probabilities, prior, np.full(len(prior), 1.0))
     found["uniform"] = Answer(uniform, predicted_classes(classifier.head, order, uniform))
     return found, prior, None
-
-
-def _prior(
-    classifier: EmotionClassifier, scaling: Scaling | None
-) -> npt.NDArray[np.float64] | None:
-    """Return what probabilities hold for after a calibration, or as the network says."""
-    stored = classifier.scaling
-    if scaling is None and stored is not None and stored.prior is not None:
-        if classifier.training_frequencies is not None:
-            return classifier.training_frequencies
-        return priors.of_metadata(classifier.metadata, classifier.labels)
-    known = classifier.prior
-    return None if known is None else np.array([*known.values()])
 
 
 def people(votes: Votes, class_names: Sequence[str], *, seed: int = 0) -> People:
@@ -339,7 +326,7 @@ def _answers(
     shares = _shares_of(votes, class_names)[np.arange(len(said)), said]
     kept = majority(votes, class_names) >= 0
     sums = probabilities.sum(1, keepdims=True)
-    is_distribution = np.allclose(sums, 1, rtol=0, atol=1e-3)
+    is_distribution = sum_to_one(probabilities)
     single = _mean(shares, seed=seed)
     assert single is not None
     return Answers(
