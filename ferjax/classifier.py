@@ -551,18 +551,6 @@ def check_threshold(abstain_below: float) -> None:
         raise FerjaxError(f"expected `abstain_below` in [0, 1], got {abstain_below!r}")
 
 
-def with_temperature(
-    probabilities: npt.NDArray[np.float32], temperature: float
-) -> npt.NDArray[np.float32]:
-    """Return probabilities, (B, K), as if their logits were divided by a temperature (Guo et al.,
-    ICML 2017); see `Scaling`.
-
-    >>> with_temperature(np.array([[0.8, 0.2]], np.float32), 2.0).round(3).tolist()
-    [[0.6669999957084656, 0.3330000042915344]]
-    """
-    return Scaling(temperature=temperature)(probabilities)
-
-
 def _probabilities(network: Network, head: Head) -> Any:
     def probabilities(variables: Any, images: jax.Array) -> Any:
         return head.probabilities(network.apply(variables, images))

@@ -13,7 +13,6 @@ import pytest
 
 import ferjax
 from ferjax import keras, metadata
-from ferjax.classifier import with_temperature
 from ferjax.data.dataset import Faces, checksum
 from ferjax.data.votes import Votes
 from ferjax.errors import DataError, FerjaxError, LabelsError, WeightFileError
@@ -68,7 +67,7 @@ def test_scikit_learns_temperature_is_the_same() -> None:
     other = CalibratedClassifierCV(FrozenEstimator(known), method="temperature")
     wanted = other.fit(2 * logits, labels).predict_proba(2 * logits)
     ours = softmax(2 * logits)
-    found = with_temperature(ours, fit_temperature(labels, ours))
+    found = Scaling(temperature=fit_temperature(labels, ours))(ours)
     np.testing.assert_allclose(found, wanted, atol=2e-4)
 
 
@@ -77,7 +76,7 @@ def test_probabilities_of_zero_are_no_obstacle() -> None:
     hard = softmax(logits * 15).astype(np.float32)
     assert (hard == 0).any()
     assert 1 < fit_temperature(labels, hard) < 20
-    scaled = with_temperature(hard, 3.0)
+    scaled = Scaling(temperature=3.0)(hard)
     assert np.isfinite(scaled).all()
     assert ((scaled == 0) == (hard == 0)).all()
 
@@ -85,11 +84,11 @@ def test_probabilities_of_zero_are_no_obstacle() -> None:
 def test_a_temperature_keeps_the_order_of_the_classes_and_the_sum() -> None:
     _, logits = honest(n=200)
     probabilities = softmax(logits).astype(np.float32)
-    scaled = with_temperature(probabilities, 2.5)
+    scaled = Scaling(temperature=2.5)(probabilities)
     assert (scaled.argsort(1) == probabilities.argsort(1)).all()
     np.testing.assert_allclose(scaled.sum(1), 1, atol=1e-6)
     np.testing.assert_allclose(scaled, softmax(logits / 2.5), atol=1e-6)
-    assert with_temperature(probabilities, 1.0) is probabilities
+    assert Scaling(temperature=1.0)(probabilities) is probabilities
 
 
 def test_labels_without_any_relation_have_no_best_temperature() -> None:
@@ -151,7 +150,7 @@ def test_calibrate_stores_what_load_finds(weights: Path) -> None:
     plain = after.predict_proba(images)
     assert (plain == before.predict_proba(images)).all()
     calibrated = after.predict_proba(images, calibrated=True)
-    np.testing.assert_allclose(calibrated, with_temperature(plain, after.temperature or 0))
+    np.testing.assert_allclose(calibrated, Scaling(temperature=after.temperature or 0)(plain))
     assert calibrate(weights, faces).previous == pytest.approx(found.temperature, abs=1e-6)
 
 
@@ -287,7 +286,7 @@ def test_scaling_by_hand() -> None:
     same = Scaling(temperature=0.5, offsets=(7.0, 7.0 + float(np.log(16))))(rows)
     np.testing.assert_allclose(same, found, atol=1e-6)
     no_offsets = Scaling(temperature=0.5, offsets=(0.0, 0.0))(rows)
-    np.testing.assert_allclose(no_offsets, with_temperature(rows, 0.5), atol=1e-7)
+    np.testing.assert_allclose(no_offsets, Scaling(temperature=0.5)(rows), atol=1e-7)
     assert Scaling(temperature=1.0, offsets=(0.0, 1.0))(np.float32([[1, 0]])).tolist() == [[1, 0]]
 
 

@@ -12,7 +12,6 @@ import pytest
 
 import ferjax
 from ferjax import keras, metadata
-from ferjax.classifier import with_temperature
 from ferjax.data.dataset import checksum, in_classes_of
 from ferjax.emotions import EMOTIONS, FER2013_CSV_ORDER, FERPLUS_ORDER
 from ferjax.errors import DataError, FerjaxError, LabelsError, WeightFileError
@@ -93,7 +92,7 @@ def test_calibration_with_the_stored_temperature() -> None:
     found = evaluate(Stub(temperature=2.0), known_faces(copies=1))
     assert found.calibrated is not None
     assert found.calibrated.temperature == 2
-    p = with_temperature(found.predictions.probabilities, 2.0)
+    p = Scaling(temperature=2.0)(found.predictions.probabilities)
     assert found.calibrated.whole == metrics.calibration(found.predictions.labels, p)
     assert found.calibrated.without_copies is not None
     assert not found.calibrated.fitted_here
