@@ -6,7 +6,6 @@ The options are those of `ferjax.faces.stream.photographs`.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
@@ -15,6 +14,7 @@ from ferjax import images as preprocessing
 from ferjax.errors import ImageError
 from ferjax.faces.detection import Detector
 from ferjax.faces.face import Face, Photograph
+from ferjax.faces.prior import adapted
 from ferjax.faces.stream import Single, photographs
 from ferjax.images import ChannelOrder, Resize
 from ferjax.priors import ADAPT, TRAINING, Prior, is_adapt
@@ -45,6 +45,7 @@ def analyze(classifier: EmotionClassifier, images: Any, **options: Unpack[Option
         preprocessing.check_channel_order(order)
         images = list(preprocessing.check_array(images, "array", order))
         options["channel_order"] = "rgb"
+    threshold = options.get("abstain_below", 0.0)
     is_one = preprocessing.is_single(images) or preprocessing.is_array(images)
     adapts = is_adapt(options.get("prior", TRAINING)) and (is_one or isinstance(images, Sequence))
     if adapts:  # once all faces are found
@@ -55,7 +56,7 @@ def analyze(classifier: EmotionClassifier, images: Any, **options: Unpack[Option
         if photograph.error is not None:
             raise photograph.error
         done = [photograph.faces]
-        return (_adapted(classifier, done, options) if adapts else done)[0]
+        return (adapted(classifier, done, threshold) if adapts else done)[0]
     if isinstance(images, Mapping) or not isinstance(images, Iterable):
         raise ImageError(
             "expected a path, bytes, array, PIL image, an open file or an iterable of them, got "
@@ -71,21 +72,7 @@ def analyze(classifier: EmotionClassifier, images: Any, **options: Unpack[Option
     if problems:
         raise ImageError(preprocessing.joined(problems, len(images)))
     done = [photograph.faces for photograph in all_done]
-    return _adapted(classifier, done, options) if adapts else done
-
-
-def _adapted(
-    classifier: EmotionClassifier, photographed: list[list[Face]], options: Options
-) -> list[list[Face]]:
-    """Return the faces of photographs under the prior that is estimated from all of them."""
-    known = [list(face.probabilities.values()) for faces in photographed for face in faces]
-    rows = np.array(known, np.float32).reshape(-1, len(classifier.labels))
-    threshold = options.get("abstain_below", 0.0)
-    said = (
-        classifier.describe(row, abstain_below=threshold)
-        for row in classifier.with_prior(rows, ADAPT)
-    )
-    return [[replace(face, **vars(next(said))) for face in faces] for faces in photographed]
+    return adapted(classifier, done, threshold) if adapts else done
 
 
 def _faces(stream: Generator[Photograph, None, None]) -> Generator[list[Face], None, None]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -21,10 +20,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from ferjax import priors
 from ferjax.classifier import EmotionClassifier
-from ferjax.errors import FerjaxError, PriorError, WriteError
-from ferjax.faces import results
+from ferjax.errors import FerjaxError, WriteError
+from ferjax.faces import prior, results
 from ferjax.faces.cropping import crop
 from ferjax.faces.drawing import draw
 from ferjax.faces.explaining import heatmaps
@@ -51,7 +49,7 @@ from ferjax.files import (
     replacing,
 )
 from ferjax.image_files import UInt8Array, encode
-from ferjax.priors import Prior
+from ferjax.priors import Prior, is_adapt
 
 _WRITERS: Final = 4  # threads, which mostly wait for the disk
 WAITING: Final = 4  # photographs whose files may be in the making
@@ -209,7 +207,7 @@ class Batch:
         self._going_on, self._journal = going_on, journal
         self._folders = [f for f in (settings.draw, settings.crops, real.parent) if f is not None]
         if going_on and self.needs_estimate:
-            self._prior = self._recorded_prior()
+            self._prior = prior.recorded(journal, self._classifier.labels)
         if not self.needs_estimate:  # which may fail, and leaves nothing behind then
             self._make_folders()
 
@@ -220,7 +218,7 @@ class Batch:
     @property
     def needs_estimate(self) -> bool:
         """Whether the prior is still to be estimated, from all photographs."""
-        return priors.is_adapt(self._prior)
+        return is_adapt(self._prior)
 
     @property
     def prior(self) -> Prior:
@@ -238,47 +236,11 @@ class Batch:
         Raises:
             PriorError: there are too few faces.
         """
-        settings, classifier = self._settings, self._classifier
-        known = array("f")  # 28 bytes a face
-        with closing(
-            photographs(
-                classifier,
-                [item.path for item in self._inputs],
-                min_score=settings.min_score,
-                min_size=settings.min_size,
-                largest=settings.largest,
-                resize=settings.resize,
-                calibrated=classifier.scaling is not None,
-                full_batches=True,
-            )
-        ) as stream:
-            for photograph in stream:
-                for face in photograph.faces:
-                    known.extend(face.probabilities.values())
-                if advance is not None:
-                    advance(1)
-        rows = np.asarray(known, np.float32).reshape(-1, len(classifier.labels))
-        classifier.with_prior(rows, priors.ADAPT)
-        assert classifier.adapted_prior is not None
-        # Rounded as `as_text` says it, so that another run can be given the same.
-        self._prior = {k: float(f"{share:.4g}") for k, share in classifier.adapted_prior.items()}
-        self._asked["estimated prior"] = self._prior
+        paths = [item.path for item in self._inputs]
+        self._prior, faces = prior.estimate(self._classifier, paths, self._settings, advance)
+        self._asked[prior.RECORDED] = self._prior
         self._make_folders()
-        return len(rows)
-
-    def _recorded_prior(self) -> Prior:
-        """Return what the run that is gone on with has estimated."""
-        assert self._journal is not None and self._journal.asked is not None
-        found = self._journal.asked.get("estimated prior")
-        try:
-            if isinstance(found, dict):
-                priors.shares(found, self._classifier.labels)
-                return found
-        except PriorError:
-            pass
-        raise FerjaxError(
-            f"{self._journal.path}: does not say what prior was estimated; --force begins anew"
-        )
+        return faces
 
     def _is_done(self, index: int) -> bool:
         """Whether an earlier run did a photograph, and it and its files are as then."""
