@@ -244,9 +244,7 @@ def read(args: argparse.Namespace) -> tuple[Read, dict[str, Any]]:
         [name for name, picture in pictures if not picture.faces],
         [(name, p.face is not None) for name, p in pictures if p.faces > 1],
     )
-    left_out = [name for name, _ in found.bad]
-    left_out += [name for name, picture in pictures if picture.face is None]
-    faces = splits.apply(found.faces, args.split, seed=args.seed or 0, left_out=left_out)
+    faces = splits.apply(found.faces, args.split, seed=args.seed or 0, left_out=found.left_out)
     return replace(found, faces=faces), votes
 
 

@@ -22,6 +22,7 @@ from ferjax.data import checks, photographs, sources, splits, votes_files, votes
 from ferjax.data.containers import PREPARED, files_of
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.numbering import NumberNames, as_text
+from ferjax.data.reading import Read
 from ferjax.data.votes import Votes
 from ferjax.errors import DataError, WriteError, printable
 from ferjax.files import check_folder, is_utf8, json_text, make_folder, replacing
@@ -129,22 +130,10 @@ def prepare(
     if classes is not None:
         options["classes"] = classes
     wanted = {"format": _FORMAT, "source_sha256": fingerprint(source), "options": options}
-    there = _manifest(target)
-    if there is not None and _is_same(there, wanted, tfds_too=with_tfds is not None):
-        return Prepared(target, there, False)
-    if options["tfds"] and not is_utf8(os.path.realpath(target)):
-        raise WriteError(
-            f"{printable(str(target))}: TensorFlow writes to paths in UTF-8 alone; --no-tfds "
-            "(with_tfds=False) leaves tfds/ out"
-        )
-    check_folder(Path(os.path.realpath(target)).parent)  # before reading, which takes a while
-    if target.exists() and not target.is_dir():
-        raise WriteError(f"{target}: is a file already, expected a place for a folder")
-    if target.exists() and any(target.iterdir()):
-        _refuse_parts(source, target)
-        if not force:
-            what = "another prepared dataset" if there is not None else "something else"
-            raise DataError(f"{target}: holds {what}; --force (force=True) replaces it")
+    earlier = _manifest(target)
+    if earlier is not None and _is_same(earlier, wanted, tfds_too=with_tfds is not None):
+        return Prepared(target, earlier, False)
+    _check_target(target, source, force=force, with_tfds=options["tfds"])
 
     read = sources.read(
         source,
@@ -159,23 +148,15 @@ def prepare(
     if table is not None:  # before images go or move: by their place in the source
         joined = votes_joining.join(read, table)
         read = replace(read, faces=joined.faces)
-    left_out = [name for name, _ in read.bad]
-    left_out += [name for name, picture in read.pictures.items() if picture.face is None]
-    faces = splits.apply(read.faces, split, seed=seed, left_out=left_out)
+    faces = splits.apply(read.faces, split, seed=seed, left_out=read.left_out)
     if classes is not None:
         faces = votes_joining.with_classes(faces, classes)
     faces, dropped = _drop(faces, drop)
-    manifest: dict[str, Any] = {
+    manifest = {
         **wanted,
         "ferjax": ferjax.__version__,
         "source": Path(source).name,
-        "source_kind": read.kind,
-        "class_names": list(faces.class_names),
-        "counts": {
-            name: dict(zip(faces.class_names, counts.tolist()))
-            for name, counts in zip(SPLITS, faces.counts)
-        },
-        "notes": list(faces.notes),
+        **_described(read, faces),
         "dropped": dropped,
         "bad": [{"name": name, "reason": reason} for name, reason in read.bad],
     }
@@ -195,6 +176,38 @@ def prepare(
     return Prepared(target, manifest, True)
 
 
+def _check_target(
+    target: Path, source: str | os.PathLike[str], *, force: bool, with_tfds: bool
+) -> None:
+    """Raise where a dataset cannot be written, before reading, which takes a while."""
+    if with_tfds and not is_utf8(os.path.realpath(target)):
+        raise WriteError(
+            f"{printable(str(target))}: TensorFlow writes to paths in UTF-8 alone; --no-tfds "
+            "(with_tfds=False) leaves tfds/ out"
+        )
+    check_folder(Path(os.path.realpath(target)).parent)
+    if target.exists() and not target.is_dir():
+        raise WriteError(f"{target}: is a file already, expected a place for a folder")
+    if target.exists() and any(target.iterdir()):
+        _refuse_parts(source, target)
+        if not force:
+            what = "something else" if _manifest(target) is None else "another prepared dataset"
+            raise DataError(f"{target}: holds {what}; --force (force=True) replaces it")
+
+
+def _described(read: Read, faces: Faces) -> dict[str, Any]:
+    """Return what a manifest says of the images."""
+    return {
+        "source_kind": read.kind,
+        "class_names": list(faces.class_names),
+        "counts": {
+            name: dict(zip(faces.class_names, counts.tolist()))
+            for name, counts in zip(SPLITS, faces.counts)
+        },
+        "notes": list(faces.notes),
+    }
+
+
 def _counted(faces: Faces) -> dict[str, int]:
     """Return how many images have votes."""
     assert faces.votes is not None
@@ -202,12 +215,12 @@ def _counted(faces: Faces) -> dict[str, int]:
     return {"images": images, "without": len(faces) - images}
 
 
-def _is_same(there: dict[str, Any], wanted: dict[str, Any], *, tfds_too: bool) -> bool:
+def _is_same(earlier: dict[str, Any], wanted: dict[str, Any], *, tfds_too: bool) -> bool:
     """Whether a manifest is that of what is wanted."""
-    found = {key: there.get(key) for key in wanted}
-    if not tfds_too and isinstance(found["options"], dict):
-        found["options"] = {**found["options"], "tfds": wanted["options"]["tfds"]}
-    return found == wanted
+    known = {key: earlier.get(key) for key in wanted}
+    if not tfds_too and isinstance(known["options"], dict):
+        known["options"] = {**known["options"], "tfds": wanted["options"]["tfds"]}
+    return known == wanted
 
 
 def is_prepared(path: str | os.PathLike[str]) -> bool:

@@ -55,6 +55,12 @@ class Read:
     container: str
     pictures: Mapping[str, Picture] = field(default_factory=dict)
 
+    @property
+    def left_out(self) -> list[str]:
+        """The names of items that gave no image: bad ones, and pictures without a face to take."""
+        without = [name for name, picture in self.pictures.items() if picture.face is None]
+        return [name for name, _ in self.bad] + without
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:

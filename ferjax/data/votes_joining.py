@@ -79,14 +79,12 @@ def join(read: Read, table: VotesTable) -> Joined:
         DataError: rows do not belong to the source, or nothing proves which image each is of.
     """
     faces = read.faces
-    left_out = [name for name, _ in read.bad]
-    left_out += [name for name, picture in read.pictures.items() if picture.face is None]
     try:
         if table.is_ferplus:
-            by, rows = ferplus_rows.rows_of(faces, read.kind, left_out, table)
+            by, rows = ferplus_rows.rows_of(faces, read.kind, read.left_out, table)
             votes = table.votes
         else:
-            by, rows = "name", _by_name(faces, left_out, table)
+            by, rows = "name", _by_name(faces, read.left_out, table)
             votes = _named(faces, table)
         counts = np.where((rows >= 0)[:, None], votes.counts[rows], np.float32(0))
         has_votes = rows >= 0
