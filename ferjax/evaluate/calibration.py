@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,17 +33,17 @@ from ferjax.evaluate.predictions import (
     predict,
     predicted_classes,
 )
+from ferjax.evaluate.scaling_fits import (
+    FOLDS,
+    Float64Array,
+    fits,
+    negative_log_likelihood,
+    shares_of,
+)
 from ferjax.scaling import Scaling, sum_to_one
 
 METHODS: Final = ("temperature", "vector", "auto")
 TARGETS: Final = ("labels", "votes")
-_FOLDS: Final = 5
-_LIMITS: Final = (0.05, 20.0)
-_FARTHEST: Final = 12.0  # offset, beyond which the images ask for ever more
-
-_NOTHING: Final = 1e-6  # nats, below which nothing is left to fit
-
-Float64Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,12 +160,11 @@ def calibrate(
     own = metadata.own(path) if store else {}
     faces = in_classes_of(faces, classifier.labels)
     order = outputs_of_classes(classifier, faces)
-    part = faces.take(chosen)
     copies = checks.copies_of_training(faces)[chosen]
     if copies.all():
         raise DataError("expected validation images that are no copies of training images")
-    clean = part.take(~copies)
-    name = splits.part_name(part, "validation", folder)
+    clean = faces.take(chosen).take(~copies)
+    name = splits.part_name(faces.take(chosen), "validation", folder)
     images = provenance.measured(faces, "validation", int(copies.sum()), name)
     if why := provenance.copies_unknown(classifier.metadata, images):
         warnings.warn(f"{why}; the network is surer of copies", stacklevel=2)
@@ -176,21 +174,22 @@ def calibrate(
         raise DataError("expected validation images with votes for the classes, got none")
     used, shares = clean.take(has_target), shares[has_target]
     probabilities = predict(classifier, used.images, progress=progress)[:, order]
-
-    def figures(rows: npt.NDArray[np.floating], said: npt.NDArray[np.integer]) -> Calibration:
-        if targets == "labels":
-            found = metrics.calibration(used.labels, rows, predicted=said)
-            assert found is not None
-            return found
-        return _against_shares(shares, rows, said)
-
-    predicted = partial(predicted_classes, classifier.head, order)
     if not sum_to_one(probabilities):
         raise WeightFileError(path, "its outputs do not sum to 1, so that no temperature fits")
-    tried = _tried(shares, probabilities, method, faces.class_names)
+
+    def figures(rows: npt.NDArray[np.float32], *, keeps_order: bool = True) -> Calibration:
+        # A temperature changes no answer, as rounding might where two are equally probable.
+        said = predicted_classes(classifier.head, order, probabilities if keeps_order else rows)
+        if targets == "votes":
+            return _against_shares(shares, rows, said)
+        against_labels = metrics.calibration(used.labels, rows, predicted=said)
+        assert against_labels is not None
+        return against_labels
+
+    tried = fits(shares, probabilities, method, faces.class_names)
     after = {
-        kind: figures(rows, predicted(rows if kind == "vector" else probabilities))
-        for kind, (_, rows) in tried.items()
+        kind: figures(rows, keeps_order=scaling.keeps_order)
+        for kind, (scaling, rows) in tried.items()
     }
     best = min(after, key=lambda kind: after[kind].negative_log_likelihood)
     kind = best if method == "auto" else method
@@ -205,11 +204,14 @@ def calibrate(
         images=len(used),
         copies_left_out=int(copies.sum()),
         without_votes_left_out=len(clean) - len(used),
-        before=figures(probabilities, predicted(probabilities)),
+        before=figures(probabilities),
         after=after[kind],
         alone=after.get("temperature") if method != "temperature" else None,
         with_offsets=after.get("vector"),
-        fits={kind: _loss(shares, found(probabilities)) for kind, (found, _) in tried.items()},
+        fits={
+            each: negative_log_likelihood(shares, fit(probabilities))
+            for each, (fit, _) in tried.items()
+        },
         path=metadata.sidecar(path) if store else None,
         previous=classifier.temperature,
     )
@@ -230,187 +232,12 @@ def calibrate(
     return fitted
 
 
-def fit_temperature(
-    labels: npt.NDArray[np.integer] | npt.NDArray[np.floating],
-    probabilities: npt.NDArray[np.floating],
-) -> float:
-    """Return the temperature of the lowest negative log-likelihood.
-
-    Args:
-        labels: int (N,), in [0, K), or the share of each class, (N, K), whose rows sum to 1.
-        probabilities: (N, K), whose rows sum to 1.
-
-    Raises:
-        DataError: there is none: the likelihood goes on growing towards 0 or infinity.
-    """
-    from scipy.optimize import minimize_scalar
-
-    logits, shares = _logits(probabilities), _shares(labels, probabilities.shape[1])
-
-    def loss(log_temperature: float) -> float:
-        return _cross_entropy(shares, logits / np.exp(log_temperature))
-
-    limits = tuple(np.log(_LIMITS))
-    found = minimize_scalar(loss, bounds=limits, method="bounded", options={"xatol": 1e-6})
-    low, high = (abs(found.x - end) < 1e-3 for end in limits)
-    if low or high:
-        raise _no_temperature(len(logits), low)
-    return float(np.exp(found.x))
-
-
-def fit_vector(
-    labels: npt.NDArray[np.integer] | npt.NDArray[np.floating],
-    probabilities: npt.NDArray[np.floating],
-) -> Scaling:
-    """Return the temperature and the offsets of the lowest negative log-likelihood.
-
-    The calibrated probabilities then hold for the classes as common as they are here, which the
-    `prior` of what is returned says: their means are these shares.
-
-    Args:
-        labels, probabilities: as for `fit_temperature`.
-
-    Raises:
-        DataError: there are none: a class has no image, or the likelihood goes on growing.
-    """
-    from scipy.optimize import minimize
-    from scipy.special import softmax
-
-    classes = probabilities.shape[1]
-    logits, shares = _logits(probabilities), _shares(labels, classes)
-    common = shares.mean(0)
-    if not common.min() > 0:
-        raise DataError(
-            "expected images of every class for offsets, got none of one; --method temperature "
-            "(method=) does without them"
-        )
-
-    def loss(x: Float64Array) -> tuple[float, Float64Array]:
-        # Convex in 1 / T and the offsets.
-        scaled = logits * x[0] + x[1:]
-        over = softmax(scaled, axis=1) - shares
-        gradient = np.concatenate([[(over * logits).sum(1).mean()], over.mean(0)])
-        return _cross_entropy(shares, scaled), gradient
-
-    low, high = 1 / _LIMITS[1], 1 / _LIMITS[0]
-    bounds = [(low, high)] + [(-_FARTHEST, _FARTHEST)] * classes
-    start = np.concatenate([[1.0], np.zeros(classes)])
-    options = {"maxiter": 1000, "ftol": 1e-14, "gtol": 1e-9}
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    factor, offsets = float(found.x[0]), found.x[1:] - found.x[1:].mean()
-    is_right = found.fun < _NOTHING  # about all of them, the surer the better
-    if is_right or not low * 1.001 < factor < high / 1.001:
-        raise _no_temperature(len(logits), is_right or factor > 1)
-    if np.abs(found.x[1:]).max() > 0.999 * _FARTHEST:
-        raise DataError(
-            f"no offset is best for these {len(logits):,} images: the further a class is moved the "
-            "better; too few of it, perhaps; --method temperature (method=) does without offsets"
-        )
-    return Scaling(
-        temperature=1 / factor,
-        offsets=tuple(offsets.tolist()),
-        prior=tuple((common / common.sum()).tolist()),
-    )
-
-
 def _targets(faces: Faces, targets: str) -> Float64Array:
     """Return the share of each class, (N, K); rows of zeros have no votes for any."""
     if targets == "labels":
-        return _shares(faces.labels, len(faces.class_names))
+        return shares_of(faces.labels, len(faces.class_names))
     assert faces.votes is not None
     return votes.distribution(faces.votes, faces.class_names).astype(np.float64)
-
-
-def _shares(labels: npt.NDArray[Any], classes: int) -> Float64Array:
-    return np.eye(classes)[labels] if labels.ndim == 1 else np.asarray(labels, np.float64)
-
-
-def _logits(probabilities: npt.NDArray[np.floating]) -> Float64Array:
-    # In float32 a softmax leaves nothing of logits 100 and more below the highest.
-    return np.log(np.maximum(np.asarray(probabilities, np.float64), 1e-45))
-
-
-def _cross_entropy(shares: Float64Array, logits: Float64Array) -> float:
-    """Return the mean over images, in nats."""
-    from scipy.special import log_softmax
-
-    return float(-(shares * log_softmax(logits, axis=1)).sum(1).mean())
-
-
-def _loss(shares: Float64Array, probabilities: npt.NDArray[np.floating]) -> float:
-    return _cross_entropy(shares, _logits(probabilities))
-
-
-def _no_temperature(images: int, low: bool) -> DataError:
-    why = "the labels may be in another order than the network's, or the images too few"
-    if low:  # the surer the better
-        why = "the network is right about them, so that only more images can say how sure it is"
-    return DataError(
-        f"no temperature between {_LIMITS[0]} and {_LIMITS[1]:g} is best for these "
-        f"{images:,} images; {why}"
-    )
-
-
-def _tried(
-    shares: Float64Array,
-    probabilities: npt.NDArray[np.float32],
-    method: str,
-    class_names: Sequence[str],
-) -> dict[str, tuple[Scaling, npt.NDArray[np.float32]]]:
-    """Return by kind what fits, and probabilities by what was fitted on the other images.
-
-    Raises:
-        DataError: nothing fits; that offsets do not, where they are asked for.
-    """
-    found = {}
-    for kind in ("temperature",) if method == "temperature" else ("vector", "temperature"):
-        try:
-            if kind == "vector":
-                _check_classes(shares, class_names)
-                found[kind] = _cross_fitted(shares, probabilities, fit_vector)
-            else:
-                found[kind] = _cross_fitted(shares, probabilities, _fit_temperature_alone)
-        except DataError:  # of another kind than is asked for it does not matter
-            if kind == method or (method == "auto" and kind == "temperature" and not found):
-                raise
-    return found
-
-
-def _check_classes(shares: Float64Array, class_names: Sequence[str]) -> None:
-    lacking = [name for name, total in zip(class_names, shares.sum(0)) if not total > 0]
-    if lacking:
-        raise DataError(
-            f"expected images of every class for offsets, got none of {', '.join(lacking)}; "
-            "--method temperature (method=) does without them"
-        )
-
-
-def _fit_temperature_alone(shares: Float64Array, probabilities: npt.NDArray[Any]) -> Scaling:
-    return Scaling(temperature=fit_temperature(shares, probabilities))
-
-
-def _cross_fitted(
-    shares: Float64Array,
-    probabilities: npt.NDArray[np.float32],
-    fit: Callable[[Float64Array, npt.NDArray[Any]], Scaling],
-) -> tuple[Scaling, npt.NDArray[np.float32]]:
-    """Return what fits all images, and their probabilities by fits to the other images."""
-    whole = fit(shares, probabilities)
-    scaled = np.empty_like(probabilities)
-    fold = np.random.default_rng(0).permutation(len(shares)) % min(_FOLDS, len(shares))
-    for number in np.unique(fold):
-        held, rest = fold == number, fold != number
-        if not rest.any():
-            rest = held
-        try:
-            scaled[held] = fit(shares[rest], probabilities[rest])(probabilities[held])
-        except DataError:  # all of them together had one
-            raise DataError(
-                f"too few images to calibrate on, {len(shares):,}: without a part of them no "
-                f"{whole.method.removesuffix(' scaling').replace('vector', 'offset')} is best; "
-                "expected more validation images that are no copies of training images"
-            ) from None
-    return whole, scaled
 
 
 def _against_shares(
@@ -420,7 +247,7 @@ def _against_shares(
     rows = np.asarray(probabilities, np.float64)
     bins = metrics.reliability(rows.max(1), shares[np.arange(len(rows)), said])
     return Calibration(
-        negative_log_likelihood=_loss(shares, rows),
+        negative_log_likelihood=negative_log_likelihood(shares, rows),
         brier_score=float(((rows - shares) ** 2).sum(1).mean()),
         ece_equal_width=bins.ece_equal_width,
         ece_equal_mass=bins.ece_equal_mass,
@@ -465,7 +292,7 @@ def _record(
     record |= {
         "fitted_on": fitted_on,
         "before": figures(fitted.before),
-        "after": {**figures(fitted.after), "note": f"cross-fitted over {_FOLDS} folds"},
+        "after": {**figures(fitted.after), "note": f"cross-fitted over {FOLDS} folds"},
     }
     if fitted.alone is not None and scaling.offsets is not None:
         record["temperature_alone"] = figures(fitted.alone)

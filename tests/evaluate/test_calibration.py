@@ -16,8 +16,8 @@ from ferjax import keras, metadata
 from ferjax.data.dataset import Faces, checksum
 from ferjax.data.votes import Votes
 from ferjax.errors import DataError, FerjaxError, LabelsError, WeightFileError
-from ferjax.evaluate import calibrate, calibration
-from ferjax.evaluate.calibration import fit_temperature, fit_vector
+from ferjax.evaluate import calibrate
+from ferjax.evaluate.scaling_fits import fit_temperature, fit_vector, fits
 from ferjax.scaling import Scaling
 
 from ..train.conftest import make_faces
@@ -116,9 +116,7 @@ def test_too_few_images_are_told_as_such() -> None:
     with pytest.raises(
         DataError, match=r"too few images to calibrate on, 15: .* expected more"
     ) as raised:
-        calibration._cross_fitted(
-            np.eye(2)[labels], probabilities.astype(np.float32), calibration._fit_temperature_alone
-        )
+        fits(np.eye(2)[labels], probabilities.astype(np.float32), "temperature", ["a", "b"])
     assert "order" not in str(raised.value)
 
 
