@@ -7,9 +7,8 @@ import datetime
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,7 @@ from ferjax.evaluate.metrics import (
 from ferjax.evaluate.predictions import (
     Progress,
     Weights,
+    calibrated_classes,
     outputs_of_classes,
     predict,
     predicted_classes,
@@ -71,6 +71,11 @@ class Predictions:
     probabilities: npt.NDArray[np.float32]
     predicted: npt.NDArray[np.integer]
     copies: npt.NDArray[np.bool_]
+
+    @property
+    def apart(self) -> npt.NDArray[np.bool_] | None:
+        """Which images are no copies, (N,); None where there are no copies, or nothing else."""
+        return ~self.copies if self.copies.any() and not self.copies.all() else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,51 +223,29 @@ def evaluate(
         comparable_baseline(baseline, images.checksum)
     true = part.labels
     probabilities = predict(classifier, part.images, tta, progress)[:, order]
-    predicted = partial(predicted_classes, classifier.head, order)
     predictions = Predictions(
         images=part.images,
         names=names,
         labels=true,
         probabilities=probabilities,
-        predicted=predicted(probabilities),
+        predicted=predicted_classes(classifier.head, order, probabilities),
         copies=copies,
     )
 
-    def both(figures: Callable[[Any, Any], Any]) -> tuple[Any, Any]:
-        honest = None
-        if copies.any() and not copies.all():
-            honest = figures(true[~copies], probabilities[~copies])
-        return figures(true, probabilities), honest
+    def figures(rows: npt.NDArray[np.bool_]) -> Metrics:
+        return measure(
+            true[rows],
+            probabilities[rows],
+            faces.class_names,
+            predicted=predictions.predicted[rows],
+            seed=seed,
+        )
 
-    whole, without_copies = both(
-        lambda y, p: measure(y, p, faces.class_names, predicted=predicted(p), seed=seed)
-    )
+    whole = figures(np.ones(len(part), bool))
+    apart = predictions.apart
     calibrated = None
     if classifier.scaling is not None and tta == "none" and whole.calibration is not None:
-        scaling = classifier.scaling.take(order)
-
-        def scaled(p: npt.NDArray[np.float32]) -> dict[str, Any]:
-            rows = scaling(p)
-            # A temperature changes no answer, as rounding might where two are equally probable.
-            return {
-                "probabilities": rows,
-                "predicted": predicted(p if scaling.keeps_order else rows),
-            }
-
-        figures, figures_honest = both(lambda y, p: calibration(y, **scaled(p)))
-        correct, correct_honest = both(lambda y, p: int((scaled(p)["predicted"] == y).sum()))
-        offsets = scaling.offsets
-        calibrated = Calibrated(
-            temperature=scaling.temperature,
-            offsets=None if offsets is None else dict(zip(faces.class_names, offsets)),
-            fitted_on=about["calibrated_on"],
-            fitted_here=provenance.fitted_here(classifier.metadata, images),
-            whole=figures,
-            without_copies=figures_honest,
-            abstention=abstention(true, **scaled(probabilities)),
-            correct=correct,
-            correct_without_copies=correct_honest,
-        )
+        calibrated = _calibrated(classifier, order, images, faces.class_names, predictions)
     against = None
     if part.votes is not None:
         against = _against_votes(
@@ -293,7 +276,7 @@ def evaluate(
         tta=tta,
         views=VIEWS[tta],
         whole=whole,
-        without_copies=without_copies,
+        without_copies=None if apart is None else figures(apart),
         calibrated=calibrated,
         votes=against,
         notes=provenance.overlaps(classifier.metadata, images),
@@ -308,6 +291,38 @@ def evaluate(
             "seed": seed,
         },
         predictions=predictions,
+    )
+
+
+def _calibrated(
+    classifier: EmotionClassifier,
+    order: list[int],
+    images: provenance.Measured,
+    class_names: tuple[str, ...],
+    predictions: Predictions,
+) -> Calibrated:
+    """Measure after the calibration that is stored with the weights."""
+    assert classifier.scaling is not None
+    scaling = classifier.scaling.take(order)
+    true, apart = predictions.labels, predictions.apart
+    rows, said = calibrated_classes(classifier.head, order, predictions.probabilities, scaling)
+    whole = calibration(true, rows, predicted=said)
+    assert whole is not None  # as before the calibration
+    without_copies = correct = None
+    if apart is not None:
+        without_copies = calibration(true[apart], rows[apart], predicted=said[apart])
+        correct = int((said == true)[apart].sum())
+    offsets = scaling.offsets
+    return Calibrated(
+        temperature=scaling.temperature,
+        offsets=None if offsets is None else dict(zip(class_names, offsets)),
+        fitted_on=provenance.calibrated_on(classifier.metadata),
+        fitted_here=provenance.fitted_here(classifier.metadata, images),
+        whole=whole,
+        without_copies=without_copies,
+        abstention=abstention(true, rows, predicted=said),
+        correct=int((said == true).sum()),
+        correct_without_copies=correct,
     )
 
 
@@ -336,7 +351,7 @@ def _against_votes(
             seed=seed,
         )
 
-    copies = predictions.copies
+    apart = predictions.apart
     whole = figures(np.ones(len(part), bool))
     if whole is None:
         return None
@@ -346,7 +361,7 @@ def _against_votes(
         prior=None if prior is None else dict(zip(part.class_names, prior.tolist())),
         no_uniform=why,
         whole=whole,
-        without_copies=figures(~copies) if copies.any() and not copies.all() else None,
+        without_copies=None if apart is None else figures(apart),
     )
 
 

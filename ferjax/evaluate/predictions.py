@@ -21,6 +21,7 @@ from ferjax.errors import FerjaxError, LabelsError, NoLabelsWarning
 from ferjax.evaluate import provenance
 from ferjax.evaluate.views import CROP, VIEWS, views
 from ferjax.nets.head import Head
+from ferjax.scaling import Scaling
 
 Weights = EmotionClassifier | str | os.PathLike[str] | None
 Progress = Callable[[int, int, str], None]
@@ -139,3 +140,17 @@ def predicted_classes(
     of_output = np.argsort(order)  # (K,): which of the data's classes each of the network's is
     classes: npt.NDArray[np.integer] = of_output[head.predicted(probabilities[:, of_output])]
     return classes
+
+
+def calibrated_classes(
+    head: Head, order: Sequence[int], probabilities: npt.NDArray[np.float32], scaling: Scaling
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.integer]]:
+    """Return calibrated probabilities, float32 (N, K), and the classes that they say, int (N,).
+
+    Args:
+        order, probabilities: as for `predicted_classes`.
+        scaling: of the data's classes.
+    """
+    rows = scaling(probabilities)
+    # A temperature changes no answer, as rounding might where two are equally probable.
+    return rows, predicted_classes(head, order, probabilities if scaling.keeps_order else rows)

@@ -34,7 +34,7 @@ from ferjax.evaluate.metrics import (
     measure,
     reliability,
 )
-from ferjax.evaluate.predictions import predicted_classes
+from ferjax.evaluate.predictions import calibrated_classes, predicted_classes
 from ferjax.scaling import sum_to_one
 
 _LEAST: Final = float(np.finfo(np.float64).eps)  # of a probability, as scikit-learn's log_loss
@@ -254,10 +254,9 @@ def answers_of(
         return found, None, "the outputs are no distribution"
     scaling = classifier.scaling if is_calibrated else None
     if scaling is not None:
-        probabilities = scaling.take(order)(probabilities)
-        # A temperature changes no answer, as rounding might where two are equally probable.
-        if not scaling.keeps_order:
-            said = predicted_classes(classifier.head, order, probabilities)
+        probabilities, said = calibrated_classes(
+            classifier.head, order, probabilities, scaling.take(order)
+        )
         found["calibrated"] = Answer(probabilities, said)
     try:
         prior = classifier.prior_after(scaling)
