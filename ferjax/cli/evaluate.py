@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     from ferjax.errors import FerjaxError
-    from ferjax.evaluate import evaluation, report
+    from ferjax.evaluate import evaluation, recording, report
     from ferjax.files import check_folder
 
     if args.baseline and not args.robustness:
@@ -105,7 +105,7 @@ def _run(args: argparse.Namespace) -> int:
         report.require()
         check_folder(args.out)
     if args.record and (args.weights is None or os.path.exists(args.weights)):
-        check_folder(evaluation.recordable(args.weights)[0].parent)
+        check_folder(recording.recordable(args.weights)[0].parent)
     with reported() as progress:
         found = evaluation.evaluate(
             args.weights,
@@ -131,5 +131,5 @@ def _run(args: argparse.Namespace) -> int:
             page = report.write_report(found, args.out, command=args.call, progress=progress)
         print(f"report: {page}", file=sys.stderr)
     if args.record:
-        print(f"recorded in {evaluation.record(found, args.weights)}", file=sys.stderr)
+        print(f"recorded in {recording.record(found, args.weights)}", file=sys.stderr)
     return 0

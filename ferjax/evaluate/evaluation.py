@@ -7,9 +7,7 @@ import datetime
 import os
 import time
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 import ferjax
-from ferjax import hardware, metadata, released
+from ferjax import hardware
 from ferjax.classifier import EmotionClassifier
 from ferjax.data import checks, preparation, splits
 from ferjax.data.dataset import SPLITS, Faces, in_classes_of
-from ferjax.data.votes import BY_MAJORITY, OUTLIERS
+from ferjax.data.votes import OUTLIERS
 from ferjax.emotions import Labels
-from ferjax.errors import DataError, WeightFileError
+from ferjax.errors import DataError
 from ferjax.evaluate import provenance, votes
 from ferjax.evaluate.attributes import read_attributes
 from ferjax.evaluate.metrics import (
@@ -382,82 +380,6 @@ def read(data: Data, split: str) -> tuple[str | None, Faces, npt.NDArray[np.bool
             "`ferjax data prepare --split card` divides what has no splits"
         )
     return None if isinstance(data, Faces) else os.fspath(data), faces, chosen
-
-
-def recordable(weights: str | os.PathLike[str] | None) -> tuple[Path, dict[str, Any]]:
-    """Return the path and the metadata that `record` writes to.
-
-    Raises:
-        WeightFileError: the file has no metadata, or that of other weights.
-    """
-    path = released.path_of(weights)
-    known = metadata.own(path)
-    if not known:
-        raise WeightFileError(path, "no metadata beside it that the accuracy could go into")
-    return path, known
-
-
-def record(evaluation: Evaluation, weights: str | os.PathLike[str] | None) -> Path:
-    """Write the accuracy into the metadata beside the weights, in the place of an earlier one.
-
-    Args:
-        weights: the file that was evaluated; None: ferjax's own.
-
-    Raises:
-        WeightFileError: the file has no metadata, or that of other weights.
-        WriteError: the metadata cannot be written.
-    """
-    path, known = recordable(weights)
-    view = "single" if evaluation.tta == "none" else evaluation.tta
-    copies = f"{evaluation.data['copies']} of the images are exact copies of training images"
-    left_out = "without exact copies of training images"
-    if provenance.copies_unknown(known, provenance.Measured(**evaluation.data)):
-        copies = "copies of training images not known"
-        left_out = "without exact copies of this data's training images"
-    name, found = evaluation.data["name"], []
-    for measured, note in ((evaluation.whole, copies), (evaluation.without_copies, left_out)):
-        if measured is not None:
-            figures = measured.calibration
-            loss = None if figures is None else figures.negative_log_likelihood
-            found.append(
-                metadata.accuracy(
-                    name, measured.correct, measured.images, loss, view=view, note=note
-                )
-            )
-    if evaluation.votes is not None:
-        is_known = copies.startswith(f"{evaluation.data['copies']} ")
-        for classes, prior, measured, n in _majorities(evaluation.votes):
-            note = left_out if n is None else copies
-            if n is not None and is_known:
-                note = f"{n} of the images are exact copies of training images"
-            if prior != "training" and (c := evaluation.calibrated) and c.fitted_here:
-                note += "; after a calibration fitted on these images"
-            entry = metadata.accuracy(
-                name,
-                measured.correct,
-                measured.images,
-                None,
-                view=view,
-                note=note,
-                labels=f"{BY_MAJORITY}, {classes}",
-                prior=None if prior == "training" else prior,
-            )
-            found.append({**entry, "balanced": round(measured.balanced_accuracy, 4)})
-    accuracy = metadata.with_accuracies(known, found)
-    return metadata.write(path, {**known, "accuracy": accuracy})
-
-
-def _majorities(against: AgainstVotes) -> Iterator[tuple[str, str, Metrics, int | None]]:
-    """Yield what was measured against majorities: classes, prior, the figures, how many of the
-    images are copies, None where these are left out.
-    """
-    whole, honest = against.whole, against.without_copies
-    for prior, answers in whole.answers.items():
-        for classes, measured in answers.majorities.items() if prior != "calibrated" else ():
-            rest = honest.answers[prior].majorities.get(classes) if honest else measured
-            yield classes, prior, measured, measured.images - (rest.images if rest else 0)
-            if honest and rest:
-                yield classes, prior, rest, None
 
 
 def warn(evaluation: Evaluation) -> None:

@@ -16,6 +16,7 @@ from ferjax.data.dataset import checksum, in_classes_of
 from ferjax.emotions import EMOTIONS, FER2013_CSV_ORDER, FERPLUS_ORDER
 from ferjax.errors import DataError, FerjaxError, LabelsError, WeightFileError
 from ferjax.evaluate import evaluate, evaluation, metrics, predictions, provenance, report
+from ferjax.evaluate.recording import record
 from ferjax.nets import Network
 from ferjax.scaling import Scaling
 
@@ -424,12 +425,12 @@ def test_accuracy_is_recorded_in_the_place_of_an_earlier_one(tmp_path: Path) -> 
     path = taught(tmp_path / "tiny.h5")
     found = evaluate(path, make_faces(copies=4))
     with pytest.raises(WeightFileError, match="no metadata beside it"):
-        evaluation.record(found, path)
+        record(found, path)
     other = metadata.accuracy("elsewhere", 1, 2, None, note="")
     stale = metadata.accuracy("validation", 1, 64, 2.0, note="")
     metadata.write(path, {"licence": "CC0-1.0", "accuracy": [stale, other]})
-    evaluation.record(found, path)
-    evaluation.record(evaluate(path, make_faces(copies=4), tta="flip"), path)
+    record(found, path)
+    record(evaluate(path, make_faces(copies=4), tta="flip"), path)
     known = metadata.read(path)
     assert known["licence"] == "CC0-1.0"
     whole, clean, third, flipped, flipped_clean = known["accuracy"]
@@ -444,7 +445,7 @@ def test_accuracy_is_recorded_in_the_place_of_an_earlier_one(tmp_path: Path) -> 
 def test_copies_that_could_not_be_looked_for_are_recorded_as_unknown(tmp_path: Path) -> None:
     path = taught(tmp_path / "tiny.h5")
     metadata.write(path, {"trained_on": TRAINED})
-    evaluation.record(evaluate(path, make_faces(copies=4)), path)
+    record(evaluate(path, make_faces(copies=4)), path)
     assert [entry["note"] for entry in metadata.read(path)["accuracy"]] == [
         "copies of training images not known",
         "without exact copies of this data's training images",

@@ -15,8 +15,9 @@ import ferjax
 from ferjax import keras, metadata
 from ferjax.data.dataset import Faces
 from ferjax.data.votes import Votes
-from ferjax.evaluate import Evaluation, card, evaluate, evaluation, plots, provenance, votes
+from ferjax.evaluate import Evaluation, card, evaluate, plots, provenance, votes
 from ferjax.evaluate import write_report as write
+from ferjax.evaluate.recording import record
 from ferjax.evaluate.report import text
 from ferjax.nets import Network
 from ferjax.scaling import Scaling
@@ -340,7 +341,7 @@ def weights(tmp_path: Path) -> Path:
 
 
 def test_record_keeps_the_labels_apart(weights: Path, found: Evaluation) -> None:
-    evaluation.record(found, weights)
+    record(found, weights)
     entries = metadata.read(weights)["accuracy"]
     rows = [
         (e.get("labels"), e.get("prior"), e["correct"], e["images"], e["note"][:12])
@@ -360,9 +361,9 @@ def test_record_keeps_the_labels_apart(weights: Path, found: Evaluation) -> None
         (eight, "uniform", 2, 3, "without exac"),
     ]
     assert entries[2]["balanced"] == 0.5
-    evaluation.record(found, weights)
+    record(found, weights)
     assert metadata.read(weights)["accuracy"] == entries
-    evaluation.record(dataclasses.replace(found, votes=None), weights)
+    record(dataclasses.replace(found, votes=None), weights)
     assert metadata.read(weights)["accuracy"] == entries
     assert (
         "- validation, against the majority of people, 8 classes, prior uniform: 66.67 % of 3 "
@@ -373,7 +374,7 @@ def test_record_keeps_the_labels_apart(weights: Path, found: Evaluation) -> None
 def test_a_calibration_that_was_fitted_here_is_recorded(weights: Path, found: Evaluation) -> None:
     assert found.calibrated is not None
     fitted = dataclasses.replace(found.calibrated, fitted_here=True)
-    evaluation.record(dataclasses.replace(found, calibrated=fitted), weights)
+    record(dataclasses.replace(found, calibrated=fitted), weights)
     entries = metadata.read(weights)["accuracy"]
     flattered = [e.get("prior") for e in entries if e["note"].endswith("fitted on these images")]
     assert flattered == ["uniform"] * 4
@@ -384,7 +385,7 @@ def test_a_majority_s_copies_are_counted(weights: Path) -> None:
     own = provenance.measured(faces, "train", 0, "train").data_checksum
     metadata.write(weights, {"trained_on": {"data": "train", "images": 2, "checksum": own}})
     stub = Stub(**metadata.read(weights))
-    evaluation.record(evaluate(stub, faces), weights)
+    record(evaluate(stub, faces), weights)
     notes = {e["note"] for e in metadata.read(weights)["accuracy"] if e.get("labels")}
     assert notes == {
         "2 of the images are exact copies of training images",
