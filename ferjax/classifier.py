@@ -347,6 +347,11 @@ class EmotionClassifier:
         self.check_confidence(prior=prior)
         if priors.is_training(prior):
             return probabilities
+        probabilities = np.asarray(probabilities)
+        if probabilities.shape[1:] != (len(self.labels),):
+            raise FerjaxError(
+                f"expected `probabilities` (B, {len(self.labels)}), got {probabilities.shape}"
+            )
         if not sum_to_one(probabilities):
             raise FerjaxError(
                 "expected outputs that sum to 1, as softmax's do; of others a prior says nothing"

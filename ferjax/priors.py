@@ -70,7 +70,7 @@ def shares(
     ):
         raise PriorError(
             f"expected {_said_choices(name)} for `{name}`, got {given!r:.100}"
-            f"{near_misses(given, NAMES) if isinstance(given, str) else ''}"
+            f"{near_misses(given, NAMES) if isinstance(given, str) and name == 'prior' else ''}"
         )
     else:
         numbers = list(given)
@@ -127,10 +127,16 @@ def apply(
         old: (K,), the shares that they hold for; only the ratios matter.
         new: (K,), those that they are to hold for.
 
+    Raises:
+        PriorError: there are not as many shares as classes, or they are not positive, or the rows
+            are no probabilities.
+
     >>> apply(np.array([[0.8, 0.2]]), old=[0.5, 0.5], new=[0.2, 0.8]).tolist()
     [[0.5, 0.5]]
     """
-    weighted = np.asarray(probabilities, np.float64) * (np.asarray(new) / np.asarray(old))
+    rows = _checked(probabilities)
+    known, wanted = (_shares_of(rows, given, name) for given, name in ((old, "old"), (new, "new")))
+    weighted = rows * (wanted / known)
     return np.asarray(weighted / weighted.sum(1, keepdims=True), np.float32)
 
 
@@ -156,20 +162,13 @@ def estimate(
     >>> estimate(np.array([[1.0, 0.0]] * 50 + [[0.0, 1.0]] * 150), [0.5, 0.5]).tolist()
     [0.25, 0.75]
     """
-    rows = np.asarray(probabilities)
-    prior = np.asarray(old, np.float64)
-    if rows.ndim != 2 or prior.shape != rows.shape[1:] or not (prior > 0).all():
-        raise PriorError(
-            f"expected probabilities (B, K) and positive `old` (K,), got {rows.shape} and "
-            f"{old!r:.100}"
-        )
+    rows = _checked(probabilities)
+    prior = _shares_of(rows, old, "old")
     if len(rows) < _LEAST:
         raise PriorError(
             f"expected at least {_LEAST} faces for the prior {ADAPT!r}, got {len(rows)}: how "
             f"common each class is cannot be told from them; give {UNIFORM!r} or shares by class"
         )
-    if not sum_to_one(rows) or rows.min() < 0:
-        raise PriorError("expected rows of probabilities that sum to 1")
     if len(rows) < FEW:
         warn_caller(
             f"the prior is estimated from {len(rows)} faces; below {FEW} it is mostly chance",
@@ -186,6 +185,33 @@ def estimate(
         if np.abs(new - before).max() < _SETTLED:
             break
     return new
+
+
+def _checked(probabilities: Any) -> npt.NDArray[Any]:
+    """Return probabilities (B, K) as an array.
+
+    Raises:
+        PriorError: they are none.
+    """
+    try:
+        rows = np.asarray(probabilities)
+    except ValueError:  # rows of several lengths
+        rows = np.empty(0)
+    if rows.ndim != 2 or rows.dtype.kind not in "fiu" or not rows.shape[1]:
+        raise PriorError(f"expected probabilities (B, K), got {rows.dtype} {rows.shape}")
+    if not (sum_to_one(rows) and (rows >= 0).all()):
+        raise PriorError("expected rows of probabilities that sum to 1")
+    return rows
+
+
+def _shares_of(rows: npt.NDArray[Any], given: Any, name: str) -> Float64Array:
+    """Return shares of the classes of `rows`, (K,)."""
+    found = np.asarray(given, np.float64)
+    if found.shape != rows.shape[1:] or not ((found > 0) & np.isfinite(found)).all():
+        raise PriorError(
+            f"expected {rows.shape[1]} positive numbers for `{name}`, got {given!r:.100}"
+        )
+    return found
 
 
 def parse(text: str) -> str | dict[str, float]:
@@ -208,7 +234,7 @@ def parse(text: str) -> str | dict[str, float]:
     for part in stripped.split(","):
         label, equals, number = (piece.strip() for piece in part.rpartition("="))
         try:
-            value = float(number)
+            value = math.nan if "_" in number else float(number)
         except ValueError:
             value = math.nan
         if not (label and equals and 0 < value < math.inf):
@@ -310,5 +336,5 @@ def _positive(number: Any, label: str, name: str) -> float:
 
 
 def _said_choices(name: str) -> str:
-    choices = ", ".join(map(repr, NAMES)) + ", " if name == "prior" else ""
-    return f"{choices}or a share of each class"
+    choices = ", ".join(map(repr, NAMES)) + ", or " if name == "prior" else ""
+    return f"{choices}a share of each class"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ferjax.scaling import Scaling
 
 ROOT = Path(__file__).parents[1]
 ABC = ["a", "b", "c"]
+HALVES = [0.5, 0.5]
 QUARTERS = {"a": 0.25, "b": 0.25, "c": 0.5}
 WHITE = np.array([[255]], np.uint8)
 
@@ -310,11 +312,28 @@ def test_adapt_needs_more_than_an_image(count: int) -> None:
 
 @pytest.mark.parametrize("rows", [[[0.5, 0.6]] * 2, [[np.nan, 1]] * 2, [[-0.5, 1.5]] * 2])
 def test_what_are_no_probabilities_is_refused(rows: Any) -> None:
-    with pytest.raises(PriorError, match="rows of probabilities that sum to 1"):
-        priors.estimate(np.array(rows), [0.5, 0.5])
-    for old in ([1, 1, 1], [0, 1]):
-        with pytest.raises(PriorError, match=r"positive `old` \(K,\), got \(2, 2\) and \["):
-            priors.estimate(np.array(rows), old)
+    for change in (
+        partial(priors.estimate, old=HALVES),
+        partial(priors.apply, old=[1, 1], new=[1, 2]),
+    ):
+        with pytest.raises(PriorError, match="rows of probabilities that sum to 1"):
+            change(np.array(rows))
+        for shape in (np.array(rows)[0], [[0.5, 0.5], [1]], [["a", "b"]]):
+            with pytest.raises(PriorError, match=r"expected probabilities \(B, K\), got"):
+                change(shape)
+
+
+def test_shares_that_do_not_fit_probabilities_are_refused() -> None:
+    rows = np.full((2, 2), 0.5)
+    for shares in ([1, 1, 1], [0, 1], [np.inf, 1], [-1, 2]):
+        with pytest.raises(PriorError, match=r"expected 2 positive numbers for `old`, got \["):
+            priors.estimate(rows, shares)
+        with pytest.raises(PriorError, match=r"expected 2 positive numbers for `new`, got \["):
+            priors.apply(rows, HALVES, shares)
+    known = model(temperature=0.5, training_frequencies=QUARTERS)
+    for other in (rows, rows[0]):
+        with pytest.raises(FerjaxError, match=r"expected `probabilities` \(B, 3\), got \(2,"):
+            known.with_prior(other, "uniform")
 
 
 # --- as text -------------------------------------------------------------------------------------
@@ -336,6 +355,7 @@ def test_text_is_read_as_it_is_written() -> None:
         ("a=1,b", "expected CLASS=SHARE with a share above 0, got 'b'"),
         ("a=1,,b=1", "expected CLASS=SHARE"),
         ("a=1,b=x", "got 'b=x'"),
+        ("a=1,b=1_0", "got 'b=1_0'"),
         ("a=1,b=0", "got 'b=0'"),
         ("a=1,b=-1", "got 'b=-1'"),
         ("a=1,b=inf", "got 'b=inf'"),

@@ -20,6 +20,7 @@ from ferjax.files import replacing
 from ferjax.keras.problems import Problems
 from ferjax.keras.source import METADATA
 from ferjax.keras.variables import Arrays, from_variables
+from ferjax.metadata import renamed
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import checked_labels
 from ferjax.nets.layers import VOCABULARY, Layer, Shape, TimeDistributed, TrainingOnly
@@ -169,7 +170,7 @@ def _model(
     if labels is not None:
         names = checked_labels(labels, graph)
         if are_names(names):
-            extra["labels"] = names
+            extra = {**renamed(extra, extra.get("labels"), names), "labels": names}
     if extra:
         package.helper.set_model_props(model, {METADATA: json.dumps(extra)})
     package.checker.check_model(model, full_check=True)

@@ -228,6 +228,17 @@ def test_same_network_gives_the_same_bytes(released: Path, tmp_path: Path) -> No
     assert again.read_bytes() == released.read_bytes()
 
 
+def test_numbers_of_classes_go_by_the_names_that_these_get(tmp_path: Path) -> None:
+    read = conversion.read(WEIGHTS)
+    path = tmp_path / "renamed.onnx"
+    save(path, read.graph, read.variables, labels=list("abcdefg"), metadata=read.metadata)
+    known = Engine(path).metadata
+    assert known["labels"] == list("abcdefg")
+    assert known["training_frequencies"] == dict(
+        zip("abcdefg", read.metadata["training_frequencies"].values())
+    )
+
+
 def test_a_network_of_an_input_alone(compare: Make, draw: Make) -> None:
     graph = Graph((InputLayer(name="x", shape=(3,)),), (Call("x", ()),), functional=True)
     model = compare(graph, draw(2, 3))
