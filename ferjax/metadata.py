@@ -163,17 +163,17 @@ def scaling(
     >>> scaling({"calibration": {"temperature": 1.5}}, "model.h5", ["calm", "tense"]).temperature
     1.5
     """
-    found = metadata.get("calibration")
-    if found is None:
+    stored = metadata.get("calibration")
+    if stored is None:
         return None
-    value = found.get("temperature") if isinstance(found, Mapping) else None
+    value = stored.get("temperature") if isinstance(stored, Mapping) else None
     if not (_is_finite(value) and value > 0):
         raise WeightFileError(
             weights,
             'metadata: expected {"temperature": a positive number} for calibration, '
-            f"got {found!r:.100}",
+            f"got {stored!r:.100}",
         )
-    offsets, shares = found.get("offsets"), found.get("prior")
+    offsets, shares = stored.get("offsets"), stored.get("prior")
     if offsets is None:
         return Scaling(temperature=float(value))
     names = class_names(metadata, labels)
@@ -220,18 +220,19 @@ def renamed(
     """
     names = dict(zip(before, after)) if before and len(before) == len(after) else {}
 
-    def of(value: Any) -> Any:
-        if isinstance(value, Mapping) and set(value) == set(names):
-            return {names[name]: number for name, number in value.items()}
-        return value
-
-    found = {k: of(v) if k in ("prior", "training_frequencies") else v for k, v in metadata.items()}
-    calibration = found.get("calibration")
-    if isinstance(calibration, Mapping):
-        found["calibration"] = {
-            k: of(v) if k in ("prior", "offsets") else v for k, v in calibration.items()
+    def with_names(record: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+        by_class = {
+            key: {names[name]: number for name, number in record[key].items()}
+            for key in keys
+            if isinstance(record.get(key), Mapping) and set(record[key]) == set(names)
         }
-    return found
+        return {**record, **by_class}
+
+    result = with_names(metadata, "prior", "training_frequencies")
+    calibration = result.get("calibration")
+    if isinstance(calibration, Mapping):
+        result["calibration"] = with_names(calibration, "prior", "offsets")
+    return result
 
 
 def _is_finite(value: Any) -> TypeGuard[float]:

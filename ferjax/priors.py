@@ -230,7 +230,7 @@ def parse(text: str) -> str | dict[str, float]:
         raise PriorError(
             f"expected {_said_choices('prior')}, got {text!r:.100}{near_misses(stripped, NAMES)}"
         )
-    found: dict[str, float] = {}
+    by_label: dict[str, float] = {}
     for part in stripped.split(","):
         label, equals, number = (piece.strip() for piece in part.rpartition("="))
         try:
@@ -241,19 +241,19 @@ def parse(text: str) -> str | dict[str, float]:
             raise PriorError(
                 f"expected CLASS=SHARE with a share above 0, got {part.strip()!r:.100}"
             )
-        if label in found:
+        if label in by_label:
             raise PriorError(f"expected each class once, got {label!r} more than once")
-        found[label] = value
-    return found
+        by_label[label] = value
+    return by_label
 
 
-def as_text(found: Mapping[str, float]) -> str:
+def as_text(by_label: Mapping[str, float]) -> str:
     """Return shares by class as `parse` reads them, of four digits.
 
     >>> as_text({"calm": 1 / 3, "tense": 2 / 3})
     'calm=0.3333,tense=0.6667'
     """
-    return ",".join(f"{label}={share:.4g}" for label, share in found.items())
+    return ",".join(f"{label}={share:.4g}" for label, share in by_label.items())
 
 
 def of_metadata(metadata: Mapping[str, Any], labels: Sequence[str]) -> Float64Array | None:
@@ -269,13 +269,13 @@ def of_metadata(metadata: Mapping[str, Any], labels: Sequence[str]) -> Float64Ar
     """
     for key in ("prior", "training_frequencies"):
         if metadata.get(key) is not None:
-            found = metadata[key]
-            if not isinstance(found, Mapping):
+            stated = metadata[key]
+            if not isinstance(stated, Mapping):
                 raise PriorError(
-                    f"metadata: expected shares by class for {key}, got {found!r:.100}"
+                    f"metadata: expected shares by class for {key}, got {stated!r:.100}"
                 )
             try:
-                return shares(found, labels, name=key)
+                return shares(stated, labels, name=key)
             except PriorError as error:
                 raise PriorError(
                     f"metadata: {error}; --training-frequencies (training_frequencies=) "

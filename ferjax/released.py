@@ -19,14 +19,20 @@ def path_of(weights: str | os.PathLike[str] | None = None) -> Path:
     A file or folder of that name, where there is one, comes first.
 
     Raises:
+        WeightFileError: it is no path, but the content of a file, say.
         FerjaxError: they are ferjax's own, and this installation lacks them.
 
     >>> path_of("fer_cnn8").name, path_of("runs/best.h5").name
     ('fer_cnn8.h5', 'best.h5')
     """
-    if weights is not None and (os.fspath(weights) not in NAMES or os.path.exists(weights)):
-        return Path(weights)
-    file = f"{DEFAULT if weights is None else os.fspath(weights)}.h5"
+    name = DEFAULT
+    if weights is not None:
+        from ferjax.keras.problems import checked_path  # takes h5py along
+
+        path, name = checked_path(weights), os.fspath(weights)
+        if name not in NAMES or path.exists():
+            return path
+    file = f"{name}.h5"
     package = Path(__file__).parent
     for folder in (package / "checkpoints", package.parent / "checkpoints"):
         if (folder / file).is_file():

@@ -145,10 +145,10 @@ def _prior(text: str) -> str | dict[str, float]:
 
 
 def _shares(text: str) -> dict[str, float]:
-    found = _prior(text)
-    if isinstance(found, str):
-        raise argparse.ArgumentTypeError(f"expected CLASS=SHARE,... of each class, got {found!r}")
-    return found
+    prior = _prior(text)
+    if isinstance(prior, str):
+        raise argparse.ArgumentTypeError(f"expected CLASS=SHARE,... of each class, got {prior!r}")
+    return prior
 
 
 def note_unread_images(paths: Sequence[str]) -> None:

@@ -188,12 +188,12 @@ def class_sets(class_names: Sequence[str], vote_names: Sequence[str]) -> dict[st
     """
     own = tuple(class_names)
     beyond = tuple(name for name in vote_names if name not in (*own, *NO_EMOTION))
-    found = [own]
+    sets = [own]
     if beyond:
-        found.append((*own, *beyond))
+        sets.append((*own, *beyond))
     if set(own) > set(EMOTIONS):
-        found.append(tuple(name for name in own if name in EMOTIONS))
-    return {f"{len(names)} classes": names for names in found}
+        sets.append(tuple(name for name in own if name in EMOTIONS))
+    return {f"{len(names)} classes": names for names in sets}
 
 
 def against_votes(
@@ -249,25 +249,25 @@ def answers_of(
         before the uniform prior; and why there is no answer for that.
     """
     said = predicted_classes(classifier.head, order, probabilities)
-    found = {"training": Answer(probabilities, said)}
+    answers = {"training": Answer(probabilities, said)}
     if not sum_to_one(probabilities):
-        return found, None, "the outputs are no distribution"
+        return answers, None, "the outputs are no distribution"
     scaling = classifier.scaling if is_calibrated else None
     if scaling is not None:
         probabilities, said = calibrated_classes(
             classifier.head, order, probabilities, scaling.take(order)
         )
-        found["calibrated"] = Answer(probabilities, said)
+        answers["calibrated"] = Answer(probabilities, said)
     try:
         prior = classifier.prior_after(scaling)
     except PriorError as error:
-        return found, None, str(error)
+        return answers, None, str(error)
     if prior is None:
-        return found, None, str(priors.unknown())
+        return answers, None, str(priors.unknown())
     prior = prior[list(order)]
     uniform = priors.apply(probabilities, prior, np.full(len(prior), 1.0))
-    found["uniform"] = Answer(uniform, predicted_classes(classifier.head, order, uniform))
-    return found, prior, None
+    answers["uniform"] = Answer(uniform, predicted_classes(classifier.head, order, uniform))
+    return answers, prior, None
 
 
 def people(votes: Votes, class_names: Sequence[str], *, seed: int = 0) -> People:
@@ -360,9 +360,9 @@ def _majority(
         return None
     wide = np.zeros((len(labels), len(names)))
     wide[:, : len(class_names)] = probabilities
-    found = measure(labels[kept], wide[kept], names, predicted=said[kept], seed=seed)
+    metrics = measure(labels[kept], wide[kept], names, predicted=said[kept], seed=seed)
     # Confidence is compared with the votes themselves, of which a majority is a part.
-    return dataclasses.replace(found, calibration=None, abstention=())
+    return dataclasses.replace(metrics, calibration=None, abstention=())
 
 
 def distances(

@@ -53,7 +53,7 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
         return []
     names = {"whole": "all images", "without_copies": "without copies"}
     parts = [name for name in names if votes[name] is not None]
-    found = []
+    result = []
     for name in parts:
         part, where = votes[name], f" ({names[name]})" if len(parts) > 1 else ""
         rows = {
@@ -64,10 +64,10 @@ def tables(report: Mapping[str, Any]) -> list[Table]:
         notes = {"figures": _left_out(part["left_out"])}
         if name == parts[-1]:
             notes["people"] = _notes(report)
-        found += [
+        result += [
             Table(kind=kind, part=name, rows=rows[kind], notes=notes.get(kind, ())) for kind in rows
         ]
-    return found
+    return result
 
 
 def recall_rows(part: Mapping[str, Any], own: Mapping[str, Any], heading: str) -> list[list[str]]:

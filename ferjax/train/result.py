@@ -66,10 +66,10 @@ def measure(
     Returns:
         As `metadata.accuracy`: against the images' own labels first, then against the votes.
     """
-    found = []
+    accuracies = []
     if own_labels is not None:
-        found = _measured(own_labels, variables, data, data.whole.copies)
-    return found + _measured(evaluator, variables, data, data.copies, data.labels)
+        accuracies = _measured(own_labels, variables, data, data.whole.copies)
+    return accuracies + _measured(evaluator, variables, data, data.copies, data.labels)
 
 
 def selected_by(accuracies: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -92,11 +92,11 @@ def _measured(
     name = data.name("validation")
     loss, correct, count = evaluator(variables)
     note = f"{int(copies.sum())} of the images are exact copies of training images"
-    found = [metadata.accuracy(name, correct, count, loss / count, note=note, labels=labels)]
+    accuracies = [metadata.accuracy(name, correct, count, loss / count, note=note, labels=labels)]
     if copies.any() and not copies.all():
         loss, correct, count = evaluator(variables, ~copies)
         note = "without exact copies of training images"
-        found.append(
+        accuracies.append(
             metadata.accuracy(name, correct, count, loss / count, note=note, labels=labels)
         )
-    return found
+    return accuracies
