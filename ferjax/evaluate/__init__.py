@@ -1,8 +1,9 @@
 """What a network's predictions on labelled faces are worth.
 
-`evaluate` measures and `write_report` shows; `calibrate` fits a temperature; `label_order` tells
+`evaluate` measures and `write_report` shows; `calibrate` fits a calibration; `label_order` tells
 what a network's outputs stand for; `write_card` writes the model card. Behind them: `metrics`,
-`views`, `provenance`, `corruptions` and `robustness`, `attributes` and `subgroups`, `plots`.
+`votes` and `votes_tables`, `scaling_fits`, `views`, `provenance`, `corruptions` and `robustness`,
+`attributes` and `subgroups`, `recording`, `tables`, `plots`.
 """
 
 from __future__ import annotations
