@@ -274,7 +274,11 @@ def _parts_by_counts(counts: npt.NDArray[np.int64]) -> dict[int, tuple[str, ...]
             if have == [sum(column) for column in zip(*(FER2013_COUNTS[part] for part in parts))]
         ]
         if not fitting:
-            part = fer2013.PARTS[split]
+
+            def distance(part: str, have: Sequence[int] = have) -> int:
+                return sum(abs(n - wanted) for n, wanted in zip(have, FER2013_COUNTS[part]))
+
+            part = min(fer2013.PARTS, key=distance)
             differ = [
                 f"{n:,} of {name} instead of {wanted:,}"
                 for name, n, wanted in zip(EMOTIONS, have, FER2013_COUNTS[part])

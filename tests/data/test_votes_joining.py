@@ -152,6 +152,10 @@ def test_archives_with_images_missing_or_more_are_refused(table: votes_files.Vot
         DataError, match=r"train, happy: expected images im0 to im7214.*im7 is miss"
     ):
         join(read_as(replace(faces, names=tuple(names))), table)
+    public, _ = kaggle({"test": ("PublicTest",)})
+    keep = np.array([name != "test/happy/im7.png" for name in public.names])
+    with pytest.raises(DataError, match=r"test has .* FER2013's PublicTest: 894 of happy instead"):
+        join(read_as(public.take(keep)), table)
     twice = replace(faces, splits=np.where(np.arange(len(faces)) % 2, 0, 1).astype(np.int8))
     with pytest.raises(DataError, match="has not as many images of each class"):
         join(read_as(twice), table)
