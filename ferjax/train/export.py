@@ -43,8 +43,7 @@ def describe(
     step: int,
     seconds: float,
     accuracy: list[dict[str, Any]],
-    frequencies: Mapping[str, float],
-    prior: Mapping[str, float],
+    shares: Mapping[str, Mapping[str, float]],
 ) -> dict[str, Any]:
     """Return what somebody has to know who finds the weights.
 
@@ -56,8 +55,7 @@ def describe(
         epoch, step: at which they were.
         seconds: of training until then, interruptions left out.
         accuracy: see `metadata.accuracy`.
-        frequencies: of each class in what was learnt; see `targets.frequencies`.
-        prior: the frequencies that the outputs stand for; see `targets.prior`.
+        shares: `TrainingData.described_shares()`.
     """
     graph = network.graph
     height, width, channels = graph.image_shape
@@ -88,8 +86,7 @@ def describe(
             "checksum": data["checksum"],
             **by_votes["train"],
         },
-        "training_frequencies": dict(frequencies),
-        "prior": dict(prior),
+        **shares,
         "selected_on": {
             "data": data["names"]["validation"],
             "images": data["images"]["validation"],

@@ -40,7 +40,6 @@ from ferjax.train import (
     run_folder,
     setup,
     state,
-    targets,
     training_data,
 )
 from ferjax.train.batch_norm import CleanStatistics
@@ -570,8 +569,7 @@ class _Run:
             own_labels = None
             if self.data.majority is not None:
                 own_labels = Evaluator(self.network, self.data.whole.validation, self.devices)
-            frequencies = self.data.frequencies(self.recipe)
-            prior = targets.prior(frequencies, self.recipe.logit_adjustment)
+            shares = self.data.described_shares(self.recipe)
             measured: dict[int, tuple[Any, list[dict[str, Any]]]] = {}
             for name, epoch, at in (
                 (run_folder.LAST, epochs, now),
@@ -582,8 +580,8 @@ class _Run:
                     if at != now:
                         which, _ = self.checkpoints.restore(at, train_state)
                     variables = self._evaluated(which)
-                    found = result.measure(evaluator, variables, self.data, own_labels)
-                    measured[at] = variables, found
+                    reached = result.measure(evaluator, variables, self.data, own_labels)
+                    measured[at] = variables, reached
                 variables, accuracy[name] = measured[at]
                 paths[name] = self.folder / name
                 described = export.describe(
@@ -596,8 +594,7 @@ class _Run:
                     step=at,
                     seconds=self.seconds,
                     accuracy=accuracy[name],
-                    frequencies=self._by_class(frequencies),
-                    prior=self._by_class(prior),
+                    shares=shares,
                 )
                 if self.writes:
                     host = jax.tree.map(np.asarray, variables)
@@ -618,11 +615,6 @@ class _Run:
             interrupted=interrupted,
             is_first_host=self.writes,
         )
-
-    def _by_class(self, shares: np.ndarray) -> dict[str, float]:
-        return {
-            name: float(f"{share:.6g}") for name, share in zip(self.data.train.class_names, shares)
-        }
 
     def _evaluated(self, train_state: TrainState) -> Any:
         """Return the variables that are evaluated and saved."""

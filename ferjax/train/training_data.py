@@ -124,6 +124,18 @@ class TrainingData:
         groups = self.groups if recipe.sampling == "balanced" else None
         return targets.frequencies(learnt, groups, self.class_weights(recipe))
 
+    def described_shares(self, recipe: Recipe) -> dict[str, dict[str, float]]:
+        """Return the class frequencies that metadata has, ready for JSON: of what was learnt, under
+        "training_frequencies", and those that the outputs stand for, under "prior".
+        """
+        frequencies = self.frequencies(recipe)
+        prior = targets.prior(frequencies, recipe.logit_adjustment)
+        names = self.train.class_names
+        return {
+            key: {name: float(f"{share:.6g}") for name, share in zip(names, shares)}
+            for key, shares in (("training_frequencies", frequencies), ("prior", prior))
+        }
+
 
 def load_data(data: str | os.PathLike[str] | Faces, recipe: Recipe) -> TrainingData:
     """Read prepared faces and divide them as the recipe says.
