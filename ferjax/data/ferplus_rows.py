@@ -125,7 +125,9 @@ def _by_ferplus_name(files: Sequence[str], table: VotesTable) -> Rows:
     stems = [file.rpartition(".")[0].lower() for file in files]
     for stem, file in zip(stems, files):
         if stem not in by_stem:
-            raise DataError(f"no row for {printable(file, 60)}")
+            raise DataError(
+                f"no row for {printable(file, 60)}; take fer2013new.csv as it was published"
+            )
     return np.array([by_stem[stem] for stem in stems], np.int64)
 
 

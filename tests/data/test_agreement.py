@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,12 @@ def test_the_most_disputed_come_first() -> None:
     many.images[4] = many.images[2]  # a copy
     assert most_disputed(many, 10).tolist() == [2, 0]
     assert most_disputed(many, 1).tolist() == [2]
+
+
+def test_faces_without_votes_have_no_agreement() -> None:
+    for ask in (agreement, lambda faces: most_disputed(faces, 1)):
+        with pytest.raises(ValueError, match="expected faces with votes, got none"):
+            ask(replace(FOUR, votes=None))
 
 
 def test_the_sheet_names_label_and_votes() -> None:

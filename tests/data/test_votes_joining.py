@@ -252,6 +252,9 @@ def test_images_with_ferplus_names_join_by_name(table: votes_files.VotesTable) -
     joined = join(read_as(faces_of(labels, 0, names), "folders"), table)
     assert joined.by == "name" and joined.faces.votes is not None
     np.testing.assert_array_equal(joined.faces.votes.counts, votes_of_rows()[rows])
+    names[5] = "angry/fer9999999.png"
+    with pytest.raises(DataError, match=r"no row for fer9999999\.png; take fer2013new\.csv"):
+        join(read_as(faces_of(labels, 0, names), "folders"), table)
 
 
 def test_other_datasets_are_refused(table: votes_files.VotesTable) -> None:

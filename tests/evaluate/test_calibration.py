@@ -331,6 +331,15 @@ def test_a_class_without_images_has_no_offset() -> None:
         fit_vector(np.array([0, 1, 2] * 20), sure)
 
 
+def test_an_offset_without_a_best_value_is_told() -> None:
+    """Of the first two classes ten images each are honest at 70 %; the third's stand apart."""
+    third = np.exp(-100.0)
+    rows = [[0.7, 0.3, third]] * 10 + [[0.3, 0.7, third]] * 10 + [[1 / 3] * 3] * 10
+    labels = np.array([0] * 7 + [1] * 3 + [0] * 3 + [1] * 7 + [2] * 10)
+    with pytest.raises(DataError, match=r"no offset is best for these 30 images: .*--method temp"):
+        fit_vector(labels, np.array(rows))
+
+
 def many(n: int = 700) -> Any:
     """Return n validation images of the patterns that the network was taught."""
     train = make_faces()
