@@ -205,6 +205,8 @@ class EmotionClassifier:
             return priors.shares(scaling.prior, self.labels, name="the calibration's prior")
         if self.training_frequencies is not None:
             return self.training_frequencies
+        if scaling is not None and scaling.offsets is not None:  # for none that is recorded
+            return None
         names = metadata.class_names(self.metadata, self.labels)
         return priors.of_metadata(self.metadata, names)
 

@@ -86,6 +86,15 @@ def test_offsets_hold_for_the_prior_that_they_were_fitted_on() -> None:
     # p / old = 1/4, 1, 5/2, whose sum is 15/4.
     found = known.predict_proba(WHITE, prior="uniform")
     np.testing.assert_allclose(found, [[1 / 15, 4 / 15, 10 / 15]], atol=1e-6)
+    # Where nothing says what that was, it is not that of the training.
+    of_others = Scaling(temperature=1.0, offsets=(1.0, 0.0, 0.0))
+    counted = {"training_frequencies": QUARTERS}
+    unsaid = model(temperature=None, scaling=of_others, metadata=counted)
+    assert unsaid.prior is None
+    with pytest.raises(PriorError, match="do not say how common"):
+        unsaid.predict_proba(WHITE, prior="uniform")
+    stated = model(temperature=None, scaling=of_others, training_frequencies=QUARTERS)
+    assert stated.prior == QUARTERS
 
 
 def test_one_unit_for_two_classes() -> None:
