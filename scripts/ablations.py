@@ -171,11 +171,11 @@ def against_votes(run: Path, faces: Faces) -> tuple[float, AgainstVotes] | None:
     """Return the accuracy against the majority, and what else is measured; None without votes."""
     if faces.votes is None:
         return None
-    found = evaluate(run / "last.h5", faces)
-    if found.votes is None:
+    evaluation = evaluate(run / "last.h5", faces)
+    if evaluation.votes is None:
         return None
     own = f"{len(faces.class_names)} classes"
-    answers = found.votes.whole.answers
+    answers = evaluation.votes.whole.answers
     measured = answers["training"].majorities.get(own)
     if measured is None:
         return None
@@ -185,8 +185,8 @@ def against_votes(run: Path, faces: Faces) -> tuple[float, AgainstVotes] | None:
         balanced=measured.balanced_accuracy,
         uniform=None if uniform is None else uniform.accuracy,
         uniform_balanced=None if uniform is None else uniform.balanced_accuracy,
-        own_labels=found.whole.accuracy,
-        recalls={name: one.recall for name, one in classes if one.support},
+        own_labels=evaluation.whole.accuracy,
+        recalls={name: figures.recall for name, figures in classes if figures.support},
     )
 
 
@@ -231,11 +231,11 @@ def _voted(group: Sequence[Run], rare: Sequence[str]) -> list[str]:
     """Return the cells of what is measured against votes: means over the seeds that have it."""
     measured = [run.votes for run in group if run.votes is not None]
     columns: list[list[float | None]] = [
-        [one.balanced for one in measured],
-        [one.uniform for one in measured],
-        [one.uniform_balanced for one in measured],
-        [one.own_labels for one in measured],
-        *([one.recalls.get(name) for one in measured] for name in rare),
+        [votes.balanced for votes in measured],
+        [votes.uniform for votes in measured],
+        [votes.uniform_balanced for votes in measured],
+        [votes.own_labels for votes in measured],
+        *([votes.recalls.get(name) for votes in measured] for name in rare),
     ]
     known = [[100 * value for value in column if value is not None] for column in columns]
     return [f"{statistics.fmean(values):.2f}" if values else "" for values in known]
@@ -334,9 +334,9 @@ def read(path: Path) -> Comparison:
         raise FerjaxError(f"{path}: not the results of a comparison") from None
 
 
-def _run(found: dict[str, Any]) -> Run:
-    votes = found.get("votes")
-    return Run(**{**found, "votes": None if votes is None else AgainstVotes(**votes)})
+def _run(stored: dict[str, Any]) -> Run:
+    votes = stored.get("votes")
+    return Run(**{**stored, "votes": None if votes is None else AgainstVotes(**votes)})
 
 
 def write(path: Path, comparison: Comparison) -> None:

@@ -102,8 +102,8 @@ def prepare(
     installed = all(map(importlib.util.find_spec, ("tensorflow", "tensorflow_datasets")))
     if classes is not None and votes is None:
         raise DataError("--classes (classes=) is for --votes (votes=)")
-    if classes not in (None, 7, 8):
-        raise DataError(f"expected 7 or 8 for --classes (classes=), got {classes!r}")
+    if classes is not None:
+        votes_joining.check_classes(classes)
     target = Path(out)
     _refuse_around(source, target, "source")
     if votes is not None:

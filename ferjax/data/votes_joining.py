@@ -99,14 +99,19 @@ def join(read: Read, table: VotesTable) -> Joined:
     return Joined(faces=faces, by=by, images=images)
 
 
+def check_classes(classes: int) -> None:
+    """Raise where `with_classes` has no such number of classes."""
+    if classes not in (7, 8):
+        raise DataError(f"expected 7 or 8 for --classes (classes=), got {classes!r}")
+
+
 def with_classes(faces: Faces, classes: int) -> Faces:
     """Return faces with FER2013's seven classes, or eight with contempt, in their sorted order.
 
     Raises:
         DataError: the classes are others, or the votes know no contempt.
     """
-    if classes not in (7, 8):
-        raise DataError(f"expected 7 or 8 for --classes (classes=), got {classes!r}")
+    check_classes(classes)
     wanted = tuple(sorted((*EMOTIONS, CONTEMPT))) if classes == 8 else EMOTIONS
     if faces.class_names == wanted:
         return faces
