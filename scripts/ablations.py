@@ -52,7 +52,7 @@ _OPTIONS = ("architecture", "init", "teacher")  # of `ferjax train`, beside the 
 
 
 @dataclass(frozen=True)
-class AgainstVotes:
+class VoteFigures:
     """What a run reaches beside its accuracy against the majority of people, each in [0, 1].
 
     Attributes:
@@ -85,7 +85,7 @@ class Run:
     change: str
     seed: int
     accuracy: float
-    votes: AgainstVotes | None = None
+    votes: VoteFigures | None = None
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def accuracy_of(run: Path, epochs: int) -> float | None:
     return float(rows[-1]["val_accuracy"])
 
 
-def against_votes(run: Path, faces: Faces) -> tuple[float, AgainstVotes] | None:
+def against_votes(run: Path, faces: Faces) -> tuple[float, VoteFigures] | None:
     """Return the accuracy against the majority, and what else is measured; None without votes."""
     if faces.votes is None:
         return None
@@ -181,7 +181,7 @@ def against_votes(run: Path, faces: Faces) -> tuple[float, AgainstVotes] | None:
         return None
     uniform = answers["uniform"].majorities[own] if "uniform" in answers else None
     classes = sorted(measured.classes.items(), key=lambda item: item[1].support)
-    return measured.accuracy, AgainstVotes(
+    return measured.accuracy, VoteFigures(
         balanced=measured.balanced_accuracy,
         uniform=None if uniform is None else uniform.accuracy,
         uniform_balanced=None if uniform is None else uniform.balanced_accuracy,
@@ -336,7 +336,7 @@ def read(path: Path) -> Comparison:
 
 def _run(stored: dict[str, Any]) -> Run:
     votes = stored.get("votes")
-    return Run(**{**stored, "votes": None if votes is None else AgainstVotes(**votes)})
+    return Run(**{**stored, "votes": None if votes is None else VoteFigures(**votes)})
 
 
 def write(path: Path, comparison: Comparison) -> None:

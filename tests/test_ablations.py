@@ -59,7 +59,7 @@ def test_one_seed_has_no_error() -> None:
 def test_what_is_measured_against_votes_by_hand() -> None:
     def against(balanced: float, own: float, uniform: float | None = None) -> Any:
         recalls = {"tense": balanced / 2, "calm": balanced, "glad": 1.0}
-        return ablations.AgainstVotes(balanced, uniform, uniform, own, recalls)
+        return ablations.VoteFigures(balanced, uniform, uniform, own, recalls)
 
     runs = [
         Run("", 0, 0.75, against(0.5, 0.25)),

@@ -25,7 +25,7 @@ Floats = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Targets:
+class VoteTargets:
     """What votes make of the labels of images.
 
     Attributes:
@@ -39,7 +39,7 @@ class Targets:
     named: npt.NDArray[np.bool_]
 
 
-def of_votes(faces: Faces, recipe: Recipe) -> Targets:
+def of_votes(faces: Faces, recipe: Recipe) -> VoteTargets:
     """Return `votes` times what people said of each image, and the rest its own label.
 
     What people said is the share of each class among the votes for classes, or with `vote_target`
@@ -67,7 +67,7 @@ def of_votes(faces: Faces, recipe: Recipe) -> Targets:
     mixed = recipe.votes * said.astype(np.float64) + (1 - recipe.votes) * own
     values = np.where(named[:, None], mixed, own)
     values /= values.sum(1, keepdims=True)
-    return Targets(values=values.astype(np.float32), majority=majority, named=named)
+    return VoteTargets(values=values.astype(np.float32), majority=majority, named=named)
 
 
 def _share_of_classes(votes: Votes, classes: Sequence[str], outliers: float) -> Floats:
