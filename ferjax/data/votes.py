@@ -21,6 +21,15 @@ NO_EMOTION: Final = (UNKNOWN, NOT_A_FACE)
 OUTLIERS: Final = 1.0  # votes of an image for a class that count as none, in FER+'s protocol
 BY_MAJORITY: Final = "majority of people"  # what labels are called that most people gave
 
+MODES: Final = ("majority", "probability")
+# Why the protocol leaves an image out, beside the names of `NO_EMOTION` and of classes that are not
+# asked for, which most people said.
+NO_VOTES: Final = "no votes"
+NO_MAJORITY: Final = "no majority"
+
+_ENOUGH: Final = 0.75  # of the votes: shares of further classes are left out
+_MOST: Final = 3  # classes that share an image
+
 
 @dataclass(frozen=True, kw_only=True)
 class Votes:
@@ -104,16 +113,6 @@ def majority(
     position = {name: k for k, name in enumerate(class_names)}
     of_column = np.array([position.get(name, -1) for name in votes.names], np.int32)
     return np.where(wins, of_column[best], -1).astype(np.int32)
-
-
-MODES: Final = ("majority", "probability")
-# Why the protocol leaves an image out, beside the names of `NO_EMOTION` and of classes that are not
-# asked for, which most people said.
-NO_VOTES: Final = "no votes"
-NO_MAJORITY: Final = "no majority"
-
-_ENOUGH: Final = 0.75  # of the votes: shares of further classes are left out
-_MOST: Final = 3  # classes that share an image
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ Dimension keys: N images, V columns of votes, K classes.
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -22,6 +23,7 @@ from ferjax.data.votes import (
     Votes,
     distribution,
     majority,
+    paper_protocol,
 )
 from ferjax.emotions import EMOTIONS
 from ferjax.errors import PriorError
@@ -396,15 +398,9 @@ def _shares_of(votes: Votes, class_names: Sequence[str]) -> npt.NDArray[np.float
 
 def _left_out(votes: Votes, class_names: Sequence[str]) -> dict[str, int]:
     """Return why images have no majority for the classes, and how many."""
-    said = majority(votes, votes.names)
-    reasons = {
-        NO_VOTES: int((~votes.asked).sum()),
-        NO_MAJORITY: int((votes.asked & (said < 0)).sum()),
-    }
-    for column, name in enumerate(votes.names):
-        if name not in class_names:
-            reasons[name] = int((said == column).sum())
-    return {reason: images for reason, images in reasons.items() if images}
+    counts = Counter(paper_protocol(votes, class_names).reasons.tolist())
+    reasons = (NO_VOTES, NO_MAJORITY, *votes.names)
+    return {reason: counts[reason] for reason in reasons if counts[reason]}
 
 
 def _mean(
