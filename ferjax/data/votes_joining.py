@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
+from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
@@ -176,29 +177,33 @@ class _Names:
     """
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._names = frozenset(names)
+        # Systems differ in how they write an accent, which nobody sees.
+        self._names = {normalize("NFC", name): name for name in names}
         self._by_file: defaultdict[str, list[str]] = defaultdict(list)
         for name in self._names:
             self._by_file[name.rpartition("/")[2]].append(name)
-        self._index = Index(names)
+        self._index = Index(self._names)
 
     def name_of(self, text: str) -> str | None:
         """Return the image's name, None where it is none or may be one of several."""
-        text = text.strip().replace("\\", "/").removeprefix("./")
+        text = _tidy(text)
         parts = text.split("/")
         for first in range(len(parts)):  # the whole, then without its outermost folders
             if (end := "/".join(parts[first:])) in self._names:
-                return end
+                return self._names[end]
         alike = [name for name in self._by_file.get(parts[-1], []) if _same_folders(name, text)]
-        if len(alike) == 1:
-            return alike[0]
-        named = self._index.names_of(text)
-        return named[0] if named and _same_folders(named[0], text) else None
+        if len(alike) != 1:
+            alike = [name for name in self._index.names_of(text) if _same_folders(name, text)]
+        return self._names[alike[0]] if alike else None
 
     def elsewhere(self, text: str) -> str | None:
         """Return the image of that file's name in other folders, if it is the only one."""
-        named = self._index.names_of(text.strip().replace("\\", "/").rpartition("/")[2])
-        return named[0] if named else None
+        alike = self._index.names_of(_tidy(text).rpartition("/")[2])
+        return self._names[alike[0]] if alike else None
+
+
+def _tidy(text: str) -> str:
+    return normalize("NFC", text.strip().replace("\\", "/").removeprefix("./"))
 
 
 def _same_folders(name: str, text: str) -> bool:

@@ -402,6 +402,9 @@ def test_names_of_images_in_votes() -> None:
         "./b/z.bmp": "b/z.bmp",
     }.items():
         assert names.name_of(text) == name, text
+    accents = votes_joining._Names(["a/e\u0301.png", "a/\u00fc.png"])
+    assert accents.name_of("\u00e9.png") == "a/e\u0301.png"
+    assert accents.name_of("u\u0308.png") == "a/\u00fc.png"
     assert names.elsewhere("c/z.png") == "b/z.bmp" and names.elsewhere("c/x.png") is None
 
 
