@@ -35,7 +35,7 @@ _ENOUGH: Final = 100  # images from which on their labels prove something
 _AGREE: Final = 0.2
 _AGREE_BY_NAME: Final = 0.05  # names say which image it is: labels may be bad, not columns mixed up
 _TELLING: Final = 20  # images that would not agree by chance: fewer may do so in any case
-_SURE: Final = 4  # standard deviations
+_SURE: Final = 4  # standard deviations, which chance alone hardly gives
 _SAME_COPIES: Final = 0.95  # of the copies: all have equal votes in FER+
 _SEEN: Final = 64  # pixels: smaller images may be equal without being copies
 
@@ -287,10 +287,10 @@ def _check_columns(
     label, column = linear_sum_assignment(-shares)
     moved = label != column
     label, column = label[moved], column[moved]
-    # Chance alone hardly gives four standard deviations.
     better, worse = int(images[label, column].sum()), int(images[label, label].sum())
     if (
         shares[label, column].sum() > shares[label, label].sum()
+        and better > 2 * worse  # people may see some classes otherwise than the labels say
         and better - worse > _SURE * (better + worse) ** 0.5
     ):
         most = int((images[label, column] - images[label, label]).argmax())

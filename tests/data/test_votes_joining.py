@@ -528,6 +528,12 @@ def test_columns_in_another_order_are_told(table: votes_files.VotesTable) -> Non
     # Labels of a large class that people do not see, but a smaller one: the columns are right.
     seen = np.where((labels == 5) & (np.arange(240) % 4 > 0), 6, labels)
     assert join(read_as(faces, "folders"), own_table(faces, seen)).images == 240
+    # Two classes that people tell apart otherwise than the labels do, not the other way round.
+    first, part = np.repeat([0, 1], 120), np.arange(240) % 120
+    others = np.arange(240) % 5 + 2
+    seen = np.where(first == 0, part >= 50, part >= 90).astype(int)
+    faces = faces_of(np.r_[first, others], 0, [f"{i}.png" for i in range(480)])
+    assert join(read_as(faces, "folders"), own_table(faces, np.r_[seen, others])).images == 480
     counts = table.votes.counts.copy()
     counts[:, [5, 7]] = counts[:, [7, 5]]  # disgust, which is rare, and contempt, of no label
     other = replace(table, votes=Votes(counts=counts, names=table.votes.names))
