@@ -4,7 +4,7 @@ Folders are searched for photographs; drawings and crops that ferjax put there a
 Each face has a line: the photograph, the face's number in it from 1, its label and probability, and
 its box (left and upper edge, width x height) in pixels of the picture as a viewer shows it; below
 24 pixels of height it is too small to tell. A photograph that cannot be read is named on stderr,
-the others are done, and the exit code is 1.
+the others are done, and the exit code is 1; it is 2 where none of the paths exists.
 
 --draw writes every photograph with its faces marked: party.jpg as DIR/party.faces.jpg. --crops
 writes each face as it is cropped for the network, not yet resized: DIR/party.face1.png; `ferjax
@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING, Any
 from ferjax.cli.options import (
     add_classifier,
     add_confidence,
+    check_given,
     fraction,
     load_classifier,
     note_unread_images,
@@ -154,6 +155,7 @@ def _run(args: argparse.Namespace) -> int:
     )
     settings.check()
     classifier = load_classifier(args)
+    check_given(args.photographs)
     batch = Batch(classifier, args.photographs, settings)
     if batch.left_out:
         print(f"ferjax: note: {batch.left_out:,} drawings and crops are left out", file=sys.stderr)

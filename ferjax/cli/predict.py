@@ -2,7 +2,7 @@
 
 Each image is taken for one face, cropped to it; `ferjax faces` finds and crops the faces of
 photographs. Folders are searched for images. An image that cannot be read is named on stderr, the
-others are predicted, and the exit code is 1.
+others are predicted, and the exit code is 1; it is 2 where none of the paths exists.
 
 Images are resized as the published code does it, which skips most pixels of large ones; --resize
 area averages them instead.
@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ferjax.cli.options import (
     add_classifier,
     add_confidence,
+    check_given,
     load_classifier,
     note_unread_images,
 )
@@ -80,6 +81,7 @@ def _run(args: argparse.Namespace) -> int:
     paths = find_images(args.images)
     note_unread_images(args.images)
     classifier = load_classifier(args)
+    check_given(args.images)
     if args.calibrated:  # what cannot be done is said before any image is read
         classifier.require_temperature()
     if args.explain is not None:

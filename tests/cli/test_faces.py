@@ -117,6 +117,18 @@ def test_mixed_files_give_lines_and_errors(faces: Cli, photos: Path) -> None:
         assert sum(text in line for line in lines) == 1, text
 
 
+def test_photographs_of_which_none_exists_are_a_mistake(faces: Cli, tmp_path: Path) -> None:
+    table, gone = tmp_path / "faces.csv", tmp_path / "gone.jpg"
+    done = faces(gone, "--csv", table)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == f"ferjax: error: {gone}: no such file\n"
+    assert not files_in(tmp_path)
+    good = flat(tmp_path / "good.png")
+    done = faces(gone, good)
+    assert (done.code, done.err) == (1, f"ferjax: error: {gone}: no such file\n")
+    assert done.out.startswith(str(good))
+
+
 def test_json_is_a_list_of_photographs(faces: Cli, photos: Path) -> None:
     done = faces(photos, "--json")
     assert done.code == 1

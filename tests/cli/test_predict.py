@@ -120,12 +120,24 @@ def test_bad_images_are_named_and_the_good_ones_predicted(
     assert found == ["im1.png", "im2.png", "im10.png"]
 
 
-def test_only_bad_images_leave_an_empty_list_and_exit_code_1(cli: Cli) -> None:
-    done = cli("predict", "gone.png", "--json")
+def test_only_bad_images_leave_an_empty_list_and_exit_code_1(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "empty.png"
+    path.touch()
+    done = cli("predict", path, "gone.png", "--json")
     assert (done.code, json.loads(done.out)) == (1, [])
+    empty, gone = done.err.splitlines()
+    assert empty.startswith(f"ferjax: error: {path}: empty")
+    assert gone == "ferjax: error: gone.png: no such file"
+    assert cli("predict", path).code == 1
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_paths_of_which_none_exists_are_a_mistake(cli: Cli, form: list[str]) -> None:
+    done = cli("predict", "gone.png", *form)
+    assert (done.code, done.out) == (2, "")
     assert done.err == "ferjax: error: gone.png: no such file\n"
-    done = cli("predict", "gone.png")
-    assert (done.code, done.error) == (1, "ferjax: error: gone.png: no such file")
+    done = cli("predict", "gone.png", "a.png", "b/", *form)
+    assert (done.code, done.err) == (2, "ferjax: error: gone.png and 2 more: no such file\n")
 
 
 def test_an_empty_folder_is_a_mistake_in_the_call(cli: Cli, tmp_path: Path) -> None:
