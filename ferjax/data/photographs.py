@@ -143,14 +143,13 @@ def chosen(sizes: list[float], several: str) -> int | None:
 
 
 def notes_of(pictures: Iterable[Picture]) -> list[str]:
-    """Return sentences on what was found in the pictures of a source."""
+    """Return sentences on what was found in the pictures of a source.
+
+    Which pictures are left out, the pictures themselves say.
+    """
     pictures = list(pictures)
     taken = sum(picture.face is not None for picture in pictures)
-    without = sum(not picture.faces for picture in pictures)
-    notes = [
-        f"faces are cropped from {taken:,} of {len(pictures):,} pictures; left out are {without:,} "
-        f"without a face, {len(pictures) - taken - without:,} with several"
-    ]
+    notes = [f"faces are cropped from {taken:,} of {len(pictures):,} pictures"]
     crops = sum(picture.is_crop for picture in pictures)
     if 2 * crops > len(pictures):
         notes.append(
