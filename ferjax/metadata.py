@@ -15,6 +15,8 @@ from ferjax.emotions import are_names
 from ferjax.errors import WeightFileError
 from ferjax.files import json_text, replacing
 
+# Under which name it stands, as JSON, in the files that ferjax writes; Keras does not look at it.
+METADATA = "ferjax_metadata"
 _SUFFIXES = (".weights.h5", ".h5", ".hdf5", ".keras")
 _MOST_BYTES = 1 << 20
 _LONGEST = 4096  # pixels

@@ -20,8 +20,7 @@ from ferjax.keras import operations
 from ferjax.keras.connections import Origin, ends_of, inbound_of
 from ferjax.keras.entries import MODELS, check_class, entries_of, head, plain
 from ferjax.keras.layer_config import LayerReader, ScaledAdd
-from ferjax.keras.layout import Container, Leaf
-from ferjax.keras.problems import Problem
+from ferjax.keras.nesting import Container, Leaf
 from ferjax.nets.graph import Call, Graph, output_shape
 from ferjax.nets.layers import (
     Activation,
@@ -30,6 +29,7 @@ from ferjax.nets.layers import (
     Layer,
     Rescaling,
 )
+from ferjax.problems import Problem
 
 _MOST_LAYERS = 10_000
 _MOST_NESTING = 20

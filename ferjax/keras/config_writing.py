@@ -7,7 +7,7 @@ from typing import Any
 
 from ferjax.errors import LayerError
 from ferjax.keras import operation_writing
-from ferjax.keras.layout import in_keras_order
+from ferjax.keras.nesting import in_keras_order
 from ferjax.nets.graph import Graph
 from ferjax.nets.initializers import L1L2, Initializer
 from ferjax.nets.layers import InputLayer, Layer, LayerScale, Operation, Shape

@@ -13,7 +13,6 @@ from typing import Any
 
 from ferjax.errors import LayerError, printable
 from ferjax.keras.entries import MODELS, check_class, head, plain
-from ferjax.keras.problems import Problem
 from ferjax.nets.initializers import L1L2, SETTINGS, Initializer
 from ferjax.nets.layers import (
     VOCABULARY,
@@ -24,6 +23,7 @@ from ferjax.nets.layers import (
     snake_case,
 )
 from ferjax.nets.settings import real, setting
+from ferjax.problems import Problem
 
 _MOST_NESTING = 20  # of layers inside layers
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ferjax.errors import printable
 from ferjax.keras.connections import Origin, origin_of
-from ferjax.keras.problems import Problem
+from ferjax.problems import Problem
 
 _MOST_NESTING = 10
 

@@ -22,8 +22,8 @@ from ferjax.keras.operation_arguments import (
 )
 from ferjax.keras.operation_layers import REQUIRED, KnownOperation, OperationCall, cast
 from ferjax.keras.operation_table import BY_CLASS, BY_FUNCTION
-from ferjax.keras.problems import Problem
 from ferjax.nets.layers import VOCABULARY, Layer, Shape
+from ferjax.problems import Problem
 
 _KERAS_2 = {"TFOpLambda", "SlicingOpLambda"}
 _KERAS_3 = re.compile(r"keras(_core)?\.(src\.)?ops(\.\w+)*")

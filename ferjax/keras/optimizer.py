@@ -13,9 +13,9 @@ import numpy as np
 from ferjax.errors import printable
 from ferjax.keras import hdf5
 from ferjax.keras.entries import is_of_keras, qualified
-from ferjax.keras.problems import Problem
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import Weight
+from ferjax.problems import Problem
 
 # The classes whose state is read, by the names that Keras's configs, objects and arrays have.
 _ADAMS = {"Adam": "Adam", "adam": "Adam", "AdamW": "AdamW", "adamw": "AdamW", "adam_w": "AdamW"}

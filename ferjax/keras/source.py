@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ferjax.keras import folders, hdf5, shards
-from ferjax.keras.identify import (
+from ferjax.keras.json_text import MOST_BYTES, decoded, is_json, parse_json, read_json
+from ferjax.keras.kinds import (
     ARCHIVE,
     ARCHIVE_WEIGHTS,
     FOLDER_INDEX,
@@ -22,11 +23,9 @@ from ferjax.keras.identify import (
     first_bytes,
     is_folder,
 )
-from ferjax.keras.json_text import MOST_BYTES, decoded, is_json, parse_json, read_json
-from ferjax.keras.problems import Problem
+from ferjax.metadata import METADATA
+from ferjax.problems import Problem
 
-# What ferjax adds to the files that it writes, as JSON; Keras does not look at it.
-METADATA = "ferjax_metadata"
 COMPILED = "ferjax_compile_config"  # of weights alone: which optimizer the state is of
 _MOST_ARCHIVE_BYTES = 1 << 30
 

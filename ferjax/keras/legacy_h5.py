@@ -13,11 +13,11 @@ import h5py
 import numpy as np
 
 from ferjax.keras import hdf5
-from ferjax.keras.layout import Container, Leaf, expected_weights
-from ferjax.keras.problems import Problem, Problems
-from ferjax.keras.variables import Arrays
+from ferjax.keras.nesting import Container, Leaf, expected_weights
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import Conv2D, Weight
+from ferjax.nets.variables import Arrays
+from ferjax.problems import Problem, Problems
 
 # HDF5 limits an object's header; Keras splits longer lists of names.
 HEADER_LIMIT = 64512

@@ -9,11 +9,11 @@ from __future__ import annotations
 import h5py
 
 from ferjax.keras import hdf5
-from ferjax.keras.layout import Container, Leaf, expected_weights, flat
-from ferjax.keras.problems import Problem, Problems
-from ferjax.keras.variables import Arrays
+from ferjax.keras.nesting import Container, Leaf, expected_weights, flat
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import Weight
+from ferjax.nets.variables import Arrays
+from ferjax.problems import Problem, Problems
 
 # Keras 2.12 to 2.14 wrote another group, in which every layer with weights counts twice.
 _KERAS_2_12 = "_layer_checkpoint_dependencies"

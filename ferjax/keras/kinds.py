@@ -15,7 +15,7 @@ from ferjax.keras import folders, hdf5, shards
 from ferjax.keras.entries import MODELS
 from ferjax.keras.folders import CHECKPOINT, SAVE_AS_KERAS
 from ferjax.keras.json_text import is_json, read_json
-from ferjax.keras.problems import Problem
+from ferjax.problems import Problem
 
 # The kinds, by the names that `--to` takes.
 WHOLE, WEIGHTS_ONLY, V3_WEIGHTS, ARCHIVE = "h5", "weights-only-h5", "weights.h5", "keras"

@@ -39,7 +39,7 @@ class Container:
     def keyed_children(
         self, counts_twice: Callable[[Leaf | Container], bool] = lambda node: False
     ) -> Iterator[tuple[str, Leaf | Container]]:
-        """Yield the children with their keys in a v3 file: the class in snake case, counted."""
+        """Yield the children with their keys in a .weights.h5: the class in snake case, counted."""
         counts: dict[str, int] = {}
         for node in self.children:
             stem = snake_case(node.kind)
