@@ -21,7 +21,7 @@ import pytest
 
 import ferjax
 from ferjax.cli.main import build_parser
-from ferjax.faces import batch, yunet
+from ferjax.faces import batch, yunet_network
 from ferjax.faces.detection import MIN_SCORE
 
 Cli = Callable[..., Any]
@@ -360,7 +360,7 @@ def test_a_detector_that_was_altered_is_told_first(
     model = photos / "model.onnx"
     if content is not None:
         model.write_bytes(content)
-    monkeypatch.setattr(yunet.read_model, "__defaults__", (model,))
+    monkeypatch.setattr(yunet_network.read_model, "__defaults__", (model,))
     done = faces(photos / "cut.jpg", "--json")
     assert done.code == 2
     assert str(model) in done.error
