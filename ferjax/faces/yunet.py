@@ -12,7 +12,7 @@ and then at each face by itself:
    at any angle, but its boxes and landmarks are those of upright ones, and they move by several
    percent when the picture moves by a few pixels. So a head that does not look upright is turned
    until it does, and the box is the mean of a few views. Most faces in photographs are upright and
-   seen clearly, and take four views in smaller patches.
+   seen clearly, and take four views.
 
 Dimension keys: H height, W width of a picture; h and w of a patch; N faces.
 """
@@ -32,7 +32,7 @@ from ferjax.faces.yunet_network import run
 from ferjax.image_files import UInt8Array, quiet_opencv
 from ferjax.images import Float32Array, resized
 
-View: TypeAlias = tuple[int, bool, float, float]
+View: TypeAlias = tuple[bool, float, float]
 
 # How closely pictures are looked at.
 LONG_SIDE: Final = 640  # pixels of a picture at the first look
@@ -51,26 +51,27 @@ LAST_DOUBT: Final = 0.1  # taken off the score of a face that only a last look s
 DOUBT: Final = 0.1  # taken off a face's score that by itself looks like none
 
 # How a face is looked at by itself.
-PATCH: Final = 160
+PATCH: Final = 128  # its side
 FACE: Final = 80.0  # height of the face in its patch
-UPRIGHT_SCORE: Final = 0.9  # with this score and level eyes a face is upright
+REACH: Final = 1.9  # heights of the face, half the diagonal of the widest view and a little more
+UPRIGHT_SCORE: Final = 0.9  # with this score a face is upright
 TURN_GAIN: Final = 0.03  # by which a face must look better turned than as it is
 ROLL_GAIN: Final = 2.0  # the landmarks show about half of a small roll
-# Views: the side of the patch, mirrored or not, moved by so many pixels, enlarged by so much.
-SEARCH_VIEW: Final = (PATCH, False, 0.0, 1.0)
-VIEWS: Final = ((PATCH, False, 0.0, 1.0), (PATCH, True, 4.0, 0.75))
-LAST_VIEWS: Final = ((PATCH, True, 0.0, 0.875), (PATCH, False, 4.0, 0.875))
+# Views: mirrored or not, moved by so many pixels, enlarged by so much.
+AS_IT_IS: Final = (False, 0.0, 1.0)
+VIEWS: Final = (AS_IT_IS, (True, 4.0, 0.75))
+LAST_VIEWS: Final = ((True, 0.0, 0.7), (False, 4.0, 0.7))
 MIRRORED: Final = [1, 0, 2, 4, 3]  # landmarks of the mirror image
 TURNS: Final = (45.0, -45.0, 90.0, -90.0, 135.0, -135.0, 180.0)  # degrees
 # Those of faces that are sure and upright; their means vary as little as those of the rounds.
 # Of heads turned by 45 degrees 1 in 100 passes for one.
-SURE_VIEWS: Final = ((128, True, 4.0, 1.1), (128, False, 4.0, 1.2))
-MORE_SURE_VIEWS: Final = ((128, False, 0.0, 0.7), (128, True, 0.0, 0.7))
+SURE_VIEWS: Final = ((True, 4.0, 1.1), (False, 4.0, 1.2))
+MORE_SURE_VIEWS: Final = ((False, 0.0, 0.7), (True, 0.0, 0.7))
 SURE_SIZE: Final = 24.0  # pixels of its height; smaller faces look different in every view
 SURE_CANDIDATE: Final = 0.8  # the score of a sure face in the look at the picture
 SURE_AWAY: Final = 0.1  # of the face's height, by which a sure face may lie elsewhere
 SURE_ROLL: Final = 7.0  # degrees that its landmarks may show
-ROUNDS: Final = 5
+ROUNDS: Final = 3
 STEADY: Final = 0.03  # of the face's height, by which its box may still move
 STEADY_ROLL: Final = 3.0  # degrees
 BLUR: Final = 0.3  # pixels by which faces are seen too small, measured on faces of 16 to 32 pixels
@@ -366,11 +367,13 @@ def _searched(near: _Near, candidate: Pose) -> Pose | None:
     pose, turn = candidate, 0.0
     sight = _see(near, pose, turn, VIEWS)
     if sight is None or sight.score < UPRIGHT_SCORE:  # perhaps it is turned
-        best = sight.score + TURN_GAIN if sight is not None else 0.0
-        turned_sights = _sights(near, pose, [(angle, SEARCH_VIEW) for angle in TURNS])
-        for angle, turned in zip(TURNS, turned_sights, strict=True):
-            if turned is not None and turned.score > best:
-                best, sight, turn = turned.score, turned, angle
+        turns = (turn, *TURNS)
+        sights = _sights(near, pose, [(angle, AS_IT_IS) for angle in turns])
+        scores = [-math.inf if seen is None else seen.score for seen in sights]
+        scores[0] += TURN_GAIN
+        best = int(np.argmax(scores))
+        if best > 0 or sight is None:
+            turn, sight = turns[best], sights[best]
     for _ in range(ROUNDS):
         if sight is None or sight.is_steady:
             break
@@ -384,8 +387,7 @@ def _searched(near: _Near, candidate: Pose) -> Pose | None:
 
 
 def _near(image: UInt8Array, pose: Pose) -> _Near:
-    # Half a patch's diagonal about the face, and a third more, since the face may lie elsewhere.
-    reach = math.ceil(pose.height / FACE * PATCH * 0.95) + 2
+    reach = math.ceil(REACH * pose.height) + 2
     height, width = image.shape[:2]
     left, right = max(0, round(pose.x) - reach), min(width, round(pose.x) + reach)
     top, bottom = max(0, round(pose.y) - reach), min(height, round(pose.y) + reach)
@@ -420,7 +422,7 @@ def _mean(sights: Sequence[_Sight]) -> _Sight:
 
 
 def _sights(near: _Near, pose: Pose, views: Sequence[tuple[float, View]]) -> list[_Sight | None]:
-    """Return what is seen of a face in each view, turned back by so much; all of one size."""
+    """Return what is seen of a face in each view, turned back by so much."""
     patches = [_patch(near, pose, turn, view) for turn, view in views]
     found = run(patches, CANDIDATE)
     return [_sight(rows, view) for rows, (_, view) in zip(found, views, strict=True)]
@@ -430,7 +432,7 @@ def _patch(near: _Near, pose: Pose, turn: float, view: View) -> UInt8Array:
     """Return a view of a face, uint8 (h, w, 3)."""
     import cv2
 
-    side, mirrored, offset, zoom = view
+    mirrored, offset, zoom = view
     scale = zoom * FACE / pose.height / near.scale
     cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
     matrix = scale * np.array([[cos, sin], [-sin, cos]])
@@ -438,26 +440,26 @@ def _patch(near: _Near, pose: Pose, turn: float, view: View) -> UInt8Array:
         matrix[0] *= -1
     # Where the face's centre is in what is near; pixels' centres lie at whole numbers.
     centre = np.array([pose.x - near.left, pose.y - near.top]) * near.scale - 0.5
-    middle = side / 2 - 0.5 + offset
+    middle = PATCH / 2 - 0.5 + offset
     affine = np.concatenate([matrix, (middle - matrix @ centre)[:, None]], axis=1)
     method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_LINEAR
     patch = cv2.warpAffine(
-        near.image, affine, (side, side), flags=method, borderMode=cv2.BORDER_CONSTANT
+        near.image, affine, (PATCH, PATCH), flags=method, borderMode=cv2.BORDER_CONSTANT
     )
     return np.asarray(patch, np.uint8)
 
 
 def _sight(rows: Float32Array, view: View) -> _Sight | None:
     """Return the face in the middle of a view, of what the network sees there, (N, 15)."""
-    side, mirrored, offset, zoom = view
-    centres = rows[:, :2] + rows[:, 2:4] / 2 - (side / 2 + offset)
+    mirrored, offset, zoom = view
+    centres = rows[:, :2] + rows[:, 2:4] / 2 - (PATCH / 2 + offset)
     near_centre = np.abs(centres).max(axis=1, initial=0) < 0.4 * zoom * FACE
     rows, centres = rows[near_centre], centres[near_centre]
     if not len(rows):
         return None
     best = int(rows[:, 14].argmax())
     row, at = rows[best].astype(np.float64), centres[best].astype(np.float64)
-    landmarks = row[4:14].reshape(5, 2) - (side / 2 + offset)
+    landmarks = row[4:14].reshape(5, 2) - (PATCH / 2 + offset)
     if mirrored:
         at[0] *= -1
         landmarks[:, 0] *= -1

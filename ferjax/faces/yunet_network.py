@@ -29,7 +29,7 @@ NARROWEST: Final = 64  # pixels that the network takes; of fewer OpenCV 4 sees f
 STRIDES: Final = (8, 16, 32)  # pixels between the anchors of its three scales
 SAME: Final = 0.3  # of their union, from which on two boxes are of one face
 MOST: Final = 5000  # boxes of a picture that are compared with each other
-SMALL: Final = 160  # the side of the patches that a face is looked at in
+SMALL: Final = 128  # the side of the patches that a face is looked at in
 
 # The shape of the network's input in its file, 1x3x640x640, and with open sizes, of equal length.
 _FIXED: Final = bytes.fromhex("0a020801 0a020803 0a03088005 0a03088005")
