@@ -383,7 +383,9 @@ def _searched(near: _Near, candidate: Pose) -> Pose | None:
     if sight is None:
         return None
     last = _see(near, pose, turn, LAST_VIEWS)
-    return _placed(pose, turn, sight if last is None else _mean([sight, last]))
+    if last is not None:  # it tells the place; of faces so small in their patch scores are lower
+        sight = replace(_mean([sight, last]), score=sight.score)
+    return _placed(pose, turn, sight)
 
 
 def _near(image: UInt8Array, pose: Pose) -> _Near:
