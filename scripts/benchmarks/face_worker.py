@@ -20,7 +20,7 @@ from typing import Any
 KINDS = ("one", "six")
 LEAST = 5  # pictures of a rate
 SAMPLES = 100  # of the memory
-WARM_UP = (1, 2, 4, 8)  # pictures of a stream: batches of every size have been compiled after them
+WARM_UP = 16  # pictures of a stream: full batches have been compiled after them
 # From an iterator of paths to how many faces each picture has, in order.
 Pipeline = Callable[[Iterator[str]], Iterator[int]]
 
@@ -74,8 +74,7 @@ def rates(pipeline: Pipeline, folder: Path, seconds: float) -> dict[str, dict[st
     result = {}
     for kind in KINDS:
         paths = pictures(folder, kind)
-        for count in WARM_UP:
-            list(pipeline(iter(paths[:count])))
+        list(pipeline(iter(paths[:WARM_UP])))
         list(pipeline(for_seconds(paths, seconds / 5, LEAST)))
         began = time.perf_counter()
         counts = list(pipeline(for_seconds(paths, seconds, LEAST)))
