@@ -6,8 +6,9 @@ import dataclasses
 from typing import Any
 
 from ferjax.errors import LayerError
-from ferjax.keras import operation_writing
+from ferjax.keras import operations
 from ferjax.keras.nesting import in_keras_order
+from ferjax.keras.operation_arguments import written_call
 from ferjax.nets.graph import Graph
 from ferjax.nets.initializers import L1L2, Initializer
 from ferjax.nets.layers import InputLayer, Layer, LayerScale, Operation, Shape
@@ -75,7 +76,7 @@ def model_config(graph: Graph) -> dict[str, Any]:
         nodes: list[Any] = [[[*origins[i], 0, {}] for i in call.inputs] for call in calls]
         if isinstance(layer, Operation):
             nodes = [
-                operation_writing.written_call(
+                written_call(
                     layer,
                     [origins[i] for i in call.inputs],
                     [graph.shapes[i] for i in call.inputs],
@@ -123,7 +124,7 @@ _NO_TRAINABLE = {"InputLayer", "SpatialDropout1D", "SpatialDropout2D"}
 
 def _entry(layer: Layer, output_shape: Shape) -> dict[str, Any]:
     if isinstance(layer, Operation):
-        return operation_writing.written(layer)
+        return operations.written(layer)
     config: dict[str, Any] = {"name": layer.name, "trainable": layer.trainable, "dtype": "float32"}
     if layer.kind in _NO_TRAINABLE:
         del config["trainable"]

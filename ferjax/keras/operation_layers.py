@@ -35,12 +35,14 @@ class KnownOperation:
 
     Attributes:
         made: makes the layer of a call.
-        keras_3: the class in `keras.ops`; empty: Keras 3 has none.
+        keras_3: the class below `keras.src.ops`, with its module where that is not `numpy`; empty:
+            Keras 3 has none.
         keras_2: the functions of TensorFlow that Keras 2 names, without "tf.".
         inputs: the arguments that hold tensors, in order, by Keras 3's names.
         settings: the other arguments, with their values where they are not given.
         renamed: from other names of arguments, such as Keras 2's, to those of Keras 3.
         neutral: arguments that are allowed at these values alone.
+        operation: which `Operation` it is, where that is the layer; empty: it is another layer.
     """
 
     made: Maker
@@ -50,6 +52,15 @@ class KnownOperation:
     settings: Mapping[str, Any] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
     neutral: Mapping[str, Any] = field(default_factory=dict)
+    operation: str = ""
+
+    @property
+    def class_name(self) -> str:
+        return self.keras_3.rpartition(".")[2]
+
+    @property
+    def module(self) -> str:
+        return f"keras.src.ops.{self.keras_3.rpartition('.')[0] or 'numpy'}"
 
 
 REQUIRED = object()  # among settings: there is no default
@@ -111,6 +122,11 @@ class OperationCall:
         kind = VOCABULARY[layer] if isinstance(layer, str) else layer
         return kind(name=self.name, **given)
 
+    def whole(self, axis: Any = None, **given: Any) -> Operation:
+        """Return the `Operation` that computes the same, whatever layer does so too."""
+        axis = tuple(axis) if isinstance(axis, list) else axis
+        return Operation(name=self.name, operation=self.known.operation, axis=axis, **given)
+
 
 Maker = Callable[[OperationCall], Made]
 
@@ -119,27 +135,24 @@ def _count(value: Any) -> int:
     return sum(map(_count, value)) if isinstance(value, list) else 1
 
 
-def elementwise(operation: str) -> Maker:
-    def made(call: OperationCall) -> Made:
-        names = call.known.inputs
-        tensors = [name for name in names if isinstance(call.arguments[name], Origin)]
-        operands = [None if name in tensors else call.numbers(name) for name in names]
-        origins = [call.tensor(name) for name in tensors]
-        if not origins:
-            raise call.error("expected a tensor among its inputs, got constants only")
-        divisor: Any = operands[-1]
-        if operation == "divide" and divisor is not None and 0 in settings.flat(divisor):
-            raise call.error("it divides by 0")
-        whole = call.made_as(Operation, operation=operation, operands=tuple(operands))
-        shapes = [call.shape_of(origin) for origin in origins]
-        result = whole.output_shape(*shapes)
-        if len(origins) == 2 and len(operands) == 2:
-            return _merged(call, operation) or whole, origins
-        if len(origins) == 1 and result == shapes[0]:
-            return _rescaled(call, operation, operands, len(result)) or whole, origins
-        return whole, origins
-
-    return made
+def elementwise(call: OperationCall) -> Made:
+    names, operation = call.known.inputs, call.known.operation
+    tensors = [name for name in names if isinstance(call.arguments[name], Origin)]
+    operands = [None if name in tensors else call.numbers(name) for name in names]
+    origins = [call.tensor(name) for name in tensors]
+    if not origins:
+        raise call.error("expected a tensor among its inputs, got constants only")
+    divisor: Any = operands[-1]
+    if operation == "divide" and divisor is not None and 0 in settings.flat(divisor):
+        raise call.error("it divides by 0")
+    whole = call.whole(operands=tuple(operands))
+    shapes = [call.shape_of(origin) for origin in origins]
+    result = whole.output_shape(*shapes)
+    if len(origins) == 2 and len(operands) == 2:
+        return _merged(call, operation) or whole, origins
+    if len(origins) == 1 and result == shapes[0]:
+        return _rescaled(call, operation, operands, len(result)) or whole, origins
+    return whole, origins
 
 
 def _merged(call: OperationCall, operation: str) -> Layer | None:
@@ -214,51 +227,34 @@ def softmax(kind: str) -> Maker:
 
 def gelu(call: OperationCall) -> Made:
     if call.constant("approximate"):
-        return call.made_as(Operation, operation="gelu_tanh"), [call.tensor()]
+        return call.whole(), [call.tensor()]
     return call.made_as(Activation, activation="gelu"), [call.tensor()]
 
 
-def reduced(operation: str) -> Maker:
-    def made(call: OperationCall) -> Made:
-        axis, shape = call.constant("axis"), call.shape()
-        whole = call.made_as(
-            Operation,
-            operation=operation,
-            axis=tuple(axis) if isinstance(axis, list) else axis,
-            keepdims=call.constant("keepdims"),
-        )
-        assert isinstance(whole, Operation)
-        pooling = {"mean": "GlobalAveragePooling2D", "max": "GlobalMaxPooling2D"}.get(operation)
-        if pooling and len(shape) == 3 and sorted(whole.positions(4)) == [1, 2]:
-            return call.made_as(pooling, keepdims=whole.keepdims), [call.tensor()]
-        return whole, [call.tensor()]
-
-    return made
+def reduced(call: OperationCall) -> Made:
+    whole, shape = (
+        call.whole(call.constant("axis"), keepdims=call.constant("keepdims")),
+        call.shape(),
+    )
+    pooling = {"mean": "GlobalAveragePooling2D", "max": "GlobalMaxPooling2D"}.get(whole.operation)
+    if pooling and len(shape) == 3 and sorted(whole.positions(4)) == [1, 2]:
+        return call.made_as(pooling, keepdims=whole.keepdims), [call.tensor()]
+    return whole, [call.tensor()]
 
 
-def arranged(operation: str) -> Maker:
-    def made(call: OperationCall) -> Made:
-        axis = call.constant("axis")
-        whole = call.made_as(
-            Operation,
-            operation=operation,
-            axis=tuple(axis) if isinstance(axis, list) else axis,
-            repeats=call.constant("repeats") if operation == "repeat" else 1,
-        )
-        if operation in ("expand_dims", "squeeze"):
-            shape = whole.output_shape(call.shape())
-            if None not in shape and shape:
-                return call.made_as(Reshape, target_shape=shape), [call.tensor()]
-        return whole, [call.tensor()]
-
-    return made
+def arranged(call: OperationCall) -> Made:
+    own = {name: call.constant(name) for name in call.known.settings}
+    whole = call.whole(**own)
+    if whole.operation in ("expand_dims", "squeeze"):
+        shape = whole.output_shape(call.shape())
+        if None not in shape and shape:
+            return call.made_as(Reshape, target_shape=shape), [call.tensor()]
+    return whole, [call.tensor()]
 
 
 def transposed(call: OperationCall) -> Made:
     axes, ndim = call.constant("axes"), len(call.shape()) + 1
-    whole = call.made_as(
-        Operation, operation="transpose", axis=tuple(axes) if isinstance(axes, list) else axes
-    )
+    whole = call.whole(axes)
     if isinstance(axes, list) and sorted(axes[1:]) == list(range(1, ndim)):
         return call.made_as("Permute", dims=tuple(axes[1:])), [call.tensor()]
     return whole, [call.tensor()]
@@ -290,8 +286,7 @@ def concatenated(call: OperationCall) -> Made:
 
 
 def stacked(call: OperationCall) -> Made:
-    layer = call.made_as(Operation, operation="stack", axis=call.constant("axis"))
-    return layer, call.tensors("xs")
+    return call.whole(call.constant("axis")), call.tensors("xs")
 
 
 def summed(call: OperationCall) -> Made:
@@ -324,15 +319,14 @@ def indexed(call: OperationCall) -> Made:
         else:
             index.append(item)
     shape = call.shape()
-    whole = call.made_as(Operation, operation="get_item", index=tuple(index))
-    assert isinstance(whole, Operation)
+    whole = call.whole(index=tuple(index))
     whole.output_shape(shape)
     # Without the ellipsis, which Keras 3 writes and does not read.
     return dataclasses.replace(whole, index=tuple(whole.items(len(shape) + 1))), [call.tensor()]
 
 
-def arithmetic(operation: str) -> Maker:
-    return lambda call: (call.made_as(Operation, operation=operation), [call.tensor()])
+def converted(call: OperationCall) -> Made:
+    return call.whole(), [call.tensor()]
 
 
 def three_channels(call: OperationCall) -> Made:
