@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ferjax.keras.config import Architecture, Output
+from ferjax.keras.architecture import Architecture, Output
 from ferjax.keras.inspection import Inspection, inspect
 from ferjax.keras.kinds import KINDS
 from ferjax.keras.optimizer import OptimizerState

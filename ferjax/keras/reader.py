@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ferjax.errors import WeightFileError, printable
 from ferjax.keras import folders, hdf5, legacy_h5, optimizer, shards, weights_h5
-from ferjax.keras.config import Architecture, Output, model_major, parse_model
+from ferjax.keras.architecture import Architecture, Output
 from ferjax.keras.json_text import is_json, read_json
 from ferjax.keras.kinds import (
     ARCHIVE,
@@ -28,6 +28,7 @@ from ferjax.keras.kinds import (
     is_folder,
     is_model,
 )
+from ferjax.keras.model_config import model_major, parse_model
 from ferjax.keras.nesting import flat, in_keras_order
 from ferjax.keras.optimizer import OptimizerState
 from ferjax.keras.source import PathLike, Source, compiled_in, opened

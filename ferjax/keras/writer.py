@@ -18,14 +18,9 @@ from ferjax.emotions import Labels, are_names
 from ferjax.errors import WriteError
 from ferjax.files import replacing
 from ferjax.keras import legacy_h5, optimizer, weights_h5
-from ferjax.keras.config_writing import (
-    activation_names,
-    has_operations,
-    keras_version,
-    model_config,
-)
 from ferjax.keras.kinds import ARCHIVE, KINDS, V3_WEIGHTS, WEIGHTS_ONLY, WHOLE
-from ferjax.keras.nesting import in_keras_order
+from ferjax.keras.model_config import hard_sigmoids, keras_version, model_config
+from ferjax.keras.nesting import has_operations, in_keras_order
 from ferjax.keras.optimizer import OptimizerState
 from ferjax.keras.source import COMPILED
 from ferjax.metadata import METADATA
@@ -201,9 +196,8 @@ def _warn(path: object, graph: Graph, kind: str) -> None:
         )
     if has_operations(graph):
         return
-    if {"hard_sigmoid", "keras2_hard_sigmoid"} & activation_names(graph):
-        mine = keras_version(graph)[0]
-        other = {"2": "3", "3": "2"}[mine]
+    for mine in hard_sigmoids(graph):
+        other = {2: 3, 3: 2}[mine]
         warnings.warn(
             f"{path}: its hard_sigmoid is Keras {mine}'s; Keras {other} computes another function "
             "under that name",
