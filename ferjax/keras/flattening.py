@@ -34,13 +34,38 @@ class _Entry(NamedTuple):
 
 @dataclass
 class Model:
-    """A model while it is being flattened."""
+    """A model while it is being flattened.
 
-    name: str  # goes in front of its layer names where they are taken; empty: the whole model
+    Attributes:
+        name: goes in front of its layer names where they are taken; empty: the whole model.
+        made: its layers and models by their names in it: those of the graph.
+        entries: the layers of a functional model.
+        results: which calls of the graph give what each call of a layer gives.
+    """
+
+    name: str
     kind: str
     config: Any
     container: Container
     made: dict[str, str | Model] = field(default_factory=dict)
+    entries: dict[str, _Entry] = field(default_factory=dict)
+    results: dict[Node, list[int]] = field(default_factory=dict)
+
+    def node(self, origin: Origin) -> Node:
+        """Return which call of which layer a tensor comes from."""
+        if origin.layer not in self.entries:
+            raise Problem(f"an input comes from {origin.layer!r}, which is not among the layers")
+        return origin.layer, origin.node - self.entries[origin.layer].first
+
+    def result(self, origin: Origin) -> int:
+        """Return which call of the graph gives a tensor."""
+        layer, _, tensor = origin
+        positions = self.results.get(self.node(origin))
+        if positions is None:
+            raise Problem(f"the output is a call of layer {layer!r} that is never made")
+        if not 0 <= tensor < len(positions):
+            raise Problem(f"layer {layer!r}: its output {tensor} is used, it has {len(positions)}")
+        return positions[tensor]
 
 
 class Flattening:
@@ -80,43 +105,40 @@ class Flattening:
         return [source]
 
     def _apply_functional(self, model: Model, source: int) -> list[int]:
-        entries: dict[str, _Entry] = {}
         for entry in entries_of(model.kind, model.config):
             name, kind, config = head(entry, "layer")
             operation = self._read.get(id(config))
             if isinstance(operation, operations.Reading):
                 nodes = [operation.origins(index) for index in range(len(operation.calls))]
-                entries[name] = _Entry(kind, config, nodes, operation)
+                model.entries[name] = _Entry(kind, config, nodes, operation)
             else:
-                entries[name] = _Entry(kind, config, inbound_of(entry, name), None)
+                model.entries[name] = _Entry(kind, config, inbound_of(entry, name), None)
         inputs, outputs = (
             [origin for _, origin in ends_of(model.config.get(key), key)]
             for key in ("input_layers", "output_layers")
         )
-        _check_ends(model, entries, inputs, outputs)
-        for name in _counted_from_one(entries, outputs):
-            entries[name] = entries[name]._replace(first=1)
-        for name, entry in entries.items():  # in the file's order, which is that of the weights
+        _check_ends(model, inputs, outputs)
+        for name in _counted_from_one(model.entries, outputs):
+            model.entries[name] = model.entries[name]._replace(first=1)
+        for name, entry in model.entries.items():  # the file's order is that of the weights
             if entry.kind != "InputLayer":
                 self._make(model, name, entry.kind, entry.config)
             elif name not in model.made:
                 model.made[name] = name
                 in_graph = None if model.name else name
                 model.container.children.append(Leaf(name, entry.kind, in_graph))
-        results = self._connect(model, entries, inputs[0].layer, source)
-        return [_result(entries, results, output) for output in outputs]
+        model.results = {(inputs[0].layer, 0): [source]}
+        self._connect(model)
+        return [model.result(output) for output in outputs]
 
-    def _connect(
-        self, model: Model, entries: Mapping[str, _Entry], input_name: str, source: int
-    ) -> dict[Node, list[int]]:
-        """Emit every call once its inputs are known; return where its results are."""
-        results = {(input_name, 0): [source]}
+    def _connect(self, model: Model) -> None:
+        """Emit every call of a functional model once its inputs are known."""
         waiting: dict[Node, list[Node]] = {}
         missing: dict[Node, int] = {}
         ready: deque[Node] = deque()
-        for name, entry in entries.items():
+        for name, entry in model.entries.items():
             for index, origins in enumerate(entry.nodes):
-                open_inputs = {_node(entries, origin) for origin in origins} - results.keys()
+                open_inputs = {model.node(origin) for origin in origins} - model.results.keys()
                 missing[name, index] = len(open_inputs)
                 for node in open_inputs:
                     waiting.setdefault(node, []).append((name, index))
@@ -124,21 +146,18 @@ class Flattening:
                     ready.append((name, index))
         while ready:
             node = ready.popleft()
-            entry = entries[node[0]]
-            made = model.made[node[0]]
-            if entry.operation is None:
-                sources = [_result(entries, results, o) for o in entry.nodes[node[1]]]
-            else:
-                made, sources = self._lower(model, entries, results, node)
-            results[node] = self._call(made, sources)
+            entry, made = model.entries[node[0]], model.made[node[0]]
+            origins = entry.nodes[node[1]]
+            if entry.operation is not None:
+                made, origins = self._lower(model, entry.operation, node)
+            model.results[node] = self._call(made, [model.result(origin) for origin in origins])
             for behind in waiting.get(node, ()):
                 missing[behind] -= 1
                 if not missing[behind]:
                     ready.append(behind)
-        stuck = sorted({node[0] for node in missing if node not in results})
+        stuck = sorted({node[0] for node in missing if node not in model.results})
         if stuck:
             raise Problem(f"layers whose inputs never come: {', '.join(map(repr, stuck[:10]))}")
-        return results
 
     def _register(self, wanted: str, layer: Layer, prefix: str) -> str:
         """Keep a layer under a name that is unique in the flat graph."""
@@ -197,29 +216,21 @@ class Flattening:
         return [len(self.calls) - 1]
 
     def _lower(
-        self,
-        model: Model,
-        entries: Mapping[str, _Entry],
-        results: Mapping[Node, list[int]],
-        node: Node,
-    ) -> tuple[str, list[int]]:
-        """Return the layer that a call of an operation is, and where its inputs are."""
+        self, model: Model, operation: operations.Reading, node: Node
+    ) -> tuple[str, list[Origin]]:
+        """Return the layer that a call of an operation is, and where its inputs come from."""
         name, index = node
-        operation, made = entries[name].operation, model.made[name]
-        assert operation is not None and isinstance(made, str)
-
-        def shape_of(origin: Origin) -> Shape:
-            return self._shape(_result(entries, results, origin))
-
-        layer, origins = operation.layer(index, shape_of)
+        made = model.made[name]
+        assert isinstance(made, str)
+        layer, origins = operation.layer(index, lambda origin: self._shape(model.result(origin)))
         if made not in self._lowered:
             self.layers[made] = dataclasses.replace(layer, name=made)
         elif self.layers[made] != dataclasses.replace(layer, name=made):
             # Another constant than in an earlier call, or inputs of another shape.
             made = self._register(f"{name}_{index}", layer, model.name or name)
-            model.container.children.append(Leaf(name, entries[name].kind, made))
+            model.container.children.append(Leaf(name, model.entries[name].kind, made))
         self._lowered.add(made)
-        return made, [_result(entries, results, origin) for origin in origins]
+        return made, origins
 
     def _shape(self, position: int) -> Shape:
         """Return the shape of what a call gives, without the batch."""
@@ -246,37 +257,14 @@ def _counted_from_one(entries: Mapping[str, _Entry], outputs: list[Origin]) -> l
     ]
 
 
-def _node(entries: Mapping[str, _Entry], origin: Origin) -> Node:
-    """Return which call of which layer a tensor comes from."""
-    if origin.layer not in entries:
-        raise Problem(f"an input comes from {origin.layer!r}, which is not among the layers")
-    return origin.layer, origin.node - entries[origin.layer].first
-
-
-def _result(
-    entries: Mapping[str, _Entry], results: Mapping[Node, list[int]], origin: Origin
-) -> int:
-    """Return which call of the graph gives a tensor."""
-    positions = results.get(_node(entries, origin))
-    if positions is None:
-        raise Problem(f"the output is a call of layer {origin.layer!r} that is never made")
-    if not 0 <= origin.tensor < len(positions):
-        raise Problem(
-            f"layer {origin.layer!r}: its output {origin.tensor} is used, it has {len(positions)}"
-        )
-    return positions[origin.tensor]
-
-
-def _check_ends(
-    model: Model, entries: Mapping[str, _Entry], inputs: list[Origin], outputs: list[Origin]
-) -> None:
+def _check_ends(model: Model, inputs: list[Origin], outputs: list[Origin]) -> None:
     """Refuse a functional model that does not lead from one input to outputs."""
     called = f"model {model.name!r}" if model.name else "the model"
     if len(inputs) != 1 or not outputs:
         raise Problem(
             f"{called}: {len(inputs)} inputs and {len(outputs)} outputs, expected one input"
         )
-    for name, entry in entries.items():
+    for name, entry in model.entries.items():
         if entry.kind == "InputLayer" and name != inputs[0].layer:
             raise Problem(f"layer {name!r} is a second input, expected one")
         if entry.kind != "InputLayer" and not entry.nodes:

@@ -47,10 +47,6 @@ def _arranges(operation: str, keras_3: str, *keras_2: str, **neutral: Any) -> Kn
     )
 
 
-def _same(keras_3: str, *keras_2: str) -> KnownOperation:
-    return KnownOperation(layers.activation("linear"), keras_3, keras_2)
-
-
 def _pools(kind: str, keras_3: str, *keras_2: str) -> KnownOperation:
     return KnownOperation(
         layers.pooled(kind),
@@ -146,7 +142,7 @@ TABLE: tuple[KnownOperation, ...] = (
     _reduces("std", "Std", "math.reduce_std"),
     KnownOperation(layers.concatenated, "Concatenate", ("concat",), ("xs",), settings={"axis": 0}),
     KnownOperation(
-        layers.stacked, "Stack", ("stack",), ("xs",), settings={"axis": 0}, operation="stack"
+        layers.unchanged, "Stack", ("stack",), ("xs",), settings={"axis": 0}, operation="stack"
     ),
     KnownOperation(
         layers.reshaped,
@@ -176,7 +172,7 @@ TABLE: tuple[KnownOperation, ...] = (
     ),
     KnownOperation(layers.three_channels, "", ("image.grayscale_to_rgb",)),
     KnownOperation(
-        layers.converted,
+        layers.unchanged,
         "image.RGBToGrayscale",
         ("image.rgb_to_grayscale",),
         neutral={"data_format": (None, "channels_last")},
@@ -215,8 +211,8 @@ TABLE: tuple[KnownOperation, ...] = (
         neutral={"validate_indices": None, "batch_dims": 0},
     ),
     KnownOperation(layers.cast, "core.Cast", ("cast",), settings={"dtype": REQUIRED}),
-    _same("Identity", "identity", "convert_to_tensor"),
-    _same("Copy"),
+    _activates("linear", "Identity", "identity", "convert_to_tensor"),
+    _activates("linear", "Copy"),
     _pools("MaxPooling2D", "nn.MaxPool", "nn.max_pool2d"),
     _pools("AveragePooling2D", "nn.AveragePool", "nn.avg_pool2d"),
     KnownOperation(

@@ -76,9 +76,8 @@ class Reading:
         Raises:
             LayerError: no layer computes it.
         """
-        return self.known.made(
-            OperationCall(self.known, self.name, self.place, self.calls[call], shape_of)
-        )
+        bound = OperationCall(self.known, self.name, self.place, self.calls[call], shape_of)
+        return self.known.made(bound), bound.tensors
 
 
 def read(entry: Mapping[str, Any], name: str) -> Reading:
