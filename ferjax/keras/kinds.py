@@ -22,6 +22,7 @@ WHOLE, WEIGHTS_ONLY, V3_WEIGHTS, ARCHIVE = "h5", "weights-only-h5", "weights.h5"
 KINDS = (WHOLE, WEIGHTS_ONLY, V3_WEIGHTS, ARCHIVE)
 # The members that an archive must have, and those that Keras may write in the second's place.
 ARCHIVE_CONFIG, ARCHIVE_WEIGHTS = "config.json", "model.weights.h5"
+ARCHIVE_METADATA = "metadata.json"
 FOLDER_INDEX = "model.weights.json"  # of shards, in an unzipped archive
 _ARCHIVE_NUMPY = "model.weights.npz"
 

@@ -12,13 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
-import numpy as np
 
 from ferjax.emotions import Labels, are_names
 from ferjax.errors import WriteError
 from ferjax.files import replacing
 from ferjax.keras import legacy_h5, optimizer, weights_h5
-from ferjax.keras.kinds import ARCHIVE, KINDS, V3_WEIGHTS, WEIGHTS_ONLY, WHOLE
+from ferjax.keras.kinds import (
+    ARCHIVE,
+    ARCHIVE_CONFIG,
+    ARCHIVE_METADATA,
+    ARCHIVE_WEIGHTS,
+    KINDS,
+    V3_WEIGHTS,
+    WEIGHTS_ONLY,
+    WHOLE,
+)
 from ferjax.keras.model_config import hard_sigmoids, keras_version, model_config
 from ferjax.keras.nesting import has_operations, in_keras_order
 from ferjax.keras.optimizer import OptimizerState
@@ -134,8 +142,7 @@ def _write_hdf5(
     if kind == WEIGHTS_ONLY:
         legacy_h5.write_weights(root, graph, arrays, version)
         return
-    root.attrs["keras_version"] = np.bytes_(version)
-    root.attrs["backend"] = np.bytes_("tensorflow")
+    legacy_h5.write_version(root, version)
     root.attrs["model_config"] = _text(model_config(graph))
     legacy_h5.write_weights(root.create_group("model_weights"), graph, arrays, version)
     if state is not None:
@@ -168,9 +175,9 @@ def _write_archive(
             optimizer.write_v3(root, graph, state)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, content in (
-            ("metadata.json", json.dumps(described)),
-            ("config.json", json.dumps(config)),
-            ("model.weights.h5", weights.getvalue()),
+            (ARCHIVE_METADATA, json.dumps(described)),
+            (ARCHIVE_CONFIG, json.dumps(config)),
+            (ARCHIVE_WEIGHTS, weights.getvalue()),
         ):
             # A fixed date: the same network gives the same bytes.
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
