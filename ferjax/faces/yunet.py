@@ -436,14 +436,18 @@ def _patch(near: _Near, pose: Pose, turn: float, view: View) -> UInt8Array:
 
     mirrored, offset, zoom = view
     scale = zoom * FACE / pose.height / near.scale
-    cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
-    matrix = scale * np.array([[cos, sin], [-sin, cos]])
-    if mirrored:
-        matrix[0] *= -1
+    cos, sin = scale * math.cos(math.radians(turn)), scale * math.sin(math.radians(turn))
+    across = -1 if mirrored else 1
     # Where the face's centre is in what is near; pixels' centres lie at whole numbers.
-    centre = np.array([pose.x - near.left, pose.y - near.top]) * near.scale - 0.5
+    x = (pose.x - near.left) * near.scale - 0.5
+    y = (pose.y - near.top) * near.scale - 0.5
     middle = PATCH / 2 - 0.5 + offset
-    affine = np.concatenate([matrix, (middle - matrix @ centre)[:, None]], axis=1)
+    affine = np.array(
+        [
+            [across * cos, across * sin, middle - across * (cos * x + sin * y)],
+            [-sin, cos, middle - (cos * y - sin * x)],
+        ]
+    )
     method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_LINEAR
     patch = cv2.warpAffine(
         near.image, affine, (PATCH, PATCH), flags=method, borderMode=cv2.BORDER_CONSTANT

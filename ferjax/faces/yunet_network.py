@@ -10,6 +10,7 @@ Dimension keys: B pictures, H height, W width; A anchors of a picture, N faces.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
@@ -31,6 +32,7 @@ SAME: Final = 0.3  # of their union, from which on two boxes are of one face
 MOST: Final = 5000  # boxes of a picture that are compared with each other
 SMALL: Final = 128  # the side of the patches that a face is looked at in
 
+_OUTPUTS: Final = [f"{k}_{stride}" for k in ("cls", "obj", "bbox", "kps") for stride in STRIDES]
 # The shape of the network's input in its file, 1x3x640x640, and with open sizes, of equal length.
 _FIXED: Final = bytes.fromhex("0a020801 0a020803 0a03088005 0a03088005")
 _OPEN: Final = bytes.fromhex("0a021200 0a020803 0a03120168 0a03120177")  # ?x3xhxw
@@ -92,41 +94,71 @@ def _opened() -> Any:
 
 
 def _run_onnx(session: Any, images: Sequence[UInt8Array], min_score: float) -> list[Float32Array]:
-    with quiet_opencv() as cv2:
-        height, width = images[0].shape[:2]
-        below, right = -height % STRIDES[-1], -width % STRIDES[-1]
-        if below or right:
-            images = [
-                cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT)
-                for image in images
-            ]
-        batch = cv2.dnn.blobFromImages(images, swapRB=True)  # float32 (B, 3, H, W) in BGR order
-    names = [f"{kind}_{stride}" for stride in STRIDES for kind in ("cls", "obj", "bbox", "kps")]
-    outputs = session.run(names, {"input": batch})  # (1, B*A, 1|1|4|10) for each stride
-    found: list[list[Float32Array]] = [[] for _ in images]
-    for i, stride in enumerate(STRIDES):
-        classes, objects, boxes, landmarks = (part[0] for part in outputs[4 * i : 4 * i + 4])
-        scores = np.sqrt(np.clip(classes[:, 0], 0, 1) * np.clip(objects[:, 0], 0, 1))
-        seen = np.flatnonzero(scores >= min_score)
-        if not len(seen):
-            continue
-        columns = batch.shape[3] // stride
-        numbers, anchors = np.divmod(seen, len(scores) // len(images))
-        at = np.stack([anchors % columns, anchors // columns], axis=1).astype(np.float32)
-        sides = np.exp(boxes[seen, 2:])
-        corners = at + boxes[seen, :2] - sides / 2
-        points = landmarks[seen] + np.tile(at, 5)
-        rows = np.concatenate([corners, sides, points], axis=1) * np.float32(stride)
-        rows = np.concatenate([rows, scores[seen, None]], axis=1)
-        for number in np.unique(numbers):
-            found[number].append(rows[numbers == number])
-    return [
-        _best(np.concatenate(parts)) if parts else np.zeros((0, 15), np.float32) for parts in found
-    ]
+    batch = _batch(images)
+    count, _, height, width = batch.shape
+    outputs = session.run(_OUTPUTS, {"input": batch})  # (1, B*a, k), a of the A for each stride
+    parts = [part.reshape(count, -1, part.shape[2]) for part in outputs]
+    classes, objects, boxes, landmarks = (
+        np.concatenate(parts[i : i + len(STRIDES)], axis=1)
+        for i in range(0, len(parts), len(STRIDES))
+    )
+    scores = np.sqrt(classes.clip(0, 1) * objects.clip(0, 1))[..., 0]  # (B, A)
+    seen = np.nonzero(scores >= min_score)
+    at, strides = (part[seen[1]] for part in _anchors(height, width))
+    sides = np.exp(boxes[seen][:, 2:])
+    corners = at + boxes[seen][:, :2] - sides / 2
+    points = landmarks[seen] + np.tile(at, 5)
+    rows = np.concatenate([corners, sides, points], axis=1) * strides
+    rows = np.concatenate([rows, scores[seen][:, None]], axis=1)
+    ends = np.searchsorted(seen[0], np.arange(count + 1))
+    return [_best(rows[start:end]) for start, end in itertools.pairwise(ends)]
+
+
+class _Memory(threading.local):
+    """What a thread's pictures are laid out in: memory that is new each time would have to be
+    cleared by the system, which takes ten times as long as the pictures."""
+
+    def __init__(self) -> None:
+        self.numbers = np.empty(0, np.float32)
+
+
+_memory = _Memory()
+
+
+def _batch(images: Sequence[UInt8Array]) -> Float32Array:
+    """Return pictures as the network takes them, float32 (B, 3, H, W) in BGR order.
+
+    Sides are filled up to a multiple of the largest stride. It is good until the thread's next.
+    """
+    height, width = images[0].shape[:2]
+    rows, columns = (side + -side % STRIDES[-1] for side in (height, width))
+    size = len(images) * 3 * rows * columns
+    if len(_memory.numbers) < size:
+        _memory.numbers = np.empty(size, np.float32)
+    batch = _memory.numbers[:size].reshape(len(images), 3, rows, columns)
+    batch[:, :, height:] = 0
+    batch[..., width:] = 0
+    for planes, image in zip(batch, images, strict=True):
+        for i in range(3):
+            planes[i, :height, :width] = image[..., 2 - i]
+    return batch
+
+
+@lru_cache(maxsize=16)
+def _anchors(height: int, width: int) -> tuple[Float32Array, Float32Array]:
+    """Return the anchors of a picture, column and row, (A, 2), and their strides, (A, 1)."""
+    at, strides = [], []
+    for stride in STRIDES:
+        rows, columns = np.indices((height // stride, width // stride), np.float32)
+        at.append(np.stack([columns.ravel(), rows.ravel()], axis=1))
+        strides.append(np.full((rows.size, 1), stride, np.float32))
+    return np.concatenate(at), np.concatenate(strides)
 
 
 def _best(rows: Float32Array) -> Float32Array:
     """Return boxes, the surest first, without those that overlap with a surer one."""
+    if len(rows) < 2:
+        return rows
     rows = rows[np.argsort(-rows[:, 14], kind="stable")[:MOST]]
     low, high = rows[:, :2], rows[:, :2] + rows[:, 2:4]
     areas = rows[:, 2:4].prod(axis=1)
