@@ -25,9 +25,10 @@ WARM_UP = 16  # pictures of a stream: full batches have been compiled after them
 Pipeline = Callable[[Iterator[str]], Iterator[int]]
 
 
-def ferjax(engine: str) -> Pipeline:
-    """Return ferjax's stream of photographs."""
-    classifier = importlib.import_module("ferjax").load(engine=engine)
+def ferjax(engine: str, weights: str | None = None) -> Pipeline:
+    """Return ferjax's stream of photographs, with weights of the repository or the default ones."""
+    path = None if weights is None else Path(__file__).parents[2] / "checkpoints" / weights
+    classifier = importlib.import_module("ferjax").load(path, engine=engine)
     return lambda paths: map(len, classifier.analyze(paths))
 
 
@@ -49,6 +50,7 @@ def fer(mtcnn: bool) -> Pipeline:
 ENTRIES: dict[str, Callable[[], Pipeline]] = {
     "ferjax": lambda: ferjax("jax"),
     "ferjax-onnx": lambda: ferjax("onnx"),
+    "ferjax-cnn5": lambda: ferjax("jax", "fer_cnn5.h5"),
     "ferjax-singly": lambda: ferjax_singly("jax"),
     "fer": lambda: fer(False),
     "fer-mtcnn": lambda: fer(True),
