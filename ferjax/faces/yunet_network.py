@@ -1,4 +1,4 @@
-"""Run YuNet's network: by ONNX Runtime where it is installed, else by OpenCV.
+"""Run YuNet's network: by ONNX Runtime, or by OpenCV where that cannot be imported.
 
 Both compute the same: boxes differ by less than a hundredth of a pixel. ONNX Runtime takes a third
 of the time, for it lays out channels in blocks that fill the CPU's registers. What OpenCV does

@@ -14,7 +14,7 @@ from ferjax.faces import detect
 from ferjax.faces import yunet_network as network
 from ferjax.image_files import UInt8Array, read_image
 
-REASON = "needs onnxruntime: pip install 'ferjax[onnx]'"
+REASON = "needs onnxruntime"
 ASTRONAUT = read_image(Path(__file__).parents[2] / "examples" / "astronaut.jpg", channels=3)
 
 
