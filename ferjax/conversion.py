@@ -12,11 +12,11 @@ from ferjax import keras, metadata
 from ferjax.emotions import Labels, are_names
 from ferjax.errors import FerjaxError, WeightFileError, WriteError
 from ferjax.keras import KINDS, Inspection, KerasModel
-from ferjax.keras.problems import checked_path
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import checked_labels
 from ferjax.nets.known import settings
 from ferjax.nets.layers import InputLayer, Layer, TrainingOnly
+from ferjax.problems import checked_path
 
 MSGPACK, ORBAX = "msgpack", "orbax"
 TARGETS = (*KINDS, MSGPACK, ORBAX)

@@ -11,10 +11,10 @@ import numpy as np
 
 from ferjax.errors import FerjaxError, WeightFileError, printable
 from ferjax.files import replacing
-from ferjax.keras.problems import Problems, checked_path
-from ferjax.keras.variables import from_variables, to_variables
 from ferjax.nets.architectures import ARCHITECTURES
 from ferjax.nets.graph import Graph
+from ferjax.nets.variables import from_variables, to_variables
+from ferjax.problems import Problems, checked_path
 
 _MOST_BYTES = 1 << 30
 

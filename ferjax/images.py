@@ -208,14 +208,19 @@ def skips_pixels(height: int, width: int, size: tuple[int, int]) -> bool:
 # --- options -------------------------------------------------------------------------------------
 
 
-def check_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Return (height, width) as plain integers, or raise a ValueError."""
+def check_size(size: tuple[int, int], longest: int = MAX_PIXELS) -> tuple[int, int]:
+    """Return (height, width) as plain integers, or raise a ValueError.
+
+    Args:
+        longest: pixels that either side may have; both together have at most `MAX_PIXELS`.
+    """
     try:
         height, width = (operator.index(n) for n in size)
     except (TypeError, ValueError):
         height = width = 0
-    if height < 1 or width < 1 or height * width > MAX_PIXELS:
-        raise ValueError(f"expected (height, width) in pixels for `size`, got {size!r}")
+    if not (1 <= height <= longest and 1 <= width <= longest) or height * width > MAX_PIXELS:
+        pixels = "pixels" if longest == MAX_PIXELS else f"[1, {longest}]"
+        raise ValueError(f"expected (height, width) in {pixels} for `size`, got {size!r}")
     return height, width
 
 

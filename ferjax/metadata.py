@@ -17,6 +17,8 @@ from ferjax.errors import PriorError, WeightFileError
 from ferjax.files import json_text, replacing
 from ferjax.scaling import Scaling
 
+# Under which name it stands, as JSON, in the files that ferjax writes; Keras does not look at it.
+METADATA = "ferjax_metadata"
 _SUFFIXES = (".weights.h5", ".h5", ".hdf5", ".keras")
 _MOST_BYTES = 1 << 20
 _LONGEST = 4096  # pixels

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from ferjax.errors import FerjaxError
+from ferjax.problems import checked_path
 
 FER2013: Final = "fer_cnn8"  # learnt FER2013's own labels
 DEFAULT: Final = FER2013
@@ -27,8 +28,6 @@ def path_of(weights: str | os.PathLike[str] | None = None) -> Path:
     """
     name = DEFAULT
     if weights is not None:
-        from ferjax.keras.problems import checked_path  # takes h5py along
-
         path, name = checked_path(weights), os.fspath(weights)
         if name not in NAMES or path.exists():
             return path

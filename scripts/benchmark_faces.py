@@ -2,7 +2,8 @@
 
 JPEG pictures of 640x480 with one face and with six are made of examples/astronaut.jpg, and with
 --data also of FER2013's faces. Each measurement is a process of its own, and the peers take turns:
-  ferjax          `analyze` over the paths, a stream; ferjax-onnx with ONNX Runtime
+  ferjax          `analyze` over the paths, a stream; ferjax-onnx with ONNX Runtime; ferjax-cnn5
+                  with the smaller network, checkpoints/fer_cnn5.h5
   ferjax-singly   `analyze` with one path at a time
   command         `ferjax faces FOLDER --csv FILE`, the whole process
   fer             `FER().detect_emotions(...)`, its Haar cascade; fer-mtcnn with mtcnn=True
@@ -45,7 +46,10 @@ from benchmarks import face_worker, machine, processes
 from benchmarks.arguments import Parser, among, count
 
 ROOT: Final = Path(__file__).parents[1]
-PEERS: Final = ("ferjax", "ferjax-onnx", "ferjax-singly", "command", "fer", "fer-mtcnn")
+PEERS: Final = (
+    *("ferjax", "ferjax-onnx", "ferjax-cnn5", "ferjax-singly", "command"),
+    *("fer", "fer-mtcnn"),
+)
 TITLES: Final = {"one": "one face", "six": "six faces"}
 REFERENCE: Final = "fer"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from ferjax.emotions import (
@@ -171,5 +173,10 @@ def test_numbers_are_no_names() -> None:
 def test_known_networks_are_different_ones_with_a_source() -> None:
     assert len({network.fingerprint for network in KNOWN_NETWORKS}) == len(KNOWN_NETWORKS)
     for network in KNOWN_NETWORKS:
-        assert network.labels == ORDERS[network.order]
+        assert network.labels == tuple(class_names(network.order, len(network.labels)))
         assert network.source
+
+
+def test_a_known_network_may_have_an_order_of_its_own() -> None:
+    known = dataclasses.replace(KNOWN_NETWORKS[0], order="calm,tense")
+    assert known.labels == ("calm", "tense")

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         labels = checked_labels(args.labels, model.graph)
     elif labels is None:
         known = recognise(model.graph)
-        fitting = f"{known.order}, {known.name}'s order, " if known else ""
+        fitting = f"{known.order} (the order of {known.name}) " if known else ""
         model.notes.append(f"no class names are stored; --labels {fitting}stores them")
     onnx.save(args.target, model.graph, model.variables, labels=labels, metadata=model.metadata)
     for note in model.notes:

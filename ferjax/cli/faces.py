@@ -1,18 +1,18 @@
 """Find the faces in photographs, and the expression on each.
 
 Folders are searched for photographs; drawings and crops that ferjax put there are left out.
-Each face has a line: the photograph, the face's number in it from 1, its label and probability, its
-box (left and upper edge, width x height) and its size, which is its height, in pixels of the
-picture as a viewer shows it. A photograph that cannot be read is named on stderr, the others are
-done, and the exit code is 1.
+Each face has a line: the photograph, the face's number in it from 1, its label and probability, and
+its box (left and upper edge, width x height) in pixels of the picture as a viewer shows it; below
+24 pixels of height it is too small to tell. A photograph that cannot be read is named on stderr,
+the others are done, and the exit code is 1; it is 2 where none of the paths exists.
 
 --draw writes every photograph with its faces marked: party.jpg as DIR/party.faces.jpg. --crops
 writes each face as it is cropped for the network, not yet resized: DIR/party.face1.png; `ferjax
 predict DIR --resize area` gives the same probabilities. No file that ferjax did not make is
 overwritten: where one has such a name, another is taken.
 
---csv writes a row for each face: path, face, x, y, width, height, score, landmarks,
-roll, size, too_small (below 24 pixels), label, confidence, the probability of each class, error. A
+--csv writes a row for each face: path, face, x, y, width, height, score, landmarks, roll, size (its
+height), too_small (below 24 pixels), label, confidence, the probability of each class, error. A
 photograph without a face has one row, whose face is 0; so has one that cannot be read, with its
 error.
 
@@ -44,6 +44,7 @@ from ferjax.cli.options import (
     add_classifier,
     add_confidence,
     add_prior,
+    check_given,
     fraction,
     load_classifier,
     note_unread_images,
@@ -163,6 +164,7 @@ def _run(args: argparse.Namespace) -> int:
     )
     settings.check()
     classifier = load_classifier(args)
+    check_given(args.photographs)
     batch = Batch(classifier, args.photographs, settings)
     if batch.left_out:
         print(f"ferjax: note: {batch.left_out:,} drawings and crops are left out", file=sys.stderr)

@@ -155,6 +155,7 @@ def _recognised(graph: Graph) -> dict[str, Any] | None:
 
 
 def _print(described: dict[str, Any], found: Inspection) -> None:
+    from ferjax.emotions import ORDERS
     from ferjax.errors import printable
     from ferjax.keras import KINDS
     from ferjax.nets.summary import summary
@@ -181,8 +182,9 @@ def _print(described: dict[str, Any], found: Inspection) -> None:
         print("note:      --output NAME or NUMBER chooses among them")
     if network is not None:
         low, high = network["value_range"]
+        order = f" ({network['order']})" if network["order"] in ORDERS else ""
         print(
-            f"network:   {network['name']}: {', '.join(network['labels'])} ({network['order']}), "
+            f"network:   {network['name']}: {', '.join(network['labels'])}{order}, "
             f"images in [{low:g}, {high:g}]; {network['source']}"
         )
     elif not labels and described["classes"] is not None:

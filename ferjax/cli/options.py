@@ -151,6 +151,31 @@ def _shares(text: str) -> dict[str, float]:
     return prior
 
 
+def check_given(paths: Sequence[str]) -> None:
+    """Raise where none of the images and folders that were given exists.
+
+    Where one does, the others are named as they are read.
+
+    Raises:
+        ImageError: there is nothing at any of the paths.
+    """
+    from ferjax.errors import ImageError
+
+    if all(map(_is_missing, paths)):
+        more = f" and {len(paths) - 1:,} more" if len(paths) > 1 else ""
+        raise ImageError(f"{printable(paths[0])}{more}: no such file")
+
+
+def _is_missing(path: str) -> bool:
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return path != ""  # of which reading says more
+    except (OSError, ValueError):
+        pass
+    return False
+
+
 def note_unread_images(paths: Sequence[str]) -> None:
     """Say on stderr which photographs in folders are left out, for want of a reader."""
     from ferjax.image_files import find_unread_images

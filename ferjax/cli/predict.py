@@ -2,7 +2,7 @@
 
 Each image is taken for one face, cropped to it; `ferjax faces` finds and crops the faces of
 photographs. Folders are searched for images. An image that cannot be read is named on stderr, the
-others are predicted, and the exit code is 1.
+others are predicted, and the exit code is 1; it is 2 where none of the paths exists.
 
 Images are resized as the published code does it, which skips most pixels of large ones; --resize
 area averages them instead.
@@ -35,6 +35,7 @@ from ferjax.cli.options import (
     add_classifier,
     add_confidence,
     add_prior,
+    check_given,
     load_classifier,
     note_unread_images,
 )
@@ -88,6 +89,7 @@ def _run(args: argparse.Namespace) -> int:
     paths = find_images(args.images)
     note_unread_images(args.images)
     classifier = load_classifier(args)
+    check_given(args.images)
     # What cannot be done is said before any image is read.
     classifier.check_confidence(calibrated=args.calibrated, prior=args.prior)
     if args.explain is not None:
@@ -121,6 +123,7 @@ def _run(args: argparse.Namespace) -> int:
         notes.say()
         progress.advance(len(paths[start : start + _CHUNK]))
     progress.close()
+    notes.say(done=True)
     rows = np.concatenate(parts)
     if known:
         rows = classifier.with_prior(rows, args.prior)
@@ -167,13 +170,15 @@ def _print(
 
 
 class _Notes:
-    """What is said once each: that an image is no crop, that its pixels are skipped."""
+    """What is said once each: that images are no crops, that their pixels are skipped."""
 
     def __init__(self, size: tuple[int, int], on_pixels: bool) -> None:
         self._size = size
         self._on_pixels = on_pixels
         self._looks = _LOOKED_AT
-        self._lines: list[str] = []
+        self._no_crops = _Images()
+        self._skipped = _Images()
+        self._shape = (0, 0)  # of the first that is skipped
 
     def look_at(self, image: UInt8Array, path: Path) -> None:
         """Look at an image, uint8 (H, W) or (H, W, 3), that is going to be predicted."""
@@ -183,30 +188,53 @@ class _Notes:
         height, width = image.shape[:2]
         if not (self._looks or self._on_pixels) or not skips_pixels(height, width, self._size):
             return
-        text = ""
         if self._looks:
             self._looks -= 1
             if has_small_face(image):
-                self._looks = 0
-                text = (
-                    "the face fills less than half of it, and all of it is taken for one; "
-                    "`ferjax faces` finds and crops it"
-                )
-        if not text and self._on_pixels:
-            self._on_pixels = False
-            rows, columns = self._size
-            text = (
-                f"of its {width} x {height} pixels the published resize to {columns} x {rows} "
-                "skips most; --resize area averages them, --resize linear leaves this note out"
-            )
-        if text:
-            self._lines.append(f"ferjax: note: {printable(os.fspath(path))}: {text}")
+                self._no_crops.add(path)
+                return
+        if self._on_pixels:
+            self._shape = self._shape if self._skipped.count else (height, width)
+            self._skipped.add(path)
 
-    def say(self) -> None:
-        """Print what is not yet printed."""
-        for line in self._lines:
-            print(line, file=sys.stderr)
-        self._lines.clear()
+    def say(self, *, done: bool = False) -> None:
+        """Print what is known for all images, which is everything where they are `done`."""
+        if self._no_crops.count and (done or not self._looks):
+            of = "" if self._looks else f", of {_LOOKED_AT} that were looked at"
+            each, them = ("each", "them") if self._no_crops.count > 1 else ("it", "it")
+            self._no_crops.say(
+                f"the face fills less than half of {each}, and all of it is taken for one; "
+                f"`ferjax faces` finds and crops {them}",
+                of,
+            )
+        if self._skipped.count and done:
+            height, width = self._shape
+            pixels = f"its {width} x {height} pixels"
+            if self._skipped.count > 1:
+                pixels = f"their pixels, {width} x {height} in the first,"
+            rows, columns = self._size
+            self._skipped.say(
+                f"of {pixels} the published resize to {columns} x {rows} skips most; "
+                "--resize area averages them, --resize linear leaves this note out"
+            )
+
+
+class _Images:
+    """Those that a note is for: the first by its name, the others by their number."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first = Path()
+
+    def add(self, path: Path) -> None:
+        self._first = self._first if self.count else path
+        self.count += 1
+
+    def say(self, text: str, of: str = "") -> None:
+        """Print a note, and begin anew."""
+        more = f" and {self.count - 1:,} more{of}" if self.count > 1 else ""
+        print(f"ferjax: note: {printable(os.fspath(self._first))}{more}: {text}", file=sys.stderr)
+        self.count = 0
 
 
 def _positive(text: str) -> int:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from ferjax.errors import DataError
-from ferjax.faces import cropping, detection, yunet
+from ferjax.faces import cropping, detection, yunet_network
 from ferjax.faces.detection import Detection, Detector
 from ferjax.image_files import UInt8Array
 from ferjax.images import preprocess
@@ -69,7 +69,7 @@ class FindFaces:
             "min_score": float(self.min_score),
             "min_size": None if self.min_size is None else float(self.min_size),
             "detector": "YuNet" if self.detector is None else name,
-            "detector_sha256": yunet.MODEL_SHA256 if self.detector is None else None,
+            "detector_sha256": yunet_network.MODEL_SHA256 if self.detector is None else None,
             "crop_side": cropping.SIDE,  # of the height of the face's box
             "crop_level_from": cropping.LEVEL_FROM,  # degrees of roll
             "crop_resize": RESIZE,
@@ -143,14 +143,13 @@ def chosen(sizes: list[float], several: str) -> int | None:
 
 
 def notes_of(pictures: Iterable[Picture]) -> list[str]:
-    """Return sentences on what was found in the pictures of a source."""
+    """Return sentences on what was found in the pictures of a source.
+
+    Which pictures are left out, the pictures themselves say.
+    """
     pictures = list(pictures)
     taken = sum(picture.face is not None for picture in pictures)
-    without = sum(not picture.faces for picture in pictures)
-    notes = [
-        f"faces are cropped from {taken:,} of {len(pictures):,} pictures; left out are {without:,} "
-        f"without a face, {len(pictures) - taken - without:,} with several"
-    ]
+    notes = [f"faces are cropped from {taken:,} of {len(pictures):,} pictures"]
     crops = sum(picture.is_crop for picture in pictures)
     if 2 * crops > len(pictures):
         notes.append(

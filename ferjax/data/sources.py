@@ -17,7 +17,6 @@ Dimension keys: N images, H height, W width.
 
 from __future__ import annotations
 
-import operator
 import os
 import re
 from collections.abc import Sequence
@@ -33,6 +32,7 @@ from ferjax.data.numbering import NumberNames
 from ferjax.data.reading import Options, Progress, Read, suffix
 from ferjax.errors import DataError, printable
 from ferjax.image_files import IMAGE_SUFFIXES
+from ferjax.images import check_size
 
 __all__ = ["KINDS", "Progress", "Read", "read"]
 
@@ -45,6 +45,7 @@ KINDS: Final = {
 }
 
 _LISTED: Final = 5  # bad items named in an error
+_LONGEST: Final = 4096  # of a side, pixels: all of a dataset's images are held at once
 
 
 def read(
@@ -80,9 +81,8 @@ def read(
         DataError: nothing can be read, or, without `skip_bad`, anything is bad; the first bad items
             are named, with their number.
     """
-    height, width = _check_size(size)
     options = Options(
-        size=(height, width),
+        size=check_size(size, _LONGEST),
         classes_level=classes_level,
         labels=labels,
         find_faces=finding(find_faces),
@@ -126,16 +126,6 @@ def finding(find_faces: photographs.FindFaces | bool) -> photographs.FindFaces |
     if not isinstance(find_faces, bool):
         raise DataError(f"expected True, False or a FindFaces for `find_faces`, got {find_faces!r}")
     return photographs.FindFaces() if find_faces else None
-
-
-def _check_size(size: tuple[int, int]) -> tuple[int, int]:
-    try:
-        height, width = (operator.index(n) for n in size)
-    except (TypeError, ValueError):
-        height = width = 0
-    if not (1 <= height <= 4096 and 1 <= width <= 4096):
-        raise ValueError(f"expected (height, width) in [1, 4096] for `size`, got {size!r}")
-    return height, width
 
 
 def _list_bad(bad: Sequence[tuple[str, str]], total: int, kind: str) -> str:

@@ -39,7 +39,7 @@ from ferjax.faces.outputs import (
 )
 from ferjax.faces.settings import Settings, check_resumed
 from ferjax.faces.stream import photographs
-from ferjax.faces.yunet import read_model
+from ferjax.faces.yunet_network import read_model
 from ferjax.files import (
     LETTERS,
     check_file,

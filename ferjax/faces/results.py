@@ -101,11 +101,10 @@ def text_lines(
             yield f"{name}   -  no face\n"
         for face in entry["faces"]:
             x, y, across, down = (round(value or 0) for value in face["box"])
-            size = round(face["size"] or 0)
-            small = ", too small to tell" if face["too_small"] else ""
+            small = "  too small to tell" if face["too_small"] else ""
             yield (
                 f"{name}  {face['face']:>2}  {_guess(face, label_width):<{width}}  "
-                f"at {x:>4},{y:>4}  {across:>4} x{down:>4}  size {size}{small}\n"
+                f"at {x:>4},{y:>4}  {across:>4} x{down:>4}{small}\n"
             )
 
 

@@ -357,11 +357,15 @@ def _classified(
     crops: list[Float32Array] = []
     predictions: deque[Prediction] = deque()  # of the faces of the photographs that wait
     failure: Exception | None = None
+    padded = full_batches
 
     def classify(count: int) -> None:
+        nonlocal padded
         if count:
             images = np.stack(crops[:count])
-            if full_batches:
+            # To compile for the sizes of what is left over takes longer than a full batch.
+            padded |= count == batch and classifier.engine == "jax"
+            if padded:
                 images = np.pad(images, [(0, -count % batch), (0, 0), (0, 0), (0, 0)])
             rows = classifier.predict_batch(images, calibrated=calibrated, prior=prior)[:count]
             del crops[:count]

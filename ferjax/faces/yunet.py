@@ -1,4 +1,4 @@
-"""Find faces with YuNet, which OpenCV runs; its model travels with the package.
+"""Find faces with YuNet, whose network `ferjax.faces.yunet_network` runs.
 
 Wu et al., "YuNet: A Tiny Millisecond-level Face Detector", Machine Intelligence Research 2023. The
 network sees faces from about 20 to 300 pixels, so a picture is looked at in one size or in several,
@@ -12,34 +12,27 @@ and then at each face by itself:
    at any angle, but its boxes and landmarks are those of upright ones, and they move by several
    percent when the picture moves by a few pixels. So a head that does not look upright is turned
    until it does, and the box is the mean of a few views. Most faces in photographs are upright and
-   seen clearly, and take four views in smaller patches.
+   seen clearly, and take four views.
 
 Dimension keys: H height, W width of a picture; h and w of a patch; N faces.
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from ferjax.errors import DetectorError
+from ferjax.faces.yunet_network import run
 from ferjax.image_files import UInt8Array, quiet_opencv
 from ferjax.images import Float32Array, resized
 
-View: TypeAlias = tuple[int, bool, float, float]
-
-MODEL: Final = Path(__file__).parent / "face_detection_yunet_2023mar.onnx"
-MODEL_SHA256: Final = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+View: TypeAlias = tuple[bool, float, float]
 
 # How closely pictures are looked at.
 LONG_SIDE: Final = 640  # pixels of a picture at the first look
@@ -52,33 +45,33 @@ STEP: Final = 2.5  # between the scales of looks in tiles
 TILE: Final = 1600
 MAX_SCALE: Final = 3.0  # of looks in tiles; more shows nothing new
 MIN_SIDE: Final = 8  # pixels; what is smaller or in a narrower picture is no face
-NARROWEST: Final = 64  # pixels that the network takes; of fewer OpenCV 4 sees faces at random
 CANDIDATE: Final = 0.3  # a score that is worth a look at the face by itself
 OWN_LOOK: Final = 0.75  # the weight of that look in the score
 LAST_DOUBT: Final = 0.1  # taken off the score of a face that only a last look shows
 DOUBT: Final = 0.1  # taken off a face's score that by itself looks like none
 
 # How a face is looked at by itself.
-PATCH: Final = 160
+PATCH: Final = 128  # its side
 FACE: Final = 80.0  # height of the face in its patch
-UPRIGHT_SCORE: Final = 0.9  # with this score and level eyes a face is upright
+REACH: Final = 1.9  # heights of the face, half the diagonal of the widest view and a little more
+UPRIGHT_SCORE: Final = 0.9  # with this score a face is upright
 TURN_GAIN: Final = 0.03  # by which a face must look better turned than as it is
 ROLL_GAIN: Final = 2.0  # the landmarks show about half of a small roll
-# Views: the side of the patch, mirrored or not, moved by so many pixels, enlarged by so much.
-SEARCH_VIEWS: Final = ((PATCH, False, 0.0, 1.0),)
-VIEWS: Final = ((PATCH, False, 0.0, 1.0), (PATCH, True, 4.0, 0.75))
-LAST_VIEWS: Final = ((PATCH, True, 0.0, 0.875), (PATCH, False, 4.0, 0.875))
+# Views: mirrored or not, moved by so many pixels, enlarged by so much.
+AS_IT_IS: Final = (False, 0.0, 1.0)
+VIEWS: Final = (AS_IT_IS, (True, 4.0, 0.75))
+LAST_VIEWS: Final = ((True, 0.0, 0.7), (False, 4.0, 0.7))
 MIRRORED: Final = [1, 0, 2, 4, 3]  # landmarks of the mirror image
 TURNS: Final = (45.0, -45.0, 90.0, -90.0, 135.0, -135.0, 180.0)  # degrees
 # Those of faces that are sure and upright; their means vary as little as those of the rounds.
 # Of heads turned by 45 degrees 1 in 100 passes for one.
-SURE_VIEWS: Final = ((128, True, 4.0, 1.1), (128, False, 4.0, 1.2))
-MORE_SURE_VIEWS: Final = ((128, False, 0.0, 0.7), (128, True, 0.0, 0.7))
+SURE_VIEWS: Final = ((True, 4.0, 1.1), (False, 4.0, 1.2))
+MORE_SURE_VIEWS: Final = ((False, 0.0, 0.7), (True, 0.0, 0.7))
 SURE_SIZE: Final = 24.0  # pixels of its height; smaller faces look different in every view
 SURE_CANDIDATE: Final = 0.8  # the score of a sure face in the look at the picture
 SURE_AWAY: Final = 0.1  # of the face's height, by which a sure face may lie elsewhere
 SURE_ROLL: Final = 7.0  # degrees that its landmarks may show
-ROUNDS: Final = 5
+ROUNDS: Final = 3
 STEADY: Final = 0.03  # of the face's height, by which its box may still move
 STEADY_ROLL: Final = 3.0  # degrees
 BLUR: Final = 0.3  # pixels by which faces are seen too small, measured on faces of 16 to 32 pixels
@@ -134,59 +127,6 @@ def _is_in(image: UInt8Array, pose: Pose) -> bool:
     return -away < pose.x < width + away and -away < pose.y < height + away
 
 
-# --- the network ---------------------------------------------------------------------------------
-
-
-class _Nets(threading.local):
-    """The network for looks and that for patches; a thread has its own, for none serves two."""
-
-    @cached_property
-    def look(self) -> Any:
-        return _net()
-
-    @cached_property
-    def patch(self) -> Any:
-        return _net()
-
-
-def _net() -> Any:
-    model, settings = np.frombuffer(read_model(), np.uint8), np.zeros(0, np.uint8)
-    with quiet_opencv() as cv2:  # OpenCV 5 warns of the engine that it chooses itself
-        return cv2.FaceDetectorYN.create("onnx", model, settings, (PATCH, PATCH), CANDIDATE)
-
-
-def read_model(path: Path = MODEL) -> bytes:
-    """Return the network's file, or raise a DetectorError where it is missing or another one."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise DetectorError(
-            f"{path}: the face detector cannot be read: {reason}; reinstall ferjax"
-        ) from error
-    if hashlib.sha256(data).hexdigest() != MODEL_SHA256:
-        raise DetectorError(f"{path}: the face detector's file was altered; reinstall ferjax")
-    return data
-
-
-_nets = _Nets()
-
-
-def _run(net: Any, image: UInt8Array, min_score: float) -> Float32Array:
-    """Return what the network sees in a picture, (N, 15): x, y, width, height, landmarks, score."""
-    import cv2
-
-    missing = [(0, max(0, NARROWEST - side)) for side in image.shape[:2]]
-    if any(after for _, after in missing):
-        image = np.pad(image, [*missing, (0, 0)])
-    net.setScoreThreshold(min_score)
-    net.setInputSize((image.shape[1], image.shape[0]))
-    _, rows = net.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    if rows is None:
-        return np.zeros((0, 15), np.float32)
-    return rows[np.isfinite(rows).all(axis=1)]
-
-
 # --- looks at the picture ------------------------------------------------------------------------
 
 
@@ -235,7 +175,7 @@ def _look(image: UInt8Array, scale: float, min_score: float) -> Iterator[Pose]:
             tile = image[top:bottom, left:right]
             seen = _scaled(tile, scale)
             by = np.array([tile.shape[1] / seen.shape[1], tile.shape[0] / seen.shape[0]])
-            for row in _run(_nets.look, seen, min_score):
+            for row in run([seen], min_score)[0]:
                 pose = _pose(row, by, np.array([left, top]))
                 if above <= pose.y < below and before <= pose.x < after:
                     yield pose
@@ -261,7 +201,7 @@ def _last_looks(image: UInt8Array, min_score: float) -> Iterator[Pose]:
         border = 0 if quarters else ENLARGED // 8
         edges = ((border, border), (border, border), (0, 0))
         seen = np.pad(np.rot90(small, quarters), edges, "edge")
-        for row in _run(_nets.look, seen, min_score):
+        for row in run([seen], min_score)[0]:
             pose = _pose(row, np.ones(2), np.zeros(2))
             # About the middle, in which all four pictures agree.
             x, y = pose.x - seen.shape[1] / 2, pose.y - seen.shape[0] / 2
@@ -414,13 +354,12 @@ def _sure_pose(near: _Near, candidate: Pose) -> Pose | None:
     """Return a face that is sure and upright as it is; None: it is to be searched for."""
     if candidate.score < SURE_CANDIDATE or candidate.height < SURE_SIZE:
         return None
-    sight = _see(near, candidate, 0.0, SURE_VIEWS)
-    if sight is None or not sight.is_sure:
+    sights = _sights(near, candidate, [(0.0, view) for view in (*SURE_VIEWS, *MORE_SURE_VIEWS)])
+    sight, more = _together(sights[: len(SURE_VIEWS)]), _together(sights[len(SURE_VIEWS) :])
+    if sight is None or not sight.is_sure or more is None:
         return None
-    more = _see(near, candidate, 0.0, MORE_SURE_VIEWS)  # of tilted heads these are less sure
-    if more is None or not (mean := _mean([sight, more])).is_sure:
-        return None
-    return _placed(candidate, 0.0, mean)
+    mean = _mean([sight, more])  # of tilted heads the second are less sure
+    return _placed(candidate, 0.0, mean) if mean.is_sure else None
 
 
 def _searched(near: _Near, candidate: Pose) -> Pose | None:
@@ -428,11 +367,13 @@ def _searched(near: _Near, candidate: Pose) -> Pose | None:
     pose, turn = candidate, 0.0
     sight = _see(near, pose, turn, VIEWS)
     if sight is None or sight.score < UPRIGHT_SCORE:  # perhaps it is turned
-        best = sight.score + TURN_GAIN if sight is not None else 0.0
-        for angle in TURNS:
-            turned = _see(near, pose, angle, SEARCH_VIEWS)
-            if turned is not None and turned.score > best:
-                best, sight, turn = turned.score, turned, angle
+        turns = (turn, *TURNS)
+        sights = _sights(near, pose, [(angle, AS_IT_IS) for angle in turns])
+        scores = [-math.inf if seen is None else seen.score for seen in sights]
+        scores[0] += TURN_GAIN
+        best = int(np.argmax(scores))
+        if best > 0 or sight is None:
+            turn, sight = turns[best], sights[best]
     for _ in range(ROUNDS):
         if sight is None or sight.is_steady:
             break
@@ -442,12 +383,13 @@ def _searched(near: _Near, candidate: Pose) -> Pose | None:
     if sight is None:
         return None
     last = _see(near, pose, turn, LAST_VIEWS)
-    return _placed(pose, turn, sight if last is None else _mean([sight, last]))
+    if last is not None:  # it tells the place; of faces so small in their patch scores are lower
+        sight = replace(_mean([sight, last]), score=sight.score)
+    return _placed(pose, turn, sight)
 
 
 def _near(image: UInt8Array, pose: Pose) -> _Near:
-    # Half a patch's diagonal about the face, and a third more, since the face may lie elsewhere.
-    reach = math.ceil(pose.height / FACE * PATCH * 0.95) + 2
+    reach = math.ceil(REACH * pose.height) + 2
     height, width = image.shape[:2]
     left, right = max(0, round(pose.x) - reach), min(width, round(pose.x) + reach)
     top, bottom = max(0, round(pose.y) - reach), min(height, round(pose.y) + reach)
@@ -462,10 +404,15 @@ def _near(image: UInt8Array, pose: Pose) -> _Near:
 
 def _see(near: _Near, pose: Pose, turn: float, views: Sequence[View]) -> _Sight | None:
     """Return the mean of what is seen of a face, turned back by `turn`, or None."""
-    sights = [sight for view in views if (sight := _view(near, pose, turn, view)) is not None]
-    if not sights:
+    return _together(_sights(near, pose, [(turn, view) for view in views]))
+
+
+def _together(sights: Sequence[_Sight | None]) -> _Sight | None:
+    """Return the mean of sights, whose score is less where some show no face, or None."""
+    seen = [sight for sight in sights if sight is not None]
+    if not seen:
         return None
-    return replace(_mean(sights), score=sum(s.score for s in sights) / len(views))
+    return replace(_mean(seen), score=sum(s.score for s in seen) / len(sights))
 
 
 def _mean(sights: Sequence[_Sight]) -> _Sight:
@@ -476,32 +423,49 @@ def _mean(sights: Sequence[_Sight]) -> _Sight:
     )
 
 
-def _view(near: _Near, pose: Pose, turn: float, view: View) -> _Sight | None:
+def _sights(near: _Near, pose: Pose, views: Sequence[tuple[float, View]]) -> list[_Sight | None]:
+    """Return what is seen of a face in each view, turned back by so much."""
+    patches = [_patch(near, pose, turn, view) for turn, view in views]
+    found = run(patches, CANDIDATE)
+    return [_sight(rows, view) for rows, (_, view) in zip(found, views, strict=True)]
+
+
+def _patch(near: _Near, pose: Pose, turn: float, view: View) -> UInt8Array:
+    """Return a view of a face, uint8 (h, w, 3)."""
     import cv2
 
-    side, mirrored, offset, zoom = view
+    mirrored, offset, zoom = view
     scale = zoom * FACE / pose.height / near.scale
-    cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))
-    matrix = scale * np.array([[cos, sin], [-sin, cos]])
-    if mirrored:
-        matrix[0] *= -1
+    cos, sin = scale * math.cos(math.radians(turn)), scale * math.sin(math.radians(turn))
+    across = -1 if mirrored else 1
     # Where the face's centre is in what is near; pixels' centres lie at whole numbers.
-    centre = np.array([pose.x - near.left, pose.y - near.top]) * near.scale - 0.5
-    middle = side / 2 - 0.5 + offset
-    affine = np.concatenate([matrix, (middle - matrix @ centre)[:, None]], axis=1)
+    x = (pose.x - near.left) * near.scale - 0.5
+    y = (pose.y - near.top) * near.scale - 0.5
+    middle = PATCH / 2 - 0.5 + offset
+    affine = np.array(
+        [
+            [across * cos, across * sin, middle - across * (cos * x + sin * y)],
+            [-sin, cos, middle - (cos * y - sin * x)],
+        ]
+    )
     method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_LINEAR
     patch = cv2.warpAffine(
-        near.image, affine, (side, side), flags=method, borderMode=cv2.BORDER_CONSTANT
+        near.image, affine, (PATCH, PATCH), flags=method, borderMode=cv2.BORDER_CONSTANT
     )
-    rows = _run(_nets.patch, np.asarray(patch, np.uint8), CANDIDATE)
-    centres = rows[:, :2] + rows[:, 2:4] / 2 - (side / 2 + offset)
+    return np.asarray(patch, np.uint8)
+
+
+def _sight(rows: Float32Array, view: View) -> _Sight | None:
+    """Return the face in the middle of a view, of what the network sees there, (N, 15)."""
+    mirrored, offset, zoom = view
+    centres = rows[:, :2] + rows[:, 2:4] / 2 - (PATCH / 2 + offset)
     near_centre = np.abs(centres).max(axis=1, initial=0) < 0.4 * zoom * FACE
     rows, centres = rows[near_centre], centres[near_centre]
     if not len(rows):
         return None
     best = int(rows[:, 14].argmax())
     row, at = rows[best].astype(np.float64), centres[best].astype(np.float64)
-    landmarks = row[4:14].reshape(5, 2) - (side / 2 + offset)
+    landmarks = row[4:14].reshape(5, 2) - (PATCH / 2 + offset)
     if mirrored:
         at[0] *= -1
         landmarks[:, 0] *= -1

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ferjax.keras.config import Architecture, Output
-from ferjax.keras.identify import KINDS
+from ferjax.keras.architecture import Architecture, Output
 from ferjax.keras.inspection import Inspection, inspect
+from ferjax.keras.kinds import KINDS
 from ferjax.keras.optimizer import OptimizerState
 from ferjax.keras.reader import (
     STATE_LEFT_OUT,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ferjax.errors import printable
-from ferjax.keras.problems import Problem
+from ferjax.problems import Problem
 
 
 class Origin(NamedTuple):

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ferjax.errors import printable
-from ferjax.keras.problems import Problem
 from ferjax.nets.layers import VOCABULARY
+from ferjax.problems import Problem
 
 MODELS = ("Sequential", "Functional", "Model")
 # The packages in which Keras has been.

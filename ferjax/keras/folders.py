@@ -7,7 +7,7 @@ import stat
 from itertools import islice
 from pathlib import Path
 
-from ferjax.keras.problems import Problem
+from ferjax.problems import Problem
 
 # What to do about a model that is no file of Keras's.
 SAVE_AS_KERAS = "save the model as .h5 or .keras, with the Keras that made it"

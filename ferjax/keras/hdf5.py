@@ -19,9 +19,9 @@ from typing import IO, Any, TypeAlias
 import h5py
 import numpy as np
 
+from ferjax.keras.hdf5_text import read_texts
 from ferjax.keras.json_text import decoded
-from ferjax.keras.problems import Problem
-from ferjax.keras.vlen import read_texts
+from ferjax.problems import Problem
 
 # The filters that h5py itself brings: deflate, shuffle, fletcher32, lzf. For any other id the HDF5
 # library would look for native code in a plugin directory.

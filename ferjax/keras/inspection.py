@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ferjax.errors import FerjaxError, WeightFileError
-from ferjax.keras.identify import identify
-from ferjax.keras.problems import Problem, checked_path
+from ferjax.keras.kinds import identify
 from ferjax.keras.reader import KerasModel, load_whole
 from ferjax.keras.source import opened
+from ferjax.problems import Problem, checked_path
 
 
 @dataclass(frozen=True)

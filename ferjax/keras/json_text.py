@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from ferjax.errors import printable
-from ferjax.keras.problems import Problem
+from ferjax.problems import Problem
 
 MOST_CHARACTERS = 4 << 20  # a layer takes about 1,500, and parsed far more memory
 MOST_BYTES = 4 * MOST_CHARACTERS  # no character takes more than 4

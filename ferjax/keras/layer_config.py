@@ -1,4 +1,4 @@
-"""One layer's JSON -> Layer, of every Keras from 2.0 to 3.15.
+"""One layer's JSON <-> Layer, read of every Keras from 2.0 to 3.15, written for all of them.
 
 Layers are looked up in the vocabulary by `class_name` alone.
 """
@@ -7,37 +7,47 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from ferjax.errors import LayerError, printable
+from ferjax.keras import operations
 from ferjax.keras.entries import MODELS, check_class, head, plain
-from ferjax.keras.problems import Problem
-from ferjax.nets.initializers import L1L2, SETTINGS, Initializer
+from ferjax.keras.setting_forms import LEFT_OUT, form_of
 from ferjax.nets.layers import (
     VOCABULARY,
     Add,
     Dropout,
+    InputLayer,
     Layer,
+    Operation,
+    Shape,
     layer_class,
-    snake_case,
 )
 from ferjax.nets.settings import real, setting
+from ferjax.problems import Problem
 
 _MOST_NESTING = 20  # of layers inside layers
 
-# The layers that may be an activation.
-_ACTIVATING = (
-    *(kind for kind, known in VOCABULARY.items() if known.activates),
-    "ThresholdedReLU",
-)
+# --- what configs call things, in both directions ---
+
 # Names under which TensorFlow's Keras has written the same layers.
 _ALIASES = {
     "ThresholdedReLU": "ReLU",
     "BatchNormalizationV1": "BatchNormalization",
     "BatchNormalizationV2": "BatchNormalization",
 }
+# What Keras 2 calls settings, and Keras 3 reads too.
+_KEYS = {"LeakyReLU": {"negative_slope": "alpha"}, "ThresholdedReLU": {"threshold": "theta"}}
+# The shape of the input with the batch's axis, in Keras 3 and in Keras 2, which Keras 3 reads too.
+_BATCH_SHAPES = ("batch_shape", "batch_input_shape")
+# What a config has that says how a layer is made in memory, beside its settings.
+_OF_EVERY_LAYER = {"name", "trainable", "dtype"}
+# The layers that may be an activation.
+_ACTIVATING = (
+    *(kind for kind, known in VOCABULARY.items() if known.activates),
+    "ThresholdedReLU",
+)
 # Keras's own classes beside the networks of `keras.applications`, and their settings. The last is
 # registered as if it were a user's.
 _APPLICATIONS = {
@@ -45,6 +55,12 @@ _APPLICATIONS = {
     "StochasticDepth": {"drop_path_rate"},
     "CustomScaleLayer": {"scale"},
 }
+# Where Keras 3 finds a class; files of Keras 2 have no modules.
+_MODULES = {"LayerScale": "keras.src.applications.convnext"}
+
+
+# --- reading ---
+
 # Keys that say how a layer is trained, built or stored, not what it computes. What ferjax leaves
 # out of them is noted if it is set.
 _NOTED = {
@@ -69,8 +85,6 @@ _REFUSED: dict[str, tuple[Any, ...]] = {
     "time_major": (None, False),
 }
 
-_DEFAULT = object()
-
 
 @dataclass(frozen=True, kw_only=True)
 class ScaledAdd(Add):
@@ -93,72 +107,69 @@ class LayerReader:
         Raises:
             LayerError: it is outside the vocabulary, or a setting is not supported.
         """
-        if kind == "ThresholdedReLU":  # Keras 2's, of the setting "theta"
-            config = {**config, "threshold": config.get("theta", 1.0)}
-        kind = _ALIASES.get(kind, kind)
-        if kind.rpartition(">")[2] in _APPLICATIONS:
-            config = _settings_of_application(name, kind.rpartition(">")[2], config)
+        kind = kind.rpartition(">")[2]  # behind the package, where Keras's own has one
+        if kind in _APPLICATIONS:
+            _check_application(name, kind, config)
         if kind == "StochasticDepth":  # dropout of whole images
-            rate = config.get("drop_path_rate")
-            return Dropout(name=name, rate=rate, noise_shape=(None, 1, 1, 1))  # type: ignore[arg-type]
-        if kind in ("CustomScaleLayer", "Custom>CustomScaleLayer"):
-            return ScaledAdd(name=name, scale=config.get("scale"))  # type: ignore[arg-type]
-        known = layer_class(kind, name)
-        config = {key: plain(value) for key, value in config.items()}
+            rate: Any = config.get("drop_path_rate")
+            return Dropout(name=name, rate=rate, noise_shape=(None, 1, 1, 1))
+        if kind == "CustomScaleLayer":
+            scale: Any = config.get("scale")
+            return ScaledAdd(name=name, scale=scale)
+        config = self.settings(kind, config)
+        kind = _ALIASES.get(kind, kind)
+        fields = dataclasses.fields(layer_class(kind, name))
         self.note_policy(name, config.get("dtype"))
-        if kind == "RandomCrop" and self.keras_major >= 3:
-            raise LayerError(
-                f"layer {name!r} ({kind}): Keras 3 does not crop at inference; expected CenterCrop"
-            )
+        self.check(name, kind, config)
+        given = self.values(name, kind, config, {f.name for f in fields} - {"name"})
+        required = {f.name for f in fields if f.default is dataclasses.MISSING}
+        if not required <= given.keys():
+            lacking = ", ".join(sorted(required - given.keys()))
+            raise LayerError(f"layer {name!r} ({kind}): no {lacking} given")
+        return VOCABULARY[kind](name=name, **given)
+
+    def settings(self, kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a config with what Keras 2 leaves out, and under the names that settings have."""
+        config = {key: plain(value) for key, value in config.items()}
+        if kind == "ThresholdedReLU":
+            config.setdefault("theta", 1.0)
         if kind == "GRU" and self.keras_major < 3:  # Keras 2.0 had no other and did not say so
             config.setdefault("reset_after", False)
-        if kind == "LeakyReLU" and "alpha" in config:
-            config["negative_slope"] = config["alpha"]
-        fields = {f.name for f in dataclasses.fields(known)} - {"name"}
+        renamed = {new: key for new, key in _KEYS.get(kind, {}).items() if key in config}
+        return config | {new: config[key] for new, key in renamed.items()}
+
+    def values(
+        self, name: str, kind: str, config: Mapping[str, Any], fields: set[str]
+    ) -> dict[str, Any]:
+        """Return the settings that are given; what is left out is noted."""
         given: dict[str, Any] = {}
         for key, value in config.items():
-            if key in _REFUSED and value not in _REFUSED[key]:
-                raise LayerError(f"layer {name!r} ({kind}): {key}={value!r} is not supported")
             if key in fields and not (key == "data_format" and value is None):
                 try:
-                    given[key] = self.value(name, key, value)
+                    given[key] = self.value(key, value)
                 except LayerError as error:
                     raise LayerError(f"layer {name!r} ({kind}): {key}: {error}") from None
+                if given[key] is LEFT_OUT:
+                    del given[key]
+                    self.notes.append(
+                        f"layer {name!r}: {key} is left out, only training would use it"
+                    )
             elif key in _NOTED and value is not None:
                 self.notes.append(f"layer {name!r}: {key} is left out")
         if kind == "ActivityRegularization":
             self.notes.append(
                 f"layer {name!r}: its penalty is left out, only training would use it"
             )
-        given = {key: value for key, value in given.items() if value is not _DEFAULT}
-        required = {f.name for f in dataclasses.fields(known) if f.default is dataclasses.MISSING}
-        if not required <= given.keys():
-            lacking = ", ".join(sorted(required - given.keys()))
-            raise LayerError(f"layer {name!r} ({kind}): no {lacking} given")
-        return known(name=name, **given)
+        return given
 
-    def value(self, name: str, key: str, value: Any) -> Any:
-        """Return one setting as the layer takes it; `_DEFAULT` where it is left out."""
-        if key.endswith("_initializer"):
-            initializer = _initializer(value)
-            if initializer is None:
-                self.notes.append(f"layer {name!r}: {key} is left out, only training would use it")
-                return _DEFAULT
-            return initializer
-        if key.endswith("_regularizer"):
-            penalty = _regularizer(value)
-            if penalty is _DEFAULT:
-                self.notes.append(f"layer {name!r}: {key} is left out, only training would use it")
-            return penalty
-        if key in ("layer", "backward_layer") and isinstance(value, dict):
-            return self.inner(value, "layer")
-        if key.endswith("activation"):
-            if isinstance(value, dict) and value.get("class_name") in _ACTIVATING:
+    def value(self, key: str, value: Any) -> Any:
+        """Return one setting as the layer takes it, or `LEFT_OUT`."""
+        if isinstance(value, dict):
+            if key in ("layer", "backward_layer"):
+                return self.inner(value, "layer")
+            if key.endswith("activation") and value.get("class_name") in _ACTIVATING:
                 return self.inner(value, "activation")
-            value = _activation(value)
-            if value == "hard_sigmoid" and self.keras_major < 3:
-                return "keras2_hard_sigmoid"
-        return value
+        return form_of(key).read(value, self.keras_major)
 
     def inner(self, entry: Mapping[str, Any], what: str) -> Layer:
         """Return the layer that is a setting of another."""
@@ -187,75 +198,113 @@ class LayerReader:
             if note not in self.notes:
                 self.notes.append(note)
 
+    def check(self, name: str, kind: str, config: Mapping[str, Any]) -> None:
+        """Refuse what would compute something else."""
+        if kind == "RandomCrop" and self.keras_major >= 3:
+            raise LayerError(
+                f"layer {name!r} ({kind}): Keras 3 does not crop at inference; expected CenterCrop"
+            )
+        for key, harmless in _REFUSED.items():
+            if key in config and config[key] not in harmless:
+                raise LayerError(f"layer {name!r} ({kind}): {key}={config[key]!r} is not supported")
 
-def _settings_of_application(name: str, kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the config of one of `_APPLICATIONS`; another class of the name has other settings."""
-    expected = _APPLICATIONS[kind]
-    given = config.keys() - {"name", "trainable", "dtype"}
+
+def _check_application(name: str, kind: str, config: Mapping[str, Any]) -> None:
+    """Refuse another class of the name of one of `_APPLICATIONS`, which has other settings."""
+    given, expected = config.keys() - _OF_EVERY_LAYER, _APPLICATIONS[kind]
     if given != expected:
         raise LayerError(
             f"layer {name!r} ({kind}): expected the settings {', '.join(sorted(expected))} of "
             f"Keras's class, got {printable(', '.join(sorted(map(str, given))), 100) or 'none'}"
         )
-    return dict(config)
 
 
-def _activation(value: Any) -> Any:
-    if isinstance(value, dict):  # Keras 3: {"module": "builtins", "class_name": "function", ...}
-        inner = value.get("config")
-        if value.get("class_name") == "function" and isinstance(inner, str):
-            return inner
-        got = printable(repr(value), 80)
-        raise LayerError(f"expected an activation by name or a layer such as LeakyReLU, got {got}")
-    return value
+def input_shape(config: Mapping[str, Any], name: str) -> Shape | None:
+    """Return the shape of the inputs that a layer's config states, without the batch, or None.
+
+    Raises:
+        Problem: it states something else than a shape.
+    """
+    for key in _BATCH_SHAPES:
+        if config.get(key) is not None:
+            return without_batch(config[key], name)
+    return None
 
 
-_INITIALIZER_ALIASES = {
-    "zero": "zeros",
-    "one": "ones",
-    "uniform": "random_uniform",
-    "normal": "random_normal",
-    "identity_initializer": "identity",
+def without_batch(shape: Any, name: str) -> Shape:
+    """Return a shape as a config has it, batch first, without the batch."""
+    shape = plain(shape)
+    if isinstance(shape, dict) and len(shape) == 1:
+        (shape,) = shape.values()
+    if not isinstance(shape, list) or not 2 <= len(shape) <= 6:
+        raise Problem(f"layer {name!r}: input shape {printable(repr(shape), 80)}")
+    return tuple(shape[1:])
+
+
+# --- writing ---
+
+# Left out at these values, because an older or newer Keras does not know the key.
+_OMITTED: dict[str, Any] = {
+    "groups": 1,
+    "keepdims": False,
+    "seed": None,
+    "noise_shape": None,
+    "value_range": (0.0, 255.0),
+    "mean": None,
+    "variance": None,
+    "rms_scaling": False,
+    "pad_to_aspect_ratio": False,
+    "fill_mode": "constant",
+    "fill_value": 0.0,
+    "antialias": False,
 }
-# What VarianceScaling is called where its settings are the well-known ones, as (scale, mode).
-_SCHEMES = {(1.0, "fan_avg"): "glorot", (2.0, "fan_in"): "he", (1.0, "fan_in"): "lecun"}
+# Keras 2 does not know the `data_format` of these.
+_NO_DATA_FORMAT = ("Random", "Resizing", "CenterCrop")
+# Keras cannot make them with `trainable`, which means nothing to them.
+_NO_TRAINABLE = {"InputLayer", "SpatialDropout1D", "SpatialDropout2D"}
 
 
-def _initializer(value: Any) -> Initializer | None:
-    """Return an initializer of the vocabulary, or None."""
-    settings: Any = {}
-    if isinstance(value, dict):
-        value, settings = value.get("class_name"), value.get("config") or {}
-    if not isinstance(value, str) or not isinstance(settings, dict):
-        return None
-    name = snake_case(value) if value != value.lower() else value
-    name = _INITIALIZER_ALIASES.get(name, name)
-    if name not in SETTINGS:
-        return None
-    kept = {k: settings[k] for k in SETTINGS[name] if k in settings}
-    if kept.get("distribution") == "normal":  # Keras 2's name for it
-        kept["distribution"] = "truncated_normal"
-    try:
-        initializer = Initializer(name, tuple(sorted(kept.items())))
-    except LayerError:
-        return None
-    if name == "variance_scaling":
-        scheme = _SCHEMES.get((float(kept.get("scale", 1.0)), str(kept.get("mode", "fan_in"))))
-        kind = {"uniform": "uniform", "truncated_normal": "normal"}.get(
-            str(kept.get("distribution", "truncated_normal"))
-        )
-        if scheme and kind:
-            return Initializer(f"{scheme}_{kind}")
-    return initializer
+def written(layer: Layer, output_shape: Shape) -> dict[str, Any]:
+    """Return the JSON of a layer, without its calls, in the form that the most versions load."""
+    if isinstance(layer, Operation):
+        return operations.written(layer)
+    config: dict[str, Any] = {"name": layer.name, "trainable": layer.trainable, "dtype": "float32"}
+    if layer.kind in _NO_TRAINABLE:
+        del config["trainable"]
+    entry: dict[str, Any] = {"class_name": layer.kind, "config": config}
+    if isinstance(layer, InputLayer):
+        config |= {_BATCH_SHAPES[-1]: [None, *layer.shape], "sparse": False}
+        return entry
+    for f in dataclasses.fields(layer):
+        value = getattr(layer, f.name)
+        if f.name in _OF_EVERY_LAYER or _is_omitted(layer, f, value):
+            continue
+        key = _KEYS.get(layer.kind, {}).get(f.name, f.name)
+        if not isinstance(value, Layer):
+            config[key] = form_of(f.name).written(value)
+            continue
+        config[key] = _with_module(written(value, output_shape))
+        if f.name == "activation":  # Keras 3 does not build it before it reads the weights
+            config[key]["build_config"] = {"input_shape": [None, *output_shape]}
+    # Without a module Keras 3 takes it for Keras 2's, and drops an axis that is no number.
+    if layer.kind in _MODULES or not isinstance(getattr(layer, "axis", 0), int):
+        return _with_module(entry)
+    return entry
 
 
-def _regularizer(value: Any) -> Any:
-    if value is None:
-        return None
-    if isinstance(value, dict) and isinstance(value.get("config"), dict):
-        l1, l2 = (plain(value["config"].get(k, 0.0)) for k in ("l1", "l2"))
-        known = value.get("class_name") in ("L1L2", "L1", "L2")
-        with suppress(ValueError):
-            if known:
-                return L1L2(real(l1), real(l2))
-    return _DEFAULT
+def _with_module(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON of a layer that Keras 3 would not find, or not know, without its module."""
+    kind = entry["class_name"]
+    known = {"module": "keras.layers", "registered_name": None}
+    if kind in _MODULES:
+        known = {"module": _MODULES[kind], "registered_name": kind}
+    return {**known, **entry}
+
+
+def _is_omitted(layer: Layer, field: dataclasses.Field[Any], value: Any) -> bool:
+    """Whether a setting is better left out: it says nothing, and not every Keras knows its key."""
+    if field.name == "data_format" and layer.kind.startswith(_NO_DATA_FORMAT):
+        return bool(value == "channels_last")
+    if field.name == "backward_layer":  # Keras 2.2.4 makes it, and knows no other
+        return bool(value == getattr(layer, "reversed_layer", None))
+    return field.name in _OMITTED and value == field.default == _OMITTED[field.name]

@@ -1,16 +1,19 @@
-"""The arguments of operations' calls: Keras 2's lists and Keras 3's serialised values, read alike.
+"""The arguments of operations' calls: Keras 2's lists and Keras 3's serialised values.
 
-Tensors become `Origin`, slices `Slice`; anything else is JSON's own. Nothing is looked up or run.
+Read alike: tensors become `Origin`, slices `Slice`; anything else is JSON's own. Nothing is looked
+up or run. Written as Keras 3 has them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ferjax.errors import printable
 from ferjax.keras.connections import Origin, origin_of
-from ferjax.keras.problems import Problem
+from ferjax.nets.layers import Shape
+from ferjax.nets.layers.operations import Operation
+from ferjax.problems import Problem
 
 _MOST_NESTING = 10
 
@@ -75,13 +78,13 @@ def value_of(value: Any, place: str, depth: int = 0) -> Any:
         return ELLIPSIS
     if kind == "__tuple__":
         return value_of(value.get("items"), place, depth + 1)
-    if set(value) == {"start", "stop", "step"}:  # Keras 2
-        return Slice(value["start"], value["stop"], value["step"])
+    if set(value) == set(Slice._fields):  # Keras 2
+        return Slice(**value)
     if isinstance(config, dict):
         if kind == "__keras_tensor__":
             return origin_of(config.get("keras_history"), place)
         if kind == "__slice__":
-            return Slice(*(config.get(key) for key in ("start", "stop", "step")))
+            return Slice(*(config.get(key) for key in Slice._fields))
         if kind in ("__numpy__", "__tensor__"):
             return value_of(config.get("value"), place, depth + 1)
     raise Problem(f"{place}: expected a constant or a tensor, got {printable(repr(value), 80)}")
@@ -99,3 +102,56 @@ def origins_in(value: Any) -> Iterator[Origin]:
     elif isinstance(value, list) and not are_numbers(value):
         for item in value:
             yield from origins_in(item)
+
+
+# --- writing -----------------------------------------------------------------------------------
+
+
+def written_call(
+    layer: Operation, origins: Sequence[tuple[str, int]], shapes: Sequence[Shape]
+) -> dict[str, Any]:
+    """Return one call's `inbound_node` as Keras 3 has it.
+
+    Args:
+        origins: of each input, the layer and which of its calls.
+        shapes: of each input, without the batch.
+    """
+    tensors = [
+        {
+            "class_name": "__keras_tensor__",
+            "config": {
+                "shape": [None, *shape],
+                "dtype": "float32",
+                "keras_history": [*origin, 0],
+            },
+        }
+        for origin, shape in zip(origins, shapes)
+    ]
+    args: list[Any] = list(tensors)
+    if layer.operation == "stack":
+        args = [tensors]
+    elif layer.operation == "get_item":
+        args.append([_written_item(item) for item in layer.index])
+    elif layer.operands and layer.operation != "clip":
+        rest = iter(tensors)
+        args = [next(rest) if v is None else _written_constant(v) for v in layer.operands]
+    return {"args": args, "kwargs": {}}
+
+
+def _written_constant(value: Any) -> Any:
+    if not isinstance(value, tuple):
+        return value
+    return {"class_name": "__numpy__", "config": {"value": _lists(value), "dtype": "float32"}}
+
+
+def _lists(value: Any) -> Any:
+    return [_lists(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _written_item(item: Any) -> Any:
+    if item == "...":
+        return {"class_name": "__ellipsis__", "config": {}}
+    if isinstance(item, tuple):
+        config = dict(zip(Slice._fields, item))
+        return {"class_name": "__slice__", "config": config}
+    return item

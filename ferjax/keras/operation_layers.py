@@ -25,22 +25,20 @@ from ferjax.nets.layers.operations import Operation
 _MOST_NUMBERS = 100_000  # in a constant
 
 
-# A layer, and the tensors that it takes.
-Made = tuple[Layer, list[Origin]]
-
-
 @dataclass(frozen=True)
 class KnownOperation:
     """What Keras calls an operation, and what its arguments are called.
 
     Attributes:
-        made: makes the layer of a call.
-        keras_3: the class in `keras.ops`; empty: Keras 3 has none.
+        made: makes the layer that takes the tensors of a call.
+        keras_3: the class below `keras.src.ops`, with its module where that is not `numpy`; empty:
+            Keras 3 has none.
         keras_2: the functions of TensorFlow that Keras 2 names, without "tf.".
         inputs: the arguments that hold tensors, in order, by Keras 3's names.
         settings: the other arguments, with their values where they are not given.
         renamed: from other names of arguments, such as Keras 2's, to those of Keras 3.
         neutral: arguments that are allowed at these values alone.
+        operation: which `Operation` it is, where that is the layer; empty: it is another layer.
     """
 
     made: Maker
@@ -50,6 +48,15 @@ class KnownOperation:
     settings: Mapping[str, Any] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
     neutral: Mapping[str, Any] = field(default_factory=dict)
+    operation: str = ""
+
+    @property
+    def class_name(self) -> str:
+        return self.keras_3.rpartition(".")[2]
+
+    @property
+    def module(self) -> str:
+        return f"keras.src.ops.{self.keras_3.rpartition('.')[0] or 'numpy'}"
 
 
 REQUIRED = object()  # among settings: there is no default
@@ -76,27 +83,40 @@ class OperationCall:
     def error(self, message: str) -> LayerError:
         return LayerError(f"{self.place}: {message}")
 
-    def tensor(self, name: str = "x") -> Origin:
-        value = self.arguments[name]
-        if not isinstance(value, Origin):
-            raise self.error(f"{name}: expected a tensor, got {printable(repr(value), 80)}")
-        return value
+    @property
+    def tensors(self) -> list[Origin]:
+        """What the layer takes, in order: the tensors among its inputs, one at least."""
+        names = self.known.inputs
+        values = [self.arguments[name] for name in names]
+        if names == ("xs",) and isinstance(values[0], list):
+            values = values[0] or values
+        elif len(names) > 1:  # beside constants
+            values = [value for value in values if isinstance(value, Origin)]
+            if not values:
+                raise self.error("expected a tensor among its inputs, got constants only")
+        for value in values:
+            if not isinstance(value, Origin):
+                got = printable(repr(value), 80)
+                raise self.error(f"{names[0]}: expected a tensor, got {got}")
+        return values
 
-    def shape(self, name: str = "x") -> Shape:
-        return self.shape_of(self.tensor(name))
+    @property
+    def shapes(self) -> list[Shape]:
+        return [self.shape_of(origin) for origin in self.tensors]
 
-    def tensors(self, name: str = "x") -> list[Origin]:
-        value = self.arguments[name]
-        values = value if isinstance(value, list) and value else [value]
-        if not all(isinstance(item, Origin) for item in values):
-            raise self.error(f"expected tensors, got {printable(repr(value), 80)}")
-        return list(values)
+    @property
+    def shape(self) -> Shape:
+        return self.shapes[0]
 
     def constant(self, name: str) -> Any:
         value = self.arguments[name]
         if any(origins_in(value)):
             raise self.error(f"{name}: expected a constant, got a tensor")
         return value
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {name: self.constant(name) for name in self.known.settings}
 
     def numbers(self, name: str) -> Any:
         value = self.constant(name)
@@ -107,39 +127,42 @@ class OperationCall:
         except ValueError as error:
             raise self.error(f"{name}: {error}") from None
 
+    def check_images(self) -> None:
+        if len(self.shape) != 3:
+            raise self.error(f"expected images, (H, W, C), got {self.shape}")
+
     def made_as(self, layer: type[Layer] | str, **given: Any) -> Layer:
         kind = VOCABULARY[layer] if isinstance(layer, str) else layer
         return kind(name=self.name, **given)
 
+    def whole(self, axis: Any = None, **given: Any) -> Operation:
+        """Return the `Operation` that computes the same, whatever layer does so too."""
+        axis = tuple(axis) if isinstance(axis, list) else axis
+        return Operation(name=self.name, operation=self.known.operation, axis=axis, **given)
 
-Maker = Callable[[OperationCall], Made]
+
+Maker = Callable[[OperationCall], Layer]
 
 
 def _count(value: Any) -> int:
     return sum(map(_count, value)) if isinstance(value, list) else 1
 
 
-def elementwise(operation: str) -> Maker:
-    def made(call: OperationCall) -> Made:
-        names = call.known.inputs
-        tensors = [name for name in names if isinstance(call.arguments[name], Origin)]
-        operands = [None if name in tensors else call.numbers(name) for name in names]
-        origins = [call.tensor(name) for name in tensors]
-        if not origins:
-            raise call.error("expected a tensor among its inputs, got constants only")
-        divisor: Any = operands[-1]
-        if operation == "divide" and divisor is not None and 0 in settings.flat(divisor):
-            raise call.error("it divides by 0")
-        whole = call.made_as(Operation, operation=operation, operands=tuple(operands))
-        shapes = [call.shape_of(origin) for origin in origins]
-        result = whole.output_shape(*shapes)
-        if len(origins) == 2 and len(operands) == 2:
-            return _merged(call, operation) or whole, origins
-        if len(origins) == 1 and result == shapes[0]:
-            return _rescaled(call, operation, operands, len(result)) or whole, origins
-        return whole, origins
-
-    return made
+def elementwise(call: OperationCall) -> Layer:
+    names, operation, shapes = call.known.inputs, call.known.operation, call.shapes
+    operands = [
+        None if isinstance(call.arguments[name], Origin) else call.numbers(name) for name in names
+    ]
+    divisor: Any = operands[-1]
+    if operation == "divide" and divisor is not None and 0 in settings.flat(divisor):
+        raise call.error("it divides by 0")
+    whole = call.whole(operands=tuple(operands))
+    result = whole.output_shape(*shapes)
+    if len(shapes) == 2 and len(operands) == 2:
+        return _merged(call, operation) or whole
+    if len(shapes) == 1 and result == shapes[0]:
+        return _rescaled(call, operation, operands, len(result)) or whole
+    return whole
 
 
 def _merged(call: OperationCall, operation: str) -> Layer | None:
@@ -180,137 +203,103 @@ def _rescaled(call: OperationCall, operation: str, operands: list[Any], rank: in
     return call.made_as(Rescaling, scale=scale, offset=offset)
 
 
-def negative(call: OperationCall) -> Made:
-    return call.made_as(Rescaling, scale=-1.0), [call.tensor()]
+def negative(call: OperationCall) -> Layer:
+    return call.made_as(Rescaling, scale=-1.0)
 
 
 def activation(name: str) -> Maker:
-    return lambda call: (call.made_as(Activation, activation=name), [call.tensor()])
+    return lambda call: call.made_as(Activation, activation=name)
 
 
 def layer(kind: str, **given: Any) -> Maker:
     """Return what makes a layer with the settings of the call under the same names."""
 
-    def made(call: OperationCall) -> Made:
-        own = {name: call.constant(name) for name in call.known.settings}
-        return call.made_as(kind, **given, **own), [call.tensor()]
+    def made(call: OperationCall) -> Layer:
+        return call.made_as(kind, **given, **call.settings)
 
     return made
 
 
 def softmax(kind: str) -> Maker:
-    def made(call: OperationCall) -> Made:
-        axis, ndim = call.constant("axis"), len(call.shape()) + 1
+    def made(call: OperationCall) -> Layer:
+        axis, ndim = call.constant("axis"), len(call.shape) + 1
         if not isinstance(axis, int) or isinstance(axis, bool) or axis % ndim == 0:
             raise call.error(f"axis: expected one axis, not the batch, got {axis!r}")
         if axis in (-1, ndim - 1):
-            return call.made_as(Activation, activation=kind), [call.tensor()]
+            return call.made_as(Activation, activation=kind)
         if kind != "softmax":
             raise call.error(f"axis: expected the last, got {axis}")
-        return call.made_as("Softmax", axis=axis), [call.tensor()]
+        return call.made_as("Softmax", axis=axis)
 
     return made
 
 
-def gelu(call: OperationCall) -> Made:
+def gelu(call: OperationCall) -> Layer:
     if call.constant("approximate"):
-        return call.made_as(Operation, operation="gelu_tanh"), [call.tensor()]
-    return call.made_as(Activation, activation="gelu"), [call.tensor()]
+        return call.whole()
+    return call.made_as(Activation, activation="gelu")
 
 
-def reduced(operation: str) -> Maker:
-    def made(call: OperationCall) -> Made:
-        axis, shape = call.constant("axis"), call.shape()
-        whole = call.made_as(
-            Operation,
-            operation=operation,
-            axis=tuple(axis) if isinstance(axis, list) else axis,
-            keepdims=call.constant("keepdims"),
-        )
-        assert isinstance(whole, Operation)
-        pooling = {"mean": "GlobalAveragePooling2D", "max": "GlobalMaxPooling2D"}.get(operation)
-        if pooling and len(shape) == 3 and sorted(whole.positions(4)) == [1, 2]:
-            return call.made_as(pooling, keepdims=whole.keepdims), [call.tensor()]
-        return whole, [call.tensor()]
-
-    return made
+def reduced(call: OperationCall) -> Layer:
+    whole, shape = call.whole(**call.settings), call.shape
+    pooling = {"mean": "GlobalAveragePooling2D", "max": "GlobalMaxPooling2D"}.get(whole.operation)
+    if pooling and len(shape) == 3 and sorted(whole.positions(4)) == [1, 2]:
+        return call.made_as(pooling, keepdims=whole.keepdims)
+    return whole
 
 
-def arranged(operation: str) -> Maker:
-    def made(call: OperationCall) -> Made:
-        axis = call.constant("axis")
-        whole = call.made_as(
-            Operation,
-            operation=operation,
-            axis=tuple(axis) if isinstance(axis, list) else axis,
-            repeats=call.constant("repeats") if operation == "repeat" else 1,
-        )
-        if operation in ("expand_dims", "squeeze"):
-            shape = whole.output_shape(call.shape())
-            if None not in shape and shape:
-                return call.made_as(Reshape, target_shape=shape), [call.tensor()]
-        return whole, [call.tensor()]
-
-    return made
+def arranged(call: OperationCall) -> Layer:
+    whole = call.whole(**call.settings)
+    if whole.operation in ("expand_dims", "squeeze"):
+        shape = whole.output_shape(call.shape)
+        if None not in shape and shape:
+            return call.made_as(Reshape, target_shape=shape)
+    return whole
 
 
-def transposed(call: OperationCall) -> Made:
-    axes, ndim = call.constant("axes"), len(call.shape()) + 1
-    whole = call.made_as(
-        Operation, operation="transpose", axis=tuple(axes) if isinstance(axes, list) else axes
-    )
+def transposed(call: OperationCall) -> Layer:
+    axes, ndim = call.constant("axes"), len(call.shape) + 1
+    whole = call.whole(axes)
     if isinstance(axes, list) and sorted(axes[1:]) == list(range(1, ndim)):
-        return call.made_as("Permute", dims=tuple(axes[1:])), [call.tensor()]
-    return whole, [call.tensor()]
+        return call.made_as("Permute", dims=tuple(axes[1:]))
+    return whole
 
 
-def reshaped(call: OperationCall) -> Made:
+def reshaped(call: OperationCall) -> Layer:
     given = call.constant("newshape")
     first, *rest = given if isinstance(given, list) and given else [given]
-    shape = call.shape()
-    sizes = (
-        [call.made_as(Reshape, target_shape=shape).known(shape, a) for a in range(len(shape))]
-        if None not in shape
-        else None
-    )
-    if first not in (-1, None) or sizes is None:
+    shape = call.shape
+    if first not in (-1, None) or None in shape:
         raise call.error(
             f"shape: expected -1, for the batch, and then sizes, got {printable(repr(given), 80)}"
         )
     layer = call.made_as(Reshape, target_shape=tuple(-1 if size is None else size for size in rest))
     layer.output_shape(shape)
-    return layer, [call.tensor()]
+    return layer
 
 
-def concatenated(call: OperationCall) -> Made:
-    origins = call.tensors("xs")
-    if len(origins) == 1:
-        return call.made_as(Activation, activation="linear"), origins
-    return call.made_as("Concatenate", axis=call.constant("axis")), origins
+def concatenated(call: OperationCall) -> Layer:
+    if len(call.tensors) == 1:
+        return call.made_as(Activation, activation="linear")
+    return call.made_as("Concatenate", axis=call.constant("axis"))
 
 
-def stacked(call: OperationCall) -> Made:
-    layer = call.made_as(Operation, operation="stack", axis=call.constant("axis"))
-    return layer, call.tensors("xs")
-
-
-def summed(call: OperationCall) -> Made:
-    origins = call.tensors("xs")
-    if len({len(call.shape_of(origin)) for origin in origins}) > 1:
+def summed(call: OperationCall) -> Layer:
+    if len(set(map(len, call.shapes))) > 1:
         raise call.error("expected inputs of as many axes")
-    if len(origins) == 1:
-        return call.made_as(Activation, activation="linear"), origins
-    return call.made_as("Add"), origins
+    if len(call.tensors) == 1:
+        return call.made_as(Activation, activation="linear")
+    return call.made_as("Add")
 
 
-def cast(call: OperationCall) -> Made:
+def cast(call: OperationCall) -> Layer:
     dtype = call.constant("dtype")
     if dtype not in ("float32", "float16", "bfloat16", "float64", None):
         raise call.error(f"dtype: expected a float type, got {printable(repr(dtype), 40)}")
-    return call.made_as(Activation, activation="linear"), [call.tensor()]
+    return call.made_as(Activation, activation="linear")
 
 
-def indexed(call: OperationCall) -> Made:
+def indexed(call: OperationCall) -> Layer:
     given = call.constant("key")
     items = given if isinstance(given, list) else [given]
     index: list[Any] = []
@@ -323,78 +312,76 @@ def indexed(call: OperationCall) -> Made:
             raise call.error(f"expected an index, got {printable(repr(item), 80)}")
         else:
             index.append(item)
-    shape = call.shape()
-    whole = call.made_as(Operation, operation="get_item", index=tuple(index))
-    assert isinstance(whole, Operation)
+    shape = call.shape
+    whole = call.whole(index=tuple(index))
     whole.output_shape(shape)
     # Without the ellipsis, which Keras 3 writes and does not read.
-    return dataclasses.replace(whole, index=tuple(whole.items(len(shape) + 1))), [call.tensor()]
+    return dataclasses.replace(whole, index=tuple(whole.items(len(shape) + 1)))
 
 
-def arithmetic(operation: str) -> Maker:
-    return lambda call: (call.made_as(Operation, operation=operation), [call.tensor()])
+def unchanged(call: OperationCall) -> Layer:
+    """Return the `Operation` that Keras has too, with the same settings."""
+    return call.whole(**call.settings)
 
 
-def three_channels(call: OperationCall) -> Made:
-    if call.shape()[-1:] != (1,):
-        raise call.error(f"expected images of one channel, got {call.shape()}")
-    return call.made_as(Operation, operation="repeat", axis=-1, repeats=3), [call.tensor()]
+def three_channels(call: OperationCall) -> Layer:
+    if call.shape[-1:] != (1,):
+        raise call.error(f"expected images of one channel, got {call.shape}")
+    return call.made_as(Operation, operation="repeat", axis=-1, repeats=3)
 
 
-def resized(call: OperationCall) -> Made:
-    size = call.constant("size")
+def resized(call: OperationCall) -> Layer:
+    own = call.settings
+    size = own.pop("size")
     if not isinstance(size, list) or len(size) != 2:
         raise call.error(f"size: expected [height, width], got {printable(repr(size), 80)}")
-    own = {name: call.constant(name) for name in call.known.settings if name != "size"}
     layer = call.made_as(Resizing, height=size[0], width=size[1], **own)
-    layer.output_shape(call.shape())
-    return layer, [call.tensor()]
+    layer.output_shape(call.shape)
+    return layer
 
 
-def padded(call: OperationCall) -> Made:
+def padded(call: OperationCall) -> Layer:
     """Return the layer that surrounds images by zeros, all that there is of padding."""
     widths, value = call.constant("pad_width"), call.constant("constant_values")
     mode = call.constant("mode")
     if not isinstance(mode, str) or mode.lower() != "constant" or value not in (None, 0):
         raise call.error("expected zeros around the images, no other values")
-    rows = isinstance(widths, list) and len(widths) == len(call.shape()) + 1 == 4
+    rows = isinstance(widths, list) and len(widths) == len(call.shape) + 1 == 4
     if not rows or widths[0] != [0, 0] or widths[3] != [0, 0]:
         raise call.error(
             f"expected a padding of rows and columns alone, got {printable(repr(widths), 80)}"
         )
     padding = tuple(tuple(pair) if isinstance(pair, list) else pair for pair in widths[1:3])
-    return call.made_as("ZeroPadding2D", padding=padding), [call.tensor()]
+    return call.made_as("ZeroPadding2D", padding=padding)
 
 
 def pooled(kind: str) -> Maker:
     """Return what makes a layer that pools images; TensorFlow's padding is in capitals."""
 
-    def made(call: OperationCall) -> Made:
-        if len(call.shape()) != 3:
-            raise call.error(f"expected images, (H, W, C), got {call.shape()}")
-        own = {name: call.constant(name) for name in ("pool_size", "strides", "padding")}
+    def made(call: OperationCall) -> Layer:
+        call.check_images()
+        own = call.settings
         if isinstance(own["padding"], str):
             own["padding"] = own["padding"].lower()
-        return call.made_as(kind, **own), [call.tensor()]
+        return call.made_as(kind, **own)
 
     return made
 
 
 def mirrored(axis: int) -> Maker:
-    def made(call: OperationCall) -> Made:
-        if len(call.shape()) != 3:
-            raise call.error(f"expected images, (H, W, C), got {call.shape()}")
-        return call.made_as(Operation, operation="flip", axis=axis), [call.tensor()]
+    def made(call: OperationCall) -> Layer:
+        call.check_images()
+        return call.made_as(Operation, operation="flip", axis=axis)
 
     return made
 
 
-def taken(call: OperationCall) -> Made:
+def taken(call: OperationCall) -> Layer:
     """Return the reversal of an axis, the only order of indices that there is a layer for."""
     axis, size = call.constant("axis"), None
-    with_axis = isinstance(axis, int) and -len(call.shape()) <= axis <= len(call.shape())
-    if with_axis and axis % (len(call.shape()) + 1):
-        size = call.shape()[axis % (len(call.shape()) + 1) - 1]
+    with_axis = isinstance(axis, int) and -len(call.shape) <= axis <= len(call.shape)
+    if with_axis and axis % (len(call.shape) + 1):
+        size = call.shape[axis % (len(call.shape) + 1) - 1]
     if size is None or size > 64 or call.constant("indices") != list(range(size))[::-1]:
         raise call.error("expected all indices of an axis backwards, such as [2, 1, 0]")
-    return call.made_as(Operation, operation="flip", axis=axis), [call.tensor()]
+    return call.made_as(Operation, operation="flip", axis=axis)

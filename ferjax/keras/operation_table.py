@@ -1,4 +1,8 @@
-"""The operators and functions of Keras that ferjax knows, by their names in Keras 2 and 3."""
+"""The operators and functions of Keras that ferjax knows, by their names in Keras 2 and 3.
+
+Both directions go by this table: a file's names lead to a layer, and an `Operation` to the class
+of Keras 3 that it is written as.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +13,38 @@ from ferjax.keras.operation_layers import REQUIRED, KnownOperation
 
 _XY = ("x1", "x2")
 _Y = {"y": "x2"}
-_AXES = {"axis": None, "keepdims": False}
 
 
-def _operator(name: str, keras_3: str, *keras_2: str, **more: Any) -> KnownOperation:
-    return KnownOperation(layers.elementwise(name), keras_3, keras_2, _XY, renamed={**_Y, **more})
+def _operator(operation: str, keras_3: str, *keras_2: str) -> KnownOperation:
+    return KnownOperation(
+        layers.elementwise, keras_3, keras_2, _XY, renamed=_Y, operation=operation
+    )
 
 
-def _function(name: str, keras_3: str, *keras_2: str) -> KnownOperation:
-    return KnownOperation(layers.elementwise(name), keras_3, keras_2)
+def _function(operation: str, keras_3: str, *keras_2: str) -> KnownOperation:
+    return KnownOperation(layers.elementwise, keras_3, keras_2, operation=operation)
 
 
 def _activates(name: str, keras_3: str, *keras_2: str) -> KnownOperation:
     return KnownOperation(layers.activation(name), keras_3, keras_2)
 
 
-def _reduces(name: str, keras_3: str, *keras_2: str) -> KnownOperation:
-    neutral = {"initial": None, "keep_dims": None, "reduction_indices": None}
-    return KnownOperation(layers.reduced(name), keras_3, keras_2, settings=_AXES, neutral=neutral)
+def _reduces(operation: str, keras_3: str, *keras_2: str) -> KnownOperation:
+    return KnownOperation(
+        layers.reduced,
+        keras_3,
+        keras_2,
+        settings={"axis": None, "keepdims": False},
+        neutral={"initial": None, "keep_dims": None, "reduction_indices": None},
+        operation=operation,
+    )
 
 
-def _same(keras_3: str, *keras_2: str) -> KnownOperation:
-    return KnownOperation(layers.activation("linear"), keras_3, keras_2)
+def _arranges(operation: str, keras_3: str, *keras_2: str, **neutral: Any) -> KnownOperation:
+    settings = {"axis": REQUIRED}
+    return KnownOperation(
+        layers.arranged, keras_3, keras_2, settings=settings, neutral=neutral, operation=operation
+    )
 
 
 def _pools(kind: str, keras_3: str, *keras_2: str) -> KnownOperation:
@@ -54,61 +68,69 @@ TABLE: tuple[KnownOperation, ...] = (
     _operator("maximum", "Maximum", "math.maximum"),
     _operator("minimum", "Minimum", "math.minimum"),
     KnownOperation(
-        layers.elementwise("add"),
+        layers.elementwise,
         "",
         ("nn.bias_add",),
         _XY,
         renamed={"bias": "x2"},
         neutral={"data_format": (None, "NHWC", "N...C")},
+        operation="add",
     ),
     KnownOperation(layers.summed, "", ("math.add_n",), ("xs",)),
     KnownOperation(
-        layers.elementwise("clip"),
+        layers.elementwise,
         "Clip",
         ("clip_by_value",),
         ("x", "x_min", "x_max"),
         renamed={"clip_value_min": "x_min", "clip_value_max": "x_max"},
+        operation="clip",
     ),
     KnownOperation(layers.negative, "Negative", ("math.negative", "__operators__.neg")),
     _function("abs", "Absolute", "math.abs"),
     _function("abs", "Abs"),
     _function("sqrt", "Sqrt", "math.sqrt"),
-    _function("rsqrt", "Rsqrt", "math.rsqrt"),
+    _function("rsqrt", "math.Rsqrt", "math.rsqrt"),
     _function("square", "Square", "math.square"),
     _function("log", "Log", "math.log"),
-    _function("stop_gradient", "StopGradient", "stop_gradient"),
+    _function("stop_gradient", "core.StopGradient", "stop_gradient"),
     _activates("exponential", "Exp", "math.exp"),
-    _activates("relu", "Relu", "nn.relu"),
-    KnownOperation(layers.layer("ReLU", max_value=6.0), "Relu6", ("nn.relu6",)),
-    _activates("sigmoid", "Sigmoid", "math.sigmoid"),
-    _activates("log_sigmoid", "LogSigmoid", "math.log_sigmoid"),
+    _activates("relu", "nn.Relu", "nn.relu"),
+    KnownOperation(layers.layer("ReLU", max_value=6.0), "nn.Relu6", ("nn.relu6",)),
+    _activates("sigmoid", "nn.Sigmoid", "math.sigmoid"),
+    _activates("log_sigmoid", "nn.LogSigmoid", "math.log_sigmoid"),
     _activates("tanh", "Tanh", "math.tanh"),
-    _activates("silu", "Silu", "nn.silu"),
-    _activates("softplus", "Softplus", "math.softplus"),
-    _activates("softsign", "Softsign", "nn.softsign"),
-    _activates("selu", "Selu", "nn.selu"),
-    _activates("hard_sigmoid", "HardSigmoid"),
-    _activates("hard_silu", "HardSilu"),
-    _activates("hard_tanh", "HardTanh"),
-    KnownOperation(layers.activation("celu"), "Celu", neutral={"alpha": (1.0,)}),
-    KnownOperation(layers.activation("hard_shrink"), "HardShrink", neutral={"threshold": (0.5,)}),
-    KnownOperation(layers.activation("soft_shrink"), "SoftShrink", neutral={"threshold": (0.5,)}),
-    _activates("tanh_shrink", "TanhShrink"),
-    _activates("sparse_plus", "SparsePlus"),
-    _activates("squareplus", "Squareplus"),
-    KnownOperation(layers.layer("ELU"), "Elu", ("nn.elu",), settings={"alpha": 1.0}),
+    _activates("silu", "nn.Silu", "nn.silu"),
+    _activates("softplus", "nn.Softplus", "math.softplus"),
+    _activates("softsign", "nn.Softsign", "nn.softsign"),
+    _activates("selu", "nn.Selu", "nn.selu"),
+    _activates("hard_sigmoid", "nn.HardSigmoid"),
+    _activates("hard_silu", "nn.HardSilu"),
+    _activates("hard_tanh", "nn.HardTanh"),
+    KnownOperation(layers.activation("celu"), "nn.Celu", neutral={"alpha": (1.0,)}),
+    KnownOperation(
+        layers.activation("hard_shrink"), "nn.HardShrink", neutral={"threshold": (0.5,)}
+    ),
+    KnownOperation(
+        layers.activation("soft_shrink"), "nn.SoftShrink", neutral={"threshold": (0.5,)}
+    ),
+    _activates("tanh_shrink", "nn.TanhShrink"),
+    _activates("sparse_plus", "nn.SparsePlus"),
+    _activates("squareplus", "nn.Squareplus"),
+    KnownOperation(layers.layer("ELU"), "nn.Elu", ("nn.elu",), settings={"alpha": 1.0}),
     KnownOperation(
         layers.layer("LeakyReLU"),
-        "LeakyRelu",
+        "nn.LeakyRelu",
         ("nn.leaky_relu",),
         settings={"negative_slope": 0.2},
         renamed={"alpha": "negative_slope"},
     ),
-    KnownOperation(layers.gelu, "Gelu", (), settings={"approximate": True}),
-    KnownOperation(layers.gelu, "", ("nn.gelu",), settings={"approximate": False}),
-    KnownOperation(layers.softmax("softmax"), "Softmax", ("nn.softmax",), settings={"axis": -1}),
+    KnownOperation(layers.gelu, "nn.Gelu", settings={"approximate": True}, operation="gelu_tanh"),
     KnownOperation(
-        layers.softmax("log_softmax"), "LogSoftmax", ("nn.log_softmax",), settings={"axis": -1}
+        layers.gelu, "", ("nn.gelu",), settings={"approximate": False}, operation="gelu_tanh"
+    ),
+    KnownOperation(layers.softmax("softmax"), "nn.Softmax", ("nn.softmax",), settings={"axis": -1}),
+    KnownOperation(
+        layers.softmax("log_softmax"), "nn.LogSoftmax", ("nn.log_softmax",), settings={"axis": -1}
     ),
     _reduces("mean", "Mean", "math.reduce_mean", "compat.v1.reduce_mean"),
     _reduces("sum", "Sum", "math.reduce_sum", "compat.v1.reduce_sum"),
@@ -119,7 +141,9 @@ TABLE: tuple[KnownOperation, ...] = (
     _reduces("var", "Var", "math.reduce_variance"),
     _reduces("std", "Std", "math.reduce_std"),
     KnownOperation(layers.concatenated, "Concatenate", ("concat",), ("xs",), settings={"axis": 0}),
-    KnownOperation(layers.stacked, "Stack", ("stack",), ("xs",), settings={"axis": 0}),
+    KnownOperation(
+        layers.unchanged, "Stack", ("stack",), ("xs",), settings={"axis": 0}, operation="stack"
+    ),
     KnownOperation(
         layers.reshaped,
         "Reshape",
@@ -134,40 +158,31 @@ TABLE: tuple[KnownOperation, ...] = (
         settings={"axes": None},
         renamed={"perm": "axes"},
         neutral={"conjugate": False},
+        operation="transpose",
     ),
-    KnownOperation(layers.arranged("flip"), "Flip", ("reverse",), settings={"axis": REQUIRED}),
+    _arranges("flip", "Flip", "reverse"),
+    _arranges("expand_dims", "ExpandDims", "expand_dims", "compat.v1.expand_dims", dim=None),
+    _arranges("squeeze", "Squeeze", "squeeze", "compat.v1.squeeze", squeeze_dims=None),
     KnownOperation(
-        layers.arranged("expand_dims"),
-        "ExpandDims",
-        ("expand_dims", "compat.v1.expand_dims"),
-        settings={"axis": REQUIRED},
-        neutral={"dim": None},
-    ),
-    KnownOperation(
-        layers.arranged("squeeze"),
-        "Squeeze",
-        ("squeeze", "compat.v1.squeeze"),
-        settings={"axis": REQUIRED},
-        neutral={"squeeze_dims": None},
-    ),
-    KnownOperation(
-        layers.arranged("repeat"),
+        layers.arranged,
         "Repeat",
         ("repeat",),
         settings={"repeats": REQUIRED, "axis": None},
+        operation="repeat",
     ),
     KnownOperation(layers.three_channels, "", ("image.grayscale_to_rgb",)),
     KnownOperation(
-        layers.arithmetic("grayscale"),
-        "RGBToGrayscale",
+        layers.unchanged,
+        "image.RGBToGrayscale",
         ("image.rgb_to_grayscale",),
         neutral={"data_format": (None, "channels_last")},
+        operation="grayscale",
     ),
     KnownOperation(layers.mirrored(1), "", ("image.flip_up_down",)),
     KnownOperation(layers.mirrored(2), "", ("image.flip_left_right",)),
     KnownOperation(
         layers.resized,
-        "Resize",
+        "image.Resize",
         ("image.resize",),
         settings={
             "size": REQUIRED,
@@ -195,18 +210,21 @@ TABLE: tuple[KnownOperation, ...] = (
         settings={"indices": REQUIRED, "axis": None},
         neutral={"validate_indices": None, "batch_dims": 0},
     ),
-    KnownOperation(layers.cast, "Cast", ("cast",), settings={"dtype": REQUIRED}),
-    _same("Identity", "identity", "convert_to_tensor"),
-    _same("Copy"),
-    _pools("MaxPooling2D", "MaxPool", "nn.max_pool2d"),
-    _pools("AveragePooling2D", "AveragePool", "nn.avg_pool2d"),
+    KnownOperation(layers.cast, "core.Cast", ("cast",), settings={"dtype": REQUIRED}),
+    _activates("linear", "Identity", "identity", "convert_to_tensor"),
+    _activates("linear", "Copy"),
+    _pools("MaxPooling2D", "nn.MaxPool", "nn.max_pool2d"),
+    _pools("AveragePooling2D", "nn.AveragePool", "nn.avg_pool2d"),
     KnownOperation(
         layers.indexed,
         "GetItem",
         ("__operators__.getitem",),
         settings={"key": REQUIRED},
         renamed={"slice_spec": "key"},
+        operation="get_item",
     ),
 )
-BY_CLASS = {known.keras_3: known for known in TABLE if known.keras_3}
+BY_CLASS = {known.class_name: known for known in TABLE if known.keras_3}
 BY_FUNCTION = {name: known for known in TABLE for name in known.keras_2}
+# As which each `Operation` is written: the first of the table that Keras 3 has.
+BY_OPERATION = {known.operation: known for known in reversed(TABLE) if known.keras_3}

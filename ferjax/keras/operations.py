@@ -1,4 +1,4 @@
-"""Keras's operators and functions on tensors, read: `x / 127.5`, `x[..., ::-1]`.
+"""Keras's operators and functions on tensors, read and written: `x / 127.5`, `x[..., ::-1]`.
 
 Keras 2 keeps them as layers TFOpLambda and SlicingOpLambda with a function's name, Keras 3 as
 classes of `keras.ops`; constants stand among the arguments of the call. What a name means is in
@@ -21,9 +21,10 @@ from ferjax.keras.operation_arguments import (
     value_of,
 )
 from ferjax.keras.operation_layers import REQUIRED, KnownOperation, OperationCall, cast
-from ferjax.keras.operation_table import BY_CLASS, BY_FUNCTION
-from ferjax.keras.problems import Problem
+from ferjax.keras.operation_table import BY_CLASS, BY_FUNCTION, BY_OPERATION
 from ferjax.nets.layers import VOCABULARY, Layer, Shape
+from ferjax.nets.layers.operations import Operation
+from ferjax.problems import Problem
 
 _KERAS_2 = {"TFOpLambda", "SlicingOpLambda"}
 _KERAS_3 = re.compile(r"keras(_core)?\.(src\.)?ops(\.\w+)*")
@@ -75,9 +76,8 @@ class Reading:
         Raises:
             LayerError: no layer computes it.
         """
-        return self.known.made(
-            OperationCall(self.known, self.name, self.place, self.calls[call], shape_of)
-        )
+        bound = OperationCall(self.known, self.name, self.place, self.calls[call], shape_of)
+        return self.known.made(bound), bound.tensors
 
 
 def read(entry: Mapping[str, Any], name: str) -> Reading:
@@ -144,3 +144,28 @@ def _bound(
     if lacking:
         raise Problem(f"{place}: expected arguments {', '.join(names)}, got no {lacking[0]}")
     return {name: bound[name] for name in names}
+
+
+def written(layer: Operation) -> dict[str, Any]:
+    """Return the JSON of an operation as Keras 3 has it, without its calls."""
+    known = BY_OPERATION[layer.operation]
+    # Those that the layer has not: at their defaults, or among the arguments of the call.
+    own = {
+        name: getattr(layer, "axis" if name == "axes" else name, default)
+        for name, default in known.settings.items()
+    }
+    if layer.operation == "clip":
+        if not all(isinstance(operand, float) for operand in layer.operands[1:]):
+            raise layer.error("Keras has no place for bounds other than two numbers")
+        own = dict(zip(known.inputs[1:], layer.operands[1:]))
+    config = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in own.items()
+        if value is not REQUIRED
+    }
+    return {
+        "module": known.module,
+        "class_name": known.class_name,
+        "config": {"name": layer.name, **config},
+        "registered_name": known.class_name,
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,19 +14,19 @@ import numpy as np
 from ferjax.errors import printable
 from ferjax.keras import hdf5
 from ferjax.keras.entries import is_of_keras, qualified
-from ferjax.keras.problems import Problem
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import Weight
+from ferjax.problems import Problem
 
-# The classes whose state is read, by the names that Keras's configs, objects and arrays have.
-_ADAMS = {"Adam": "Adam", "adam": "Adam", "AdamW": "AdamW", "adamw": "AdamW", "adam_w": "AdamW"}
+# The classes whose state is read and written, and what Keras 3 calls their objects and arrays.
+_OBJECT_NAMES = {"Adam": "adam", "AdamW": "adam_w"}
+# The same by all names that configs, objects and arrays have.
+_ADAMS = {"adamw": "AdamW", **{alias: k for k, v in _OBJECT_NAMES.items() for alias in (k, v)}}
+# Keras 2.11 to 2.15 register their own as if they were a user's.
+_REGISTERED = "Custom>"
+_V3_GROUP = "optimizer/vars"
 _WRAPPER = "LossScaleOptimizer"  # also LossScaleOptimizerV1 and V3
-_SETTINGS = {
-    "learning_rate": 0.001,
-    "beta_1": 0.9,
-    "beta_2": 0.999,
-    "epsilon": 1e-7,
-}
+_SETTINGS = {"learning_rate": 0.001, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 _WEIGHT_DECAY = 0.004  # AdamW's, where nothing is said
 # Settings that `OptimizerState` has, that change nothing in it, or that only say how Keras runs.
 _TAKEN = {
@@ -88,9 +89,7 @@ class Described:
     @property
     def settings(self) -> dict[str, float]:
         """learning_rate, beta_1, beta_2, epsilon, and weight_decay of an AdamW."""
-        defaults = dict(_SETTINGS)
-        if self.name == "AdamW":
-            defaults["weight_decay"] = _WEIGHT_DECAY
+        defaults = _defaults(self.name)
         given = {key: _number(_given(self.config or {}, key)) for key in defaults}
         return {k: default if (v := given[k]) is None else v for k, default in defaults.items()}
 
@@ -108,6 +107,10 @@ class Described:
     def averages(self) -> int:
         """How many arrays each weight has beside its moments, in front of them."""
         return bool((self.config or {}).get("use_ema")) + (self.accumulated > 1)
+
+
+def _defaults(name: str | None) -> dict[str, float]:
+    return {**_SETTINGS, **({"weight_decay": _WEIGHT_DECAY} if name == "AdamW" else {})}
 
 
 def described(compiled: Mapping[str, Any]) -> Described | None:
@@ -132,7 +135,7 @@ def described(compiled: Mapping[str, Any]) -> Described | None:
 def _qualified(entry: Mapping[str, Any]) -> str:
     """Return the class, with its package in front where it is not Keras's."""
     kind, module, registered = (entry.get(k) for k in ("class_name", "module", "registered_name"))
-    kind = str(kind).removeprefix("Custom>")  # what Keras 2.11 to 2.15 register their own as
+    kind = str(kind).removeprefix(_REGISTERED)
     return kind if is_of_keras(kind, module, registered) else qualified(kind, module, registered)
 
 
@@ -238,48 +241,42 @@ def read_legacy(
     Raises:
         Problem: it is not Adam's, nothing says whose it is, or it does not fit the network.
     """
-    moments: dict[str, list[str]] = {"m": [], "v": [], "": []}
-    steps: list[str] = []
-    rates: list[str] = []
-    others = 0
     paths = hdf5.names(group, "weight_names") or []
-    for path in paths:
-        parts = path.split(":")[0].split("/")
-        if parts[-1] in ("iteration", "iter", "iterations"):
-            steps.append(path)
-        elif parts[-1] == "learning_rate":
-            rates.append(path)
-        elif "m" in parts or re.fullmatch(r"m(_\d+)+|.*_momentum", parts[-1]):
-            moments["m"].append(path)
-        elif "v" in parts or re.fullmatch(r"v(_\d+)+|.*_velocity", parts[-1]):
-            moments["v"].append(path)
-        elif parts[-1].startswith("Variable"):
-            moments[""].append(path)
-        else:
-            others += 1
     if not paths:
         return None
+    listed: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        listed[_which(path.split(":")[0].split("/"))].append(path)
     known = _read_by(optimizer, _prefix(paths) if optimizer is None else None)
     count = len(graph.trainable_weights())
-    if moments[""]:
-        moments = {"m": moments[""][:count], "v": moments[""][count : 2 * count]}
-    if not steps:
+    if unnamed := listed["m or v"]:
+        listed |= {"m": unnamed[:count], "v": unnamed[count : 2 * count]}
+    if not listed["step"]:
         raise Problem("its step count is missing")
-    if not moments["m"] and not moments["v"]:
+    if not listed["m"] and not listed["v"]:
         return None
     for which in ("m", "v"):
-        if len(moments[which]) != count:
-            raise Problem(f"expected {count} moments {which!r}, got {len(moments[which])}")
-    if known.config is None and others:
+        if len(listed[which]) != count:
+            raise Problem(f"expected {count} moments {which!r}, got {len(listed[which])}")
+    if known.config is None and listed["other"]:
         raise Problem(_ambiguous(known, len(paths)))
     # A LossScaleOptimizer counts its own, which Keras 3 lists first.
-    step = _step(hdf5.child(group, steps[-1]), known)
-    mu = _trees(graph, [hdf5.child(group, path) for path in moments["m"]])
-    nu = _trees(graph, [hdf5.child(group, path) for path in moments["v"]], least=0.0)
-    settings = known.settings
-    if rates:
-        _set_rate(settings, hdf5.child(group, rates[-1]))
-    return OptimizerState(str(known.name), step, mu, nu, settings), known
+    step, *rate = (hdf5.child(group, p) for p in (listed["step"][-1], *listed["rate"][-1:]))
+    moments = [[hdf5.child(group, path) for path in listed[which]] for which in ("m", "v")]
+    return _state(graph, known, step, rate, *moments), known
+
+
+def _which(parts: list[str]) -> str:
+    """Return what an array is by its path: its step count, rate or moment."""
+    last = parts[-1]
+    if last in ("iteration", "iter", "iterations"):
+        return "step"
+    if last == "learning_rate":
+        return "rate"
+    for which, keras_3 in (("m", "momentum"), ("v", "velocity")):
+        if which in parts or re.fullmatch(rf"{which}(_\d+)+|.*_{keras_3}", last):
+            return which
+    return "m or v" if last.startswith("Variable") else "other"
 
 
 def _prefix(paths: list[str]) -> str | None:
@@ -299,7 +296,7 @@ def read_v3(
     Raises:
         Problem: it is not Adam's, nothing says whose it is, or it does not fit the network.
     """
-    stored = hdf5.subgroup(root, "optimizer/vars") if hdf5.exists(root, "optimizer") else None
+    stored = hdf5.subgroup(root, _V3_GROUP) if hdf5.exists(root, "optimizer") else None
     if is_scaled := hdf5.exists(root, "optimizer/inner_optimizer"):
         stored = hdf5.subgroup(root, "optimizer/inner_optimizer/vars")
     if stored is None or not (found := hdf5.count(stored)):
@@ -317,13 +314,9 @@ def read_v3(
             raise Problem(_ambiguous(known, found))
         least = 2 * count + beside + 1
         raise Problem(f"expected {least} or {least + 1} arrays for {known.name}, got {found}")
-    step = _step(hdf5.child(stored, "0"), known)
-    datasets = [hdf5.child(stored, str(first + i)) for i in range(2 * count)]
-    mu, nu = _trees(graph, datasets[::2]), _trees(graph, datasets[1::2], least=0.0)
-    settings = known.settings
-    if first - beside == 2:
-        _set_rate(settings, hdf5.child(stored, "1"))
-    return OptimizerState(str(known.name), step, mu, nu, settings), known
+    step, *rate = (hdf5.child(stored, str(i)) for i in range(first - beside))
+    moments = [hdf5.child(stored, str(first + i)) for i in range(2 * count)]
+    return _state(graph, known, step, rate, moments[::2], moments[1::2]), known
 
 
 def _ambiguous(known: Described, found: int) -> str:
@@ -334,10 +327,18 @@ def _ambiguous(known: Described, found: int) -> str:
     )
 
 
-def _set_rate(settings: dict[str, float], dataset: Any) -> None:
-    rate = hdf5.read_array(dataset, ())
-    if np.float32(settings["learning_rate"]) != rate:  # which it is but for rounding
-        settings["learning_rate"] = float(rate)
+def _state(
+    graph: Graph, known: Described, step: Any, rate: list[Any], m: list[Any], v: list[Any]
+) -> OptimizerState:
+    """Return the state in datasets; of the learning rate there may be none."""
+    settings = known.settings
+    count = _step(step, known)
+    mu, nu = _trees(graph, m), _trees(graph, v, least=0.0)
+    for dataset in rate:
+        stored = hdf5.read_array(dataset, ())
+        if np.float32(settings["learning_rate"]) != stored:  # which it is but for rounding
+            settings["learning_rate"] = float(stored)
+    return OptimizerState(str(known.name), count, mu, nu, settings)
 
 
 def _step(dataset: Any, optimizer: Described) -> int:
@@ -370,7 +371,7 @@ def _trees(graph: Graph, datasets: list[Any], least: float | None = None) -> Tre
 
 def flat_moments(graph: Graph, state: OptimizerState) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Return (path, m, v) of every trainable weight, checked, in Keras's order."""
-    if state.name not in ("Adam", "AdamW"):
+    if state.name not in _OBJECT_NAMES:
         shown = printable(repr(state.name), 60)
         raise Problem(f"optimizer state: expected the name 'Adam' or 'AdamW', got {shown}")
 
@@ -395,15 +396,13 @@ def flat_moments(graph: Graph, state: OptimizerState) -> list[tuple[str, np.ndar
 
 def training_config(state: OptimizerState, *, keras_3: bool) -> dict[str, Any]:
     """Return what `load_model` compiles from; the loss is the one for one-hot labels."""
-    settings: dict[str, Any] = {**_SETTINGS, **state.settings, "amsgrad": False}
-    if state.name == "AdamW":
-        settings.setdefault("weight_decay", _WEIGHT_DECAY)
+    settings = {**_defaults(state.name), **state.settings, "amsgrad": False}
     if keras_3:
         return {
             "optimizer": {
                 "module": "keras.optimizers",
                 "class_name": state.name,
-                "config": {"name": _object_name(state), **settings},
+                "config": {"name": _OBJECT_NAMES[state.name], **settings},
                 "registered_name": None,
             },
             "loss": "categorical_crossentropy",
@@ -420,13 +419,8 @@ def training_config(state: OptimizerState, *, keras_3: bool) -> dict[str, Any]:
         "metrics": ["accuracy"],
         "weighted_metrics": None,
         "loss_weights": None,
-        "optimizer_config": {"class_name": f"Custom>{state.name}", "config": config},
+        "optimizer_config": {"class_name": f"{_REGISTERED}{state.name}", "config": config},
     }
-
-
-def _object_name(state: OptimizerState) -> str:
-    """Return what Keras 3 would call the optimizer."""
-    return {"Adam": "adam", "AdamW": "adam_w"}[state.name]
 
 
 def legacy_arrays(graph: Graph, state: OptimizerState) -> dict[str, np.ndarray]:
@@ -440,8 +434,8 @@ def legacy_arrays(graph: Graph, state: OptimizerState) -> dict[str, np.ndarray]:
 
 def write_v3(root: h5py.Group, graph: Graph, state: OptimizerState) -> None:
     """Write `optimizer/vars` as Keras 3 does."""
-    stored = root.create_group("optimizer/vars")
-    stored.attrs["name"] = np.bytes_(_object_name(state))
+    stored = root.create_group(_V3_GROUP)
+    stored.attrs["name"] = np.bytes_(_OBJECT_NAMES[state.name])
     rate = state.settings.get("learning_rate", _SETTINGS["learning_rate"])
     arrays: list[Any] = [np.asarray(state.step, np.int32), np.asarray(rate, np.float32)]
     for _, m, v in flat_moments(graph, state):

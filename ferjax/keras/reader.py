@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ferjax.errors import WeightFileError, printable
-from ferjax.keras import folders, hdf5, legacy, optimizer, shards, v3
-from ferjax.keras.config import Architecture, Output, model_major, parse_model
-from ferjax.keras.identify import (
+from ferjax.keras import folders, hdf5, legacy_h5, optimizer, shards, weights_h5
+from ferjax.keras.architecture import Architecture, Output
+from ferjax.keras.json_text import is_json, read_json
+from ferjax.keras.kinds import (
     ARCHIVE,
     TENSORFLOW_JS,
     V3_WEIGHTS,
@@ -27,14 +28,14 @@ from ferjax.keras.identify import (
     is_folder,
     is_model,
 )
-from ferjax.keras.json_text import is_json, read_json
-from ferjax.keras.layout import flat, in_keras_order
+from ferjax.keras.model_config import model_major, parse_model
+from ferjax.keras.nesting import flat, in_keras_order
 from ferjax.keras.optimizer import OptimizerState
-from ferjax.keras.problems import Problem, Problems, fatal
 from ferjax.keras.source import PathLike, Source, compiled_in, opened
-from ferjax.keras.variables import Arrays, to_variables
 from ferjax.metadata import labels as stored_labels
 from ferjax.nets.graph import Graph
+from ferjax.nets.variables import Arrays, to_variables
+from ferjax.problems import Problem, Problems, fatal
 
 if TYPE_CHECKING:
     from ferjax.nets.network import Network
@@ -300,13 +301,13 @@ def _read_arrays(
     source: Source, chosen: Architecture, by_order: bool, problems: Problems
 ) -> Arrays:
     if source.kind in (V3_WEIGHTS, ARCHIVE):
-        return v3.read_weights(source.root, chosen.graph, chosen.layout, problems)
+        return weights_h5.read_weights(source.root, chosen.graph, chosen.layout, problems)
     group: Any = source.root
     if source.kind == WHOLE:
         group = hdf5.subgroup(source.root, "model_weights")
         if group is None:
             raise Problem("its group 'model_weights' is missing")
-    return legacy.read_weights(group, chosen.graph, chosen.layout, problems, by_order=by_order)
+    return legacy_h5.read_weights(group, chosen.graph, chosen.layout, problems, by_order=by_order)
 
 
 def _read_optimizer(

@@ -15,7 +15,7 @@ from typing import Any
 from ferjax.errors import printable
 from ferjax.keras import folders, hdf5
 from ferjax.keras.json_text import read_json
-from ferjax.keras.problems import Problem
+from ferjax.problems import Problem
 
 _MOST_SHARDS = 200  # each is open while it is read
 

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ferjax.keras import folders, hdf5, shards
-from ferjax.keras.identify import (
+from ferjax.keras.json_text import MOST_BYTES, decoded, is_json, parse_json, read_json
+from ferjax.keras.kinds import (
     ARCHIVE,
+    ARCHIVE_CONFIG,
+    ARCHIVE_METADATA,
     ARCHIVE_WEIGHTS,
     FOLDER_INDEX,
     V3_WEIGHTS,
@@ -22,11 +25,9 @@ from ferjax.keras.identify import (
     first_bytes,
     is_folder,
 )
-from ferjax.keras.json_text import MOST_BYTES, decoded, is_json, parse_json, read_json
-from ferjax.keras.problems import Problem
+from ferjax.metadata import METADATA
+from ferjax.problems import Problem
 
-# What ferjax adds to the files that it writes, as JSON; Keras does not look at it.
-METADATA = "ferjax_metadata"
 COMPILED = "ferjax_compile_config"  # of weights alone: which optimizer the state is of
 _MOST_ARCHIVE_BYTES = 1 << 30
 
@@ -53,12 +54,12 @@ class Source:
 
     def config(self) -> dict[str, Any] | None:
         if self.kind == ARCHIVE:
-            return self.json("config.json")
+            return self.json(ARCHIVE_CONFIG)
         return self.json("model_config") if self.kind == WHOLE else None
 
     def keras_version(self) -> str | None:
         if self.kind == ARCHIVE:
-            version = (self.json("metadata.json") or {}).get("keras_version")
+            version = (self.json(ARCHIVE_METADATA) or {}).get("keras_version")
             return version if isinstance(version, str) else None
         version = hdf5.text(self.root, "keras_version")
         if version is None and self.kind == WHOLE:
@@ -79,7 +80,7 @@ class Source:
     def metadata(self) -> dict[str, Any]:
         try:
             if self.kind == ARCHIVE:
-                found = (self.json("metadata.json") or {}).get(METADATA)
+                found = (self.json(ARCHIVE_METADATA) or {}).get(METADATA)
             else:
                 found = self.json(METADATA)
         except Problem:

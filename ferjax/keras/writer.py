@@ -12,27 +12,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
-import numpy as np
 
 from ferjax.emotions import Labels, are_names
 from ferjax.errors import WriteError
 from ferjax.files import replacing
-from ferjax.keras import legacy, optimizer, v3
-from ferjax.keras.config_writing import (
-    activation_names,
-    has_operations,
-    keras_version,
-    model_config,
+from ferjax.keras import legacy_h5, optimizer, weights_h5
+from ferjax.keras.kinds import (
+    ARCHIVE,
+    ARCHIVE_CONFIG,
+    ARCHIVE_METADATA,
+    ARCHIVE_WEIGHTS,
+    KINDS,
+    V3_WEIGHTS,
+    WEIGHTS_ONLY,
+    WHOLE,
 )
-from ferjax.keras.identify import ARCHIVE, KINDS, V3_WEIGHTS, WEIGHTS_ONLY, WHOLE
-from ferjax.keras.layout import in_keras_order
+from ferjax.keras.model_config import hard_sigmoids, keras_version, model_config
+from ferjax.keras.nesting import has_operations, in_keras_order
 from ferjax.keras.optimizer import OptimizerState
-from ferjax.keras.problems import Problems, checked_path, fatal
-from ferjax.keras.source import COMPILED, METADATA
-from ferjax.keras.variables import Arrays, from_variables
+from ferjax.keras.source import COMPILED
+from ferjax.metadata import METADATA
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import checked_labels
 from ferjax.nets.layers import LayerScale, Operation
+from ferjax.nets.variables import Arrays, from_variables
+from ferjax.problems import Problems, checked_path, fatal
 
 if TYPE_CHECKING:
     from ferjax.nets.network import Network
@@ -130,22 +134,21 @@ def _write_hdf5(
     if extra:
         root.attrs[METADATA] = _text(extra)
     if kind == V3_WEIGHTS:
-        v3.write_weights(root, graph, arrays)
+        weights_h5.write_weights(root, graph, arrays)
         if state is not None:
             root.attrs[COMPILED] = _text(optimizer.training_config(state, keras_3=True))
             optimizer.write_v3(root, graph, state)
         return
     if kind == WEIGHTS_ONLY:
-        legacy.write_weights(root, graph, arrays, version)
+        legacy_h5.write_weights(root, graph, arrays, version)
         return
-    root.attrs["keras_version"] = np.bytes_(version)
-    root.attrs["backend"] = np.bytes_("tensorflow")
+    legacy_h5.write_version(root, version)
     root.attrs["model_config"] = _text(model_config(graph))
-    legacy.write_weights(root.create_group("model_weights"), graph, arrays, version)
+    legacy_h5.write_weights(root.create_group("model_weights"), graph, arrays, version)
     if state is not None:
         root.attrs["training_config"] = _text(optimizer.training_config(state, keras_3=False))
         moments = optimizer.legacy_arrays(graph, state)
-        legacy.write_arrays(root.create_group("optimizer_weights"), moments)
+        legacy_h5.write_arrays(root.create_group("optimizer_weights"), moments)
 
 
 def _write_archive(
@@ -167,14 +170,14 @@ def _write_archive(
     described = {"keras_version": version, "date_saved": "", **({METADATA: extra} if extra else {})}
     weights = io.BytesIO()
     with h5py.File(weights, "w") as root:
-        v3.write_weights(root, graph, arrays)
+        weights_h5.write_weights(root, graph, arrays)
         if state is not None:
             optimizer.write_v3(root, graph, state)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, content in (
-            ("metadata.json", json.dumps(described)),
-            ("config.json", json.dumps(config)),
-            ("model.weights.h5", weights.getvalue()),
+            (ARCHIVE_METADATA, json.dumps(described)),
+            (ARCHIVE_CONFIG, json.dumps(config)),
+            (ARCHIVE_WEIGHTS, weights.getvalue()),
         ):
             # A fixed date: the same network gives the same bytes.
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
@@ -200,9 +203,8 @@ def _warn(path: object, graph: Graph, kind: str) -> None:
         )
     if has_operations(graph):
         return
-    if {"hard_sigmoid", "keras2_hard_sigmoid"} & activation_names(graph):
-        mine = keras_version(graph)[0]
-        other = {"2": "3", "3": "2"}[mine]
+    for mine in hard_sigmoids(graph):
+        other = {2: 3, 3: 2}[mine]
         warnings.warn(
             f"{path}: its hard_sigmoid is Keras {mine}'s; Keras {other} computes another function "
             "under that name",

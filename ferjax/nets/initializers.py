@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 else:
     jax = LazyModule("jax")
 
+# Well-known settings of variance_scaling, under names of their own.
+SCHEMES: dict[str, dict[str, Any]] = {
+    f"{name}_{kind}": {"scale": scale, "mode": mode, "distribution": distribution}
+    for name, scale, mode in (
+        ("glorot", 1.0, "fan_avg"),
+        ("he", 2.0, "fan_in"),
+        ("lecun", 1.0, "fan_in"),
+    )
+    for kind, distribution in (("uniform", "uniform"), ("normal", "truncated_normal"))
+}
 # Keras's names, with the settings that each takes and their defaults. The published truncated
 # normals are cut at two standard deviations and rescaled, as jax.nn.initializers does.
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -27,20 +37,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "variance_scaling": {"scale": 1.0, "mode": "fan_in", "distribution": "truncated_normal"},
     "orthogonal": {"gain": 1.0},
     "identity": {"gain": 1.0},
-    "glorot_uniform": {},
-    "glorot_normal": {},
-    "he_uniform": {},
-    "he_normal": {},
-    "lecun_uniform": {},
-    "lecun_normal": {},
+    **{name: {} for name in SCHEMES},
 }
 # The settings that are words.
 _CHOICES = {
     "mode": ("fan_in", "fan_out", "fan_avg"),
     "distribution": ("truncated_normal", "untruncated_normal", "uniform"),
 }
-# Scale and mode of variance_scaling under its well-known names.
-_SCHEMES = {"glorot": (1.0, "fan_avg"), "he": (2.0, "fan_in"), "lecun": (1.0, "fan_in")}
 
 
 @dataclass(frozen=True)
@@ -99,11 +102,7 @@ class Initializer:
             return lambda key, shape, dtype: (
                 s["gain"] * jax.numpy.eye(shape[0], shape[1], dtype=dtype)
             )
-        scheme, _, distribution = self.name.partition("_")
-        if scheme in _SCHEMES:
-            s["scale"], s["mode"] = _SCHEMES[scheme]
-            s["distribution"] = "truncated_normal" if distribution == "normal" else distribution
-        return _variance_scaling(ndim < 2, **s)
+        return _variance_scaling(ndim < 2, **SCHEMES.get(self.name, s))
 
 
 def _variance_scaling(

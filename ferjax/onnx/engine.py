@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ferjax.errors import FerjaxError, LayerError, WeightFileError, printable
-from ferjax.keras.source import METADATA
+from ferjax.metadata import METADATA
 from ferjax.nets.graph import Graph
 
 if TYPE_CHECKING:

@@ -17,13 +17,11 @@ import ferjax
 from ferjax.emotions import Labels, are_names
 from ferjax.errors import FerjaxError, UnknownLayerError, WriteError, printable
 from ferjax.files import replacing
-from ferjax.keras.problems import Problems
-from ferjax.keras.source import METADATA
-from ferjax.keras.variables import Arrays, from_variables
-from ferjax.metadata import renamed
+from ferjax.metadata import METADATA, renamed
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import checked_labels
 from ferjax.nets.layers import VOCABULARY, Layer, Shape, TimeDistributed, TrainingOnly
+from ferjax.nets.variables import Arrays, from_variables
 from ferjax.onnx import (
     activations,
     dense,
@@ -35,6 +33,7 @@ from ferjax.onnx import (
     spatial,
 )
 from ferjax.onnx.builder import Builder, Tensor
+from ferjax.problems import Problems
 
 if TYPE_CHECKING:
     import onnx

@@ -17,7 +17,7 @@ from ferjax.data.dataset import Faces
 from ferjax.emotions import EMOTIONS, positions
 from ferjax.errors import LabelsError, LayerError
 from ferjax.keras import KerasModel
-from ferjax.keras.config_writing import keras_version, model_config
+from ferjax.keras.model_config import keras_version, model_config
 from ferjax.keras.optimizer import training_config
 from ferjax.nets.architectures import ARCHITECTURES, architecture
 from ferjax.nets.graph import Graph

@@ -20,14 +20,15 @@ from typing import Any
 KINDS = ("one", "six")
 LEAST = 5  # pictures of a rate
 SAMPLES = 100  # of the memory
-WARM_UP = (1, 2, 4, 8)  # pictures of a stream: batches of every size have been compiled after them
+WARM_UP = 16  # pictures of a stream: full batches have been compiled after them
 # From an iterator of paths to how many faces each picture has, in order.
 Pipeline = Callable[[Iterator[str]], Iterator[int]]
 
 
-def ferjax(engine: str) -> Pipeline:
-    """Return ferjax's stream of photographs."""
-    classifier = importlib.import_module("ferjax").load(engine=engine)
+def ferjax(engine: str, weights: str | None = None) -> Pipeline:
+    """Return ferjax's stream of photographs, with weights of the repository or the default ones."""
+    path = None if weights is None else Path(__file__).parents[2] / "checkpoints" / weights
+    classifier = importlib.import_module("ferjax").load(path, engine=engine)
     return lambda paths: map(len, classifier.analyze(paths))
 
 
@@ -49,6 +50,7 @@ def fer(mtcnn: bool) -> Pipeline:
 ENTRIES: dict[str, Callable[[], Pipeline]] = {
     "ferjax": lambda: ferjax("jax"),
     "ferjax-onnx": lambda: ferjax("onnx"),
+    "ferjax-cnn5": lambda: ferjax("jax", "fer_cnn5.h5"),
     "ferjax-singly": lambda: ferjax_singly("jax"),
     "fer": lambda: fer(False),
     "fer-mtcnn": lambda: fer(True),
@@ -74,8 +76,7 @@ def rates(pipeline: Pipeline, folder: Path, seconds: float) -> dict[str, dict[st
     result = {}
     for kind in KINDS:
         paths = pictures(folder, kind)
-        for count in WARM_UP:
-            list(pipeline(iter(paths[:count])))
+        list(pipeline(iter(paths[:WARM_UP])))
         list(pipeline(for_seconds(paths, seconds / 5, LEAST)))
         began = time.perf_counter()
         counts = list(pipeline(for_seconds(paths, seconds, LEAST)))

@@ -22,7 +22,7 @@ import pytest
 import ferjax
 from ferjax.cli.main import build_parser
 from ferjax.errors import FerjaxError, PriorWarning
-from ferjax.faces import batch, yunet
+from ferjax.faces import batch, yunet_network
 from ferjax.faces.detection import MIN_SCORE
 from ferjax.faces.journal import Journal
 from ferjax.faces.settings import Settings
@@ -118,6 +118,18 @@ def test_mixed_files_give_lines_and_errors(faces: Cli, photos: Path) -> None:
         "clip.mp4: a video, not an image",
     ):
         assert sum(text in line for line in lines) == 1, text
+
+
+def test_photographs_of_which_none_exists_are_a_mistake(faces: Cli, tmp_path: Path) -> None:
+    table, gone = tmp_path / "faces.csv", tmp_path / "gone.jpg"
+    done = faces(gone, "--csv", table)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == f"ferjax: error: {gone}: no such file\n"
+    assert not files_in(tmp_path)
+    good = flat(tmp_path / "good.png")
+    done = faces(gone, good)
+    assert (done.code, done.err) == (1, f"ferjax: error: {gone}: no such file\n")
+    assert done.out.startswith(str(good))
 
 
 def test_json_is_a_list_of_photographs(faces: Cli, photos: Path) -> None:
@@ -351,7 +363,7 @@ def test_a_detector_that_was_altered_is_told_first(
     model = photos / "model.onnx"
     if content is not None:
         model.write_bytes(content)
-    monkeypatch.setattr(yunet.read_model, "__defaults__", (model,))
+    monkeypatch.setattr(yunet_network.read_model, "__defaults__", (model,))
     done = faces(photos / "cut.jpg", "--json")
     assert done.code == 2
     assert str(model) in done.error

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from ferjax import EMOTIONS, keras
-from ferjax.nets import Network
+from ferjax.nets import Graph, Network
+from ferjax.nets.layers import Conv2D, Dense, Flatten, MaxPooling2D
 
 from ..drawn import drawn
 from ..train.conftest import tiny_graph
@@ -48,6 +49,24 @@ def test_a_whole_model_is_described(cli: Cli, model: Path) -> None:
     assert lines[6].startswith("note:      no class names: --labels gives them, --data FACES tells")
     assert any("Layer (type)" in line for line in lines)
     assert any(line.startswith("Total params: ") for line in lines)
+
+
+def test_a_known_network_whose_order_has_no_name(cli: Cli, tmp_path: Path) -> None:
+    convolution = Conv2D(filters=10, kernel_size=(4, 4), activation="relu")
+    pool = MaxPooling2D(data_format="channels_first")
+    block = (convolution, convolution, pool)
+    layers = (*block, *block, Flatten(), Dense(units=4, activation="relu"))
+    network = Network(Graph.sequential(layers, input_shape=(48, 48, 1)))
+    keras.save(tmp_path / "emopy.h5", network, drawn(network))
+    assert (
+        "network:   EmoPy's network of four emotions: anger, fear, neutral, surprise, images in "
+        "[0, 255]; https://github.com/thoughtworksarts/EmoPy\n"
+    ) in cli("inspect", tmp_path / "emopy.h5").out
+    done = cli("export", "--weights", tmp_path / "emopy.h5", tmp_path / "emopy.onnx")
+    assert (
+        "--labels anger,fear,neutral,surprise (the order of EmoPy's network of four emotions) "
+        "stores them\n"
+    ) in done.err
 
 
 def test_json_is_one_document(cli: Cli) -> None:

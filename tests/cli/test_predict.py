@@ -120,12 +120,24 @@ def test_bad_images_are_named_and_the_good_ones_predicted(
     assert found == ["im1.png", "im2.png", "im10.png"]
 
 
-def test_only_bad_images_leave_an_empty_list_and_exit_code_1(cli: Cli) -> None:
-    done = cli("predict", "gone.png", "--json")
+def test_only_bad_images_leave_an_empty_list_and_exit_code_1(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "empty.png"
+    path.touch()
+    done = cli("predict", path, "gone.png", "--json")
     assert (done.code, json.loads(done.out)) == (1, [])
+    empty, gone = done.err.splitlines()
+    assert empty.startswith(f"ferjax: error: {path}: empty")
+    assert gone == "ferjax: error: gone.png: no such file"
+    assert cli("predict", path).code == 1
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_paths_of_which_none_exists_are_a_mistake(cli: Cli, form: list[str]) -> None:
+    done = cli("predict", "gone.png", *form)
+    assert (done.code, done.out) == (2, "")
     assert done.err == "ferjax: error: gone.png: no such file\n"
-    done = cli("predict", "gone.png")
-    assert (done.code, done.error) == (1, "ferjax: error: gone.png: no such file")
+    done = cli("predict", "gone.png", "a.png", "b/", *form)
+    assert (done.code, done.err) == (2, "ferjax: error: gone.png and 2 more: no such file\n")
 
 
 def test_an_empty_folder_is_a_mistake_in_the_call(cli: Cli, tmp_path: Path) -> None:
@@ -207,9 +219,20 @@ def photograph(tmp_path: Path) -> Path:
 
 
 def test_skipped_pixels_are_said_once(cli: Cli, faces: Path) -> None:
-    done = cli("predict", faces, ASTRONAUT, ASTRONAUT)
+    done = cli("predict", faces, ASTRONAUT)
     assert (done.code, done.err.splitlines()) == (0, [SKIPPED])
-    assert len(done.out.splitlines()) == 5
+    assert len(done.out.splitlines()) == 4
+
+
+def test_skipped_pixels_are_said_once_for_all_images(cli: Cli, faces: Path, tmp_path: Path) -> None:
+    wide = tmp_path / "wide.png"
+    assert cv2.imwrite(str(wide), np.zeros((100, 200), np.uint8))
+    done = cli("predict", wide, faces, ASTRONAUT, ASTRONAUT)
+    assert done.err == (
+        f"ferjax: note: {wide} and 2 more: of their pixels, 200 x 100 in the first, the published "
+        "resize to 48 x 48 skips most; --resize area averages them, --resize linear leaves this "
+        "note out\n"
+    )
 
 
 def test_the_default_is_linear_and_area_averages(cli: Cli) -> None:
@@ -233,16 +256,28 @@ def test_another_way_to_resize_is_a_mistake_in_the_call(cli: Cli) -> None:
 
 
 def test_a_picture_that_is_no_crop_is_said_once(cli: Cli, photograph: Path) -> None:
-    done = cli("predict", photograph, photograph, *LINEAR)
+    done = cli("predict", photograph, *LINEAR)
     assert (done.code, done.err) == (
         0,
         f"ferjax: note: {photograph}: the face fills less than half of it, and all of it is taken "
         "for one; `ferjax faces` finds and crops it\n",
     )
-    assert len(done.out.splitlines()) == 2
+    assert len(done.out.splitlines()) == 1
     both = cli("predict", photograph, ASTRONAUT, photograph).err.splitlines()
-    assert len(both) == 2
-    assert both[0] == done.err.rstrip() and both[1] == SKIPPED
+    assert both == [
+        f"ferjax: note: {photograph} and 1 more: the face fills less than half of each, and all of "
+        "it is taken for one; `ferjax faces` finds and crops them",
+        SKIPPED,
+    ]
+
+
+def test_notes_say_of_how_many_pictures_they_are(cli: Cli, photograph: Path) -> None:
+    crops, no_crops = cli("predict", ASTRONAUT, *[photograph] * 18).err.splitlines()[::-1]
+    assert no_crops.startswith(
+        f"ferjax: note: {photograph} and 14 more, of 16 that were looked at: the face fills less "
+    )
+    # Of those that were not looked at, the pixels are counted.
+    assert crops.startswith(f"ferjax: note: {ASTRONAUT} and 3 more: of their pixels, 160 x 160 in ")
 
 
 def test_few_pictures_are_looked_at_and_none_where_that_fails(

@@ -44,7 +44,8 @@ class Brightness:
     labels = ("dark", "light")
     largest_batch = 4
 
-    def __init__(self) -> None:
+    def __init__(self, engine: str = "jax") -> None:
+        self.engine = engine
         self.batches: list[int] = []
 
     def preprocess(self, image: Any, *, resize: Any) -> np.ndarray:
@@ -397,6 +398,23 @@ def test_crops_of_several_photographs_fill_the_batches() -> None:
     done = list(photographs(classifier, [gray(n) for n in range(41)], detector=as_many))
     assert sum(len(photograph.faces) for photograph in done) == 60
     assert classifier.batches == [4] * 15
+
+
+@pytest.mark.parametrize(
+    ("engine", "count", "batches"),
+    [
+        ("jax", 3, [3]),
+        ("jax", 6, [4, 4]),  # 2 would have to be compiled
+        ("onnx", 6, [4, 2]),
+    ],
+)
+def test_what_is_left_of_full_batches_is_filled_up(
+    engine: str, count: int, batches: list[int]
+) -> None:
+    classifier: Any = Brightness(engine)
+    done = list(photographs(classifier, map(gray, range(count)), detector=whole))
+    assert levels(done) == list(range(count))
+    assert classifier.batches == batches
 
 
 def test_paths_are_decoded_in_threads_in_order(tmp_path: Path) -> None:

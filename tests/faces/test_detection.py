@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from ferjax.errors import DetectorError, FerjaxError, ImageError
-from ferjax.faces import Detection, crop, detect, yunet
+from ferjax.faces import Detection, crop, detect, yunet, yunet_network
 from ferjax.faces.detection import in_order
 from ferjax.image_files import read_image
 
@@ -126,13 +126,13 @@ def test_sizes(side: int) -> None:
 
 def test_a_sure_upright_face_takes_four_small_views(monkeypatch: pytest.MonkeyPatch) -> None:
     sides = []
-    run = yunet._run
+    run = yunet.run
 
-    def counted(net: Any, image: np.ndarray, min_score: float) -> np.ndarray:
-        sides.append(max(image.shape))
-        return run(net, image, min_score)
+    def counted(images: Sequence[np.ndarray], min_score: float) -> list[np.ndarray]:
+        sides.extend(max(image.shape) for image in images)
+        return run(images, min_score)
 
-    monkeypatch.setattr(yunet, "_run", counted)
+    monkeypatch.setattr(yunet, "run", counted)
     the_face(ASTRONAUT)
     assert sides == [SIDE, 128, 128, 128, 128]
     sides.clear()
@@ -431,21 +431,21 @@ def test_a_detector_that_fails() -> None:
 
 
 def test_the_model_is_the_one_that_was_tested() -> None:
-    assert len(yunet.read_model()) == 232_589
-    assert "MIT License" in (yunet.MODEL.parent / "YUNET_LICENSE.txt").read_text("utf-8")
+    assert len(yunet_network.read_model()) == 232_589
+    assert "MIT License" in (yunet_network.MODEL.parent / "YUNET_LICENSE.txt").read_text("utf-8")
 
 
 def test_a_model_that_is_missing_or_altered(tmp_path: Path) -> None:
-    path = tmp_path / yunet.MODEL.name
+    path = tmp_path / yunet_network.MODEL.name
     with pytest.raises(FerjaxError, match=r"cannot be read: No such file.*; reinstall ferjax"):
-        yunet.read_model(path)
-    data = bytearray(yunet.MODEL.read_bytes())
+        yunet_network.read_model(path)
+    data = bytearray(yunet_network.MODEL.read_bytes())
     data[1000] ^= 1
     path.write_bytes(data)
     with pytest.raises(
         DetectorError, match=r"2023mar\.onnx: the face detector's file was altered; reinst"
     ):
-        yunet.read_model(path)
+        yunet_network.read_model(path)
 
 
 def test_opencv_says_nothing_on_stderr() -> None:

@@ -198,9 +198,8 @@ def test_text_is_aligned() -> None:
     paths = [values["path"] for values in entries]
     lines = "".join(results.text_lines(iter(entries), paths, LABELS, abstains=True)).splitlines()
     assert lines == [
-        "long name.jpg   1  happy  0.750            at   10,  -2    30 x  40  size 40",
-        "long name.jpg   2  abstains (happy 0.500)  at   10,  -2    30 x  40  size 40",
+        "long name.jpg   1  happy  0.750            at   10,  -2    30 x  40",
+        "long name.jpg   2  abstains (happy 0.500)  at   10,  -2    30 x  40",
         "b\\n.jpg         -  no face",
-        "c.jpg           1  happy  0.750            at  100,1000    20 x  20  size 20, "
-        "too small to tell",
+        "c.jpg           1  happy  0.750            at  100,1000    20 x  20  too small to tell",
     ]

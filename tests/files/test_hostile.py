@@ -709,7 +709,7 @@ def test_one_array_listed_for_many_layers_is_bounded(
     )
     small = Graph.sequential([Flatten(), Dense(name="d0", units=wide)], input_shape=(1, 1, wide))
     path, config = tmp_path / "m.h5", tmp_path / "config.json"
-    from ferjax.keras.config_writing import model_config
+    from ferjax.keras.model_config import model_config
 
     config.write_text(json.dumps(model_config(graph)))
     ferjax.keras.save(path, small, draw(small), kind="weights-only-h5")

@@ -26,7 +26,7 @@ import ferjax.files
 import ferjax.keras
 from ferjax.errors import LabelsError, LayerError, WeightFileError, WriteError
 from ferjax.keras import writer
-from ferjax.keras.layout import in_keras_order
+from ferjax.keras.nesting import in_keras_order
 from ferjax.nets.graph import Call, Graph
 from ferjax.nets.layers import (
     GRU,

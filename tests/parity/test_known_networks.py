@@ -90,6 +90,16 @@ def little_vgg() -> Any:
     return keras.Sequential([keras.Input((48, 48, 1)), *stack])
 
 
+def emopy(classes: int = 4, **flatten: str) -> Any:
+    """thoughtworksarts/EmoPy, models/conv_model_0256.json: its pooling takes channels for rows."""
+    stack: list[Any] = []
+    for _ in range(2):
+        stack += [k.Conv2D(10, 4, activation="relu") for _ in range(2)]
+        stack.append(k.MaxPooling2D(data_format="channels_first"))
+    stack += [k.Flatten(**flatten), k.Dense(classes, activation="relu")]
+    return keras.Sequential([keras.Input((48, 48, 1)), *stack])
+
+
 def fer_cnn5() -> Any:
     """The published network."""
     stack: list[Any] = []
@@ -110,6 +120,7 @@ BUILT = {
     "deepface's emotion network": deepface,
     "atulapra's Emotion-detection": atulapra,
     "priya-dwivedi's LittleVGG": little_vgg,
+    "EmoPy's network of four emotions": emopy,
     "fer_cnn5, the published network": fer_cnn5,
 }
 
@@ -133,6 +144,17 @@ def test_mini_xception_of_smaller_images_and_of_other_classes() -> None:
     known = recognise(graph(small_xception(8, MINI, 48)))
     assert known is not None and known.order == "fer2013"
     assert recognise(graph(small_xception(8, (16, 32, 64, 96), 48))) is None
+
+
+def test_emopy_s_network_as_its_code_builds_it() -> None:
+    known = recognise(graph(emopy(data_format="channels_first")))
+    assert known is not None and known.value_range == (0, 255)
+    assert known.labels == ("anger", "fear", "neutral", "surprise")
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+def test_emopy_s_networks_of_several_orders_are_not_told(classes: int) -> None:
+    assert recognise(graph(emopy(classes))) is None
 
 
 @pytest.mark.parametrize("name", ["m.h5", "m.keras"])

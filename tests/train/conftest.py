@@ -13,7 +13,7 @@ import pytest
 import ferjax
 from ferjax.data import preparation
 from ferjax.data.dataset import Faces
-from ferjax.keras.config_writing import model_config
+from ferjax.keras.model_config import model_config
 from ferjax.nets import Graph
 from ferjax.nets.layers import (
     BatchNormalization,

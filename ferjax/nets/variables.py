@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ferjax.keras.problems import Problem, Problems
 from ferjax.nets.graph import Graph
+from ferjax.problems import Problem, Problems
 
 Arrays = dict[tuple[str, str], np.ndarray]
 

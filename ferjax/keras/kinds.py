@@ -15,13 +15,14 @@ from ferjax.keras import folders, hdf5, shards
 from ferjax.keras.entries import MODELS
 from ferjax.keras.folders import CHECKPOINT, SAVE_AS_KERAS
 from ferjax.keras.json_text import is_json, read_json
-from ferjax.keras.problems import Problem
+from ferjax.problems import Problem
 
 # The kinds, by the names that `--to` takes.
 WHOLE, WEIGHTS_ONLY, V3_WEIGHTS, ARCHIVE = "h5", "weights-only-h5", "weights.h5", "keras"
 KINDS = (WHOLE, WEIGHTS_ONLY, V3_WEIGHTS, ARCHIVE)
 # The members that an archive must have, and those that Keras may write in the second's place.
 ARCHIVE_CONFIG, ARCHIVE_WEIGHTS = "config.json", "model.weights.h5"
+ARCHIVE_METADATA = "metadata.json"
 FOLDER_INDEX = "model.weights.json"  # of shards, in an unzipped archive
 _ARCHIVE_NUMPY = "model.weights.npz"
 

@@ -39,7 +39,7 @@ class Container:
     def keyed_children(
         self, counts_twice: Callable[[Leaf | Container], bool] = lambda node: False
     ) -> Iterator[tuple[str, Leaf | Container]]:
-        """Yield the children with their keys in a v3 file: the class in snake case, counted."""
+        """Yield the children with their keys in a .weights.h5: the class in snake case, counted."""
         counts: dict[str, int] = {}
         for node in self.children:
             stem = snake_case(node.kind)
@@ -57,6 +57,11 @@ def flat(graph: Graph) -> Container:
     return Container(graph.name, kind, list(layers))
 
 
+def has_operations(graph: Graph) -> bool:
+    """Whether there is arithmetic for which Keras 2 and 3 have no common layer."""
+    return any(isinstance(layer, Operation) for layer in graph.layers)
+
+
 def in_keras_order(graph: Graph) -> Graph:
     """Return a graph whose layers stand in the order that Keras gives them when it opens a file.
 
@@ -65,7 +70,7 @@ def in_keras_order(graph: Graph) -> Graph:
     the output meets them. Weights and moments are then assigned by position. The layers of a
     nested model that was flattened, or of a graph made by hand, may stand in another order.
     """
-    if not graph.functional and any(isinstance(layer, Operation) for layer in graph.layers):
+    if not graph.functional and has_operations(graph):
         graph = replace(graph, functional=True)  # Keras has no operations in a Sequential
     if not graph.functional:
         return graph

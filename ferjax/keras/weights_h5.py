@@ -9,11 +9,11 @@ from __future__ import annotations
 import h5py
 
 from ferjax.keras import hdf5
-from ferjax.keras.layout import Container, Leaf, expected_weights, flat
-from ferjax.keras.problems import Problem, Problems
-from ferjax.keras.variables import Arrays
+from ferjax.keras.nesting import Container, Leaf, expected_weights, flat
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import Weight
+from ferjax.nets.variables import Arrays
+from ferjax.problems import Problem, Problems
 
 # Keras 2.12 to 2.14 wrote another group, in which every layer with weights counts twice.
 _KERAS_2_12 = "_layer_checkpoint_dependencies"
@@ -63,7 +63,7 @@ def _read_layer(
     layers: h5py.Group, key: str, graph: Graph, leaf: Leaf, problems: Problems, arrays: Arrays
 ) -> None:
     for part, expected in _by_part(graph, leaf).items():
-        path = f"{key}/{part}/vars" if part else f"{key}/vars"
+        path = _path(key, part)
         stored = hdf5.subgroup(layers, path)
         wanted = ", ".join(weight.keras_names[0] for weight in expected)
         if stored is None:
@@ -87,15 +87,18 @@ def _by_part(graph: Graph, leaf: Leaf) -> dict[str, list[Weight]]:
     return parts
 
 
+def _path(key: str, part: str) -> str:
+    """Return where below `layers` the arrays of a layer's part are."""
+    return f"{key}/{part}/vars" if part else f"{key}/vars"
+
+
 def write_weights(root: h5py.Group, graph: Graph, arrays: Arrays) -> None:
     """Write every array of `graph`; Keras 2.15 needs a group for weightless layers too."""
     for key, leaf in flat(graph).keyed_children():
         assert isinstance(leaf, Leaf)
         parts = _by_part(graph, leaf)
         for part in ("", *graph.by_name[leaf.keras_name].parts):
-            stored = root.create_group(
-                f"layers/{key}/{part}/vars" if part else f"layers/{key}/vars"
-            )
+            stored = root.create_group(f"layers/{_path(key, part)}")
             for position, weight in enumerate(parts.get(part, ())):
                 stored.create_dataset(str(position), data=arrays[leaf.keras_name, weight.name])
     root.create_group("vars")

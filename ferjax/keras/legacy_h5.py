@@ -13,14 +13,15 @@ import h5py
 import numpy as np
 
 from ferjax.keras import hdf5
-from ferjax.keras.layout import Container, Leaf, expected_weights
-from ferjax.keras.problems import Problem, Problems
-from ferjax.keras.variables import Arrays
+from ferjax.keras.nesting import Container, Leaf, expected_weights, flat
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import Conv2D, Weight
+from ferjax.nets.variables import Arrays
+from ferjax.problems import Problem, Problems
 
 # HDF5 limits an object's header; Keras splits longer lists of names.
 HEADER_LIMIT = 64512
+_GENERATORS = ("StateVar", "seed_generator_state")  # of random numbers: how their arrays are called
 
 
 def read_weights(
@@ -74,8 +75,7 @@ def read_weights(
 
 def _left_over(graph: Graph, name: str, weights: list[str]) -> bool:
     """Whether weights of a layer that should have none matter (a random generator's do not)."""
-    states = ("StateVar", "seed_generator_state")
-    return name not in graph.by_name or not all(_last(w).startswith(states) for w in weights)
+    return name not in graph.by_name or not all(_last(w).startswith(_GENERATORS) for w in weights)
 
 
 def _weight_names(group: h5py.Group, layer: str) -> list[str]:
@@ -129,7 +129,7 @@ def _match(names: list[str], expected: list[tuple[Leaf, Weight]], nested: bool) 
     A layer's arrays are told by the end of their names; those of a nested model by the layer's
     name before it, or in order where that is not unique.
     """
-    kept = [n for n in names if not _last(n).startswith(("StateVar", "seed_generator_state"))]
+    kept = [name for name in names if not _last(name).startswith(_GENERATORS)]
     if len(kept) != len(expected):
         wanted = ", ".join(w.keras_names[0] for _, w in expected[:8])
         raise Problem(f"expected {len(expected)} arrays ({wanted}), got {len(kept)}: {kept[:8]}")
@@ -190,22 +190,26 @@ def _keras1_kernel(dataset: Any, weight: Weight) -> np.ndarray:
 
 def write_weights(group: h5py.Group, graph: Graph, arrays: Arrays, version: str) -> None:
     """Write every array of `graph` so that Keras 1.2 to 3.15 find it: `LAYER/LAYER/kernel:0`."""
-    layers = [la for la in graph.layers if graph.functional or la.kind != "InputLayer"]
-    for layer in layers:
-        _check_name(layer.name)
-    # Bytes, because Keras up to 2.4 decodes what it reads.
-    group.attrs["keras_version"] = np.bytes_(version)
-    group.attrs["backend"] = np.bytes_("tensorflow")
-    write_names(group, "layer_names", [layer.name for layer in layers])
-    names = {layer.name: graph.weights.get(layer.name, ()) for layer in layers}
+    names = [leaf.keras_name for leaf in flat(graph).leaves()]
+    for name in names:
+        _check_name(name)
+    write_version(group, version)
+    write_names(group, "layer_names", names)
     for name in sorted(names):  # the order in which Keras creates the groups
-        stored = {f"{name}/{w.keras_path}:0": arrays[name, w.name] for w in names[name]}
+        weights = graph.weights.get(name, ())
+        stored = {f"{name}/{w.keras_path}:0": arrays[name, w.name] for w in weights}
         try:
             write_arrays(group.require_group(name), stored)  # a layer "a/b" makes a group "a"
         except (TypeError, ValueError):
             raise Problem(f"layer {name!r}: its name cannot stand beside the others'") from None
     if "top_level_model_weights" not in group:
         write_arrays(group.create_group("top_level_model_weights"), {})
+
+
+def write_version(group: h5py.Group, version: str) -> None:
+    # Bytes, because Keras up to 2.4 decodes what it reads.
+    group.attrs["keras_version"] = np.bytes_(version)
+    group.attrs["backend"] = np.bytes_("tensorflow")
 
 
 def _check_name(name: str) -> None:
