@@ -103,6 +103,7 @@ def read(path: str | os.PathLike[str]) -> VotesTable:
     shown = printable(os.fsdecode(path)) or "''"
     _check_file(path, shown)
     with opened(path) as container:
+        in_folder = container.kind == "folder"
         try:
             member = _table_of(container)
             with opened_member(container, member) as stream:
@@ -117,7 +118,7 @@ def read(path: str | os.PathLike[str]) -> VotesTable:
     are_percentages = form == "wide" and _are_percentages(votes)
     result = VotesTable(
         path=os.fsdecode(path),
-        sha256=sha256(path),
+        sha256=sha256(os.path.join(os.fsdecode(path), member.name) if in_folder else path),
         votes=votes,
         images=images,
         rows=rows,

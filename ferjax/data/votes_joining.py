@@ -277,7 +277,7 @@ def _check_columns(
     from scipy.optimize import linear_sum_assignment
 
     names = list(faces.class_names)
-    if table.is_ferplus:  # of which it is known that no other column fits better
+    if table.is_ferplus and set(EMOTIONS) <= set(names):  # no other column fits these better
         names += [name for name in votes.names if name not in names]
     winner = majority(votes, names)
     clear = has_votes & (winner >= 0)

@@ -79,6 +79,13 @@ def test_shares_are_told_from_counts(tmp_path: Path) -> None:
     assert not table.votes.are_shares
 
 
+def test_a_folder_of_one_table(tmp_path: Path) -> None:
+    (tmp_path / "inside").mkdir()
+    path = write(tmp_path / "inside", ["image,a,b", "x.png,1,2"])
+    found = read(tmp_path)
+    assert found.images == ("x.png",) and found.sha256 == read(path).sha256
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

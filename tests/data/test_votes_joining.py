@@ -249,9 +249,13 @@ def test_images_with_ferplus_names_join_by_name(table: votes_files.VotesTable) -
     rows = np.arange(0, 3000, 7)
     labels = fer2013.row_labels()[rows]
     names = [f"{EMOTIONS[k]}/fer{row:07d}.png" for k, row in zip(labels, rows)]
-    joined = join(read_as(faces_of(labels, 0, names), "folders"), table)
+    faces = faces_of(labels, 0, names)
+    joined = join(read_as(faces, "folders"), table)
     assert joined.by == "name" and joined.faces.votes is not None
     np.testing.assert_array_equal(joined.faces.votes.counts, votes_of_rows()[rows])
+    smiles = (labels == EMOTIONS.index("happy")).astype(np.int32)
+    of_own = replace(faces, labels=smiles, class_names=("others", "smiles"))
+    assert join(read_as(of_own, "folders"), table).images == len(rows)
     names[5] = "angry/fer9999999.png"
     with pytest.raises(DataError, match=r"no row for fer9999999\.png; take fer2013new\.csv"):
         join(read_as(faces_of(labels, 0, names), "folders"), table)
