@@ -9,9 +9,10 @@ from typing import Final
 from ferjax.errors import FerjaxError
 from ferjax.problems import checked_path
 
+VOTES: Final = "fer_cnn8_votes"  # went on from those of FER2013 with what ten people say
 FER2013: Final = "fer_cnn8"  # learnt FER2013's own labels
-DEFAULT: Final = FER2013
-NAMES: Final = (FER2013,)  # those that are installed with ferjax
+DEFAULT: Final = VOTES
+NAMES: Final = (VOTES, FER2013)  # those that are installed with ferjax
 
 
 def path_of(weights: str | os.PathLike[str] | None = None) -> Path:

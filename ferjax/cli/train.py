@@ -33,7 +33,7 @@ _RECIPES = {
     "flagship-cpu": "the same network on two CPU cores, some two and a half hours",
     "fine-tune": "a few epochs at a low rate from trained weights, which --init names",
     "robust": "fine-tune with noise and blur, for images worse than FER2013's",
-    "votes": "from ferjax's default weights, or those of --init, on what several people said of "
+    "votes": "from fer_cnn8, which ferjax brings, or the weights of --init, on what several people said of "
     "each image (data prepare --votes); two CPU cores, under three hours",
     "votes-gpu": "the same from scratch on one modern GPU",
 }
@@ -72,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=weights_file,
         metavar="WEIGHTS",
         help="start from any Keras file, with its Adam moments where it has them (default: drawn "
-        "weights; recipe votes: ferjax's own)",
+        "weights; recipe votes: fer_cnn8)",
     )
     parser.add_argument(
         "--teacher",

@@ -156,7 +156,7 @@ def train_and_evaluate(
         reporter = reporter or ConsoleReporter()
         if chosen.name in FROM_DEFAULT and init is None and there is None:
             init = setup.default_init(chosen, given.train, architecture)
-            reporter.note(f"starting from ferjax's default weights, {init.name} (--init: others)")
+            reporter.note(f"starting from {init.name}, which ferjax brings (--init: others)")
         run = _Run(
             chosen,
             given,

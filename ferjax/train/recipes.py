@@ -383,7 +383,7 @@ def robust() -> Recipe:
 
 
 def votes() -> Recipe:
-    """Go on from ferjax's default weights with what ten people said of each image.
+    """Go on from ferjax's weights of FER2013's labels with what ten people said of each image.
 
     `fine-tune` on FER+'s votes, a part of each target still the image's own label. For two CPU
     cores, in under three hours. Other weights are given by `init`; the data is prepared with

@@ -111,12 +111,12 @@ def default_init(
     if isinstance(wanted, Network) or str(wanted) != known:
         what = "another network" if isinstance(wanted, Network) else str(wanted)
         raise TrainingError(
-            f"recipe {recipe.name} goes on from ferjax's default weights, of {known}: expected "
+            f"recipe {recipe.name} goes on from ferjax's weights of {known}: expected "
             f"`init` for {what} (--init WEIGHTS)"
         )
     if faces.class_names != EMOTIONS:
         raise TrainingError(
-            f"recipe {recipe.name} goes on from ferjax's default weights, for "
+            f"recipe {recipe.name} goes on from ferjax's weights for "
             f"{', '.join(EMOTIONS)}: expected `init` for the data's classes, "
             f"{', '.join(faces.class_names)} (--init WEIGHTS)"
         )
