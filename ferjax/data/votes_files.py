@@ -225,6 +225,11 @@ def _parsed(lines: list[str]) -> _Parsed:
     names = [canonical(header[i]) or header[i] for i in columns]
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(f"several columns of votes for {printable(twice[0], 40)}")
+    if label is not None and not columns:
+        raise DataError(
+            f"has a label for each image ({printable(header[label], 40)}), and does not say whose; "
+            "expected a column annotator too, or one of votes for each class"
+        )
     if len(columns) < 2 or not all(names):
         raise DataError(f"{len(columns)} columns of votes, some without a name; {_EXPECTED}")
     counts = np.empty((len(rows), len(columns)), np.float32)

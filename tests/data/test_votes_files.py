@@ -112,6 +112,7 @@ def test_a_folder_of_one_table(tmp_path: Path) -> None:
         (["image,a,a", "x,1,2"], "several columns of votes for a"),
         (["image,happy,Happiness", "x,1,2"], "several columns of votes for happy"),
         (["image,a", "x,1"], "1 columns of votes"),
+        (["image,emotion", "x,a", "x,b"], r"label for each image \(emotion\), .*column annotator"),
         (["image,rater,label", "x,ann,a", "x,ann,b"], "row 2: ann has labelled x in row 1 already"),
         (["image,rater,label", "x,ann,a", "x,bob,"], "or none in some row"),
         (
