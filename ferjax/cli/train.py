@@ -33,8 +33,8 @@ _RECIPES = {
     "flagship-cpu": "the same network on two CPU cores, some two and a half hours",
     "fine-tune": "a few epochs at a low rate from trained weights, which --init names",
     "robust": "fine-tune with noise and blur, for images worse than FER2013's",
-    "votes": "from fer_cnn8, which ferjax brings, or the weights of --init, on what several people said of "
-    "each image (data prepare --votes); two CPU cores, under three hours",
+    "votes": "from fer_cnn8, which ferjax brings, or the weights of --init, on what several people "
+    "said of each image (data prepare --votes); two CPU cores, under three hours",
     "votes-gpu": "the same from scratch on one modern GPU",
 }
 
