@@ -49,13 +49,18 @@ def origin_of(value: Any, place: str) -> Origin:
     raise Problem(f"{place}: expected [layer, node, tensor], got {printable(repr(value), 80)}")
 
 
-def inbound_of(entry: Mapping[str, Any], name: str) -> list[list[Origin]]:
-    """Return, for each call of a layer, where its inputs come from, in Keras 2's or 3's form."""
+def nodes_of(entry: Mapping[str, Any], name: str) -> list[Any]:
+    """Return what the file has of each call of a layer."""
     nodes = entry.get("inbound_nodes", [])
     if not isinstance(nodes, list):
         raise Problem(f"layer {name!r}: expected a list of inbound_nodes")
+    return nodes
+
+
+def inbound_of(entry: Mapping[str, Any], name: str) -> list[list[Origin]]:
+    """Return, for each call of a layer, where its inputs come from, in Keras 2's or 3's form."""
     result = []
-    for node in nodes:
+    for node in nodes_of(entry, name):
         if isinstance(node, dict):
             args = node.get("args")
             origins = list(_histories(args, name)) if isinstance(args, list) else []
