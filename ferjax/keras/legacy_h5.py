@@ -131,8 +131,8 @@ def _match(names: list[str], expected: list[tuple[Leaf, Weight]], nested: bool) 
     """
     kept = [name for name in names if not _last(name).startswith(_GENERATORS)]
     if len(kept) != len(expected):
-        wanted = ", ".join(w.keras_names[0] for _, w in expected[:8])
-        raise Problem(f"expected {len(expected)} arrays ({wanted}), got {len(kept)}: {kept[:8]}")
+        listed = ", ".join(w.keras_names[0] for _, w in expected[:8])
+        raise Problem(f"expected {len(expected)} arrays ({listed}), got {len(kept)}: {kept[:8]}")
     ends = [_keras2_name(_last(name)) for name in kept]
     by_key: dict[Any, str] = dict(zip(ends, kept))
     wanted: list[list[Any]] = [list(weight.keras_names) for _, weight in expected]
@@ -145,8 +145,8 @@ def _match(names: list[str], expected: list[tuple[Leaf, Weight]], nested: bool) 
     # Two layers in one, which Keras lists in their order; or layers whose names say nothing.
     if nested or all(end in weight.keras_names for end, (_, weight) in zip(ends, expected)):
         return kept
-    names_wanted = ", ".join(weight.keras_names[0] for _, weight in expected)
-    raise Problem(f"expected arrays named {names_wanted}, got {', '.join(kept)}")
+    listed = ", ".join(weight.keras_names[0] for _, weight in expected)
+    raise Problem(f"expected arrays named {listed}, got {', '.join(kept)}")
 
 
 def _keras2_name(name: str) -> str:
