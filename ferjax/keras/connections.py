@@ -42,7 +42,7 @@ def origin_of(value: Any, place: str) -> Origin:
     Raises:
         Problem: it is none; `place` says where it stands.
     """
-    if isinstance(value, list) and len(value) >= 3 and isinstance(value[0], str):
+    if begins_as_origin(value):
         node, tensor = value[1:3]
         if all(isinstance(n, int) and not isinstance(n, bool) for n in (node, tensor)):
             return Origin(value[0], node, tensor)
@@ -79,15 +79,13 @@ def inbound_of(entry: Mapping[str, Any], name: str) -> list[list[Origin]]:
     return result
 
 
+def begins_as_origin(value: Any) -> bool:
+    """Whether a value of Keras 2's call arguments is [layer, node, tensor], or begins so."""
+    return isinstance(value, list) and len(value) >= 3 and isinstance(value[0], str)
+
+
 def _carries_tensor(kwargs: Mapping[str, Any]) -> bool:
-    return any(
-        isinstance(value, list)
-        and value
-        and value[0] != "_CONSTANT_VALUE"
-        and isinstance(value[0], str)
-        and len(value) >= 3
-        for value in kwargs.values()
-    )
+    return any(begins_as_origin(v) and v[0] != "_CONSTANT_VALUE" for v in kwargs.values())
 
 
 def _histories(value: Any, name: str, depth: int = 0) -> Iterable[Origin]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ferjax.errors import printable
-from ferjax.keras.connections import Origin, origin_of
+from ferjax.keras.connections import Origin, begins_as_origin, origin_of
 from ferjax.nets.layers import Shape
 from ferjax.nets.layers.operations import Operation
 from ferjax.problems import Problem
@@ -50,17 +50,13 @@ def arguments_of(node: Any, place: str) -> tuple[list[Any], dict[str, Any]]:
 def _keras_2_arguments(node: Any, place: str) -> tuple[Any, Any]:
     single = isinstance(node, list) and bool(node) and isinstance(node[0], str)
     items = [node] if single else node
-    if not isinstance(items, list) or not items or not all(map(_begins_as_origin, items)):
+    if not isinstance(items, list) or not items or not all(map(begins_as_origin, items)):
         return None, None
     named = [item[3] if len(item) > 3 else {} for item in items]
     if any(given != named[0] for given in named):
         raise Problem(f"{place}: expected the same arguments for each input")
     firsts = [item[:3] for item in items]
     return [firsts[0] if single else firsts], named[0]
-
-
-def _begins_as_origin(item: Any) -> bool:
-    return isinstance(item, list) and len(item) >= 3 and isinstance(item[0], str)
 
 
 def value_of(value: Any, place: str, depth: int = 0) -> Any:

@@ -98,11 +98,9 @@ def read(entry: Mapping[str, Any], name: str) -> Reading:
             f"ferjax knows{near_misses(called, names)}"
         )
     place = f"layer {name!r} ({printable(called, 80)})"
-    calls = []
-    for node in nodes_of(entry, name):
-        args, kwargs = arguments_of(node, place)
-        own_values = {key: value_of(value, place) for key, value in own.items()}
-        calls.append(_bound(known, args, {**own_values, **kwargs}, place))
+    own = {key: value_of(value, place) for key, value in own.items()}
+    nodes = [arguments_of(node, place) for node in nodes_of(entry, name)]
+    calls = [_bound(known, args, {**own, **kwargs}, place) for args, kwargs in nodes]
     return Reading(name, known, place, calls)
 
 
