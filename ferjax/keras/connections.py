@@ -42,20 +42,25 @@ def origin_of(value: Any, place: str) -> Origin:
     Raises:
         Problem: it is none; `place` says where it stands.
     """
-    if isinstance(value, list) and len(value) >= 3 and isinstance(value[0], str):
+    if begins_as_origin(value):
         node, tensor = value[1:3]
         if all(isinstance(n, int) and not isinstance(n, bool) for n in (node, tensor)):
             return Origin(value[0], node, tensor)
     raise Problem(f"{place}: expected [layer, node, tensor], got {printable(repr(value), 80)}")
 
 
-def inbound_of(entry: Mapping[str, Any], name: str) -> list[list[Origin]]:
-    """Return, for each call of a layer, where its inputs come from, in Keras 2's or 3's form."""
+def nodes_of(entry: Mapping[str, Any], name: str) -> list[Any]:
+    """Return what the file has of each call of a layer."""
     nodes = entry.get("inbound_nodes", [])
     if not isinstance(nodes, list):
         raise Problem(f"layer {name!r}: expected a list of inbound_nodes")
+    return nodes
+
+
+def inbound_of(entry: Mapping[str, Any], name: str) -> list[list[Origin]]:
+    """Return, for each call of a layer, where its inputs come from, in Keras 2's or 3's form."""
     result = []
-    for node in nodes:
+    for node in nodes_of(entry, name):
         if isinstance(node, dict):
             args = node.get("args")
             origins = list(_histories(args, name)) if isinstance(args, list) else []
@@ -74,15 +79,13 @@ def inbound_of(entry: Mapping[str, Any], name: str) -> list[list[Origin]]:
     return result
 
 
+def begins_as_origin(value: Any) -> bool:
+    """Whether a value of Keras 2's call arguments is [layer, node, tensor], or begins so."""
+    return isinstance(value, list) and len(value) >= 3 and isinstance(value[0], str)
+
+
 def _carries_tensor(kwargs: Mapping[str, Any]) -> bool:
-    return any(
-        isinstance(value, list)
-        and value
-        and value[0] != "_CONSTANT_VALUE"
-        and isinstance(value[0], str)
-        and len(value) >= 3
-        for value in kwargs.values()
-    )
+    return any(begins_as_origin(v) and v[0] != "_CONSTANT_VALUE" for v in kwargs.values())
 
 
 def _histories(value: Any, name: str, depth: int = 0) -> Iterable[Origin]:

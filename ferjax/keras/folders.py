@@ -70,15 +70,15 @@ def names(folder: str | os.PathLike[str]) -> list[str]:
 
 def described(folder: str | os.PathLike[str]) -> str:
     """Return what a folder is that ferjax does not read, and what to do about it."""
-    here = names(folder)
-    known = set(here)
+    inside = names(folder)
+    known = set(inside)
     if "saved_model.pb" in known:
         return f"a TensorFlow SavedModel folder; {SAVE_AS_KERAS}"
     if known & {"_METADATA", "_CHECKPOINT_METADATA"}:
         return "an Orbax folder; `ferjax convert` reads it"
-    if "checkpoint" in known or any(name.endswith(".index") for name in here):
+    if "checkpoint" in known or any(name.endswith(".index") for name in inside):
         return f"a folder with {CHECKPOINT}"
-    weights = [n for n in here if n.lower().endswith(_WEIGHTS)]
+    weights = [n for n in inside if n.lower().endswith(_WEIGHTS)]
     indexes = [n[: -len(".weights.json")] for n in weights if n.lower().endswith(".weights.json")]
     weights = [n for n in weights if not any(_is_shard(n, index) for index in indexes)]
     if len(weights) == 1:

@@ -107,29 +107,29 @@ def child(group: Group, path: str) -> Any:
         return parts[0] if parts else None
     if not path or path.startswith("/") or any(p in ("", ".", "..") for p in path.split("/")):
         raise Problem(f"unsafe name {path!r}")
-    here: Any = group
+    node: Any = group
     for part in path.split("/"):
-        if not isinstance(here, h5py.Group):
+        if not isinstance(node, h5py.Group):
             return None
         try:
-            link = here.get(part, getlink=True)
+            link = node.get(part, getlink=True)
             if link is None:
                 return None
             if not isinstance(link, h5py.HardLink):
                 kind = "an external" if isinstance(link, h5py.ExternalLink) else "a soft"
                 raise Problem(f"{path!r} is {kind} link, which is not followed")
-            here = here[part]
+            node = node[part]
         except BROKEN as error:
             raise Problem(f"{path!r} cannot be read ({_first_line(str(error))})") from None
-    return here
+    return node
 
 
 def subgroup(group: Group, path: str) -> Group | None:
     """Return the group at `path`, or None where there is none."""
-    found = child(group, path)
-    if found is not None and not isinstance(found, Group):
-        raise Problem(f"expected a group at {path!r}, got a {type(found).__name__.lower()}")
-    return found
+    node = child(group, path)
+    if node is not None and not isinstance(node, Group):
+        raise Problem(f"expected a group at {path!r}, got a {type(node).__name__.lower()}")
+    return node
 
 
 def keys(group: Group) -> list[str]:

@@ -39,10 +39,10 @@ def read_texts(file: IO[bytes], group: h5py.Group, name: str) -> list[bytes]:
     wanted = name.encode()
     for kind, body in _messages(file, opened.userblock_size, start):
         if kind == _ATTRIBUTE:
-            found, data = _attribute(body)
-            if found == wanted:
-                found_texts = [struct.unpack_from("<IQI", data, 16 * i) for i in range(count)]
-                return _texts(file, opened.userblock_size, found_texts)
+            attribute, data = _attribute(body)
+            if attribute == wanted:
+                references = [struct.unpack_from("<IQI", data, 16 * i) for i in range(count)]
+                return _texts(file, opened.userblock_size, references)
     raise ValueError("not in its object's header")
 
 

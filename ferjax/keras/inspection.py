@@ -55,5 +55,5 @@ def inspect(
         return Inspection(str(path), kind, version, None, error.problems)
     except FerjaxError as error:
         return Inspection(str(path), kind, version, None, [str(error)])
-    one = output is not None or len(model.outputs) < 2
-    return Inspection(str(path), kind, version, model, has_one_output=one)
+    has_one_output = output is not None or len(model.outputs) < 2
+    return Inspection(str(path), kind, version, model, has_one_output=has_one_output)

@@ -41,12 +41,11 @@ _ALIASES = {
 _KEYS = {"LeakyReLU": {"negative_slope": "alpha"}, "ThresholdedReLU": {"threshold": "theta"}}
 # The shape of the input with the batch's axis, in Keras 3 and in Keras 2, which Keras 3 reads too.
 _BATCH_SHAPES = ("batch_shape", "batch_input_shape")
-# What a config has that says how a layer is made in memory, beside its settings.
+# What every layer's config has beside its settings.
 _OF_EVERY_LAYER = {"name", "trainable", "dtype"}
 # The layers that may be an activation.
-_ACTIVATING = (
-    *(kind for kind, known in VOCABULARY.items() if known.activates),
-    "ThresholdedReLU",
+_ACTIVATING = tuple(
+    kind for kind in (*VOCABULARY, *_ALIASES) if VOCABULARY[_ALIASES.get(kind, kind)].activates
 )
 # Keras's own classes beside the networks of `keras.applications`, and their settings. The last is
 # registered as if it were a user's.
@@ -118,7 +117,8 @@ class LayerReader:
             return ScaledAdd(name=name, scale=scale)
         config = self.settings(kind, config)
         kind = _ALIASES.get(kind, kind)
-        fields = dataclasses.fields(layer_class(kind, name))
+        known = layer_class(kind, name)
+        fields = dataclasses.fields(known)
         self.note_policy(name, config.get("dtype"))
         self.check(name, kind, config)
         given = self.values(name, kind, config, {f.name for f in fields} - {"name"})
@@ -126,7 +126,7 @@ class LayerReader:
         if not required <= given.keys():
             lacking = ", ".join(sorted(required - given.keys()))
             raise LayerError(f"layer {name!r} ({kind}): no {lacking} given")
-        return VOCABULARY[kind](name=name, **given)
+        return known(name=name, **given)
 
     def settings(self, kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return a config with what Keras 2 leaves out, and under the names that settings have."""

@@ -131,33 +131,22 @@ def _match(names: list[str], expected: list[tuple[Leaf, Weight]], nested: bool) 
     """
     kept = [name for name in names if not _last(name).startswith(_GENERATORS)]
     if len(kept) != len(expected):
-        wanted = ", ".join(w.keras_names[0] for _, w in expected[:8])
-        raise Problem(f"expected {len(expected)} arrays ({wanted}), got {len(kept)}: {kept[:8]}")
-    if not nested:
-        ends = [_keras2_name(_last(name)) for name in kept]
-        if len(set(ends)) < len(ends):  # of two layers in one, which Keras lists in their order
-            pairs = zip(ends, expected)
-            if all(end in weight.keras_names for end, (_, weight) in pairs):
-                return kept
-        by_end = {_keras2_name(_last(name)): name for name in kept}
-        found = [
-            next((by_end[k] for k in weight.keras_names if k in by_end), None)
-            for _, weight in expected
-        ]
-        if None in found or len(set(found)) != len(expected):
-            wanted = ", ".join(w.keras_names[0] for _, w in expected)
-            raise Problem(f"expected arrays named {wanted}, got {', '.join(kept)}")
-        return [name for name in found if name is not None]
-    by_layer = {(name.split("/")[-2] if "/" in name else "", _last(name)): name for name in kept}
-    keys = [
-        next(
-            ((leaf.keras_name, k) for k in w.keras_names if (leaf.keras_name, k) in by_layer), None
-        )
-        for leaf, w in expected
-    ]
-    if None in keys or len(set(keys)) != len(expected):
+        listed = ", ".join(w.keras_names[0] for _, w in expected[:8])
+        raise Problem(f"expected {len(expected)} arrays ({listed}), got {len(kept)}: {kept[:8]}")
+    ends = [_keras2_name(_last(name)) for name in kept]
+    by_key: dict[Any, str] = dict(zip(ends, kept))
+    wanted: list[list[Any]] = [list(weight.keras_names) for _, weight in expected]
+    if nested:
+        by_key = {(name.split("/")[-2] if "/" in name else "", _last(name)): name for name in kept}
+        wanted = [[(leaf.keras_name, key) for key in w.keras_names] for leaf, w in expected]
+    matched = [next((by_key[key] for key in keys if key in by_key), "") for keys in wanted]
+    if "" not in matched and len(set(matched)) == len(expected):
+        return matched
+    # Two layers in one, which Keras lists in their order; or layers whose names say nothing.
+    if nested or all(end in weight.keras_names for end, (_, weight) in zip(ends, expected)):
         return kept
-    return [by_layer[key] for key in keys if key is not None]
+    listed = ", ".join(weight.keras_names[0] for _, weight in expected)
+    raise Problem(f"expected arrays named {listed}, got {', '.join(kept)}")
 
 
 def _keras2_name(name: str) -> str:

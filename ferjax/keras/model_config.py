@@ -206,39 +206,27 @@ def model_config(graph: Graph) -> dict[str, Any]:
     """
     graph = in_keras_order(graph)
     outputs = {call.layer: shape for call, shape in zip(graph.calls, graph.shapes)}
+    layers = [layer_config.written(layer, outputs[layer.name]) for layer in graph.layers]
     if not graph.functional:
-        layers = [layer_config.written(layer, outputs[layer.name]) for layer in graph.layers]
         return {"class_name": "Sequential", "config": {"name": graph.name, "layers": layers}}
-    indices: dict[str, int] = {}
+    nodes: dict[str, list[Any]] = {layer.name: [] for layer in graph.layers}
     origins: list[tuple[str, int]] = []  # of each call: layer name, which of its calls
     for call in graph.calls:
-        origins.append((call.layer, indices.get(call.layer, 0)))
-        indices[call.layer] = indices.get(call.layer, 0) + 1
-    entries = []
-    for layer in graph.layers:
-        calls = [call for call in graph.calls if call.layer == layer.name and call.inputs]
-        nodes: list[Any] = [[[*origins[i], 0, {}] for i in call.inputs] for call in calls]
+        layer, sources = graph.by_name[call.layer], [origins[i] for i in call.inputs]
+        origins.append((call.layer, len(nodes[call.layer])))
         if isinstance(layer, Operation):
-            nodes = [
-                written_call(
-                    layer,
-                    [origins[i] for i in call.inputs],
-                    [graph.shapes[i] for i in call.inputs],
-                )
-                for call in calls
-            ]
-        entries.append(
-            {
-                **layer_config.written(layer, outputs[layer.name]),
-                "name": layer.name,
-                "inbound_nodes": nodes,
-            }
-        )
+            shapes = [graph.shapes[i] for i in call.inputs]
+            nodes[call.layer].append(written_call(layer, sources, shapes))
+        elif sources:
+            nodes[call.layer].append([[*origin, 0, {}] for origin in sources])
     return {
         "class_name": "Model",
         "config": {
             "name": graph.name,
-            "layers": entries,
+            "layers": [
+                {**entry, "name": name, "inbound_nodes": nodes[name]}
+                for entry, name in zip(layers, nodes)
+            ],
             "input_layers": [[*origins[0], 0]],
             "output_layers": [[*origins[-1], 0]],
         },

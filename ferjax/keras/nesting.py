@@ -107,18 +107,18 @@ def in_keras_order(graph: Graph) -> Graph:
 def expected_weights(graph: Graph, node: Leaf | Container) -> list[tuple[Leaf, Weight]]:
     """Return the arrays of a layer or model in the order in which Keras stores them together."""
     leaves = [node] if isinstance(node, Leaf) else list(node.leaves())
-    found = [
+    weights = [
         (leaf, weight)
         for leaf in leaves
         if leaf.name is not None
         for weight in graph.weights.get(leaf.name, ())
     ]
     if isinstance(node, Leaf):
-        return found
+        return weights
 
     def frozen(item: tuple[Leaf, Weight]) -> bool:
         leaf, weight = item
         trainable = leaf.name is not None and graph.by_name[leaf.name].trainable
         return weight.collection != "params" or not trainable
 
-    return sorted(found, key=frozen)  # a nested model: all trainable first; the sort is stable
+    return sorted(weights, key=frozen)  # a nested model: all trainable first; the sort is stable

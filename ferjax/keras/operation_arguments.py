@@ -6,11 +6,11 @@ up or run. Written as Keras 3 has them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ferjax.errors import printable
-from ferjax.keras.connections import Origin, origin_of
+from ferjax.keras.connections import Origin, begins_as_origin, origin_of
 from ferjax.nets.layers import Shape
 from ferjax.nets.layers.operations import Operation
 from ferjax.problems import Problem
@@ -29,9 +29,16 @@ class Slice(NamedTuple):
 ELLIPSIS = object()  # "..." in brackets
 
 
-def keras_3_arguments(node: Mapping[str, Any], place: str) -> tuple[list[Any], dict[str, Any]]:
-    """Return the arguments of Keras 3's `{"args": [...], "kwargs": {...}}`: by place, by name."""
-    args, kwargs = node.get("args", []), node.get("kwargs", {})
+def arguments_of(node: Any, place: str) -> tuple[list[Any], dict[str, Any]]:
+    """Return the arguments of a call: by place, by name.
+
+    They are Keras 3's `{"args": [...], "kwargs": {...}}`, or Keras 2's `["in", 0, 0, {"y": 127.5}]`
+    or a list of them.
+    """
+    if isinstance(node, dict):
+        args, kwargs = node.get("args", []), node.get("kwargs", {})
+    else:
+        args, kwargs = _keras_2_arguments(node, place)
     if not isinstance(args, list) or not isinstance(kwargs, dict):
         raise Problem(f"{place}: inbound node {printable(repr(node), 80)}")
     return (
@@ -40,23 +47,16 @@ def keras_3_arguments(node: Mapping[str, Any], place: str) -> tuple[list[Any], d
     )
 
 
-def keras_2_arguments(node: Any, place: str) -> tuple[list[Any], dict[str, Any]]:
-    """Return the arguments of Keras 2's `["in", 0, 0, {"y": 127.5}]`, or of a list of them."""
-    if not isinstance(node, list) or not node:
-        raise Problem(f"{place}: inbound node {printable(repr(node), 80)}")
-    single = isinstance(node[0], str)
+def _keras_2_arguments(node: Any, place: str) -> tuple[Any, Any]:
+    single = isinstance(node, list) and bool(node) and isinstance(node[0], str)
     items = [node] if single else node
-    firsts, kwargs = [], None
-    for item in items:
-        if not isinstance(item, list) or len(item) < 3 or not isinstance(item[0], str):
-            raise Problem(f"{place}: inbound node {printable(repr(node), 80)}")
-        given = item[3] if len(item) > 3 else {}
-        if not isinstance(given, dict) or (kwargs is not None and given != kwargs):
-            raise Problem(f"{place}: expected the same arguments for each input")
-        kwargs = given
-        firsts.append(value_of(item[:3], place))
-    named = {key: value_of(value, place) for key, value in (kwargs or {}).items()}
-    return [firsts[0] if single else firsts], named
+    if not isinstance(items, list) or not items or not all(map(begins_as_origin, items)):
+        return None, None
+    named = [item[3] if len(item) > 3 else {} for item in items]
+    if any(given != named[0] for given in named):
+        raise Problem(f"{place}: expected the same arguments for each input")
+    firsts = [item[:3] for item in items]
+    return [firsts[0] if single else firsts], named[0]
 
 
 def value_of(value: Any, place: str, depth: int = 0) -> Any:

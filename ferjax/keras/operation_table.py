@@ -25,8 +25,8 @@ def _function(operation: str, keras_3: str, *keras_2: str) -> KnownOperation:
     return KnownOperation(layers.elementwise, keras_3, keras_2, operation=operation)
 
 
-def _activates(name: str, keras_3: str, *keras_2: str) -> KnownOperation:
-    return KnownOperation(layers.activation(name), keras_3, keras_2)
+def _activates(name: str, keras_3: str, *keras_2: str, **neutral: Any) -> KnownOperation:
+    return KnownOperation(layers.activation(name), keras_3, keras_2, neutral=neutral)
 
 
 def _reduces(operation: str, keras_3: str, *keras_2: str) -> KnownOperation:
@@ -106,13 +106,9 @@ TABLE: tuple[KnownOperation, ...] = (
     _activates("hard_sigmoid", "nn.HardSigmoid"),
     _activates("hard_silu", "nn.HardSilu"),
     _activates("hard_tanh", "nn.HardTanh"),
-    KnownOperation(layers.activation("celu"), "nn.Celu", neutral={"alpha": (1.0,)}),
-    KnownOperation(
-        layers.activation("hard_shrink"), "nn.HardShrink", neutral={"threshold": (0.5,)}
-    ),
-    KnownOperation(
-        layers.activation("soft_shrink"), "nn.SoftShrink", neutral={"threshold": (0.5,)}
-    ),
+    _activates("celu", "nn.Celu", alpha=1.0),
+    _activates("hard_shrink", "nn.HardShrink", threshold=0.5),
+    _activates("soft_shrink", "nn.SoftShrink", threshold=0.5),
     _activates("tanh_shrink", "nn.TanhShrink"),
     _activates("sparse_plus", "nn.SparsePlus"),
     _activates("squareplus", "nn.Squareplus"),

@@ -13,13 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ferjax.errors import near_misses, printable
-from ferjax.keras.connections import Origin
-from ferjax.keras.operation_arguments import (
-    keras_2_arguments,
-    keras_3_arguments,
-    origins_in,
-    value_of,
-)
+from ferjax.keras.connections import Origin, nodes_of
+from ferjax.keras.operation_arguments import arguments_of, origins_in, value_of
 from ferjax.keras.operation_layers import REQUIRED, KnownOperation, OperationCall, cast
 from ferjax.keras.operation_table import BY_CLASS, BY_FUNCTION, BY_OPERATION
 from ferjax.nets.layers import VOCABULARY, Layer, Shape
@@ -103,18 +98,9 @@ def read(entry: Mapping[str, Any], name: str) -> Reading:
             f"ferjax knows{near_misses(called, names)}"
         )
     place = f"layer {name!r} ({printable(called, 80)})"
-    nodes = entry.get("inbound_nodes", [])
-    if not isinstance(nodes, list):
-        raise Problem(f"layer {name!r}: expected a list of inbound_nodes")
-    calls = []
-    for node in nodes:
-        args, kwargs = (
-            keras_3_arguments(node, place)
-            if isinstance(node, dict)
-            else keras_2_arguments(node, place)
-        )
-        own_values = {key: value_of(value, place) for key, value in own.items()}
-        calls.append(_bound(known, args, {**own_values, **kwargs}, place))
+    own = {key: value_of(value, place) for key, value in own.items()}
+    nodes = [arguments_of(node, place) for node in nodes_of(entry, name)]
+    calls = [_bound(known, args, {**own, **kwargs}, place) for args, kwargs in nodes]
     return Reading(name, known, place, calls)
 
 

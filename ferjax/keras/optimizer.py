@@ -299,29 +299,29 @@ def read_v3(
     stored = hdf5.subgroup(root, _V3_GROUP) if hdf5.exists(root, "optimizer") else None
     if is_scaled := hdf5.exists(root, "optimizer/inner_optimizer"):
         stored = hdf5.subgroup(root, "optimizer/inner_optimizer/vars")
-    if stored is None or not (found := hdf5.count(stored)):
+    if stored is None or not (total := hdf5.count(stored)):
         return None
     known = _read_by(optimizer, hdf5.text(stored, "name"))
     if is_scaled:
         known = replace(known, is_scaled=True)
     count = len(graph.trainable_weights())
-    if found <= 2 and count:
+    if total <= 2 and count:
         return None  # compiled, but never trained
-    first = found - 2 * count
+    first = total - 2 * count
     beside = known.averages * count
     if first - beside not in (1, 2):
         if known.config is None and first - count in (1, 2):
-            raise Problem(_ambiguous(known, found))
+            raise Problem(_ambiguous(known, total))
         least = 2 * count + beside + 1
-        raise Problem(f"expected {least} or {least + 1} arrays for {known.name}, got {found}")
+        raise Problem(f"expected {least} or {least + 1} arrays for {known.name}, got {total}")
     step, *rate = (hdf5.child(stored, str(i)) for i in range(first - beside))
     moments = [hdf5.child(stored, str(first + i)) for i in range(2 * count)]
     return _state(graph, known, step, rate, moments[::2], moments[1::2]), known
 
 
-def _ambiguous(known: Described, found: int) -> str:
+def _ambiguous(known: Described, total: int) -> str:
     return (
-        f"{found} arrays of {known.name}, more than its moments, and nothing in the file says "
+        f"{total} arrays of {known.name}, more than its moments, and nothing in the file says "
         "whether of amsgrad, use_ema or gradient_accumulation_steps; give what does as config "
         "(--config)"
     )

@@ -187,9 +187,9 @@ def load_architecture(
         WeightFileError: there is none, it is invalid or outside the vocabulary, or has several
             outputs and none is chosen.
     """
-    found = _read_config(config)[0]
+    read = _read_config(config)[0]
     with fatal("config" if isinstance(config, Mapping) else config):
-        return dataclasses.replace(found, graph=found.chosen(output))
+        return dataclasses.replace(read, graph=read.chosen(output))
 
 
 def outputs(path: PathLike, config: PathLike | Mapping[str, Any] | None = None) -> list[Output]:
@@ -217,11 +217,11 @@ def _read_config(config: PathLike | Mapping[str, Any]) -> tuple[Architecture, Ma
                 raise Problem(TENSORFLOW_JS)
             return parse_model(parsed, model_major(parsed, None)), compiled_in(parsed)
         with opened(config, identify(config)) as source:
-            found = source.config()
-            if found is None:
+            stored = source.config()
+            if stored is None:
                 raise Problem("holds weights only, no config")
-            major = model_major(found, source.keras_version())
-            return parse_model(found, major), source.compiled()
+            major = model_major(stored, source.keras_version())
+            return parse_model(stored, major), source.compiled()
 
 
 def _architecture(
@@ -243,12 +243,12 @@ def _architecture(
         graph = architecture if isinstance(architecture, Graph) else architecture.graph
         graph = in_keras_order(graph)  # as the file was written
         return Architecture(graph, flat(graph)), True, {}
-    found = source.config()
-    if found is None:
+    stored = source.config()
+    if stored is None:
         if source.kind in (WEIGHTS_ONLY, V3_WEIGHTS):
             raise Problem(_no_architecture(source.path))
         raise Problem("no model_config: the architecture is missing; give a config")
-    return parse_model(found, model_major(found, source.keras_version())), False, {}
+    return parse_model(stored, model_major(stored, source.keras_version())), False, {}
 
 
 def _no_architecture(path: str) -> str:

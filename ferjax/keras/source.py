@@ -80,12 +80,12 @@ class Source:
     def metadata(self) -> dict[str, Any]:
         try:
             if self.kind == ARCHIVE:
-                found = (self.json(ARCHIVE_METADATA) or {}).get(METADATA)
+                stored = (self.json(ARCHIVE_METADATA) or {}).get(METADATA)
             else:
-                found = self.json(METADATA)
+                stored = self.json(METADATA)
         except Problem:
             return {}
-        return found if isinstance(found, dict) else {}
+        return stored if isinstance(stored, dict) else {}
 
 
 def compiled_in(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -159,12 +159,12 @@ def _opened_archive(path: PathLike) -> Iterator[Source]:
 
 def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes | None:
     """Return a member by its exact name, within bounds on its size and its compression."""
-    found = [info for info in archive.infolist() if info.filename == name]
-    if not found:
+    members = [info for info in archive.infolist() if info.filename == name]
+    if not members:
         return None
-    if len(found) > 1:  # programs differ in which one they take
-        raise Problem(f"{name} is there {len(found)} times")
-    (info,) = found
+    if len(members) > 1:  # programs differ in which one they take
+        raise Problem(f"{name} is there {len(members)} times")
+    (info,) = members
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise Problem(f"{name}: unknown compression method {info.compress_type}")
     if info.file_size > most:

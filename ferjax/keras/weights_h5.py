@@ -68,9 +68,9 @@ def _read_layer(
         wanted = ", ".join(weight.keras_names[0] for weight in expected)
         if stored is None:
             raise Problem(f"its group {path!r} is missing, expected {wanted}")
-        found = hdf5.count(stored)
-        if found != len(expected):
-            raise Problem(f"expected {len(expected)} arrays ({wanted}), got {found}")
+        total = hdf5.count(stored)
+        if total != len(expected):
+            raise Problem(f"expected {len(expected)} arrays ({wanted}), got {total}")
         for position, weight in enumerate(expected):
             with problems.at(f"layer {leaf.keras_name!r}: {weight.keras_names[0]}"):
                 dataset = hdf5.child(stored, str(position))

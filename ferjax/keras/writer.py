@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from ferjax.nets.network import Network
 
 
+# The kinds by the ends of names, of which the first that fits counts.
+_SUFFIXES = {".weights.h5": V3_WEIGHTS, ".h5": WHOLE, ".hdf5": WHOLE, ".keras": ARCHIVE}
+
+
 def kind_of(path: str | os.PathLike[str]) -> str | None:
     """Return the kind that a file name stands for, or None where it is ambiguous.
 
@@ -49,15 +53,7 @@ def kind_of(path: str | os.PathLike[str]) -> str | None:
     ['h5', 'weights.h5', 'keras', None]
     """
     name = checked_path(path).name.lower()
-    for suffix, kind in (
-        (".weights.h5", V3_WEIGHTS),
-        (".h5", WHOLE),
-        (".hdf5", WHOLE),
-        (".keras", ARCHIVE),
-    ):
-        if name.endswith(suffix):
-            return kind
-    return None
+    return next((kind for suffix, kind in _SUFFIXES.items() if name.endswith(suffix)), None)
 
 
 def save(

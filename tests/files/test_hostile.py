@@ -1628,6 +1628,13 @@ GRAPHS: dict[str, tuple[dict[str, Any], str]] = {
         ], output=[["c", 1, 0]]),
         "shared between inputs of different sizes",
     ),
+    "old-model-as-input": (
+        functional([
+            {"class_name": "Sequential", "name": "in", "config": [relu("r", IN)],
+             "inbound_nodes": []},
+        ]),
+        "layer 'in': an input without a shape",
+    ),
 }  # fmt: skip
 
 
