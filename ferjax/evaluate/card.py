@@ -184,17 +184,21 @@ def _limits(reports: Sequence[Mapping[str, Any]]) -> list[str]:
     if not reports:
         return []
     first = reports[0]
-    m = first["without_copies"] or first["whole"]
+    m, by = first["without_copies"] or first["whole"], ""
+    if votes := first.get("votes"):  # what an image shows is what most people see in it
+        answers = (votes["without_copies"] or votes["whole"])["answers"]["training"]
+        m, by = next(iter(answers["majorities"].values())), "Against the majority of people, "
     limits = []
     recalls = sorted(
         (c["recall"], name) for name, c in m["classes"].items() if c["recall"] is not None
     )
     weakest = ", ".join(f"{name} ({percent(r)})" for r, name in recalls if r < 0.5)
     if weakest:
-        limits.append(f"It finds fewer than half of the images of {weakest}.")
+        limits.append(_sentence_case(f"{by}it finds fewer than half of the images of {weakest}."))
     elif recalls[0][0] < 1:
-        limits.append(f"Of {recalls[0][1]} it finds the fewest images, {percent(recalls[0][0])}.")
-    names, counts = first["class_names"], m["confusion"]
+        fewest = f"of {recalls[0][1]} it finds the fewest images, {percent(recalls[0][0])}."
+        limits.append(_sentence_case(f"{by}{fewest}"))
+    names, counts = list(m["classes"]), m["confusion"]
     wrong = sorted(
         (
             (counts[i][j] / sum(counts[i]), names[i], names[j])
@@ -230,6 +234,10 @@ def _limits(reports: Sequence[Mapping[str, Any]]) -> list[str]:
             + "."
         )
     return limits
+
+
+def _sentence_case(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _measured(known: Mapping[str, Any], reported: Collection[str]) -> list[str]:
