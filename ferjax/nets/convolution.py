@@ -1,4 +1,4 @@
-"""Convolution of images: XLA's own, and other ways where its CPU code is slow; and of sequences.
+"""Convolution of images and sequences: XLA's own, and other ways where its CPU code is slow.
 
 Dimensions: B batch, H height, W width, T steps, C channels, K filters; see `ferjax.nets.ops`.
 """
