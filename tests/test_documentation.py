@@ -15,6 +15,7 @@ import yaml
 import ferjax
 from ferjax.emotions import ORDERS
 from ferjax.nets.layers import VOCABULARY
+from ferjax.train.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -36,6 +37,12 @@ def test_all_layers_are_listed() -> None:
         "CustomScaleLayer",
     }
     assert set(VOCABULARY) <= set(listed)
+
+
+def test_all_recipes_are_listed() -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in RECIPES:
+        assert f"\n| `{name}` | " in page
 
 
 def test_all_orders_are_listed() -> None:
