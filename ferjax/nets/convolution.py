@@ -1,6 +1,6 @@
-"""Convolution in two dimensions: XLA's own, and other ways where its CPU code is slow.
+"""Convolution of images and sequences: XLA's own, and other ways where its CPU code is slow.
 
-Dimensions: B batch, H height, W width, C channels, K filters; see `ferjax.nets.ops`.
+Dimensions: B batch, H height, W width, T steps, C channels, K filters; see `ferjax.nets.ops`.
 """
 
 from __future__ import annotations
@@ -55,6 +55,30 @@ def conv2d(
         padding=padding.upper(),
         rhs_dilation=dilation_rate,
         dimension_numbers=(layout, "HWIO", layout),
+        feature_group_count=groups,
+    )
+
+
+def conv1d(
+    x: Array,
+    kernel: Array,
+    *,
+    strides: tuple[int],
+    padding: str,
+    data_format: str,
+    dilation_rate: tuple[int],
+    groups: int = 1,
+) -> Array:
+    """Cross-correlate sequences, (B, T, C) or (B, C, T), with `kernel`, (k, C/groups, K)."""
+    reach = (kernel.shape[0] - 1) * dilation_rate[0]
+    layout = "NWC" if data_format == "channels_last" else "NCW"
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=strides,
+        padding=[(reach, 0)] if padding == "causal" else padding.upper(),
+        rhs_dilation=dilation_rate,
+        dimension_numbers=(layout, "WIO", layout),
         feature_group_count=groups,
     )
 

@@ -197,12 +197,12 @@ class Graph:
 
     @cached_property
     def data_format(self) -> str:
-        """The order of the input's axes, as the first layers that state one read it."""
+        """The order of the input's axes, as the first layers on images that state one read it."""
         reached = {0}
         for position, call in enumerate(self.calls):
             if position and not reached.isdisjoint(call.inputs):
                 layer = self.by_name[call.layer]
-                if hasattr(layer, "data_format"):
+                if hasattr(layer, "data_format") and len(self.shapes[call.inputs[0]]) == 3:
                     return str(layer.data_format)
                 reached.add(position)
         return "channels_last"

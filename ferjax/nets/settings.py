@@ -129,6 +129,13 @@ def pair_of(convert: Convert, what: str) -> Convert:
 positive_pair = pair_of(positive_int, "a positive integer or two of them")
 
 
+def positive_single(value: Any) -> tuple[int]:
+    """Return (n,) of a positive integer or a list of one, as which Keras writes it."""
+    values = value if isinstance(value, list | tuple) else [value]
+    (first,) = sequence(values, "a positive integer or a list of one", 1)
+    return (positive_int(first),)
+
+
 def edges(value: Any) -> tuple[Pair, Pair]:
     """Return ((top, bottom), (left, right)) from an integer, two, or two pairs, as Keras does."""
     what = "an integer, two integers, or two pairs of integers, each at least 0"

@@ -1,4 +1,9 @@
-"""ONNX: networks written as models that ONNX Runtime and others run, and an engine over one."""
+"""ONNX: networks written as models that ONNX Runtime and others run, and an engine over one.
+
+`exporting` writes a network, `builder` holds the model until it is whole, `engine` predicts. How a
+layer is written stands in modules called as those of `ferjax.nets.layers`: `spatial`, `dense`,
+`normalization`, `resizing`, `activations`, `merging`, `operations`, `recurrent`.
+"""
 
 from __future__ import annotations
 

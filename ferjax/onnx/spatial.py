@@ -12,6 +12,7 @@ import numpy as np
 
 from ferjax.nets.layers import (
     AveragePooling2D,
+    Conv1D,
     Conv2D,
     Cropping2D,
     DepthwiseConv2D,
@@ -28,8 +29,9 @@ from ferjax.onnx.activations import activated
 from ferjax.onnx.builder import TO_THE_END, Builder, Tensor
 
 _CHANNELS_FIRST = {"channels_last": (0, 3, 1, 2), "channels_first": (0, 1, 2, 3)}
+_SEQUENCES = {"channels_last": (0, 2, 1), "channels_first": (0, 1, 2)}
 
-Convolution = Conv2D | DepthwiseConv2D | SeparableConv2D
+Convolution = Conv1D | Conv2D | DepthwiseConv2D | SeparableConv2D
 Pooling = MaxPooling2D | AveragePooling2D
 GlobalPooling1D = GlobalAveragePooling1D | GlobalMaxPooling1D
 GlobalPooling = GlobalAveragePooling2D | GlobalMaxPooling2D
@@ -51,6 +53,8 @@ def _padding(
     """
     if layer.padding == "valid":
         return {}
+    if layer.padding == "causal":
+        return {"pads": [extents[0] - 1, 0]}
     windows = list(zip(layer.split(shape), extents, layer.strides))
     if any(size is None and min(extent, stride) > 1 for size, extent, stride in windows):
         # What is padded depends on a size that only the runtime sees. It works it out, but for
@@ -99,6 +103,13 @@ def _conv2d(layer: Conv2D, b: Builder, x: Tensor) -> Tensor:
     parts = [_kernel(b, "kernel", b.array("kernel")), *_bias(layer, b)]
     geometry = _geometry(layer, x.shape)
     x = b.node("Conv", _images(layer, b, x), *parts, group=layer.groups, **geometry)
+    return activated(b, layer.activation, x)
+
+
+def _conv1d(layer: Conv1D, b: Builder, x: Tensor) -> Tensor:
+    kernel = b.constant("kernel", b.array("kernel").transpose(2, 1, 0))  # (F, C/groups, k)
+    geometry, sequences = _geometry(layer, x.shape), b.arranged(x, _SEQUENCES[layer.data_format])
+    x = b.node("Conv", sequences, kernel, *_bias(layer, b), group=layer.groups, **geometry)
     return activated(b, layer.activation, x)
 
 
@@ -168,6 +179,7 @@ def _cropping2d(layer: Cropping2D, b: Builder, x: Tensor) -> Tensor:
 
 
 LAYERS: dict[type, Callable[..., Tensor]] = {
+    Conv1D: _conv1d,
     Conv2D: _conv2d,
     DepthwiseConv2D: _depthwise_conv2d,
     SeparableConv2D: _separable_conv2d,

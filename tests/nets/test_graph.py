@@ -18,6 +18,7 @@ from ferjax.nets.layers import (
     Dense,
     Dropout,
     Flatten,
+    GlobalAveragePooling1D,
     GlobalAveragePooling2D,
     InputLayer,
     Layer,
@@ -191,6 +192,10 @@ def test_frozen_layers_and_statistics_are_not_trainable() -> None:
         ([conv(), MaxPooling2D(data_format=FIRST)], "channels_last"),
         ([RandomFlip(), conv()], "channels_last"),
         ([Dense(units=2)], "channels_last"),
+        (
+            [Reshape(target_shape=(6, 32)), GlobalAveragePooling1D(data_format=FIRST)],
+            "channels_last",
+        ),
     ],
 )
 def test_data_format_is_that_of_the_first_layers_that_state_one(

@@ -23,6 +23,7 @@ from ferjax.nets.layers import (
     BatchNormalization,
     Bidirectional,
     Concatenate,
+    Conv1D,
     Conv2D,
     Cropping2D,
     Dense,
@@ -100,6 +101,11 @@ def apply(layer: Layer, x: Any, **variables: Any) -> np.ndarray:
         (GlobalMaxPooling1D(keepdims=True, data_format=FIRST), (11, 3), (11, 1)),
         (GlobalMaxPooling1D(data_format=FIRST), (11, None), (11,)),
         (GlobalAveragePooling2D(), (None, None, 3), (3,)),
+        (Conv1D(filters=4, kernel_size=3), (11, 3), (9, 4)),
+        (Conv1D(filters=4, kernel_size=3, strides=2, padding="same"), (11, 3), (6, 4)),
+        (Conv1D(filters=4, kernel_size=3, strides=2, padding="causal"), (10, 3), (5, 4)),
+        (Conv1D(filters=4, kernel_size=3, dilation_rate=2, data_format=FIRST), (3, 11), (4, 7)),
+        (Conv1D(filters=4, kernel_size=3), (None, 3), (None, 4)),
         (GlobalMaxPooling2D(keepdims=True), (11, 10, 3), (1, 1, 3)),
         (GlobalMaxPooling2D(keepdims=True, data_format=FIRST), (3, 11, 10), (3, 1, 1)),
         (ZeroPadding2D(padding=((1, 2), (3, 4))), (5, 6, 1), (8, 13, 1)),
@@ -155,6 +161,7 @@ def test_open_height_stays_open_through_every_spatial_layer() -> None:
             (4, 9, 9),
             {"kernel": (3, 3, 4, 8), "bias": (8,)},
         ),
+        (Conv1D(filters=8, kernel_size=3, groups=2), (9, 4), {"kernel": (3, 2, 8), "bias": (8,)}),
         (
             DepthwiseConv2D(kernel_size=3, depth_multiplier=2),
             (9, 9, 4),
@@ -231,6 +238,7 @@ def test_settings_are_brought_to_one_form() -> None:
 REQUIRED: dict[str, dict[str, Any]] = {
     "InputLayer": {"shape": (4, 4, 1)},
     "Conv2D": {"filters": 2, "kernel_size": 3},
+    "Conv1D": {"filters": 2, "kernel_size": 3},
     "DepthwiseConv2D": {"kernel_size": 3},
     "SeparableConv2D": {"filters": 2, "kernel_size": 3},
     "Dense": {"units": 2},
@@ -297,6 +305,14 @@ def test_layers_are_frozen_hashable_and_equal_by_value(kind: str) -> None:
         ("Conv2D", {"filters": 8, "kernel_size": 3, "padding": "causal"},
          "padding: expected one of 'valid', 'same', got 'causal'"),
         ("Conv2D", {"filters": 8, "kernel_size": 3, "padding": ["same"]}, "padding: expected one"),
+        ("Conv1D", {"filters": 8, "kernel_size": [3, 3]},
+         r"kernel_size: expected a positive integer or a list of one, got \[3, 3\]"),
+        ("Conv1D", {"filters": 8, "kernel_size": 0}, "kernel_size: .* a positive integer, got 0"),
+        ("Conv1D", {"filters": 8, "kernel_size": None}, "kernel_size: .* integer, got None"),
+        ("Conv1D", {"filters": 8, "kernel_size": 3, "padding": "full"},
+         "padding: expected one of 'valid', 'same', 'causal', got 'full'"),
+        ("Conv1D", {"filters": 8, "kernel_size": 3, "strides": 2, "dilation_rate": 2},
+         "Keras has not both at once"),
         ("Conv2D", {"filters": 8, "kernel_size": 3, "data_format": "NHWC"}, "got 'NHWC'"),
         ("Conv2D", {"filters": 8, "kernel_size": 3, "use_bias": 1}, "use_bias: expected true or"),
         ("Conv2D", {"filters": 8, "kernel_size": 3, "strides": 2, "dilation_rate": 2},
@@ -363,6 +379,8 @@ def test_required_settings_have_to_be_given() -> None:
         (MaxPooling2D(pool_size=3), [(9, 2, 1)], "nothing is left of its input: axis W"),
         (Cropping2D(cropping=2), [(4, 9, 1)], "axis H would have 0"),
         (Conv2D(filters=1, kernel_size=1), [(4,)], "expected inputs of 3 axes"),
+        (Conv1D(filters=1, kernel_size=5), [(4, 1)], "nothing is left of its input: axis T"),
+        (Conv1D(filters=1, kernel_size=1), [(4, 4, 1)], "expected inputs of 2 axes"),
         (GlobalAveragePooling2D(), [(4, 4)], "expected inputs of 3 axes"),
         (Flatten(), [(None, 4, 1)], "expected a known size of axis 0"),
         (Reshape(target_shape=(5, 5)), [(4, 6)], "expected a target_shape of 24 items"),
@@ -395,6 +413,8 @@ def test_inputs_that_do_not_fit_are_refused(layer: Layer, shapes: Any, message: 
         (Conv2D(filters=4, kernel_size=1, groups=2), (4, 4, 3), "groups=2, got 3 and 4"),
         (Conv2D(filters=3, kernel_size=1, groups=2), (4, 4, 4), "groups=2, got 4 and 3"),
         (Conv2D(filters=3, kernel_size=1), (4, 4, None), "expected a known size of axis 2"),
+        (Conv1D(filters=4, kernel_size=1, groups=2), (4, 3), "groups=2, got 3 and 4"),
+        (Conv1D(filters=3, kernel_size=1), (4, None), "expected a known size of axis 1"),
         (Dense(units=2), (4, None), "expected a known size of axis -1"),
         (BatchNormalization(axis=0), (4, 4, 3), "axis: expected an axis of 4, not the batch"),
         (BatchNormalization(axis=-4), (4, 4, 3), "axis: expected an axis of 4, not the batch"),
@@ -566,6 +586,16 @@ def test_convolution_is_a_cross_correlation_with_keras_s_padding() -> None:
     # An even kernel is padded behind: 10 * 1 + 2, 10 * 2 + 3, 10 * 3 + 0.
     outputs = apply(layer, image, params=params)
     np.testing.assert_allclose(outputs.ravel(), [12.5, 23.5, 30.5])
+
+
+def test_causal_convolution_sees_no_later_step() -> None:
+    kernel = np.array([[[1.0]], [[10.0]]], np.float32)
+    layer = Conv1D(name="c", filters=1, kernel_size=2, dilation_rate=2, padding="causal")
+    variables = {"params": {"c": {"kernel": kernel, "bias": np.zeros(1, np.float32)}}}
+    steps = [[[1.0], [2.0], [3.0], [4.0]]]
+    assert apply(layer, steps, **variables).ravel().tolist() == [10, 20, 31, 42]
+    same = dataclasses.replace(layer, dilation_rate=1, padding="same")  # one zero, at the end
+    assert apply(same, steps, **variables).ravel().tolist() == [21, 32, 43, 4]
 
 
 def test_flatten_of_channels_first_is_in_the_order_of_channels_last() -> None:

@@ -124,6 +124,14 @@ OTHER: list[Case] = [
     ("Permute", {"dims": [3, 1, 2]}, (3, 4, 2)),
     ("Permute", {"dims": [2, 1]}, (3, 4)),
     ("RepeatVector", {"n": 3}, (4,)),
+    ("Conv1D", {"filters": 3, "kernel_size": 3}, (6, 2)),
+    ("Conv1D", {"filters": 1, "kernel_size": 5, "padding": "same", "use_bias": False}, (3, 1)),
+    ("Conv1D", {"filters": 4, "kernel_size": 3, "strides": 2, "padding": "same", "groups": 2,
+                "activation": "tanh"}, (8, 4)),
+    ("Conv1D", {"filters": 3, "kernel_size": 2, "dilation_rate": 3, "padding": "causal"}, (7, 2)),
+    ("Conv1D", {"filters": 3, "kernel_size": 4, "strides": 3, "padding": "causal"}, (7, 2)),
+    ("Conv1D", {"filters": 3, "kernel_size": 3, "padding": "causal",
+                "data_format": "channels_first"}, (2, 7)),
     ("GlobalAveragePooling1D", {}, (4, 5)),
     ("GlobalAveragePooling1D", {"data_format": "channels_first", "keepdims": True}, (4, 5)),
     ("GlobalMaxPooling1D", {"keepdims": True}, (4, 5)),
@@ -493,6 +501,17 @@ def test_input_of_open_size(pooling: str, compare: Check) -> None:
     read = compare(model, _images(2, 11, 8, 1))
     assert read.graph.image_shape == (None, None, 1)
     compare(model, _images(2, 6, 13, 1))
+
+
+def test_efficient_channel_attention(compare: Check, reopens: Check) -> None:
+    """ECA-Net (Wang et al., arXiv 1910.03151): a convolution along the channels' means."""
+    inputs = keras.Input((5, 4, 6))
+    scores = keras.layers.Reshape((6, 1))(keras.layers.GlobalAveragePooling2D()(inputs))
+    scores = keras.layers.Conv1D(1, 3, padding="same", use_bias=False)(scores)
+    scores = keras.layers.Activation("sigmoid")(keras.layers.Reshape((1, 1, 6))(scores))
+    model = keras.Model(inputs, keras.layers.Multiply()([inputs, scores]))
+    images = _images(2, 5, 4, 6)
+    reopens(model, compare(model, images), images)
 
 
 def test_network_that_mixes_orders_of_axes(compare: Check) -> None:

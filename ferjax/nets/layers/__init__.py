@@ -47,6 +47,7 @@ from ferjax.nets.layers.recurrent import (
 from ferjax.nets.layers.resizing import CenterCrop, RandomCrop, Resizing, UpSampling2D
 from ferjax.nets.layers.spatial import (
     AveragePooling2D,
+    Conv1D,
     Conv2D,
     Cropping2D,
     DepthwiseConv2D,
@@ -105,6 +106,7 @@ __all__ = [
     "Conv2D",
     "DepthwiseConv2D",
     "SeparableConv2D",
+    "Conv1D",
     "Dense",
     "BatchNormalization",
     "LayerNormalization",

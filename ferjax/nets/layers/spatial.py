@@ -1,13 +1,14 @@
 """Convolutions, pooling, padding and cropping.
 
-Dimensions: B batch, H height, W width, C channels, F filters. Shapes leave the batch axis out.
+Dimensions: B batch, H height, W width, T steps of a sequence, C channels, F filters. Shapes leave
+the batch axis out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from ferjax.nets import settings
 from ferjax.nets.initializers import GLOROT_UNIFORM, ZEROS, Initializer
@@ -32,47 +33,45 @@ _PADDING = settings.choice("valid", "same")
 class Spatial(Layer):
     """Base of the layers that work on (H, W, C) or, channels_first, on (C, H, W)."""
 
+    axes: ClassVar[str] = "HW"  # those that windows move along
+
     data_format: str = setting(DATA_FORMAT, "channels_last")
 
-    def split(self, shape: Shape) -> tuple[int | None, int | None, int | None]:
+    def split(self, shape: Shape) -> Shape:
         """Return (H, W, C) of a shape in either order."""
-        self.rank(shape, 3)
-        if self.data_format == "channels_first":
-            return shape[1], shape[2], shape[0]
-        return shape[0], shape[1], shape[2]
+        self.rank(shape, len(self.axes) + 1)
+        return (*shape[1:], shape[0]) if self.data_format == "channels_first" else shape
 
-    def join(self, height: int | None, width: int | None, channels: int | None) -> Shape:
-        sizes = {"H": height, "W": width}
-        for axis, size in sizes.items():
+    def join(self, *shape: int | None) -> Shape:
+        """Return a shape, (H, W, C), in the layer's order."""
+        for axis, size in zip(self.axes, shape):
             if size is not None and size < 1:
                 raise self.error(f"nothing is left of its input: axis {axis} would have {size}")
-        if self.data_format == "channels_first":
-            return channels, height, width
-        return height, width, channels
+        return (shape[-1], *shape[:-1]) if self.data_format == "channels_first" else shape
 
     def channels(self, shape: Shape) -> int:
-        self.rank(shape, 3)
-        return self.known(shape, 0 if self.data_format == "channels_first" else 2)
+        self.rank(shape, len(self.axes) + 1)
+        return self.known(shape, 0 if self.data_format == "channels_first" else len(self.axes))
 
     def add_bias(self, x: Array, bias: Array) -> Array:
         return x + ops.along_axis(bias, x.ndim, ops.channel_axis(self.data_format, x.ndim))
 
 
 def _windows(size: int | None, window: int, stride: int, padding: str) -> int | None:
-    """Return how many windows fit into `size`; "same" rounds up, "valid" drops the rest."""
+    """Return how many windows fit into `size`; "valid" drops the rest, the others round up."""
     if size is None:
         return None
-    return -(-size // stride) if padding == "same" else (size - window) // stride + 1
+    return (size - window) // stride + 1 if padding == "valid" else -(-size // stride)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Convolution(Spatial):
-    """What the three convolutions share."""
+    """What the convolutions share."""
 
-    kernel_size: Pair = setting(settings.positive_pair)
-    strides: Pair = setting(settings.positive_pair, (1, 1))
+    kernel_size: tuple[int, ...] = setting(settings.positive_pair)
+    strides: tuple[int, ...] = setting(settings.positive_pair, (1, 1))
     padding: str = setting(_PADDING, "valid")
-    dilation_rate: Pair = setting(settings.positive_pair, (1, 1))
+    dilation_rate: tuple[int, ...] = setting(settings.positive_pair, (1, 1))
     activation: str | Layer = setting(settings.activation, "linear")
     use_bias: bool = setting(settings.boolean, True)
     bias_initializer: Initializer = setting(settings.initializer, ZEROS)
@@ -93,13 +92,13 @@ class _Convolution(Spatial):
         raise NotImplementedError
 
     def output_shape(self, *shapes: Shape) -> Shape:
-        height, width, _ = self.split(shapes[0])
+        *sizes, _ = self.split(shapes[0])
         extents = [(k - 1) * d + 1 for k, d in zip(self.kernel_size, self.dilation_rate)]
-        return self.join(
-            _windows(height, extents[0], self.strides[0], self.padding),
-            _windows(width, extents[1], self.strides[1], self.padding),
-            self.filters_out(shapes[0]),
-        )
+        windows = [
+            _windows(size, extent, stride, self.padding)
+            for size, extent, stride in zip(sizes, extents, self.strides)
+        ]
+        return self.join(*windows, self.filters_out(shapes[0]))
 
     def bias_and_activation(self, shape: Shape) -> tuple[Weight, ...]:
         bias = Weight("bias", ("bias",), (self.filters_out(shape),), self.bias_initializer)
@@ -113,8 +112,8 @@ class _Convolution(Spatial):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Conv2D(_Convolution):
-    """Convolution: kernel (kh, kw, C/groups, F), bias (F,)."""
+class _DenseConvolution(_Convolution):
+    """A convolution of all channels of a group: kernel (..., C/groups, F), bias (F,)."""
 
     filters: int = setting(settings.positive_int)
     groups: int = setting(settings.positive_int, 1)
@@ -135,8 +134,32 @@ class Conv2D(_Convolution):
         kernel = Weight("kernel", ("kernel",), kernel_shape, self.kernel_initializer)
         return (kernel, *self.bias_and_activation(shape))
 
+
+@dataclass(frozen=True, kw_only=True)
+class Conv2D(_DenseConvolution):
+    """Convolution: kernel (kh, kw, C/groups, F), bias (F,)."""
+
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         x = convolution.conv2d(inputs[0], weights["kernel"], groups=self.groups, **self.geometry)
+        return self.finish(run, x, weights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conv1D(_DenseConvolution):
+    """Convolution of a sequence, (T, C) or (C, T): kernel (k, C/groups, F), bias (F,).
+
+    "causal" pads the beginning alone: no output depends on a later step.
+    """
+
+    axes: ClassVar[str] = "T"
+
+    kernel_size: tuple[int, ...] = setting(settings.positive_single)
+    strides: tuple[int, ...] = setting(settings.positive_single, (1,))
+    padding: str = setting(settings.choice("valid", "same", "causal"), "valid")
+    dilation_rate: tuple[int, ...] = setting(settings.positive_single, (1,))
+
+    def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
+        x = convolution.conv1d(inputs[0], weights["kernel"], groups=self.groups, **self.geometry)
         return self.finish(run, x, weights)
 
 
