@@ -385,9 +385,13 @@ def robust() -> Recipe:
 def votes() -> Recipe:
     """Go on from ferjax's weights of FER2013's labels with what ten people said of each image.
 
-    `fine-tune` on FER+'s votes, a part of each target still the image's own label. For two CPU
-    cores, in under three hours. Other weights are given by `init`; the data is prepared with
-    `ferjax data prepare SOURCE --votes fer2013new.csv --out fer2013`. By
+    `fine-tune` on FER+'s votes, a part of each target still the image's own label. Other weights
+    are given by `init`; the data is prepared with
+    `ferjax data prepare SOURCE --votes fer2013new.csv --out fer2013`.
+
+    Measured on 2 shared CPU cores on 2026-11-29, one seed: after 76 minutes 86.60 % of what most
+    people see on PublicTest, single view, seven classes (86.35 % without copies of training
+    images; the weights it began with: 71.12 %), and 62.72 % against FER2013's own labels. By
     `ferjax train --data fer2013 --recipe votes --out runs/votes`.
     """
     return dataclasses.replace(

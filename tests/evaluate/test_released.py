@@ -51,14 +51,33 @@ def test_the_reports_say_what_the_metadata_says(name: str) -> None:
     assert not list(said)
 
 
-def test_the_card_is_what_ferjax_writes() -> None:
-    stored = (ROOT / "MODEL_CARD.md").read_text(encoding="utf-8")
-    assert card.text(None, reports(NAME), SEEDS) == stored, (
-        "write it anew: ferjax card --report ..."
-    )
+@pytest.mark.parametrize(
+    ("name", "stored", "seeds"),
+    [
+        (released.DEFAULT, ROOT / "MODEL_CARD.md", ()),
+        (NAME, CHECKPOINTS / f"{NAME}.card.md", SEEDS),
+    ],
+)
+def test_the_card_is_what_ferjax_writes(name: str, stored: Path, seeds: list[Path]) -> None:
+    text = card.text(released.path_of(name), reports(name), seeds)
+    assert text == stored.read_text(encoding="utf-8"), "write it anew: ferjax card --report ..."
 
 
-def test_the_robust_weights_are_those_of_their_recipe_from_the_default_weights() -> None:
+def test_the_default_says_what_people_see_more_often_than_the_weights_it_began_with() -> None:
+    known = metadata.read(released.path_of(released.DEFAULT))
+    started = metadata.read(released.path_of(NAME))
+    assert known["training"]["started_from"]["sha256"] == started["sha256"]
+    assert Recipe.from_json(known["training"]["recipe"]) == recipe("votes")
+    (report,) = [card.read_report(path) for path in reports(released.DEFAULT)[:1]]
+    against = report["votes"]["whole"]["answers"]["training"]["majorities"]["7 classes"]
+    (said, *_) = [
+        a for a in known["accuracy"] if a.get("labels") == "majority of people, 7 classes"
+    ]
+    assert (said["correct"], said["images"]) == (against["correct"], against["images"])
+    assert against["images"] == 3186
+
+
+def test_the_robust_weights_are_those_of_their_recipe() -> None:
     found = metadata.read(CHECKPOINTS / "fer_cnn8_robust.h5")["training"]
     different = differences(Recipe.from_json(found["recipe"]), recipe("robust"))
     assert [text.split(":")[0] for text in different] == ["name", "seed"]
