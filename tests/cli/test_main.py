@@ -111,7 +111,7 @@ def test_commands_work_where_python_strips_docstrings() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert re.search(r"predict +Predict the emotion on faces in image files", done.stdout)
-    assert done.stdout.endswith("examples/astronaut.png  happy 0.814\n")
+    assert done.stdout.endswith("examples/astronaut.png  happy 0.990\n")
 
 
 def test_a_platform_that_is_not_there_is_one_line() -> None:
