@@ -118,8 +118,9 @@ def calibrate(
         method: "temperature", one number, which leaves the order of the classes as it is;
             "vector", an offset of each class too, which may change labels; or "auto", whichever
             has the higher likelihood on images that it was not fitted on.
-        targets: "labels", the images' own; or "votes", the share of each class among what people
-            said of an image (`ferjax.data.votes.distribution`).
+        targets: "labels", the images' own; or "votes", the share of each class among all that
+            people said of an image, single votes too, so that a confidence is the share of people
+            who would agree.
         labels, value_range: of the weights, as for `ferjax.load`.
         output: of several outputs the one to calibrate, as for `ferjax.load`; only measured.
         store: write it; False only measures.
@@ -237,7 +238,8 @@ def _targets(faces: Faces, targets: str) -> Float64Array:
     if targets == "labels":
         return shares_of(faces.labels, len(faces.class_names))
     assert faces.votes is not None
-    return votes.distribution(faces.votes, faces.class_names).astype(np.float64)
+    # Single votes count: a confidence is to be how many people would agree.
+    return votes.distribution(faces.votes, faces.class_names, outliers=0).astype(np.float64)
 
 
 def _against_shares(

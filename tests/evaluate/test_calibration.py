@@ -446,8 +446,9 @@ def test_offsets_without_images_of_a_class(calmer: Path) -> None:
 
 
 def with_votes(faces: Any) -> Any:
-    """Return faces that six people call by their label, and four angry; the last has no class."""
-    counts = 6 * np.eye(8)[faces.labels] + 4 * np.eye(8)[0]
+    """Return faces that five people call by their label, four angry and one disgust; the last has
+    no class."""
+    counts = 5 * np.eye(8)[faces.labels] + 4 * np.eye(8)[0] + np.eye(8)[1]
     counts[-1] = 10 * np.eye(8)[7]
     names = (*faces.class_names, "unknown")
     return dataclasses.replace(faces, votes=Votes(counts=counts.astype(np.float32), names=names))
@@ -462,13 +463,17 @@ def test_votes_are_what_is_fitted_to(calmer: Path) -> None:
     assert stored["targets"] == "votes"
     assert stored["fitted_on"]["without_votes_left_out"] == 1
     assert stored["fitted_on"]["checksum"] == checksum(faces.take(faces.in_split("validation")))
-    # Two in five votes are for the first class, and all of those for its own faces.
-    share = (faces.labels[faces.splits == 1][:-1] == 0).mean()
-    assert stored["prior"]["angry"] == pytest.approx(0.4 + 0.6 * share, abs=1e-5)
+    # Two in five votes are for the first class, one in ten, single ones, for the second.
+    labels = faces.labels[faces.splits == 1][:-1]
+    for name, share in (
+        ("angry", 0.4 + 0.5 * (labels == 0).mean()),
+        ("disgust", 0.1 + 0.5 * (labels == 1).mean()),
+    ):
+        assert stored["prior"][name] == pytest.approx(share, abs=1e-5)
     rows = ferjax.load(calmer).predict_proba(faces.images[faces.splits == 1][:-1], calibrated=True)
-    assert rows[:, 0].mean() == pytest.approx(0.4 + 0.6 * share, abs=1e-3)
-    labels = calibrate(calmer, faces, targets="labels", store=False)
-    assert labels.after.negative_log_likelihood != found.after.negative_log_likelihood
+    assert rows[:, 0].mean() == pytest.approx(stored["prior"]["angry"], abs=1e-3)
+    to_labels = calibrate(calmer, faces, targets="labels", store=False)
+    assert to_labels.after.negative_log_likelihood != found.after.negative_log_likelihood
 
 
 def test_votes_that_are_not_there(weights: Path) -> None:
