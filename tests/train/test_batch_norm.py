@@ -166,6 +166,7 @@ def test_random_crops_and_recurrent_layers_are_as_at_inference() -> None:
     assert (stats["var"] < 1).all()  # what an LSTM gives lies in (-1, 1)
 
 
+@pytest.mark.slow
 def test_a_recurrent_network_is_trained(tmp_path: Path) -> None:
     net, faces = recurrent_network(), make_faces()
     result = train_and_evaluate(

@@ -134,6 +134,7 @@ def test_long_asking_is_told_of(teachers: list[Path], monkeypatch: pytest.Monkey
 # --- runs ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_network_learns_from_teachers_what_the_labels_do_not_say(
     tmp_path: Path, good_teacher: Path
 ) -> None:

@@ -742,6 +742,7 @@ def test_no_room_and_no_permission(
     assert not (tmp_path / "run" / "run.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit of file sizes: POSIX")
 def test_a_disk_that_fills_up_while_saving(tmp_path: Path, data: Path, model_json: Path) -> None:
     """A limit on the size of files stands in for a full disk: writing fails half-way."""

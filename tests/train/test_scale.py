@@ -208,11 +208,13 @@ def test_eight_devices_follow_one(tmp_path: Path, data: Path, model_json: Path) 
     assert "f32[32,10,10,8]" not in program
 
 
+@pytest.mark.slow
 def test_three_steps_a_call(tmp_path: Path, data: Path, alone: TrainingResult) -> None:
     recipe = dataclasses.replace(RECIPE, steps_per_call=3)  # of 8 an epoch: the last call has 2
     assert_same_curve(on_one_device(data, tmp_path / "run", recipe).to_json(), alone)
 
 
+@pytest.mark.slow
 def test_bfloat16_follows_float32_whatever_the_steps_a_call(
     tmp_path: Path, data: Path, alone: TrainingResult
 ) -> None:
