@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from ferjax.errors import FerjaxError
+from ferjax.errors import FerjaxError, WeightFileError, near_misses
 from ferjax.problems import checked_path
 
 VOTES: Final = "fer_cnn8_votes"  # went on from those of FER2013 with what ten people say
@@ -21,7 +21,8 @@ def path_of(weights: str | os.PathLike[str] | None = None) -> Path:
     A file or folder of that name, where there is one, comes first.
 
     Raises:
-        WeightFileError: it is no path, but the content of a file, say.
+        WeightFileError: it is no path, but the content of a file, say; or a name that is none of
+            these.
         FerjaxError: they are ferjax's own, and this installation lacks them.
 
     >>> path_of("fer_cnn8").name, path_of("runs/best.h5").name
@@ -30,8 +31,14 @@ def path_of(weights: str | os.PathLike[str] | None = None) -> Path:
     name = DEFAULT
     if weights is not None:
         path, name = checked_path(weights), os.fspath(weights)
-        if name not in NAMES or path.exists():
+        if path.exists() or (name not in NAMES and (path.suffix or path.name != name)):
             return path
+        if name not in NAMES:  # a name, and not a path
+            raise WeightFileError(
+                path,
+                f"no such file, and none of the weights that ferjax brings, {', '.join(NAMES)}"
+                f"{near_misses(name, NAMES)}",
+            )
     file = f"{name}.h5"
     package = Path(__file__).parent
     for folder in (package / "checkpoints", package.parent / "checkpoints"):

@@ -9,7 +9,7 @@ import pytest
 import ferjax
 from ferjax import released
 from ferjax.cli.main import main
-from ferjax.errors import FerjaxError
+from ferjax.errors import FerjaxError, WeightFileError
 
 
 def test_weights_inside_the_package_come_before_those_of_a_checkout(
@@ -32,6 +32,13 @@ def test_a_file_of_that_name_comes_first(tmp_path: Path, monkeypatch: pytest.Mon
     Path(name).touch()
     assert released.path_of(name) == Path(name)
     assert released.path_of("best.h5") == Path("best.h5")
+
+
+def test_another_name_is_told_from_a_path() -> None:
+    with pytest.raises(WeightFileError, match=r"fer_cnn9: no such file, and none of the weights"):
+        released.path_of("fer_cnn9")
+    assert released.path_of("fer_cnn9.h5") == Path("fer_cnn9.h5")
+    assert released.path_of("runs/fer_cnn9") == Path("runs/fer_cnn9")
 
 
 @pytest.mark.parametrize("name", released.NAMES)
