@@ -86,6 +86,7 @@ def test_both_pipelines_agree_over_three_epochs(order: Any) -> None:
 
 
 @needs_tensorflow
+@pytest.mark.slow
 def test_augmented_batches_of_both_pipelines_agree() -> None:
     def augmented(pipeline: Pipeline) -> Any:
         batch = next(iter(pipeline))

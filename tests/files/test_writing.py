@@ -524,6 +524,7 @@ def test_both_hard_sigmoids_fit_into_no_file(draw: Any, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_long_names_are_written_in_parts_that_keras_reads(tmp_path: Path, draw: Any) -> None:
     keras = pytest.importorskip("keras")
     layers = [Activation(name=f"{'x' * 900}_{i:03d}", activation="relu") for i in range(80)]

@@ -148,6 +148,7 @@ def test_a_network_learns_from_teachers_what_the_labels_do_not_say(
     assert taught.last_accuracy[0]["top_1"] > 0.6
 
 
+@pytest.mark.slow
 def test_the_metadata_names_the_teachers(tmp_path: Path, good_teacher: Path) -> None:
     recorder = Recorder()
     start = train(make_faces(seed=3), tmp_path / "start", SHORT).last

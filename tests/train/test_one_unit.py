@@ -111,6 +111,7 @@ def test_the_gradient_of_a_step_by_hand(labels: str) -> None:
 # --- a run ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_file_of_one_unit_goes_on(tmp_path: Path, weights: Path) -> None:
     faces = two_classes()
     result = train(faces, tmp_path / "run", init=weights)
