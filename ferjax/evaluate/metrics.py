@@ -90,21 +90,16 @@ class Reliability:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Calibration:
+class Calibration(Reliability):
     """How far probabilities can be taken at their word; lower is better.
 
     Attributes:
         negative_log_likelihood: mean over images, in nats.
         brier_score: the summed squared error over classes (Brier, 1950), in [0, 2].
-        ece_equal_width, ece_equal_mass, equal_width, equal_mass: as in `Reliability`.
     """
 
     negative_log_likelihood: float
     brier_score: float
-    ece_equal_width: float
-    ece_equal_mass: float
-    equal_width: tuple[Bin, ...]
-    equal_mass: tuple[Bin, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
