@@ -10,14 +10,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ferjax._version import __version__ as __version__
 from ferjax.emotions import EMOTIONS
 from ferjax.errors import FerjaxError
 
 if TYPE_CHECKING:
     from ferjax import data, evaluate, explain, faces, keras, nets, onnx, priors, train
     from ferjax.classifier import EmotionClassifier, Prediction, load, predict_emotion
-
-__version__ = "0.1.0"
 
 __all__ = [
     "EMOTIONS",

@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from ferjax import conversion, hardware, metadata, priors, released
-from ferjax import images as preprocessing
+from ferjax import hardware, metadata, preprocessing, priors, released, weights
 from ferjax.emotions import TELL_THE_ORDER, Labels, numbers
 from ferjax.errors import (
     FerjaxError,
@@ -26,13 +25,13 @@ from ferjax.errors import (
     PriorWarning,
     warn_caller,
 )
-from ferjax.images import ChannelOrder, Resize, Source
 from ferjax.metadata import image_size
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import Head, checked_labels
 from ferjax.nets.known import recognise
 from ferjax.nets.network import Network
 from ferjax.nets.value_range import of_statistics
+from ferjax.preprocessing import ChannelOrder, Resize, Source
 from ferjax.priors import TRAINING, Prior, Shares
 from ferjax.scaling import Scaling, sum_to_one
 from ferjax.xla import compiler_options
@@ -244,7 +243,7 @@ class EmotionClassifier:
             images: a path, the bytes of a file, a file opened in binary mode (or an upload, or
                 what else has `.read()`), a PIL image, an array, or a list of these. Arrays, NumPy's
                 or what turns into them, are uint8 in [0, 255] or floats in [0, 1], (H, W),
-                (H, W, 1|3|4), or a batch of them; see `ferjax.images.preprocess`. Faces are
+                (H, W, 1|3|4), or a batch of them; see `ferjax.preprocessing.preprocess`. Faces are
                 cropped beforehand: the whole image is taken for one face.
             channel_order: "rgb" or "bgr", for arrays of three or four channels.
             resize: "linear", as published and as Keras users do, or "area", which averages the
@@ -470,7 +469,7 @@ class EmotionClassifier:
                 largest first.
             largest: of each photograph only the largest face.
             resize: how crops come to the size that the network takes: "area" or "linear", see
-                `ferjax.images.preprocess`.
+                `ferjax.preprocessing.preprocess`.
             channel_order: "rgb" or "bgr", for arrays of three or four channels.
             calibrated: as for `predict_proba`.
             prior: as for `predict_proba`; "adapt" estimates from the faces of all the photographs,
@@ -630,7 +629,7 @@ def load(
         FerjaxError: there is no such engine, or ONNX Runtime is missing.
     """
     path = released.path_of(path)
-    model = conversion.read(path, config, architecture, output=output)
+    model = weights.read(path, config, architecture, output=output)
     classifier = EmotionClassifier(
         model.network,
         model.variables,

@@ -10,10 +10,10 @@ import numpy as np
 
 from ferjax import keras, metadata
 from ferjax.classifier import EmotionClassifier
-from ferjax.conversion import has_architecture, read
 from ferjax.errors import LabelsError
 from ferjax.nets.architectures import architecture as named
 from ferjax.nets.head import Head
+from ferjax.weights import has_architecture, read
 
 _GENERATED = 64
 

@@ -27,7 +27,6 @@ import numpy.typing as npt
 from ferjax.classifier import EmotionClassifier
 from ferjax.data import sheet
 from ferjax.errors import FerjaxError, LabelsError, LayerError, near_misses, printable
-from ferjax.images import ChannelOrder, Resize, Source
 from ferjax.nets import Graph, Network
 from ferjax.nets.head import Head
 from ferjax.nets.layers import (
@@ -41,6 +40,7 @@ from ferjax.nets.layers import (
     UpSampling2D,
     ZeroPadding2D,
 )
+from ferjax.preprocessing import ChannelOrder, Resize, Source
 
 MAX_FACES: Final = 48  # on one sheet
 

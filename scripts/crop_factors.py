@@ -35,7 +35,7 @@ from benchmarks.arguments import Parser
 from ferjax.classifier import EmotionClassifier
 from ferjax.errors import FerjaxError
 from ferjax.faces import Detection, crop, detect
-from ferjax.images import Resize
+from ferjax.preprocessing import Resize
 from publictest import Difference, Progress
 
 UInt8Array = npt.NDArray[np.uint8]

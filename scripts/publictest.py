@@ -27,7 +27,7 @@ from ferjax.classifier import EmotionClassifier
 from ferjax.data import Faces, preparation, sources, splits
 from ferjax.errors import DataError, FerjaxError
 from ferjax.evaluate.predictions import outputs_of_classes
-from ferjax.images import Resize
+from ferjax.preprocessing import Resize
 
 ROOT: Final = Path(__file__).parents[1]
 RESAMPLES: Final = 10_000

@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 import ferjax.keras
-from ferjax import conversion, flax_files, metadata
-from ferjax.conversion import TARGETS, convert, read
+from ferjax import conversion, flax_files, metadata, weights
+from ferjax.conversion import TARGETS, convert
 from ferjax.errors import FerjaxError, LabelsError, WeightFileError, WriteError
 from ferjax.nets import Network, fer_cnn5
 from ferjax.nets.graph import Call, Graph
 from ferjax.nets.layers import BatchNormalization, Conv2D, Dropout
+from ferjax.weights import read
 
 from .drawn import drawn
 
@@ -424,11 +425,11 @@ def test_inspect_tells_what_a_flax_file_holds(
 ) -> None:
     path = tmp_path / "m"
     convert(source, path, to=kind)
-    found = conversion.inspect(path, config)
+    found = weights.inspect(path, config)
     assert (found.kind, found.keras_version, found.problems) == (kind, None, [])
     assert found.model is not None
     assert found.model.graph == read(source).graph
-    found = conversion.inspect(path)
+    found = weights.inspect(path)
     assert found.kind == kind
     assert found.model is None
     assert len(found.problems) == 1
@@ -439,14 +440,14 @@ def test_inspect_knows_the_labels_beside_a_file(source: Path, tmp_path: Path) ->
     path = tmp_path / "model.h5"
     shutil.copy(source, path)
     metadata.write(path, {"labels": LABELS})
-    found = conversion.inspect(path)
+    found = weights.inspect(path)
     assert found.model is not None
     assert found.model.labels == LABELS
 
 
 def test_a_path_that_no_file_can_have_is_refused() -> None:
     with pytest.raises(WeightFileError, match=r"^a\\x00b: cannot be opened \(.*embedded null"):
-        conversion.read("a\0b")
+        weights.read("a\0b")
 
 
 @pytest.mark.parametrize("kind", [bytes, io.BytesIO])
@@ -460,8 +461,8 @@ def test_content_in_the_place_of_a_path_is_told_as_such(kind: Any, tmp_path: Pat
         ferjax.keras.load_architecture,
         ferjax.keras.inspect,
         conversion.read,
-        conversion.inspect,
-        conversion.has_architecture,
+        weights.inspect,
+        weights.has_architecture,
         flax_files.load,
         lambda x: conversion.convert(x, tmp_path / "a.h5"),
         lambda x: ferjax.keras.save(x, Network(Graph.sequential([], input_shape=(1,))), {}),

@@ -15,7 +15,7 @@ import pytest
 from flax.core import freeze
 from flax.serialization import msgpack_restore, msgpack_serialize, to_bytes
 
-from ferjax import conversion, flax_files
+from ferjax import flax_files, weights
 from ferjax.errors import FerjaxError, WeightFileError
 from ferjax.nets.architectures import fer_cnn5
 from ferjax.nets.graph import Graph
@@ -62,7 +62,7 @@ def test_a_msgpack_that_flax_wrote_is_read(tmp_path: Path, variables: dict[str, 
         graph, found = flax_files.load(path, GRAPH)
         assert graph is GRAPH
         assert_same(found, variables)
-        assert conversion._is_flax(path)
+        assert weights._is_flax(path)
 
 
 def test_an_orbax_folder_that_orbax_wrote_is_read(
@@ -70,7 +70,7 @@ def test_an_orbax_folder_that_orbax_wrote_is_read(
 ) -> None:
     path = write_orbax(tmp_path / "folder", variables)
     assert_same(flax_files.load(path, GRAPH)[1], variables)
-    assert conversion._is_flax(path)
+    assert weights._is_flax(path)
 
 
 @pytest.mark.parametrize("orbax", [False, True])
@@ -238,4 +238,4 @@ def test_other_files_are_not_taken_for_flax(tmp_path: Path, fixtures: Path) -> N
     (tmp_path / "folder").mkdir()
     others = [tmp_path / name for name in ("text", "empty", "folder", "gone")]
     for path in (*others, fixtures / "keras-2.15.0" / "sequential.h5"):
-        assert not conversion._is_flax(path)
+        assert not weights._is_flax(path)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from flax.serialization import msgpack_restore
 
-from ferjax.conversion import read
+from ferjax.weights import read
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 Script = Callable[..., int]

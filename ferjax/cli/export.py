@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ferjax import conversion, onnx, released
+    from ferjax import onnx, released, weights
     from ferjax.errors import WriteError
     from ferjax.nets.head import checked_labels
     from ferjax.nets.known import recognise
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
             f"{args.target}: expected a name that ends in .onnx; --weights names the file to read"
         )
     source = released.path_of(args.weights)
-    model = conversion.read(source, args.config, args.architecture, output=args.output)
+    model = weights.read(source, args.config, args.architecture, output=args.output)
     labels = model.labels
     if args.labels is not None:
         labels = checked_labels(args.labels, model.graph)

@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ferjax.conversion import inspect
+    from ferjax.weights import inspect
 
     value_range = value_range_of(args)
     if value_range is not None and args.data is None:

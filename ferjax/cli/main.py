@@ -11,8 +11,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-import ferjax
 from ferjax import hardware
+from ferjax._version import __version__
 from ferjax.cli import (
     calibrate,
     card,
@@ -65,7 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Facial expression recognition in JAX.",
         epilog="Exit codes: 0 done, 1 done in part or not as expected, 2 a mistake in the call.",
     )
-    parser.add_argument("--version", action="version", version=f"ferjax {ferjax.__version__}")
+    parser.add_argument("--version", action="version", version=f"ferjax {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in _COMMANDS.items():
         command = add_command(commands, name, module)

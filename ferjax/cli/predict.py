@@ -83,7 +83,7 @@ def _run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from ferjax.errors import ImageError
-    from ferjax.images import find_images, read_image
+    from ferjax.preprocessing import find_images, read_image
     from ferjax.priors import as_text
 
     paths = find_images(args.images)
@@ -183,7 +183,7 @@ class _Notes:
     def look_at(self, image: UInt8Array, path: Path) -> None:
         """Look at an image, uint8 (H, W) or (H, W, 3), that is going to be predicted."""
         from ferjax.faces.detection import has_small_face
-        from ferjax.images import skips_pixels
+        from ferjax.preprocessing import skips_pixels
 
         height, width = image.shape[:2]
         if not (self._looks or self._on_pixels) or not skips_pixels(height, width, self._size):

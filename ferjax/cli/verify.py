@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ferjax.comparison import compare
-    from ferjax.images import find_images
+    from ferjax.preprocessing import find_images
 
     images = find_images(args.images) if args.images else None
     found = compare(

@@ -124,7 +124,7 @@ class Augmentation:
     blur_probability: float = settings.setting(_probability, 1.0)
 
     # What a face of few pixels looks like when it is enlarged: shrunk by area, then enlarged
-    # bilinearly, as `ferjax.images` resizes crops.
+    # bilinearly, as `ferjax.preprocessing` resizes crops.
     resolution: Range = settings.setting(
         _within(_up_to_one, 1e-3, 1, "fractions in (0, 1]"), (1.0, 1.0)
     )  # rows and columns kept, by the whole, to the nearest pixel: 0.5 of 48 is a face of 24
@@ -281,7 +281,7 @@ def preset(name: str) -> Augmentation:
 
 
 def unit_range(images: Array) -> Array:
-    """Map uint8 [0, 255] to float32 [0, 1]: x / 255 bit for bit, as `ferjax.images` divides.
+    """Map uint8 [0, 255] to float32 [0, 1]: x / 255 bit for bit, as `ferjax.preprocessing` divides.
 
     XLA multiplies by 1 / 255 instead of dividing, which is a bit off for half of the levels.
     """

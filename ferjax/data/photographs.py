@@ -17,7 +17,7 @@ from ferjax.errors import DataError
 from ferjax.faces import cropping, detection, yunet_network
 from ferjax.faces.detection import Detection, Detector
 from ferjax.image_files import UInt8Array
-from ferjax.images import preprocess
+from ferjax.preprocessing import preprocess
 
 # Which face of several is taken.
 SEVERAL: Final[dict[str, str]] = {

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
-import ferjax
+from ferjax._version import __version__
 from ferjax.data import checks, photographs, sources, splits, votes_files, votes_joining
 from ferjax.data.containers import PREPARED, files_of
 from ferjax.data.dataset import SPLITS, Faces
@@ -154,7 +154,7 @@ def prepare(
     faces, dropped = _drop(faces, drop)
     manifest = {
         **wanted,
-        "ferjax": ferjax.__version__,
+        "ferjax": __version__,
         "source": Path(source).name,
         **_described(read, faces),
         "dropped": dropped,

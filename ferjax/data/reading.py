@@ -25,7 +25,7 @@ from ferjax.data.numbering import NumberNames
 from ferjax.data.photographs import FindFaces, Picture, cut_face
 from ferjax.errors import DataError, DetectorError, ImageError
 from ferjax.image_files import decode
-from ferjax.images import skips_pixels
+from ferjax.preprocessing import skips_pixels
 
 Progress = Callable[[int, int, str], None]
 

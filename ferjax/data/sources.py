@@ -32,7 +32,7 @@ from ferjax.data.numbering import NumberNames
 from ferjax.data.reading import Options, Progress, Read, suffix
 from ferjax.errors import DataError, printable
 from ferjax.image_files import IMAGE_SUFFIXES
-from ferjax.images import check_size
+from ferjax.preprocessing import check_size
 
 __all__ = ["KINDS", "Progress", "Read", "read"]
 

@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import ferjax
-from ferjax import conversion, metadata, priors, released
+from ferjax import metadata, priors, released
+from ferjax._version import __version__
 from ferjax.emotions import TELL_THE_ORDER, Labels
 from ferjax.errors import DataError, LabelsError, PriorError, WeightFileError, WriteError
 from ferjax.evaluate import provenance, seeds
@@ -23,6 +23,7 @@ from ferjax.files import replacing
 from ferjax.keras import KerasModel
 from ferjax.nets.head import checked_labels
 from ferjax.nets.known import recognise
+from ferjax.weights import read as read_weights
 
 _MARK: Final = "<!-- written by `ferjax card` -->"
 _MOST_BYTES: Final = 64 << 20
@@ -83,7 +84,7 @@ def text(
             f"{what} has no hash by which a report could be known for its own; `ferjax convert` "
             "makes a file of it",
         )
-    model = conversion.read(path)
+    model = read_weights(path)
     digest = None if what else metadata.sha256(path)
     found = [read_report(report) for report in reports]
     for name, report in zip(reports, found):
@@ -98,7 +99,7 @@ def text(
     return render(
         "card.md",
         mark=_MARK,
-        version=ferjax.__version__,
+        version=__version__,
         file=path.name,
         digest=digest,
         graph=model.graph,

@@ -14,8 +14,8 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-import ferjax
 from ferjax import hardware
+from ferjax._version import __version__
 from ferjax.classifier import EmotionClassifier
 from ferjax.data import checks, preparation, splits
 from ferjax.data.dataset import SPLITS, Faces, in_classes_of
@@ -282,7 +282,7 @@ def evaluate(
         subgroups=subgroups,
         made={
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "ferjax": ferjax.__version__,
+            "ferjax": __version__,
             "jax": jax.__version__,
             "hardware": hardware.described(jax.local_devices()),
             "seconds": round(time.monotonic() - begun, 1),

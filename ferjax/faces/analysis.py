@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 
-from ferjax import images as preprocessing
+from ferjax import preprocessing
 from ferjax.errors import ImageError
 from ferjax.faces.detection import Detector
 from ferjax.faces.face import Face, Photograph
 from ferjax.faces.prior import adapted
 from ferjax.faces.stream import Single, photographs
-from ferjax.images import ChannelOrder, Resize
+from ferjax.preprocessing import ChannelOrder, Resize
 from ferjax.priors import ADAPT, TRAINING, Prior, is_adapt
 
 if TYPE_CHECKING:

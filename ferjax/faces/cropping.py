@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ferjax.errors import FerjaxError, ImageError
 from ferjax.faces.detection import Detection, has_place, is_number
 from ferjax.image_files import MAX_PIXELS, UInt8Array
-from ferjax.images import Source, check_size, load_picture, resized
+from ferjax.preprocessing import Source, check_size, load_picture, resized
 
 SIDE: Final = 0.9  # of the height of YuNet's box
 LEVEL_FROM: Final = 15.0  # degrees of roll from which a head is turned upright

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ferjax.errors import DetectorError, FerjaxError, printable
 from ferjax.faces import yunet
 from ferjax.image_files import UInt8Array
-from ferjax.images import ChannelOrder, Source, load_picture, resized
+from ferjax.preprocessing import ChannelOrder, Source, load_picture, resized
 
 Box: TypeAlias = tuple[float, float, float, float]
 Detector: TypeAlias = Callable[[UInt8Array], Any]

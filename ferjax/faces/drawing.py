@@ -28,7 +28,7 @@ from ferjax.faces.placing import (
     overlapping,
 )
 from ferjax.image_files import UInt8Array
-from ferjax.images import Source, is_array, load_picture
+from ferjax.preprocessing import Source, is_array, load_picture
 
 CAPTION: Final = "Where the score comes from; not why a person looks so"
 

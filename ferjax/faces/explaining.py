@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ferjax.faces.cropping import as_it_is, crop
 from ferjax.faces.detection import Detection, faces_of
 from ferjax.faces.face import Face
-from ferjax.images import Resize, Source
+from ferjax.preprocessing import Resize, Source
 
 if TYPE_CHECKING:
     from ferjax.classifier import EmotionClassifier

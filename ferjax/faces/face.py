@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ferjax.errors import ImageError
 from ferjax.faces.detection import Detection
 from ferjax.image_files import UInt8Array
-from ferjax.images import Source
+from ferjax.preprocessing import Source
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

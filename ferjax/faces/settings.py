@@ -11,12 +11,12 @@ from typing import Any, Final
 import jax
 import numpy as np
 
-import ferjax
 from ferjax import priors
+from ferjax._version import __version__
 from ferjax.classifier import EmotionClassifier
 from ferjax.errors import FerjaxError, printable
 from ferjax.faces.detection import MIN_SCORE
-from ferjax.images import Resize
+from ferjax.preprocessing import Resize
 from ferjax.priors import TRAINING, Prior
 
 _MAY_LACK: Final = ("--prior", "--training-frequencies")  # where they change nothing
@@ -80,7 +80,7 @@ class Settings:
             return None if path is None else os.path.realpath(path)
 
         return {
-            "ferjax": ferjax.__version__,
+            "ferjax": __version__,
             "--weights": _fingerprint(classifier),
             "--labels": list(classifier.labels),
             "--value-range": list(classifier.value_range),

@@ -21,15 +21,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from ferjax import hardware, image_formats
-from ferjax import images as preprocessing
+from ferjax import hardware, image_formats, preprocessing
 from ferjax.errors import ImageError, PriorError
 from ferjax.faces import detection
 from ferjax.faces.cropping import crop
 from ferjax.faces.detection import MIN_SCORE, Detection, Detector, detect
 from ferjax.faces.face import Face, Photograph
 from ferjax.image_files import UInt8Array, file_bytes, is_file
-from ferjax.images import ChannelOrder, Float32Array, Resize, Source
+from ferjax.preprocessing import ChannelOrder, Float32Array, Resize, Source
 from ferjax.priors import TRAINING, Prior, is_adapt
 
 if TYPE_CHECKING:
@@ -68,8 +67,8 @@ def photographs(
 
     Args:
         classifier: what tells the expressions.
-        sources: photographs, each as `ferjax.images.preprocess` takes one image. Arrays and PIL
-            images may be written to again once the next one is asked for.
+        sources: photographs, each as `ferjax.preprocessing.preprocess` takes one image. Arrays
+            and PIL images may be written to again once the next one is asked for.
         detector: what finds the faces, as for `ferjax.faces.detect`; it is called in the thread
             that asks for the next Photograph. None: YuNet, in the threads that decode.
         min_score: the score that a face needs, in [0, 1].
@@ -77,7 +76,8 @@ def photographs(
         order: of a photograph's faces: "reading", line by line from the left, or "size", the
             largest first.
         largest: of each photograph only the largest face.
-        resize: how crops come to the size that the network takes, see `ferjax.images.preprocess`.
+        resize: how crops come to the size that the network takes, see
+            `ferjax.preprocessing.preprocess`.
         channel_order: "rgb" or "bgr", for arrays of three or four channels.
         calibrated: as for `EmotionClassifier.predict_proba`.
         prior: likewise, but for "adapt", which needs all faces before the first result.

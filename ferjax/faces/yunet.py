@@ -30,7 +30,7 @@ import numpy.typing as npt
 
 from ferjax.faces.yunet_network import run
 from ferjax.image_files import UInt8Array, quiet_opencv
-from ferjax.images import Float32Array, resized
+from ferjax.preprocessing import Float32Array, resized
 
 View: TypeAlias = tuple[bool, float, float]
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from ferjax.errors import DetectorError
 from ferjax.image_files import UInt8Array, quiet_opencv
-from ferjax.images import Float32Array
+from ferjax.preprocessing import Float32Array
 
 MODEL: Final = Path(__file__).parent / "face_detection_yunet_2023mar.onnx"
 MODEL_SHA256: Final = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import ferjax
+from ferjax._version import __version__
 from ferjax.emotions import Labels, are_names
 from ferjax.errors import FerjaxError, UnknownLayerError, WriteError, printable
 from ferjax.files import replacing
@@ -163,7 +163,7 @@ def _model(
         opset_imports=[package.helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="ferjax",
-        producer_version=ferjax.__version__,
+        producer_version=__version__,
     )
     extra = dict(metadata or {})
     if labels is not None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import jax
 
-import ferjax
 from ferjax import keras, metadata
+from ferjax._version import __version__
 from ferjax.nets.network import Network
 
 
@@ -78,7 +78,7 @@ def describe(
             "resize": "bilinear",
         },
         "value_range": list(graph.value_range),
-        "source": f"trained by ferjax {ferjax.__version__} from {_origin(run)}",
+        "source": f"trained by ferjax {__version__} from {_origin(run)}",
         "licence": licence,
         "trained_on": {
             "data": data["names"]["train"],
@@ -145,7 +145,7 @@ def versions() -> dict[str, str]:
     import orbax.checkpoint
 
     return {
-        "ferjax": ferjax.__version__,
+        "ferjax": __version__,
         "python": platform.python_version(),
         "jax": jax.__version__,
         "jaxlib": jaxlib.version.__version__,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ferjax import conversion, keras, metadata, released
+from ferjax import keras, metadata, released
 from ferjax.data.augment import AugmentationError
 from ferjax.data.dataset import Faces
 from ferjax.emotions import EMOTIONS, positions
@@ -27,6 +27,7 @@ from ferjax.nets.layers import Dropout, SpatialDropout2D
 from ferjax.nets.network import Network
 from ferjax.train.errors import TrainingError
 from ferjax.train.recipes import Recipe
+from ferjax.weights import read
 
 PathLike = str | os.PathLike[str]
 _COMPILED = "compile_config"
@@ -139,8 +140,8 @@ def _read_weights(
     if isinstance(architecture, Network):
         config = Start(network=architecture).description
     elif isinstance(architecture, str) and architecture in ARCHITECTURES:
-        return conversion.read(init, None, architecture, with_optimizer=True)
-    return conversion.read(init, config, None, with_optimizer=True)
+        return read(init, None, architecture, with_optimizer=True)
+    return read(init, config, None, with_optimizer=True)
 
 
 def _graph(recipe: Recipe, given: PathLike | Network | None, faces: Faces) -> Graph:

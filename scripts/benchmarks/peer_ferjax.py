@@ -38,7 +38,7 @@ class Trainer:
     """Steps of `ferjax train` over random images; `run` waits for the last."""
 
     def __init__(self, recipe: Any, setup: Setup, count: int) -> None:
-        from ferjax import conversion
+        from ferjax import weights
         from ferjax.data.dataset import Faces
         from ferjax.data.order import TrainingBatches
         from ferjax.emotions import EMOTIONS
@@ -61,7 +61,7 @@ class Trainer:
             path=None,
             is_held_out=False,
         )
-        model = conversion.read(setup.folder / "model.keras", None, None)
+        model = weights.read(setup.folder / "model.keras", None, None)
         batches = TrainingBatches(
             order=training_data.order(recipe, faces.labels), batch_size=recipe.batch_size
         )

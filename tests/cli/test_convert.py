@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ferjax import conversion
+from ferjax import weights
 
 Cli = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def test_every_kind_and_back_predicts_the_same(
     done = cli("convert", model, there, *options, "--labels", "a,b,c,d,e,f,g")
     assert done.code == 0
     (line,) = done.out.splitlines()
-    parameters = f"{conversion.read(model).graph.num_params:,}"
+    parameters = f"{weights.read(model).graph.num_params:,}"
     assert line.startswith(f"{model} (h5) -> {there} ({kind}): {parameters} parameters, 0.")
     assert line.endswith(" MB")
     assert all(line.startswith("ferjax: note: ") for line in done.err.splitlines())

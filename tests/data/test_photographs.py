@@ -27,7 +27,7 @@ from ferjax.faces import Detection, crop, detect
 from ferjax.faces.detection import MIN_SCORE
 from ferjax.faces.outputs import marked
 from ferjax.image_files import UInt8Array, read_image
-from ferjax.images import preprocess
+from ferjax.preprocessing import preprocess
 
 ROOT = Path(__file__).parents[2]
 SIZE = (12, 12)

@@ -26,7 +26,7 @@ from ferjax.data.dataset import Faces
 from ferjax.emotions import FER2013_CSV_ORDER
 from ferjax.errors import DataError, FerjaxError
 from ferjax.image_files import natural
-from ferjax.images import preprocess
+from ferjax.preprocessing import preprocess
 
 KAGGLE = dict(zip(ferjax.EMOTIONS, "angry disgusted fearful happy neutral sad surprised".split()))
 USAGES = ("Training", "PublicTest", "PrivateTest")

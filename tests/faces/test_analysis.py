@@ -22,7 +22,7 @@ import pytest
 from PIL import Image
 
 import ferjax
-from ferjax import EmotionClassifier, Prediction, images
+from ferjax import EmotionClassifier, Prediction, preprocessing
 from ferjax.emotions import EMOTIONS
 from ferjax.errors import DetectorError, FerjaxError, ImageError, PriorError, PriorWarning
 from ferjax.faces import Detection, Face, crop
@@ -49,7 +49,7 @@ class Brightness:
         self.batches: list[int] = []
 
     def preprocess(self, image: Any, *, resize: Any) -> np.ndarray:
-        return images.preprocess(image, size=(2, 2), resize=resize)
+        return preprocessing.preprocess(image, size=(2, 2), resize=resize)
 
     def predict_batch(self, batch: np.ndarray, *, calibrated: bool, prior: str) -> np.ndarray:
         self.batches.append(len(batch))
@@ -115,7 +115,7 @@ def test_the_defaults_are_those_of_streams() -> None:
 
 
 def test_a_face_is_found_cropped_and_read(default: EmotionClassifier, astronaut: Face) -> None:
-    picture = images.read_image(ASTRONAUT, channels=3)
+    picture = preprocessing.read_image(ASTRONAUT, channels=3)
     (expected,) = default.predict(crop(picture, astronaut), resize="area")
     assert astronaut.label == expected.label == "happy"
     assert (astronaut.index, astronaut.confidence) == (3, expected.confidence)
@@ -132,7 +132,7 @@ def test_every_kind_of_image_gives_the_same_face(
     default: EmotionClassifier, astronaut: Face
 ) -> None:
     data = ASTRONAUT.read_bytes()
-    rgb = images.read_image(data, channels=3)
+    rgb = preprocessing.read_image(data, channels=3)
     sources = [str(ASTRONAUT), data, bytearray(data), io.BytesIO(data), Image.open(ASTRONAUT)]
     for source in [*sources, rgb, jax.numpy.asarray(rgb), rgb / np.float32(255)]:
         (face,) = default.analyze(source)
@@ -191,12 +191,12 @@ def test_lists_give_lists_and_iterators_give_iterators(default: EmotionClassifie
 def test_three_axes_are_one_image_or_a_batch_as_predict_takes_them(
     default: EmotionClassifier,
 ) -> None:
-    rgb = images.read_image(ASTRONAUT, channels=3)
+    rgb = preprocessing.read_image(ASTRONAUT, channels=3)
     assert len(default.analyze(rgb)) == 1
     assert isinstance(default.analyze(rgb)[0], Face)  # (H, W, 3) is one image
     assert [len(faces) for faces in default.analyze(np.stack([rgb, rgb]))] == [1, 1]
     assert [len(faces) for faces in default.analyze(rgb[None])] == [1]
-    plain = images.read_image(ASTRONAUT)
+    plain = preprocessing.read_image(ASTRONAUT)
     assert len(default.analyze(plain)) == 1
     assert [len(faces) for faces in default.analyze(np.stack([plain, plain]))] == [1, 1]
 
@@ -651,7 +651,7 @@ def test_large_pictures_wait_for_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, detector: Any
 ) -> None:
     alive = Alive()
-    load = images.load_picture
+    load = preprocessing.load_picture
 
     def watched(*arguments: Any, **options: Any) -> np.ndarray:
         return alive.watch(load(*arguments, **options))

@@ -158,7 +158,7 @@ def test_one_output_is_converted_and_compared(several: Any, tmp_path: Path) -> N
     assert compare(path, target, output="emotion").largest_difference == 0
     weights = tmp_path / "emotion.msgpack"
     conversion.convert(path, weights, output="emotion")
-    assert conversion.read(weights, path, output="emotion").graph.output_shape == (7,)
+    assert weights.read(weights, path, output="emotion").graph.output_shape == (7,)
 
 
 def test_inspect_lists_the_outputs(several: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,10 +10,10 @@ import jax
 import numpy as np
 import pytest
 
-from ferjax import conversion
 from ferjax.nets import Call, Graph, Network
 from ferjax.nets.layers import Layer
 from ferjax.onnx import Engine, save, to_model
+from ferjax.weights import read
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,6 +97,6 @@ def compare() -> Callable[..., Any]:
 def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The released weights as an ONNX file."""
     path = tmp_path_factory.mktemp("onnx") / "fer_cnn5.onnx"
-    read = conversion.read(ROOT / "checkpoints" / "fer_cnn5.h5")
-    save(path, read.network, read.variables, labels=read.labels, metadata=read.metadata)
+    model = read(ROOT / "checkpoints" / "fer_cnn5.h5")
+    save(path, model.network, model.variables, labels=model.labels, metadata=model.metadata)
     return path

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import ferjax.keras
-from ferjax.conversion import convert, inspect
+from ferjax.conversion import convert
+from ferjax.weights import inspect
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 import ferjax
-from ferjax import conversion
 from ferjax.keras import STATE_LEFT_OUT, KerasModel, OptimizerState
 from ferjax.nets import fer_cnn5
 from ferjax.nets.graph import Graph
@@ -74,7 +73,7 @@ def test_a_run_that_is_begun_again_knows_the_optimizer() -> None:
     fixtures = Path(__file__).parents[1] / "fixtures" / "optimizers" / "keras-2.15.0"
     weights = fixtures / "loss_scale.weights.h5"
     config = str(fixtures / "loss_scale.keras")
-    model = conversion.read(weights, config, with_optimizer=True)
+    model = weights.read(weights, config, with_optimizer=True)
     first = setup.Start(network=model.network, model=model)
     assert model.optimizer_state is not None
     second = setup.again(json.loads(json.dumps(first.recorded)), weights)

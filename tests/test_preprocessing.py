@@ -28,7 +28,7 @@ from PIL import Image, ImageOps, features
 from ferjax import image_files
 from ferjax.errors import FerjaxError, ImageError, SkippedPixelsWarning
 from ferjax.image_files import MAX_PIXELS, find_images, read_image
-from ferjax.images import load_picture, preprocess
+from ferjax.preprocessing import load_picture, preprocess
 
 FER_ZIP = Path(__file__).resolve().parents[2] / "shared/data/emotion-detection-fer.zip"
 FER_FOLDERS = ["angry", "disgusted", "fearful", "happy", "neutral", "sad", "surprised"]
@@ -1161,7 +1161,8 @@ class TestFindImages:
 
 def test_import_loads_neither_opencv_nor_pillow_nor_jax() -> None:
     code = (
-        "import sys, ferjax.images, ferjax.emotions; print(*{'cv2', 'PIL', 'jax'} & {*sys.modules})"
+        "import sys, ferjax.preprocessing, ferjax.emotions\n"
+        "print(*{'cv2', 'PIL', 'jax'} & {*sys.modules})"
     )
     root = Path(__file__).resolve().parents[1]
     environment = os.environ | {"PYTHONPATH": str(root)}
