@@ -128,6 +128,7 @@ def test_no_images() -> None:
         assert find(faces).shape == (0,)
 
 
+@pytest.mark.slow
 def test_the_real_archive(fer_zip: Path) -> None:
     faces = splits.official(sources.read(fer_zip).faces)
     report = checks.check(faces)

@@ -386,6 +386,7 @@ def test_the_command_refuses_unknown_drops(tmp_path: Path) -> None:
     assert stop.value.code == 2
 
 
+@pytest.mark.slow
 def test_the_real_archive_is_prepared_within_a_minute(fer_zip: Path, tmp_path: Path) -> None:
     start = time.monotonic()
     manifest = run(fer_zip, tmp_path / "out", drop=["blank", "leaks"]).manifest

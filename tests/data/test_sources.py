@@ -785,6 +785,7 @@ def test_nothing_is_written_and_no_thread_is_left(
     assert os.listdir(tmp_path) == ["a.zip"]
 
 
+@pytest.mark.slow
 def test_many_large_images_are_not_all_held_at_once(tmp_path: Path) -> None:
     """240 pictures of 4 MB each, 1 GB decoded, and yet little memory."""
     import tracemalloc

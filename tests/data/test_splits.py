@@ -246,6 +246,7 @@ def test_schemes_by_name() -> None:
 # --- the real images -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_real_archive(fer_zip: Path) -> None:
     faces = sources.read(fer_zip).faces
     found = official(faces)

@@ -605,6 +605,7 @@ def test_the_command_prepares_with_votes(
     assert load(tmp_path / "out").votes is not None  # nothing was written
 
 
+@pytest.mark.slow
 def test_the_real_archive_and_ferplus_join(fer_zip: Path, tmp_path: Path) -> None:
     votes = fer_zip.with_name("ferplus_fer2013new.csv")
     if not votes.exists():

@@ -18,6 +18,7 @@ from ferjax.errors import FerjaxError, WeightFileError
 from ferjax.nets import Network
 from ferjax.nets.graph import Call, Graph
 from ferjax.nets.layers import Concatenate, Conv2D, Dense, Flatten, InputLayer
+from ferjax.weights import read as read_weights
 
 LISTED = r"0: 'emotion' \(7,\), 1: 'age' \(1,\), 2: 'map' \(3, 3, 2\)"
 IMAGES = np.random.default_rng(0).uniform(size=(2, 12, 12, 1)).astype(np.float32)
@@ -158,7 +159,7 @@ def test_one_output_is_converted_and_compared(several: Any, tmp_path: Path) -> N
     assert compare(path, target, output="emotion").largest_difference == 0
     weights = tmp_path / "emotion.msgpack"
     conversion.convert(path, weights, output="emotion")
-    assert weights.read(weights, path, output="emotion").graph.output_shape == (7,)
+    assert read_weights(weights, path, output="emotion").graph.output_shape == (7,)
 
 
 def test_inspect_lists_the_outputs(several: Any, capsys: pytest.CaptureFixture[str]) -> None:

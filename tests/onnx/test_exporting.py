@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import ferjax
-from ferjax import conversion, released, weights
+from ferjax import conversion, released
 from ferjax.cli import export
 from ferjax.emotions import FER2013_CSV_ORDER
 from ferjax.errors import FerjaxError, LayerError, WeightFileError, WriteError
@@ -43,6 +43,7 @@ from ferjax.nets.layers import (
     ZeroPadding2D,
 )
 from ferjax.onnx import IR_VERSION, OPSET, Engine, exporting, save, to_model
+from ferjax.weights import read as read_weights
 
 REASON = "needs onnxruntime: pip install 'ferjax[onnx]'"
 pytest.importorskip("onnxruntime", reason=REASON)
@@ -222,14 +223,14 @@ def test_file_says_what_it_is(released: Path) -> None:
 
 
 def test_same_network_gives_the_same_bytes(released: Path, tmp_path: Path) -> None:
-    read = weights.read(WEIGHTS)
+    read = read_weights(WEIGHTS)
     again = tmp_path / "again.onnx"
     save(again, read.graph, read.variables, labels=read.labels, metadata=read.metadata)
     assert again.read_bytes() == released.read_bytes()
 
 
 def test_numbers_of_classes_go_by_the_names_that_these_get(tmp_path: Path) -> None:
-    read = weights.read(WEIGHTS)
+    read = read_weights(WEIGHTS)
     path = tmp_path / "renamed.onnx"
     save(path, read.graph, read.variables, labels=list("abcdefg"), metadata=read.metadata)
     known = Engine(path).metadata
@@ -339,7 +340,7 @@ def test_command_line_with_options(
     options = ["--weights", weights, "--config", folder / "sequential.json"]
     assert _export(path, *options, "--labels", "a,b,c,d,e,f,g", "--json") == 0
     document = json.loads(capsys.readouterr().out)
-    read = weights.read(folder / "sequential.h5")
+    read = read_weights(folder / "sequential.h5")
     assert document == {
         "source": str(weights),
         "kind": "weights-only-h5",
