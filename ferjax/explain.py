@@ -25,7 +25,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ferjax.classifier import EmotionClassifier
-from ferjax.data import sheet
 from ferjax.errors import FerjaxError, LabelsError, LayerError, near_misses, printable
 from ferjax.nets import Graph, Network
 from ferjax.nets.head import Head
@@ -40,6 +39,7 @@ from ferjax.nets.layers import (
     UpSampling2D,
     ZeroPadding2D,
 )
+from ferjax.pictures import sheet
 from ferjax.preprocessing import ChannelOrder, Resize, Source
 
 MAX_FACES: Final = 48  # on one sheet

@@ -168,8 +168,9 @@ def _tell(what: str, names: Sequence[str], so: str) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ferjax.data import checks, sheet
+    from ferjax.data import checks, sheet_rows
     from ferjax.errors import FerjaxError
+    from ferjax.pictures import sheet
 
     if args.augment:
         from ferjax.data.augment import preset
@@ -188,15 +189,15 @@ def run(args: argparse.Namespace) -> int:
     if args.sheet:
         name = os.path.basename(os.path.normpath(args.source))
         title = f"{name}: {len(found.faces):,} images, {args.split} split"
-        rows = sheet.class_rows(found.faces)
+        rows = sheet_rows.class_rows(found.faces)
         if augmentation is not None:
-            rows = sheet.augmented_rows(rows, augmentation)
+            rows = sheet_rows.augmented_rows(rows, augmentation)
             title += f", augmented: {args.augment}"
         sheet.draw(rows, args.sheet, title=title)
     if args.disagreement:
         name = os.path.basename(os.path.normpath(args.source))
         title = f"{name}: [label] and the votes that differ most, {os.path.basename(args.votes)}"
-        sheet.draw_disputed(found.faces, args.disagreement, title=title)
+        sheet_rows.draw_disputed(found.faces, args.disagreement, title=title)
     if args.json:
         print(json.dumps({**describe(args, found, report), **votes}, indent=2))
     else:

@@ -1,6 +1,6 @@
 """From the archives in which face datasets circulate to batches on the device.
 
-Read and check: `sources`, `splits`, `checks`, `sheet`; `photographs` finds faces in pictures.
+Read and check: `sources`, `splits`, `checks`, `sheet_rows`; `photographs` finds faces in pictures.
 Votes of several people: `votes`; `votes_files`, `votes_joining` and `ferplus_rows` bring them to
 their images, `agreement` says how far people agree. Prepare once: `preparation`, `tfds_builder`.
 Feed training: `order`, and over it `tf_pipeline` and `device_pipeline`; `augment`, `balance`.

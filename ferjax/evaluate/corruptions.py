@@ -27,7 +27,7 @@ from ferjax.errors import DataError, near_misses
 if TYPE_CHECKING:
     import cv2
 
-    from ferjax.data.sheet import Row
+    from ferjax.pictures.sheet import Row
 else:
     cv2 = LazyModule("cv2")
 
@@ -152,7 +152,7 @@ def occlude(images: Images, name: str) -> Images:
 
 
 def rows(images: Images, *, seed: int = 0) -> list[Row]:
-    """Return a row a corruption for `ferjax.data.sheet.draw`, and a last one of the occlusions.
+    """Return a row a corruption for `ferjax.pictures.sheet.draw`, and a last one of the occlusions.
 
     In a row, each face stands as it is and then at severities 1 to 5; two faces fill a sheet.
 
@@ -160,7 +160,7 @@ def rows(images: Images, *, seed: int = 0) -> list[Row]:
         images: uint8 in [0, 255], (N, H, W), one face or a few.
         seed: as in `corrupt`.
     """
-    from ferjax.data.sheet import Row
+    from ferjax.pictures.sheet import Row
 
     def row(label: str, detail: str, versions: list[Images]) -> Row:
         by_face = np.stack([images, *versions], 1)  # (N, 6, H, W)

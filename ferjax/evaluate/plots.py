@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ferjax.data import sheet
-from ferjax.data.drawing import missing_letters_told, percent_ticks, shortened
-from ferjax.errors import FerjaxError, WriteError, printable
+from ferjax.errors import WriteError, printable
 from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS, SEVERITIES
 from ferjax.evaluate.corruptions import rows as corrupted_rows
 from ferjax.evaluate.votes_tables import ANSWERS
 from ferjax.files import replacing
+from ferjax.pictures import palette, sheet
+from ferjax.pictures.figures import missing_letters_told, new_figure, percent_ticks, shortened
+from ferjax.pictures.palette import INK, PAPER, SOFT_INK, in_hex
 
 if TYPE_CHECKING:
     from ferjax.evaluate.evaluation import Evaluation
@@ -26,12 +27,9 @@ if TYPE_CHECKING:
 
     _Series = tuple[Calibration | Reliability, str]
 
-# Of the palette of Okabe and Ito (2008).
-_BLUE: Final = "#0072B2"
-_ORANGE: Final = "#D55E00"
-_GREEN: Final = "#009E73"
-_INK: Final = "#1a1a1a"
-_SOFT_INK: Final = "#5c5c5c"
+_BLUE: Final = in_hex(palette.BLUE)
+_ORANGE: Final = in_hex(palette.VERMILLION)
+_GREEN: Final = in_hex(palette.GREEN)
 _DPI: Final = 150
 _MISTAKES: Final = 32
 _COLUMNS: Final = 8
@@ -40,14 +38,6 @@ _NAMES: Final = (  # of the pictures that some evaluations have and others have 
     r"(reliability|mistakes|votes_recall|votes_reliability|robustness|corruptions"
     r"|groups_[1-9]\d*)\.png"
 )
-
-
-def require_matplotlib() -> None:
-    """Raise where matplotlib is not installed."""
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise FerjaxError("drawing needs matplotlib: pip install 'ferjax[evaluate]'") from error
 
 
 @missing_letters_told()
@@ -107,7 +97,7 @@ def draw_all(
             sheet.draw(corrupted_rows(two, seed=e.made["seed"]), Path(folder) / name)
         else:
             with replacing(Path(folder) / name) as temporary:
-                figure.savefig(temporary, format="png", dpi=_DPI, facecolor="white")
+                figure.savefig(temporary, format="png", dpi=_DPI, facecolor=PAPER)
         if progress is not None:
             progress(number, len(pictures), "pictures")
     return {name: text for name, text, _ in pictures}
@@ -146,7 +136,7 @@ def confusion(e: Evaluation) -> Any:
             ha="center",
             va="center",
             fontsize=10,
-            color="white" if value > 0.7 else _INK,
+            color="white" if value > 0.7 else INK,
             linespacing=0.9,
         )
         axes.text(
@@ -156,7 +146,7 @@ def confusion(e: Evaluation) -> Any:
             ha="center",
             va="center",
             fontsize=7,
-            color="white" if value > 0.7 else _INK,
+            color="white" if value > 0.7 else INK,
         )
     names = [_short(name) for name in e.class_names]
     axes.set_xticks(range(k), names, rotation=30, ha="right", rotation_mode="anchor")
@@ -205,7 +195,7 @@ def votes_recall(e: Evaluation) -> Any:
             confusions.append(measured.confusion)
     figure = _figure(8.6, max(3.0, 0.52 * len(e.class_names) + 1.6))
     axes = figure.subplots()
-    styles = zip(series, (_SOFT_INK, _ORANGE, _BLUE, _GREEN), "osD^")
+    styles = zip(series, (SOFT_INK, _ORANGE, _BLUE, _GREEN), "osD^")
     for number, ((label, classes), color, marker) in enumerate(styles):
         shift = 0.18 * (number - (len(series) - 1) / 2)
         rows = [
@@ -251,7 +241,7 @@ def _reliability(series: Sequence[_Series], ylabel: str, title: str) -> Any:
         (("equal_width", "bins of equal width"), ("equal_mass", "bins of equally many images"))
     ):
         axes, counts = grid[0, column], grid[1, column]
-        axes.plot([0, 1], [0, 1], color=_SOFT_INK, linestyle=":", linewidth=1)
+        axes.plot([0, 1], [0, 1], color=SOFT_INK, linestyle=":", linewidth=1)
         for (figures, label), color, marker in zip(series, (_ORANGE, _BLUE, _GREEN), "osD"):
             bins: Sequence[Bin] = [b for b in getattr(figures, kind) if b.images]
             error = getattr(figures, f"ece_{kind}")
@@ -325,7 +315,7 @@ def coverage(e: Evaluation) -> Any:
                 xytext=(4, 4),
                 textcoords="offset points",
                 fontsize=8,
-                color=_INK,
+                color=INK,
                 bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.5},
             )
     _inside(axes, "y")
@@ -370,7 +360,7 @@ def precision_recall(e: Evaluation) -> Any:
             continue
         precision, recall, _ = precision_recall_curve(p.labels == index, p.probabilities[:, index])
         axes.plot(recall, precision, color=_BLUE, linewidth=1.4)
-        axes.axhline(figures.support / len(p.labels), color=_SOFT_INK, linestyle=":", linewidth=1)
+        axes.axhline(figures.support / len(p.labels), color=SOFT_INK, linestyle=":", linewidth=1)
         if figures.recall is not None and figures.precision is not None:
             axes.plot([figures.recall], [figures.precision], "o", color=_ORANGE, markersize=5)
         axes.set_title(f"{_short(name)}: {figures.average_precision:.3f}", fontsize="medium")
@@ -399,7 +389,7 @@ def mistakes(e: Evaluation) -> Any:
         axes.imshow(p.images[row], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         truth, said = (_short(e.class_names[i], 12) for i in (p.labels[row], predicted[row]))
         axes.set_title(
-            f"true {truth}\nsaid {said}\n{100 * confidence[row]:.1f} %", fontsize=7.5, color=_INK
+            f"true {truth}\nsaid {said}\n{100 * confidence[row]:.1f} %", fontsize=7.5, color=INK
         )
     what = "confidence as the network says" if e.tta == "none" else f"mean of {e.views} views"
     _title(figure, f"Most confident mistakes ({what}): {_subject(e)}")
@@ -423,7 +413,7 @@ def robustness(e: Evaluation) -> Any:
             ha="center",
             va="center",
             fontsize=8.5,
-            color="white" if value < middle else _INK,
+            color="white" if value < middle else INK,
         )
     left.set_xticks(range(len(SEVERITIES)), [str(s) for s in SEVERITIES])
     left.set_yticks(range(len(table)), [c.title for c in CORRUPTIONS.values()])
@@ -433,7 +423,7 @@ def robustness(e: Evaluation) -> Any:
     left.tick_params(length=0)
     names = ["nothing", *(o.title for o in OCCLUSIONS.values())]
     values = [r.clean, *(r.occlusions[name] for name in OCCLUSIONS)]
-    right.barh(range(len(names)), values, color=[_SOFT_INK] + [_BLUE] * len(OCCLUSIONS), height=0.6)
+    right.barh(range(len(names)), values, color=[SOFT_INK] + [_BLUE] * len(OCCLUSIONS), height=0.6)
     for row, value in enumerate(values):
         right.text(value + 0.01, row, f"{100 * value:.1f}", va="center", fontsize=8.5)
     right.set_yticks(range(len(names)), names)
@@ -459,7 +449,7 @@ def groups(comparison: Comparison) -> Any:
         ("accuracy", "macro F1"),
     ):
         for row, group in enumerate(found):
-            color = _SOFT_INK if group.small else _BLUE
+            color = SOFT_INK if group.small else _BLUE
             if (ends := getattr(group, interval)) is not None:
                 axes.plot(ends, [row, row], color=color, linewidth=1.6, clip_on=False)
             axes.plot(
@@ -487,13 +477,7 @@ def groups(comparison: Comparison) -> Any:
 
 
 def _figure(width: float, height: float) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    # No pyplot: it would take a display or change the caller's figures.
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
+    return new_figure(figsize=(width, height), layout="constrained")
 
 
 def _title(figure: Any, text: str) -> None:

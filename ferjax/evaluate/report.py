@@ -19,6 +19,7 @@ from ferjax.evaluate.tables import aligned, between, percent
 from ferjax.evaluate.votes_tables import EXPLAINED
 from ferjax.evaluate.votes_tables import tables as votes_tables
 from ferjax.files import json_text, make_folder, replacing
+from ferjax.pictures.figures import require_matplotlib
 
 
 def write_report(
@@ -75,7 +76,7 @@ def write_report(
 
 def require() -> None:
     """Raise where what a report is made with is not installed."""
-    plots.require_matplotlib()
+    require_matplotlib()
     _jinja()
 
 

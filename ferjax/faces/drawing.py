@@ -16,7 +16,6 @@ import numpy.typing as npt
 from ferjax.errors import FerjaxError
 from ferjax.faces.cropping import crop_corners
 from ferjax.faces.detection import Detection, faces_of, has_place
-from ferjax.faces.lettering import Lettering
 from ferjax.faces.marks import GROUND, INK, LEAST_TEXT, Mark, blend, clipped, darken
 from ferjax.faces.placing import (
     Place,
@@ -28,6 +27,7 @@ from ferjax.faces.placing import (
     overlapping,
 )
 from ferjax.image_files import UInt8Array
+from ferjax.pictures.lettering import Lettering
 from ferjax.preprocessing import Source, is_array, load_picture
 
 CAPTION: Final = "Where the score comes from; not why a person looks so"

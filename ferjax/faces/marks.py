@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,29 +16,35 @@ import numpy.typing as npt
 from ferjax.faces.cropping import rectangle, turn_of
 from ferjax.faces.detection import Detection
 from ferjax.faces.face import Face
-from ferjax.faces.lettering import Lettering
 from ferjax.faces.placing import Place, Rect
 from ferjax.faces.yunet import is_sideways
 from ferjax.image_files import UInt8Array
-
-Colour: TypeAlias = tuple[int, int, int]
+from ferjax.pictures.lettering import Lettering
+from ferjax.pictures.palette import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    YELLOW,
+    Colour,
+)
 
 LEAST_TEXT: Final = 11  # pixels; smaller letters cannot be read
 _STEP: Final = 1.35  # from one size of letters to the next
-# Okabe and Ito's colours, told apart by people who see no red or no green, of which black is gray.
-_ORANGE, _SKY, _GREEN, _YELLOW = (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)
-_BLUE, _VERMILLION, _PURPLE, _GRAY = (0, 114, 178), (213, 94, 0), (204, 121, 167), (210, 210, 210)
+_GRAY: Final[Colour] = (210, 210, 210)  # the palette's black is not seen on a dark ground
 _COLOURS: Final[dict[str, Colour]] = {
-    "angry": _VERMILLION,
-    "disgust": _GREEN,
-    "fear": _PURPLE,
-    "happy": _YELLOW,
+    "angry": VERMILLION,
+    "disgust": GREEN,
+    "fear": PURPLE,
+    "happy": YELLOW,
     "neutral": _GRAY,
-    "sad": _SKY,
-    "surprise": _ORANGE,
-    "contempt": _BLUE,
+    "sad": SKY,
+    "surprise": ORANGE,
+    "contempt": BLUE,
 }
-_CYCLE: Final = (_SKY, _ORANGE, _GREEN, _YELLOW, _PURPLE, _VERMILLION, _BLUE, _GRAY)
+_CYCLE: Final = (SKY, ORANGE, GREEN, YELLOW, PURPLE, VERMILLION, BLUE, _GRAY)
 GROUND: Final[Colour] = (18, 20, 24)
 _STRENGTH: Final = 0.88
 INK: Final[Colour] = (255, 255, 255)

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ferjax.data.drawing import percent_ticks
 from ferjax.files import replacing
+from ferjax.pictures.figures import percent_ticks
 
 CSV, CURVES, EVENTS = "log.csv", "curves.png", "tensorboard"
 COLUMNS = (

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ferjax.data import sheet
 from ferjax.data.agreement import agreement, entropy, krippendorffs_alpha, most_disputed
 from ferjax.data.dataset import Faces
+from ferjax.data.sheet_rows import disputed_rows
 from ferjax.data.votes import Votes
 from ferjax.errors import FerjaxError
 
@@ -123,8 +123,8 @@ def test_faces_without_votes_have_no_agreement() -> None:
 
 
 def test_the_sheet_names_label_and_votes() -> None:
-    (row,) = sheet.disputed_rows(FOUR)
+    (row,) = disputed_rows(FOUR)
     assert row.captions == ["[tense]\n2 calm\n2 tense", "[calm]\n3 tense\n1 calm"]
     np.testing.assert_array_equal(row.images, FOUR.images[[2, 1]])
     with pytest.raises(FerjaxError, match="no face has votes that differ"):
-        sheet.disputed_rows(FOUR.take(np.array([0, 3])))
+        disputed_rows(FOUR.take(np.array([0, 3])))

@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import pytest
 
-from ferjax.data import sheet
 from ferjax.errors import DataError
 from ferjax.evaluate.corruptions import (
     CORRUPTIONS,
@@ -20,6 +19,7 @@ from ferjax.evaluate.corruptions import (
     occlude,
     rows,
 )
+from ferjax.pictures import sheet
 
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 48, 48), np.uint8)
 # Smooth enough to look like something, and over the whole range.

@@ -13,9 +13,10 @@ import pytest
 
 from ferjax import EMOTIONS
 from ferjax.errors import FerjaxError, ImageError
-from ferjax.faces import Detection, Face, crop, detect, draw, drawing, lettering, marks
-from ferjax.faces.lettering import FontWarning
+from ferjax.faces import Detection, Face, crop, detect, draw, drawing, marks
 from ferjax.image_files import encode
+from ferjax.pictures import lettering
+from ferjax.pictures.lettering import FontWarning
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,10 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from ferjax.data import sheet
-from ferjax.data.dataset import Faces
 from ferjax.errors import FerjaxError
 from ferjax.files import WriteError
+from ferjax.pictures import sheet
 
 pytest.importorskip("matplotlib", reason="needs matplotlib")
 
@@ -122,23 +121,6 @@ def test_formats(suffix: str, tmp_path: Path) -> None:
     starts = {"pdf": b"%PDF", "svg": b"<?xml", "png": b"\x89PNG", "webp": b"RIFF"}
     assert path.read_bytes().startswith(starts.get(suffix, b"\xff\xd8"))
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
-
-
-def test_class_rows() -> None:
-    n = 40
-    faces = Faces(
-        images=np.arange(n, dtype=np.uint8)[:, None, None] * np.ones((1, 4, 4), np.uint8),
-        labels=np.array([0] * 30 + [1] * 10, np.int32),
-        splits=np.array([0] * 25 + [2] * 15, np.int8),
-        names=tuple(map(str, range(n))),
-        class_names=("a", "b", "c"),
-        source_sizes=np.full((n, 2), 4, np.int32),
-    )
-    first, second, third = sheet.class_rows(faces, columns=3)
-    assert (first.label, first.detail) == ("a", "25 train\n5 test")
-    assert [int(image[0, 0]) for image in first.images] == [5, 15, 25]
-    assert [int(image[0, 0]) for image in second.images] == [31, 35, 38]
-    assert (third.detail, len(third.images)) == ("none", 0)
 
 
 def test_errors(tmp_path: Path) -> None:

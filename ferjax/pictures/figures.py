@@ -1,4 +1,4 @@
-"""What all pictures share: names of ticks, short names, a word where the font lacks letters."""
+"""What pictures by matplotlib share: a figure, ticks, short names, a word for missing letters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ferjax.errors import printable
+from ferjax.errors import FerjaxError, printable
+from ferjax.pictures.palette import PAPER
+
+
+def require_matplotlib() -> None:
+    """Raise where matplotlib is not installed."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise FerjaxError("drawing needs matplotlib: pip install 'ferjax[evaluate]'") from error
+
+
+def new_figure(**options: Any) -> Any:
+    """Return a matplotlib figure that can be measured and saved; `options` are its own.
+
+    Without pyplot, which would take a display or change the caller's figures.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(facecolor=PAPER, **options)
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def percent_ticks(axis: Any) -> None:
@@ -46,16 +68,16 @@ def missing_letters_told() -> Iterator[None]:
         yield
     letters: dict[str, None] = {}
     for warning in caught:
-        if found := re.match(r"Glyph (\d+) .*missing from", str(warning.message)):
-            letters[chr(int(found[1]))] = None
+        if glyph := re.match(r"Glyph (\d+) .*missing from", str(warning.message)):
+            letters[chr(int(glyph[1]))] = None
         else:
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno
             )
     if letters:
-        more = ", ..." if len(letters) > 5 else ""
+        dots = ", ..." if len(letters) > 5 else ""
         warnings.warn(
             "boxes stand in the picture for letters that matplotlib's font lacks: "
-            f"{', '.join(list(letters)[:5])}{more}",
+            f"{', '.join(list(letters)[:5])}{dots}",
             stacklevel=4,
         )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ferjax.errors import FerjaxError
-from ferjax.faces.lettering import FONT, FontWarning, Lettering
+from ferjax.pictures.lettering import FONT, FontWarning, Lettering
 
 
 def test_the_font_is_the_one_that_its_licence_speaks_of() -> None:

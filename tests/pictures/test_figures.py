@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from ferjax.data.drawing import missing_letters_told, percent_ticks, shortened
+from ferjax.pictures.figures import missing_letters_told, percent_ticks, shortened
 
 figures = pytest.importorskip("matplotlib.figure", reason="needs matplotlib")
 
