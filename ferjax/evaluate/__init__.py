@@ -1,9 +1,10 @@
 """What a network's predictions on labelled faces are worth.
 
 `evaluate` measures and `write_report` shows; `calibrate` fits a calibration; `label_order` tells
-what a network's outputs stand for; `write_card` writes the model card. Behind them: `metrics`,
-`votes` and `votes_tables`, `scaling_fits`, `views`, `provenance`, `corruptions` and `robustness`,
-`attributes` and `subgroups`, `recording`, `tables`, `plots`.
+what a network's outputs stand for; `write_card` writes the model card. Behind them: `metrics`
+and their `intervals`, `votes`, `scaling_fits`, `views`, `provenance`, `corruptions` and
+`robustness`, `attributes` and `subgroups`, `recording`; and to show it `votes_tables`,
+`subgroups_text`, `tables` and `plots`.
 """
 
 from __future__ import annotations

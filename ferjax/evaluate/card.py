@@ -115,7 +115,7 @@ def text(
         reports=found,
         votes=[_votes_tables(r, number == 0) for number, r in enumerate(found)],
         explained=EXPLAINED,
-        seeds=seeds.compare(known, other_seeds),
+        seeds=seeds.compare_seeds(known, other_seeds),
         robust=next((r for r in found if r["robustness"]), None),
         groups=next((r for r in found if r["subgroups"]), None),
         limits=_limits(found),

@@ -43,7 +43,7 @@ from ferjax.evaluate.predictions import (
     read_weights,
 )
 from ferjax.evaluate.robustness import Robustness, comparable_baseline, robustness
-from ferjax.evaluate.subgroups import Subgroups, check_comparisons, compare
+from ferjax.evaluate.subgroups import Subgroups, check_comparisons, compare_groups
 from ferjax.evaluate.views import VIEWS, check
 from ferjax.evaluate.votes import AgainstVotes
 
@@ -266,7 +266,9 @@ def evaluate(
             progress=progress,
         )
     if described is not None:
-        subgroups = compare(described, true, predictions.predicted, faces.class_names, seed=seed)
+        subgroups = compare_groups(
+            described, true, predictions.predicted, faces.class_names, seed=seed
+        )
     return Evaluation(
         weights=about,
         data=dataclasses.asdict(images),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,17 +17,16 @@ import numpy.typing as npt
 
 from ferjax._lazy import LazyModule
 from ferjax.errors import FerjaxError
+from ferjax.evaluate import intervals
+from ferjax.evaluate.intervals import Interval, wilson
 from ferjax.scaling import sum_to_one
 
 sklearn: Any = LazyModule("sklearn.metrics")
 
 BINS: Final = 15  # of the calibration error, as in Guo et al. (2017)
-_DRAWS: Final = 2000
-_MOST_DRAWN: Final = 1_000_000
 
 Labels = npt.NDArray[np.integer]
 Probabilities = npt.NDArray[np.floating]
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,18 +179,12 @@ def measure(
         FerjaxError: scikit-learn is missing.
     """
     require_sklearn()
-    classes = np.arange(len(class_names))
     probabilities = np.asarray(probabilities, np.float64)
     predicted = _predicted(probabilities, predicted)
-    counts = sklearn.confusion_matrix(labels, predicted, labels=classes)  # (K, K)
-    precision, recall, f1, support = sklearn.precision_recall_fscore_support(
-        labels, predicted, labels=classes, zero_division=np.nan
+    counts = sklearn.confusion_matrix(labels, predicted, labels=np.arange(len(class_names)))
+    balanced, macro = intervals.bootstrap(
+        counts, (intervals.balanced_accuracy, intervals.macro_f1), np.random.default_rng(seed)
     )
-    average = [
-        sklearn.average_precision_score(labels == k, probabilities[:, k]) if support[k] else None
-        for k in classes
-    ]
-    balanced, macro = _bootstrap(counts, (_balanced_accuracy, _macro_f1), seed=seed)
     correct, n = int(np.trace(counts)), len(labels)
     with warnings.catch_warnings():  # of predictions of classes without images
         warnings.simplefilter("ignore", UserWarning)
@@ -205,22 +198,40 @@ def measure(
         balanced_accuracy_interval=balanced,
         macro_f1=float(sklearn.f1_score(labels, predicted, average="macro")),
         macro_f1_interval=macro,
-        classes={
-            name: ClassMetrics(
-                precision=_number(precision[k]),
-                recall=_number(recall[k]),
-                recall_interval=wilson(int(counts[k, k]), int(support[k])) if support[k] else None,
-                f1=_number(f1[k]),
-                average_precision=_number(average[k]),
-                support=int(support[k]),
-                predicted=int(counts[:, k].sum()),
-            )
-            for k, name in enumerate(class_names)
-        },
+        classes=_class_metrics(labels, probabilities, predicted, counts, class_names),
         confusion=tuple(map(tuple, counts.tolist())),
         calibration=calibration(labels, probabilities, predicted=predicted),
         abstention=abstention(labels, probabilities, predicted=predicted),
     )
+
+
+def _class_metrics(
+    labels: Labels,
+    probabilities: Probabilities,
+    predicted: Labels,
+    counts: npt.NDArray[np.integer],
+    class_names: Sequence[str],
+) -> dict[str, ClassMetrics]:
+    precision, recall, f1, support = sklearn.precision_recall_fscore_support(
+        labels, predicted, labels=np.arange(len(class_names)), zero_division=np.nan
+    )
+    result = {}
+    for k, name in enumerate(class_names):
+        has_images = bool(support[k])
+        result[name] = ClassMetrics(
+            precision=_number(precision[k]),
+            recall=_number(recall[k]),
+            recall_interval=wilson(int(counts[k, k]), int(support[k])) if has_images else None,
+            f1=_number(f1[k]),
+            average_precision=float(
+                sklearn.average_precision_score(labels == k, probabilities[:, k])
+            )
+            if has_images
+            else None,
+            support=int(support[k]),
+            predicted=int(counts[:, k].sum()),
+        )
+    return result
 
 
 def calibration(
@@ -231,9 +242,8 @@ def calibration(
     probabilities = np.asarray(probabilities, np.float64)
     if not sum_to_one(probabilities):
         return None
-    probabilities = probabilities / probabilities.sum(
-        1, keepdims=True
-    )  # float32 softmaxes are off by 1e-7
+    # float32 softmaxes are off by 1e-7.
+    probabilities = probabilities / probabilities.sum(1, keepdims=True)
     classes = np.arange(probabilities.shape[1])
     bins = reliability(probabilities.max(1), predicted == labels)
     return Calibration(
@@ -257,9 +267,9 @@ def reliability(confidence: Probabilities, correct: npt.NDArray[Any]) -> Reliabi
     """
     # Intervals are closed above, as Guo et al. have them.
     edges = np.linspace(0, 1, BINS + 1)
-    where = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, BINS - 1)
+    bins = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, BINS - 1)  # (N,)
     width = [
-        _bin(confidence[where == b], correct[where == b], (edges[b], edges[b + 1]))
+        _bin(confidence[bins == b], correct[bins == b], (edges[b], edges[b + 1]))
         for b in range(BINS)
     ]
     order = np.argsort(confidence, kind="stable")
@@ -288,8 +298,8 @@ def abstention(
     correct = _predicted(probabilities, predicted) == labels
     rows = []
     for threshold in thresholds:
-        kept = confidence >= threshold
-        hits, n = int(correct[kept].sum()), int(kept.sum())
+        answered = confidence >= threshold
+        hits, n = int(correct[answered].sum()), int(answered.sum())
         rows.append(
             Abstention(
                 threshold=threshold,
@@ -300,18 +310,6 @@ def abstention(
             )
         )
     return tuple(rows)
-
-
-def wilson(correct: int, images: int) -> Interval:
-    """Return the 95 % confidence interval of a fraction (Wilson, JASA 1927).
-
-    >>> [round(end, 3) for end in wilson(4, 6)]
-    [0.3, 0.903]
-    """
-    from scipy.stats import binomtest
-
-    found = binomtest(correct, images).proportion_ci(confidence_level=0.95, method="wilson")
-    return float(found.low), float(found.high)
 
 
 def require_sklearn() -> None:
@@ -326,63 +324,6 @@ def require_sklearn() -> None:
 
 def _predicted(probabilities: Probabilities, predicted: Labels | None) -> Labels:
     return np.asarray(probabilities).argmax(1) if predicted is None else predicted
-
-
-def _bootstrap(
-    counts: npt.NDArray[np.integer],
-    figures: Sequence[Callable[[npt.NDArray[Any]], npt.NDArray[Any]]],
-    *,
-    seed: int,
-) -> list[Interval]:
-    """Return the 95 % interval of each figure over confusion matrices.
-
-    Drawing N images with replacement is one multinomial draw over the cells of the matrix.
-    """
-    n = int(counts.sum())
-    draws = np.random.default_rng(seed).multinomial(n, counts.ravel() / n, size=_DRAWS)
-    matrices = draws.reshape(-1, *counts.shape).astype(np.float64)
-    ends = [np.nanpercentile(figure(matrices), (2.5, 97.5)) for figure in figures]
-    return [(float(low), float(high)) for low, high in ends]
-
-
-def bootstrap_ratio(
-    values: npt.NDArray[np.floating], weights: npt.NDArray[np.floating], *, seed: int
-) -> Interval:
-    """Return the 95 % interval of sum(values) / sum(weights), by bootstrap over images.
-
-    Args:
-        values, weights: (N,); with weights of 1 the ratio is the mean. N at least 1.
-        seed: of the draws.
-    """
-    rng, n = np.random.default_rng(seed), len(values)
-    both = np.stack([values, weights], axis=1).astype(np.float64)
-    at_once = max(1, _MOST_DRAWN // n)  # all of them would fill the memory
-    sums = []
-    for first in range(0, _DRAWS, at_once):
-        draws = min(at_once, _DRAWS - first)
-        cells = rng.integers(n, size=(draws, n)) + n * np.arange(draws)[:, None]
-        counts = np.bincount(cells.ravel(), minlength=draws * n).reshape(draws, n)
-        sums.append(counts @ both)
-    every = np.concatenate(sums)
-    above, below = every[every[:, 1] > 0].T
-    low, high = np.percentile(above / below, (2.5, 97.5))
-    return float(low), float(high)
-
-
-def _balanced_accuracy(matrices: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the mean recall, (draws,), of confusion matrices, (draws, K, K)."""
-    support = matrices.sum(2)
-    return _mean_where(np.einsum("dkk->dk", matrices), support)
-
-
-def _macro_f1(matrices: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return _mean_where(2 * np.einsum("dkk->dk", matrices), matrices.sum(1) + matrices.sum(2))
-
-
-def _mean_where(above: npt.NDArray[Any], below: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the mean of above / below over the classes where it is defined."""
-    ratio = np.divide(above, below, out=np.zeros_like(below), where=below > 0)
-    return np.asarray(ratio.sum(1) / np.maximum((below > 0).sum(1), 1))
 
 
 def _bin(
@@ -407,5 +348,5 @@ def _error(bins: Sequence[Bin]) -> float:
     ) / max(total, 1)
 
 
-def _number(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else float(value)
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

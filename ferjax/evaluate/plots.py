@@ -23,7 +23,7 @@ from ferjax.pictures.palette import INK, PAPER, SOFT_INK, in_hex
 if TYPE_CHECKING:
     from ferjax.evaluate.evaluation import Evaluation
     from ferjax.evaluate.metrics import Bin, Calibration, Reliability
-    from ferjax.evaluate.subgroups import Comparison
+    from ferjax.evaluate.subgroups import GroupComparison
 
     _Series = tuple[Calibration | Reliability, str]
 
@@ -438,7 +438,7 @@ def robustness(e: Evaluation) -> Any:
     return figure
 
 
-def groups(comparison: Comparison) -> Any:
+def groups(comparison: GroupComparison) -> Any:
     """Draw accuracy and macro F1 of each group with their intervals."""
     found = comparison.groups
     figure = _figure(8.6, max(2.4, 0.34 * len(found) + 1.5))

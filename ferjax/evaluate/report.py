@@ -14,7 +14,7 @@ from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS, SEVERITIES
 from ferjax.evaluate.evaluation import Evaluation
 from ferjax.evaluate.metrics import Calibration, Metrics
 from ferjax.evaluate.predictions import Progress
-from ferjax.evaluate.subgroups import text as subgroups_text
+from ferjax.evaluate.subgroups_text import text as subgroups_text
 from ferjax.evaluate.tables import aligned, between, percent
 from ferjax.evaluate.votes_tables import EXPLAINED
 from ferjax.evaluate.votes_tables import tables as votes_tables

@@ -16,7 +16,7 @@ _MOST_BYTES: Final = 1 << 20
 _WHAT: Final = ("dataset", "images", "view", "note", "labels", "prior")  # an accuracy is of
 
 
-def compare(
+def compare_seeds(
     known: Mapping[str, Any], others: Sequence[str | os.PathLike[str]]
 ) -> dict[str, Any] | None:
     """Return the accuracies of trainings that differ in nothing but the seed.

@@ -24,9 +24,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ferjax.errors import DataError, printable
+from ferjax.errors import DataError
 from ferjax.evaluate.attributes import Attributes
-from ferjax.evaluate.metrics import wilson
+from ferjax.evaluate.intervals import Interval, accuracy, bootstrap, macro_f1, wilson
 
 MAX_COMPARISONS: Final = 200
 
@@ -93,7 +93,7 @@ class Gap:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class GroupComparison:
     """The groups of an attribute, or of a pair of them, against each other.
 
     Gaps, ratio and tests are about the groups that are not small, and None with fewer than two.
@@ -157,7 +157,7 @@ class Subgroups:
 
     images: int
     stated: dict[str, int]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[GroupComparison, ...]
     tested: int
     smallest: int
     resamples: int
@@ -170,7 +170,7 @@ class Subgroups:
         return dataclasses.asdict(self)
 
 
-def compare(
+def compare_groups(
     attributes: Attributes,
     labels: npt.ArrayLike,
     predicted: npt.ArrayLike,
@@ -199,18 +199,9 @@ def compare(
         DataError: the attributes make more than 200 comparisons.
         ValueError: the arrays do not fit each other, or an option is out of range.
     """
-    for name, value, least in (
-        ("seed", seed, 0),
-        ("resamples", resamples, 1),
-        ("bootstrap", bootstrap, 1),
-        ("smallest", smallest, 1),
-    ):
-        if value < least:
-            raise ValueError(f"expected at least {least} for {name!r}, got {value}")
-    true, said = (
-        _classes(name, array, len(class_names))
-        for name, array in (("labels", labels), ("predicted", predicted))
-    )
+    _check_options(seed=seed, resamples=resamples, bootstrap=bootstrap, smallest=smallest)
+    true = _classes("labels", labels, len(class_names))
+    said = _classes("predicted", predicted, len(class_names))
     if len(true) != len(said):
         raise ValueError(f"expected as many predictions as labels, got {len(said)} and {len(true)}")
     for name, column in attributes.columns.items():
@@ -219,20 +210,16 @@ def compare(
     check_comparisons(attributes)
     names = sorted(attributes.columns)
     coded = {name: _coded(attributes.columns[name]) for name in names}
-    cells = true * len(class_names) + said
     comparisons = []
     for chosen in [(name,) for name in names] + list(itertools.combinations(names, 2)):
         values, codes = _combined([coded[name] for name in chosen])
-        size = len(class_names) ** 2
-        flat = (codes * size + cells)[codes >= 0]
-        counts = np.bincount(flat, minlength=len(values) * size)
-        confusion = counts.reshape(len(values), len(class_names), len(class_names))  # (G, K, K)
+        confusion = _confusion(codes, true, said, len(values), len(class_names))  # (G, K, K)
         rng = _generator(seed, "intervals", *chosen)
         groups = [
             _group(value, matrix, class_names, bootstrap, smallest, rng)
             for value, matrix in zip(values, confusion)
         ]
-        comparison = Comparison(
+        comparison = GroupComparison(
             attributes=chosen,
             stated=int(confusion.sum()),
             compared=sum(group.images for group in groups if not group.small),
@@ -250,6 +237,19 @@ def compare(
         seed=seed,
         notes=attributes.notes,
     )
+
+
+def _check_options(*, seed: int, **counts: int) -> None:
+    for name, value, least in (("seed", seed, 0), *((n, v, 1) for n, v in counts.items())):
+        if value < least:
+            raise ValueError(f"expected at least {least} for {name!r}, got {value}")
+
+
+def _confusion(codes: Counts, true: Counts, said: Counts, groups: int, classes: int) -> Counts:
+    """Return the confusion matrix of each group, (G, K, K), by the images' groups, -1 for none."""
+    cells = (codes * classes + true) * classes + said
+    counts = np.bincount(cells[codes >= 0], minlength=groups * classes**2)
+    return counts.reshape(groups, classes, classes)
 
 
 def check_comparisons(attributes: Attributes) -> None:
@@ -298,79 +298,48 @@ def _combined(
         return coded[0]
     (first, a), (second, b) = coded
     stated = (a >= 0) & (b >= 0)
-    found, inverse = np.unique(a[stated] * len(second) + b[stated], return_inverse=True)
+    combinations, inverse = np.unique(a[stated] * len(second) + b[stated], return_inverse=True)
     codes = np.full(len(a), -1, np.int64)
     codes[stated] = inverse
-    return [first[i] + second[j] for i, j in zip(*np.divmod(found, len(second)))], codes
+    return [first[i] + second[j] for i, j in zip(*np.divmod(combinations, len(second)))], codes
 
 
 def _group(
     values: tuple[str, ...],
     confusion: Counts,
     class_names: Sequence[str],
-    bootstrap: int,
+    draws: int,
     smallest: int,
     rng: np.random.Generator,
 ) -> Group:
     hits, support = confusion.diagonal(), confusion.sum(1)
     n, correct = int(confusion.sum()), int(hits.sum())
+    accuracy_interval: Interval = wilson(correct, n)
+    macro_f1_interval: Interval | None = None
     if 0 < correct < n:
-        accuracies, scores = _resampled(confusion, bootstrap, rng)
-        accuracy_interval, macro_f1_interval = _middle(accuracies), _middle(scores)
-    else:
-        accuracy_interval, macro_f1_interval = wilson(correct, n), None
+        accuracy_interval, macro_f1_interval = bootstrap(
+            confusion, (accuracy, macro_f1), rng, draws=draws
+        )
     return Group(
         values=values,
         images=n,
         correct=correct,
         accuracy=correct / n,
         accuracy_interval=accuracy_interval,
-        macro_f1=float(_macro_f1(hits, support + confusion.sum(0))),
+        macro_f1=float(macro_f1(confusion)),
         macro_f1_interval=macro_f1_interval,
         recall={
-            name: found / of if of else None
-            for name, found, of in zip(class_names, hits.tolist(), support.tolist())
+            name: correct / images if images else None
+            for name, correct, images in zip(class_names, hits.tolist(), support.tolist())
         },
         support=dict(zip(class_names, support.tolist())),
         small=n < smallest,
     )
 
 
-def _macro_f1(hits: npt.NDArray, occurrences: npt.NDArray) -> npt.NDArray[np.float64]:
-    """Return the mean of 2 hits / (labels + predictions) over the classes that occur, (...,).
-
-    Args:
-        hits: (..., K).
-        occurrences: labels and predictions of each class together, (..., K).
-    """
-    occurs = occurrences > 0
-    return (2 * hits / np.where(occurs, occurrences, 1)).sum(-1) / occurs.sum(-1)
-
-
-def _resampled(
-    confusion: Counts, bootstrap: int, rng: np.random.Generator
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return accuracy and macro F1 of resamples of a group's images, each (R,).
-
-    Both depend on the confusion matrix only, and drawing n images with replacement is a multinomial
-    draw over its cells.
-    """
-    n = confusion.sum()
-    true, said = np.nonzero(confusion)
-    drawn = rng.multinomial(n, confusion[true, said] / n, size=bootstrap)  # (R, cells)
-    one_hot = np.eye(len(confusion))
-    hits = drawn @ (one_hot[true] * (true == said)[:, None])  # (R, K)
-    return hits.sum(1) / n, _macro_f1(hits, drawn @ (one_hot[true] + one_hot[said]))
-
-
-def _middle(values: npt.NDArray[np.float64]) -> tuple[float, float]:
-    low, high = np.quantile(values, [0.025, 0.975]).tolist()
-    return low, high
-
-
 def _tested(
-    comparison: Comparison, confusion: Counts, smallest: int, resamples: int, seed: int
-) -> Comparison:
+    comparison: GroupComparison, confusion: Counts, smallest: int, resamples: int, seed: int
+) -> GroupComparison:
     """Add gaps, ratio and p-values."""
     large = [row for row, group in enumerate(comparison.groups) if not group.small]
     groups = [comparison.groups[row] for row in large]
@@ -455,7 +424,7 @@ def _permutation_test(
     return gap, (1 + at_least) / (1 + resamples)
 
 
-def _corrected(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
+def _corrected(comparisons: Sequence[GroupComparison]) -> tuple[GroupComparison, ...]:
     plain = _holm([comparison.p_value for comparison in comparisons])
     same = _holm([comparison.p_value_same_classes for comparison in comparisons])
     return tuple(
@@ -477,83 +446,3 @@ def _holm(p_values: Sequence[float | None]) -> list[float | None]:
         highest = min(1.0, max(highest, (len(ranked) - rank) * p))
         corrected[position] = highest
     return corrected
-
-
-def text(subgroups: Subgroups) -> str:
-    """Return a table for the terminal: a block a comparison."""
-    blocks = [_block(comparison, subgroups) for comparison in subgroups.comparisons]
-    if any(group.small for c in subgroups.comparisons for group in c.groups):
-        blocks.append(
-            f"* fewer than {subgroups.smallest} images: left out of gaps, ratios and p-values"
-        )
-    return "\n\n".join(blocks)
-
-
-def _block(comparison: Comparison, subgroups: Subgroups) -> str:
-    names = [printable(group.name, 40) + " *" * group.small for group in comparison.groups]
-    width = max(map(len, [*names, "recall"]))
-    lines = [
-        f"{printable(comparison.name, 80)}: stated for {comparison.stated:,} "
-        f"of {subgroups.images:,} images",
-        f"  {'group':<{width}}  images  accuracy (95 % interval)  macro F1 (95 % interval)",
-    ]
-    for name, group in zip(names, comparison.groups):
-        low, high = group.accuracy_interval
-        accuracy = f"{_percent(group.accuracy)} ({100 * low:.1f} to {100 * high:.1f})"
-        macro_f1 = f"{group.macro_f1:.3f}"
-        if group.macro_f1_interval is not None:
-            macro_f1 += " ({:.3f} to {:.3f})".format(*group.macro_f1_interval)
-        lines.append(f"  {name:<{width}}  {group.images:6,}  {accuracy:<24}  {macro_f1}")
-    lines += [f"  {line}" for line in _recall_lines(comparison, names, width)]
-    lines += [f"  {line}" for line in [*_gap_lines(comparison, subgroups), *comparison.notes]]
-    return "\n".join(lines)
-
-
-def _recall_lines(comparison: Comparison, names: Sequence[str], width: int) -> list[str]:
-    """Return the recall of each group by class, in percent."""
-    classes = [printable(name, 12) for name in comparison.groups[0].recall]
-    columns = [max(len(name), 5) for name in classes]
-    rows = [["recall", *classes]]
-    for name, group in zip(names, comparison.groups):
-        rows.append(
-            [name, *("-" if r is None else f"{100 * r:.1f}" for r in group.recall.values())]
-        )
-    return [
-        "  ".join([f"{first:<{width}}", *(f"{c:>{n}}" for c, n in zip(rest, columns))]).rstrip()
-        for first, *rest in rows
-    ]
-
-
-def _gap_lines(comparison: Comparison, subgroups: Subgroups) -> list[str]:
-    gap, f1, recall = comparison.gap, comparison.macro_f1_gap, comparison.recall_gap
-    p, q = comparison.p_value, comparison.p_value_same_classes
-    if gap is None or f1 is None or p is None or q is None:
-        return []
-    corrected, corrected_q = comparison.p_corrected, comparison.p_corrected_same_classes
-    several = subgroups.tested > 1
-    between = "; " if len(comparison.attributes) > 1 else ", "
-    ratio = "" if comparison.ratio is None else f", ratio {comparison.ratio:.2f}"
-    of = f" ({corrected:.2g} corrected for {subgroups.tested} comparisons)" if several else ""
-    lines = [
-        f"largest gap {_sides(gap, between)}{ratio}, p {p:.2g}{of};",
-        f"with the same mixture of expressions {100 * (comparison.standardised_gap or 0):.1f} "
-        f"points, p {q:.2g}" + (f" ({corrected_q:.2g} corrected)" if several else ""),
-        f"macro F1: gap {f1.size:.3f} ({printable(f1.low, 40)} {f1.low_value:.3f}{between}"
-        f"{printable(f1.high, 40)} {f1.high_value:.3f})",
-    ]
-    if recall is not None:
-        lines.append(
-            f"recall: largest gap {_sides(recall, between)}, {recall.class_name} (not tested)"
-        )
-    return lines
-
-
-def _sides(gap: Gap, between: str) -> str:
-    return (
-        f"{100 * gap.size:.1f} points ({printable(gap.low, 40)} {_percent(gap.low_value)}{between}"
-        f"{printable(gap.high, 40)} {_percent(gap.high_value)})"
-    )
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f} %"

@@ -27,15 +27,8 @@ from ferjax.data.votes import (
 )
 from ferjax.emotions import EMOTIONS
 from ferjax.errors import PriorError
-from ferjax.evaluate.metrics import (
-    Interval,
-    Metrics,
-    Probabilities,
-    Reliability,
-    bootstrap_ratio,
-    measure,
-    reliability,
-)
+from ferjax.evaluate.intervals import Interval, bootstrap_ratio
+from ferjax.evaluate.metrics import Metrics, Probabilities, Reliability, measure, reliability
 from ferjax.evaluate.predictions import calibrated_classes, predicted_classes
 from ferjax.scaling import sum_to_one
 

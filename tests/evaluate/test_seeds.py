@@ -11,7 +11,7 @@ import pytest
 
 from ferjax import metadata
 from ferjax.errors import DataError
-from ferjax.evaluate.seeds import compare
+from ferjax.evaluate.seeds import compare_seeds
 
 
 def training(seed: int, correct: int, flipped: int | None = None) -> dict[str, Any]:
@@ -35,12 +35,12 @@ def write(folder: Path, found: Any) -> Path:
 
 
 def test_nothing_to_compare() -> None:
-    assert compare({}, []) is None
+    assert compare_seeds({}, []) is None
 
 
 def test_figures_are_in_the_order_of_seeds(tmp_path: Path) -> None:
     others = [write(tmp_path, training(2, 120)), write(tmp_path, training(0, 130, 132))]
-    found = compare(training(1, 125, 126), others)
+    found = compare_seeds(training(1, 125, 126), others)
     assert found == {
         "trainings": [
             {"seed": 0, "epoch": 10, "this": False},
@@ -90,7 +90,7 @@ def test_weights_are_ranked_by_the_labels_that_they_were_selected_by(tmp_path: P
         return made
 
     others = [write(tmp_path, voted(2, 140, 160)), write(tmp_path, voted(0, 130, 140))]
-    found = compare(voted(1, 120, 150), others)
+    found = compare_seeds(voted(1, 120, 150), others)
     assert found is not None
     assert (found["rank"], found["ranked_by"]) == (2, people)  # by its own labels it is the third
 
@@ -101,7 +101,7 @@ def test_other_labels_are_other_figures(tmp_path: Path) -> None:
     for known in (mine, other):
         known["accuracy"][1].update(view="single", labels=majority)
     other["accuracy"].reverse()
-    found = compare(mine, [write(tmp_path, other)])
+    found = compare_seeds(mine, [write(tmp_path, other)])
     assert found is not None
     assert [figure["labels"] for figure in found["figures"]] == [
         None,
@@ -109,7 +109,7 @@ def test_other_labels_are_other_figures(tmp_path: Path) -> None:
     ]
     assert [figure["accuracies"] for figure in found["figures"]] == [[0.625, 0.6], [0.63, 0.605]]
     other["accuracy"] = [{**entry, "prior": "uniform"} for entry in other["accuracy"]]
-    found = compare(mine, [write(tmp_path, other)])
+    found = compare_seeds(mine, [write(tmp_path, other)])
     assert found is not None
     assert [figure["mean"] for figure in found["figures"]] == [None, None]
 
@@ -117,7 +117,7 @@ def test_other_labels_are_other_figures(tmp_path: Path) -> None:
 def test_what_was_measured_on_other_images_is_no_figure(tmp_path: Path) -> None:
     other = training(0, 130)
     other["accuracy"][0]["images"] = 190
-    found = compare(training(1, 125), [write(tmp_path, other)])
+    found = compare_seeds(training(1, 125), [write(tmp_path, other)])
     assert found is not None
     assert found["figures"][0]["accuracies"] == [None, 0.625]
     assert found["rank"] is None
@@ -139,7 +139,7 @@ def test_another_training_is_refused(tmp_path: Path, keys: tuple[str, ...], name
         inner = inner[key]
     inner[keys[-1]] = [{"file": "a.h5", "sha256": "1f"}] if name == "teachers" else "other"
     with pytest.raises(DataError, match=f"not the same training, its {name} differs"):
-        compare(training(1, 125), [write(tmp_path, other)])
+        compare_seeds(training(1, 125), [write(tmp_path, other)])
 
 
 def started(seed: int, before: dict[str, Any] | None, sha256: str = "1f") -> dict[str, Any]:
@@ -152,13 +152,13 @@ def started(seed: int, before: dict[str, Any] | None, sha256: str = "1f") -> dic
 
 def test_trainings_that_went_on_from_other_seeds(tmp_path: Path) -> None:
     other = write(tmp_path, started(0, training(3, 1), "2e"))
-    found = compare(started(1, training(4, 1)), [other])
+    found = compare_seeds(started(1, training(4, 1)), [other])
     assert found is not None
     assert [t["seed"] for t in found["trainings"]] == [0, 1]
 
 
 def test_trainings_that_went_on_from_the_same_weights(tmp_path: Path) -> None:
-    assert compare(started(1, None), [write(tmp_path, started(0, None))]) is not None
+    assert compare_seeds(started(1, None), [write(tmp_path, started(0, None))]) is not None
 
 
 @pytest.mark.parametrize(
@@ -176,12 +176,12 @@ def test_trainings_that_went_on_from_others(
     tmp_path: Path, other: dict[str, Any], name: str
 ) -> None:
     with pytest.raises(DataError, match=f"not the same training, its {name} differs"):
-        compare(started(1, training(4, 1)), [write(tmp_path, other)])
+        compare_seeds(started(1, training(4, 1)), [write(tmp_path, other)])
 
 
 def test_trainings_that_went_on_from_other_weights(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not the same training, its start differs"):
-        compare(started(1, None), [write(tmp_path, started(0, None, "2e"))])
+        compare_seeds(started(1, None), [write(tmp_path, started(0, None, "2e"))])
 
 
 def taught(seed: int, teacher: dict[str, Any], sha256: str) -> dict[str, Any]:
@@ -192,7 +192,7 @@ def taught(seed: int, teacher: dict[str, Any], sha256: str) -> dict[str, Any]:
 
 def test_trainings_taught_by_other_seeds(tmp_path: Path) -> None:
     other = write(tmp_path, taught(0, training(3, 1), "2e"))
-    assert compare(taught(1, training(4, 1), "1f"), [other]) is not None
+    assert compare_seeds(taught(1, training(4, 1), "1f"), [other]) is not None
 
 
 @pytest.mark.parametrize(
@@ -207,12 +207,12 @@ def test_trainings_taught_by_other_seeds(tmp_path: Path) -> None:
 def test_trainings_taught_by_others(tmp_path: Path, teacher: dict[str, Any]) -> None:
     other = write(tmp_path, taught(0, teacher, "2e"))
     with pytest.raises(DataError, match="not the same training, its teachers differs"):
-        compare(taught(1, training(4, 1), "1f"), [other])
+        compare_seeds(taught(1, training(4, 1), "1f"), [other])
 
 
 def test_one_seed_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"one training of each seed, got seeds \[1, 1\]"):
-        compare(training(1, 125), [write(tmp_path, training(1, 130))])
+        compare_seeds(training(1, 125), [write(tmp_path, training(1, 130))])
 
 
 @pytest.mark.parametrize(
@@ -220,11 +220,11 @@ def test_one_seed_twice_is_refused(tmp_path: Path) -> None:
 )
 def test_what_is_no_metadata_of_a_training(tmp_path: Path, found: Any) -> None:
     with pytest.raises(DataError, match=r"0\.metadata\.json: expected the metadata of `ferjax tr"):
-        compare(training(1, 125), [write(tmp_path, found)])
+        compare_seeds(training(1, 125), [write(tmp_path, found)])
     with pytest.raises(DataError, match="the weights: expected the metadata"):
-        compare({} if found is None else found, [write(tmp_path, training(0, 130))])
+        compare_seeds({} if found is None else found, [write(tmp_path, training(0, 130))])
 
 
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
-        compare(training(1, 125), [tmp_path / "none.json"])
+        compare_seeds(training(1, 125), [tmp_path / "none.json"])

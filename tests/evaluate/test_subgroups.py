@@ -18,7 +18,8 @@ from sklearn.metrics import f1_score, recall_score
 from ferjax.errors import DataError
 from ferjax.evaluate import attributes as attributes_module
 from ferjax.evaluate.attributes import Attributes, read_attributes
-from ferjax.evaluate.subgroups import Comparison, Subgroups, compare, text
+from ferjax.evaluate.subgroups import GroupComparison, Subgroups, compare_groups
+from ferjax.evaluate.subgroups_text import text
 
 NAMES = ("test/angry/im0.png", "test/angry/im1.png", "test/happy/im0.png", "row 17")
 OTHERS = ("train/angry/im1.png", "train/sad/im9.png")
@@ -218,14 +219,14 @@ def random_people(
     return Attributes(columns={"a": column}), true, said
 
 
-def only(found: Subgroups) -> Comparison:
+def only(found: Subgroups) -> GroupComparison:
     (comparison,) = found.comparisons
     return comparison
 
 
 def test_figures_of_groups_are_scikit_learns() -> None:
     attributes, true, said = random_people(0, groups=("f", "m", "x", None))
-    found = compare(attributes, true, said, [*CLASSES, "fear"], bootstrap=10, resamples=9)
+    found = compare_groups(attributes, true, said, [*CLASSES, "fear"], bootstrap=10, resamples=9)
     assert [group.values for group in only(found).groups] == [("f",), ("m",), ("x",)]
     for group in only(found).groups:
         mask = np.array(attributes.columns["a"]) == group.name
@@ -246,7 +247,7 @@ def test_figures_of_groups_are_scikit_learns() -> None:
 def test_macro_f1_is_over_the_classes_that_occur() -> None:
     # "happy" is predicted once and never true: it counts, with 0. "sad" does not occur.
     # F1 of angry: 2 * 3 / (4 + 3); the mean of that and 0.
-    (group,) = only(compare(*blocks(("f", 0, 0, 3), ("f", 0, 1, 1)), CLASSES)).groups
+    (group,) = only(compare_groups(*blocks(("f", 0, 0, 3), ("f", 0, 1, 1)), CLASSES)).groups
     assert group.macro_f1 == pytest.approx(3 / 7)
     assert group.recall == {"angry": 3 / 4, "happy": None, "sad": None}
     assert group.support == {"angry": 4, "happy": 0, "sad": 0}
@@ -255,7 +256,7 @@ def test_macro_f1_is_over_the_classes_that_occur() -> None:
 def test_gaps_by_hand() -> None:
     # Two classes of 50 images a group, and overall recalls of 70 % and 30 %: 50 of 100 expected.
     comparison = only(
-        compare(
+        compare_groups(
             *blocks(
                 *(("f", 0, 0, 40), ("f", 0, 1, 10), ("f", 1, 1, 20), ("f", 1, 0, 30)),
                 *(("m", 0, 0, 30), ("m", 0, 1, 20), ("m", 1, 1, 10), ("m", 1, 0, 40)),
@@ -281,18 +282,20 @@ def test_gaps_by_hand() -> None:
 
 def test_recall_is_compared_where_a_group_has_enough_of_the_class() -> None:
     cells = [("f", 0, 0, 30), ("m", 0, 0, 30), ("f", 1, 1, 30), ("m", 1, 0, 29)]
-    assert (gap := only(compare(*blocks(*cells), CLASSES)).recall_gap) is not None
+    assert (gap := only(compare_groups(*blocks(*cells), CLASSES)).recall_gap) is not None
     assert (gap.class_name, gap.size) == ("angry", 0)
     assert (gap.low, gap.high) == ("f", "m")
-    assert (gap := only(compare(*blocks(*cells), CLASSES, smallest=29)).recall_gap) is not None
+    assert (
+        gap := only(compare_groups(*blocks(*cells), CLASSES, smallest=29)).recall_gap
+    ) is not None
     assert (gap.class_name, gap.size, gap.low, gap.high) == ("happy", 1, "m", "f")
-    assert only(compare(*blocks(*cells), CLASSES, smallest=31)).recall_gap is None
+    assert only(compare_groups(*blocks(*cells), CLASSES, smallest=31)).recall_gap is None
 
 
 def test_small_groups_are_shown_and_left_out() -> None:
     cells = [("f", 0, 0, 20), ("f", 0, 1, 20), ("m", 0, 0, 15), ("m", 0, 1, 15)]
-    without = only(compare(*blocks(*cells, (None, 0, 0, 50)), CLASSES))
-    found = compare(*blocks(*cells, ("x", 0, 1, 29), (None, 0, 0, 50)), CLASSES)
+    without = only(compare_groups(*blocks(*cells, (None, 0, 0, 50)), CLASSES))
+    found = compare_groups(*blocks(*cells, ("x", 0, 1, 29), (None, 0, 0, 50)), CLASSES)
     with_small = only(found)
     assert [group.small for group in with_small.groups] == [False, False, True]
     assert with_small.groups[2].accuracy_interval[1] > 0
@@ -305,7 +308,7 @@ def test_small_groups_are_shown_and_left_out() -> None:
 
 
 def test_fewer_than_two_groups() -> None:
-    found = compare(*blocks(("f", 0, 0, 40), ("m", 0, 1, 29)), CLASSES)
+    found = compare_groups(*blocks(("f", 0, 0, 40), ("m", 0, 1, 29)), CLASSES)
     comparison = only(found)
     for name in (
         *("gap", "ratio", "macro_f1_gap", "recall_gap", "standardised_gap", "p_value"),
@@ -318,9 +321,9 @@ def test_fewer_than_two_groups() -> None:
 
 
 def test_nothing_correct() -> None:
-    comparison = only(compare(*blocks(("f", 0, 1, 40), ("m", 0, 2, 40)), CLASSES))
+    comparison = only(compare_groups(*blocks(("f", 0, 1, 40), ("m", 0, 2, 40)), CLASSES))
     assert (comparison.ratio, comparison.p_value, comparison.p_value_same_classes) == (None, 1, 1)
-    assert ", ratio" not in text(compare(*blocks(("f", 0, 1, 40), ("m", 0, 2, 40)), CLASSES))
+    assert ", ratio" not in text(compare_groups(*blocks(("f", 0, 1, 40), ("m", 0, 2, 40)), CLASSES))
 
 
 # Intervals.
@@ -328,7 +331,7 @@ def test_nothing_correct() -> None:
 
 def test_intervals_are_those_of_resampled_images() -> None:
     attributes, true, said = random_people(1, n=150, groups=["f"])
-    (group,) = only(compare(attributes, true, said, CLASSES, bootstrap=5000)).groups
+    (group,) = only(compare_groups(attributes, true, said, CLASSES, bootstrap=5000)).groups
     rows = np.random.default_rng(2).integers(150, size=(5000, 150))
     t, s = true[rows], said[rows]
     accuracies = (t == s).mean(1)
@@ -346,7 +349,7 @@ def test_intervals_cover_the_truth() -> None:
     covered = 0
     for seed in range(200):
         people = random_people(seed, n=200, groups=["f"], accuracy=0.7)
-        (group,) = only(compare(*people, CLASSES, bootstrap=300)).groups
+        (group,) = only(compare_groups(*people, CLASSES, bootstrap=300)).groups
         low, high = group.accuracy_interval
         covered += low <= 0.7 <= high
     assert 0.90 <= covered / 200 <= 0.99
@@ -359,7 +362,7 @@ def test_an_interval_where_all_resamples_are_alike(
     cell: tuple[str, int, int, int], expected: tuple[float, float]
 ) -> None:
     # Wilson's with nothing missed: n / (n + z^2) = 10 / 13.8415.
-    (group,) = only(compare(*blocks(cell), CLASSES)).groups
+    (group,) = only(compare_groups(*blocks(cell), CLASSES)).groups
     assert group.accuracy_interval == pytest.approx(expected, abs=1e-4)
     assert group.macro_f1_interval is None
 
@@ -369,7 +372,7 @@ def test_an_interval_where_all_resamples_are_alike(
 
 def test_two_groups_of_one_size_are_fishers_exact_test() -> None:
     cells = [("f", 0, 0, 40), ("f", 0, 1, 20), ("m", 0, 0, 48), ("m", 0, 1, 12)]
-    comparison = only(compare(*blocks(*cells), CLASSES))
+    comparison = only(compare_groups(*blocks(*cells), CLASSES))
     expected = stats.fisher_exact([[40, 20], [48, 12]]).pvalue
     assert comparison.p_value == pytest.approx(expected, abs=0.015)
     assert comparison.p_value_same_classes == pytest.approx(expected, abs=0.015)
@@ -378,7 +381,7 @@ def test_two_groups_of_one_size_are_fishers_exact_test() -> None:
 def test_groups_of_several_sizes_are_a_permutation_of_images() -> None:
     numbers = {"f": (24, 16), "m": (45, 15), "x": (18, 14)}
     comparison = only(
-        compare(
+        compare_groups(
             *blocks(*((g, 0, said, n) for g, of in numbers.items() for said, n in enumerate(of))),
             CLASSES,
         )
@@ -412,7 +415,7 @@ def test_within_classes_is_a_permutation_of_images() -> None:
         for k in range(3):
             shuffled[true == k] = rng.permutation(tags[true == k])
         count += largest_gap(shuffled) >= observed - 1e-12
-    comparison = only(compare(attributes, true, said, CLASSES))
+    comparison = only(compare_groups(attributes, true, said, CLASSES))
     assert comparison.standardised_gap == pytest.approx(observed)
     assert 0.05 < count / 2000 < 0.8
     assert comparison.p_value_same_classes == pytest.approx(count / 2000, abs=0.035)
@@ -420,7 +423,7 @@ def test_within_classes_is_a_permutation_of_images() -> None:
 
 def test_a_real_gap_is_found() -> None:
     cells = [("f", 0, 0, 100), ("f", 0, 1, 100), ("m", 0, 0, 150), ("m", 0, 1, 50)]
-    comparison = only(compare(*blocks(*cells), CLASSES, resamples=999))
+    comparison = only(compare_groups(*blocks(*cells), CLASSES, resamples=999))
     assert comparison.p_value == 1 / 1000
     assert comparison.p_value_same_classes == 1 / 1000
 
@@ -429,7 +432,7 @@ def test_without_a_gap_five_of_a_hundred_are_below_five_percent() -> None:
     p_values = []
     for seed in range(200):
         people = random_people(seed, groups=("f", "m", "x"))
-        comparison = only(compare(*people, CLASSES, seed=seed, resamples=99, bootstrap=1))
+        comparison = only(compare_groups(*people, CLASSES, seed=seed, resamples=99, bootstrap=1))
         p_values.append([comparison.p_value, comparison.p_value_same_classes])
     below = (np.array(p_values) <= 0.05).mean(0)
     assert (below >= 0.02).all()
@@ -440,7 +443,7 @@ def test_without_a_gap_five_of_a_hundred_are_below_five_percent() -> None:
 def test_a_gap_that_only_comes_from_the_mixture_of_classes() -> None:
     # Recall is 90 % and 50 % in both groups; one has more of the difficult class.
     comparison = only(
-        compare(
+        compare_groups(
             *blocks(
                 *(("f", 0, 0, 144), ("f", 0, 1, 16), ("f", 1, 1, 20), ("f", 1, 0, 20)),
                 *(("m", 0, 0, 36), ("m", 0, 1, 4), ("m", 1, 1, 80), ("m", 1, 0, 80)),
@@ -473,7 +476,7 @@ def people() -> tuple[Attributes, Array, Array]:
 
 def test_pairs() -> None:
     attributes, true, said = people()
-    found = compare(attributes, true, said, CLASSES, **QUICK)
+    found = compare_groups(attributes, true, said, CLASSES, **QUICK)
     assert [comparison.attributes for comparison in found.comparisons] == [
         *(("age_group",), ("gender",), ("glasses",)),
         *(("age_group", "gender"), ("age_group", "glasses"), ("gender", "glasses")),
@@ -493,7 +496,7 @@ def test_pairs() -> None:
 
 def test_a_combination_without_images_is_no_group() -> None:
     attributes = Attributes(columns={"a": ("x", "x", "y", None), "b": ("1", "2", "2", "1")})
-    found = compare(attributes, [0, 0, 0, 0], [0, 0, 0, 0], CLASSES)
+    found = compare_groups(attributes, [0, 0, 0, 0], [0, 0, 0, 0], CLASSES)
     assert [group.name for group in found.comparisons[2].groups] == ["x, 1", "x, 2", "y, 2"]
 
 
@@ -506,7 +509,9 @@ def test_holms_correction_by_hand() -> None:
         "c": ("one",) * 400,
     }
     said = np.array([0] * 100 + [1] * 100 + [0] * 160 + [1] * 40)
-    found = compare(Attributes(columns=columns), np.zeros(400, int), said, CLASSES, resamples=999)
+    found = compare_groups(
+        Attributes(columns=columns), np.zeros(400, int), said, CLASSES, resamples=999
+    )
     assert {comparison.name: comparison.p_corrected for comparison in found.comparisons} == {
         "a": 5 / 1000,
         "b": 1,
@@ -522,14 +527,14 @@ def test_holms_correction_by_hand() -> None:
 
 def test_equal_arguments_give_equal_results_in_any_order() -> None:
     attributes, true, said = people()
-    found = compare(attributes, true, said, CLASSES, **QUICK)
-    assert compare(attributes, true, said, CLASSES, **QUICK) == found
+    found = compare_groups(attributes, true, said, CLASSES, **QUICK)
+    assert compare_groups(attributes, true, said, CLASSES, **QUICK) == found
     backwards = dataclasses.replace(
         attributes, columns=dict(reversed(list(attributes.columns.items())))
     )
-    assert compare(backwards, true, said, CLASSES, **QUICK) == found
+    assert compare_groups(backwards, true, said, CLASSES, **QUICK) == found
     alone = dataclasses.replace(attributes, columns={"gender": attributes.columns["gender"]})
-    gender = only(compare(alone, true, said, CLASSES, **QUICK))
+    gender = only(compare_groups(alone, true, said, CLASSES, **QUICK))
     assert (gender.groups, gender.p_value) == (
         found.comparisons[1].groups,
         found.comparisons[1].p_value,
@@ -537,21 +542,21 @@ def test_equal_arguments_give_equal_results_in_any_order() -> None:
     order = np.random.default_rng(0).permutation(len(true))
     columns = {k: tuple(v[i] for i in order) for k, v in attributes.columns.items()}
     shuffled = dataclasses.replace(attributes, columns=columns)
-    assert compare(shuffled, true[order], said[order], CLASSES, **QUICK) == found
-    other = compare(attributes, true, said, CLASSES, **QUICK, seed=1)
+    assert compare_groups(shuffled, true[order], said[order], CLASSES, **QUICK) == found
+    other = compare_groups(attributes, true, said, CLASSES, **QUICK, seed=1)
     assert other.comparisons[2].p_value != found.comparisons[1].p_value
     assert other.comparisons[0].groups != found.comparisons[0].groups
 
 
 def test_any_integers_will_do() -> None:
     attributes, true, said = people()
-    found = compare(attributes, true.tolist(), said.astype(np.uint64), CLASSES, **QUICK)
-    assert found == compare(attributes, true, said, CLASSES, **QUICK)
+    found = compare_groups(attributes, true.tolist(), said.astype(np.uint64), CLASSES, **QUICK)
+    assert found == compare_groups(attributes, true, said, CLASSES, **QUICK)
 
 
 def test_json() -> None:
     attributes, true, said = people()
-    found = compare(attributes, true, said, [*CLASSES, "fear"], smallest=60, **QUICK)
+    found = compare_groups(attributes, true, said, [*CLASSES, "fear"], smallest=60, **QUICK)
     document = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert document["notes"] == ["a note"]
     assert document["stated"]["gender"] == 300
@@ -565,7 +570,7 @@ def test_the_text() -> None:
         *(("female", 0, 0, 120), ("female", 0, 1, 80), ("male", 0, 0, 150), ("male", 0, 1, 50)),
         *(("x", 0, 0, 3), (None, 0, 0, 7)),
     )
-    lines = text(compare(attributes, true, said, CLASSES)).splitlines()
+    lines = text(compare_groups(attributes, true, said, CLASSES)).splitlines()
     assert lines[0] == "a: stated for 403 of 410 images"
     assert lines[1] == "  group   images  accuracy (95 % interval)  macro F1 (95 % interval)"
     # F1 of angry 2 * 120 / (200 + 120), of happy 0
@@ -596,7 +601,7 @@ def test_the_text() -> None:
 
 
 def test_the_text_of_pairs() -> None:
-    shown = text(compare(*people(), CLASSES, bootstrap=50))
+    shown = text(compare_groups(*people(), CLASSES, bootstrap=50))
     assert len(shown.split("\n\n")) == 6
     assert "age_group, gender: stated for" in shown
     assert re.search(r"p 0\.0\d+ \(0\.\d+ corrected for 6 comparisons\);\n  with the same", shown)
@@ -604,7 +609,7 @@ def test_the_text_of_pairs() -> None:
 
 
 def test_a_name_cannot_break_the_table() -> None:
-    shown = text(compare(*blocks(("a\nb\x1b", 0, 0, 3)), CLASSES))
+    shown = text(compare_groups(*blocks(("a\nb\x1b", 0, 0, 3)), CLASSES))
     assert "  a\\nb\\x1b *       3" in shown
 
 
@@ -626,7 +631,7 @@ def test_arguments_that_do_not_fit(
     labels: list, predicted: list, options: dict[str, int], match: str
 ) -> None:
     with pytest.raises(ValueError, match=match):
-        compare(Attributes(columns={"a": ("f", "m")}), labels, predicted, CLASSES, **options)
+        compare_groups(Attributes(columns={"a": ("f", "m")}), labels, predicted, CLASSES, **options)
 
 
 def test_too_many_comparisons() -> None:
@@ -634,6 +639,6 @@ def test_too_many_comparisons() -> None:
     with pytest.raises(
         DataError, match="at most 200 comparisons, 20 attributes and their 190 pairs make 210: lea"
     ):
-        compare(Attributes(columns=columns), [0], [0], CLASSES)
+        compare_groups(Attributes(columns=columns), [0], [0], CLASSES)
     del columns["a0"]
-    assert len(compare(Attributes(columns=columns), [0], [0], CLASSES).comparisons) == 190
+    assert len(compare_groups(Attributes(columns=columns), [0], [0], CLASSES).comparisons) == 190
