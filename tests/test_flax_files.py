@@ -62,7 +62,7 @@ def test_a_msgpack_that_flax_wrote_is_read(tmp_path: Path, variables: dict[str, 
         graph, found = flax_files.load(path, GRAPH)
         assert graph is GRAPH
         assert_same(found, variables)
-        assert weights._is_flax(path)
+        assert weights.inspect(path).kind == "msgpack"
 
 
 def test_an_orbax_folder_that_orbax_wrote_is_read(
@@ -70,7 +70,7 @@ def test_an_orbax_folder_that_orbax_wrote_is_read(
 ) -> None:
     path = write_orbax(tmp_path / "folder", variables)
     assert_same(flax_files.load(path, GRAPH)[1], variables)
-    assert weights._is_flax(path)
+    assert weights.inspect(path).kind == "orbax"
 
 
 @pytest.mark.parametrize("orbax", [False, True])
@@ -230,12 +230,3 @@ def test_orbax_folders_without_orbax_say_what_to_install(
     with pytest.raises(FerjaxError, match=r"pip install 'ferjax\[train\]'"):
         flax_files.save(tmp_path / "folder", variables, orbax=True)
     assert not any(tmp_path.iterdir())
-
-
-def test_other_files_are_not_taken_for_flax(tmp_path: Path, fixtures: Path) -> None:
-    (tmp_path / "text").write_bytes(b"params and batch_stats")
-    (tmp_path / "empty").write_bytes(b"")
-    (tmp_path / "folder").mkdir()
-    others = [tmp_path / name for name in ("text", "empty", "folder", "gone")]
-    for path in (*others, fixtures / "keras-2.15.0" / "sequential.h5"):
-        assert not weights._is_flax(path)
