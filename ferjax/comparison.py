@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,11 +12,9 @@ from ferjax.classifier import EmotionClassifier
 from ferjax.errors import LabelsError
 from ferjax.nets.architectures import architecture as named
 from ferjax.nets.head import Head
-from ferjax.weights import has_architecture, read
+from ferjax.weights import PathLike, has_architecture, located, read
 
 _GENERATED = 64
-
-PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -94,17 +91,16 @@ def _classifier(
     Returns:
         what predicts, and whether the file comes with labels.
     """
-    given = config is not None or architecture is not None
-    own = not given or has_architecture(path)
-    if own:
+    path = located(path)
+    is_given = config is not None or architecture is not None
+    if is_given and has_architecture(path):
         config = architecture = None
-    if output is not None and (config is not None or has_architecture(path)):
-        output = output if len(keras.outputs(path, config)) > 1 else None
-    elif output is not None:
-        output = None
+    if output is not None:
+        has_config = config is not None or has_architecture(path)
+        output = output if has_config and len(keras.outputs(path, config)) > 1 else None
     model = read(path, config, architecture, output=output)
     classes = Head.of(model.graph).num_classes
     labels = model.labels or [f"class {index}" for index in range(classes)]
     value_range = metadata.value_range(model.metadata, path)
-    found = EmotionClassifier(model.network, model.variables, labels, value_range=value_range)
-    return found, bool(model.labels)
+    classifier = EmotionClassifier(model.network, model.variables, labels, value_range=value_range)
+    return classifier, bool(model.labels)

@@ -18,7 +18,8 @@ NAMES: Final = (VOTES, FER2013)  # those that are installed with ferjax
 def path_of(weights: str | os.PathLike[str] | None = None) -> Path:
     """Return the path of weights: a file as it is, one of `NAMES`, or None for `DEFAULT`.
 
-    A file or folder of that name, where there is one, comes first.
+    A file or folder of that name, where there is one, comes first. What has no suffix and no folder
+    in front is a name, unless a TensorFlow checkpoint goes by it.
 
     Raises:
         WeightFileError: it is no path, but the content of a file, say; or a name that is none of
@@ -31,9 +32,10 @@ def path_of(weights: str | os.PathLike[str] | None = None) -> Path:
     name = DEFAULT
     if weights is not None:
         path, name = checked_path(weights), os.fspath(weights)
-        if path.exists() or (name not in NAMES and (path.suffix or path.name != name)):
+        is_path = path.suffix or path.name != name or os.path.exists(f"{name}.index")
+        if path.exists() or (name not in NAMES and is_path):
             return path
-        if name not in NAMES:  # a name, and not a path
+        if name not in NAMES:
             raise WeightFileError(
                 path,
                 f"no such file, and none of the weights that ferjax brings, {', '.join(NAMES)}"

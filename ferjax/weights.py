@@ -7,17 +7,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ferjax import keras, metadata
+from ferjax import keras, metadata, released
 from ferjax.errors import FerjaxError, WeightFileError
 from ferjax.keras import Inspection, KerasModel
 from ferjax.problems import checked_path
 
 MSGPACK, ORBAX = "msgpack", "orbax"  # the kinds of Flax's files
 
+PathLike = str | os.PathLike[str]
+
+
+def located(source: PathLike) -> Path:
+    """Return the path of weights that are given by their path or a name of `released.NAMES`.
+
+    Raises:
+        WeightFileError: it is no path, or a name that is none of these.
+    """
+    checked_path(source)
+    return released.path_of(source)
+
 
 def read(
-    source: str | os.PathLike[str],
-    config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    source: PathLike,
+    config: PathLike | Mapping[str, Any] | None = None,
     architecture: str | None = None,
     *,
     output: str | int | None = None,
@@ -27,23 +39,23 @@ def read(
 
     `output` chooses among several, as for `ferjax.keras.load`.
     """
-    if _is_flax(checked_path(source)):
-        model = _read_flax(source, config, architecture, output)
-    else:
-        model = keras.load(
-            source, config, architecture, output=output, with_optimizer=with_optimizer
-        )
-    return _with_sidecar(model)
+    path = located(source)
+    if (kind := _flax_kind(path)) is not None:
+        return _with_sidecar(_read_flax(path, kind, config, architecture, output))
+    return _with_sidecar(
+        keras.load(path, config, architecture, output=output, with_optimizer=with_optimizer)
+    )
 
 
-def has_architecture(source: str | os.PathLike[str]) -> bool:
+def has_architecture(source: PathLike) -> bool:
     """Whether a file says what network its weights are for; Flax's never do."""
-    return not _is_flax(checked_path(source)) and keras.has_architecture(source)
+    path = located(source)
+    return _flax_kind(path) is None and keras.has_architecture(path)
 
 
 def inspect(
-    path: str | os.PathLike[str],
-    config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    source: PathLike,
+    config: PathLike | Mapping[str, Any] | None = None,
     architecture: str | None = None,
     *,
     output: str | int | None = None,
@@ -52,22 +64,25 @@ def inspect(
 
     Of several `model.outputs` without a choice the model has all layers.
     """
-    if not _is_flax(checked_path(path)):
-        found = keras.inspect(path, config, architecture, output=output)
-        if found.model is not None:
-            _with_sidecar(found.model)
-        return found
-    kind = _flax_kind(path)
+    path, kind = checked_path(source), None
     try:
-        return Inspection(str(path), kind, None, read(path, config, architecture, output=output))
+        path = located(source)
+        if (kind := _flax_kind(path)) is not None:
+            model = read(path, config, architecture, output=output)
+            return Inspection(str(path), kind, None, model)
     except FerjaxError as error:
         problems = error.problems if isinstance(error, WeightFileError) else [str(error)]
         return Inspection(str(path), kind, None, None, problems)
+    inspection = keras.inspect(path, config, architecture, output=output)
+    if inspection.model is not None:
+        _with_sidecar(inspection.model)
+    return inspection
 
 
 def _read_flax(
-    source: str | os.PathLike[str],
-    config: str | os.PathLike[str] | Mapping[str, Any] | None,
+    path: Path,
+    kind: str,
+    config: PathLike | Mapping[str, Any] | None,
     architecture: str | None,
     output: str | int | None,
 ) -> KerasModel:
@@ -75,14 +90,14 @@ def _read_flax(
     from ferjax.nets.architectures import architecture as named
 
     if config is not None and architecture is not None:
-        raise WeightFileError(source, "give a config or an architecture, not both")
+        raise WeightFileError(path, "give a config or an architecture, not both")
     graph = None
     if config is not None:
         graph = keras.load_architecture(config, output).graph
     elif architecture is not None:
         graph = named(architecture).graph
-    graph, variables = flax_files.load(source, graph)
-    return KerasModel(str(source), _flax_kind(source), graph, variables)
+    graph, variables = flax_files.load(path, graph)
+    return KerasModel(str(path), kind, graph, variables)
 
 
 def _with_sidecar(model: KerasModel) -> KerasModel:
@@ -90,26 +105,24 @@ def _with_sidecar(model: KerasModel) -> KerasModel:
     the file, and comes before what the file itself says.
     """
     # A file that has its own may lie beside the one that it was converted from.
-    known = bool(model.metadata) and metadata.is_shared(model.path)
-    beside = metadata.read(model.path, quiet=known)
+    has_own = bool(model.metadata) and metadata.is_shared(model.path)
+    beside = metadata.read(model.path, quiet=has_own)
     beside.pop("sha256", None)  # of this file, not of what it is converted into
     model.metadata = {**model.metadata, **beside}
     model.labels = metadata.labels(beside) or model.labels
     return model
 
 
-def _is_flax(path: Path) -> bool:
-    """Whether this is an Orbax folder, or a file that begins as a msgpack map with "params"."""
+def _flax_kind(path: Path) -> str | None:
+    """Return which of Flax's kinds this is: an Orbax folder, or a file that begins as a msgpack map
+    with "params"; None for any other."""
     if path.is_dir():
-        return any((path / name).exists() for name in ("_METADATA", "_CHECKPOINT_METADATA"))
+        markers = ("_METADATA", "_CHECKPOINT_METADATA")
+        return ORBAX if any((path / name).exists() for name in markers) else None
     try:
         with open(path, "rb") as file:
             head = file.read(64)
     except (OSError, ValueError):  # no path: with a null byte
-        return False
+        return None
     is_map = bool(head) and (0x80 <= head[0] <= 0x8F or head[0] in (0xDE, 0xDF))
-    return is_map and any(key in head for key in (b"params", b"batch_stats"))
-
-
-def _flax_kind(path: str | os.PathLike[str]) -> str:
-    return ORBAX if Path(path).is_dir() else MSGPACK
+    return MSGPACK if is_map and any(key in head for key in (b"params", b"batch_stats")) else None

@@ -41,6 +41,18 @@ def test_another_name_is_told_from_a_path() -> None:
     assert released.path_of("runs/fer_cnn9") == Path("runs/fer_cnn9")
 
 
+def test_what_a_checkpoint_goes_by_is_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("model.index").touch()
+    assert released.path_of("model") == Path("model")
+    with pytest.raises(
+        WeightFileError, match=r"^model: no such file, but the name of a TensorFlow"
+    ):
+        ferjax.load("model")
+
+
 @pytest.mark.parametrize("name", released.NAMES)
 def test_they_load_by_their_names(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     by_path = ferjax.load(released.path_of(name))

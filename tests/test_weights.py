@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import ferjax.keras
-from ferjax import conversion, flax_files, metadata, weights
+from ferjax import conversion, flax_files, metadata, released, weights
 from ferjax.conversion import convert
 from ferjax.errors import FerjaxError, WeightFileError
 from ferjax.nets import Network
@@ -28,6 +28,29 @@ def source(fixtures: Path) -> Path:
 @pytest.fixture
 def config(fixtures: Path) -> Path:
     return fixtures / "keras-2.15.0" / "sequential.json"
+
+
+@pytest.mark.parametrize("name", released.NAMES)
+def test_weights_that_ferjax_brings_go_by_their_names(name: str) -> None:
+    path = released.path_of(name)
+    assert read(name).path == str(path)
+    assert weights.has_architecture(name)
+    assert weights.inspect(name).path == str(path)
+
+
+def test_a_name_that_is_none_is_told_as_such() -> None:
+    expected = "fer_cnn9: no such file, and none of the weights that ferjax brings, .*'fer_cnn8'"
+    for call in (read, weights.has_architecture):
+        with pytest.raises(WeightFileError, match=expected):
+            call("fer_cnn9")
+    assert weights.inspect("fer_cnn9").problems[0].startswith("no such file, and none of")
+
+
+@pytest.mark.parametrize("name", released.NAMES)
+def test_readers_of_keras_s_files_say_who_knows_the_names(name: str) -> None:
+    for call in (ferjax.keras.load, ferjax.keras.load_architecture, ferjax.keras.has_architecture):
+        with pytest.raises(WeightFileError, match=r"no such file; `ferjax.load` knows the weights"):
+            call(name)
 
 
 def test_other_files_are_not_taken_for_flax_s(tmp_path: Path, source: Path) -> None:
@@ -99,8 +122,8 @@ def test_inspect_knows_the_labels_beside_a_file(source: Path, tmp_path: Path) ->
 
 
 def test_a_path_that_no_file_can_have_is_refused() -> None:
-    with pytest.raises(WeightFileError, match=r"^a\\x00b: cannot be opened \(.*embedded null"):
-        weights.read("a\0b")
+    with pytest.raises(WeightFileError, match=r"^a\\x00b\.h5: cannot be opened \(.*embedded null"):
+        weights.read("a\0b.h5")
 
 
 @pytest.mark.parametrize("kind", [bytes, io.BytesIO])

@@ -13,14 +13,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from ferjax.cli.options import add_architecture, add_labels, add_output, weights_file
+from ferjax.cli.options import add_architecture, add_labels, add_output
 
 # As in `ferjax.conversion.TARGETS`; here too, because that module imports h5py.
 _TARGETS = ("h5", "weights-only-h5", "weights.h5", "keras", "msgpack", "orbax")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", type=weights_file, metavar="SRC")
+    parser.add_argument("source", metavar="SRC")
     parser.add_argument("target", metavar="DST")
     parser.add_argument("--to", choices=_TARGETS, help="kind of DST (default: by its name)")
     add_architecture(parser)

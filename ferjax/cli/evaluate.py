@@ -22,9 +22,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 
+from ferjax import released
 from ferjax.cli.options import add_labels, add_output, add_value_range, add_weights, value_range_of
 from ferjax.cli.progress import reported
 
@@ -104,7 +104,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.out is not None:  # before minutes of computing
         report.require()
         check_folder(args.out)
-    if args.record and (args.weights is None or os.path.exists(args.weights)):
+    if args.record and released.path_of(args.weights).exists():
         check_folder(recording.recordable(args.weights)[0].parent)
     with reported() as progress:
         found = evaluation.evaluate(

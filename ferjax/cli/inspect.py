@@ -22,7 +22,6 @@ from ferjax.cli.options import (
     add_output,
     add_value_range,
     value_range_of,
-    weights_file,
 )
 from ferjax.cli.progress import reported
 
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=weights_file, metavar="FILE")
+    parser.add_argument("file", metavar="FILE")
     add_architecture(parser)
     add_output(parser)
     parser.add_argument(

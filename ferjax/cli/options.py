@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ferjax import released
 from ferjax.emotions import ORDERS
-from ferjax.errors import FerjaxError, printable
+from ferjax.errors import printable
 
 if TYPE_CHECKING:
     from ferjax.classifier import EmotionClassifier
@@ -50,21 +50,10 @@ def add_weights(parser: argparse._ActionsContainer) -> None:
     """Add `--weights`, a path or None."""
     parser.add_argument(
         "--weights",
-        type=weights_file,
         metavar="FILE",
         help="any weight file of Keras or Flax, or, of those that ferjax brings, "
         f"{' or '.join(released.NAMES)} (default: {released.DEFAULT})",
     )
-
-
-def weights_file(text: str) -> str:
-    """Return the path of weights that may be called by a name of `released.NAMES`, for argparse."""
-    if text not in released.NAMES:
-        return text
-    try:
-        return str(released.path_of(text))
-    except FerjaxError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def add_classifier(parser: argparse._ActionsContainer) -> None:

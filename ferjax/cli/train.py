@@ -20,7 +20,6 @@ import json
 import shlex
 from typing import TYPE_CHECKING
 
-from ferjax.cli.options import weights_file
 from ferjax.errors import FerjaxError, printable
 
 if TYPE_CHECKING:
@@ -69,7 +68,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--init",
-        type=weights_file,
         metavar="WEIGHTS",
         help="start from any Keras file, with its Adam moments where it has them (default: drawn "
         "weights; recipe votes: fer_cnn8)",
@@ -78,7 +76,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--teacher",
         nargs="+",
         action="extend",
-        type=weights_file,
         default=[],
         metavar="WEIGHTS",
         help="learn the probabilities of trained networks beside the labels, any files that "

@@ -13,12 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 
-from ferjax.cli.options import add_architecture, add_output, fraction, weights_file
+from ferjax.cli.options import add_architecture, add_output, fraction
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("a", type=weights_file, metavar="A")
-    parser.add_argument("b", type=weights_file, metavar="B")
+    parser.add_argument("a", metavar="A")
+    parser.add_argument("b", metavar="B")
     parser.add_argument(
         "--images", nargs="+", metavar="IMAGE_OR_FOLDER", help="images to predict on"
     )

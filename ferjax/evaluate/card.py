@@ -12,7 +12,14 @@ from typing import Any, Final
 from ferjax import metadata, priors, released
 from ferjax._version import __version__
 from ferjax.emotions import TELL_THE_ORDER, Labels
-from ferjax.errors import DataError, LabelsError, PriorError, WeightFileError, WriteError
+from ferjax.errors import (
+    DataError,
+    FerjaxError,
+    LabelsError,
+    PriorError,
+    WeightFileError,
+    WriteError,
+)
 from ferjax.evaluate import provenance, seeds
 from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS
 from ferjax.evaluate.evaluation import Evaluation
@@ -26,6 +33,7 @@ from ferjax.nets.known import recognise
 from ferjax.weights import read as read_weights
 
 _MARK: Final = "<!-- written by `ferjax card` -->"
+_MADE_BY: Final = "`ferjax evaluate --out`"
 _MOST_BYTES: Final = 64 << 20
 _PARTS: Final = {part.name for part in dataclasses.fields(Evaluation)} - {"predictions", "votes"}
 
@@ -76,6 +84,24 @@ def text(
     labels: Labels | None = None,
 ) -> str:
     """Return the model card as Markdown; see `write_card`."""
+    try:
+        return _filled(weights, reports, other_seeds, labels)
+    except FerjaxError:
+        raise
+    except Exception:  # whatever a part of another form leads to
+        if not reports:
+            raise
+        _filled(weights, (), other_seeds, labels)  # what fails without them is no fault of theirs
+        paths = ", ".join(map(str, reports))
+        raise DataError(f"{paths}: a damaged report; make it again by {_MADE_BY}") from None
+
+
+def _filled(
+    weights: str | os.PathLike[str] | None,
+    reports: Sequence[str | os.PathLike[str]],
+    other_seeds: Sequence[str | os.PathLike[str]],
+    labels: Labels | None,
+) -> str:
     path = released.path_of(weights)
     what = metadata.in_parts(path)
     if reports and what:
@@ -163,7 +189,7 @@ def read_report(path: str | os.PathLike[str]) -> dict[str, Any]:
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        raise DataError(f"{path}: expected the report.json of `ferjax evaluate --out`") from None
+        raise DataError(f"{path}: expected the report.json of {_MADE_BY}") from None
     return {"votes": None, **found}  # of reports before there were votes
 
 

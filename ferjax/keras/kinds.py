@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ferjax import released
 from ferjax.errors import printable
 from ferjax.keras import folders, hdf5, shards
 from ferjax.keras.entries import MODELS
@@ -130,7 +131,9 @@ def first_bytes(path: str | os.PathLike[str]) -> bytes:
         if base.endswith(".weights") and os.path.isfile(index := f"{base}.json"):
             name = os.path.basename(index)
             raise Problem(f"no such file, but {name}, the index of shards; give that") from None
-        raise Problem("no such file") from None
+        is_released = os.fspath(path) in released.NAMES
+        hint = "; `ferjax.load` knows the weights of this name" if is_released else ""
+        raise Problem(f"no such file{hint}") from None
     except NotADirectoryError:
         hint = "; it is a file: leave the / at its end out" if _ends_in_slash(path) else ""
         raise Problem(f"no such folder{hint}") from None

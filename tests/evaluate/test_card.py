@@ -279,6 +279,36 @@ def test_a_report_that_lacks_something(tmp_path: Path, weights: Path, missing: s
         text(weights, [path])
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"weights": None},
+        {"weights": {"sha256": 1}},
+        {"data": []},
+        {"data": {}},
+        {"whole": 3},
+        {"whole": {}},
+        {"without_copies": {"images": 3}},
+        {"notes": 5},
+        {"made": {}},
+        {"votes": {"names": []}},
+        {"robustness": {"clean": 0.5}},
+        {"subgroups": {"groups": {}}},
+    ],
+    ids=str,
+)
+def test_a_damaged_report_is_one_line(
+    tmp_path: Path, weights: Path, damage: dict[str, Any]
+) -> None:
+    path = report(weights, tmp_path)
+    whole = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**whole, **damage}), encoding="utf-8")
+    match = r"damaged report; make it again by `ferjax evaluate --out`$|: measured .* not "
+    with pytest.raises(DataError, match=match) as caught:
+        text(weights, [path])
+    assert str(caught.value).count("\n") == 0
+
+
 def test_an_earlier_report_without_calibrated_abstention_is_read(
     tmp_path: Path, weights: Path
 ) -> None:
