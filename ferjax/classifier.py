@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Unpack, cast, overload
 
@@ -14,27 +12,24 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from ferjax import hardware, metadata, preprocessing, priors, released, weights
-from ferjax.emotions import TELL_THE_ORDER, Labels, numbers
+from ferjax import metadata, preprocessing, priors, released, weights
+from ferjax.confidence import Confidence
+from ferjax.emotions import Labels
 from ferjax.errors import (
     FerjaxError,
     ImageError,
-    LabelsWarning,
     LayerError,
-    NoLabelsWarning,
-    PriorWarning,
-    warn_caller,
 )
 from ferjax.metadata import image_size
-from ferjax.nets.graph import Graph
-from ferjax.nets.head import Head, checked_labels
-from ferjax.nets.known import recognise
+from ferjax.nets.compiled import LARGEST_BATCH, Compiled, largest_batch
+from ferjax.nets.head import Head
+from ferjax.nets.known import labels_of
 from ferjax.nets.network import Network
 from ferjax.nets.value_range import of_statistics
+from ferjax.prediction import Prediction, check_threshold
 from ferjax.preprocessing import ChannelOrder, Resize, Source
 from ferjax.priors import TRAINING, Prior, Shares
-from ferjax.scaling import Scaling, sum_to_one
-from ferjax.xla import compiler_options
+from ferjax.scaling import Scaling
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -42,29 +37,9 @@ if TYPE_CHECKING:
     from ferjax.faces import Detector, Face
     from ferjax.faces.analysis import Options
 
+__all__ = ["ENGINES", "EmotionClassifier", "Prediction", "load", "predict_emotion"]
+
 ENGINES = ("jax", "onnx")
-# Batches are padded to the next of these sizes, so that few are ever compiled.
-_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-# On CPUs larger ones are slower, for their feature maps do not stay in the cache: fer_cnn8 takes
-# 3.3 ms an image in batches of 8, 3.8 in batches of 64.
-_LARGEST_ON_CPU = 8
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the network says of one image.
-
-    Attributes:
-        label: the most probable class; None where it abstains.
-        index: its position in the network's output; None where it abstains.
-        confidence: the highest probability, in [0, 1]; calibrated where that was asked for.
-        probabilities: by label, in output order.
-    """
-
-    label: str | None
-    index: int | None
-    confidence: float
-    probabilities: dict[str, float]
 
 
 class EmotionClassifier:
@@ -143,7 +118,7 @@ class EmotionClassifier:
         else:
             self.value_range = preprocessing.check_value_range(value_range)
         assumed = self.value_range if value_range is None else None
-        self.labels = _labels(labels, classes, graph, assumed)
+        self.labels = labels_of(graph, labels, assumed)
         self.scaling = scaling
         if temperature is not None:
             self.temperature = temperature
@@ -185,7 +160,7 @@ class EmotionClassifier:
         Raises:
             PriorError: the metadata's are no positive numbers of all classes.
         """
-        shares = self.prior_after(self.scaling)
+        shares = self._confidence.prior_after(self.scaling)
         return None if shares is None else dict(zip(self.labels, shares.tolist()))
 
     def prior_after(self, scaling: Scaling | None) -> npt.NDArray[np.float64] | None:
@@ -200,14 +175,17 @@ class EmotionClassifier:
         Raises:
             PriorError: as for `prior`.
         """
-        if scaling is not None and scaling.prior is not None:
-            return priors.shares(scaling.prior, self.labels, name="the calibration's prior")
-        if self.training_frequencies is not None:
-            return self.training_frequencies
-        if scaling is not None and scaling.offsets is not None:  # for none that is recorded
-            return None
-        names = metadata.class_names(self.metadata, self.labels)
-        return priors.of_metadata(self.metadata, names)
+        return self._confidence.prior_after(scaling)
+
+    @property
+    def _confidence(self) -> Confidence:
+        return Confidence(
+            labels=self.labels,
+            head=self.head,
+            scaling=self.scaling,
+            training_frequencies=self.training_frequencies,
+            metadata=self.metadata,
+        )
 
     def _make(self, engine: str) -> None:
         """Make what computes, which belongs to a process."""
@@ -216,11 +194,11 @@ class EmotionClassifier:
             from ferjax.onnx import Engine
 
             self._engine = Engine.of(self.network, self.variables)
-        self._probabilities: Any = None
+        self._compiled: Compiled | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process, or a copy, makes the classifier of."""
-        state = {k: v for k, v in vars(self).items() if k not in ("_engine", "_probabilities")}
+        state = {k: v for k, v in vars(self).items() if k not in ("_engine", "_compiled")}
         return {**state, "engine": self.engine}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -322,14 +300,9 @@ class EmotionClassifier:
         parts = [batch[i : i + largest] for i in range(0, len(batch), largest)]
         none = np.zeros((0, len(self.labels)), np.float32)
         rows = np.concatenate([self._predict(part) for part in parts]) if parts else none
-        is_training = priors.is_training(prior)
-        if self.scaling is not None and (calibrated or not is_training):
-            if not sum_to_one(rows):
-                raise FerjaxError(
-                    "expected outputs that sum to 1, as softmax's do; others cannot be calibrated"
-                )
-            rows = self.scaling(rows) if len(rows) else rows
-        return rows if is_training else self.with_prior(rows, prior)
+        if calibrated or not priors.is_training(prior):
+            rows = self._confidence.calibrated(rows)
+        return self.with_prior(rows, prior)
 
     def with_prior(
         self, probabilities: npt.NDArray[np.float32], prior: Prior
@@ -348,43 +321,14 @@ class EmotionClassifier:
         self.check_confidence(prior=prior)
         if priors.is_training(prior):
             return probabilities
-        probabilities = np.asarray(probabilities)
-        if probabilities.shape[1:] != (len(self.labels),):
-            raise FerjaxError(
-                f"expected `probabilities` (B, {len(self.labels)}), got {probabilities.shape}"
-            )
-        if not sum_to_one(probabilities):
-            raise FerjaxError(
-                "expected outputs that sum to 1, as softmax's do; of others a prior says nothing"
-            )
-        if self.scaling is None:
-            warn_caller(
-                "the weights have no calibration, and a prior is exact on calibrated probabilities "
-                "only; `ferjax calibrate` stores one with them",
-                PriorWarning,
-            )
-        old = self.prior_after(self.scaling)
-        assert old is not None  # checked
-        new = priors.wanted(prior, self.labels)
-        if new is None:
-            new = priors.estimate(probabilities, old)
-            self.adapted_prior = dict(zip(self.labels, new.tolist()))
-        return priors.apply(probabilities, old, new)
+        adapted, shares = self._confidence.with_prior(probabilities, prior)
+        if priors.is_adapt(prior):
+            self.adapted_prior = dict(zip(self.labels, shares.tolist()))
+        return adapted
 
     def check_confidence(self, *, calibrated: bool = False, prior: Prior = TRAINING) -> None:
         """Raise what `predict_proba` would for any image; worth a call before reading many."""
-        if calibrated:
-            self.require_temperature()
-        if priors.is_training(prior):
-            return
-        priors.check(prior, self.labels)
-        if self.head.activation == "sigmoid" and not self.head.is_single_unit:
-            raise FerjaxError(
-                "expected outputs that sum to 1 for a prior other than 'training', as softmax's "
-                "do; these are of sigmoids, each a yes or no of its own"
-            )
-        if self.prior is None:
-            raise priors.unknown()
+        self._confidence.check(calibrated=calibrated, prior=prior)
 
     @property
     def engine(self) -> str:
@@ -394,11 +338,7 @@ class EmotionClassifier:
     @property
     def largest_batch(self) -> int:
         """How many images go through the network at once; more are cut into such parts."""
-        if self._engine is None:
-            hardware.check_backend()
-            if jax.default_backend() == "cpu":
-                return _LARGEST_ON_CPU
-        return _BATCH_SIZES[-1]
+        return largest_batch() if self._engine is None else LARGEST_BATCH
 
     def predict(
         self,
@@ -519,80 +459,15 @@ class EmotionClassifier:
 
     def require_temperature(self) -> float:
         """Return the temperature, or raise a FerjaxError that says how to get one."""
-        if self.temperature is None:
-            raise FerjaxError(
-                "the weights come without a temperature; `ferjax calibrate` fits one on "
-                "validation images and stores it with them"
-            )
-        return self.temperature
+        return self._confidence.require_temperature()
 
     def _predict(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         if self._engine is not None:
             return np.asarray(self.head.probabilities(self._engine(batch)))
-        count = len(batch)
-        size = next(s for s in _BATCH_SIZES if s >= count)
-        if size > count:
-            batch = np.concatenate([batch, np.zeros((size - count, *batch.shape[1:]), np.float32)])
-        # GPUs would otherwise multiply in TF32, which is as far from Keras as 1e-3.
-        with jax.default_matmul_precision("highest"), jax.enable_x64(False):
-            return np.asarray(self._on_device()(self.variables, batch))[:count]
-
-    def _on_device(self) -> Any:
-        """Return the compiled function, once the weights are on the default device."""
-        if self._probabilities is None:
+        if self._compiled is None:
             self.variables = jax.device_put(self.variables)
-            self._probabilities = jax.jit(
-                _probabilities(self.network, self.head), compiler_options=compiler_options()
-            )
-        return self._probabilities
-
-
-def check_threshold(abstain_below: float) -> None:
-    """Raise a FerjaxError unless a threshold of confidence is in [0, 1]."""
-    try:
-        is_fraction = bool(0 <= abstain_below <= 1)
-    except (TypeError, ValueError):
-        is_fraction = False
-    if not is_fraction:
-        raise FerjaxError(f"expected `abstain_below` in [0, 1], got {abstain_below!r}")
-
-
-def _probabilities(network: Network, head: Head) -> Any:
-    def probabilities(variables: Any, images: jax.Array) -> Any:
-        return head.probabilities(network.apply(variables, images))
-
-    return probabilities
-
-
-def _labels(
-    labels: Labels | None, classes: int, graph: Graph, assumed: tuple[float, float] | None
-) -> tuple[str, ...]:
-    """Return what the classes are called; `assumed` is a range of values that nobody stated."""
-    if labels is not None:
-        return tuple(checked_labels(labels, graph))
-    network = recognise(graph)
-    if network is not None:
-        low, high = network.value_range
-        images = ""
-        if assumed not in (None, network.value_range):
-            images = (
-                f"; its source feeds it images in [{low:g}, {high:g}]: --value-range (value_range=)"
-            )
-        warnings.warn(
-            f"the weights come without label names; taken to be {', '.join(network.labels)}, "
-            f"the order of {network.name} ({network.source}); --labels (labels=) sets others"
-            f"{images}",
-            LabelsWarning,
-            stacklevel=3,
-        )
-        return network.labels
-    warnings.warn(
-        f"the weights come without label names and are of no known network: the classes are called "
-        f"0 to {classes - 1}; --labels (labels=) names them, {TELL_THE_ORDER}",
-        NoLabelsWarning,
-        stacklevel=3,
-    )
-    return numbers(classes)
+            self._compiled = Compiled(self.network, self.head)
+        return self._compiled(self.variables, batch)
 
 
 def load(

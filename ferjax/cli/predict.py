@@ -43,8 +43,9 @@ from ferjax.cli.progress import Progress
 from ferjax.errors import printable
 
 if TYPE_CHECKING:
-    from ferjax.classifier import EmotionClassifier, Prediction
+    from ferjax.classifier import EmotionClassifier
     from ferjax.image_files import UInt8Array
+    from ferjax.prediction import Prediction
 
 _CHUNK = 256
 _LOOKED_AT: Final = 16  # images in which a small face is looked for

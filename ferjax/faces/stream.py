@@ -28,11 +28,12 @@ from ferjax.faces.cropping import crop
 from ferjax.faces.detection import MIN_SCORE, Detection, Detector, detect
 from ferjax.faces.face import Face, Photograph
 from ferjax.image_files import UInt8Array, file_bytes, is_file
+from ferjax.prediction import Prediction, check_threshold
 from ferjax.preprocessing import ChannelOrder, Float32Array, Resize, Source
 from ferjax.priors import TRAINING, Prior, is_adapt
 
 if TYPE_CHECKING:
-    from ferjax.classifier import EmotionClassifier, Prediction
+    from ferjax.classifier import EmotionClassifier
 
 AHEAD: Final = 16  # photographs that may wait for the crops of others
 _MAX_THREADS: Final = 4
@@ -99,8 +100,6 @@ def photographs(
     What the sources or the detector raise comes out of the iterator once all photographs before it
     have been given.
     """
-    from ferjax.classifier import check_threshold  # takes jax along
-
     detection.check_options(detector, min_score, min_size, order)
     if resize is None:
         raise ValueError("expected 'linear' or 'area' for `resize`, got None")

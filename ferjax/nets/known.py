@@ -11,10 +11,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
+import warnings
 from typing import Any, Final
 
-from ferjax.emotions import KNOWN_NETWORKS, KnownNetwork
+from ferjax.emotions import KNOWN_NETWORKS, TELL_THE_ORDER, KnownNetwork, Labels, numbers
+from ferjax.errors import LabelsWarning, NoLabelsWarning
 from ferjax.nets.graph import Graph
+from ferjax.nets.head import Head, checked_labels
 from ferjax.nets.layers import Add, InputLayer, Layer, Multiply, TrainingOnly, snake_case
 
 # Ends of the names of settings that change only how a layer is trained.
@@ -35,6 +38,47 @@ def recognise(graph: Graph) -> KnownNetwork | None:
         return None
     own = fingerprint(graph)
     return next((known for known in candidates if known.fingerprint == own), None)
+
+
+def labels_of(
+    graph: Graph, labels: Labels | None, assumed: tuple[float, float] | None
+) -> tuple[str, ...]:
+    """Return what the classes of a network are called.
+
+    Args:
+        labels: their names in output order, or an order by its name; None: those of a known
+            network, or else "0", "1", ..., with a warning to the caller's caller.
+        assumed: the range of values that its images are taken to have, where nobody stated it.
+
+    Raises:
+        LabelsError: there is not a different label for each class.
+    """
+    if labels is not None:
+        return tuple(checked_labels(labels, graph))
+    network = recognise(graph)
+    if network is not None:
+        low, high = network.value_range
+        images = ""
+        if assumed not in (None, network.value_range):
+            images = (
+                f"; its source feeds it images in [{low:g}, {high:g}]: --value-range (value_range=)"
+            )
+        warnings.warn(
+            f"the weights come without label names; taken to be {', '.join(network.labels)}, "
+            f"the order of {network.name} ({network.source}); --labels (labels=) sets others"
+            f"{images}",
+            LabelsWarning,
+            stacklevel=3,
+        )
+        return network.labels
+    classes = Head.of(graph).num_classes
+    warnings.warn(
+        f"the weights come without label names and are of no known network: the classes are called "
+        f"0 to {classes - 1}; --labels (labels=) names them, {TELL_THE_ORDER}",
+        NoLabelsWarning,
+        stacklevel=3,
+    )
+    return numbers(classes)
 
 
 def fingerprint(graph: Graph) -> str:
