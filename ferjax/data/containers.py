@@ -421,9 +421,13 @@ class _Checked(io.RawIOBase):
 
     def __init__(self, stream: IO[bytes] | _Bounded) -> None:
         self._stream: Any = stream
+        self._done = 0
 
     def readable(self) -> bool:
         return True
+
+    def tell(self) -> int:
+        return self._done
 
     def readinto(self, buffer: Any) -> int:
         try:
@@ -433,6 +437,7 @@ class _Checked(io.RawIOBase):
         except _UNREADABLE as error:
             raise DataError(_reason(error)) from error
         buffer[: len(data)] = data
+        self._done += len(data)
         return len(data)
 
     def close(self) -> None:

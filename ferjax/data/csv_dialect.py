@@ -9,9 +9,12 @@ from __future__ import annotations
 import io
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from math import isqrt
+from operator import itemgetter
 from typing import IO, Final
 
 from ferjax.data import split_names
@@ -60,11 +63,21 @@ class Dialect:
     usage: int | None
     pixels: tuple[int, ...]
 
-    @property
+    @cached_property
     def label_name(self) -> str:
         """What the column of labels is called, for messages."""
         name = self.header[self.label].strip() if self.header else ""
         return printable(name, 40) or "emotion"
+
+    @cached_property
+    def columns(self) -> int:
+        """How many fields a row has at least."""
+        return 1 + max(self.label, *self.pixels, self.usage or 0)
+
+    @cached_property
+    def pixels_of(self) -> Callable[[Sequence[str]], str | tuple[str, ...]]:
+        """The field of all pixels among those of a row, or the fields of one each."""
+        return itemgetter(*self.pixels)
 
 
 def plain(name: str) -> str:
@@ -102,11 +115,19 @@ def encoding_of(head: bytes) -> str:
     return "utf-8"
 
 
-def opened(stream: io.BufferedReader) -> tuple[io.TextIOWrapper, str]:
-    """Return a stream's text, line ends as "\\n" whichever they are, and its encoding."""
+@contextmanager
+def text_of(stream: io.BufferedReader) -> Iterator[tuple[io.TextIOWrapper, str]]:
+    """Yield a stream's text, line ends as "\\n" whichever they are, and its encoding.
+
+    The stream stays open.
+    """
     encoding = encoding_of(stream.peek(64)[:64])
     # Bytes that are no text make a field wrong, not the file unreadable.
-    return io.TextIOWrapper(stream, encoding, errors="replace"), encoding
+    text = io.TextIOWrapper(stream, encoding, errors="replace")
+    try:
+        yield text, encoding
+    finally:
+        text.detach()
 
 
 def line_of(text: IO[str]) -> str:
@@ -137,9 +158,8 @@ def recognized(stream: io.BufferedReader) -> Dialect | None:
     Raises:
         DataError: it is a table that lacks something.
     """
-    text, encoding = opened(stream)
-    try:
-        first = second = ""
+    with text_of(stream) as (text, encoding):
+        first = ""
         while not first.strip() or SEPARATOR.fullmatch(first):
             first = line_of(text)
             if not first:
@@ -147,8 +167,6 @@ def recognized(stream: io.BufferedReader) -> Dialect | None:
         second = line_of(text)
         if second.count('"') % 2:  # a field over several lines
             second += text.read(2**16)
-    finally:
-        text.detach()
     problem: DataError | None = None
     for delimiter in DELIMITERS:
         names, row = (fields_of(line.rstrip("\n"), delimiter) for line in (first, second))

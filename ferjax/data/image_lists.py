@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -141,43 +142,29 @@ class Index:
 
 def _read(container: Container, member: Member, stems: set[str]) -> _List | None:
     """Return a list of images that are among `stems`, None for any other file."""
-    with opened_member(container, member) as stream:
-        text, _ = csv_dialect.opened(stream)
+    with opened_member(container, member) as stream, csv_dialect.text_of(stream) as (text, _):
         try:
-            first = line_of(text).rstrip("\n")
-            second = line_of(text).rstrip("\n")
+            lines = [line_of(text).rstrip("\n") for _ in range(2)]
         except DataError:
-            text.detach()
             return None
-        for delimiter in (*csv_dialect.DELIMITERS, " "):
-            columns = _columns(first, second, delimiter, stems)
-            if columns:
-                break
-        else:
-            text.detach()
+        tried = (
+            (mark, _columns(lines[0], lines[1], mark, stems))
+            for mark in (*csv_dialect.DELIMITERS, " ")
+        )
+        delimiter, columns = next((pair for pair in tried if pair[1]), ("", None))
+        if columns is None:
             return None
         name, label, usage, has_header = columns
-        header = fields_of(first, delimiter)
-        lines = [] if has_header else [first]
-        lines.append(second)
+        label_name = fields_of(lines[0], delimiter)[label].strip() if has_header else member.name
         entries = []
-        for line in _all(lines, text):
+        for line in chain(lines[has_header:], iter(lambda: line_of(text), "")):
             fields = fields_of(line.rstrip("\n"), delimiter)
-            if len(fields) > max(name, label, usage or 0):
+            if line.strip() and len(fields) > max(name, label, usage or 0):
                 used = None if usage is None else fields[usage]
                 entries.append(_Line(fields[name], fields[label].strip(), used))
             if len(entries) > MAX_LINES:
                 raise DataError(f"more than {MAX_LINES:,} lines; expected a dataset of faces")
-        text.detach()
-    label_name = header[label].strip() if has_header else member.name
     return _List(member, printable(label_name, 40), entries)
-
-
-def _all(lines: Sequence[str], text: Iterator[str]) -> Iterator[str]:
-    yield from filter(str.strip, lines)
-    while line := line_of(text):  # type: ignore[arg-type]
-        if line.strip():
-            yield line
 
 
 def _columns(

@@ -8,10 +8,10 @@ from __future__ import annotations
 import io
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -85,6 +85,18 @@ class Rows:
     bad: list[tuple[int, str]]
     notes: list[str]
     pictures: Mapping[int, Picture] = field(default_factory=dict)
+
+    def take(self, positions: Sequence[int] | npt.NDArray[np.intp]) -> Rows:
+        """Return the usable rows at `positions`, with all that is said of others."""
+        everything = len(positions) == len(self.labels)
+        return replace(
+            self,
+            images=self.images if everything else self.images[positions],
+            source_sizes=self.source_sizes[positions],
+            labels=[self.labels[position] for position in positions],
+            splits=self.splits[positions],
+            numbers=[self.numbers[position] for position in positions],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

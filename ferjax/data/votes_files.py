@@ -22,7 +22,7 @@ import numpy as np
 
 from ferjax.data import csv_dialect
 from ferjax.data.containers import Container, Member, opened
-from ferjax.data.csv_dialect import LABELS, USAGES, fields_of, first_of, plain
+from ferjax.data.csv_dialect import LABELS, USAGES, fields_of, first_of, plain, text_of
 from ferjax.data.image_lists import NAMES
 from ferjax.data.reading import opened_member, suffix
 from ferjax.data.votes import NOT_A_FACE, UNKNOWN, Votes
@@ -106,12 +106,8 @@ def read(path: str | os.PathLike[str]) -> VotesTable:
         in_folder = container.kind == "folder"
         try:
             member = _table_of(container)
-            with opened_member(container, member) as stream:
-                text, _ = csv_dialect.opened(stream)
-                try:
-                    lines = list(_lines(text))
-                finally:
-                    text.detach()
+            with opened_member(container, member) as stream, text_of(stream) as (text, _):
+                lines = list(_lines(text))
             votes, images, rows, usages, form = _parsed(lines)
         except DataError as error:
             raise DataError(f"{shown}: {error}") from error

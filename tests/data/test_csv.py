@@ -182,6 +182,10 @@ def test_pixels_in_the_unit_interval(tmp_path: Path) -> None:
     assert read(tmp_path / "a.csv", text).images[14].ravel().tolist() == [255, 0] * 8
     with pytest.raises(DataError, match=r"row 15: expected pixels in \[0, 1\] as in other rows"):
         read(tmp_path / "a.csv", table(pixels=unit) + f"0,{'7 0 ' * 8},Training\n")
+    # Without the digit before the point, and nothing below 0.
+    text = table(pixels=lambda x: unit(x).replace("0.", ".").replace(" .0 ", " -0.0 "))
+    assert "-0.0" in text
+    check(read(tmp_path / "a.csv", text))
     # Without such rows, 0 and 1 are what they are: nearly black.
     text = table() + f"0,{'1 0 ' * 8},Training\n"
     assert read(tmp_path / "a.csv", text).images[14].max() == 1
