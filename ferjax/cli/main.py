@@ -46,8 +46,13 @@ _COMMANDS = {
 
 
 class _Parser(argparse.ArgumentParser):
+    add_options: Any = None  # of a command: adds its options, once it is the one that is called
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse all; the command that does not know an argument says so, not `ferjax` itself."""
+        if self.add_options is not None:
+            self.add_options(self)
+            self.add_options = None
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")

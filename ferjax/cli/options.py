@@ -21,16 +21,19 @@ if TYPE_CHECKING:
 
 
 def add_command(commands: Any, name: str, module: ModuleType) -> argparse.ArgumentParser:
-    """Add a command: its module's docstring is the help, `add_arguments` adds its options."""
+    """Add a command: its module's docstring is the help, `add_arguments` adds its options.
+
+    That is left to the time when it is the one that is called.
+    """
     text = _docstring(module)
-    command: argparse.ArgumentParser = commands.add_parser(
+    command = commands.add_parser(
         name,
         help=text.partition("\n")[0],
         description=text,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    module.add_arguments(command)
-    return command
+    command.add_options = module.add_arguments
+    return cast(argparse.ArgumentParser, command)
 
 
 def _docstring(module: ModuleType) -> str:

@@ -25,29 +25,16 @@ from ferjax.errors import FerjaxError, printable
 if TYPE_CHECKING:
     from ferjax.train.result import TrainingResult
 
-_RECIPES = {
-    "published": "as the published model was trained",
-    "fast": "the best network that two CPU cores train in half an hour",
-    "flagship": "the network of 8 convolutions on one modern GPU",
-    "flagship-cpu": "the same network on two CPU cores, some two and a half hours",
-    "fine-tune": "a few epochs at a low rate from trained weights, which --init names",
-    "robust": "fine-tune with noise and blur, for images worse than FER2013's",
-    "votes": "from fer_cnn8, which ferjax brings, or the weights of --init, on what several people "
-    "said of each image (data prepare --votes); two CPU cores, under three hours",
-    "votes-gpu": "the same from scratch on one modern GPU",
-}
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from ferjax.train.recipes import NAMED
+
+    recipes = "; ".join(f"{named.recipe.name}: {named.summary}" for named in NAMED)
     parser.add_argument(
         "--data", metavar="DIR", help="prepared faces (default: those of the run to resume)"
     )
     parser.add_argument("--out", metavar="RUN", help="the run's folder")
-    parser.add_argument(
-        "--recipe",
-        metavar="NAME",
-        help="; ".join(f"{name}: {what}" for name, what in _RECIPES.items()) + " (default: fast)",
-    )
+    parser.add_argument("--recipe", metavar="NAME", help=f"{recipes} (default: fast)")
     parser.add_argument(
         "--set",
         nargs="+",

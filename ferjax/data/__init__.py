@@ -3,24 +3,35 @@
 Read and check: `sources`, `splits`, `checks`, `sheet_rows`; `photographs` finds faces in pictures.
 Votes of several people: `votes`; `votes_files`, `votes_joining` and `ferplus_rows` bring them to
 their images, `agreement` says how far people agree. Prepare once: `preparation`, `tfds_builder`.
-Feed training: `order`, and over it `tf_pipeline` and `device_pipeline`; `augment`, `balance`.
+Feed training: `order`, and over it `tf_pipeline` and `device_pipeline`; `augment` does what an
+`augmentation` says, `balance` is against unequal classes.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
-from ferjax.data.dataset import SPLITS, Faces
-from ferjax.data.photographs import FindFaces
-from ferjax.data.preparation import load, prepare
+if TYPE_CHECKING:
+    from ferjax.data.dataset import SPLITS, Faces
+    from ferjax.data.photographs import FindFaces
+    from ferjax.data.preparation import load, prepare
 
 __all__ = ["SPLITS", "Faces", "FindFaces", "load", "prepare"]
-_MODULES = ("augment", "balance", "device_pipeline", "order", "tf_pipeline")
+_HOMES = {
+    "SPLITS": "dataset",
+    "Faces": "dataset",
+    "FindFaces": "photographs",
+    "load": "preparation",
+    "prepare": "preparation",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when first used: they import jax, or TensorFlow.
-    if name in _MODULES:
+    # Imported when first used: an augmentation's settings need neither NumPy, jax nor TensorFlow.
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if not name.startswith("_") and find_spec(f"{__name__}.{name}"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

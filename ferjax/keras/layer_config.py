@@ -24,8 +24,8 @@ from ferjax.nets.layers import (
     Shape,
     layer_class,
 )
-from ferjax.nets.settings import real, setting
 from ferjax.problems import Problem
+from ferjax.settings import real, setting
 
 _MOST_NESTING = 20  # of layers inside layers
 

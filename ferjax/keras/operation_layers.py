@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ferjax import settings
 from ferjax.errors import LayerError, printable
 from ferjax.keras.connections import Origin
 from ferjax.keras.operation_arguments import ELLIPSIS, Slice, origins_in
-from ferjax.nets import settings
 from ferjax.nets.layers import (
     VOCABULARY,
     Activation,

@@ -14,7 +14,7 @@ from ferjax.errors import LayerError, printable
 from ferjax.keras.entries import plain
 from ferjax.nets.initializers import L1L2, SCHEMES, SETTINGS, Initializer
 from ferjax.nets.layers import snake_case
-from ferjax.nets.settings import real
+from ferjax.settings import real
 
 LEFT_OUT = object()  # a setting that only training would use, and that ferjax does not know
 # Under the name hard_sigmoid Keras 3 computes another function than Keras 1 and 2.

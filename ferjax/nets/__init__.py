@@ -1,9 +1,8 @@
 """The network: layers as data, the graph that joins them, and the Flax module over it.
 
-Describe: `layers`, with `settings` and `initializers`; `graph`; `architectures`. Compute:
-`network`, with `variables`, over `ops`, `convolution` and `resampling`. What a description says:
-`head` of the classes, `value_range` of the input, `known` of which network it is, and `summary` for
-people.
+Describe: `layers`, with `initializers`; `graph`; `architectures`. Compute: `network`, with
+`variables`, over `ops`, `convolution` and `resampling`. What a description says: `head` of the
+classes, `value_range` of the input, `known` of which network it is, and `summary` for people.
 """
 
 from __future__ import annotations

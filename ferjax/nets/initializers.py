@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ferjax._lazy import LazyModule
 from ferjax.errors import LayerError, near_misses
+from ferjax.settings import invalid, text
 
 if TYPE_CHECKING:
     import jax
@@ -72,6 +73,11 @@ class Initializer:
                     f"initializer {self.name!r}: expected {expected} for {key}, got {value!r}"
                 )
 
+    @classmethod
+    def of(cls, value: Any) -> Initializer:
+        """Return an initializer as it is, or the one of a name: the converter of a setting."""
+        return value if isinstance(value, Initializer) else cls(text(value))
+
     def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype: Any = "float32") -> jax.Array:
         """Draw a weight of `shape`; kernels are (..., in, out), as in Keras."""
         return self._function(shape)(key, shape, dtype)
@@ -123,6 +129,13 @@ class L1L2:
 
     l1: float = 0.0
     l2: float = 0.0
+
+    @classmethod
+    def of(cls, value: Any) -> L1L2 | None:
+        """Return a penalty or None as it is: the converter of a setting."""
+        if value is not None and not isinstance(value, L1L2):
+            raise invalid("an L1L2 penalty or None", value)
+        return value
 
 
 ZEROS = Initializer("zeros")

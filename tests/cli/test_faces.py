@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 
 import ferjax
-from ferjax.cli.main import build_parser
 from ferjax.errors import FerjaxError, PriorWarning
 from ferjax.faces import batch, yunet_network
 from ferjax.faces.detection import MIN_SCORE
@@ -593,9 +592,8 @@ def test_a_full_disk_is_one_line(
     assert "cannot be written (No space left on device)" in done.error
 
 
-def test_help_says_what_numbers_mean() -> None:
-    (commands,) = build_parser()._subparsers._group_actions  # type: ignore[union-attr]
-    text = " ".join(commands.choices["faces"].format_help().split())  # type: ignore[union-attr]
+def test_help_says_what_numbers_mean(cli: Cli) -> None:
+    text = " ".join(cli("faces", "--help").out.split())
     assert f"leave out what is less surely a face, in [0, 1] (default: {MIN_SCORE:g})" in text
     assert "ferjax faces party.jpg --draw ." in text
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from ferjax.cli.main import build_parser
 from ferjax.data.dataset import SPLITS
 from ferjax.train import RECIPES, Recipe
-from ferjax.train.recipes import recipe
+from ferjax.train.recipes import NAMED, NamedRecipe, differences, override, recipe
 
 from ..train.conftest import (
     curves_as_text,  # noqa: F401
@@ -51,10 +53,24 @@ def test_a_recipe_as_json_is_what_would_be_trained(cli: Cli) -> None:
     assert Recipe.from_json(json.loads(done.out)) == expected
 
 
-def test_the_help_names_all_recipes(cli: Cli) -> None:
+def test_the_help_has_all_recipes(cli: Cli) -> None:
     done = cli("train", "--help")
     assert done.code == 0
-    assert all(f"{name}: " in " ".join(done.out.split()) for name in RECIPES)
+    text = "".join(done.out.split())  # lines break after hyphens too
+    assert all("".join(f"{n.recipe.name}: {n.summary}".split()) in text for n in NAMED)
+
+
+@pytest.mark.parametrize("named", NAMED, ids=lambda named: named.recipe.name)
+def test_the_command_of_a_recipe_trains_it(named: NamedRecipe) -> None:
+    program, *arguments = shlex.split(named.command)
+    args = build_parser().parse_args(arguments)
+    assert (program, args.command, args.recipe) == ("ferjax", "train", named.recipe.name)
+    assert args.data == "fer2013"
+    assert args.out.startswith("runs/")
+    assert (args.init is not None) == (named.start == "init")
+    assert differences(named.recipe, override(named.recipe, args.set)) == (
+        ["seed: 0, 2"] if args.set else []
+    )
 
 
 def test_a_run(cli: Cli, tmp_path: Path, data: Path, model_json: Path) -> None:

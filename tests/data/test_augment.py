@@ -12,14 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ferjax.data.augment import (
+from ferjax.data.augment import augment, unit_range
+from ferjax.data.augmentation import (
     FILL_MODES,
     PRESETS,
     Augmentation,
     AugmentationError,
-    augment,
     preset,
-    unit_range,
 )
 
 # Most tests augment operation by operation, on images of few shapes, for which each operation is

@@ -64,8 +64,8 @@ from ferjax.nets.layers import (
     ZeroPadding2D,
     layer_class,
 )
+from ferjax.nets.layers.base import ACTIVATION_NAMES
 from ferjax.nets.ops import ACTIVATIONS
-from ferjax.nets.settings import ACTIVATION_NAMES
 
 FIRST = "channels_first"
 

@@ -42,7 +42,7 @@ from ferjax.nets.layers import (
     TrainingOnly,
     layer_class,
 )
-from ferjax.nets.settings import ACTIVATION_NAMES
+from ferjax.nets.layers.base import ACTIVATION_NAMES
 from ferjax.onnx import exporting
 
 REASON = "needs onnxruntime: pip install 'ferjax[onnx]'"

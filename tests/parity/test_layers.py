@@ -13,7 +13,7 @@ import pytest
 import ferjax.keras
 from ferjax.errors import WeightFileError
 from ferjax.nets.layers import VOCABULARY
-from ferjax.nets.settings import ACTIVATION_NAMES
+from ferjax.nets.layers.base import ACTIVATION_NAMES
 
 Shape = tuple[int | None, ...]
 Case = tuple[str, dict[str, Any], Shape]

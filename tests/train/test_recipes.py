@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ferjax.data.augment import PRESETS, Augmentation
+from ferjax.data.augmentation import PRESETS, Augmentation
 from ferjax.train.errors import RecipeError
-from ferjax.train.recipes import RECIPES, Recipe, differences, override, recipe
+from ferjax.train.recipes import NAMED, RECIPES, NamedRecipe, Recipe, differences, override, recipe
 
 FIELDS = [field.name for field in dataclasses.fields(Recipe)]
 PARTS = [field.name for field in dataclasses.fields(Augmentation)]
@@ -111,6 +111,19 @@ def test_named_recipes_are_there_under_their_own_names() -> None:
     assert list(RECIPES) == names
     assert [RECIPES[name].name for name in RECIPES] == list(RECIPES)
     assert recipe("fast") is RECIPES["fast"]
+
+
+def test_weights_that_named_recipes_begin_with() -> None:
+    starts = {named.recipe.name: named.start for named in NAMED if named.start != "drawn"}
+    assert starts == {"fine-tune": "init", "robust": "init", "votes": "released"}
+
+
+@pytest.mark.parametrize("named", NAMED, ids=lambda named: named.recipe.name)
+def test_a_named_recipe_says_what_it_is(named: NamedRecipe) -> None:
+    for text in (named.summary, named.source, *filter(None, [named.measured])):
+        assert text == " ".join(text.split()) != ""
+    assert len(named.summary) < 160
+    assert "%" not in named.summary  # argparse would fill it in
 
 
 def test_published_is_as_the_published_code_trains() -> None:

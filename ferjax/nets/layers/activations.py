@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ferjax.nets import settings
-from ferjax.nets.initializers import ZEROS, Initializer
-from ferjax.nets.layers.base import Array, Layer, Run, Shape, Weight, jax, ops
-from ferjax.nets.settings import setting
+from ferjax import settings
+from ferjax.nets.initializers import L1L2, ZEROS, Initializer
+from ferjax.nets.layers.base import Array, Layer, Run, Shape, Weight, as_activation, jax, ops
+from ferjax.settings import setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class Activation(Layer):
 
     activates: ClassVar[bool] = True
 
-    activation: str | Layer = setting(settings.activation)
+    activation: str | Layer = setting(as_activation)
 
     def weights(self, shape: Shape) -> tuple[Weight, ...]:
         return self.weights_of("activation", shape)
@@ -65,8 +65,8 @@ class PReLU(Layer):
     shared_axes: Any = setting(
         settings.optional(settings.tuple_of(settings.positive_int, "a list of axes")), None
     )
-    alpha_initializer: Initializer = setting(settings.initializer, ZEROS)
-    alpha_regularizer: Any = setting(settings.regularizer, None)
+    alpha_initializer: Initializer = setting(Initializer.of, ZEROS)
+    alpha_regularizer: Any = setting(L1L2.of, None)
 
     def weights(self, shape: Shape) -> tuple[Weight, ...]:
         shared = self.shared_axes or ()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ferjax.nets import settings
+from ferjax import settings
 from ferjax.nets.initializers import Initializer
 from ferjax.nets.layers.base import Array, Layer, Run, Shape, Weight, ops
-from ferjax.nets.settings import setting
+from ferjax.settings import setting
 
 
 @dataclass(frozen=True, kw_only=True)

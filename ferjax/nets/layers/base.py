@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
+from ferjax import settings
 from ferjax._lazy import LazyModule
-from ferjax.errors import LayerError
-from ferjax.nets import settings
+from ferjax.errors import LayerError, near_misses
 from ferjax.nets.initializers import Initializer
-from ferjax.nets.settings import setting
+from ferjax.settings import setting
 
 if TYPE_CHECKING:
     import jax
@@ -24,6 +24,7 @@ else:  # none is needed to describe a network, and jax is slow to import
     convolution, ops = LazyModule("ferjax.nets.convolution"), LazyModule("ferjax.nets.ops")
 
 __all__ = [
+    "ACTIVATION_NAMES",
     "DATA_FORMAT",
     "Array",
     "InnerRun",
@@ -32,6 +33,8 @@ __all__ = [
     "Run",
     "Shape",
     "Weight",
+    "as_activation",
+    "as_layer",
     "convolution",
     "inner_weights",
     "jax",
@@ -44,6 +47,12 @@ Array = Any  # a jax.Array; also a NumPy array outside of jit
 Shape = tuple[int | None, ...]
 
 DATA_FORMAT = settings.choice("channels_last", "channels_first")
+# The names that `ops.ACTIVATIONS` implements; here too, because ops imports jax.
+ACTIVATION_NAMES = (
+    "linear relu relu6 elu selu celu tanh sigmoid log_sigmoid softplus softsign swish silu mish "
+    "gelu leaky_relu hard_sigmoid keras2_hard_sigmoid hard_silu hard_swish hard_tanh hard_shrink "
+    "soft_shrink tanh_shrink squareplus sparse_plus exponential softmax log_softmax"
+).split()
 
 
 @dataclass(frozen=True)
@@ -103,14 +112,7 @@ class Layer:
     full_precision: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            try:
-                value = field.metadata["convert"](getattr(self, field.name))
-            except ValueError as error:
-                raise self.error(f"{field.name}: {error}") from None
-            if isinstance(value, Layer) and not value.name:  # files have a name for it
-                value = dataclasses.replace(value, name=snake_case(value.kind))
-            object.__setattr__(self, field.name, value)
+        settings.convert_fields(self, lambda name, error: self.error(f"{name}: {error}"))
 
     @property
     def kind(self) -> str:
@@ -192,6 +194,28 @@ class Layer:
         if size is None:
             raise self.error(f"expected a known size of axis {axis}, got inputs of shape {shape}")
         return size
+
+
+def as_activation(value: Any) -> str | Layer:
+    """Return an activation, a name or a layer that activates: the converter of a setting."""
+    if value is None:
+        return "linear"
+    if isinstance(value, Layer) and value.activates:
+        return getattr(value, "activation", None) or as_layer(value)  # Activation adds nothing
+    if value not in ACTIVATION_NAMES:
+        expected = (
+            f"an activation among {', '.join(ACTIVATION_NAMES)}, or a layer such as LeakyReLU"
+        )
+        hint = near_misses(str(value), ACTIVATION_NAMES)
+        raise ValueError(f"{settings.invalid(expected, value)}{hint}")
+    return str(value)
+
+
+def as_layer(value: Any) -> Layer:
+    """Return a layer, with the name that files have for one without: the converter of a setting."""
+    if not isinstance(value, Layer):
+        raise settings.invalid("a layer", value)
+    return value if value.name else dataclasses.replace(value, name=snake_case(value.kind))
 
 
 @dataclass(frozen=True, kw_only=True)

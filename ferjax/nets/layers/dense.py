@@ -7,10 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from ferjax.nets import settings
-from ferjax.nets.initializers import GLOROT_UNIFORM, ONES, ZEROS, Initializer
-from ferjax.nets.layers.base import DATA_FORMAT, Array, Layer, Run, Shape, Weight, jnp, ops
-from ferjax.nets.settings import each, scalings, setting
+from ferjax import settings
+from ferjax.nets.initializers import GLOROT_UNIFORM, L1L2, ONES, ZEROS, Initializer
+from ferjax.nets.layers.base import (
+    DATA_FORMAT,
+    Array,
+    Layer,
+    Run,
+    Shape,
+    Weight,
+    as_activation,
+    jnp,
+    ops,
+)
+from ferjax.settings import each, scalings, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +105,12 @@ class Dense(Layer):
     """Fully connected on the last axis: kernel (in, units), bias (units,)."""
 
     units: int = setting(settings.positive_int)
-    activation: str | Layer = setting(settings.activation, "linear")
+    activation: str | Layer = setting(as_activation, "linear")
     use_bias: bool = setting(settings.boolean, True)
-    kernel_initializer: Initializer = setting(settings.initializer, GLOROT_UNIFORM)
-    bias_initializer: Initializer = setting(settings.initializer, ZEROS)
-    kernel_regularizer: Any = setting(settings.regularizer, None)
-    bias_regularizer: Any = setting(settings.regularizer, None)
+    kernel_initializer: Initializer = setting(Initializer.of, GLOROT_UNIFORM)
+    bias_initializer: Initializer = setting(Initializer.of, ZEROS)
+    kernel_regularizer: Any = setting(L1L2.of, None)
+    bias_regularizer: Any = setting(L1L2.of, None)
 
     def weights(self, shape: Shape) -> tuple[Weight, ...]:
         kernel_shape = (self.known(shape, -1), self.units)
@@ -136,12 +146,12 @@ class BatchNormalization(Layer):
     epsilon: float = setting(settings.non_negative, 1e-3)
     center: bool = setting(settings.boolean, True)
     scale: bool = setting(settings.boolean, True)
-    gamma_initializer: Initializer = setting(settings.initializer, ONES)
-    beta_initializer: Initializer = setting(settings.initializer, ZEROS)
-    moving_mean_initializer: Initializer = setting(settings.initializer, ZEROS)
-    moving_variance_initializer: Initializer = setting(settings.initializer, ONES)
-    gamma_regularizer: Any = setting(settings.regularizer, None)
-    beta_regularizer: Any = setting(settings.regularizer, None)
+    gamma_initializer: Initializer = setting(Initializer.of, ONES)
+    beta_initializer: Initializer = setting(Initializer.of, ZEROS)
+    moving_mean_initializer: Initializer = setting(Initializer.of, ZEROS)
+    moving_variance_initializer: Initializer = setting(Initializer.of, ONES)
+    gamma_regularizer: Any = setting(L1L2.of, None)
+    beta_regularizer: Any = setting(L1L2.of, None)
 
     def weights(self, shape: Shape) -> tuple[Weight, ...]:
         ndim = len(shape) + 1

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ferjax.nets import settings
+from ferjax import settings
 from ferjax.nets.layers.base import Array, Layer, Run, Shape, jnp
-from ferjax.nets.settings import setting
+from ferjax.settings import setting
 
 
 @dataclass(frozen=True, kw_only=True)

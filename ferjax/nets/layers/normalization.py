@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ferjax.nets import settings
-from ferjax.nets.initializers import ONES, ZEROS, Initializer
+from ferjax import settings
+from ferjax.nets.initializers import L1L2, ONES, ZEROS, Initializer
 from ferjax.nets.layers.base import Array, Layer, Run, Shape, Weight, jax, jnp, ops
-from ferjax.nets.settings import setting
+from ferjax.settings import setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +60,10 @@ class LayerNormalization(_OverAxes):
     center: bool = setting(settings.boolean, True)
     scale: bool = setting(settings.boolean, True)
     rms_scaling: bool = setting(settings.boolean, False)
-    gamma_initializer: Initializer = setting(settings.initializer, ONES)
-    beta_initializer: Initializer = setting(settings.initializer, ZEROS)
-    gamma_regularizer: Any = setting(settings.regularizer, None)
-    beta_regularizer: Any = setting(settings.regularizer, None)
+    gamma_initializer: Initializer = setting(Initializer.of, ONES)
+    beta_initializer: Initializer = setting(Initializer.of, ZEROS)
+    gamma_regularizer: Any = setting(L1L2.of, None)
+    beta_regularizer: Any = setting(L1L2.of, None)
 
     def weights(self, shape: Shape) -> tuple[Weight, ...]:
         gamma = Weight("scale", ("gamma",), self.sizes(shape), self.gamma_initializer)
@@ -124,10 +124,10 @@ class GroupNormalization(Layer):
     epsilon: float = setting(settings.non_negative, 1e-3)
     center: bool = setting(settings.boolean, True)
     scale: bool = setting(settings.boolean, True)
-    gamma_initializer: Initializer = setting(settings.initializer, ONES)
-    beta_initializer: Initializer = setting(settings.initializer, ZEROS)
-    gamma_regularizer: Any = setting(settings.regularizer, None)
-    beta_regularizer: Any = setting(settings.regularizer, None)
+    gamma_initializer: Initializer = setting(Initializer.of, ONES)
+    beta_initializer: Initializer = setting(Initializer.of, ZEROS)
+    gamma_regularizer: Any = setting(L1L2.of, None)
+    beta_regularizer: Any = setting(L1L2.of, None)
 
     def channel_axis(self, ndim: int) -> int:
         if not -ndim < self.axis < ndim or self.axis == 0:

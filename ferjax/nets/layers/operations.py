@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ferjax.nets import settings
+from ferjax import settings
 from ferjax.nets.layers.base import Array, Layer, Run, Shape, jax, jnp
-from ferjax.nets.settings import setting
+from ferjax.settings import setting
 
 MOST_AXES = 8
 _MOST_REPEATS = 4096

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ferjax.nets import settings
-from ferjax.nets.initializers import GLOROT_UNIFORM, ZEROS, Initializer
+from ferjax import settings
+from ferjax.nets.initializers import GLOROT_UNIFORM, L1L2, ZEROS, Initializer
 from ferjax.nets.layers.base import (
     Array,
     InnerRun,
@@ -19,12 +19,14 @@ from ferjax.nets.layers.base import (
     Run,
     Shape,
     Weight,
+    as_activation,
+    as_layer,
     inner_weights,
     jax,
     jnp,
     ops,
 )
-from ferjax.nets.settings import setting
+from ferjax.settings import setting
 
 _ORTHOGONAL = Initializer("orthogonal")
 
@@ -50,14 +52,14 @@ class Recurrent(Layer):
     gates: ClassVar[int] = 1
 
     units: int = setting(settings.positive_int)
-    activation: str | Layer = setting(settings.activation, "tanh")
+    activation: str | Layer = setting(as_activation, "tanh")
     use_bias: bool = setting(settings.boolean, True)
-    kernel_initializer: Initializer = setting(settings.initializer, GLOROT_UNIFORM)
-    recurrent_initializer: Initializer = setting(settings.initializer, _ORTHOGONAL)
-    bias_initializer: Initializer = setting(settings.initializer, ZEROS)
-    kernel_regularizer: Any = setting(settings.regularizer, None)
-    recurrent_regularizer: Any = setting(settings.regularizer, None)
-    bias_regularizer: Any = setting(settings.regularizer, None)
+    kernel_initializer: Initializer = setting(Initializer.of, GLOROT_UNIFORM)
+    recurrent_initializer: Initializer = setting(Initializer.of, _ORTHOGONAL)
+    bias_initializer: Initializer = setting(Initializer.of, ZEROS)
+    kernel_regularizer: Any = setting(L1L2.of, None)
+    recurrent_regularizer: Any = setting(L1L2.of, None)
+    bias_regularizer: Any = setting(L1L2.of, None)
     dropout: float = setting(settings.rate, 0.0)
     recurrent_dropout: float = setting(settings.rate, 0.0)
     seed: Any = setting(settings.optional(settings.integer), None)
@@ -151,7 +153,7 @@ class LSTM(Recurrent):
     gates: ClassVar[int] = 4
     states: ClassVar[int] = 2
 
-    recurrent_activation: str | Layer = setting(settings.activation, "sigmoid")
+    recurrent_activation: str | Layer = setting(as_activation, "sigmoid")
     unit_forget_bias: bool = setting(settings.boolean, True)
 
     def weights(self, shape: Shape) -> tuple[Weight, ...]:
@@ -182,7 +184,7 @@ class GRU(Recurrent):
 
     gates: ClassVar[int] = 3
 
-    recurrent_activation: str | Layer = setting(settings.activation, "sigmoid")
+    recurrent_activation: str | Layer = setting(as_activation, "sigmoid")
     reset_after: bool = setting(settings.boolean, True)
 
     @property
@@ -218,7 +220,7 @@ class TimeDistributed(Layer):
 
     full_precision: ClassVar[bool] = True  # as the layer in it may need
 
-    layer: Layer = setting(settings.layer)
+    layer: Layer = setting(as_layer)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -253,9 +255,9 @@ class Bidirectional(Layer):
 
     full_precision: ClassVar[bool] = True
 
-    layer: Layer = setting(settings.layer)
+    layer: Layer = setting(as_layer)
     # None: as the forward one, in the other direction
-    backward_layer: Any = setting(settings.optional(settings.layer), None)
+    backward_layer: Any = setting(settings.optional(as_layer), None)
     merge_mode: str = setting(settings.choice("concat", "sum", "ave", "mul"), "concat")
 
     def __post_init__(self) -> None:

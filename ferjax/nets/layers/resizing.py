@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ferjax.nets import settings
+from ferjax import settings
 from ferjax.nets.layers.base import Array, Run, Shape, jax, jnp, ops
 from ferjax.nets.layers.spatial import Spatial
 from ferjax.nets.resampling import INTERPOLATIONS, fitting_window, resampling, surrounding
-from ferjax.nets.settings import Pair, setting
+from ferjax.settings import Pair, setting
 
 _MOST_ROWS = 1 << 14
 _INTERPOLATION = settings.choice(*INTERPOLATIONS)

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ferjax.nets import settings
-from ferjax.nets.initializers import GLOROT_UNIFORM, ZEROS, Initializer
+from ferjax import settings
+from ferjax.nets.initializers import GLOROT_UNIFORM, L1L2, ZEROS, Initializer
 from ferjax.nets.layers.base import (
     DATA_FORMAT,
     Array,
@@ -19,12 +19,13 @@ from ferjax.nets.layers.base import (
     Run,
     Shape,
     Weight,
+    as_activation,
     convolution,
     jax,
     jnp,
     ops,
 )
-from ferjax.nets.settings import Pair, setting
+from ferjax.settings import Pair, setting
 
 _PADDING = settings.choice("valid", "same")
 
@@ -72,10 +73,10 @@ class _Convolution(Spatial):
     strides: tuple[int, ...] = setting(settings.positive_pair, (1, 1))
     padding: str = setting(_PADDING, "valid")
     dilation_rate: tuple[int, ...] = setting(settings.positive_pair, (1, 1))
-    activation: str | Layer = setting(settings.activation, "linear")
+    activation: str | Layer = setting(as_activation, "linear")
     use_bias: bool = setting(settings.boolean, True)
-    bias_initializer: Initializer = setting(settings.initializer, ZEROS)
-    bias_regularizer: Any = setting(settings.regularizer, None)
+    bias_initializer: Initializer = setting(Initializer.of, ZEROS)
+    bias_regularizer: Any = setting(L1L2.of, None)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -117,8 +118,8 @@ class _DenseConvolution(_Convolution):
 
     filters: int = setting(settings.positive_int)
     groups: int = setting(settings.positive_int, 1)
-    kernel_initializer: Initializer = setting(settings.initializer, GLOROT_UNIFORM)
-    kernel_regularizer: Any = setting(settings.regularizer, None)
+    kernel_initializer: Initializer = setting(Initializer.of, GLOROT_UNIFORM)
+    kernel_regularizer: Any = setting(L1L2.of, None)
 
     def filters_out(self, shape: Shape) -> int:
         return self.filters
@@ -168,8 +169,8 @@ class DepthwiseConv2D(_Convolution):
     """A convolution of each channel by itself: kernel (kh, kw, C, multiplier)."""
 
     depth_multiplier: int = setting(settings.positive_int, 1)
-    depthwise_initializer: Initializer = setting(settings.initializer, GLOROT_UNIFORM)
-    depthwise_regularizer: Any = setting(settings.regularizer, None)
+    depthwise_initializer: Initializer = setting(Initializer.of, GLOROT_UNIFORM)
+    depthwise_regularizer: Any = setting(L1L2.of, None)
 
     def filters_out(self, shape: Shape) -> int:
         return self.channels(shape) * self.depth_multiplier
@@ -191,10 +192,10 @@ class SeparableConv2D(_Convolution):
 
     filters: int = setting(settings.positive_int)
     depth_multiplier: int = setting(settings.positive_int, 1)
-    depthwise_initializer: Initializer = setting(settings.initializer, GLOROT_UNIFORM)
-    depthwise_regularizer: Any = setting(settings.regularizer, None)
-    pointwise_initializer: Initializer = setting(settings.initializer, GLOROT_UNIFORM)
-    pointwise_regularizer: Any = setting(settings.regularizer, None)
+    depthwise_initializer: Initializer = setting(Initializer.of, GLOROT_UNIFORM)
+    depthwise_regularizer: Any = setting(L1L2.of, None)
+    pointwise_initializer: Initializer = setting(Initializer.of, GLOROT_UNIFORM)
+    pointwise_regularizer: Any = setting(L1L2.of, None)
 
     def filters_out(self, shape: Shape) -> int:
         return self.filters

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ferjax.nets import settings
+from ferjax import settings
 from ferjax.nets.layers.base import DATA_FORMAT, Array, Layer, Run, Shape, jax, jnp, ops
-from ferjax.nets.settings import Range, setting
+from ferjax.settings import Range, setting
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
-"""Checked settings of a layer: each converts what a person or a config gives, or says what's wrong.
+"""Checked fields of frozen dataclasses: layers, augmentations, recipes.
 
-A converter takes any value and returns the setting, hashable, or raises ValueError with "expected
-..., got ...".
+A converter takes any value, as a person or a config gives it, and returns the setting, hashable, or
+raises ValueError with "expected ..., got ...".
 """
 
 from __future__ import annotations
@@ -10,19 +10,9 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ferjax.errors import near_misses
-from ferjax.nets.initializers import L1L2, Initializer
-
 Convert = Callable[[Any], Any]
 Pair = tuple[int, int]
 Range = tuple[float, float]
-
-# The names that `ops.ACTIVATIONS` implements; here too, because ops imports jax.
-ACTIVATION_NAMES = (
-    "linear relu relu6 elu selu celu tanh sigmoid log_sigmoid softplus softsign swish silu mish "
-    "gelu leaky_relu hard_sigmoid keras2_hard_sigmoid hard_silu hard_swish hard_tanh hard_shrink "
-    "soft_shrink tanh_shrink squareplus sparse_plus exponential softmax log_softmax"
-).split()
 
 _LARGEST = 2**31 - 1
 _LARGEST_FLOAT = 3.4e38  # of single precision
@@ -34,20 +24,35 @@ def setting(convert: Convert, default: Any = dataclasses.MISSING) -> Any:
     return dataclasses.field(default=default, metadata={"convert": convert})
 
 
-def _expected(what: str, value: object) -> ValueError:
+def convert_fields(instance: Any, error: Callable[[str, ValueError], Exception]) -> None:
+    """Replace each field of a frozen dataclass, declared by `setting`, by what it converts to.
+
+    Raises:
+        what `error` makes of a field's name and its converter's error.
+    """
+    for field in dataclasses.fields(instance):
+        try:
+            value = field.metadata["convert"](getattr(instance, field.name))
+        except ValueError as cause:
+            raise error(field.name, cause) from None
+        object.__setattr__(instance, field.name, value)
+
+
+def invalid(expected: str, value: object) -> ValueError:
+    """Return the error of a converter that is given another value than it expects."""
     text = repr(value)
-    return ValueError(f"expected {what}, got {text if len(text) <= 80 else text[:77] + '...'}")
+    return ValueError(f"expected {expected}, got {text if len(text) <= 80 else text[:77] + '...'}")
 
 
-def _integer(minimum: int, what: str) -> Convert:
+def _integer(minimum: int, expected: str) -> Convert:
     def convert(value: Any) -> int:
         # JSON has 3.0 for 3 where a config went through another program.
         if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
-            raise _expected(what, value)
+            raise invalid(expected, value)
         if value > _LARGEST:
-            raise _expected(f"{what}, at most {_LARGEST}", value)
+            raise invalid(f"{expected}, at most {_LARGEST}", value)
         if value < minimum:
-            raise _expected(what, value)
+            raise invalid(expected, value)
         return int(value)
 
     return convert
@@ -61,31 +66,37 @@ integer = _integer(-_LARGEST, "an integer")
 def real(value: Any) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not abs(value) < _LARGEST_FLOAT:  # nor NaN
-        raise _expected("a finite number", value)
+        raise invalid("a finite number", value)
     return float(value)
 
 
 def non_negative(value: Any) -> float:
     if real(value) < 0:
-        raise _expected("a number of at least 0", value)
+        raise invalid("a number of at least 0", value)
+    return float(value)
+
+
+def positive(value: Any) -> float:
+    if real(value) <= 0:
+        raise invalid("a number above 0", value)
     return float(value)
 
 
 def rate(value: Any) -> float:
     if not 0 <= real(value) < 1:
-        raise _expected("a rate of at least 0 and below 1", value)
+        raise invalid("a rate of at least 0 and below 1", value)
     return float(value)
 
 
 def boolean(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise _expected("true or false", value)
+        raise invalid("true or false", value)
     return value
 
 
 def text(value: Any) -> str:
     if not isinstance(value, str):
-        raise _expected("a string", value)
+        raise invalid("a string", value)
     return value
 
 
@@ -93,34 +104,47 @@ def optional(convert: Convert) -> Convert:
     return lambda value: None if value is None else convert(value)
 
 
+def within(convert: Convert, low: float, high: float, expected: str) -> Convert:
+    """Let `convert` return numbers in [low, high] alone: one, or a tuple of them."""
+
+    def bounded(value: Any) -> Any:
+        converted = convert(value)
+        ends = converted if isinstance(converted, tuple) else (converted,)
+        if not all(low <= end <= high for end in ends):
+            raise invalid(expected, value)
+        return converted
+
+    return bounded
+
+
 def choice(*names: str) -> Convert:
     def convert(value: Any) -> str:
         if value not in names:
-            raise _expected(f"one of {', '.join(map(repr, names))}", value)
+            raise invalid(f"one of {', '.join(map(repr, names))}", value)
         return str(value)
 
     return convert
 
 
-def sequence(value: Any, what: str, length: int | None = None) -> Sequence[Any]:
+def sequence(value: Any, expected: str, length: int | None = None) -> Sequence[Any]:
     if not isinstance(value, list | tuple) or (length is not None and len(value) != length):
-        raise _expected(what, value)
+        raise invalid(expected, value)
     if len(value) > 64:
-        raise _expected(f"{what} of at most 64 items", value)
+        raise invalid(f"{expected} of at most 64 items", value)
     return value
 
 
-def tuple_of(convert: Convert, what: str) -> Convert:
-    return lambda value: tuple(convert(v) for v in sequence(value, what))
+def tuple_of(convert: Convert, expected: str) -> Convert:
+    return lambda value: tuple(convert(v) for v in sequence(value, expected))
 
 
-def pair_of(convert: Convert, what: str) -> Convert:
+def pair_of(convert: Convert, expected: str) -> Convert:
     """Accept one value for both axes, or two in the order (height, width)."""
 
     def pair(value: Any) -> tuple[Any, Any]:
         if isinstance(value, int | float) and not isinstance(value, bool):
             value = (value, value)
-        first, second = sequence(value, what, 2)
+        first, second = sequence(value, expected, 2)
         return convert(first), convert(second)
 
     return pair
@@ -138,9 +162,11 @@ def positive_single(value: Any) -> tuple[int]:
 
 def edges(value: Any) -> tuple[Pair, Pair]:
     """Return ((top, bottom), (left, right)) from an integer, two, or two pairs, as Keras does."""
-    what = "an integer, two integers, or two pairs of integers, each at least 0"
-    rows, columns = sequence(value, what, 2) if isinstance(value, list | tuple) else (value,) * 2
-    side = pair_of(natural, what)
+    expected = "an integer, two integers, or two pairs of integers, each at least 0"
+    rows, columns = (
+        sequence(value, expected, 2) if isinstance(value, list | tuple) else (value,) * 2
+    )
+    side = pair_of(natural, expected)
     return side(rows), side(columns)
 
 
@@ -180,12 +206,12 @@ def numbers(value: Any, depth: int = 0) -> float | tuple[Any, ...]:
     if not isinstance(value, list | tuple):
         return real(value)
     if len(value) > 1_000_000:
-        raise _expected("at most a million numbers", value)
+        raise invalid("at most a million numbers", value)
     if depth == _DEEPEST:
-        raise _expected(f"numbers nested at most {_DEEPEST} deep", value)
+        raise invalid(f"numbers nested at most {_DEEPEST} deep", value)
     items = tuple(numbers(v, depth + 1) for v in value)
     if len({dimensions(item) for item in items}) > 1:
-        raise _expected("rows of equal length", value)
+        raise invalid("rows of equal length", value)
     return items
 
 
@@ -228,36 +254,7 @@ def scalings(scale: Any, offset: Any) -> tuple[tuple[float, float], ...] | None:
     return tuple(dict.fromkeys(pairs))
 
 
-def activation(value: Any) -> Any:
-    """Return an activation: a name, or a layer that activates, such as LeakyReLU."""
-    if value is None:
-        return "linear"
-    if getattr(value, "activates", False):
-        return getattr(value, "activation", value)  # Activation itself adds nothing
-    if value not in ACTIVATION_NAMES:
-        what = f"an activation among {', '.join(ACTIVATION_NAMES)}, or a layer such as LeakyReLU"
-        error = _expected(what, value)
-        raise ValueError(f"{error}{near_misses(str(value), ACTIVATION_NAMES)}")
-    return str(value)
-
-
-def layer(value: Any) -> Any:
-    if not hasattr(value, "output_shape"):
-        raise _expected("a layer", value)
-    return value
-
-
-def initializer(value: Any) -> Initializer:
-    return value if isinstance(value, Initializer) else Initializer(text(value))
-
-
-def regularizer(value: Any) -> L1L2 | None:
-    if value is not None and not isinstance(value, L1L2):
-        raise _expected("an L1L2 penalty or None", value)
-    return value
-
-
 def shape(value: Any) -> tuple[int | None, ...]:
     """Return a shape without its batch axis; None where a dimension is open."""
-    what = "a shape such as (48, 48, 1)"
-    return tuple(optional(positive_int)(v) for v in sequence(value, what))
+    expected = "a shape such as (48, 48, 1)"
+    return tuple(optional(positive_int)(v) for v in sequence(value, expected))
