@@ -4,7 +4,7 @@
 what a network's outputs stand for; `write_card` writes the model card. Behind them: `metrics`
 and their `intervals`, `votes`, `scaling_fits`, `views`, `provenance`, `corruptions` and
 `robustness`, `attributes` and `subgroups`, `recording`; and to show it `votes_tables`,
-`subgroups_text`, `tables` and `plots`.
+`subgroups_text`, `tables`, `plots` and their `gallery`.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ Dimension keys: N images, K classes.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import warnings
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ferjax import metadata, released
+from ferjax.classifier import EmotionClassifier
 from ferjax.data import checks, splits, votes
 from ferjax.data.dataset import Faces, checksum, in_classes_of
 from ferjax.emotions import Labels
@@ -136,9 +138,9 @@ def calibrate(
     Warns:
         UserWarning: offsets are asked for that are worse than none on other images.
     """
-    for name, value, known in (("method", method, METHODS), ("targets", targets, TARGETS)):
-        if value not in known:
-            raise ValueError(f"expected one of {', '.join(known)} for `{name}`, got {value!r}")
+    for name, value, choices in (("method", method, METHODS), ("targets", targets, TARGETS)):
+        if value not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)} for `{name}`, got {value!r}")
     metrics.require_sklearn()
     path = released.path_of(weights)
     if store and output is not None:
@@ -154,83 +156,135 @@ def calibrate(
             "`ferjax data prepare --votes` adds them"
         )
     classifier = loaded(path, labels=labels, value_range=value_range, output=output)
-    if store and (what := metadata.in_parts(path)):
+    if store and (form := metadata.in_parts(path)):
         raise WeightFileError(
-            path, f"{what} has no place for metadata; `ferjax convert` makes a file of it"
+            path, f"{form} has no place for metadata; `ferjax convert` makes a file of it"
         )
     own = metadata.own(path) if store else {}
-    faces = in_classes_of(faces, classifier.labels)
-    order = outputs_of_classes(classifier, faces)
-    copies = checks.copies_of_training(faces)[chosen]
-    if copies.all():
-        raise DataError("expected validation images that are no copies of training images")
-    clean = faces.take(chosen).take(~copies)
-    name = splits.part_name(faces.take(chosen), "validation", folder)
-    images = provenance.measured(faces, "validation", int(copies.sum()), name)
-    if why := provenance.copies_unknown(classifier.metadata, images):
-        warnings.warn(f"{why}; the network is surer of copies", stacklevel=2)
-    shares = _targets(clean, targets)
-    has_target = np.asarray(shares.any(1))
-    if not has_target.any():
-        raise DataError("expected validation images with votes for the classes, got none")
-    used, shares = clean.take(has_target), shares[has_target]
-    probabilities = predict(classifier, used.images, progress=progress)[:, order]
+    images = _images(classifier, faces, chosen, folder, targets)
+    probabilities = predict(classifier, images.faces.images, progress=progress)[:, images.order]
     if not sum_to_one(probabilities):
         raise WeightFileError(path, "its outputs do not sum to 1, so that no temperature fits")
-
-    def figures(rows: npt.NDArray[np.float32], *, keeps_order: bool = True) -> Calibration:
-        # A temperature changes no answer, as rounding might where two are equally probable.
-        said = predicted_classes(classifier.head, order, probabilities if keeps_order else rows)
-        if targets == "votes":
-            return _against_shares(shares, rows, said)
-        against_labels = metrics.calibration(used.labels, rows, predicted=said)
-        assert against_labels is not None
-        return against_labels
-
-    tried = fits(shares, probabilities, method, faces.class_names)
-    after = {
-        kind: figures(rows, keeps_order=scaling.keeps_order)
-        for kind, (scaling, rows) in tried.items()
-    }
-    best = min(after, key=lambda kind: after[kind].negative_log_likelihood)
-    kind = best if method == "auto" else method
-    scaling = tried[kind][0]
-    offsets = None if scaling.offsets is None else dict(zip(faces.class_names, scaling.offsets))
-    fitted = Fitted(
-        method=scaling.method,
-        temperature=scaling.temperature,
-        offsets=offsets,
-        targets=targets,
-        data=name,
-        images=len(used),
-        copies_left_out=int(copies.sum()),
-        without_votes_left_out=len(clean) - len(used),
-        before=figures(probabilities),
-        after=after[kind],
-        alone=after.get("temperature") if method != "temperature" else None,
-        with_offsets=after.get("vector"),
-        fits={
-            each: negative_log_likelihood(shares, fit(probabilities))
-            for each, (fit, _) in tried.items()
-        },
-        path=metadata.sidecar(path) if store else None,
-        previous=classifier.temperature,
-    )
-    if kind == "vector" and fitted.overfits:
+    fitted, scaling = _fitted(classifier, images, probabilities, method, targets)
+    if scaling.offsets is not None and fitted.overfits:
         warnings.warn(
             "the offsets overfit: on images that they were not fitted on a temperature alone is "
             "better; --method temperature (method=), or more images",
             stacklevel=2,
         )
-    if store:
-        # A known network's order is no more than likely, and not stored.
-        if not own and (labels is not None or metadata.labels(classifier.metadata)):
-            own = {"labels": list(classifier.labels)}
-        of_outputs = metadata.class_names(own, classifier.labels)
-        network = scaling.take(np.argsort(order))
-        record = _record(fitted, network, of_outputs, clean)
-        metadata.write(path, {**own, "calibration": record})
-    return fitted
+    if not store:
+        return fitted
+    # A known network's order is no more than likely, and not stored.
+    if not own and (labels is not None or metadata.labels(classifier.metadata)):
+        own = {"labels": list(classifier.labels)}
+    of_outputs = metadata.class_names(own, classifier.labels)
+    record = _record(fitted, scaling.take(np.argsort(images.order)), of_outputs, images.clean)
+    metadata.write(path, {**own, "calibration": record})
+    return dataclasses.replace(fitted, path=metadata.sidecar(path))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Images:
+    """The validation images that a calibration is fitted on.
+
+    Attributes:
+        name: what they are called.
+        order: which of the network's outputs stands for each of their classes.
+        copies: how many copies of training images are left out.
+        clean: the others.
+        faces: of these, those that have a target.
+        shares: the share of each class, (N, K), that it is fitted to.
+    """
+
+    name: str
+    order: list[int]
+    copies: int
+    clean: Faces
+    faces: Faces
+    shares: Float64Array
+
+
+def _images(
+    classifier: EmotionClassifier,
+    faces: Faces,
+    chosen: npt.NDArray[np.bool_],
+    folder: str | None,
+    targets: str,
+) -> _Images:
+    faces = in_classes_of(faces, classifier.labels)
+    order = outputs_of_classes(classifier, faces)
+    copies = checks.copies_of_training(faces)[chosen]
+    if copies.all():
+        raise DataError("expected validation images that are no copies of training images")
+    part = faces.take(chosen)
+    name = splits.part_name(part, "validation", folder)
+    measured = provenance.measured(faces, "validation", int(copies.sum()), name)
+    if why := provenance.copies_unknown(classifier.metadata, measured):
+        warnings.warn(f"{why}; the network is surer of copies", stacklevel=3)
+    clean = part.take(~copies)
+    shares = _targets(clean, targets)
+    has_target = np.asarray(shares.any(1))
+    if not has_target.any():
+        raise DataError("expected validation images with votes for the classes, got none")
+    return _Images(
+        name=name,
+        order=order,
+        copies=int(copies.sum()),
+        clean=clean,
+        faces=clean.take(has_target),
+        shares=shares[has_target],
+    )
+
+
+def _fitted(
+    classifier: EmotionClassifier,
+    images: _Images,
+    probabilities: npt.NDArray[np.float32],
+    method: str,
+    targets: str,
+) -> tuple[Fitted, Scaling]:
+    """Return what is fitted, not yet stored, and the calibration of the data's classes."""
+
+    def figures(rows: npt.NDArray[np.float32], *, keeps_order: bool = True) -> Calibration:
+        # A temperature changes no answer, as rounding might where two are equally probable.
+        answered = probabilities if keeps_order else rows
+        predicted = predicted_classes(classifier.head, images.order, answered)
+        if targets == "votes":
+            return _against_shares(images.shares, rows, predicted)
+        against_labels = metrics.calibration(images.faces.labels, rows, predicted=predicted)
+        assert against_labels is not None
+        return against_labels
+
+    tried = fits(images.shares, probabilities, method, images.faces.class_names)
+    after = {
+        kind: figures(rows, keeps_order=scaling.keeps_order)
+        for kind, (scaling, rows) in tried.items()
+    }
+    best = min(after, key=lambda kind: after[kind].negative_log_likelihood)
+    chosen = best if method == "auto" else method
+    scaling = tried[chosen][0]
+    offsets = scaling.offsets
+    fitted = Fitted(
+        method=scaling.method,
+        temperature=scaling.temperature,
+        offsets=None if offsets is None else dict(zip(images.faces.class_names, offsets)),
+        targets=targets,
+        data=images.name,
+        images=len(images.faces),
+        copies_left_out=images.copies,
+        without_votes_left_out=len(images.clean) - len(images.faces),
+        before=figures(probabilities),
+        after=after[chosen],
+        alone=after.get("temperature") if method != "temperature" else None,
+        with_offsets=after.get("vector"),
+        fits={
+            kind: negative_log_likelihood(images.shares, fit(probabilities))
+            for kind, (fit, _) in tried.items()
+        },
+        path=None,
+        previous=classifier.temperature,
+    )
+    return fitted, scaling
 
 
 def _targets(faces: Faces, targets: str) -> Float64Array:
@@ -243,18 +297,15 @@ def _targets(faces: Faces, targets: str) -> Float64Array:
 
 
 def _against_shares(
-    shares: Float64Array, probabilities: npt.NDArray[np.floating], said: npt.NDArray[np.integer]
+    shares: Float64Array, probabilities: npt.NDArray[np.floating], predicted: npt.NDArray[Any]
 ) -> Calibration:
     """Return the figures of calibration against shares of votes."""
     rows = np.asarray(probabilities, np.float64)
-    bins = metrics.reliability(rows.max(1), shares[np.arange(len(rows)), said])
+    bins = metrics.reliability(rows.max(1), shares[np.arange(len(rows)), predicted])
     return Calibration(
         negative_log_likelihood=negative_log_likelihood(shares, rows),
         brier_score=float(((rows - shares) ** 2).sum(1).mean()),
-        ece_equal_width=bins.ece_equal_width,
-        ece_equal_mass=bins.ece_equal_mass,
-        equal_width=bins.equal_width,
-        equal_mass=bins.equal_mass,
+        **vars(bins),
     )
 
 
@@ -264,15 +315,8 @@ def _record(
     """Return what goes into the metadata; `labels` are those of the network's outputs."""
 
     def figures(c: Calibration) -> dict[str, float]:
-        return {
-            name: round(getattr(c, name), 4)
-            for name in (
-                "negative_log_likelihood",
-                "brier_score",
-                "ece_equal_width",
-                "ece_equal_mass",
-            )
-        }
+        names = ("negative_log_likelihood", "brier_score", "ece_equal_width", "ece_equal_mass")
+        return {name: round(getattr(c, name), 4) for name in names}
 
     record: dict[str, Any] = {
         "method": scaling.method,

@@ -7,8 +7,10 @@ import datetime
 import os
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -47,7 +49,9 @@ from ferjax.evaluate.subgroups import Subgroups, check_comparisons, compare_grou
 from ferjax.evaluate.views import VIEWS, check
 from ferjax.evaluate.votes import AgainstVotes
 
+T = TypeVar("T")
 Data = Faces | str | os.PathLike[str]
+Rows = npt.NDArray[np.bool_]  # (N,), which images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +155,7 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Return values that `json.dumps` takes, without the single predictions."""
-        found = {
+        plain = {
             f.name: getattr(self, f.name)
             for f in dataclasses.fields(self)
             if f.name not in ("predictions", "robustness", "subgroups")
@@ -160,7 +164,7 @@ class Evaluation:
             name: part.to_json() if part is not None else None
             for name, part in (("robustness", self.robustness), ("subgroups", self.subgroups))
         }
-        return {"format": "ferjax evaluation 1", **_plain(found), **parts}
+        return {"format": "ferjax evaluation 1", **_plain(plain), **parts}
 
 
 def evaluate(
@@ -219,47 +223,28 @@ def evaluate(
     )
     if with_robustness:
         comparable_baseline(baseline, images.checksum)
-    true = part.labels
     probabilities = predict(classifier, part.images, tta, progress)[:, order]
     predictions = Predictions(
         images=part.images,
         names=names,
-        labels=true,
+        labels=part.labels,
         probabilities=probabilities,
         predicted=predicted_classes(classifier.head, order, probabilities),
         copies=copies,
     )
-
-    def figures(rows: npt.NDArray[np.bool_]) -> Metrics:
-        return measure(
-            true[rows],
-            probabilities[rows],
-            faces.class_names,
-            predicted=predictions.predicted[rows],
-            seed=seed,
-        )
-
-    whole = figures(np.ones(len(part), bool))
-    apart = predictions.apart
-    calibrated = None
+    whole, without_copies = _twice(predictions, partial(_metrics, part, predictions, seed))
+    calibrated = against = robust = subgroups = None
     if classifier.scaling is not None and tta == "none" and whole.calibration is not None:
         calibrated = _calibrated(classifier, order, images, faces.class_names, predictions)
-    against = None
     if part.votes is not None:
         against = _against_votes(
-            classifier,
-            part,
-            order,
-            predictions,
-            is_calibrated=calibrated is not None,
-            seed=seed,
+            classifier, part, order, predictions, is_calibrated=calibrated is not None, seed=seed
         )
-    robust = subgroups = None
     if with_robustness:
         robust = robustness(
             classifier,
             part.images,
-            np.asarray(order)[true],
+            np.asarray(order)[part.labels],
             checksum=images.checksum,
             baseline=baseline,
             seed=seed,
@@ -267,7 +252,7 @@ def evaluate(
         )
     if described is not None:
         subgroups = compare_groups(
-            described, true, predictions.predicted, faces.class_names, seed=seed
+            described, part.labels, predictions.predicted, faces.class_names, seed=seed
         )
     return Evaluation(
         weights=about,
@@ -276,7 +261,7 @@ def evaluate(
         tta=tta,
         views=VIEWS[tta],
         whole=whole,
-        without_copies=None if apart is None else figures(apart),
+        without_copies=without_copies,
         calibrated=calibrated,
         votes=against,
         notes=provenance.overlaps(classifier.metadata, images),
@@ -294,6 +279,23 @@ def evaluate(
     )
 
 
+def _twice(predictions: Predictions, figures: Callable[[Rows], T]) -> tuple[T, T | None]:
+    """Return figures of all images, and of those that are no copies, None as in `Evaluation`."""
+    apart = predictions.apart
+    whole = figures(np.ones(len(predictions.labels), bool))
+    return whole, None if apart is None else figures(apart)
+
+
+def _metrics(part: Faces, predictions: Predictions, seed: int, rows: Rows) -> Metrics:
+    return measure(
+        part.labels[rows],
+        predictions.probabilities[rows],
+        part.class_names,
+        predicted=predictions.predicted[rows],
+        seed=seed,
+    )
+
+
 def _calibrated(
     classifier: EmotionClassifier,
     order: list[int],
@@ -304,14 +306,16 @@ def _calibrated(
     """Measure after the calibration that is stored with the weights."""
     assert classifier.scaling is not None
     scaling = classifier.scaling.take(order)
-    true, apart = predictions.labels, predictions.apart
-    rows, said = calibrated_classes(classifier.head, order, predictions.probabilities, scaling)
-    whole = calibration(true, rows, predicted=said)
+    rows, predicted = calibrated_classes(classifier.head, order, predictions.probabilities, scaling)
+    is_correct = predicted == predictions.labels
+
+    def figures(images: Rows) -> tuple[Calibration | None, int]:
+        labels = predictions.labels[images]
+        after = calibration(labels, rows[images], predicted=predicted[images])
+        return after, int(is_correct[images].sum())
+
+    (whole, correct), apart = _twice(predictions, figures)
     assert whole is not None  # as before the calibration
-    without_copies = correct = None
-    if apart is not None:
-        without_copies = calibration(true[apart], rows[apart], predicted=said[apart])
-        correct = int((said == true)[apart].sum())
     offsets = scaling.offsets
     return Calibrated(
         temperature=scaling.temperature,
@@ -319,10 +323,10 @@ def _calibrated(
         fitted_on=provenance.calibrated_on(classifier.metadata),
         fitted_here=provenance.fitted_here(classifier.metadata, images),
         whole=whole,
-        without_copies=without_copies,
-        abstention=abstention(true, rows, predicted=said),
-        correct=int((said == true).sum()),
-        correct_without_copies=correct,
+        without_copies=apart[0] if apart else None,
+        abstention=abstention(predictions.labels, rows, predicted=predicted),
+        correct=correct,
+        correct_without_copies=apart[1] if apart else None,
     )
 
 
@@ -341,7 +345,7 @@ def _against_votes(
         classifier, order, predictions.probabilities, is_calibrated=is_calibrated
     )
 
-    def figures(rows: npt.NDArray[np.bool_]) -> votes.Part | None:
+    def figures(rows: Rows) -> votes.Part | None:
         assert part.votes is not None
         return votes.against_votes(
             part.votes.take(rows),
@@ -351,8 +355,7 @@ def _against_votes(
             seed=seed,
         )
 
-    apart = predictions.apart
-    whole = figures(np.ones(len(part), bool))
+    whole, without_copies = _twice(predictions, figures)
     if whole is None:
         return None
     return AgainstVotes(
@@ -361,7 +364,7 @@ def _against_votes(
         prior=None if prior is None else dict(zip(part.class_names, prior.tolist())),
         no_uniform=why,
         whole=whole,
-        without_copies=None if apart is None else figures(apart),
+        without_copies=without_copies,
     )
 
 

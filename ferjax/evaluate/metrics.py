@@ -251,10 +251,7 @@ def calibration(
         brier_score=float(
             sklearn.brier_score_loss(labels, probabilities, labels=classes, scale_by_half=False)
         ),
-        ece_equal_width=bins.ece_equal_width,
-        ece_equal_mass=bins.ece_equal_mass,
-        equal_width=bins.equal_width,
-        equal_mass=bins.equal_mass,
+        **vars(bins),
     )
 
 

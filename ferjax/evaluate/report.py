@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ferjax.errors import FerjaxError, printable
-from ferjax.evaluate import plots
+from ferjax.evaluate import gallery
 from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS, SEVERITIES
 from ferjax.evaluate.evaluation import Evaluation
 from ferjax.evaluate.metrics import Calibration, Metrics
@@ -44,9 +44,9 @@ def write_report(
     folder = Path(folder)
     make_folder(folder)
     earlier = (folder / "report.json").exists()
-    pictures = plots.draw_all(evaluation, folder, progress=progress)
+    pictures = gallery.draw_all(evaluation, folder, progress=progress)
     if earlier:
-        plots.remove_others(folder, pictures)
+        gallery.remove_others(folder, pictures)
     report = {**evaluation.to_json(), "command": command}
     with replacing(folder / "report.json") as temporary:
         temporary.write_text(json_text(report, allow_nan=False), encoding="utf-8")
@@ -136,18 +136,18 @@ def text(evaluation: Evaluation) -> str:
 
 def summary_rows(e: Evaluation) -> list[tuple[str, list[str]]]:
     """Return a label and a value for each column, for every figure."""
-    found = _measured(e)
+    measured = _measured(e)
     rows = [
-        ("images", [f"{m.images:,}" for m in found]),
-        ("correct", [f"{m.correct:,}" for m in found]),
-        ("accuracy", [percent(m.accuracy) for m in found]),
-        ("  95 % interval", [between(m.accuracy_interval) for m in found]),
-        ("balanced accuracy", [percent(m.balanced_accuracy) for m in found]),
-        ("  95 % interval", [between(m.balanced_accuracy_interval) for m in found]),
-        ("macro F1", [percent(m.macro_f1) for m in found]),
-        ("  95 % interval", [between(m.macro_f1_interval) for m in found]),
+        ("images", [f"{m.images:,}" for m in measured]),
+        ("correct", [f"{m.correct:,}" for m in measured]),
+        ("accuracy", [percent(m.accuracy) for m in measured]),
+        ("  95 % interval", [between(m.accuracy_interval) for m in measured]),
+        ("balanced accuracy", [percent(m.balanced_accuracy) for m in measured]),
+        ("  95 % interval", [between(m.balanced_accuracy_interval) for m in measured]),
+        ("macro F1", [percent(m.macro_f1) for m in measured]),
+        ("  95 % interval", [between(m.macro_f1_interval) for m in measured]),
     ]
-    return rows + _calibration_rows([m.calibration for m in found])
+    return rows + _calibration_rows([m.calibration for m in measured])
 
 
 def class_rows(m: Metrics) -> list[list[str]]:
@@ -182,10 +182,10 @@ def robustness_lines(e: Evaluation) -> list[str]:
         lines.append("mean corruption error: the baseline was measured on other images")
     else:
         relative = r.relative_mean_corruption_error
-        more = "" if relative is None else f", relative to clean accuracy {percent(relative)}"
+        ending = "" if relative is None else f", relative to clean accuracy {percent(relative)}"
         lines.append(
             f"mean corruption error: {percent(r.mean_corruption_error)} of that of {r.baseline}"
-            + more
+            + ending
         )
     return lines
 
@@ -219,10 +219,10 @@ def _calibrated_rows(e: Evaluation) -> list[tuple[str, list[str]]]:
     if e.calibrated is None:
         return []
     c = e.calibrated
-    found = [c.whole] if c.without_copies is None else [c.whole, c.without_copies]
+    parts = [c.whole] if c.without_copies is None else [c.whole, c.without_copies]
     where = "fitted on these images" if c.fitted_here else f"fitted on {c.fitted_on}"
-    heading = (f"with {c.words}, {where}", ["" for _ in found])
-    rows = _calibration_rows(found)
+    heading = (f"with {c.words}, {where}", ["" for _ in parts])
+    rows = _calibration_rows(parts)
     if c.offsets is not None:  # a temperature alone changes no label
         shares = [c.correct / e.whole.images]
         if e.without_copies is not None and c.correct_without_copies is not None:
@@ -231,13 +231,13 @@ def _calibrated_rows(e: Evaluation) -> list[tuple[str, list[str]]]:
     return [heading, *rows]
 
 
-def _calibration_rows(found: Sequence[Calibration | None]) -> list[tuple[str, list[str]]]:
-    if any(c is None for c in found):
-        return [("calibration: the outputs are no distribution", ["-" for _ in found])]
-    some = [c for c in found if c is not None]
+def _calibration_rows(parts: Sequence[Calibration | None]) -> list[tuple[str, list[str]]]:
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return [("calibration: the outputs are no distribution", ["-" for _ in parts])]
     return [
-        ("negative log-likelihood (nats)", [f"{c.negative_log_likelihood:.4f}" for c in some]),
-        ("Brier score (0 to 2)", [f"{c.brier_score:.4f}" for c in some]),
-        ("calibration error, equal width", [percent(c.ece_equal_width) for c in some]),
-        ("calibration error, equal mass", [percent(c.ece_equal_mass) for c in some]),
+        ("negative log-likelihood (nats)", [f"{c.negative_log_likelihood:.4f}" for c in known]),
+        ("Brier score (0 to 2)", [f"{c.brier_score:.4f}" for c in known]),
+        ("calibration error, equal width", [percent(c.ece_equal_width) for c in known]),
+        ("calibration error, equal mass", [percent(c.ece_equal_mass) for c in known]),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,14 +21,20 @@ def require_matplotlib() -> None:
         raise FerjaxError("drawing needs matplotlib: pip install 'ferjax[evaluate]'") from error
 
 
-def new_figure(**options: Any) -> Any:
-    """Return a matplotlib figure that can be measured and saved; `options` are its own.
+def new_figure(width: float | None = None, height: float | None = None, **options: Any) -> Any:
+    """Return a matplotlib figure that can be measured and saved.
 
     Without pyplot, which would take a display or change the caller's figures.
+
+    Args:
+        width, height: in inches, of a figure that arranges its axes itself.
+        options: the figure's own.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    if width is not None:
+        options |= {"figsize": (width, height), "layout": "constrained"}
     figure = Figure(facecolor=PAPER, **options)
     FigureCanvasAgg(figure)
     return figure
@@ -46,6 +53,32 @@ def percent_ticks(axis: Any) -> None:
             self.decimals = next(fits, 4)
 
     axis.set_major_formatter(Percent(1))
+
+
+def percent_axes(axes: Any, which: str) -> None:
+    """Name the ticks of axes of fractions in percent: "x", "y" or "both"."""
+    for axis in {"x": (axes.xaxis,), "y": (axes.yaxis,), "both": (axes.xaxis, axes.yaxis)}[which]:
+        percent_ticks(axis)
+
+
+def end_at_0_and_1(axes: Any, which: str) -> None:
+    """End an axis of fractions, "x" or "y", at 0 and 1, whatever margin is around its data."""
+    low, high = getattr(axes, f"get_{which}lim")()
+    getattr(axes, f"set_{which}lim")(max(low, 0), min(high, 1))
+
+
+def tidy(axes: Any) -> None:
+    """Draw a faint grid, and no frame at the top and the right."""
+    axes.grid(alpha=0.3)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def title(figure: Any, text: str) -> None:
+    """Write a title over a figure, in as many lines as it takes."""
+    width = int(figure.get_figwidth() * 13)
+    lines = [part for line in text.splitlines() for part in textwrap.wrap(line, width) or [""]]
+    figure.suptitle("\n".join(lines), fontsize=10, parse_math=False)
 
 
 def shortened(text: str, most: int) -> str:

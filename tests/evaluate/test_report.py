@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from ferjax.errors import WriteError
-from ferjax.evaluate import Evaluation, evaluate, plots, write_report
+from ferjax.evaluate import Evaluation, evaluate, gallery, plots, write_report
 from ferjax.evaluate.report import between, percent, text
 
 from ..train.conftest import make_faces
@@ -187,7 +187,7 @@ def test_the_report_of_a_faultless_network_has_no_mistakes(tmp_path: Path) -> No
 def test_pictures_of_an_earlier_report_go(
     tmp_path: Path, stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plots, "draw_all", lambda *_, **__: {"mistakes.png": "of now"})
+    monkeypatch.setattr(gallery, "draw_all", lambda *_, **__: {"mistakes.png": "of now"})
     earlier = ["robustness.png", "corruptions.png", "reliability.png", "groups_12.png"]
     others = ["mistakes.png", "groups_.png", "mine.png"]
     for name in earlier + others:
@@ -223,7 +223,7 @@ def test_robustness_is_that_of_a_single_view(
     assert any(line.startswith("single-view accuracy at severity") for line in lines)
     title = plots.robustness(several).get_suptitle()
     assert title == "Robustness of a single view: tiny on validation, 64 images"
-    monkeypatch.setattr(plots, "draw_all", lambda *_, **__: {})
+    monkeypatch.setattr(gallery, "draw_all", lambda *_, **__: {})
     write_report(several, tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "over all corruptions and severities, of a single view of each image: " in page
@@ -258,7 +258,7 @@ def test_letters_that_the_font_lacks_are_told_once(
 ) -> None:
     for name in ("coverage", "precision_recall"):  # which take longer
         monkeypatch.setattr(plots, name, plots.confusion)
-    monkeypatch.setattr(plots, "_DPI", 30)
+    monkeypatch.setattr(gallery, "DPI", 30)
     names = tuple(f"{name} 表情" for name in evaluation.class_names)
     classes = dict(zip(names, evaluation.whole.classes.values()))
     whole = dataclasses.replace(evaluation.whole, classes=classes, calibration=None, correct=64)
@@ -266,7 +266,7 @@ def test_letters_that_the_font_lacks_are_told_once(
         evaluation, class_names=names, whole=whole, robustness=None, subgroups=None
     )
     with pytest.warns(UserWarning) as caught:
-        plots.draw_all(odd, tmp_path)
+        gallery.draw_all(odd, tmp_path)
     (warning,) = caught
     assert str(warning.message).endswith("letters that matplotlib's font lacks: 表, 情")
 

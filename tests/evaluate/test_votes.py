@@ -15,7 +15,7 @@ import ferjax
 from ferjax import keras, metadata
 from ferjax.data.dataset import Faces
 from ferjax.data.votes import Votes
-from ferjax.evaluate import Evaluation, card, evaluate, plots, provenance, votes
+from ferjax.evaluate import Evaluation, card, evaluate, gallery, plots, provenance, votes
 from ferjax.evaluate import write_report as write
 from ferjax.evaluate.recording import record
 from ferjax.evaluate.report import text
@@ -314,7 +314,7 @@ def test_the_page_and_its_pictures(
     assert page.count("<td>majority, 8 classes: images</td>") == 2
     pictures = {path.stem for path in tmp_path.glob("*.png")}
     assert {"votes_recall", "votes_reliability"} <= pictures
-    monkeypatch.setattr(plots, "draw_all", lambda *_, **__: {})
+    monkeypatch.setattr(gallery, "draw_all", lambda *_, **__: {})
     without = dataclasses.replace(found, votes=None)
     assert "several people" not in write(without, tmp_path).read_text(encoding="utf-8")
     assert not list(tmp_path.glob("votes_*.png"))

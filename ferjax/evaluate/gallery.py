@@ -1,0 +1,121 @@
+"""The pictures of an evaluation, drawn into a folder."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ferjax.errors import WriteError, printable
+from ferjax.evaluate import corruptions, plots
+from ferjax.files import replacing
+from ferjax.pictures import sheet
+from ferjax.pictures.figures import missing_letters_told
+from ferjax.pictures.palette import PAPER
+
+if TYPE_CHECKING:
+    from ferjax.evaluate.evaluation import Evaluation
+
+DPI: Final = 150
+_MOST_GROUPS: Final = 40
+_NAMES: Final = (  # of the pictures that some evaluations have and others have not
+    r"(reliability|mistakes|votes_recall|votes_reliability|robustness|corruptions"
+    r"|groups_[1-9]\d*)\.png"
+)
+
+
+@missing_letters_told()
+def draw_all(
+    evaluation: Evaluation,
+    folder: str | os.PathLike[str],
+    *,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> dict[str, str]:
+    """Draw every picture that the evaluation has figures for into a folder.
+
+    Args:
+        progress: called with (done, total, "pictures") after each.
+
+    Returns:
+        a description of each picture, by file name, in the order of reading.
+    """
+    pictures = list(_pictures(evaluation))
+    for number, (name, _, draw) in enumerate(pictures, start=1):
+        draw(Path(folder) / f"{name}.png")
+        if progress is not None:
+            progress(number, len(pictures), "pictures")
+    return {f"{name}.png": text for name, text, _ in pictures}
+
+
+def _pictures(e: Evaluation) -> Iterator[tuple[str, str, Callable[[Path], None]]]:
+    """Yield the name of each picture, what it shows, and what draws it to a file."""
+
+    def plot(name: str, text: str) -> tuple[str, str, Callable[[Path], None]]:
+        return name, text, partial(_save, getattr(plots, name), e)
+
+    yield plot("confusion", "Which class is taken for which, in percent of the true class.")
+    if e.whole.calibration is not None:
+        yield plot(
+            "reliability",
+            "Accuracy against confidence; on the diagonal a confidence can be taken at its word.",
+        )
+    ending = "; confidences as the network says." if e.calibrated else "."
+    yield plot(
+        "coverage",
+        "Accuracy among the most confident predictions, where the others get no answer" + ending,
+    )
+    yield plot("precision_recall", "Precision against recall by class.")
+    if e.whole.correct < e.whole.images:
+        yield plot(
+            "mistakes",
+            "The mistakes of the highest confidence: true class, predicted class, confidence.",
+        )
+    if e.votes is not None:
+        yield plot(
+            "votes_recall",
+            "Recall by class against the dataset's own label and against the majority of people.",
+        )
+        if e.votes.whole.answers["training"].reliability is not None:
+            yield plot(
+                "votes_reliability",
+                "The share of people who say the predicted class against confidence.",
+            )
+    if e.robustness is not None:
+        yield plot(
+            "robustness",
+            "Accuracy by corruption and severity, and with parts of the face covered.",
+        )
+        text = "Two of the faces under each corruption, as they are and at severities 1 to 5."
+        yield "corruptions", text, partial(_corruptions, e)
+    for number, comparison in enumerate(e.subgroups.comparisons if e.subgroups else (), start=1):
+        if len(comparison.attributes) == 1 and len(comparison.groups) <= _MOST_GROUPS:
+            name = printable(comparison.attributes[0], 60)
+            text = f"Accuracy and macro F1 by {name}, with 95 % intervals."
+            yield f"groups_{number}", text, partial(_save, plots.groups, comparison)
+
+
+def _save(plot: Callable[[Any], Any], figures: Any, path: Path) -> None:
+    with replacing(path) as temporary:
+        plot(figures).savefig(temporary, format="png", dpi=DPI, facecolor=PAPER)
+
+
+def _corruptions(e: Evaluation, path: Path) -> None:
+    first_and_last = e.predictions.images[:: max(len(e.predictions.images) - 1, 1)][:2]
+    sheet.draw(corruptions.rows(first_and_last, seed=e.made["seed"]), path)
+
+
+def remove_others(folder: Path, drawn: Collection[str]) -> None:
+    """Remove the pictures of an earlier evaluation that were not drawn again.
+
+    Raises:
+        WriteError: one cannot be removed.
+    """
+    for path in folder.glob("*.png"):
+        if re.fullmatch(_NAMES, path.name) and path.name not in drawn:
+            try:
+                path.unlink()
+            except OSError as error:
+                raise WriteError(f"{path}: cannot be removed ({error.strerror or error})") from None
