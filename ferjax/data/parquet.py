@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from ferjax.data import csv_dialect, parquet_pages
+from ferjax.data.archive_guards import check_unpacked
 from ferjax.data.numbering import number_of
 from ferjax.errors import DataError, printable
 
@@ -22,8 +23,6 @@ MAX_ROWS: Final = 1_000_000  # as many as an archive may have files
 MIN_ROWS: Final = 10_000  # that are allowed however small the file
 MAX_CHUNK: Final = 2**30  # bytes unpacked of one column in a group of rows
 MAX_FILE: Final = 2**30  # bytes of a file inside an archive, which is read whole
-MAX_RATIO: Final = 200  # unpacked to packed, as in archives
-RATIO_FROM: Final = 64 * 2**20
 
 _ROW_BYTES: Final = 16  # that a row takes at least, but for MIN_ROWS
 _BATCH: Final = 256  # rows at once, at most
@@ -251,7 +250,7 @@ def _largest_chunk(table: Table, source: str | bytes, packed: int) -> int:
             return file.read(size)
 
         chunks = [c for c in parquet_pages.chunks_of(read_at, packed) if c.column in wanted]
-        _check_unpacked([chunk.unpacked for chunk in chunks], packed)
+        check_unpacked([chunk.unpacked for chunk in chunks], packed, MAX_CHUNK)
         sizes = []
         for chunk in chunks:
             if chunk.start + chunk.length > packed:
@@ -259,13 +258,5 @@ def _largest_chunk(table: Table, source: str | bytes, packed: int) -> int:
             sizes.append(parquet_pages.unpacked_size(read_at, chunk))
             if sizes[-1] > chunk.unpacked:
                 raise DataError("cannot be read: pages of more than the file says they have")
-    _check_unpacked(sizes, packed)
+    check_unpacked(sizes, packed, MAX_CHUNK)
     return max(sizes, default=0)
-
-
-def _check_unpacked(sizes: Sequence[int], packed: int) -> None:
-    total = sum(sizes)
-    if max(sizes, default=0) > MAX_CHUNK or (total > RATIO_FROM and total > MAX_RATIO * packed):
-        raise DataError(
-            f"{packed:,} bytes that would unpack to {total:,}; expected a dataset of faces"
-        )

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from ferjax import EMOTIONS
-from ferjax.data import parquet, parquet_pages, sources
+from ferjax.data import archive_guards, parquet, parquet_pages, sources
 from ferjax.data.dataset import Faces
 from ferjax.errors import DataError
 
@@ -287,7 +287,7 @@ def test_damaged_files(tmp_path: Path) -> None:
 
 
 def test_files_that_unpack_without_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet, "RATIO_FROM", 2**20)
+    monkeypatch.setattr(archive_guards, "RATIO_FROM", 2**20)
     images = [{"bytes": bytes(2**22) + bytes([i]), "path": None} for i in range(4)]
     content = table(images=images, labels=[0, 1, 2, 3])
     path = write(tmp_path / "a.parquet", content, compression="zstd", use_dictionary=False)
