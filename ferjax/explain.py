@@ -27,14 +27,13 @@ import numpy.typing as npt
 from ferjax.classifier import EmotionClassifier
 from ferjax.errors import FerjaxError, LabelsError, LayerError, near_misses, printable
 from ferjax.nets import Graph, Network
-from ferjax.nets.head import Head
+from ferjax.nets.head import Head, without_activation
 from ferjax.nets.layers import (
-    Activation,
     CenterCrop,
     Cropping2D,
+    Layer,
     Permute,
     Resizing,
-    Softmax,
     TrainingOnly,
     UpSampling2D,
     ZeroPadding2D,
@@ -190,16 +189,12 @@ def _scored(classifier: EmotionClassifier) -> Graph:
     (height, width), channels = classifier.image_size, graph.image_shape[2]
     first = graph.data_format == "channels_first"
     shape = (channels, height, width) if first else (height, width, channels)
-    changed: dict[str, Any] = {graph.input.name: dataclasses.replace(graph.input, shape=shape)}
-    last: Any = graph.by_name[graph.calls[graph.final_call].layer]
+    changed: dict[str, Layer] = {graph.input.name: dataclasses.replace(graph.input, shape=shape)}
+    last = graph.by_name[graph.calls[graph.final_call].layer]
     shared = [call.layer for call in graph.calls].count(last.name) > 1
     if graph.final_activation not in ("linear", "other") and not shared:
-        linear = Activation(name=last.name, activation="linear")
-        changed[last.name] = (
-            linear if isinstance(last, Softmax) else dataclasses.replace(last, activation="linear")
-        )
-    layers = tuple(changed.get(layer.name, layer) for layer in graph.layers)
-    return dataclasses.replace(graph, layers=layers)
+        changed[last.name] = without_activation(last)
+    return graph.map_layers(lambda layer: changed.get(layer.name, layer))
 
 
 def _indices(

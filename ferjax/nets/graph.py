@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -177,6 +177,10 @@ class Graph:
             call.inputs == ((position - 1,) if position else ())
             for position, call in enumerate(self.calls)
         )
+
+    def map_layers(self, change: Callable[[Layer], Layer]) -> Graph:
+        """Return the graph with each layer replaced by what `change` makes of it, names kept."""
+        return dataclasses.replace(self, layers=tuple(map(change, self.layers)))
 
     def leading_to(self, position: int) -> Graph:
         """Return the graph whose output is that of one call, without what does not lead to it."""

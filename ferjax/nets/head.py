@@ -9,6 +9,7 @@ Dimension keys: B batch, U units, K classes.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +22,7 @@ from ferjax._lazy import LazyModule
 from ferjax.emotions import Labels
 from ferjax.errors import LabelsError, LayerError
 from ferjax.nets.graph import Graph
+from ferjax.nets.layers import Activation, Layer, Softmax
 
 jnp: Any = LazyModule("jax.numpy")
 
@@ -153,6 +155,13 @@ def has_logits(graph: Graph) -> bool:
     """Whether a network without its last activation gives logits."""
     end = graph.final_activation
     return end in ("softmax", "linear") or (end == "sigmoid" and _is_single_unit(graph))
+
+
+def without_activation(layer: Layer) -> Layer:
+    """Return the last layer of a network such that it gives logits: without its activation."""
+    if isinstance(layer, Softmax):
+        return Activation(name=layer.name, activation="linear")
+    return dataclasses.replace(layer, activation="linear")  # type: ignore[call-arg]
 
 
 def _is_single_unit(graph: Graph) -> bool:

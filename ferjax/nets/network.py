@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +13,8 @@ from flax.core import Scope
 
 from ferjax.errors import LayerError
 from ferjax.nets.graph import Graph
-from ferjax.nets.head import has_logits
-from ferjax.nets.layers import Activation, Layer, Shape, Softmax, Weight
+from ferjax.nets.head import has_logits, without_activation
+from ferjax.nets.layers import Layer, Shape, Weight
 from ferjax.nets.summary import summary
 
 
@@ -90,7 +89,7 @@ class Network(nn.Module):
         Returns:
             float32 (B, K).
         """
-        replaced = _without_activation(self.graph) if logits else {}
+        replaced = _replaced_for_logits(self.graph) if logits else {}
         images = jnp.asarray(images, jnp.float32)
         self._check(images)
         last_weights = max(
@@ -199,14 +198,12 @@ def _fits(shape: tuple[int, ...], wanted: Shape) -> bool:
     return len(shape) == len(wanted) and all(w in (None, s) for s, w in zip(shape, wanted))
 
 
-def _without_activation(graph: Graph) -> dict[int, Layer]:
-    """Return, by position, the call to replace that makes logits the output."""
+def _replaced_for_logits(graph: Graph) -> dict[int, Layer]:
+    """Return, by its position, the call's layer without whose activation logits are the output."""
     position = graph.final_call
     layer = graph.by_name[graph.calls[position].layer]
     if graph.final_activation == "linear":
         return {}
     if not has_logits(graph):
         raise layer.error(f"it ends in {graph.final_activation!r}, so there are no logits")
-    if isinstance(layer, Softmax):
-        return {position: Activation(name=layer.name, activation="linear")}
-    return {position: dataclasses.replace(layer, activation="linear")}  # type: ignore[call-arg]
+    return {position: without_activation(layer)}

@@ -127,4 +127,4 @@ def _still(graph: Graph) -> Graph:
                 settings[field.name] = changed(inner)
         return dataclasses.replace(layer, **settings) if settings else layer
 
-    return dataclasses.replace(graph, layers=tuple(map(changed, graph.layers)))
+    return graph.map_layers(changed)

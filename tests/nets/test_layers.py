@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ferjax.errors import FerjaxError, LayerError, UnknownLayerError
-from ferjax.nets import Graph, Network
+from ferjax.nets import Graph, Network, layers
 from ferjax.nets.layers import (
     ELU,
     GRU,
@@ -275,6 +275,18 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "RandomTranslation": {"height_factor": 0.1, "width_factor": 0.1},
     "RandomContrast": {"factor": 0.1},
 }
+
+
+def test_the_vocabulary_has_every_layer_that_is_written() -> None:
+    pending, written = [Layer], set()
+    while pending:
+        kind = pending.pop()
+        pending += kind.__subclasses__()
+        if kind.__module__.startswith("ferjax.nets.layers.") and not kind.__name__.startswith("_"):
+            written.add(kind.__name__)
+    bases = {"Layer", "Operation", "Recurrent", "Spatial", "TrainingOnly"}
+    assert written == set(VOCABULARY) | bases
+    assert all(hasattr(layers, name) for name in layers.__all__)
 
 
 @pytest.mark.parametrize("kind", VOCABULARY)

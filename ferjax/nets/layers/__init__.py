@@ -7,185 +7,48 @@ Keras's shapes and take Flax's names where those differ (scale and bias for gamm
 from __future__ import annotations
 
 from ferjax.errors import UnknownLayerError, near_misses
-from ferjax.nets.layers.activations import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
-from ferjax.nets.layers.applications import LayerScale
-from ferjax.nets.layers.base import InputLayer, Layer, Run, Shape, Weight, snake_case
-from ferjax.nets.layers.dense import (
-    BatchNormalization,
-    Dense,
-    Flatten,
-    Normalization,
-    Permute,
-    RepeatVector,
-    Rescaling,
-    Reshape,
-)
-from ferjax.nets.layers.merging import (
-    Add,
-    Average,
-    Concatenate,
-    Maximum,
-    Minimum,
-    Multiply,
-    Subtract,
-)
-from ferjax.nets.layers.normalization import (
-    GroupNormalization,
-    LayerNormalization,
-    RMSNormalization,
-    UnitNormalization,
-)
-from ferjax.nets.layers.operations import Operation
-from ferjax.nets.layers.recurrent import (
-    GRU,
-    LSTM,
-    Bidirectional,
-    Recurrent,
-    SimpleRNN,
-    TimeDistributed,
-)
-from ferjax.nets.layers.resizing import CenterCrop, RandomCrop, Resizing, UpSampling2D
-from ferjax.nets.layers.spatial import (
-    AveragePooling2D,
-    Conv1D,
-    Conv2D,
-    Cropping2D,
-    DepthwiseConv2D,
-    GlobalAveragePooling1D,
-    GlobalAveragePooling2D,
-    GlobalMaxPooling1D,
-    GlobalMaxPooling2D,
-    MaxPooling2D,
-    SeparableConv2D,
-    ZeroPadding2D,
-)
-from ferjax.nets.layers.training import (
-    ActivityRegularization,
-    AlphaDropout,
-    Dropout,
-    GaussianDropout,
-    GaussianNoise,
-    Identity,
-    RandomBrightness,
-    RandomColorDegeneration,
-    RandomColorJitter,
-    RandomContrast,
-    RandomElasticTransform,
-    RandomErasing,
-    RandomFlip,
-    RandomGaussianBlur,
-    RandomGrayscale,
-    RandomHeight,
-    RandomHue,
-    RandomInvert,
-    RandomPerspective,
-    RandomPosterization,
-    RandomRotation,
-    RandomSaturation,
-    RandomSharpness,
-    RandomTranslation,
-    RandomWidth,
-    RandomZoom,
-    SpatialDropout1D,
-    SpatialDropout2D,
-    TrainingOnly,
-)
+from ferjax.nets.layers.activations import *
+from ferjax.nets.layers.applications import *
+from ferjax.nets.layers.base import *
+from ferjax.nets.layers.base import Layer
+from ferjax.nets.layers.dense import *
+from ferjax.nets.layers.merging import *
+from ferjax.nets.layers.normalization import *
+from ferjax.nets.layers.operations import *
+from ferjax.nets.layers.recurrent import *
+from ferjax.nets.layers.resizing import *
+from ferjax.nets.layers.spatial import *
+from ferjax.nets.layers.training import *
 
+# In the order of reading; what is a kind of layer here is the vocabulary.
 __all__ = [
-    "VOCABULARY",
-    "layer_class",
-    "snake_case",
-    "Layer",
-    "Operation",
-    "Recurrent",
-    "Run",
-    "Shape",
-    "TrainingOnly",
-    "Weight",
-    "InputLayer",
-    "Conv2D",
-    "DepthwiseConv2D",
-    "SeparableConv2D",
-    "Conv1D",
-    "Dense",
-    "BatchNormalization",
-    "LayerNormalization",
-    "LayerScale",
-    "GroupNormalization",
-    "RMSNormalization",
-    "UnitNormalization",
-    "Activation",
-    "ReLU",
-    "LeakyReLU",
-    "PReLU",
-    "ELU",
-    "Softmax",
-    "MaxPooling2D",
-    "AveragePooling2D",
-    "GlobalAveragePooling2D",
-    "GlobalMaxPooling2D",
-    "GlobalAveragePooling1D",
-    "GlobalMaxPooling1D",
-    "ZeroPadding2D",
-    "Cropping2D",
-    "UpSampling2D",
-    "Resizing",
-    "CenterCrop",
-    "Flatten",
-    "Reshape",
-    "Permute",
-    "RepeatVector",
-    "TimeDistributed",
-    "LSTM",
-    "GRU",
-    "SimpleRNN",
-    "Bidirectional",
-    "Identity",
-    "ActivityRegularization",
-    "Dropout",
-    "SpatialDropout2D",
-    "SpatialDropout1D",
-    "AlphaDropout",
-    "GaussianNoise",
-    "GaussianDropout",
-    "Rescaling",
-    "Normalization",
-    "RandomFlip",
-    "RandomRotation",
-    "RandomZoom",
-    "RandomTranslation",
-    "RandomContrast",
-    "RandomBrightness",
-    "RandomCrop",
-    "RandomHeight",
-    "RandomWidth",
-    "RandomColorDegeneration",
-    "RandomHue",
-    "RandomSaturation",
-    "RandomSharpness",
-    "RandomPosterization",
-    "RandomInvert",
-    "RandomGrayscale",
-    "RandomColorJitter",
-    "RandomErasing",
-    "RandomGaussianBlur",
-    "RandomPerspective",
-    "RandomElasticTransform",
-    "Add",
-    "Subtract",
-    "Multiply",
-    "Average",
-    "Maximum",
-    "Minimum",
-    "Concatenate",
-]
+    "VOCABULARY", "layer_class", "snake_case",
+    "Layer", "Operation", "Recurrent", "Run", "Shape", "TrainingOnly", "Weight",
+    "InputLayer", "Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Conv1D", "Dense",
+    "BatchNormalization", "LayerNormalization", "LayerScale", "GroupNormalization",
+    "RMSNormalization", "UnitNormalization",
+    "Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax",
+    "MaxPooling2D", "AveragePooling2D", "GlobalAveragePooling2D", "GlobalMaxPooling2D",
+    "GlobalAveragePooling1D", "GlobalMaxPooling1D",
+    "ZeroPadding2D", "Cropping2D", "UpSampling2D", "Resizing", "CenterCrop",
+    "Flatten", "Reshape", "Permute", "RepeatVector",
+    "TimeDistributed", "LSTM", "GRU", "SimpleRNN", "Bidirectional",
+    "Identity", "ActivityRegularization", "Dropout", "SpatialDropout2D", "SpatialDropout1D",
+    "AlphaDropout", "GaussianNoise", "GaussianDropout", "Rescaling", "Normalization",
+    "RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast",
+    "RandomBrightness", "RandomCrop", "RandomHeight", "RandomWidth", "RandomColorDegeneration",
+    "RandomHue", "RandomSaturation", "RandomSharpness", "RandomPosterization", "RandomInvert",
+    "RandomGrayscale", "RandomColorJitter", "RandomErasing", "RandomGaussianBlur",
+    "RandomPerspective", "RandomElasticTransform",
+    "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate",
+]  # fmt: skip
 
 # Bases, and what has a table of its own.
 _NO_KINDS = ("Layer", "Operation", "Recurrent", "TrainingOnly")
 VOCABULARY: dict[str, type[Layer]] = {
-    name: known
-    for name, known in ((name, globals().get(name)) for name in __all__)
-    if name not in _NO_KINDS and isinstance(known, type) and issubclass(known, Layer)
+    name: kind
+    for name, kind in ((name, globals().get(name)) for name in __all__)
+    if name not in _NO_KINDS and isinstance(kind, type) and issubclass(kind, Layer)
 }
 
 
