@@ -8,6 +8,7 @@ baseline network on the same images.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -88,34 +89,25 @@ def robustness(
         DataError: the baseline cannot be used.
     """
     against = comparable_baseline(baseline, checksum)
-    conditions: list[tuple[str, int]] = [(k, s) for k in CORRUPTIONS for s in SEVERITIES]
+    conditions = [("", 0), *itertools.product(CORRUPTIONS, SEVERITIES)]
     conditions += [(region, 0) for region in OCCLUSIONS]
-    total, done = len(images) * (len(conditions) + 1), 0
-
-    def accuracy(change: Callable[[int], npt.NDArray[np.uint8]]) -> float:
-        nonlocal done
+    accuracies: dict[tuple[str, int], float] = {}
+    for number, (name, severity) in enumerate(conditions):
         hits = 0
         for first in range(0, len(images), _CHUNK):
-            chunk = change(first)
-            said = classifier.head.predicted(classifier.predict_proba(chunk, resize="linear"))
-            hits += int((said == labels[first : first + _CHUNK]).sum())
-            done += len(chunk)
-            if progress is not None:
-                progress(done, total, "corrupted images")
-        return hits / len(images)
-
-    clean = accuracy(lambda first: images[first : first + _CHUNK])
-    found: dict[tuple[str, int], float] = {}
-    for name, severity in conditions:
-
-        def change(first: int, name: str = name, severity: int = severity) -> Any:
             chunk = images[first : first + _CHUNK]
             if severity:
-                return corrupt(chunk, name, severity, seed=seed, first=first)
-            return occlude(chunk, name)
-
-        found[name, severity] = accuracy(change)
-    corruptions = {name: tuple(found[name, s] for s in SEVERITIES) for name in CORRUPTIONS}
+                chunk = corrupt(chunk, name, severity, seed=seed, first=first)
+            elif name:
+                chunk = occlude(chunk, name)
+            answers = classifier.head.predicted(classifier.predict_proba(chunk, resize="linear"))
+            hits += int((answers == labels[first : first + _CHUNK]).sum())
+            if progress is not None:
+                done = number * len(images) + first + len(chunk)
+                progress(done, len(conditions) * len(images), "corrupted images")
+        accuracies[name, severity] = hits / len(images)
+    clean = accuracies["", 0]
+    corruptions = {name: tuple(accuracies[name, s] for s in SEVERITIES) for name in CORRUPTIONS}
     comparable = against["checksum"] == checksum
     mce, relative = mean_corruption_errors(clean, corruptions, against)
     return Robustness(
@@ -123,7 +115,7 @@ def robustness(
         checksum=checksum,
         clean=clean,
         corruptions=corruptions,
-        occlusions={name: found[name, 0] for name in OCCLUSIONS},
+        occlusions={name: accuracies[name, 0] for name in OCCLUSIONS},
         mean=float(np.mean(list(corruptions.values()))),
         baseline=against["name"] if comparable else None,
         mean_corruption_error=mce if comparable else None,
@@ -147,14 +139,15 @@ def mean_corruption_errors(
     ratios, relative = [], []
     for name, accuracies in corruptions.items():
         errors = 1 - np.asarray(accuracies)
-        others = 1 - np.asarray(baseline["corruptions"][name])
-        ratios.append(_ratio(errors.sum(), others.sum()))
-        added = errors - (1 - clean), others - (1 - baseline["clean"])
+        of_baseline = 1 - np.asarray(baseline["corruptions"][name])
+        ratios.append(_ratio(errors.sum(), of_baseline.sum()))
+        added = errors - (1 - clean), of_baseline - (1 - baseline["clean"])
         relative.append(_ratio(added[0].sum(), added[1].sum()))
-    mce, rmce = (
-        float(np.mean(found)) if np.isfinite(found).all() else None for found in (ratios, relative)
-    )
-    return mce, rmce
+    return _mean(ratios), _mean(relative)
+
+
+def _mean(ratios: Sequence[float]) -> float | None:
+    return float(np.mean(ratios)) if np.isfinite(ratios).all() else None
 
 
 def _ratio(above: float, below: float) -> float:
@@ -183,15 +176,15 @@ def read_baseline(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     try:
         report = json.loads(Path(path).read_text(encoding="utf-8"))
-        found = report["robustness"]
-        if found is None:
+        measured = report["robustness"]
+        if measured is None:
             raise DataError(f"{path}: a report without robustness; evaluate with --robustness")
         baseline: dict[str, Any] = {
             "name": str(report["weights"]["name"]),
-            "checksum": str(found["checksum"]),
-            "clean": float(found["clean"]),
+            "checksum": str(measured["checksum"]),
+            "clean": float(measured["clean"]),
             "corruptions": {
-                name: tuple(float(x) for x in found["corruptions"][name]) for name in CORRUPTIONS
+                name: tuple(float(x) for x in measured["corruptions"][name]) for name in CORRUPTIONS
             },
         }
         if any(len(row) != len(SEVERITIES) for row in baseline["corruptions"].values()):

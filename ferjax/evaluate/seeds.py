@@ -13,16 +13,17 @@ from ferjax import metadata
 from ferjax.errors import DataError
 
 _MOST_BYTES: Final = 1 << 20
-_WHAT: Final = ("dataset", "images", "view", "note", "labels", "prior")  # an accuracy is of
+# What an accuracy is of.
+_KEYS: Final = ("dataset", "images", "view", "note", "labels", "prior")
 
 
 def compare_seeds(
-    known: Mapping[str, Any], others: Sequence[str | os.PathLike[str]]
+    own: Mapping[str, Any], others: Sequence[str | os.PathLike[str]]
 ) -> dict[str, Any] | None:
     """Return the accuracies of trainings that differ in nothing but the seed.
 
     Args:
-        known: metadata of the weights in question, as `ferjax train` and `ferjax evaluate --record`
+        own: metadata of the weights in question, as `ferjax train` and `ferjax evaluate --record`
             write it.
         others: metadata files of weights of the other seeds.
 
@@ -41,35 +42,27 @@ def compare_seeds(
     """
     if not others:
         return None
-    own = _checked(known, "the weights")
-    found = [own, *(_read(path) for path in others)]
-    for path, other in zip(others, found[1:]):
-        if different := _difference(own, other):
+    own = _checked(own, "the weights")
+    trainings = [own]
+    for path in others:
+        trainings.append(_read(path))
+        if different := _difference(own, trainings[-1]):
             raise DataError(
                 f"{path}: not the same training, its {different} differs; only seeds may"
             )
-    seeds = [_seed(training) for training in found]
+    trainings.sort(key=_seed)
+    seeds = [_seed(training) for training in trainings]
     if len(set(seeds)) < len(seeds):
         raise DataError(f"expected one training of each seed, got seeds {seeds}")
-    found.sort(key=_seed)
-    figures = []
-    for entry in own["accuracy"]:
-        accuracies = [_accuracy(training, entry) for training in found]
-        measured = [value for value in accuracies if value is not None]
-        complete = len(measured) == len(found)
-        figures.append(
-            {key: entry.get(key) for key in _WHAT}
-            | {
-                "accuracies": accuracies,
-                "mean": statistics.mean(measured) if complete else None,
-                "deviation": statistics.stdev(measured) if complete else None,
-            }
-        )
+    figures = [_figure(entry, trainings) for entry in own["accuracy"]]
     selected = own.get("selected_on")
-    by = selected.get("labels") if isinstance(selected, Mapping) else None
-    row = next((f for f in figures if f["labels"] == by and f["prior"] is None), figures[0])
-    first = row["accuracies"]
-    mine = first[found.index(own)]
+    labels = selected.get("labels") if isinstance(selected, Mapping) else None
+    ranking = next((f for f in figures if f["labels"] == labels and f["prior"] is None), figures[0])
+    accuracies = ranking["accuracies"]
+    own_accuracy = accuracies[trainings.index(own)]
+    rank = None
+    if None not in accuracies:
+        rank = 1 + sum(accuracy > own_accuracy for accuracy in accuracies)
     return {
         "trainings": [
             {
@@ -77,11 +70,24 @@ def compare_seeds(
                 "epoch": training["training"].get("epoch"),
                 "this": training is own,
             }
-            for training in found
+            for training in trainings
         ],
         "figures": figures,
-        "rank": None if None in first else 1 + sum(value > mine for value in first),
-        "ranked_by": row["labels"],
+        "rank": rank,
+        "ranked_by": ranking["labels"],
+    }
+
+
+def _figure(entry: Mapping[str, Any], trainings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return an accuracy of the weights beside those of the other trainings."""
+    accuracies = [_accuracy(training, entry) for training in trainings]
+    measured = [accuracy for accuracy in accuracies if accuracy is not None]
+    is_complete = len(measured) == len(trainings)
+    return {
+        **{key: entry.get(key) for key in _KEYS},
+        "accuracies": accuracies,
+        "mean": statistics.mean(measured) if is_complete else None,
+        "deviation": statistics.stdev(measured) if is_complete else None,
     }
 
 
@@ -89,22 +95,23 @@ def _read(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     try:
         if os.path.getsize(path) > _MOST_BYTES:
             raise ValueError("too large")
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        training = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, ValueError, RecursionError):
-        found = None
-    return _checked(found, path)
+        training = None
+    return _checked(training, path)
 
 
-def _checked(found: Any, name: str | os.PathLike[str]) -> Mapping[str, Any]:
+def _checked(training: Any, name: str | os.PathLike[str]) -> Mapping[str, Any]:
     try:
-        seed = found["training"]["recipe"]["seed"]
+        seed = training["training"]["recipe"]["seed"]
         complete = isinstance(seed, int) and all(
-            isinstance(entry["correct"], int) and entry["images"] > 0 for entry in found["accuracy"]
+            isinstance(entry["correct"], int) and entry["images"] > 0
+            for entry in training["accuracy"]
         )
-        if complete and found["accuracy"]:
-            return dict(found)
+        if complete and training["accuracy"]:
+            return dict(training)
     except (KeyError, TypeError):
         pass
     raise DataError(
@@ -126,16 +133,16 @@ def _difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> str | None:
 
 
 def _difference_of_trainings(a: Mapping[str, Any], b: Mapping[str, Any]) -> str | None:
-    one, two = (metadata.trainings(found) for found in (a, b))
-    if not one or len(one) != len(two) or _start(one[0]) != _start(two[0]):
+    stages_a, stages_b = metadata.trainings(a), metadata.trainings(b)
+    if not stages_a or len(stages_a) != len(stages_b) or _start(stages_a[0]) != _start(stages_b[0]):
         return "start"
-    for first, second in zip(one, two):
-        taught = metadata.teachers(first), metadata.teachers(second)
-        if len(taught[0]) != len(taught[1]) or not all(map(_alike, *taught)):
+    for stage_a, stage_b in zip(stages_a, stages_b):
+        teachers = metadata.teachers(stage_a), metadata.teachers(stage_b)
+        if len(teachers[0]) != len(teachers[1]) or not all(map(_alike, *teachers)):
             return "teachers"
-        mine, theirs = first.get("recipe", {}), second.get("recipe", {})
-        for key in sorted((mine.keys() | theirs.keys()) - {"seed"}):
-            if mine.get(key) != theirs.get(key):
+        recipe_a, recipe_b = stage_a.get("recipe", {}), stage_b.get("recipe", {})
+        for key in sorted((recipe_a.keys() | recipe_b.keys()) - {"seed"}):
+            if recipe_a.get(key) != recipe_b.get(key):
                 return f"recipe's {key}"
     return None
 
@@ -154,6 +161,6 @@ def _alike(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
 
 def _accuracy(training: Mapping[str, Any], wanted: Mapping[str, Any]) -> float | None:
     for entry in training["accuracy"]:
-        if all(entry.get(key) == wanted.get(key) for key in _WHAT):
+        if all(entry.get(key) == wanted.get(key) for key in _KEYS):
             return float(entry["correct"] / entry["images"])
     return None
