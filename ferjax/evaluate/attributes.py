@@ -112,12 +112,12 @@ class _Finder:
     @cached_property
     def ends(self) -> dict[str, int]:
         """The images by every shorter end of their paths."""
-        found: dict[str, int] = {}
+        ends: dict[str, int] = {}
         for name, image in self.full.items():
             while "/" in name:
                 name = name.partition("/")[2]
-                found[name] = _SEVERAL if name in found else image
-        return found
+                ends[name] = _SEVERAL if name in ends else image
+        return ends
 
     def __call__(self, name: str) -> int | None:
         name = _normal(name)
@@ -151,8 +151,8 @@ def _delimiter(text: str, find: _Finder) -> str:
             for _, row in itertools.islice(_rows(text, delimiter), _SAMPLE):
                 rows.append(row)
         width = len(rows[0]) if rows else 0
-        found = sum(find(row[0]) is not None for row in rows)
-        return width > 1, found, sum(len(row) == width for row in rows), width
+        images = sum(find(row[0]) is not None for row in rows)
+        return width > 1, images, sum(len(row) == width for row in rows), width
 
     return max(_DELIMITERS, key=score)  # the first of equals: the comma
 
@@ -245,14 +245,14 @@ def _read(text: str, find: _Finder, names: Sequence[str]) -> Attributes:
 def _nothing_found(
     names: Sequence[str], unknown: list[str], several: list[str], others: int
 ) -> str:
-    found = [
+    kinds = [
         f"{len(unknown):,} about unknown images ({_first(unknown)})" if unknown else "",
         f"{len(several):,} with a name that fits several ({_first(several)})" if several else "",
         f"{others:,} about images of other splits" if others else "",
     ]
     return (
         f"expected rows about the measured images ({_first(names)}), "
-        f"got {', '.join(filter(None, found)) or 'no rows'}"
+        f"got {', '.join(filter(None, kinds)) or 'no rows'}"
     )
 
 
@@ -266,5 +266,5 @@ def _first(names: Sequence[str]) -> str:
     >>> _first(["a.png", "b.png", "c.png", "d.png"])
     "'a.png', 'b.png', 'c.png', ..."
     """
-    more = ["..."] if len(names) > 3 else []
-    return ", ".join([*(repr(name[:100]) for name in names[:3]), *more])
+    dots = ["..."] if len(names) > 3 else []
+    return ", ".join([*(repr(name[:100]) for name in names[:3]), *dots])

@@ -103,17 +103,17 @@ def _filled(
     labels: Labels | None,
 ) -> str:
     path = released.path_of(weights)
-    what = metadata.in_parts(path)
-    if reports and what:
+    form = metadata.in_parts(path)
+    if reports and form:
         raise WeightFileError(
             path,
-            f"{what} has no hash by which a report could be known for its own; `ferjax convert` "
+            f"{form} has no hash by which a report could be known for its own; `ferjax convert` "
             "makes a file of it",
         )
     model = read_weights(path)
-    digest = None if what else metadata.sha256(path)
-    found = [read_report(report) for report in reports]
-    for name, report in zip(reports, found):
+    digest = None if form else metadata.sha256(path)
+    measured = [read_report(report) for report in reports]
+    for name, report in zip(reports, measured):
         about = report["weights"]
         if about["sha256"] != digest:
             raise DataError(
@@ -137,14 +137,14 @@ def _filled(
         trained_on=provenance.described(known.get("trained_on")),
         frequencies=_frequencies(known, names),
         selected_on=provenance.described(known.get("selected_on")),
-        measured=_measured(known, {report["data"]["name"] for report in found}),
-        reports=found,
-        votes=[_votes_tables(r, number == 0) for number, r in enumerate(found)],
+        measured=_measured(known, {report["data"]["name"] for report in measured}),
+        reports=measured,
+        votes=[_votes_tables(r, number == 0) for number, r in enumerate(measured)],
         explained=EXPLAINED,
         seeds=seeds.compare_seeds(known, other_seeds),
-        robust=next((r for r in found if r["robustness"]), None),
-        groups=next((r for r in found if r["subgroups"]), None),
-        limits=_limits(found),
+        robust=next((r for r in measured if r["robustness"]), None),
+        groups=next((r for r in measured if r["subgroups"]), None),
+        limits=_limits(measured),
         corruptions=CORRUPTIONS,
         occlusions=OCCLUSIONS,
     )
@@ -168,10 +168,10 @@ def _frequencies(known: Mapping[str, Any], labels: Sequence[str]) -> list[tuple[
     """Return how common each class was in training, or nothing where the metadata does not say."""
     stated = {"training_frequencies": known.get("training_frequencies")}
     try:
-        found = priors.of_metadata(stated, metadata.class_names(known, labels))
+        shares = priors.of_metadata(stated, metadata.class_names(known, labels))
     except PriorError:  # written by hand
         return []
-    return [] if found is None else list(zip(labels, found.tolist()))
+    return [] if shares is None else list(zip(labels, shares.tolist()))
 
 
 def read_report(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -183,25 +183,25 @@ def read_report(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         if os.path.getsize(path) > _MOST_BYTES:
             raise ValueError("too large")
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-        if found["format"] != "ferjax evaluation 1" or not found.keys() >= _PARTS:
+        report = json.loads(Path(path).read_text(encoding="utf-8"))
+        if report["format"] != "ferjax evaluation 1" or not report.keys() >= _PARTS:
             raise ValueError("another format, or not whole")
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise DataError(f"{path}: expected the report.json of {_MADE_BY}") from None
-    return {"votes": None, **found}  # of reports before there were votes
+    return {"votes": None, **report}  # of reports before there were votes
 
 
 def _votes_tables(report: Mapping[str, Any], is_first: bool) -> list[Table]:
     """Return the tables of a report against votes that a card shows: of the first one, recall and
     people too, recall without copies where there are some.
     """
-    found = tables(report)
-    last = found[-1].part if found else ""
+    every = tables(report)
+    last = every[-1].part if every else ""
     return [
         table
-        for table in found
+        for table in every
         if table.kind == "figures" or (is_first and (table.kind == "people" or table.part == last))
     ]
 
@@ -211,60 +211,62 @@ def _limits(reports: Sequence[Mapping[str, Any]]) -> list[str]:
     if not reports:
         return []
     first = reports[0]
-    m, by = first["without_copies"] or first["whole"], ""
+    figures, by = first["without_copies"] or first["whole"], ""
     if votes := first.get("votes"):  # what an image shows is what most people see in it
         answers = (votes["without_copies"] or votes["whole"])["answers"]["training"]
-        m, by = next(iter(answers["majorities"].values())), "Against the majority of people, "
-    limits = []
+        figures = next(iter(answers["majorities"].values()))
+        by = "Against the majority of people, "
+    robust = next((r["robustness"] for r in reports if r["robustness"]), None)
+    limits = [
+        *_hard_classes(figures["classes"], by),
+        *_confused_classes(list(figures["classes"]), figures["confusion"]),
+        *(_harmful_changes(robust) if robust else []),
+    ]
+    return [limit[:1].upper() + limit[1:] for limit in limits]
+
+
+def _hard_classes(classes: Mapping[str, Any], by: str) -> list[str]:
     recalls = sorted(
-        (c["recall"], name) for name, c in m["classes"].items() if c["recall"] is not None
+        (figures["recall"], name)
+        for name, figures in classes.items()
+        if figures["recall"] is not None
     )
-    weakest = ", ".join(f"{name} ({percent(r)})" for r, name in recalls if r < 0.5)
+    weakest = ", ".join(f"{name} ({percent(recall)})" for recall, name in recalls if recall < 0.5)
     if weakest:
-        limits.append(_sentence_case(f"{by}it finds fewer than half of the images of {weakest}."))
-    elif recalls[0][0] < 1:
-        fewest = f"of {recalls[0][1]} it finds the fewest images, {percent(recalls[0][0])}."
-        limits.append(_sentence_case(f"{by}{fewest}"))
-    names, counts = list(m["classes"]), m["confusion"]
-    wrong = sorted(
+        return [f"{by}it finds fewer than half of the images of {weakest}."]
+    recall, name = recalls[0]
+    return [f"{by}of {name} it finds the fewest images, {percent(recall)}."] if recall < 1 else []
+
+
+def _confused_classes(names: Sequence[str], counts: Sequence[Sequence[int]]) -> list[str]:
+    shares = sorted(
         (
-            (counts[i][j] / sum(counts[i]), names[i], names[j])
-            for i in range(len(names))
-            for j in range(len(names))
+            (counts[i][j] / sum(counts[i]), name, other)
+            for i, name in enumerate(names)
+            for j, other in enumerate(names)
             if i != j and counts[i][j]
         ),
         reverse=True,
-    )[:3]
-    if wrong:
-        limits.append(
-            "Most often confused: "
-            + ", ".join(f"{a} taken for {b} ({percent(share)} of {a})" for share, a, b in wrong)
-            + "."
-        )
-    robust = next((r["robustness"] for r in reports if r["robustness"]), None)
-    if robust is not None:
-        drops = sorted(
-            (robust["clean"] - values[2], name) for name, values in robust["corruptions"].items()
-        )[::-1][:3]
-        limits.append(
-            "At medium severity it loses most to "
-            + ", ".join(
-                f"{_title(CORRUPTIONS, name)} ({100 * drop:.1f} points)" for drop, name in drops
-            )
-            + "."
-        )
-        hidden = sorted((value, name) for name, value in robust["occlusions"].items())
-        limits.append(
-            "With a part of the face covered, accuracy falls from "
-            f"{percent(robust['clean'])} to "
-            + ", ".join(f"{percent(value)} ({_title(OCCLUSIONS, name)})" for value, name in hidden)
-            + "."
-        )
-    return limits
+    )
+    words = [f"{a} taken for {b} ({percent(share)} of {a})" for share, a, b in shares[:3]]
+    return [f"Most often confused: {', '.join(words)}."] if words else []
 
 
-def _sentence_case(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _harmful_changes(robust: Mapping[str, Any]) -> list[str]:
+    drops = sorted(
+        ((robust["clean"] - row[2], name) for name, row in robust["corruptions"].items()),
+        reverse=True,
+    )
+    losses = [f"{_title(CORRUPTIONS, name)} ({100 * drop:.1f} points)" for drop, name in drops[:3]]
+    covered = [
+        f"{percent(accuracy)} ({_title(OCCLUSIONS, name)})"
+        for accuracy, name in sorted((a, name) for name, a in robust["occlusions"].items())
+    ]
+    return [
+        f"At medium severity it loses most to {', '.join(losses)}.",
+        "With a part of the face covered, accuracy falls from "
+        f"{percent(robust['clean'])} to {', '.join(covered)}.",
+    ]
 
 
 def _measured(known: Mapping[str, Any], reported: Collection[str]) -> list[str]:
@@ -275,7 +277,7 @@ def _measured(known: Mapping[str, Any], reported: Collection[str]) -> list[str]:
 
 def _sentence(accuracy: Mapping[str, Any]) -> str:
     """Return what a metadata record says of accuracy."""
-    found = {key: accuracy.get(key, "not known") for key in ("dataset", "images", "view", "note")}
+    stated = {key: accuracy.get(key, "not known") for key in ("dataset", "images", "view", "note")}
     top_1 = accuracy.get("top_1")
     share = percent(top_1) if isinstance(top_1, float) else "not known"
     of = "".join(
@@ -284,7 +286,7 @@ def _sentence(accuracy: Mapping[str, Any]) -> str:
         if accuracy.get(key)
     )
     return "{dataset}{of}: {share} of {images} images, {view} view; {note}".format(
-        share=share, of=of, **found
+        share=share, of=of, **stated
     )
 
 

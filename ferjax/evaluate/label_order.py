@@ -143,8 +143,8 @@ def label_order(
     )
     if not measured.clear and measured.best.accuracy < 0.5 and value_range is None:
         low, high = measured.value_range
-        other = f"the network may expect other values than [{low:g}, {high:g}] (--value-range)"
-        measured = dataclasses.replace(measured, reasons=(*measured.reasons, other))
+        reason = f"the network may expect other values than [{low:g}, {high:g}] (--value-range)"
+        measured = dataclasses.replace(measured, reasons=(*measured.reasons, reason))
     if not are_names(classifier.labels):
         return measured
     agrees = [*map(plain_name, classifier.labels)] == [*map(plain_name, measured.best.labels)]
@@ -276,11 +276,11 @@ def _second(
     for row in np.flatnonzero(best >= 0):
         without = fit.copy()
         without[row, best[row]] = -1e9
-        other = _assigned(without)
-        rows = np.flatnonzero(other >= 0)
-        total = without[rows, other[rows]].sum()
+        assigned = _assigned(without)
+        rows = np.flatnonzero(assigned >= 0)
+        total = without[rows, assigned[rows]].sum()
         if total > max(highest, -1e8):
-            second, highest = other, total
+            second, highest = assigned, total
     return second
 
 

@@ -52,17 +52,17 @@ def read_weights(
         raise FerjaxError(
             "`labels`, `value_range` and `output` are of weights in a file, not of a classifier"
         )
-    known, graph = weights.metadata, weights.network.graph
+    stated, graph = weights.metadata, weights.network.graph
     about = {
-        "name": path.name if path is not None else str(known.get("name") or graph.name),
+        "name": path.name if path is not None else str(stated.get("name") or graph.name),
         "sha256": None if path is None or metadata.in_parts(path) else metadata.sha256(path),
         "architecture": graph.name,
         "parameters": graph.num_params,
-        "source": known.get("source"),
-        "licence": known.get("licence"),
-        "trained_on": provenance.described(known.get("trained_on")),
-        "selected_on": provenance.described(known.get("selected_on")),
-        "calibrated_on": provenance.calibrated_on(known),
+        "source": stated.get("source"),
+        "licence": stated.get("licence"),
+        "trained_on": provenance.described(stated.get("trained_on")),
+        "selected_on": provenance.described(stated.get("selected_on")),
+        "calibrated_on": provenance.calibrated_on(stated),
     }
     return weights, about
 

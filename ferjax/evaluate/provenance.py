@@ -87,8 +87,8 @@ def overlaps(metadata: Mapping[str, Any], images: Measured) -> tuple[str, ...]:
             "images: accuracy without them is the honest one"
         )
     if images.copies_of_validation:
-        known = _is_same_data(trained, images) or _is_apart(selected, images)
-        were = "were" if known else "may have been"
+        is_certain = _is_same_data(trained, images) or _is_apart(selected, images)
+        were = "were" if is_certain else "may have been"
         notes.append(
             f"{images.copies_of_validation:,} of the {images.images:,} images are exact copies of "
             f"validation images, on which the weights {were} selected"
@@ -107,8 +107,8 @@ def copies_unknown(metadata: Mapping[str, Any], images: Measured) -> str | None:
     """Return a sentence where the weights, or earlier ones, were trained on other images than those
     of this data, among which copies were looked for; None where they are not known to be.
     """
-    known = [metadata, *(found for *_, found in _earlier(metadata))]
-    if not any(_is_unsearched(_record(found, "trained_on"), images) for found in known):
+    every = [metadata, *(earlier for *_, earlier in _earlier(metadata))]
+    if not any(_is_unsearched(_record(weights, "trained_on"), images) for weights in every):
         return None
     return f"{_ONLY_HERE}, not among all that the weights were trained on"
 
@@ -151,9 +151,9 @@ def _by(record: Mapping[str, Any]) -> str:
 def _earlier_overlaps(metadata: Mapping[str, Any], images: Measured) -> list[str]:
     """Return a sentence for each way in which earlier weights know the images that are measured."""
     own, selected = (_record(metadata, key) for key in ("trained_on", "selected_on"))
-    found: dict[tuple[str, str, str], list[str]] = {}  # how a sentence goes on: the weights in it
-    for name, role, known in _earlier(metadata):
-        trained = _record(known, "trained_on")
+    sentences: dict[tuple[str, str, str], list[str]] = {}  # start, role, end: the weights in it
+    for name, role, earlier in _earlier(metadata):
+        trained = _record(earlier, "trained_on")
         if not trained:
             ends = ("nothing says what ", "trained on: these images may be among it")
         elif all(trained.get(key) == own.get(key) for key in ("data", "images", "checksum")):
@@ -179,35 +179,35 @@ def _earlier_overlaps(metadata: Mapping[str, Any], images: Measured) -> list[str
                 f"whether {images.name} overlaps with what ",
                 f"trained on ({described(trained)}) is not known",
             )
-        names = found.setdefault((ends[0], role, ends[1]), [])
+        names = sentences.setdefault((ends[0], role, ends[1]), [])
         if name not in names:
             names.append(name)
     return [
         f"{start}{' and '.join(names)}, which {role}, {'was' if len(names) == 1 else 'were'} {end}"
-        for (start, role, end), names in found.items()
+        for (start, role, end), names in sentences.items()
     ]
 
 
 def _earlier(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
-    """Yield the weights that had a part in weights: their name, their part, and what is known."""
+    """Yield the weights that had a part in weights: their name, their part, their metadata."""
     waiting = deque([("the weights", metadata)])
     while waiting:
-        who, known = waiting.popleft()
-        training = _record(known, "training")
-        parts = [(f"{who} started from", training.get("started_from"))]
-        parts += [(f"taught {who}", one) for one in teachers(training)]
-        for role, one in parts:
-            if one and isinstance(one, Mapping):
-                name = printable(str(one.get("file")), 100)
-                if one.get("sha256"):  # most are called best.h5
-                    name += f" (SHA-256 {printable(str(one['sha256'])[:8])}...)"
-                yield name, role, one
-                waiting.append((name, one))
+        name, record = waiting.popleft()
+        training = _record(record, "training")
+        parts = [(f"{name} started from", training.get("started_from"))]
+        parts += [(f"taught {name}", teacher) for teacher in teachers(training)]
+        for role, earlier in parts:
+            if earlier and isinstance(earlier, Mapping):
+                name = printable(str(earlier.get("file")), 100)
+                if earlier.get("sha256"):  # most are called best.h5
+                    name += f" (SHA-256 {printable(str(earlier['sha256'])[:8])}...)"
+                yield name, role, earlier
+                waiting.append((name, earlier))
 
 
 def _record(metadata: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = metadata.get(key)
-    return found if isinstance(found, Mapping) else {}
+    record = metadata.get(key)
+    return record if isinstance(record, Mapping) else {}
 
 
 def _is_apart(trained: Mapping[str, Any], images: Measured) -> bool:

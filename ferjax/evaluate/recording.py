@@ -104,7 +104,7 @@ def _majorities(against: AgainstVotes | None) -> Iterator[tuple[str, str, Metric
     honest = against.without_copies
     for prior, answers in against.whole.answers.items():
         for classes, measured in answers.majorities.items() if prior != "calibrated" else ():
-            rest = honest.answers[prior].majorities.get(classes) if honest else measured
-            yield classes, prior, measured, measured.images - (rest.images if rest else 0)
-            if honest and rest:
-                yield classes, prior, rest, None
+            apart = honest.answers[prior].majorities.get(classes) if honest else measured
+            yield classes, prior, measured, measured.images - (apart.images if apart else 0)
+            if honest and apart:
+                yield classes, prior, apart, None

@@ -80,11 +80,11 @@ def fit_temperature(
         return _cross_entropy(shares, logits / np.exp(log_temperature))
 
     limits = tuple(np.log(_LIMITS))
-    found = minimize_scalar(loss, bounds=limits, method="bounded", options={"xatol": 1e-6})
-    low, high = (abs(found.x - end) < 1e-3 for end in limits)
+    optimum = minimize_scalar(loss, bounds=limits, method="bounded", options={"xatol": 1e-6}).x
+    low, high = (abs(optimum - end) < 1e-3 for end in limits)
     if low or high:
         raise _no_temperature(len(logits), low)
-    return float(np.exp(found.x))
+    return float(np.exp(optimum))
 
 
 def fit_vector(
@@ -125,12 +125,12 @@ def fit_vector(
     bounds = [(low, high)] + [(-_FARTHEST, _FARTHEST)] * classes
     start = np.concatenate([[1.0], np.zeros(classes)])
     options = {"maxiter": 1000, "ftol": 1e-14, "gtol": 1e-9}
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    factor, offsets = float(found.x[0]), found.x[1:] - found.x[1:].mean()
-    is_right = found.fun < _NOTHING  # about all of them, the surer the better
+    optimum = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    factor, offsets = float(optimum.x[0]), optimum.x[1:] - optimum.x[1:].mean()
+    is_right = optimum.fun < _NOTHING  # about all of them, the surer the better
     if is_right or not low * 1.001 < factor < high / 1.001:
         raise _no_temperature(len(logits), is_right or factor > 1)
-    if np.abs(found.x[1:]).max() > 0.999 * _FARTHEST:
+    if np.abs(optimum.x[1:]).max() > 0.999 * _FARTHEST:
         raise DataError(
             f"no offset is best for these {len(logits):,} images: the further a class is moved the "
             "better; too few of it, perhaps; --method temperature (method=) does without offsets"
@@ -197,11 +197,11 @@ def _cross_fitted(
     scaled = np.empty_like(probabilities)
     fold = np.random.default_rng(0).permutation(len(shares)) % min(FOLDS, len(shares))
     for number in np.unique(fold):
-        held, rest = fold == number, fold != number
-        if not rest.any():
-            rest = held
+        held, others = fold == number, fold != number
+        if not others.any():
+            others = held
         try:
-            scaled[held] = fit(shares[rest], probabilities[rest])(probabilities[held])
+            scaled[held] = fit(shares[others], probabilities[others])(probabilities[held])
         except DataError:  # all of them together had one
             raise DataError(
                 f"too few images to calibrate on, {len(shares):,}: without a part of them no "

@@ -213,10 +213,10 @@ def against_votes(
         return None
     sets = class_sets(class_names, votes.names)
     own = majority(votes, class_names)
-    kept = own >= 0
+    has_majority = own >= 0
     return Part(
         left_out={name: _left_out(votes, names) for name, names in sets.items()},
-        own_label=_mean(labels[kept] == own[kept], seed=seed),
+        own_label=_mean(labels[has_majority] == own[has_majority], seed=seed),
         people=people(votes, class_names, seed=seed),
         answers={
             name: _answers(votes.take(asked), class_names, sets, answer.take(asked), seed=seed)
@@ -243,16 +243,16 @@ def answers_of(
         the answers; the share of each of the data's classes, (K,), that the last of them held for
         before the uniform prior; and why there is no answer for that.
     """
-    said = predicted_classes(classifier.head, order, probabilities)
-    answers = {"training": Answer(probabilities, said)}
+    predicted = predicted_classes(classifier.head, order, probabilities)
+    answers = {"training": Answer(probabilities, predicted)}
     if not sum_to_one(probabilities):
         return answers, None, "the outputs are no distribution"
     scaling = classifier.scaling if is_calibrated else None
     if scaling is not None:
-        probabilities, said = calibrated_classes(
+        probabilities, predicted = calibrated_classes(
             classifier.head, order, probabilities, scaling.take(order)
         )
-        answers["calibrated"] = Answer(probabilities, said)
+        answers["calibrated"] = Answer(probabilities, predicted)
     try:
         prior = classifier.prior_after(scaling)
     except PriorError as error:
@@ -270,25 +270,25 @@ def people(votes: Votes, class_names: Sequence[str], *, seed: int = 0) -> People
     asked = votes.take(votes.asked)
     counts = asked.counts.astype(np.float64)
     totals = counts.sum(1)
-    kept = majority(asked, class_names) >= 0
-    most = counts.max(1) / totals
-    second = second_kept = others = None
+    has_majority = majority(asked, class_names) >= 0
+    largest_share = counts.max(1) / totals
+    second = second_with_majority = against_others = None
     if not asked.are_shares:
         pairs = totals * (totals - 1)
         agree = np.divide((counts * (counts - 1)).sum(1), pairs, out=pairs * 0, where=pairs > 0)
         second = _mean(agree[pairs > 0], seed=seed)
-        second_kept = _mean(agree[(pairs > 0) & kept], seed=seed)
-        others = _against_others(asked, class_names, seed=seed)
-    said = _mean(most, seed=seed)
-    assert said is not None
+        second_with_majority = _mean(agree[(pairs > 0) & has_majority], seed=seed)
+        against_others = _against_others(asked, class_names, seed=seed)
+    most_said = _mean(largest_share, seed=seed)
+    assert most_said is not None
     return People(
         images=len(asked),
-        images_with_majority=int(kept.sum()),
+        images_with_majority=int(has_majority.sum()),
         second_tagger=second,
-        second_tagger_with_majority=second_kept,
-        most_said=said,
-        most_said_with_majority=_mean(most[kept], seed=seed),
-        against_others=others,
+        second_tagger_with_majority=second_with_majority,
+        most_said=most_said,
+        most_said_with_majority=_mean(largest_share[has_majority], seed=seed),
+        against_others=against_others,
     )
 
 
@@ -299,9 +299,9 @@ def _against_others(votes: Votes, class_names: Sequence[str], *, seed: int) -> M
     hits, weights = np.zeros(len(votes)), np.zeros(len(votes))
     for column, name in enumerate(votes.names):
         share = votes.counts[:, column] / totals  # of the people who say this
-        rest = votes.counts.copy()
-        rest[:, column] = np.maximum(rest[:, column] - 1, 0)
-        of_others = majority(Votes(counts=rest, names=votes.names), class_names)
+        others = votes.counts.copy()
+        others[:, column] = np.maximum(others[:, column] - 1, 0)
+        of_others = majority(Votes(counts=others, names=votes.names), class_names)
         weights += share * (of_others >= 0)
         hits += share * ((of_others >= 0) & (of_others == position.get(name, -1)))
     return _mean(hits, weights, seed=seed)
@@ -316,9 +316,9 @@ def _answers(
     seed: int,
 ) -> Answers:
     """Measure one way to answer on images that have votes."""
-    probabilities, said = np.asarray(answer.probabilities, np.float64), answer.predicted
-    shares = _shares_of(votes, class_names)[np.arange(len(said)), said]
-    kept = majority(votes, class_names) >= 0
+    probabilities, predicted = np.asarray(answer.probabilities, np.float64), answer.predicted
+    shares = _shares_of(votes, class_names)[np.arange(len(predicted)), predicted]
+    has_majority = majority(votes, class_names) >= 0
     sums = probabilities.sum(1, keepdims=True)
     is_distribution = sum_to_one(probabilities)
     single = _mean(shares, seed=seed)
@@ -327,10 +327,12 @@ def _answers(
         majorities={
             name: metrics
             for name, names in sets.items()
-            if (metrics := _majority(votes, class_names, names, probabilities, said, seed=seed))
+            if (
+                metrics := _majority(votes, class_names, names, probabilities, predicted, seed=seed)
+            )
         },
         single_tagger=single,
-        single_tagger_with_majority=_mean(shares[kept], seed=seed),
+        single_tagger_with_majority=_mean(shares[has_majority], seed=seed),
         distances=distances(votes, class_names, probabilities / sums, seed=seed)
         if is_distribution
         else None,
@@ -343,19 +345,25 @@ def _majority(
     class_names: Sequence[str],
     wanted: Sequence[str],
     probabilities: Probabilities,
-    said: npt.NDArray[np.integer],
+    predicted: npt.NDArray[np.integer],
     *,
     seed: int,
 ) -> Metrics | None:
     """Measure against the majority, of the images that have one for a `wanted` class."""
     names = [*class_names, *(name for name in wanted if name not in class_names)]
     labels = majority(votes, names)
-    kept = np.isin(labels, [names.index(name) for name in wanted])
-    if not kept.any():
+    has_majority = np.isin(labels, [names.index(name) for name in wanted])
+    if not has_majority.any():
         return None
     wide = np.zeros((len(labels), len(names)))
     wide[:, : len(class_names)] = probabilities
-    metrics = measure(labels[kept], wide[kept], names, predicted=said[kept], seed=seed)
+    metrics = measure(
+        labels[has_majority],
+        wide[has_majority],
+        names,
+        predicted=predicted[has_majority],
+        seed=seed,
+    )
     # Confidence is compared with the votes themselves, of which a majority is a part.
     return dataclasses.replace(metrics, calibration=None, abstention=())
 
@@ -367,11 +375,11 @@ def distances(
     from scipy.spatial.distance import jensenshannon
 
     shares = distribution(votes, class_names).astype(np.float64)
-    kept = shares.any(1)
-    if not kept.any():
+    has_votes = shares.any(1)
+    if not has_votes.any():
         return None
-    q = shares[kept] / shares[kept].sum(1, keepdims=True)
-    p = np.asarray(probabilities, np.float64)[kept]
+    q = shares[has_votes] / shares[has_votes].sum(1, keepdims=True)
+    p = np.asarray(probabilities, np.float64)[has_votes]
     cross_entropy = _mean(-(q * np.log(np.maximum(p, _LEAST))).sum(1), seed=seed)
     distance = _mean(np.nan_to_num(jensenshannon(p, q, base=2, axis=1)), seed=seed)
     assert cross_entropy is not None

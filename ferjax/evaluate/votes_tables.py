@@ -157,8 +157,8 @@ def _people_rows(people: Mapping[str, Any], heading: str) -> list[list[str]]:
         ("against_others", "a person agrees with the majority of the others"),
     ):
         cells = ["", ""] if key == "against_others" else _cells(people[key])
-        more = people[key if key == "against_others" else f"{key}_with_majority"]
-        rows.append([words, *cells, *_cells(more)])
+        with_majority = people[key if key == "against_others" else f"{key}_with_majority"]
+        rows.append([words, *cells, *_cells(with_majority)])
     return rows
 
 
