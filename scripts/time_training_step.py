@@ -25,7 +25,7 @@ import numpy as np
 from ferjax.data.augment import Augmentation
 from ferjax.data.device_pipeline import DevicePipeline, to_device
 from ferjax.data.order import TrainingBatches
-from ferjax.train import optimizers, setup, state, step, training_data
+from ferjax.train import initialization, optimizers, state, step, training_data
 from ferjax.train.recipes import Recipe, override, recipe
 from ferjax.xla import compiler_options
 
@@ -33,7 +33,7 @@ from ferjax.xla import compiler_options
 def loops(chosen: Recipe, data: training_data.TrainingData) -> dict[str, Callable[[int], Any]]:
     """Return a function for each kind of loop that does one step, given its number."""
     train = data.train
-    network = setup.start(chosen, train).network
+    network = initialization.start(chosen, train).network
     batches = TrainingBatches(
         order=training_data.order(chosen, train.labels), batch_size=chosen.batch_size
     )

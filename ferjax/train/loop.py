@@ -34,29 +34,29 @@ from ferjax.train import (
     checkpoints,
     distillation,
     export,
+    initialization,
     logs,
     optimizers,
     result,
     run_folder,
-    setup,
     state,
     training_data,
 )
 from ferjax.train.batch_norm import CleanStatistics
-from ferjax.train.calls import Calls
 from ferjax.train.checkpoints import Checkpoints
+from ferjax.train.compiled_steps import CompiledSteps
 from ferjax.train.controllers import Controllers, score
 from ferjax.train.devices import Devices
 from ferjax.train.errors import NonFiniteError, TrainingError
-from ferjax.train.evaluation import Evaluator
+from ferjax.train.initialization import PathLike
 from ferjax.train.recipes import FROM_DEFAULT, NEED_WEIGHTS, Recipe, override
 from ferjax.train.recipes import recipe as named_recipe
 from ferjax.train.reporting import Clock, ConsoleReporter, Reporter, Status, duration
 from ferjax.train.result import TrainingResult
-from ferjax.train.setup import PathLike
 from ferjax.train.signals import StopSignals
 from ferjax.train.state import Totals, TrainState
 from ferjax.train.training_data import TrainingData
+from ferjax.train.validation import Evaluator
 from ferjax.xla import compile_cache
 
 _DEFAULT_RECIPE = "fast"
@@ -155,7 +155,7 @@ def train_and_evaluate(
         given = training_data.load_data(data, chosen)
         reporter = reporter or ConsoleReporter()
         if chosen.name in FROM_DEFAULT and init is None and there is None:
-            init = setup.default_init(chosen, given.train, architecture)
+            init = initialization.default_init(chosen, given.train, architecture)
             reporter.note(f"starting from {init.name}, which ferjax brings (--init: others)")
         run = _Run(
             chosen,
@@ -228,10 +228,12 @@ class _Run:
         # 3. Weights drawn from the seed.
         begun = there is not None and self._has_checkpoints()
         if there is None:
-            start = setup.start(recipe, self.data.train, init=init, architecture=architecture)
+            start = initialization.start(
+                recipe, self.data.train, init=init, architecture=architecture
+            )
         else:
             init = None if begun else there["init"]
-            start = setup.again(there["network"], init)
+            start = initialization.again(there["network"], init)
         self.network = start.network
         tx = optimizers.optimizer(recipe)
         first = self._first_state(start, tx, begun)
@@ -295,7 +297,7 @@ class _Run:
                 f"{init}; resume without --init, or begin in another folder"
             )
         if init is None and architecture is not None:
-            start = setup.start(self.recipe, self.data.train, architecture=architecture)
+            start = initialization.start(self.recipe, self.data.train, architecture=architecture)
             if not start.is_of(there["network"]):
                 raise TrainingError(
                     f"{self.folder}: was begun with another network; resume without "
@@ -311,16 +313,16 @@ class _Run:
         folder = self.folder / checkpoints.FOLDER
         return folder.is_dir() and any(p.name.isdigit() for p in folder.iterdir())
 
-    def _first_state(self, start: setup.Start, tx: Any, begun: bool) -> TrainState:
+    def _first_state(self, start: initialization.Start, tx: Any, begun: bool) -> TrainState:
         model = start.model
         variables = None if model is None else model.variables
         if begun:  # a checkpoint follows: shapes are all that is wanted
-            variables = setup.zeros(start.network.graph)
+            variables = initialization.zeros(start.network.graph)
         size = self.data.train.images.shape[1:]
         first = state.initial(self.recipe, start.network, tx, variables, size)
         if model is not None:
-            takes, notes = setup.adam_notes(self.recipe, model)
-            unnamed = setup.label_note(model, self.data.train)
+            takes, notes = initialization.adam_notes(self.recipe, model)
+            unnamed = initialization.label_note(model, self.data.train)
             for note in [unnamed] * (unnamed is not None) + notes:
                 self.reporter.note(f"note: {note}")
             if takes:
@@ -388,7 +390,7 @@ class _Run:
     # --- training -------------------------------------------------------------------------------
 
     def _train(self, train_state: TrainState, tx: Any) -> TrainingResult:
-        calls = Calls(self.recipe, self.network, tx, self.data, self.batches, self.devices)
+        calls = CompiledSteps(self.recipe, self.network, tx, self.data, self.batches, self.devices)
         evaluator = Evaluator(self.network, self.data.validation, self.devices)
         if images := self.recipe.clean_statistics:
             self.statistics = CleanStatistics(self.network, self.data.train, self.devices, images)
@@ -413,7 +415,7 @@ class _Run:
             return self._finish(train_state, evaluator, interrupted)
 
     def _train_epoch(
-        self, train_state: TrainState, calls: Calls, clock: Clock, signals: StopSignals
+        self, train_state: TrainState, calls: CompiledSteps, clock: Clock, signals: StopSignals
     ) -> tuple[TrainState, bool]:
         """Do the steps that are left of an epoch; return the state, and whether to stop."""
         epoch, self.began = len(self.history) + 1, time.monotonic()
@@ -421,7 +423,7 @@ class _Run:
         pending: deque[tuple[int, Any]] = deque()
         stop = False
         while self.now < end and not stop:
-            steps = min(calls.at_once, end - self.now)
+            steps = min(calls.steps_per_call, end - self.now)
             train_state, seen = calls(train_state, self.now, steps)
             self.now += steps
             pending.append((self.now, seen))

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from ferjax import metadata
 from ferjax.train import logs
-from ferjax.train.evaluation import Evaluator
 from ferjax.train.training_data import TrainingData
+from ferjax.train.validation import Evaluator
 
 
 @dataclass(frozen=True, kw_only=True)

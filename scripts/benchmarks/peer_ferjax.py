@@ -43,7 +43,7 @@ class Trainer:
         from ferjax.data.order import TrainingBatches
         from ferjax.emotions import EMOTIONS
         from ferjax.train import optimizers, state, training_data
-        from ferjax.train.calls import Calls
+        from ferjax.train.compiled_steps import CompiledSteps
         from ferjax.train.devices import Devices
 
         faces = Faces(
@@ -66,17 +66,17 @@ class Trainer:
             order=training_data.order(recipe, faces.labels), batch_size=recipe.batch_size
         )
         tx, devices = optimizers.optimizer(recipe), Devices.all()
-        self._calls = Calls(recipe, model.network, tx, data, batches, devices)
+        self._steps = CompiledSteps(recipe, model.network, tx, data, batches, devices)
         self._state = devices.replicate(state.initial(recipe, model.network, tx, model.variables))
         self._batch_size, self._done = recipe.batch_size, 0
-        self.at_once = self._calls.at_once
+        self.at_once = self._steps.steps_per_call
 
     def run(self, steps: int) -> int:
         """Do at least `steps` steps, in whole calls; return the number of images."""
         calls = -(-steps // self.at_once)
         seen: list[Any] = []
         for _ in range(calls):
-            self._state, after = self._calls(self._state, self._done, self.at_once)
+            self._state, after = self._steps(self._state, self._done, self.at_once)
             self._done += self.at_once
             seen.append(after)
             if len(seen) > 2:  # `ferjax train` lets no more wait

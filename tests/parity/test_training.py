@@ -21,7 +21,7 @@ import ferjax.keras
 from ferjax import EMOTIONS
 from ferjax.data.dataset import Faces
 from ferjax.nets import Network
-from ferjax.train import Recipe, optimizers, setup, state, step
+from ferjax.train import Recipe, initialization, optimizers, state, step
 
 from .test_other_keras import Other, environment, others, version_of
 
@@ -128,8 +128,8 @@ def _training_in_jax(
     recipe = Recipe(
         batch_size=batches.labels.shape[1], learning_rate=learning_rate, epsilon=epsilon
     )
-    start = setup.start(recipe, batches.faces, init=path)
-    network = Network(setup.with_dropout(start.network.graph, 0))
+    start = initialization.start(recipe, batches.faces, init=path)
+    network = Network(initialization.with_dropout(start.network.graph, 0))
     tx = optimizers.optimizer(recipe)
     model = start.model
     assert model is not None and model.optimizer_state is not None
@@ -140,7 +140,7 @@ def _training_in_jax(
         now = state.initial(recipe, network, tx, model.variables)
         if moments:
             adam = model.optimizer_state
-            takes, notes = setup.adam_notes(recipe, model)
+            takes, notes = initialization.adam_notes(recipe, model)
             assert takes and len(notes) == 1, "the recipe's settings are those of the file"
             now = state.with_adam(now, adam.step, adam.mu, adam.nu)
         losses = []
@@ -217,7 +217,7 @@ def test_keras_3_and_jax_go_on_alike_from_the_published_file(
     assert adam is not None and adam.step > 10_000
     # Keras 3 cannot train what Keras 2.15 wrote, so it gets the same arrays in its own format.
     path = tmp_path / "published.keras"
-    ferjax.keras.save(path, setup.with_dropout(read.graph, 0), read.variables, adam)
+    ferjax.keras.save(path, initialization.with_dropout(read.graph, 0), read.variables, adam)
     batches = _real(fer_zip, FEW, 64)
     expected = _train_in_keras(keras.models.load_model(path), batches)
     # Measured over 20 steps: 2e-5; 1e-2 without the moments.

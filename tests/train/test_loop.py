@@ -30,15 +30,15 @@ from ferjax.train import (
     Recipe,
     TrainingError,
     TrainingResult,
+    initialization,
     run_folder,
-    setup,
     train_and_evaluate,
 )
 from ferjax.train.devices import Devices
 from ferjax.train.errors import RecipeError
+from ferjax.train.initialization import with_dropout
 from ferjax.train.recipes import NEED_WEIGHTS
 from ferjax.train.reporting import Reporter, Status
-from ferjax.train.setup import with_dropout
 from ferjax.train.step import to_input
 
 from ..drawn import drawn
@@ -453,9 +453,9 @@ def test_a_run_keeps_the_range_of_values_that_statistics_told(tmp_path: Path, fa
     stats |= {"mean": np.float32([129]), "var": np.float32([4225])}
     path = tmp_path / "first.h5"
     keras.save(path, network, variables, labels=ferjax.EMOTIONS)
-    start = setup.start(RECIPE, faces, init=path)
+    start = initialization.start(RECIPE, faces, init=path)
     assert start.network.graph.value_range == (0, 255)
-    resumed = setup.again(json.loads(json.dumps(start.description)), None)
+    resumed = initialization.again(json.loads(json.dumps(start.description)), None)
     assert resumed.network.graph.value_range == (0, 255)
     images = np.full((1, 12, 12), 0.5, np.float32)
     np.testing.assert_allclose(to_input(resumed.network, images), 127.5)

@@ -56,7 +56,7 @@ if host:
     initialize(host[0], 2, int(host[1]))
 import jax
 from ferjax.errors import FerjaxError
-from ferjax.train import Recipe, calls, train_and_evaluate
+from ferjax.train import Recipe, compiled_steps, train_and_evaluate
 from ferjax.train.reporting import Reporter
 
 written = set()  # by Python in the run's folder; Orbax writes checkpoints by other means
@@ -68,13 +68,13 @@ def hook(event, arguments):
             written.add(inside)
 
 given = []  # the rows that this host puts on its devices
-place = calls.to_device
+put_on_devices = compiled_steps.to_device
 def to_device(rows, sharding):
-    placed = place(rows, sharding)
+    placed = put_on_devices(rows, sharding)
     shards = [shard.data.tolist() for shard in placed.addressable_shards]
     given.append({"rows": rows.tolist(), "shards": shards, "shape": placed.shape})
     return placed
-calls.to_device = to_device
+compiled_steps.to_device = to_device
 
 class Stopping(Reporter):
     def step(self, status):

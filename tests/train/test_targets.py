@@ -23,8 +23,8 @@ from ferjax.train import (
     Recipe,
     TrainingError,
     TrainingResult,
+    initialization,
     optimizers,
-    setup,
     state,
     step,
     targets,
@@ -203,7 +203,7 @@ def test_the_step_adjusts_the_loss_and_not_the_accuracy() -> None:
     """Weights of zero give logits of zero: the loss is that of the frequencies themselves."""
     recipe = dataclasses.replace(SHORT, optimizer="sgd", momentum=0.0, learning_rate=1.0)
     tx, rate = optimizers.optimizer(recipe), optimizers.schedule(recipe, 1)
-    first = state.initial(recipe, NETWORK, tx, setup.zeros(NETWORK.graph))
+    first = state.initial(recipe, NETWORK, tx, initialization.zeros(NETWORK.graph))
     faces = make_faces(32, 0)
     one_hot = np.eye(7, dtype=np.float32)[faces.labels]
     shares = np.array([1, 2, 3, 4, 5, 6, 7]) / 28
@@ -399,7 +399,7 @@ def test_fewer_images_than_a_batch(tmp_path: Path) -> None:
 
 def test_the_recipe_votes_goes_on_from_the_default_weights(tmp_path: Path) -> None:
     faces = with_votes(make_faces(64, 16, size=48))
-    found = setup.default_init(RECIPES["votes"], faces)
+    found = initialization.default_init(RECIPES["votes"], faces)
     assert found.name == "fer_cnn8.h5" and found.is_file()
 
     class Stop(Recorder):

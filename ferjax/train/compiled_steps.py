@@ -1,4 +1,4 @@
-"""Steps on the devices: the jitted call, and the input of each."""
+"""The training step compiled for the devices, and the images that each call of it is given."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from ferjax.xla import compiler_options
 _STEPS_ON_ACCELERATORS = 16
 
 
-class Calls:
+class CompiledSteps:
     """Several steps in one jit, over images that lie on the devices or come from tf.data.
 
     Attributes:
-        at_once: how many steps a call may do.
+        steps_per_call: how many steps a call may do.
     """
 
     def __init__(
@@ -41,35 +41,38 @@ class Calls:
     ) -> None:
         images, labels = data.train.images, data.train.labels
         targets = labels if data.soft_labels is None else data.soft_labels
-        weights = data.class_weights(recipe)
-        offsets = logit_offsets(data.frequencies(recipe), recipe.logit_adjustment)
-        schedule = optimizers.schedule(recipe, len(labels) / recipe.batch_size)
-        key = state.step_key(recipe)
-        one = step.train_step(recipe, network, tx, schedule, key, weights, offsets)
+        train_step = step.train_step(
+            recipe,
+            network,
+            tx,
+            optimizers.schedule(recipe, len(labels) / recipe.batch_size),
+            state.step_key(recipe),
+            data.class_weights(recipe),
+            logit_offsets(data.frequencies(recipe), recipe.logit_adjustment),
+        )
         self._batches, self._devices = batches, devices
         self._stream: Iterator[Any] | None = None
         self._pipeline: DevicePipeline | TFPipeline
         if recipe.pipeline == "device":
             self._pipeline = DevicePipeline(images, targets, batches, sharding=devices.batch)
             on_cpu = jax.default_backend() == "cpu"
-            self.at_once = recipe.steps_per_call or (1 if on_cpu else _STEPS_ON_ACCELERATORS)
+            self.steps_per_call = recipe.steps_per_call or (1 if on_cpu else _STEPS_ON_ACCELERATORS)
         else:
             self._pipeline = TFPipeline(images, targets, batches)
-            self.at_once = 1
+            self.steps_per_call = 1
 
-        def gathering(train_state: TrainState, data: Any, rows: jax.Array) -> TrainState:
+        def gather_and_step(train_state: TrainState, data: Any, rows: jax.Array) -> TrainState:
+            def body(carry: TrainState, batch: jax.Array) -> tuple[TrainState, None]:
+                return train_step(carry, *data.gather(batch)), None
+
             if len(rows) == 1:
-                return one(train_state, *data.gather(rows[0]))
-
-            def body(carry: TrainState, these: jax.Array) -> tuple[TrainState, None]:
-                return one(carry, *data.gather(these)), None
-
+                return body(train_state, rows[0])[0]
             return jax.lax.scan(body, train_state, rows)[0]
 
-        does = gathering if recipe.pipeline == "device" else one
+        steps = gather_and_step if recipe.pipeline == "device" else train_step
 
-        def call(train_state: TrainState, *given: Any) -> Any:
-            after = does(train_state, *given)
+        def call(train_state: TrainState, *images: Any) -> Any:
+            after = steps(train_state, *images)
             # Copies for the host: the state itself is given away to the next call.
             return after, (after.totals, after.bad_step)
 

@@ -15,9 +15,9 @@ from ferjax.nets import fer_cnn5
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import Dense, Flatten
 from ferjax.nets.network import Network
-from ferjax.train import setup
+from ferjax.train import initialization
+from ferjax.train.initialization import adam_notes, label_note
 from ferjax.train.recipes import Recipe
-from ferjax.train.setup import adam_notes, label_note
 
 from .conftest import make_faces
 
@@ -74,14 +74,14 @@ def test_a_run_that_is_begun_again_knows_the_optimizer() -> None:
     weights = fixtures / "loss_scale.weights.h5"
     config = str(fixtures / "loss_scale.keras")
     model = weights.read(weights, config, with_optimizer=True)
-    first = setup.Start(network=model.network, model=model)
+    first = initialization.Start(network=model.network, model=model)
     assert model.optimizer_state is not None
-    second = setup.again(json.loads(json.dumps(first.recorded)), weights)
+    second = initialization.again(json.loads(json.dumps(first.recorded)), weights)
     assert second.model is not None and second.model.optimizer_state is not None
     assert second.model.optimizer_state.settings == model.optimizer_state.settings
     assert second.recorded == first.recorded and second.is_of(first.recorded)
-    assert setup.Start(network=model.network).is_of(first.recorded)
-    other = setup.Start(network=Network(GRAPH))
+    assert initialization.Start(network=model.network).is_of(first.recorded)
+    other = initialization.Start(network=Network(GRAPH))
     assert not other.is_of(first.recorded) and other.recorded == other.description
 
 
