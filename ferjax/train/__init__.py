@@ -1,10 +1,11 @@
 """From a recipe and prepared faces to weights that JAX and Keras use.
 
 `recipes` says what is done, in the words of `recipe_fields`; `training_data` and `targets` are what
-is learnt, `initialization` the network and weights to begin with; `optimizers`, `losses` and `state`
-make it up; `step` is the pure function, which `compiled_steps` has the devices run; `distillation`
-is for what it learns from, `batch_norm` and `validation` for what it has made; `checkpoints`,
-`controllers`, `logs`, `export` and `result` are what goes on around it; `loop` puts them together.
+is learnt, `initialization` the network and weights to begin with; `optimizers`, `losses` and
+`state` make it up; `step` is the pure function, which `compiled_steps` has the devices run;
+`distillation` is for what it learns from, `batch_norm` and `validation` for what it has made;
+`checkpoints`, `controllers`, `logs`, `export` and `result` are what goes on around it; `loop` puts
+them together.
 """
 
 from __future__ import annotations

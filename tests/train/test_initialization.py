@@ -18,6 +18,7 @@ from ferjax.nets.network import Network
 from ferjax.train import initialization
 from ferjax.train.initialization import adam_notes, label_note
 from ferjax.train.recipes import Recipe
+from ferjax.weights import read
 
 from .conftest import make_faces
 
@@ -73,7 +74,7 @@ def test_a_run_that_is_begun_again_knows_the_optimizer() -> None:
     fixtures = Path(__file__).parents[1] / "fixtures" / "optimizers" / "keras-2.15.0"
     weights = fixtures / "loss_scale.weights.h5"
     config = str(fixtures / "loss_scale.keras")
-    model = weights.read(weights, config, with_optimizer=True)
+    model = read(weights, config, with_optimizer=True)
     first = initialization.Start(network=model.network, model=model)
     assert model.optimizer_state is not None
     second = initialization.again(json.loads(json.dumps(first.recorded)), weights)
