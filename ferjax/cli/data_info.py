@@ -3,8 +3,8 @@
 SOURCE is Kaggle's archive of FER2013 or its JPEG mirror, as a .zip, .tar.gz or folder; fer2013.csv
 or other tables of pixels, whatever their separators, columns and packing; Hugging Face's parquet
 files; images beside a list of their labels; or your own faces in <class>/ or <split>/<class>/
-folders. Its kind is told by its content. With --find-faces the images are whole photographs: the
-face in each is cropped as `ferjax faces` crops it.
+folders; or what `ferjax data prepare` made. Its kind is told by its content. With --find-faces the
+images are whole photographs: the face in each is cropped as `ferjax faces` crops it.
 
 With --votes it shows how far people agree, with the labels and with one another: see
 `ferjax data prepare --help`.
@@ -143,8 +143,8 @@ def finding(args: argparse.Namespace) -> FindFaces | bool:
         return False
     from ferjax.data.photographs import FindFaces
 
-    given = {name: getattr(args, name) for name in ("several", "min_score", "min_size")}
-    return FindFaces(**{name: value for name, value in given.items() if value is not None})
+    options = {name: getattr(args, name) for name in ("several", "min_score", "min_size")}
+    return FindFaces(**{name: value for name, value in options.items() if value is not None})
 
 
 def tell_faces(without: Sequence[str], several: Sequence[tuple[str, bool]]) -> None:
@@ -155,7 +155,7 @@ def tell_faces(without: Sequence[str], several: Sequence[tuple[str, bool]]) -> N
     _tell("several faces in", left_out, "left out; --several largest takes the largest")
 
 
-def _tell(what: str, names: Sequence[str], so: str) -> None:
+def _tell(finding: str, names: Sequence[str], consequence: str) -> None:
     from ferjax.errors import printable
 
     if not names:
@@ -163,12 +163,12 @@ def _tell(what: str, names: Sequence[str], so: str) -> None:
     listed = ", ".join(printable(name, 100) for name in names[:_PICTURES])
     more = f" and {len(names) - _PICTURES:,} more" if len(names) > _PICTURES else ""
     plural = "picture" if len(names) == 1 else "pictures"
-    text = f"ferjax: note: {what} {len(names):,} {plural}, {so}: {listed}{more}"
+    text = f"ferjax: note: {finding} {len(names):,} {plural}, {consequence}: {listed}{more}"
     print(text, file=sys.stderr)
 
 
 def run(args: argparse.Namespace) -> int:
-    from ferjax.data import checks, sheet_rows
+    from ferjax.data import checks, preparation, sheet_rows
     from ferjax.errors import FerjaxError
     from ferjax.pictures import sheet
 
@@ -179,35 +179,35 @@ def run(args: argparse.Namespace) -> int:
         raise FerjaxError("--augment shows images: give --sheet FILE.png too")
     if args.sheet:
         sheet.check_path(args.sheet)  # before reading, which takes a while
+    is_prepared = preparation.is_prepared(args.source)
     if args.disagreement:
-        if args.votes is None:
+        if args.votes is None and not is_prepared:
             raise FerjaxError("--disagreement shows votes: give --votes FILE too")
         sheet.check_path(args.disagreement)
     augmentation = preset(args.augment) if args.augment else None
-    found, votes = read(args)
-    report = checks.check(found.faces)
+    source, votes = (_read_prepared if is_prepared else _read)(args)
+    report = checks.check(source.faces)
+    name = os.path.basename(os.path.normpath(args.source))
     if args.sheet:
-        name = os.path.basename(os.path.normpath(args.source))
-        title = f"{name}: {len(found.faces):,} images, {args.split} split"
-        rows = sheet_rows.class_rows(found.faces)
+        title = f"{name}: {len(source.faces):,} images, {args.split} split"
+        rows = sheet_rows.class_rows(source.faces)
         if augmentation is not None:
             rows = sheet_rows.augmented_rows(rows, augmentation)
             title += f", augmented: {args.augment}"
         sheet.draw(rows, args.sheet, title=title)
     if args.disagreement:
-        name = os.path.basename(os.path.normpath(args.source))
-        title = f"{name}: [label] and the votes that differ most, {os.path.basename(args.votes)}"
-        sheet_rows.draw_disputed(found.faces, args.disagreement, title=title)
+        title = f"{name}: [label] and the votes that differ most, {votes['votes']['file']}"
+        sheet_rows.draw_disputed(source.faces, args.disagreement, title=title)
     if args.json:
-        print(json.dumps({**describe(args, found, report), **votes}, indent=2))
+        print(json.dumps({**_as_json(args, source, report), **votes}, indent=2))
     else:
-        _print(args, found, report)
+        _print(args, source, report)
         if votes:
             _print_votes(args, votes["votes"])
-    return 1 if found.bad else 0
+    return 1 if source.bad else 0
 
 
-def read(args: argparse.Namespace) -> tuple[Read, dict[str, Any]]:
+def _read(args: argparse.Namespace) -> tuple[Read, dict[str, Any]]:
     """Read and split `args.source`, with progress and bad items on stderr.
 
     Returns:
@@ -222,7 +222,7 @@ def read(args: argparse.Namespace) -> tuple[Read, dict[str, Any]]:
     check_reading(args)
     table = None if args.votes is None else votes_files.read(args.votes)
     with reported() as progress:
-        found = sources.read(
+        source = sources.read(
             args.source,
             skip_bad=args.skip_bad,
             classes_level=args.classes_level,
@@ -232,61 +232,82 @@ def read(args: argparse.Namespace) -> tuple[Read, dict[str, Any]]:
         )
     votes: dict[str, Any] = {}
     if table is not None:  # before images move
-        joined = votes_joining.join(found, table)
-        found = replace(found, faces=joined.faces)
+        joined = votes_joining.join(source, table)
+        source = replace(source, faces=joined.faces)
         about = {**joined.to_json(table), **agreement.agreement(joined.faces).to_json()}
         votes = {"votes": about}
-    for name, reason in found.bad[:_NAMED]:
+    for name, reason in source.bad[:_NAMED]:
         print(printable(f"ferjax: error: {name}: {reason}"), file=sys.stderr)
-    if len(found.bad) > _NAMED:
-        print(f"ferjax: error: ... and {len(found.bad) - _NAMED:,} more", file=sys.stderr)
-    pictures = found.pictures.items()
+    if len(source.bad) > _NAMED:
+        print(f"ferjax: error: ... and {len(source.bad) - _NAMED:,} more", file=sys.stderr)
+    pictures = source.pictures.items()
     tell_faces(
         [name for name, picture in pictures if not picture.faces],
         [(name, p.face is not None) for name, p in pictures if p.faces > 1],
     )
-    faces = splits.apply(found.faces, args.split, seed=args.seed or 0, left_out=found.left_out)
-    return replace(found, faces=faces), votes
+    faces = splits.apply(source.faces, args.split, seed=args.seed or 0, left_out=source.left_out)
+    return replace(source, faces=faces), votes
 
 
-def describe(args: argparse.Namespace, found: Read, report: Report) -> dict[str, Any]:
-    """Return everything as JSON values."""
+def _read_prepared(args: argparse.Namespace) -> tuple[Read, dict[str, Any]]:
+    """Return what a folder holds that `ferjax data prepare` made, as `_read` does.
+
+    Its split stands in `args` then.
+    """
+    from ferjax.data import agreement, preparation
+    from ferjax.errors import FerjaxError
+
+    reading = "skip_bad classes_level labels find_faces several min_score min_size votes seed"
+    given = [name for name in reading.split() if getattr(args, name) not in (None, False)]
+    if args.split != "official":
+        given.append("split")
+    if given:
+        raise FerjaxError(
+            f"{args.source}: prepared already, and --{given[0].replace('_', '-')} is for what it "
+            "was prepared from"
+        )
+    source, manifest = preparation.read_prepared(args.source)
+    options = manifest.get("options", {})
+    args.split, args.seed = options.get("split", "official"), options.get("seed")
+    if source.faces.votes is None and args.disagreement:
+        raise FerjaxError(f"{args.source}: has no votes; `ferjax data prepare --votes` adds some")
+    if source.faces.votes is None:
+        return source, {}
+    about = {"file": preparation.ARRAYS, "joined_by": "ferjax data prepare"}
+    about |= manifest.get("votes", {})
+    return source, {"votes": {**about, **agreement.agreement(source.faces).to_json()}}
+
+
+def _as_json(args: argparse.Namespace, source: Read, report: Report) -> dict[str, Any]:
+    """Return everything but the votes."""
+    from ferjax.data import photographs
+
+    pictures = photographs.described(source.pictures, source.faces) if source.pictures else {}
     return {
         "source": args.source,
-        "kind": found.kind,
-        "container": found.container,
+        "kind": source.kind,
+        "container": source.container,
         "split": args.split,
         "seed": (args.seed or 0) if args.split == "card" else None,
-        "notes": list(found.faces.notes),
-        "bad": [{"name": name, "reason": reason} for name, reason in found.bad],
-        **_described(found),
+        "notes": list(source.faces.notes),
+        "bad": [{"name": name, "reason": reason} for name, reason in source.bad],
+        **pictures,
         **report.to_json(),
     }
 
 
-def _described(found: Read) -> dict[str, Any]:
-    """Return what was found in pictures, where faces were looked for."""
-    if not found.pictures:
-        return {}
-    from ferjax.data import photographs
-    from ferjax.data.dataset import SPLITS
-
-    rows = zip(found.faces.names, (SPLITS[number] for number in found.faces.splits))
-    return photographs.described(found.pictures, rows)
-
-
-def _print(args: argparse.Namespace, found: Read, report: Report) -> None:
+def _print(args: argparse.Namespace, source: Read, report: Report) -> None:
     from ferjax.data.sources import KINDS
     from ferjax.errors import printable
 
     def by_split(counts: dict[str, int]) -> str:
         return ", ".join(f"{n:,} in {split}" for split, n in counts.items() if n)
 
-    container = "" if found.container == "file" else f" ({found.container})"
+    container = "" if source.container == "file" else f" ({source.container})"
     print(printable(f"source:     {args.source}"))
-    print(f"kind:       {KINDS[found.kind]}{container}")
+    print(f"kind:       {KINDS[source.kind]}{container}")
     print(f"split:      {args.split}{f', seed {args.seed or 0}' * (args.split == 'card')}")
-    for note in found.faces.notes:
+    for note in source.faces.notes:
         print(f"note:       {note}")
     print()
     print(_table(report))
@@ -316,8 +337,8 @@ def _print(args: argparse.Namespace, found: Read, report: Report) -> None:
         f"{part} mean {p['mean']:.1f}, std {p['std']:.1f}" for part, p in report.pixels.items()
     ]
     print(f"pixels:     {'; '.join(pixels)}")
-    if found.bad:
-        print(f"left out:   {len(found.bad):,} bad items")
+    if source.bad:
+        print(f"left out:   {len(source.bad):,} bad items")
     if args.sheet:
         print(printable(f"sheet:      {args.sheet}"))
 

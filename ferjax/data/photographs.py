@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from ferjax.data.dataset import SPLITS, Faces
 from ferjax.errors import DataError
 from ferjax.faces import cropping, detection, yunet_network
 from ferjax.faces.detection import Detection, Detector
@@ -159,16 +160,13 @@ def notes_of(pictures: Iterable[Picture]) -> list[str]:
     return notes
 
 
-def described(pictures: Mapping[str, Picture], rows: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Return what a manifest says of pictures.
-
-    Args:
-        pictures: by name.
-        rows: the name and the split of each image that stays, in order.
-    """
+def described(pictures: Mapping[str, Picture], faces: Faces) -> dict[str, Any]:
+    """Return what a manifest says of pictures, by name, and of the faces that stay of them."""
+    rows = zip(faces.names, faces.splits)
     return {
         "faces": [
-            {"name": name, "split": split, **pictures[name].to_json()} for name, split in rows
+            {"name": name, "split": SPLITS[split], **pictures[name].to_json()}
+            for name, split in rows
         ],
         "no_face": [name for name, picture in pictures.items() if not picture.faces],
         "several_faces": [

@@ -94,20 +94,14 @@ def prepare(
             them.
         WriteError: `out` cannot be written.
     """
-    unknown = sorted(set(drop) - set(DROPS))
-    if unknown:
-        raise DataError(f"expected what to drop among {', '.join(DROPS)}, got {', '.join(unknown)}")
-    if split not in splits.SCHEMES:
-        raise DataError(f"expected a split among {', '.join(splits.SCHEMES)}, got {split!r}")
-    installed = all(map(importlib.util.find_spec, ("tensorflow", "tensorflow_datasets")))
-    if classes is not None and votes is None:
-        raise DataError("--classes (classes=) is for --votes (votes=)")
-    if classes is not None:
-        votes_joining.check_classes(classes)
+    _check_choices(split, drop, votes, classes)
     target = Path(out)
     _refuse_around(source, target, "source")
     if votes is not None:
         _refuse_around(votes, target, "votes")
+    installed = all(map(importlib.util.find_spec, ("tensorflow", "tensorflow_datasets")))
+    find = sources.finding(find_faces)
+    table = None if votes is None else votes_files.read(votes)
     options: dict[str, Any] = {
         "split": split,
         "seed": seed if split == "card" else None,
@@ -116,21 +110,16 @@ def prepare(
         "skip_bad": skip_bad,
         "tfds": installed if with_tfds is None else with_tfds,
     }
-    if classes_level is not None:
-        options["classes_level"] = classes_level
-    if labels is not None:
-        options["labels"] = as_text(labels)
-    find = sources.finding(find_faces)
-    if find is not None:
-        options["find_faces"] = find.to_json()
-    table = None
-    if votes is not None:
-        table = votes_files.read(votes)
-        options["votes"] = table.sha256
-    if classes is not None:
-        options["classes"] = classes
+    further = {
+        "classes_level": classes_level,
+        "labels": None if labels is None else as_text(labels),
+        "find_faces": None if find is None else find.to_json(),
+        "votes": None if table is None else table.sha256,
+        "classes": classes,
+    }
+    options |= {name: value for name, value in further.items() if value is not None}
     wanted = {"format": _FORMAT, "source_sha256": fingerprint(source), "options": options}
-    earlier = _manifest(target)
+    earlier = manifest_of(target)
     if earlier is not None and _is_same(earlier, wanted, tfds_too=with_tfds is not None):
         return Prepared(target, earlier, False)
     _check_target(target, source, force=force, with_tfds=options["tfds"])
@@ -144,11 +133,11 @@ def prepare(
         find_faces=find or False,
         progress=progress,
     )
-    joined = None
+    faces = read.faces
     if table is not None:  # before images go or move: by their place in the source
         joined = votes_joining.join(read, table)
-        read = replace(read, faces=joined.faces)
-    faces = splits.apply(read.faces, split, seed=seed, left_out=read.left_out)
+        faces = joined.faces
+    faces = splits.apply(faces, split, seed=seed, left_out=read.left_out)
     if classes is not None:
         faces = votes_joining.with_classes(faces, classes)
     faces, dropped = _drop(faces, drop)
@@ -158,22 +147,44 @@ def prepare(
         "source": Path(source).name,
         **_described(read, faces),
         "dropped": dropped,
-        "bad": [{"name": name, "reason": reason} for name, reason in read.bad],
     }
-    if table is not None and joined is not None:
+    if table is not None:
         manifest["votes"] = {**joined.to_json(table), **_counted(faces)}
     if find is not None:
-        rows = zip(faces.names, (SPLITS[number] for number in faces.splits))
-        manifest |= photographs.described(read.pictures, rows)
+        manifest |= photographs.described(read.pictures, faces)
+    _write(target, faces, manifest, progress)
+    return Prepared(target, manifest, True)
+
+
+def _write(
+    target: Path, faces: Faces, manifest: dict[str, Any], progress: sources.Progress | None
+) -> None:
+    """Write the folder, whole or not at all, and add what the arrays' hash is to the manifest."""
     make_folder(target.parent)
     with replacing(target, directory=True) as temporary:
         temporary.mkdir()
         _write_arrays(temporary / ARRAYS, faces)
         manifest["arrays_sha256"] = sha256(temporary / ARRAYS)
-        if options["tfds"]:
-            _write_tfds(temporary / "tfds", faces, split, progress)
+        if manifest["options"]["tfds"]:
+            _write_tfds(temporary / "tfds", faces, manifest["options"]["split"], progress)
         (temporary / MANIFEST).write_text(json_text(manifest), encoding="utf-8")
-    return Prepared(target, manifest, True)
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+
+def _check_choices(
+    split: str, drop: Sequence[str], votes: str | os.PathLike[str] | None, classes: int | None
+) -> None:
+    """Raise where options of `prepare` are not known, or do not go together."""
+    if unknown := sorted(set(drop) - set(DROPS)):
+        raise DataError(f"expected what to drop among {', '.join(DROPS)}, got {', '.join(unknown)}")
+    if split not in splits.SCHEMES:
+        raise DataError(f"expected a split among {', '.join(splits.SCHEMES)}, got {split!r}")
+    if classes is not None and votes is None:
+        raise DataError("--classes (classes=) is for --votes (votes=)")
+    if classes is not None:
+        votes_joining.check_classes(classes)
 
 
 def _check_target(
@@ -191,8 +202,37 @@ def _check_target(
     if target.exists() and any(target.iterdir()):
         _refuse_parts(source, target)
         if not force:
-            what = "something else" if _manifest(target) is None else "another prepared dataset"
+            what = "something else" if manifest_of(target) is None else "another prepared dataset"
             raise DataError(f"{target}: holds {what}; --force (force=True) replaces it")
+
+
+def _refuse_around(source: str | os.PathLike[str], target: Path, what: str) -> None:
+    """Refuse a target that is a source or a folder around it, which would be deleted with it."""
+    path = Path(os.path.realpath(source))
+    if not (path.exists() and target.exists()):
+        return
+    # Names of one folder may differ, where capitals do not count.
+    if any(os.path.samefile(folder, target) for folder in (path, *path.parents)):
+        raise DataError(
+            f"{target}: holds the {what}, {source}, which would be deleted; give another folder "
+            "for --out (`out`)"
+        )
+
+
+def _refuse_parts(source: str | os.PathLike[str], target: Path) -> None:
+    """Refuse a target that holds files of the source: as a folder in it, or linked to from it."""
+    if not Path(source).is_dir():
+        return
+    place = os.path.realpath(target)
+    for name, file in _files(Path(source)):
+        if Path(os.path.realpath(file)).is_relative_to(place):
+            raise DataError(
+                f"{target}: holds files of the source, such as {printable(name, 100)}, which would "
+                "be deleted; give another folder for --out (`out`)"
+            )
+
+
+# --- the manifest --------------------------------------------------------------------------------
 
 
 def _described(read: Read, faces: Faces) -> dict[str, Any]:
@@ -205,6 +245,7 @@ def _described(read: Read, faces: Faces) -> dict[str, Any]:
             for name, counts in zip(SPLITS, faces.counts)
         },
         "notes": list(faces.notes),
+        "bad": [{"name": name, "reason": reason} for name, reason in read.bad],
     }
 
 
@@ -217,10 +258,10 @@ def _counted(faces: Faces) -> dict[str, int]:
 
 def _is_same(earlier: dict[str, Any], wanted: dict[str, Any], *, tfds_too: bool) -> bool:
     """Whether a manifest is that of what is wanted."""
-    known = {key: earlier.get(key) for key in wanted}
-    if not tfds_too and isinstance(known["options"], dict):
-        known["options"] = {**known["options"], "tfds": wanted["options"]["tfds"]}
-    return known == wanted
+    same_keys = {key: earlier.get(key) for key in wanted}
+    if not tfds_too and isinstance(same_keys["options"], dict):
+        same_keys["options"] = {**same_keys["options"], "tfds": wanted["options"]["tfds"]}
+    return same_keys == wanted
 
 
 def is_prepared(path: str | os.PathLike[str]) -> bool:
@@ -257,6 +298,28 @@ def load(path: str | os.PathLike[str]) -> Faces:
         ) from None
 
 
+def read_prepared(path: str | os.PathLike[str]) -> tuple[Read, dict[str, Any]]:
+    """Return the faces of a prepared folder as a source, and its manifest, which may be empty.
+
+    Raises:
+        DataError: as in `load`.
+    """
+    faces = load(path)
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    manifest = manifest_of(folder) or {}
+    try:
+        if manifest:
+            source, split = printable(manifest["source"], 80), manifest["options"]["split"]
+            left_out = f"{len(manifest['dropped']):,} dropped, {len(manifest['bad']):,} bad"
+            note = f"prepared from {source}, {split} split; left out: {left_out}"
+            faces = replace(faces, notes=(*faces.notes, note))
+    except (KeyError, TypeError):
+        raise DataError(
+            f"{folder / MANIFEST}: damaged; `ferjax data prepare --force` makes it anew"
+        ) from None
+    return Read(faces=faces, bad=(), kind="prepared", container="folder"), manifest
+
+
 def _votes_of(arrays: Any) -> Votes | None:
     if "votes" not in arrays:
         return None
@@ -285,39 +348,13 @@ def _files(source: Path) -> Iterator[tuple[str, str]]:
         raise DataError(f"{source}: {error}") from None
 
 
-def _refuse_around(source: str | os.PathLike[str], target: Path, what: str) -> None:
-    """Refuse a target that is a source or a folder around it, which would be deleted with it."""
-    path = Path(os.path.realpath(source))
-    if not (path.exists() and target.exists()):
-        return
-    # Names of one folder may differ, where capitals do not count.
-    if any(os.path.samefile(folder, target) for folder in (path, *path.parents)):
-        raise DataError(
-            f"{target}: holds the {what}, {source}, which would be deleted; give another folder "
-            "for --out (`out`)"
-        )
-
-
-def _refuse_parts(source: str | os.PathLike[str], target: Path) -> None:
-    """Refuse a target that holds files of the source: as a folder in it, or linked to from it."""
-    if not Path(source).is_dir():
-        return
-    place = os.path.realpath(target)
-    for name, file in _files(Path(source)):
-        if Path(os.path.realpath(file)).is_relative_to(place):
-            raise DataError(
-                f"{target}: holds files of the source, such as {printable(name, 100)}, which would "
-                "be deleted; give another folder for --out (`out`)"
-            )
-
-
-def _manifest(folder: Path) -> dict[str, Any] | None:
-    """Return the manifest of a complete prepared folder, or None."""
+def manifest_of(folder: Path) -> dict[str, Any] | None:
+    """Return the manifest of a complete prepared folder, None for any other."""
     try:
-        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and (folder / ARRAYS).is_file() else None
+    return manifest if isinstance(manifest, dict) and (folder / ARRAYS).is_file() else None
 
 
 def _drop(faces: Faces, drop: Sequence[str]) -> tuple[Faces, list[dict[str, str]]]:

@@ -42,6 +42,7 @@ KINDS: Final = {
     "mirror": "JPEG mirror of FER2013: images Training_*, PublicTest_*, PrivateTest_*",
     "parquet": "parquet: a row an image",
     "folders": "class folders",
+    "prepared": "prepared by `ferjax data prepare`",
 }
 
 _LISTED: Final = 5  # bad items named in an error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,6 @@ import numpy as np
 import pytest
 
 from ferjax import EMOTIONS
-from ferjax.cli.data_info import _PRESETS
 
 Cli = Callable[..., Any]
 
@@ -134,10 +134,68 @@ def test_a_sheet_of_augmented_faces_is_higher(cli: Cli, faces: Path, tmp_path: P
     assert heights[1] > 1.8 * heights[0]
 
 
-def test_help_names_every_augmentation() -> None:
+def test_help_names_every_augmentation(cli: Cli) -> None:
     from ferjax.data.augment import PRESETS
 
-    assert sorted(_PRESETS) == sorted(PRESETS)
+    text = " ".join(cli("data", "info", "--help").out.split())
+    named = re.search(r"as training would see it \(([\w, ]+)\)", text)
+    assert named is not None and sorted(named[1].split(", ")) == sorted(PRESETS)
+
+
+def test_a_prepared_folder(cli: Cli, faces: Path, tmp_path: Path) -> None:
+    out = tmp_path / "prepared"
+    arguments = ["--split", "card", "--seed", 3, "--drop", "blank", "--no-tfds"]
+    assert cli("data", "prepare", faces, "--out", out, *arguments).code == 0
+    lines = cli("data", "info", out).out.splitlines()
+    assert lines[:3] == [
+        f"source:     {out}",
+        "kind:       prepared by `ferjax data prepare` (folder)",
+        "split:      card, seed 3",
+    ]
+    note = "prepared from faces.zip, card split; left out: 1 dropped, 0 bad"
+    assert f"note:       {note}" in lines
+    total = next(line for line in lines if line.startswith("all ")).split()
+    assert sum(map(int, total[1:4])) == int(total[4]) == 83
+    assert "blank:      none" in lines
+    document = json.loads(cli("data", "info", out, "--json").out)
+    assert (document["kind"], document["split"], document["seed"]) == ("prepared", "card", 3)
+    assert document["notes"][-1] == note
+    (out / "manifest.json").unlink()  # the arrays alone
+    lines = cli("data", "info", out / "faces.npz").out.splitlines()
+    assert lines[2] == "split:      official" and "blank:      none" in lines
+
+
+@pytest.mark.parametrize(
+    ("option", "values"),
+    [
+        ("--split", ["card"]),
+        ("--seed", [3]),
+        ("--skip-bad", []),
+        ("--labels", ["rafdb"]),
+        ("--find-faces", []),
+        ("--votes", ["votes.csv"]),
+    ],
+)
+def test_a_prepared_folder_is_not_read_in_another_way(
+    cli: Cli, faces: Path, tmp_path: Path, option: str, values: list[object]
+) -> None:
+    out = tmp_path / "prepared"
+    assert cli("data", "prepare", faces, "--out", out, "--no-tfds").code == 0
+    done = cli("data", "info", out, option, *values)
+    assert done.code == 2
+    assert done.error.endswith(f"prepared already, and {option} is for what it was prepared from")
+
+
+@pytest.mark.parametrize("text", ['{"source": 3}', '{"source": "a.zip", "options": []}'])
+def test_a_damaged_manifest(cli: Cli, faces: Path, tmp_path: Path, text: str) -> None:
+    out = tmp_path / "prepared"
+    assert cli("data", "prepare", faces, "--out", out, "--no-tfds").code == 0
+    (out / "manifest.json").write_text(text)
+    done = cli("data", "info", out)
+    assert done.code == 2
+    assert done.error.endswith(
+        "manifest.json: damaged; `ferjax data prepare --force` makes it anew"
+    )
 
 
 def test_mistakes_with_augment(cli: Cli, faces: Path, tmp_path: Path) -> None:

@@ -71,3 +71,20 @@ def test_mistakes_are_told_in_a_line(
     done = cli("data", "info", source, *(text.format(votes=votes) for text in arguments))
     assert done.code == 2 and done.out == ""
     assert done.err.count("\n") == 1 and message in done.err
+
+
+def test_info_shows_the_agreement_of_a_prepared_folder(
+    cli: Cli, source: Path, votes: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib", reason="needs matplotlib")
+    out, drawn = tmp_path / "prepared", tmp_path / "disputed.png"
+    assert cli("data", "prepare", source, "--out", out, "--votes", votes, "--no-tfds").code == 0
+    done = cli("data", "info", out, "--disagreement", drawn)
+    assert done.code == 0 and drawn.exists()
+    before = cli("data", "info", source, "--votes", votes).out.splitlines()
+    for line in before[before.index("votes:      votes.csv, joined by name") :]:
+        assert line in done.out.splitlines()
+    assert cli("data", "prepare", source, "--out", out, "--no-tfds", "--force").code == 0
+    done = cli("data", "info", out, "--disagreement", drawn)
+    assert done.code == 2
+    assert done.error.endswith("has no votes; `ferjax data prepare --votes` adds some")
