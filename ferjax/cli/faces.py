@@ -66,6 +66,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PHOTO_OR_FOLDER",
         help="photographs, and folders that are searched for them",
     )
+    _add_written(parser)
+    _add_which(parser)
+    network = parser.add_argument_group("what says the expression")
+    add_classifier(network)
+    network.add_argument(
+        "--resize",
+        choices=("area", "linear"),
+        default="area",
+        help="how a face comes to the network's size: by the mean of its pixels, or bilinear as "
+        "published, which skips pixels of large faces (default: area)",
+    )
+    add_confidence(network)
+    add_prior(network)
+
+
+def _add_written(parser: argparse.ArgumentParser) -> None:
     written = parser.add_argument_group("what is written")
     written.add_argument("--draw", metavar="DIR", help="annotated pictures, in this folder")
     written.add_argument(
@@ -94,6 +110,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="replace an unfinished run, or a --csv FILE that ferjax did not write",
     )
+
+
+def _add_which(parser: argparse.ArgumentParser) -> None:
     chosen = parser.add_argument_group("which faces")
     chosen.add_argument(
         "--min-score",
@@ -119,17 +138,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the faces in a photograph: line by line from the left, or the largest first "
         "(default: reading)",
     )
-    network = parser.add_argument_group("what says the expression")
-    add_classifier(network)
-    network.add_argument(
-        "--resize",
-        choices=("area", "linear"),
-        default="area",
-        help="how a face comes to the network's size: by the mean of its pixels, or bilinear as "
-        "published, which skips pixels of large faces (default: area)",
-    )
-    add_confidence(network)
-    add_prior(network)
 
 
 def run(args: argparse.Namespace) -> int:

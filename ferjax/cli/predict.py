@@ -43,6 +43,9 @@ from ferjax.cli.progress import Progress
 from ferjax.errors import printable
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from ferjax.classifier import EmotionClassifier
     from ferjax.image_files import UInt8Array
     from ferjax.prediction import Prediction
@@ -81,10 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    import numpy as np
-
-    from ferjax.errors import ImageError
-    from ferjax.preprocessing import find_images, read_image
+    from ferjax.preprocessing import find_images
     from ferjax.priors import as_text
 
     paths = find_images(args.images)
@@ -97,51 +97,61 @@ def _run(args: argparse.Namespace) -> int:
         from ferjax import explain
 
         explain.check_drawing(args.explain, len(paths))
+    readable, rows = _predicted(classifier, paths, args)
+    if readable:
+        rows = classifier.with_prior(rows, args.prior)
+    if args.prior == "adapt" and classifier.adapted_prior is not None:
+        faces, shares = len(readable), printable(as_text(classifier.adapted_prior))
+        print(f"ferjax: note: prior estimated from {faces:,} faces: {shares}", file=sys.stderr)
+    results = [
+        (path, classifier.describe(row, abstain_below=args.abstain_below))
+        for path, row in zip(readable, rows)
+    ]
+    if args.explain is not None and results:
+        labels = [int(classifier.head.predicted(row)) for row in rows]
+        resize: Any = args.resize or "linear"
+        explanations = explain.explain(classifier, readable, labels=labels, resize=resize)
+        explain.draw(explanations, args.explain, names=[path.name for path in readable])
+        print(f"explained: {args.explain}", file=sys.stderr)
+    _print(classifier, results, args)
+    return 1 if len(readable) < len(paths) else 0
+
+
+def _predicted(
+    classifier: EmotionClassifier, paths: list[Path], args: argparse.Namespace
+) -> tuple[list[Path], npt.NDArray[np.float32]]:
+    """Return the images that can be read, N, and their probabilities, float32 (N, K)."""
+    import numpy as np
+
+    from ferjax.errors import ImageError
+    from ferjax.preprocessing import read_image
+
     channels: Any = classifier.network.graph.image_shape[2]
     resize: Any = args.resize or "linear"
     # A prior is for calibrated probabilities, and for all of them together.
     calibrated = args.calibrated or (args.prior != "training" and classifier.scaling is not None)
     notes = _Notes(classifier.image_size, args.resize is None)
     progress = Progress(len(paths), "images")
-    known: list[Path] = []
+    readable: list[Path] = []
     parts = [np.zeros((0, len(classifier.labels)), np.float32)]
-    failed = 0
     for start in range(0, len(paths), _CHUNK):
-        good: list[Path] = []
+        chunk = paths[start : start + _CHUNK]
         batches = []
-        for path in paths[start : start + _CHUNK]:
+        for path in chunk:
             try:
                 image = read_image(path, channels=channels)
                 batches.append(classifier.preprocess(image, resize=resize))
-                good.append(path)
+                readable.append(path)
                 notes.look_at(image, path)
             except ImageError as error:
-                failed += 1
                 print(f"ferjax: error: {error}", file=sys.stderr)
         if batches:
             parts.append(classifier.predict_batch(np.concatenate(batches), calibrated=calibrated))
-            known += good
         notes.say()
-        progress.advance(len(paths[start : start + _CHUNK]))
+        progress.advance(len(chunk))
     progress.close()
     notes.say(done=True)
-    rows = np.concatenate(parts)
-    if known:
-        rows = classifier.with_prior(rows, args.prior)
-    if args.prior == "adapt" and classifier.adapted_prior is not None:
-        shares = printable(as_text(classifier.adapted_prior))
-        print(f"ferjax: note: prior estimated from {len(known):,} faces: {shares}", file=sys.stderr)
-    results = [
-        (path, classifier.describe(row, abstain_below=args.abstain_below))
-        for path, row in zip(known, rows)
-    ]
-    if args.explain is not None and results:
-        said = [int(classifier.head.predicted(row)) for row in rows]
-        found = explain.explain(classifier, known, labels=said, resize=resize)
-        explain.draw(found, args.explain, names=[path.name for path, _ in results])
-        print(f"explained: {args.explain}", file=sys.stderr)
-    _print(classifier, results, args)
-    return 1 if failed else 0
+    return readable, np.concatenate(parts)
 
 
 def _print(
@@ -163,9 +173,9 @@ def _print(
         names = [printable(os.fspath(path)) for path, _ in results]
         width = max(map(len, names), default=0)
         for name, (_, prediction) in zip(names, results):
-            known = list(prediction.probabilities.items())
-            ranked = classifier.head.ranked([p for _, p in known])[: args.top]
-            best = "  ".join(f"{known[index][0]} {known[index][1]:.3f}" for index in ranked)
+            classes = list(prediction.probabilities.items())
+            ranked = classifier.head.ranked([p for _, p in classes])[: args.top]
+            best = "  ".join(f"{classes[index][0]} {classes[index][1]:.3f}" for index in ranked)
             best = f"abstains ({best})" if prediction.label is None else best
             print(f"{name:<{width}}  {printable(best)}")
 
@@ -233,8 +243,8 @@ class _Images:
 
     def say(self, text: str, of: str = "") -> None:
         """Print a note, and begin anew."""
-        more = f" and {self.count - 1:,} more{of}" if self.count > 1 else ""
-        print(f"ferjax: note: {printable(os.fspath(self._first))}{more}: {text}", file=sys.stderr)
+        others = f" and {self.count - 1:,} more{of}" if self.count > 1 else ""
+        print(f"ferjax: note: {printable(os.fspath(self._first))}{others}: {text}", file=sys.stderr)
         self.count = 0
 
 

@@ -60,12 +60,12 @@ def run(images: Sequence[UInt8Array], min_score: float) -> list[Float32Array]:
     missing = [(0, max(0, NARROWEST - side)) for side in images[0].shape[:2]]
     if any(after for _, after in missing):
         images = [np.pad(image, [*missing, (0, 0)]) for image in images]
-    session = _session()
-    if session is None:
-        found = [_run_opencv(image, min_score) for image in images]
+    runtime = session()
+    if runtime is None:
+        seen = [_run_opencv(image, min_score) for image in images]
     else:
-        found = _run_onnx(session, images, min_score)
-    return [rows[np.isfinite(rows).all(axis=1)] for rows in found]
+        seen = _run_onnx(runtime, images, min_score)
+    return [rows[np.isfinite(rows).all(axis=1)] for rows in seen]
 
 
 # --- ONNX Runtime --------------------------------------------------------------------------------
@@ -73,14 +73,15 @@ def run(images: Sequence[UInt8Array], min_score: float) -> list[Float32Array]:
 _lock = threading.Lock()
 
 
-def _session() -> Any:
+def session() -> Any:
     """Return the process's session, which several threads may run, or None without the runtime."""
     with _lock:
-        return _opened()
+        return open_session()
 
 
 @lru_cache(maxsize=1)
-def _opened() -> Any:
+def open_session() -> Any:
+    """Open a session; see `session`, which opens one alone."""
     try:
         import onnxruntime
     except ImportError:
@@ -111,7 +112,7 @@ def _run_onnx(session: Any, images: Sequence[UInt8Array], min_score: float) -> l
     rows = np.concatenate([corners, sides, points], axis=1) * strides
     rows = np.concatenate([rows, scores[seen][:, None]], axis=1)
     ends = np.searchsorted(seen[0], np.arange(count + 1))
-    return [_best(rows[start:end]) for start, end in itertools.pairwise(ends)]
+    return [distinct(rows[start:end]) for start, end in itertools.pairwise(ends)]
 
 
 class _Memory(threading.local):
@@ -155,22 +156,16 @@ def _anchors(height: int, width: int) -> tuple[Float32Array, Float32Array]:
     return np.concatenate(at), np.concatenate(strides)
 
 
-def _best(rows: Float32Array) -> Float32Array:
-    """Return boxes, the surest first, without those that overlap with a surer one."""
+def distinct(rows: Float32Array) -> Float32Array:
+    """Return boxes, (N, 15), the surest first, without those that overlap with a surer one."""
+    import cv2
+
     if len(rows) < 2:
         return rows
-    rows = rows[np.argsort(-rows[:, 14], kind="stable")[:MOST]]
-    low, high = rows[:, :2], rows[:, :2] + rows[:, 2:4]
-    areas = rows[:, 2:4].prod(axis=1)
-    left = np.arange(len(rows))
-    kept = []
-    while len(left):
-        first, left = left[0], left[1:]
-        kept.append(first)
-        common = np.minimum(high[left], high[first]) - np.maximum(low[left], low[first])
-        common = np.clip(common, 0, None).prod(axis=1)
-        left = left[common <= SAME * (areas[left] + areas[first] - common)]
-    return rows[kept]
+    boxes: Any = rows[:, :4]
+    scores: Any = rows[:, 14]
+    best = cv2.dnn.NMSBoxes(boxes, scores, 0.0, SAME, 1.0, MOST)
+    return rows[np.asarray(best, np.intp)]
 
 
 # --- OpenCV --------------------------------------------------------------------------------------

@@ -21,9 +21,9 @@ ASTRONAUT = read_image(Path(__file__).parents[2] / "examples" / "astronaut.jpg",
 @pytest.fixture
 def without_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    network._opened.cache_clear()
+    network.open_session.cache_clear()
     yield
-    network._opened.cache_clear()
+    network.open_session.cache_clear()
 
 
 def rows_of(image: UInt8Array, min_score: float = 0.3) -> np.ndarray:
@@ -76,13 +76,13 @@ def test_a_surer_box_stands_for_those_that_overlap_with_it() -> None:
     rows = np.zeros((4, 15), np.float32)
     rows[:, :4] = [(0, 0, 10, 10), (1, 0, 10, 10), (30, 0, 10, 10), (38, 0, 10, 10)]
     rows[:, 14] = [0.5, 0.9, 0.6, 0.7]  # 0.82 of their union in common, and 0.11
-    assert [row[0] for row in network._best(rows)] == [1, 38, 30]
+    assert [row[0] for row in network.distinct(rows)] == [1, 38, 30]
 
 
 def test_several_threads_open_one_session() -> None:
-    network._opened.cache_clear()
+    network.open_session.cache_clear()
     sessions: list[object] = []
-    threads = [threading.Thread(target=lambda: sessions.append(network._session())) for _ in "1234"]
+    threads = [threading.Thread(target=lambda: sessions.append(network.session())) for _ in "1234"]
     for thread in threads:
         thread.start()
     for thread in threads:
