@@ -134,10 +134,10 @@ def affine_maps(
         width: likewise.
     """
     a = augmentation
-    one, zero = jnp.ones_like(draws["flip"]), jnp.zeros_like(draws["flip"])
+    ones, zeros = jnp.ones_like(draws["flip"]), jnp.zeros_like(draws["flip"])
 
     def matrix(*rows: tuple[Array, Array, Array]) -> Array:
-        return jnp.stack([jnp.stack(row, -1) for row in (*rows, (zero, zero, one))], 1)
+        return jnp.stack([jnp.stack(row, -1) for row in (*rows, (zeros, zeros, ones))], 1)
 
     rotates = draws["rotates"] < a.rotation_probability
     angle = jnp.deg2rad(_where(rotates, _between(draws["rotation"], a.rotation)))
@@ -150,16 +150,16 @@ def affine_maps(
     if a.scale != (1.0, 1.0):
         scale = _between(draws["scale"], a.scale)
         zoom_x, zoom_y = zoom_x * scale, zoom_y * scale
-    mirror = jnp.where(draws["flip"] < a.horizontal_flip, -one, one)
-    centre_x, centre_y = (width - 1) / 2 * one, (height - 1) / 2 * one
+    mirror = jnp.where(draws["flip"] < a.horizontal_flip, -ones, ones)
+    centre_x, centre_y = (width - 1) / 2 * ones, (height - 1) / 2 * ones
 
     maps = [
-        matrix((one, zero, centre_x), (zero, one, centre_y)),
-        matrix((cos, -sin, zero), (sin, cos, zero)),
-        matrix((one, zero, -right), (zero, one, -down)),
-        matrix((one, -jnp.sin(shear), zero), (zero, jnp.cos(shear), zero)),
-        matrix((zoom_x * mirror, zero, zero), (zero, zoom_y, zero)),
-        matrix((one, zero, -centre_x), (zero, one, -centre_y)),
+        matrix((ones, zeros, centre_x), (zeros, ones, centre_y)),
+        matrix((cos, -sin, zeros), (sin, cos, zeros)),
+        matrix((ones, zeros, -right), (zeros, ones, -down)),
+        matrix((ones, -jnp.sin(shear), zeros), (zeros, jnp.cos(shear), zeros)),
+        matrix((zoom_x * mirror, zeros, zeros), (zeros, zoom_y, zeros)),
+        matrix((ones, zeros, -centre_x), (zeros, ones, -centre_y)),
     ]
     if a.crop is not None:
         high, wide = a.crop
@@ -168,7 +168,7 @@ def affine_maps(
         # Pixels have their centres at whole numbers, so the edge of an image is at -1/2.
         scale_x, scale_y = (wide / width, high / height) if a.resize_crop else (1.0, 1.0)
         left, top = left + (scale_x - 1) / 2, top + (scale_y - 1) / 2
-        maps.append(matrix((scale_x * one, zero, left), (zero, scale_y * one, top)))
+        maps.append(matrix((scale_x * ones, zeros, left), (zeros, scale_y * ones, top)))
     return reduce(jnp.matmul, maps)[:, :2]
 
 
@@ -211,18 +211,18 @@ def _blur(x: Array, draws: dict[str, Array], augmentation: Augmentation) -> Arra
 def _fewer_pixels(x: Array, draws: dict[str, Array], augmentation: Augmentation) -> Array:
     """Shrink each image to its own number of rows and columns, and enlarge it to its size."""
     chosen = draws["resolutions"] < augmentation.resolution_probability
-    kept = jnp.where(chosen, _between(draws["resolution"], augmentation.resolution), 1.0)
+    share = jnp.where(chosen, _between(draws["resolution"], augmentation.resolution), 1.0)
     y = x
     with jax.default_matmul_precision("highest"):
         for axis, pattern in ((1, "brs,bswc->brwc"), (2, "brs,bhsc->bhrc")):
-            y = jnp.einsum(pattern, _fewer_and_back(kept, x.shape[axis]), y)
+            y = jnp.einsum(pattern, _fewer_and_back(share, x.shape[axis]), y)
     # What keeps all its pixels stays as it is, bit for bit, on every accelerator.
-    return jnp.where(ops.along_axis(kept < 1, x.ndim, 0), jnp.clip(y, 0, 1), x)
+    return jnp.where(ops.along_axis(share < 1, x.ndim, 0), jnp.clip(y, 0, 1), x)
 
 
-def _fewer_and_back(kept: Array, size: int) -> Array:
+def _fewer_and_back(share: Array, size: int) -> Array:
     """Return weights (B, size, size) that shrink rows by area to `kept`, (B,), and enlarge them."""
-    fewer = jnp.clip(jnp.round(kept * size), 1, size)[:, None, None]
+    fewer = jnp.clip(jnp.round(share * size), 1, size)[:, None, None]
     numbers = jnp.arange(size, dtype="float32")
     new, old = numbers[None, :, None], numbers[None, None, :]
     step = size / fewer
@@ -283,10 +283,10 @@ def _beta(numbers: Array, alpha: float) -> Array:
     `jax.random.beta` rejects in loops, which on GPUs take twenty times as long as the step.
     """
     table = jnp.asarray(_beta_quantiles(alpha))
-    place = numbers * (len(table) - 1)
-    before = jnp.floor(place)
+    position = numbers * (len(table) - 1)
+    before = jnp.floor(position)
     low, high = (jnp.take(table, before.astype("int32") + i, mode="clip") for i in (0, 1))
-    return low + (place - before) * (high - low)
+    return low + (position - before) * (high - low)
 
 
 @lru_cache(maxsize=8)

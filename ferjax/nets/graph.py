@@ -145,15 +145,15 @@ class Graph:
     @cached_property
     def weights(self) -> dict[str, tuple[Weight, ...]]:
         """The arrays of each layer that has any, by layer name in the layers' order."""
-        found: dict[str, tuple[Weight, ...]] = {}
+        weights: dict[str, tuple[Weight, ...]] = {}
         for call in self.calls:
             layer = self.by_name[call.layer]
             if isinstance(layer, InputLayer):
                 continue
-            wanted = layer.weights(self.shapes[call.inputs[0]])
-            if found.setdefault(call.layer, wanted) != wanted:
+            described = layer.weights(self.shapes[call.inputs[0]])
+            if weights.setdefault(call.layer, described) != described:
                 raise layer.error("it is shared between inputs of different sizes")
-        return {layer.name: found[layer.name] for layer in self.layers if found.get(layer.name)}
+        return {layer.name: weights[layer.name] for layer in self.layers if weights.get(layer.name)}
 
     def trainable_weights(self) -> list[tuple[str, Weight]]:
         """Return (layer name, weight) of what an optimizer changes, in Keras's order."""
@@ -190,10 +190,11 @@ class Graph:
                 needed.update(self.calls[later].inputs)
         if len(needed) == len(self.calls):
             return self
-        kept = sorted(needed)
-        place = {before: after for after, before in enumerate(kept)}
+        positions = sorted(needed)
+        renumbered = {before: after for after, before in enumerate(positions)}
         calls = tuple(
-            Call(self.calls[i].layer, tuple(place[k] for k in self.calls[i].inputs)) for i in kept
+            Call(self.calls[i].layer, tuple(renumbered[k] for k in self.calls[i].inputs))
+            for i in positions
         )
         called = {call.layer for call in calls}
         layers = tuple(layer for layer in self.layers if layer.name in called)
@@ -236,10 +237,10 @@ class Graph:
         That they fit no usual range is an error only where images are to be predicted.
         """
         try:
-            known = value_range.of_statistics(self, variables)
+            input_range = value_range.of_statistics(self, variables)
         except LayerError:
             return self
-        return self if known is None else dataclasses.replace(self, input_range=known)
+        return self if input_range is None else dataclasses.replace(self, input_range=input_range)
 
     @property
     def final_call(self) -> int:
@@ -262,9 +263,9 @@ class Graph:
         """Whether all outputs lie in [0, 1] and may lie anywhere there, as those of sigmoids."""
         bounded: list[bool] = []
         for call, activation in zip(self.calls, self._activations):
-            kept = self.by_name[call.layer].kind in _KEEP_UNIT_INTERVAL
-            inside = kept and all(bounded[self._computing[i]] for i in call.inputs)
-            bounded.append(inside if kept else activation in _SIGMOIDS)
+            keeps = self.by_name[call.layer].kind in _KEEP_UNIT_INTERVAL
+            inside = keeps and all(bounded[self._computing[i]] for i in call.inputs)
+            bounded.append(inside if keeps else activation in _SIGMOIDS)
         return bounded[self.final_call]
 
     @cached_property
@@ -322,7 +323,7 @@ def output_shape(layer: Layer, *shapes: Shape) -> Shape:
 
 def auto_named(layers: Sequence[Layer]) -> list[Layer]:
     """Fill in empty names as Keras does: the class in snake case, then _1, _2, ..."""
-    taken = {layer.name for layer in layers}
+    names = {layer.name for layer in layers}
     counts: dict[str, int] = {}
     named = []
     for layer in layers:
@@ -332,6 +333,6 @@ def auto_named(layers: Sequence[Layer]) -> list[Layer]:
             count = counts.get(stem, 0)
             counts[stem] = count + 1
             candidate = f"{stem}_{count}" if count else stem
-            name = candidate if candidate not in taken else ""
+            name = candidate if candidate not in names else ""
         named.append(layer if layer.name else dataclasses.replace(layer, name=name))
     return named

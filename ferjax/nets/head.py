@@ -65,11 +65,11 @@ class Head:
             return cls(shape[0], activation)
         if graph.ends_in_unit_interval:
             return cls(2, activation, is_single_unit=True)
-        what = _ONE_UNIT.get(activation)
-        if what is None:
+        reason = _ONE_UNIT.get(activation)
+        if reason is None:
             named = "" if activation == "other" else f" of activation {activation!r}"
-            what = f"one unit{named} that nothing makes a probability, as of a regression"
-        raise LayerError(f"expected a network that classifies, it ends in {what}")
+            reason = f"one unit{named} that nothing makes a probability, as of a regression"
+        raise LayerError(f"expected a network that classifies, it ends in {reason}")
 
     @property
     def gives_distribution(self) -> bool:

@@ -30,14 +30,14 @@ def recognise(graph: Graph) -> KnownNetwork | None:
         return None
     height, width, _ = graph.image_shape
     candidates = [
-        known
-        for known in KNOWN_NETWORKS
-        if any(height in (None, h) and width in (None, w) for h, w in known.sizes)
+        network
+        for network in KNOWN_NETWORKS
+        if any(height in (None, h) and width in (None, w) for h, w in network.sizes)
     ]
     if not candidates:
         return None
-    own = fingerprint(graph)
-    return next((known for known in candidates if known.fingerprint == own), None)
+    digest = fingerprint(graph)
+    return next((network for network in candidates if network.fingerprint == digest), None)
 
 
 def labels_of(

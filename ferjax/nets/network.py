@@ -194,8 +194,8 @@ def _cast(tree: Any, dtype: str) -> Any:
     )
 
 
-def _fits(shape: tuple[int, ...], wanted: Shape) -> bool:
-    return len(shape) == len(wanted) and all(w in (None, s) for s, w in zip(shape, wanted))
+def _fits(shape: tuple[int, ...], expected: Shape) -> bool:
+    return len(shape) == len(expected) and all(e in (None, s) for s, e in zip(shape, expected))
 
 
 def _replaced_for_logits(graph: Graph) -> dict[int, Layer]:

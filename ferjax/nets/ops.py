@@ -30,11 +30,11 @@ def dense(x: Array, kernel: Array) -> Array:
     sum of sums of 64 is eight times as near to the exact value, in the same time. For more rows
     blocks are ten times slower than the library's product, which sums in blocks itself.
     """
-    blocks, rest = divmod(kernel.shape[0], _BLOCK)
+    blocks, remainder = divmod(kernel.shape[0], _BLOCK)
     if math.prod(x.shape[:-1]) != 1 or blocks < 2:
         return x @ kernel
     row = x.reshape(1, -1)
-    if rest:
+    if remainder:
         return (jnp.repeat(row, 2, axis=0) @ kernel)[:1].reshape(*x.shape[:-1], -1)
     split = row.reshape(1, blocks, _BLOCK)
     parts = jnp.einsum("xbi,bio->xbo", split, kernel.reshape(blocks, _BLOCK, -1))
@@ -214,8 +214,8 @@ def dropout(x: Array, rate: float, key: Array, shape: Sequence[int] | None = Non
     if rate == 0:
         return x
     # A Python float would draw other numbers under jax_enable_x64.
-    kept = jax.random.bernoulli(key, np.float32(1 - rate), tuple(shape or x.shape))
-    return jnp.where(kept, x / (1 - rate), 0)
+    mask = jax.random.bernoulli(key, np.float32(1 - rate), tuple(shape or x.shape))
+    return jnp.where(mask, x / (1 - rate), 0)
 
 
 def affine_warp(

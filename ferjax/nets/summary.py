@@ -42,12 +42,12 @@ def summary(graph: Graph) -> str:
         lines += [*_row(fields, edges), " " * width]
     lines.append("=" * width)
     trainable, frozen = totals[True], totals[False]
-    for what, count in (
+    for title, count in (
         ("Total params", trainable + frozen),
         ("Trainable params", trainable),
         ("Non-trainable params", frozen),
     ):
-        lines.append(f"{what}: {count} ({_size(4 * count)})")
+        lines.append(f"{title}: {count} ({_size(4 * count)})")
     lines.append("_" * width)
     return "\n".join(lines)
 
@@ -78,19 +78,19 @@ def _size(num_bytes: float) -> str:
 
 def _row(fields: Sequence[str], edges: Sequence[int]) -> list[str]:
     """Lay fields into columns that end at `edges`, over as many lines as the longest needs."""
-    rest, lines = list(fields), []
-    while any(rest):
+    remaining, lines = list(fields), []
+    while any(remaining):
         line = ""
         for column, edge in enumerate(edges):
             last = column == len(edges) - 1
             start = edges[column - 1] if column else 0
             cut = edge - start - (0 if last else 3)  # two spaces between columns, one before
-            piece = rest[column][:cut]
+            piece = remaining[column][:cut]
             breaks = [piece.find(b) + len(b) for b in _BREAKS if b in piece]
             if breaks:
                 cut = min(breaks)
                 piece = piece[:cut]
-            rest[column] = rest[column][cut:]
+            remaining[column] = remaining[column][cut:]
             line += (" " if column == 0 else "") + piece + ("" if last else "  ")
             line += " " * (edge - len(line))
         lines.append(line)

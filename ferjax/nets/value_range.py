@@ -61,11 +61,11 @@ def of_layers(graph: Graph) -> Range:
         pixels = [scaled[i] for i in call.inputs if i in scaled]
         before = frozenset(pair for pairs in pixels for pair in pairs)
         affine = _affine(graph.by_name[call.layer]) if before else None
-        made: frozenset[tuple[float, float]] = frozenset()
+        after: frozenset[tuple[float, float]] = frozenset()
         if affine is not None and len(pixels) == len(call.inputs):
-            made = frozenset((s * a, o * a + b) for s, o in before for a, b in affine)
-        if made and len(made) <= _MOST_SCALINGS:
-            scaled[position] = made
+            after = frozenset((s * a, o * a + b) for s, o in before for a, b in affine)
+        if after and len(after) <= _MOST_SCALINGS:
+            scaled[position] = after
         else:
             ends |= before
     ends |= scaled.get(len(graph.calls) - 1, frozenset())

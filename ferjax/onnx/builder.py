@@ -101,13 +101,13 @@ class Builder:
         """Return `x` stored as `axes` say; what was transposed once is not transposed again."""
         if x.axes == axes:
             return x
-        found = self._arranged.get((x.name, axes))
-        if found is None:
+        transposed = self._arranged.get((x.name, axes))
+        if transposed is None:
             order = [x.axes.index(axis) for axis in axes]
-            found = self.node("Transpose", x, stored=axes, perm=order)
-            self._arranged[x.name, axes] = found
-            self._arranged[found.name, x.axes] = x
-        return found
+            transposed = self.node("Transpose", x, stored=axes, perm=order)
+            self._arranged[x.name, axes] = transposed
+            self._arranged[transposed.name, x.axes] = x
+        return transposed
 
     def plain(self, x: Tensor) -> Tensor:
         """Return `x` in Keras's order."""
@@ -128,7 +128,7 @@ class Builder:
 
     def constant(self, name: str, array: np.ndarray) -> str:
         """Add an array of the layer that is being written."""
-        return self._kept("/".join(filter(None, (self.layer, self.part, name))), array)
+        return self._add("/".join(filter(None, (self.layer, self.part, name))), array)
 
     def weight(self, name: str) -> str:
         """Add a weight of the layer that is being written, as it is."""
@@ -141,11 +141,11 @@ class Builder:
 
     def number(self, value: float) -> str:
         """Add a float32 scalar."""
-        return self._kept(f"number/{value:g}", np.array(value, np.float32))
+        return self._add(f"number/{value:g}", np.array(value, np.float32))
 
     def integers(self, *values: int) -> str:
         """Add a vector of int64, as which shapes and axes are given."""
-        return self._kept(f"integers/{'_'.join(map(str, values))}", np.array(values, np.int64))
+        return self._add(f"integers/{'_'.join(map(str, values))}", np.array(values, np.int64))
 
     def finish(self, output: Tensor) -> None:
         """End the graph: give the output its name, and Keras's order."""
@@ -161,12 +161,12 @@ class Builder:
             for node in self.nodes
         ]
 
-    def _kept(self, name: str, array: np.ndarray) -> str:
+    def _add(self, name: str, array: np.ndarray) -> str:
         """Add an array once: what shared layers use again has the same name again."""
         versions = self._versions.setdefault(name, [])
-        for known in versions:
-            if np.array_equal(self.constants[known], array):
-                return known
+        for version in versions:
+            if np.array_equal(self.constants[version], array):
+                return version
         versions.append(self._unique(name))
         self.constants[versions[-1]] = array
         return versions[-1]

@@ -30,7 +30,7 @@ def _flatten(layer: Flatten, b: Builder, x: Tensor) -> Tensor:
 
 def _reshape(layer: Reshape, b: Builder, x: Tensor) -> Tensor:
     shape = layer.output_shape(x.shape)
-    sizes = [layer.known(shape, axis) for axis in range(len(shape))]
+    sizes = [layer.known_size(shape, axis) for axis in range(len(shape))]
     axes = tuple(range(len(shape) + 1))
     # 0 stands for the size that is there, the batch's.
     return b.node("Reshape", b.plain(x), b.integers(0, *sizes), stored=axes)
@@ -82,13 +82,13 @@ def _rescaling(layer: Rescaling, b: Builder, x: Tensor) -> Tensor:
 
 
 def _normalization(layer: Normalization, b: Builder, x: Tensor) -> Tensor:
-    kept = layer.kept(x.ndim)
+    axes = layer.kept_axes(x.ndim)
 
     def spread(name: str, value: Any) -> str:
         """Add an array with the sizes of the kept axes, matched from the right."""
         array = np.asarray(value, np.float32)
         shape = [1] * x.ndim
-        for axis, size in zip(kept[::-1], array.shape[::-1]):
+        for axis, size in zip(axes[::-1], array.shape[::-1]):
             shape[axis] = size
         return b.spread(name, array.reshape(shape), x)
 

@@ -64,19 +64,19 @@ class Engine:
         place, content = _content(model)
         try:
             self.session = runtime.InferenceSession(content, options, providers=providers)
-            (given,), (taken,) = self.session.get_outputs(), self.session.get_inputs()
+            (output,), (images,) = self.session.get_outputs(), self.session.get_inputs()
         except Exception as error:  # the runtime's errors have no common base
-            first = (str(error).strip().splitlines() or ["no details"])[0]
+            reason = (str(error).strip().splitlines() or ["no details"])[0]
             raise WeightFileError(
-                place, f"not an ONNX model that can be run ({printable(first, 200)})"
+                place, f"not an ONNX model that can be run ({printable(reason, 200)})"
             ) from None
-        if (taken.type, given.type) != ("tensor(float)", "tensor(float)"):
+        if (images.type, output.type) != ("tensor(float)", "tensor(float)"):
             raise WeightFileError(
-                place, f"expected a model from float32 to float32, got {taken.type}, {given.type}"
+                place, f"expected a model from float32 to float32, got {images.type}, {output.type}"
             )
-        self._input, self._output = taken.name, given.name
-        self.input_shape = _shape(taken.shape)
-        self.output_shape = _shape(given.shape)
+        self._input, self._output = images.name, output.name
+        self.input_shape = _shape(images.shape)
+        self.output_shape = _shape(output.shape)
 
     @classmethod
     def of(
@@ -97,10 +97,12 @@ class Engine:
     def metadata(self) -> dict[str, Any]:
         """What ferjax stored in the file: {"labels": [...], ...}; empty where it did not."""
         try:
-            found = json.loads(self.session.get_modelmeta().custom_metadata_map.get(METADATA, "{}"))
+            metadata = json.loads(
+                self.session.get_modelmeta().custom_metadata_map.get(METADATA, "{}")
+            )
         except ValueError:
             return {}
-        return found if isinstance(found, dict) else {}
+        return metadata if isinstance(metadata, dict) else {}
 
     def __call__(self, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return what the network gives, in its last layer's terms: probabilities, or else logits.
@@ -113,7 +115,7 @@ class Engine:
         """
         images = np.asarray(images)
         fits = len(images.shape) == len(self.input_shape) + 1 and all(
-            wanted in (None, size) for wanted, size in zip(self.input_shape, images.shape[1:])
+            expected in (None, size) for expected, size in zip(self.input_shape, images.shape[1:])
         )
         if not fits or images.dtype != np.float32:
             sizes = ", ".join("any" if s is None else str(s) for s in self.input_shape)

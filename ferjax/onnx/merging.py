@@ -38,8 +38,8 @@ def _expanded(b: Builder, x: Tensor, axes: Axes) -> Tensor:
 def _combined(op: str) -> Callable[..., Tensor]:
     def write(layer: Layer, b: Builder, *inputs: Tensor) -> Tensor:
         axes = common_axes(inputs)
-        result, *rest = (_expanded(b, x, axes) for x in inputs)
-        for x in rest:
+        result, *others = (_expanded(b, x, axes) for x in inputs)
+        for x in others:
             result = b.node(op, result, x)
         return result
 

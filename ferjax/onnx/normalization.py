@@ -36,7 +36,7 @@ def _along(b: Builder, name: str, sizes: dict[int, int], x: Tensor) -> str:
 
 
 def _sizes(layer: OverAxes, x: Tensor) -> dict[int, int]:
-    return {axis: layer.known(x.shape, axis - 1) for axis in layer.axes(x.ndim)}
+    return {axis: layer.known_size(x.shape, axis - 1) for axis in layer.axes(x.ndim)}
 
 
 def _layer_normalization(layer: LayerNormalization, b: Builder, x: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def _unit_normalization(layer: UnitNormalization, b: Builder, x: Tensor) -> Tens
 def _group_normalization(layer: GroupNormalization, b: Builder, x: Tensor) -> Tensor:
     """Normalize (B, groups, everything else), as ONNX's instances of `groups` channels."""
     axis, ndim = layer.channel_axis(x.ndim), x.ndim
-    channels = layer.known(x.shape, axis - 1)
+    channels = layer.known_size(x.shape, axis - 1)
     groups = layer.group_count(channels)
     # The channels first, as they are stored behind convolutions.
     axes = (0, axis, *(a for a in range(1, ndim) if a != axis))

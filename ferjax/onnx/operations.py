@@ -56,14 +56,14 @@ def _operation(layer: Operation, b: Builder, *inputs: Tensor) -> Tensor:
 def _operands(layer: Operation, b: Builder, inputs: tuple[Tensor, ...]) -> list[Tensor | str]:
     """Return the operands, all stored alike."""
     axes = common_axes(inputs)
-    rest = iter(inputs)
+    tensors = iter(inputs)
     operands: list[Tensor | str] = []
-    for place, operand in enumerate(layer.operands):
+    for index, operand in enumerate(layer.operands):
         if operand is None:
-            operands.append(b.arranged(next(rest), axes))
+            operands.append(b.arranged(next(tensors), axes))
         else:
             like = b.arranged(inputs[0], axes)
-            operands.append(b.spread(f"constant_{place}", np.asarray(operand, np.float32), like))
+            operands.append(b.spread(f"constant_{index}", np.asarray(operand, np.float32), like))
     return operands
 
 
@@ -78,8 +78,8 @@ def _gelu_tanh(b: Builder, x: Tensor) -> Tensor:
 def _reduced(layer: Operation, b: Builder, x: Tensor, name: str, keep: bool = False) -> Tensor:
     axes = sorted(layer.positions(x.ndim))
     keepdims = layer.keepdims or keep
-    left = x.ndim if keepdims else x.ndim - len(axes)
-    stored = tuple(range(left))
+    ndim = x.ndim if keepdims else x.ndim - len(axes)
+    stored = tuple(range(ndim))
     if name == "sum":  # whose axes are an input since opset 13
         return b.node("ReduceSum", x, b.integers(*axes), stored=stored, keepdims=int(keepdims))
     return b.node(_REDUCED[name], x, stored=stored, axes=axes, keepdims=int(keepdims))
@@ -106,13 +106,13 @@ def _rearranged(layer: Operation, b: Builder, x: Tensor) -> Tensor:
         backwards = [b.integers(*[value] * len(axes)) for value in (-1, -TO_THE_END)]
         return b.node("Slice", x, *backwards, b.integers(*axes), b.integers(*[-1] * len(axes)))
     (axis,) = axes  # "repeat": each in turn, so behind an axis of their own
-    size = layer.known(x.shape, axis - 1)
+    size = layer.known_size(x.shape, axis - 1)
     repeated = _expanded(b, x, axis + 1)
     repeats = [layer.repeats if i == axis + 1 else 1 for i in range(x.ndim + 1)]
     tiled = b.node("Tile", repeated, b.integers(*repeats))
     # 0 stands for the size that is there: of the axes before the repeated one alone.
     sizes = [0] * axis + [size * layer.repeats]
-    sizes += [layer.known(x.shape, i - 1) for i in range(axis + 1, x.ndim)]
+    sizes += [layer.known_size(x.shape, i - 1) for i in range(axis + 1, x.ndim)]
     return b.node("Reshape", tiled, b.integers(*sizes), stored=tuple(range(x.ndim)))
 
 
@@ -122,32 +122,34 @@ def _expanded(b: Builder, x: Tensor, axis: int) -> Tensor:
 
 def _indexed(layer: Operation, b: Builder, x: Tensor) -> Tensor:
     cuts: list[tuple[int, int, int, int]] = []  # start, stop, axis, step
-    gone: list[int] = []
-    new: list[int] = []
-    axis = kept = 0
+    squeezed: list[int] = []
+    inserted: list[int] = []
+    axis = position = 0
     for item in layer.items(x.ndim):
         if item is None:
-            new.append(kept)
-            kept += 1
+            inserted.append(position)
+            position += 1
             continue
         if isinstance(item, int):
             start, stop, step = item, item + 1 if item != -1 else TO_THE_END, 1
-            gone.append(axis)
+            squeezed.append(axis)
         else:
             start, stop, step = item
             step = 1 if step is None else step
             start = (0 if step > 0 else -1) if start is None else start
             stop = (TO_THE_END if step > 0 else -TO_THE_END) if stop is None else stop
-            kept += 1
+            position += 1
         if (start, stop, step) != (0, TO_THE_END, 1):
             cuts.append((start, stop, axis, step))
         axis += 1
     if cuts:
         x = b.node("Slice", x, *(b.integers(*values) for values in zip(*cuts)))
-    if gone:
-        x = b.node("Squeeze", x, b.integers(*gone), stored=tuple(range(x.ndim - len(gone))))
-    if new:
-        x = b.node("Unsqueeze", x, b.integers(*new), stored=tuple(range(x.ndim + len(new))))
+    if squeezed:
+        x = b.node("Squeeze", x, b.integers(*squeezed), stored=tuple(range(x.ndim - len(squeezed))))
+    if inserted:
+        x = b.node(
+            "Unsqueeze", x, b.integers(*inserted), stored=tuple(range(x.ndim + len(inserted)))
+        )
     return x
 
 

@@ -46,10 +46,10 @@ def _lstm(layer: LSTM, b: Builder) -> Callable[[Tensor, State], State]:
         x = _plus_product(b, x, state[0], kernel)
         # i and f side by side, then the new values, then o.
         gates = activated(b, layer.recurrent_activation, _cut(b, x, 0, 2 * units))
-        new = activated(b, layer.activation, _cut(b, x, 2 * units, 3 * units))
+        candidate = activated(b, layer.activation, _cut(b, x, 2 * units, 3 * units))
         o = activated(b, layer.recurrent_activation, _cut(b, x, 3 * units, 4 * units))
-        kept = b.node("Mul", _cut(b, gates, units, 2 * units), state[1])
-        c = b.node("Add", kept, b.node("Mul", _cut(b, gates, 0, units), new))
+        remembered = b.node("Mul", _cut(b, gates, units, 2 * units), state[1])
+        c = b.node("Add", remembered, b.node("Mul", _cut(b, gates, 0, units), candidate))
         return b.node("Mul", o, activated(b, layer.activation, c)), c
 
     return step
@@ -75,10 +75,10 @@ def _gru(layer: GRU, b: Builder) -> Callable[[Tensor, State], State]:
             inner = b.node("Mul", r, inner)
         else:
             inner = b.node("MatMul", b.node("Mul", r, h), new_kernel)
-        new = b.node("Add", _cut(b, x, 2 * units, 3 * units), inner)
-        new = activated(b, layer.activation, new)
-        # z h + (1 - z) new
-        return (b.node("Add", new, b.node("Mul", z, b.node("Sub", h, new))),)
+        candidate = b.node("Add", _cut(b, x, 2 * units, 3 * units), inner)
+        candidate = activated(b, layer.activation, candidate)
+        # z h + (1 - z) candidate
+        return (b.node("Add", candidate, b.node("Mul", z, b.node("Sub", h, candidate))),)
 
     return step
 
@@ -91,7 +91,7 @@ _STEPS: dict[type, Callable[..., Callable[[Tensor, State], State]]] = {
 
 
 def _recurrent(layer: Recurrent, b: Builder, x: Tensor) -> Tensor:
-    steps = layer.known(x.shape, 0)
+    steps = layer.known_size(x.shape, 0)
     if steps > _MOST_STEPS:
         raise layer.error(f"there is no ONNX for more than {_MOST_STEPS} steps, got {steps}")
     x = b.node("MatMul", b.plain(x), b.weight("kernel"))
@@ -100,13 +100,13 @@ def _recurrent(layer: Recurrent, b: Builder, x: Tensor) -> Tensor:
         x = b.node("Add", x, b.constant("bias", bias if bias.ndim == 1 else bias[0]))
     step, state, outputs = _STEPS[type(layer)](layer, b), None, []
     for number in reversed(range(steps)) if layer.go_backwards else range(steps):
-        now = b.node("Gather", x, b.constant(f"step_{number}", np.array(number)), axis=1)
-        now = Tensor(now.name, (layer.gates * layer.units,), (0, 1))
+        x_step = b.node("Gather", x, b.constant(f"step_{number}", np.array(number)), axis=1)
+        x_step = Tensor(x_step.name, (layer.gates * layer.units,), (0, 1))
         if state is None:
-            batch = b.node("Slice", b.node("Shape", now), b.integers(0), b.integers(1))
+            batch = b.node("Slice", b.node("Shape", x_step), b.integers(0), b.integers(1))
             sizes = b.node("Concat", batch, b.integers(layer.units), axis=0)
             state = (b.node("ConstantOfShape", sizes),) * layer.states  # zeros
-        state = step(now, state)
+        state = step(x_step, state)
         outputs.append(state[0])
     if not layer.return_sequences:
         return outputs[-1]
@@ -116,15 +116,15 @@ def _recurrent(layer: Recurrent, b: Builder, x: Tensor) -> Tensor:
 
 def _bidirectional(layer: Bidirectional, b: Builder, x: Tensor) -> Tensor:
     with b.inside("forward_layer"):
-        first = _recurrent(layer.layer, b, x)  # type: ignore[arg-type]
+        forward = _recurrent(layer.layer, b, x)  # type: ignore[arg-type]
     with b.inside("backward_layer"):
-        second = _recurrent(layer.backward_layer, b, x)
-    if second.ndim == 3:
+        backward = _recurrent(layer.backward_layer, b, x)
+    if backward.ndim == 3:
         parts = b.integers(-1), b.integers(-TO_THE_END), b.integers(1), b.integers(-1)
-        second = b.node("Slice", second, *parts)
+        backward = b.node("Slice", backward, *parts)
     if layer.merge_mode == "concat":
-        return b.node("Concat", first, second, axis=first.ndim - 1)
-    merged = b.node("Mul" if layer.merge_mode == "mul" else "Add", first, second)
+        return b.node("Concat", forward, backward, axis=forward.ndim - 1)
+    merged = b.node("Mul" if layer.merge_mode == "mul" else "Add", forward, backward)
     return b.node("Div", merged, b.number(2)) if layer.merge_mode == "ave" else merged
 
 
@@ -132,13 +132,13 @@ def time_distributed(write: Write) -> Callable[[TimeDistributed, Builder, Tensor
     """Return what writes a layer for every step, as for a larger batch; `write` writes one."""
 
     def layer_of_every_step(layer: TimeDistributed, b: Builder, x: Tensor) -> Tensor:
-        steps, *inner = (layer.known(x.shape, axis) for axis in range(len(x.shape)))
+        steps, *inner = (layer.known_size(x.shape, axis) for axis in range(len(x.shape)))
         axes = tuple(range(len(inner) + 1))
         flat = b.node("Reshape", b.plain(x), b.integers(-1, *inner), stored=axes)
         with b.inside("layer"):
             result = write(layer.layer, b, dataclasses.replace(flat, shape=tuple(inner)))
         shape = layer.layer.output_shape(tuple(inner))
-        sizes = [layer.known(shape, axis) for axis in range(len(shape))]
+        sizes = [layer.known_size(shape, axis) for axis in range(len(shape))]
         axes = tuple(range(len(shape) + 2))
         return b.node("Reshape", b.plain(result), b.integers(-1, steps, *sizes), stored=axes)
 

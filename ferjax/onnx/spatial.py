@@ -152,9 +152,9 @@ def _global_pooling(op: str) -> Callable[[GlobalPooling, Builder, Tensor], Tenso
 
 def _global_pooling1d(op: str) -> Callable[[GlobalPooling1D, Builder, Tensor], Tensor]:
     def write(layer: GlobalPooling1D, b: Builder, x: Tensor) -> Tensor:
-        axes, kept = [layer.steps_axis], layer.keepdims
-        stored = (0, 1, 2) if kept else (0, 1)
-        return b.node(op, b.plain(x), stored=stored, axes=axes, keepdims=int(kept))
+        axes, keepdims = [layer.steps_axis], layer.keepdims
+        stored = (0, 1, 2) if keepdims else (0, 1)
+        return b.node(op, b.plain(x), stored=stored, axes=axes, keepdims=int(keepdims))
 
     return write
 

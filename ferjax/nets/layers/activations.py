@@ -73,7 +73,7 @@ class PReLU(Layer):
         if any(axis > len(shape) for axis in shared):
             raise self.error(f"shared_axes: expected axes of {len(shape) + 1}, got {shared}")
         sizes = tuple(
-            1 if axis + 1 in shared else self.known(shape, axis) for axis in range(len(shape))
+            1 if axis + 1 in shared else self.known_size(shape, axis) for axis in range(len(shape))
         )
         return (Weight("alpha", ("alpha",), sizes, self.alpha_initializer),)
 

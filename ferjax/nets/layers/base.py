@@ -178,18 +178,18 @@ class Layer:
         """
         return None
 
-    def rank(self, shape: Shape, expected: int) -> None:
+    def check_rank(self, shape: Shape, expected: int) -> None:
         if len(shape) != expected:
             raise self.error(f"expected inputs of {expected} axes (without the batch), got {shape}")
 
-    def broadcasts(self, name: str, sizes: Shape) -> None:
+    def check_broadcasts(self, name: str, sizes: Shape) -> None:
         """Check that the numbers of setting `name` broadcast to `sizes`, from the right."""
-        given = settings.dimensions(getattr(self, name))
-        pairs = zip(given[::-1], sizes[::-1])
-        if len(given) > len(sizes) or any(n != 1 and s not in (n, None) for n, s in pairs):
-            raise self.error(f"{name}: expected numbers for axes of sizes {sizes}, got {given}")
+        shape = settings.dimensions(getattr(self, name))
+        pairs = zip(shape[::-1], sizes[::-1])
+        if len(shape) > len(sizes) or any(n != 1 and s not in (n, None) for n, s in pairs):
+            raise self.error(f"{name}: expected numbers for axes of sizes {sizes}, got {shape}")
 
-    def known(self, shape: Shape, axis: int) -> int:
+    def known_size(self, shape: Shape, axis: int) -> int:
         size = shape[axis]
         if size is None:
             raise self.error(f"expected a known size of axis {axis}, got inputs of shape {shape}")

@@ -30,7 +30,7 @@ class Flatten(Layer):
     data_format: str = setting(DATA_FORMAT, "channels_last")
 
     def output_shape(self, *shapes: Shape) -> Shape:
-        sizes = [self.known(shapes[0], axis) for axis in range(len(shapes[0]))]
+        sizes = [self.known_size(shapes[0], axis) for axis in range(len(shapes[0]))]
         return (math.prod(sizes),)
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
@@ -49,7 +49,7 @@ class Reshape(Layer):
     )
 
     def output_shape(self, *shapes: Shape) -> Shape:
-        total = math.prod(self.known(shapes[0], axis) for axis in range(len(shapes[0])))
+        total = math.prod(self.known_size(shapes[0], axis) for axis in range(len(shapes[0])))
         fixed = math.prod(size for size in self.target_shape if size != -1)
         open_axes = self.target_shape.count(-1)
         negative = any(size < -1 for size in self.target_shape)
@@ -93,7 +93,7 @@ class RepeatVector(Layer):
     n: int = setting(settings.positive_int)
 
     def output_shape(self, *shapes: Shape) -> Shape:
-        self.rank(shapes[0], 1)
+        self.check_rank(shapes[0], 1)
         return (self.n, *shapes[0])
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
@@ -113,7 +113,7 @@ class Dense(Layer):
     bias_regularizer: Any = setting(L1L2.of, None)
 
     def weights(self, shape: Shape) -> tuple[Weight, ...]:
-        kernel_shape = (self.known(shape, -1), self.units)
+        kernel_shape = (self.known_size(shape, -1), self.units)
         kernel = Weight("kernel", ("kernel",), kernel_shape, self.kernel_initializer)
         bias = Weight("bias", ("bias",), (self.units,), self.bias_initializer)
         activation = self.weights_of("activation", self.output_shape(shape))
@@ -157,7 +157,7 @@ class BatchNormalization(Layer):
         ndim = len(shape) + 1
         if not -ndim < self.axis < ndim or self.axis == 0:
             raise self.error(f"axis: expected an axis of {ndim}, not the batch, got {self.axis}")
-        size = (self.known(shape, self.axis - 1 if self.axis > 0 else self.axis),)
+        size = (self.known_size(shape, self.axis - 1 if self.axis > 0 else self.axis),)
         # Keras 1's running_std holds a variance.
         means = ("moving_mean", "running_mean")
         variances = ("moving_variance", "running_std")
@@ -176,9 +176,9 @@ class BatchNormalization(Layer):
         if run.train and self.trainable:  # a frozen layer keeps its statistics, as in Keras
             others = tuple(a for a in range(x.ndim) if a != self.axis % x.ndim)
             batch_mean, batch_variance = x.mean(axis=others), x.var(axis=others)
-            rest = 1 - self.momentum
-            run.update("mean", self.momentum * mean + rest * batch_mean)
-            run.update("var", self.momentum * variance + rest * batch_variance)
+            share = 1 - self.momentum
+            run.update("mean", self.momentum * mean + share * batch_mean)
+            run.update("var", self.momentum * variance + share * batch_variance)
             mean, variance = batch_mean, batch_variance
         return ops.batch_norm(
             x,
@@ -201,8 +201,8 @@ class Rescaling(Layer):
     offset: Any = setting(settings.numbers, 0.0)
 
     def output_shape(self, *shapes: Shape) -> Shape:
-        self.broadcasts("scale", shapes[0])
-        self.broadcasts("offset", shapes[0])
+        self.check_broadcasts("scale", shapes[0])
+        self.check_broadcasts("offset", shapes[0])
         return shapes[0]
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
@@ -237,7 +237,7 @@ class Normalization(Layer):
         if (self.mean is None) != (self.variance is None):
             raise self.error("expected mean and variance, or neither")
 
-    def kept(self, ndim: int) -> tuple[int, ...]:
+    def kept_axes(self, ndim: int) -> tuple[int, ...]:
         axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
         axes = () if self.axis is None else axes
         if any(not -ndim <= a < ndim or a % ndim == 0 for a in axes):
@@ -247,16 +247,16 @@ class Normalization(Layer):
         return tuple(sorted(a % ndim for a in axes))
 
     def output_shape(self, *shapes: Shape) -> Shape:
-        sizes = tuple(shapes[0][axis - 1] for axis in self.kept(len(shapes[0]) + 1))
+        sizes = tuple(shapes[0][axis - 1] for axis in self.kept_axes(len(shapes[0]) + 1))
         if self.mean is not None:
-            self.broadcasts("mean", sizes)
-            self.broadcasts("variance", sizes)
+            self.check_broadcasts("mean", sizes)
+            self.check_broadcasts("variance", sizes)
         return shapes[0]
 
     def weights(self, shape: Shape) -> tuple[Weight, ...]:
         if self.mean is not None:
             return ()
-        sizes = tuple(self.known(shape, a - 1) for a in self.kept(len(shape) + 1))
+        sizes = tuple(self.known_size(shape, a - 1) for a in self.kept_axes(len(shape) + 1))
         stats: Literal["batch_stats"] = "batch_stats"
         return (
             Weight("mean", ("mean",), sizes, ZEROS, stats),
@@ -266,13 +266,13 @@ class Normalization(Layer):
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         x = inputs[0]
-        kept = self.kept(x.ndim)
+        axes = self.kept_axes(x.ndim)
 
         def spread(value: Any) -> Array:
             """Return `value` with the sizes of the kept axes, matched from the right."""
             array = jnp.asarray(value, x.dtype)
             shape = [1] * x.ndim
-            for axis, size in zip(kept[::-1], array.shape[::-1]):
+            for axis, size in zip(axes[::-1], array.shape[::-1]):
                 shape[axis] = size
             return array.reshape(shape)
 

@@ -21,18 +21,18 @@ class _Merge(Layer):
         result: list[int | None] = []
         for axis in range(ndim):
             sizes = {s[axis - ndim + len(s)] for s in shapes if axis - ndim + len(s) >= 0}
-            known = sizes - {None, 1}
-            if len(known) > 1:
+            fixed = sizes - {None, 1}
+            if len(fixed) > 1:
                 raise self.error(f"expected inputs of equal shapes, got {list(shapes)}")
-            result.append(known.pop() if known else None if None in sizes else 1)
+            result.append(fixed.pop() if fixed else None if None in sizes else 1)
         return tuple(result)
 
     def combine(self, x: Array, y: Array) -> Array:
         raise NotImplementedError
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
-        result, *rest = inputs
-        for x in rest:
+        result, *others = inputs
+        for x in others:
             ndim = max(result.ndim, x.ndim)
             # Missing axes stand behind the batch axis.
             result, x = (

@@ -27,10 +27,10 @@ class _OverAxes(Layer):
 
     def axes(self, ndim: int) -> tuple[int, ...]:
         """Return the axes among `ndim`, counted from the front."""
-        given = self.axis if isinstance(self.axis, tuple) else (self.axis,)
-        axes = tuple(axis % ndim for axis in given if -ndim <= axis < ndim)
+        stated = self.axis if isinstance(self.axis, tuple) else (self.axis,)
+        axes = tuple(axis % ndim for axis in stated if -ndim <= axis < ndim)
         # In another order Keras gives the weights to other axes than it takes them from.
-        if len(axes) < max(len(given), 1) or 0 in axes or list(axes) != sorted(set(axes)):
+        if len(axes) < max(len(stated), 1) or 0 in axes or list(axes) != sorted(set(axes)):
             raise self.error(
                 f"axis: expected ascending axes of {ndim}, not the batch, got {self.axis}"
             )
@@ -41,7 +41,7 @@ class _OverAxes(Layer):
         return shapes[0]
 
     def sizes(self, shape: Shape) -> tuple[int, ...]:
-        return tuple(self.known(shape, axis - 1) for axis in self.axes(len(shape) + 1))
+        return tuple(self.known_size(shape, axis - 1) for axis in self.axes(len(shape) + 1))
 
     def spread(self, weight: Array, x: Array) -> Array:
         """Return a weight of the axes' sizes such that it broadcasts to `x`."""
@@ -141,7 +141,7 @@ class GroupNormalization(Layer):
         return groups
 
     def weights(self, shape: Shape) -> tuple[Weight, ...]:
-        channels = self.known(shape, self.channel_axis(len(shape) + 1) - 1)
+        channels = self.known_size(shape, self.channel_axis(len(shape) + 1) - 1)
         self.group_count(channels)
         gamma = Weight("scale", ("gamma",), (channels,), self.gamma_initializer)
         beta = Weight("bias", ("beta",), (channels,), self.beta_initializer)

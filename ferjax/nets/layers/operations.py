@@ -161,11 +161,13 @@ class Operation(Layer):
             aligned.append((None, *(1,) * (ndim - 1 - len(inside)), *inside))
         result: list[int | None] = []
         for axis in range(1, ndim):
-            known = {sizes[axis] for sizes in aligned} - {1}
-            if len(known - {None}) > 1 or 0 in known:
-                what = "inputs" if len(shapes) > 1 else "an input and constants"
-                raise self.error(f"expected {what} that broadcast, got {[s[1:] for s in aligned]}")
-            result.append(max(known - {None}, default=None if known else 1))  # type: ignore[type-var]
+            fixed = {sizes[axis] for sizes in aligned} - {1}
+            if len(fixed - {None}) > 1 or 0 in fixed:
+                subject = "inputs" if len(shapes) > 1 else "an input and constants"
+                raise self.error(
+                    f"expected {subject} that broadcast, got {[s[1:] for s in aligned]}"
+                )
+            result.append(max(fixed - {None}, default=None if fixed else 1))  # type: ignore[type-var]
         return tuple(result)
 
     def positions(self, ndim: int) -> tuple[int, ...]:
@@ -226,11 +228,11 @@ class Operation(Layer):
     def items(self, ndim: int) -> list[Any]:
         """Return `index` for a tensor of `ndim` axes, with slices in the ellipsis's place."""
         items = list(self.index)
-        rest = ndim - sum(item is not None and item != "..." for item in items)
-        if rest < 0:
-            raise self.error(f"index: expected at most {ndim} axes, got {ndim - rest}")
-        place = items.index("...") if "..." in items else len(items)
-        items[place : place + 1] = [(None, None, None)] * rest
+        omitted = ndim - sum(item is not None and item != "..." for item in items)
+        if omitted < 0:
+            raise self.error(f"index: expected at most {ndim} axes, got {ndim - omitted}")
+        ellipsis = items.index("...") if "..." in items else len(items)
+        items[ellipsis : ellipsis + 1] = [(None, None, None)] * omitted
         if items[0] not in ((None, None, None), (0, None, None), (None, None, 1), (0, None, 1)):
             raise self.error(f"index: expected all of the batch, got {self.index}")
         return items
@@ -252,7 +254,7 @@ class Operation(Layer):
             elif size is None and item in ((None, None, None), (None, None, 1), (None, None, -1)):
                 result.append(None)
             else:
-                count = len(range(self.known(shape, axis))[slice(*item)])
+                count = len(range(self.known_size(shape, axis))[slice(*item)])
                 if not count:
                     raise self.error(f"index: nothing is left of {size} along axis {axis + 1}")
                 result.append(count)
@@ -285,12 +287,12 @@ class Operation(Layer):
         return rearrange[self.operation](x, self.axis)
 
     def _computed(self, inputs: Sequence[Array]) -> Array:
-        x, rest = inputs[0], iter(inputs)
+        x, tensors = inputs[0], iter(inputs)
         exponent = self.operands[1] if self.operation == "power" else None
         if isinstance(exponent, float) and exponent.is_integer() and abs(exponent) < 1024:
             return x ** int(exponent)  # of negative numbers too, and with a gradient at 0
         values = [
-            next(rest) if operand is None else self.constant(operand, x)
+            next(tensors) if operand is None else self.constant(operand, x)
             for operand in self.operands or (None,)
         ]
         return ELEMENTWISE[self.operation](*values)

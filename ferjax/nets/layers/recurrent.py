@@ -81,9 +81,9 @@ class Recurrent(Layer):
         return (self.gates * self.units,)
 
     def weights(self, shape: Shape) -> tuple[Weight, ...]:
-        self.rank(shape, 2)
+        self.check_rank(shape, 2)
         width, part = self.gates * self.units, "cell"
-        channels = self.known(shape, 1)
+        channels = self.known_size(shape, 1)
         kernel = ("kernel", (channels, width), self.kernel_initializer)
         recurrent = ("recurrent_kernel", (self.units, width), self.recurrent_initializer)
         bias = ("bias", self.bias_shape, self.bias_initializer)
@@ -93,8 +93,8 @@ class Recurrent(Layer):
         )
 
     def output_shape(self, *shapes: Shape) -> Shape:
-        self.rank(shapes[0], 2)
-        self.known(shapes[0], 0)
+        self.check_rank(shapes[0], 2)
+        self.known_size(shapes[0], 0)
         return (shapes[0][0], self.units) if self.return_sequences else (self.units,)
 
     def input_bias(self, weights: Mapping[str, Array]) -> Array:
@@ -116,19 +116,19 @@ class Recurrent(Layer):
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         x = inputs[0][:, ::-1] if self.go_backwards else inputs[0]
-        kept: Array = 1.0
+        mask: Array = 1.0
         if run.train and self.dropout:
             ones = jnp.ones((x.shape[0], 1, x.shape[2]), x.dtype)
             x = x * ops.dropout(ones, self.dropout, run.key())
         if run.train and self.recurrent_dropout:
             ones = jnp.ones((x.shape[0], self.units), x.dtype)
-            kept = ops.dropout(ones, self.recurrent_dropout, run.key())
+            mask = ops.dropout(ones, self.recurrent_dropout, run.key())
         x = x @ weights["kernel"]
         if self.use_bias:
             x = x + self.input_bias(weights)[None, None]
 
         def advance(state: tuple[Array, ...], x: Array) -> tuple[tuple[Array, ...], Array]:
-            state = self.step(run, weights, x, (state[0] * kept, *state[1:]))
+            state = self.step(run, weights, x, (state[0] * mask, *state[1:]))
             return state, state[0]
 
         start = jnp.zeros((x.shape[0], self.units), x.dtype)
@@ -168,9 +168,9 @@ class LSTM(Recurrent):
         self, run: Run, weights: Mapping[str, Array], x: Array, state: tuple[Array, ...]
     ) -> tuple[Array, ...]:
         h, c = state
-        i, f, new, o = jnp.split(x + h @ weights["recurrent_kernel"], 4, axis=1)
+        i, f, candidate, o = jnp.split(x + h @ weights["recurrent_kernel"], 4, axis=1)
         i, f, o = (self.activated(run, weights, gate, "recurrent_activation") for gate in (i, f, o))
-        c = f * c + i * self.activated(run, weights, new)
+        c = f * c + i * self.activated(run, weights, candidate)
         return o * self.activated(run, weights, c), c
 
 
@@ -200,7 +200,7 @@ class GRU(Recurrent):
     ) -> tuple[Array, ...]:
         (h,) = state
         kernel, units = weights["recurrent_kernel"], self.units
-        x_gates, x_new = x[:, : 2 * units], x[:, 2 * units :]
+        x_gates, x_candidate = x[:, : 2 * units], x[:, 2 * units :]
         inner = h @ (kernel if self.reset_after else kernel[:, : 2 * units])
         if self.use_bias and self.reset_after:
             inner = inner + weights["bias"][1][None]
@@ -210,8 +210,8 @@ class GRU(Recurrent):
         z, r = gates[:, :units], gates[:, units:]
         last = 2 * units
         recurrent = r * inner[:, last:] if self.reset_after else (r * h) @ kernel[:, last:]
-        new = self.activated(run, weights, x_new + recurrent)
-        return (z * h + (1 - z) * new,)
+        candidate = self.activated(run, weights, x_candidate + recurrent)
+        return (z * h + (1 - z) * candidate,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,7 +235,7 @@ class TimeDistributed(Layer):
     def output_shape(self, *shapes: Shape) -> Shape:
         if len(shapes[0]) < 2:
             raise self.error(f"expected a sequence, (T, ...), got inputs of shape {shapes[0]}")
-        self.known(shapes[0], 0)
+        self.known_size(shapes[0], 0)
         return (shapes[0][0], *self.layer.output_shape(shapes[0][1:]))
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
@@ -270,8 +270,8 @@ class Bidirectional(Layer):
                 raise self.error(f"layer: expected a recurrent layer, got {inner.kind}")
         for name, differ in (("return_sequences", False), ("go_backwards", True), ("units", False)):
             if (len({getattr(inner, name) for inner in both}) == 2) != differ:
-                wanted = "different" if differ else "the same"
-                raise self.error(f"backward_layer: expected {wanted} {name} as the layer's")
+                relation = "different" if differ else "the same"
+                raise self.error(f"backward_layer: expected {relation} {name} as the layer's")
         if not all(inner.trainable for inner in both):
             object.__setattr__(self, "trainable", False)
 
@@ -302,21 +302,21 @@ class Bidirectional(Layer):
 
     def output_shape(self, *shapes: Shape) -> Shape:
         shape = self.layer.output_shape(*shapes)
-        width = self.known(shape, -1) * (2 if self.merge_mode == "concat" else 1)
+        width = self.known_size(shape, -1) * (2 if self.merge_mode == "concat" else 1)
         return (*shape[:-1], width)
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
-        first, second = (
+        forward, backward = (
             layer.forward(InnerRun(run, part), inner_weights(weights, part), *inputs)
             for layer, part in (
                 (self.layer, "forward_layer"),
                 (self.backward_layer, "backward_layer"),
             )
         )
-        if second.ndim == 3:
-            second = second[:, ::-1]
+        if backward.ndim == 3:
+            backward = backward[:, ::-1]
         if self.merge_mode == "concat":
-            return jnp.concatenate([first, second], axis=-1)
+            return jnp.concatenate([forward, backward], axis=-1)
         if self.merge_mode == "mul":
-            return first * second
-        return (first + second) / (2 if self.merge_mode == "ave" else 1)
+            return forward * backward
+        return (forward + backward) / (2 if self.merge_mode == "ave" else 1)

@@ -124,10 +124,10 @@ class RandomCrop(_ToSize):
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         x = inputs[0]
         axes = ops.spatial_axes(self.data_format)
-        rest = [x.shape[axis] - new for axis, new in zip(axes, self.size)]
-        if not run.train or min(rest) < 0:
+        spare = [x.shape[axis] - new for axis, new in zip(axes, self.size)]
+        if not run.train or min(spare) < 0:
             return self.resized(x, "bilinear")
-        for axis, most, new in zip(axes, rest, self.size):
+        for axis, most, new in zip(axes, spare, self.size):
             start = jax.random.randint(run.key(), (), 0, most + 1)
             x = jax.lax.dynamic_slice_in_dim(x, start, new, axis)
         return x

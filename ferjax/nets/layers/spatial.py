@@ -40,7 +40,7 @@ class Spatial(Layer):
 
     def split(self, shape: Shape) -> Shape:
         """Return (H, W, C) of a shape in either order."""
-        self.rank(shape, len(self.axes) + 1)
+        self.check_rank(shape, len(self.axes) + 1)
         return (*shape[1:], shape[0]) if self.data_format == "channels_first" else shape
 
     def join(self, *shape: int | None) -> Shape:
@@ -51,8 +51,8 @@ class Spatial(Layer):
         return (shape[-1], *shape[:-1]) if self.data_format == "channels_first" else shape
 
     def channels(self, shape: Shape) -> int:
-        self.rank(shape, len(self.axes) + 1)
-        return self.known(shape, 0 if self.data_format == "channels_first" else len(self.axes))
+        self.check_rank(shape, len(self.axes) + 1)
+        return self.known_size(shape, 0 if self.data_format == "channels_first" else len(self.axes))
 
     def add_bias(self, x: Array, bias: Array) -> Array:
         return x + ops.along_axis(bias, x.ndim, ops.channel_axis(self.data_format, x.ndim))
@@ -300,8 +300,8 @@ class _GlobalPooling1D(Layer):
         return 2 if self.data_format == "channels_first" else 1
 
     def output_shape(self, *shapes: Shape) -> Shape:
-        self.rank(shapes[0], 2)
-        channels = self.known(shapes[0], 2 - self.steps_axis)
+        self.check_rank(shapes[0], 2)
+        channels = self.known_size(shapes[0], 2 - self.steps_axis)
         if not self.keepdims:
             return (channels,)
         return (channels, 1) if self.data_format == "channels_first" else (1, channels)

@@ -55,7 +55,7 @@ class _DisturbsImages(_Random):
     data_format: str = setting(DATA_FORMAT, "channels_last")
 
     def output_shape(self, *shapes: Shape) -> Shape:
-        self.rank(shapes[0], 3)
+        self.check_rank(shapes[0], 3)
         return shapes[0]
 
 
@@ -136,9 +136,9 @@ class AlphaDropout(Dropout):
             return x
         lowest = -1.6732632423543772 * 1.0507009873554805  # -alpha * scale of SELU
         # A Python float would draw other numbers under jax_enable_x64.
-        kept = jax.random.bernoulli(run.key(), np.float32(1 - self.rate), self.mask_shape(x))
+        mask = jax.random.bernoulli(run.key(), np.float32(1 - self.rate), self.mask_shape(x))
         factor = ((1 - self.rate) * (1 + self.rate * lowest**2)) ** -0.5
-        return factor * (jnp.where(kept, x, lowest) - lowest * self.rate)
+        return factor * (jnp.where(mask, x, lowest) - lowest * self.rate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +148,7 @@ class SpatialDropout1D(_Random):
     rate: float = setting(settings.rate)
 
     def output_shape(self, *shapes: Shape) -> Shape:
-        self.rank(shapes[0], 2)
+        self.check_rank(shapes[0], 2)
         return shapes[0]
 
     def disturb(self, run: Run, x: Array) -> Array:
