@@ -45,7 +45,7 @@ def conv2d(
         few = kernel.shape[0] * kernel.shape[1] <= _MOST_SHIFTS
         if smaller and few and padding == "same":
             return _of_small_images(x, kernel, data_format)
-        if _has_own_code(x, kernel, data_format):
+        if has_own_code(x, kernel, data_format):
             return _conv3x3(x, kernel, 1 if padding == "same" else 0)
     layout = "NHWC" if data_format == "channels_last" else "NCHW"
     return lax.conv_general_dilated(
@@ -121,7 +121,8 @@ def _of_small_images(x: Array, kernel: Array, data_format: str) -> Array:
     return jnp.moveaxis(y, -1, 1) if data_format == "channels_first" else y
 
 
-def _has_own_code(x: Array, kernel: Array, data_format: str) -> bool:
+def has_own_code(x: Array, kernel: Array, data_format: str) -> bool:
+    """Return whether a convolution is computed here and not by XLA: by its device and sizes."""
     return (
         jax.default_backend() == "cpu"
         and kernel.shape[:2] == (3, 3)
@@ -139,7 +140,7 @@ def _conv3x3(x: Array, kernel: Array, pad: int) -> Array:
         # Nine multiply-adds, up to three times as fast as a convolution.
         taps = zip(_shifted(_padded(x, pad), (3, 3)), kernel.reshape(9, 1, 1, 1, -1))
         return reduce(jnp.add, [image * weights for image, weights in taps])
-    images = _at_once(x.shape, kernel.shape, pad)
+    images = images_at_once(x.shape, kernel.shape, pad)
     return _winograd(x, kernel, pad, images) if images else _direct(x, kernel, pad)
 
 
@@ -157,7 +158,7 @@ def _backward(pad: int, saved: tuple[Array, Array], dy: Array) -> tuple[Array, A
         # As one matrix product, five times as fast as XLA's convolution.
         columns = _columns(x, pad).reshape(-1, 9)
         return dx, (columns.T @ dy.reshape(-1, dy.shape[-1])).reshape(kernel.shape)
-    images = _at_once(x.shape, kernel.shape, pad)
+    images = images_at_once(x.shape, kernel.shape, pad)
     if images and kernel.shape[2] * kernel.shape[3] >= 2 * _FEWEST_CHANNELS**2:
         return dx, _winograd_gradient(x, dy, pad, images)
     if dy.shape[1] * dy.shape[2] >= _FEWEST_PIXELS:
@@ -175,7 +176,7 @@ def _direct(x: Array, kernel: Array, pad: int) -> Array:
     )
 
 
-def _at_once(x: Sequence[int], kernel: Sequence[int], pad: int) -> int:
+def images_at_once(x: Sequence[int], kernel: Sequence[int], pad: int) -> int:
     """Return for how many images at once Winograd's algorithm is faster; 0 if for none."""
     batch, height, width, channels = x
     height, width, filters = height + 2 * pad - 2, width + 2 * pad - 2, kernel[3]

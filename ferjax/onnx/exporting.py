@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 OPSET = 17
 IR_VERSION = 8
 
-_MOST_BYTES = (1 << 31) - (1 << 20)  # Protocol Buffers' limit, less what surrounds the weights
+MOST_BYTES = (1 << 31) - (1 << 20)  # Protocol Buffers' limit, less what surrounds the weights
 
 
 def _identity(layer: TrainingOnly, b: Builder, x: Tensor) -> Tensor:
@@ -142,7 +142,7 @@ def _model(
     problems.raise_any()
     builder = _built(graph, arrays)
     size = sum(array.nbytes for array in builder.constants.values())
-    if size > _MOST_BYTES:
+    if size > MOST_BYTES:
         raise WriteError(
             f"{place}: its weights take {size / 2**30:.1f} GB, an ONNX file holds less than 2"
         )

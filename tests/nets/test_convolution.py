@@ -75,7 +75,7 @@ CASES = [
 def test_way_chosen(sizes: tuple[int, ...], padding: str, images: int) -> None:
     *x, filters = sizes
     kernel = (3, 3, x[-1], filters)
-    assert convolution._at_once(x, kernel, 1 if padding == "same" else 0) == images
+    assert convolution.images_at_once(x, kernel, 1 if padding == "same" else 0) == images
 
 
 @partial(jax.jit, static_argnames="padding")
@@ -121,8 +121,8 @@ def test_gradient_of_every_weight(sizes: tuple[int, ...]) -> None:
         for j in range(3)
     ]
     expected = np.reshape(taps, kernel.shape)
-    found = with_gradients(x, kernel, dy.astype("float32"), "same")[-1]
-    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+    actual = with_gradients(x, kernel, dy.astype("float32"), "same")[-1]
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
 
 
 def test_second_derivatives() -> None:
@@ -184,10 +184,10 @@ def test_predictions_are_those_of_xla_s_convolutions(monkeypatch: pytest.MonkeyP
     network = nets.fer_cnn8()
     variables = jax.jit(network.init)(jax.random.key(0))
     images = np.random.default_rng(0).random((8, 48, 48, 1)).astype(np.float32)
-    found = jax.jit(lambda v, x: network.apply(v, x))(variables, images)
-    monkeypatch.setattr(convolution, "_has_own_code", lambda *_: False)
+    actual = jax.jit(lambda v, x: network.apply(v, x))(variables, images)
+    monkeypatch.setattr(convolution, "has_own_code", lambda *_: False)
     expected = jax.jit(lambda v, x: network.apply(v, x))(variables, images)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-6)
 
 
 def test_a_network_is_exported_for_batches_of_any_size() -> None:

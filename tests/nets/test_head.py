@@ -130,10 +130,10 @@ ONE = Head.of(SIGMOIDS[0])
 
 @pytest.mark.parametrize("xp", [np, jnp])
 def test_the_unit_is_the_probability_of_the_second(xp: Any) -> None:
-    found = ONE.probabilities(xp.asarray([[0.25], [1.0]], "float32"))
-    assert isinstance(found, np.ndarray) is (xp is np)
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, [[0.75, 0.25], [0, 1]])
+    actual = ONE.probabilities(xp.asarray([[0.25], [1.0]], "float32"))
+    assert isinstance(actual, np.ndarray) is (xp is np)
+    assert actual.dtype == np.float32
+    np.testing.assert_array_equal(actual, [[0.75, 0.25], [0, 1]])
 
 
 @pytest.mark.parametrize("xp", [np, jnp])
@@ -143,8 +143,8 @@ def test_probabilities_of_several_units(xp: Any, end: str) -> None:
     units = xp.asarray(expected)
     if end != "softmax":
         units = xp.log(units) + (3 if end == "linear" else 0)
-    found = Head(2, end).probabilities(units)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    actual = Head(2, end).probabilities(units)
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("xp", [np, jnp])
@@ -169,8 +169,8 @@ def test_ranks_begin_with_what_is_said() -> None:
 
 def test_logits_of_one_unit_are_those_of_two_classes() -> None:
     # The softmax of [0, log 3] is [1/4, 3/4], and log 3 the sigmoid's logit of 3/4.
-    found = np.asarray(ONE.logits(jnp.log(jnp.array([[3.0]]))))
-    np.testing.assert_allclose(np.exp(found) / np.exp(found).sum(), [[0.25, 0.75]], rtol=1e-6)
+    actual = np.asarray(ONE.logits(jnp.log(jnp.array([[3.0]]))))
+    np.testing.assert_allclose(np.exp(actual) / np.exp(actual).sum(), [[0.25, 0.75]], rtol=1e-6)
     np.testing.assert_array_equal(ONE.scores(jnp.array([[3.0]])), [[-3, 3]])
     units = jnp.array([[1.0, 2.0]])
     assert Head(2, "linear").logits(units) is units

@@ -190,8 +190,8 @@ def test_open_height_stays_open_through_every_spatial_layer() -> None:
     ids=repr,
 )  # fmt: skip
 def test_weight_shapes_in_keras_s_order(layer: Layer, shape: Any, expected: Any) -> None:
-    found = {weight.name: weight.shape for weight in layer.weights(shape)}
-    assert list(found.items()) == list(expected.items())
+    actual = {weight.name: weight.shape for weight in layer.weights(shape)}
+    assert list(actual.items()) == list(expected.items())
 
 
 def test_only_statistics_are_outside_params() -> None:

@@ -217,9 +217,9 @@ def test_file_says_what_it_is(released: Path) -> None:
     (entry,) = model.metadata_props
     assert entry.key == "ferjax_metadata"
     assert json.loads(entry.value)["labels"] == list(ferjax.EMOTIONS)
-    found = Engine(released).metadata
-    assert found == json.loads(entry.value)
-    assert found["value_range"] == [0.0, 1.0]
+    metadata = Engine(released).metadata
+    assert metadata == json.loads(entry.value)
+    assert metadata["value_range"] == [0.0, 1.0]
 
 
 def test_same_network_gives_the_same_bytes(released: Path, tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_what_cannot_be_written(
         to_model(graph, lacking)
     with pytest.raises(WriteError, match=r"the folder .*nowhere does not exist"):
         save(tmp_path / "nowhere" / "m.onnx", graph, variables)
-    monkeypatch.setattr(exporting, "_MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(exporting, "MOST_BYTES", 1 << 20)
     with pytest.raises(WriteError, match=r"m\.onnx: its weights take 0\.0 GB, an ONNX file holds"):
         save(path, graph, variables)
     assert path.read_bytes() == b"as before"

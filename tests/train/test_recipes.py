@@ -127,12 +127,12 @@ def test_a_named_recipe_says_what_it_is(named: NamedRecipe) -> None:
 
 
 def test_published_is_as_the_published_code_trains() -> None:
-    found = recipe("published")
-    assert found.augmentation == PRESETS["published"]
-    assert (found.optimizer, found.learning_rate, found.batch_size) == ("adam", 1e-4, 64)
-    assert (found.epochs, found.hold_out, found.early_stopping) == (250, 0.2, 10)
-    assert (found.schedule, found.plateau_factor, found.plateau_patience) == ("plateau", 0.2, 10)
-    assert (found.monitor, found.select) == ("loss", "loss")
+    actual = recipe("published")
+    assert actual.augmentation == PRESETS["published"]
+    assert (actual.optimizer, actual.learning_rate, actual.batch_size) == ("adam", 1e-4, 64)
+    assert (actual.epochs, actual.hold_out, actual.early_stopping) == (250, 0.2, 10)
+    assert (actual.schedule, actual.plateau_factor, actual.plateau_patience) == ("plateau", 0.2, 10)
+    assert (actual.monitor, actual.select) == ("loss", "loss")
 
 
 def test_unknown_name_gets_a_near_miss() -> None:
@@ -150,24 +150,24 @@ def test_recipe_is_printed_in_full(name: str) -> None:
 
 
 def test_printed_values_by_hand() -> None:
-    found = printed(Recipe(name="mine", augmentation="strong"))  # type: ignore[arg-type]
-    assert found["name"] == "mine"
-    assert found["learning_rate"] == "0.001"
-    assert found["nesterov"] == "true"
-    assert found["early_stopping"] == "null"
-    assert found["epsilon"] == "1e-07"
-    assert found["augmentation.crop"] == "[40, 40]"
-    assert found["augmentation.fill_mode"] == "constant"
+    actual = printed(Recipe(name="mine", augmentation="strong"))  # type: ignore[arg-type]
+    assert actual["name"] == "mine"
+    assert actual["learning_rate"] == "0.001"
+    assert actual["nesterov"] == "true"
+    assert actual["early_stopping"] == "null"
+    assert actual["epsilon"] == "1e-07"
+    assert actual["augmentation.crop"] == "[40, 40]"
+    assert actual["augmentation.fill_mode"] == "constant"
 
 
 def test_values_are_converted_and_frozen() -> None:
-    found = Recipe(epochs=3.0, learning_rate=1, augmentation="strong")  # type: ignore[arg-type]
-    assert type(found.epochs) is int
-    assert type(found.learning_rate) is float
-    assert found.augmentation == PRESETS["strong"]
-    assert hash(found) == hash(dataclasses.replace(found))
+    actual = Recipe(epochs=3.0, learning_rate=1, augmentation="strong")  # type: ignore[arg-type]
+    assert type(actual.epochs) is int
+    assert type(actual.learning_rate) is float
+    assert actual.augmentation == PRESETS["strong"]
+    assert hash(actual) == hash(dataclasses.replace(actual))
     with pytest.raises(dataclasses.FrozenInstanceError):
-        found.epochs = 4  # type: ignore[misc]
+        actual.epochs = 4  # type: ignore[misc]
 
 
 # --- override ------------------------------------------------------------------------------------
@@ -184,9 +184,9 @@ def test_every_field_and_every_part_is_set_by_its_printed_form() -> None:
 def test_one_printed_line_sets_one_field(key: str) -> None:
     text = printed(CHANGED)[key]
     base = override(Recipe(), ["augmentation.crop=8"]) if key.endswith("resize_crop") else Recipe()
-    found = override(base, [f"{key}={text}"])
-    assert printed(found)[key] == text
-    assert [line.split(":")[0] for line in differences(base, found)] == [key]
+    actual = override(base, [f"{key}={text}"])
+    assert printed(actual)[key] == text
+    assert [line.split(":")[0] for line in differences(base, actual)] == [key]
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -350,11 +350,11 @@ def test_only_a_schedule_that_ends_limits_the_warm_up(schedule: str) -> None:
 # --- JSON and differences ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("one", [*RECIPES.values(), CHANGED], ids=lambda r: r.name)
-def test_json_gives_the_recipe_again(one: Recipe) -> None:
-    again = Recipe.from_json(json.loads(json.dumps(one.to_json(), allow_nan=False)))
-    assert again == one
-    assert type(again.augmentation.zoom) is tuple
+@pytest.mark.parametrize("recipe", [*RECIPES.values(), CHANGED], ids=lambda r: r.name)
+def test_json_gives_the_recipe_again(recipe: Recipe) -> None:
+    restored = Recipe.from_json(json.loads(json.dumps(recipe.to_json(), allow_nan=False)))
+    assert restored == recipe
+    assert type(restored.augmentation.zoom) is tuple
 
 
 def test_json_of_an_older_version_gets_the_defaults() -> None:
