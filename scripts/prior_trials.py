@@ -2,13 +2,15 @@
 
 Images of PublicTest are drawn so that the classes are as common as they are, as on ordinary
 photographs (nearly all happy or neutral), or equally common. Each mix is predicted with the priors
-"training", "uniform" and "adapt", and with its true shares, which nobody knows in use.
+"training", "uniform" and "adapt", and with its true shares, which nobody knows in use. What is
+right is the image's own label, or with --truth majority what most of the people who were asked say.
 
 The table goes to stdout (--json: the figures), progress to stderr.
 
 examples:
   python scripts/prior_trials.py --data emotion-detection-fer.zip
   python scripts/prior_trials.py --data fer2013 --weights runs/fast/best.h5 --json
+  python scripts/prior_trials.py --data fer2013 --truth majority
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -25,6 +28,8 @@ import ferjax
 import publictest
 from benchmarks.arguments import Parser
 from ferjax import priors
+from ferjax.data import Faces, votes
+from ferjax.errors import DataError
 
 COMMON: Final = ("happy", "neutral")
 RARE: Final = 0.06  # of the images of the other classes, how many are kept among ordinary ones
@@ -34,7 +39,29 @@ _BATCH: Final = 256
 
 
 def build_parser() -> Parser:
-    return publictest.build_parser("prior_trials", __doc__)
+    parser = publictest.build_parser("prior_trials", __doc__)
+    parser.add_argument(
+        "--truth",
+        choices=("label", "majority"),
+        default="label",
+        help="what is right: the image's own label (default), or what more than half of the votes "
+        "say that `ferjax data prepare --votes` kept; images without a majority are left out",
+    )
+    return parser
+
+
+def by_majority(faces: Faces) -> Faces:
+    """Return the faces that have a majority, which becomes their label.
+
+    Raises:
+        DataError: nobody's votes are known.
+    """
+    if faces.votes is None:
+        raise DataError(
+            "expected votes for --truth majority; `ferjax data prepare --votes` keeps them"
+        )
+    labels = votes.majority(faces.votes, faces.class_names)
+    return replace(faces.take(labels >= 0), labels=labels[labels >= 0])
 
 
 def mix(
@@ -59,6 +86,8 @@ def mix(
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Return the figures of every mix."""
     faces, name = publictest.read(args.data, limit=args.limit, seed=args.seed)
+    if args.truth == "majority":
+        faces = by_majority(faces)
     classifier = ferjax.load(args.weights)
     labels = publictest.outputs(classifier, faces)
     progress = publictest.Progress("predicted", len(faces))
@@ -81,8 +110,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         for prior in PRIORS:
             # A class that does not occur at all would have no share.
             stated: priors.Prior = np.maximum(true, 1e-6) if prior == PRIORS[-1] else prior
-            said = classifier.with_prior(probabilities[rows], stated).argmax(1)
-            right = said == labels[rows]
+            predicted = classifier.with_prior(probabilities[rows], stated).argmax(1)
+            right = predicted == labels[rows]
             recalls = [right[labels[rows] == k].mean() for k in range(classes) if true[k]]
             figures[prior] = {
                 "accuracy": float(right.mean()),
@@ -94,14 +123,15 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             "estimated": classifier.adapted_prior,
             "figures": figures,
         }
-    return {**publictest.heading(classifier, len(faces), name, args), "mixes": mixes}
+    heading = publictest.heading(classifier, len(faces), name, args)
+    return {**heading, "truth": args.truth, "mixes": mixes}
 
 
 def table(results: dict[str, Any]) -> str:
     """Return the figures as a table of Markdown."""
     lines = [
-        f"{results['images']}, {results['count']:,} images, weights {results['weights']}: accuracy "
-        "(balanced accuracy), %",
+        f"{results['images']}, {results['count']:,} images, weights {results['weights']}, right is "
+        f"the {results['truth']}: accuracy (balanced accuracy), %",
         "",
         f"| mix | images | {' | '.join(PRIORS)} |",
         f"|---|---|{'---|' * len(PRIORS)}",

@@ -6,6 +6,7 @@ import doctest
 import importlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import pytest
 
 import ferjax
 from ferjax.data import Faces
+from ferjax.data.votes import Votes
+from ferjax.errors import DataError
 
 from .conftest import ROOT
 from .evaluate.conftest import Stub
@@ -71,3 +74,21 @@ def test_a_run(
     text = prior_trials.table(results)
     assert "| as it is | 10 | 80.0 (85.7) | 70.0 (85.7) | " in text
     assert "as it is, estimated in %: angry " in text
+
+
+def test_the_majority_of_people_may_be_what_is_right() -> None:
+    faces = Faces(
+        images=np.zeros((4, 12, 12), np.uint8),
+        labels=np.zeros(4, np.int32),
+        splits=np.ones(4, np.int8),
+        names=tuple("abcd"),
+        class_names=("angry", "happy"),
+        source_sizes=np.full((4, 2), 12, np.int32),
+    )
+    with pytest.raises(DataError, match="expected votes for --truth majority"):
+        prior_trials.by_majority(faces)
+    counts = np.array([[8, 2], [2, 8], [5, 5], [0, 10]], np.float32)
+    asked = replace(faces, votes=Votes(counts=counts, names=("angry", "happy")))
+    taken = prior_trials.by_majority(asked)
+    assert taken.names == ("a", "b", "d")  # of the third nothing is said by more than half
+    assert taken.labels.tolist() == [0, 1, 1]
