@@ -1,11 +1,11 @@
 """Keras weight files, read and written with h5py alone: neither Keras nor TensorFlow is needed.
 
 Read and write: `reader`, `writer`, `inspection`. What a file is: `kinds`; opened, with its members:
-`source`, over the guards `hdf5` and `hdf5_text`, `json_text`, `folders`, `shards`. Architecture:
-`model_config`, over `entries`, `connections` and `flattening`, to an `architecture`; one layer:
-`layer_config` and `setting_forms`; arithmetic between layers: `operations`, with `operation_table`,
-`operation_arguments` and `operation_layers`. Arrays: `legacy_h5`, `weights_h5`, `optimizer`; where
-they stand in nested models: `nesting`.
+`weight_file`, over the guards `hdf5` and `hdf5_text`, `json_text`, `folders`, `shards`.
+Architecture: `model_config`, over `config_entries`, `inbound_nodes` and `flattening`, to an
+`architecture`; one layer: `layer_config` and `setting_forms`; arithmetic between layers:
+`operations`, with `operation_table`, `operation_arguments` and `operation_layers`. Arrays:
+`legacy_h5`, `weights_h5`, `optimizer`; where they stand in nested models: `nesting`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ferjax.errors import printable
-from ferjax.keras.nesting import Container
+from ferjax.keras.nesting import ModelTree
 from ferjax.nets.graph import Graph
 from ferjax.problems import Problem
 
@@ -34,7 +34,7 @@ class Architecture:
     """
 
     graph: Graph
-    layout: Container
+    layout: ModelTree
     notes: list[str] = field(default_factory=list)
     outputs: tuple[Output, ...] = ()
 
@@ -58,15 +58,15 @@ class Architecture:
                     f"`ferjax convert` keeps one) among {listed}"
                 )
             return self.graph.leading_to(self.outputs[0].position)
-        named = [known for known in self.outputs if known.name == output] or [
-            known for known in self.outputs if self.graph.calls[known.position].layer == output
+        matches = [end for end in self.outputs if end.name == output] or [
+            end for end in self.outputs if self.graph.calls[end.position].layer == output
         ]
-        number = output if isinstance(output, int) else -1
+        number = output if isinstance(output, int) and not isinstance(output, bool) else -1
         if isinstance(output, str) and output.isascii() and output.isdigit() and len(output) < 9:
             number = int(output)
-        if not named and not isinstance(output, bool) and 0 <= number < len(self.outputs):
-            named = [self.outputs[number]]
-        if len(named) != 1:
-            what = "an output" if not named else "the number of an output"
-            raise Problem(f"expected {what} among {listed}, got {printable(repr(output), 80)}")
-        return self.graph.leading_to(named[0].position)
+        if not matches and 0 <= number < len(self.outputs):
+            matches = [self.outputs[number]]
+        if len(matches) != 1:
+            expected = "an output" if not matches else "the number of an output"
+            raise Problem(f"expected {expected} among {listed}, got {printable(repr(output), 80)}")
+        return self.graph.leading_to(matches[0].position)

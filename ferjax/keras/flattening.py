@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from ferjax.keras import operations
-from ferjax.keras.connections import Origin, ends_of, inbound_of
-from ferjax.keras.entries import MODELS, entries_of, head
+from ferjax.keras.config_entries import MODELS, entries_of, head
+from ferjax.keras.inbound_nodes import Origin, ends_of, inbound_of
 from ferjax.keras.layer_config import ScaledAdd
-from ferjax.keras.nesting import Container, Leaf
+from ferjax.keras.nesting import Leaf, ModelTree
 from ferjax.nets.graph import Call, output_shape
 from ferjax.nets.layers import Activation, Add, InputLayer, Layer, Rescaling, Shape
 from ferjax.problems import Problem
@@ -38,7 +38,8 @@ class Model:
 
     Attributes:
         name: goes in front of its layer names where they are taken; empty: the whole model.
-        made: its layers and models by their names in it: those of the graph.
+        tree: where its layers and models stand, for the arrays of a file.
+        members: its layers, by their names in the graph, and its models; by their names in it.
         entries: the layers of a functional model.
         results: which calls of the graph give what each call of a layer gives.
     """
@@ -46,8 +47,8 @@ class Model:
     name: str
     kind: str
     config: Any
-    container: Container
-    made: dict[str, str | Model] = field(default_factory=dict)
+    tree: ModelTree
+    members: dict[str, str | Model] = field(default_factory=dict)
     entries: dict[str, _Entry] = field(default_factory=dict)
     results: dict[Node, list[int]] = field(default_factory=dict)
 
@@ -76,12 +77,14 @@ class Flattening:
         calls: of the layers, in an order in which inputs are known.
     """
 
-    def __init__(self, read: Mapping[int, Layer | operations.Reading], own: set[str]) -> None:
+    def __init__(
+        self, parsed: Mapping[int, Layer | operations.Reading], reserved: set[str]
+    ) -> None:
         """Take all layers of the file, by the id of their configs, and the names to keep."""
         self.layers: dict[str, Layer] = {}
         self.calls: list[Call] = []
-        self._read = read
-        self._own = own  # names of the whole model's own layers
+        self._parsed = parsed
+        self._reserved = reserved  # names of the whole model's own layers
         self._nested_calls = 0
         self._scaled: dict[str, str] = {}  # sums, and what scales their second input
         self._lowered: set[str] = set()  # the layers that are known to be operations
@@ -98,7 +101,7 @@ class Flattening:
         for entry in entries_of(model.kind, model.config):
             name, kind, config = head(entry, "layer")
             if kind != "InputLayer":  # Keras's Sequential does not count it among its layers
-                results = self._call(self._make(model, name, kind, config), [source])
+                results = self._call(self._member(model, name, kind, config), [source])
                 if len(results) != 1:
                     raise Problem(f"model {name!r}: expected one output, got {len(results)}")
                 source = results[0]
@@ -107,7 +110,7 @@ class Flattening:
     def _apply_functional(self, model: Model, source: int) -> list[int]:
         for entry in entries_of(model.kind, model.config):
             name, kind, config = head(entry, "layer")
-            operation = self._read.get(id(config))
+            operation = self._parsed.get(id(config))
             if isinstance(operation, operations.Reading):
                 nodes = [operation.origins(index) for index in range(len(operation.calls))]
                 model.entries[name] = _Entry(kind, config, nodes, operation)
@@ -122,11 +125,11 @@ class Flattening:
             model.entries[name] = model.entries[name]._replace(first=1)
         for name, entry in model.entries.items():  # the file's order is that of the weights
             if entry.kind != "InputLayer":
-                self._make(model, name, entry.kind, entry.config)
-            elif name not in model.made:
-                model.made[name] = name
+                self._member(model, name, entry.kind, entry.config)
+            elif name not in model.members:
+                model.members[name] = name
                 in_graph = None if model.name else name
-                model.container.children.append(Leaf(name, entry.kind, in_graph))
+                model.tree.children.append(Leaf(name, entry.kind, in_graph))
         model.results = {(inputs[0].layer, 0): [source]}
         self._connect(model)
         return [model.result(output) for output in outputs]
@@ -146,11 +149,11 @@ class Flattening:
                     ready.append((name, index))
         while ready:
             node = ready.popleft()
-            entry, made = model.entries[node[0]], model.made[node[0]]
+            entry, member = model.entries[node[0]], model.members[node[0]]
             origins = entry.nodes[node[1]]
             if entry.operation is not None:
-                made, origins = self._lower(model, entry.operation, node)
-            model.results[node] = self._call(made, [model.result(origin) for origin in origins])
+                member, origins = self._lower(model, entry.operation, node)
+            model.results[node] = self._call(member, [model.result(origin) for origin in origins])
             for behind in waiting.get(node, ()):
                 missing[behind] -= 1
                 if not missing[behind]:
@@ -159,58 +162,61 @@ class Flattening:
         if stuck:
             raise Problem(f"layers whose inputs never come: {', '.join(map(repr, stuck[:10]))}")
 
-    def _register(self, wanted: str, layer: Layer, prefix: str) -> str:
+    def _register(self, preferred: str, layer: Layer, prefix: str) -> str:
         """Keep a layer under a name that is unique in the flat graph."""
-        name, tries = wanted, 0
-        while name in self.layers or (prefix and name in self._own):
+        name, tries = preferred, 0
+        while name in self.layers or (prefix and name in self._reserved):
             if not prefix:
                 raise Problem(f"layer {name!r} is there twice")
             tries += 1
-            name = f"{prefix}_{wanted}" + (f"_{tries}" if tries > 1 else "")
+            name = f"{prefix}_{preferred}" + (f"_{tries}" if tries > 1 else "")
         self.layers[name] = dataclasses.replace(layer, name=name)
         return name
 
-    def _make(self, model: Model, name: str, kind: str, config: Any) -> str | Model:
-        """Return a layer's name in the graph, or a nested model; made at the first call only."""
-        if name in model.made:
-            return model.made[name]
-        made: str | Model
-        if kind in MODELS and id(config) not in self._read:
-            nested = Container(name, "Functional" if kind == "Model" else kind)
-            made = Model(name, kind, config, nested)
-            model.container.children.append(nested)
+    def _member(self, model: Model, name: str, kind: str, config: Any) -> str | Model:
+        """Return what goes by a name in a model: a layer's name in the graph, or a nested model.
+
+        It is made at the first call only.
+        """
+        if name in model.members:
+            return model.members[name]
+        member: str | Model
+        if kind in MODELS and id(config) not in self._parsed:
+            nested = ModelTree(name, "Functional" if kind == "Model" else kind)
+            member = Model(name, kind, config, nested)
+            model.tree.children.append(nested)
         else:
-            layer, scaled = self._read[id(config)], ""
+            layer, scaled = self._parsed[id(config)], ""
             if isinstance(layer, operations.Reading):  # which layer it is, its inputs tell
                 layer = Activation(activation="linear")
             elif isinstance(layer, ScaledAdd):
                 kind, scaling = "Add", Rescaling(scale=layer.scale)
                 scaled = self._register(f"{name}_scale", scaling, model.name or name)
-                model.container.children.append(Leaf(f"{name}_scale", scaling.kind, scaled))
+                model.tree.children.append(Leaf(f"{name}_scale", scaling.kind, scaled))
                 layer = Add(name=name, trainable=layer.trainable)
             else:
                 kind = layer.kind
-            made = self._register(name, layer, model.name)
-            model.container.children.append(Leaf(name, kind, made))
+            member = self._register(name, layer, model.name)
+            model.tree.children.append(Leaf(name, kind, member))
             if scaled:
-                self._scaled[made] = scaled
-        model.made[name] = made
-        return made
+                self._scaled[member] = scaled
+        model.members[name] = member
+        return member
 
-    def _call(self, made: str | Model, sources: list[int]) -> list[int]:
-        if isinstance(made, Model):
+    def _call(self, member: str | Model, sources: list[int]) -> list[int]:
+        if isinstance(member, Model):
             if len(sources) != 1:
-                raise Problem(f"model {made.name!r}: expected one input, got {len(sources)}")
+                raise Problem(f"model {member.name!r}: expected one input, got {len(sources)}")
             self._nested_calls += 1
             if self._nested_calls > MOST_LAYERS:  # models that call models twice, twice, twice, ...
                 raise Problem(f"more than {MOST_LAYERS} calls of nested models")
-            return self.apply(made, sources[0])
-        if made in self._scaled:
+            return self.apply(member, sources[0])
+        if member in self._scaled:
             if len(sources) != 2:
-                raise Problem(f"layer {made!r}: expected two inputs, got {len(sources)}")
-            self.calls.append(Call(self._scaled[made], (sources[1],)))
+                raise Problem(f"layer {member!r}: expected two inputs, got {len(sources)}")
+            self.calls.append(Call(self._scaled[member], (sources[1],)))
             sources = [sources[0], len(self.calls) - 1]
-        self.calls.append(Call(made, tuple(sources)))
+        self.calls.append(Call(member, tuple(sources)))
         if len(self.calls) > MOST_LAYERS:
             raise Problem(f"more than {MOST_LAYERS} layer calls")
         return [len(self.calls) - 1]
@@ -220,17 +226,17 @@ class Flattening:
     ) -> tuple[str, list[Origin]]:
         """Return the layer that a call of an operation is, and where its inputs come from."""
         name, index = node
-        made = model.made[name]
-        assert isinstance(made, str)
+        member = model.members[name]
+        assert isinstance(member, str)
         layer, origins = operation.layer(index, lambda origin: self._shape(model.result(origin)))
-        if made not in self._lowered:
-            self.layers[made] = dataclasses.replace(layer, name=made)
-        elif self.layers[made] != dataclasses.replace(layer, name=made):
+        if member not in self._lowered:
+            self.layers[member] = dataclasses.replace(layer, name=member)
+        elif self.layers[member] != dataclasses.replace(layer, name=member):
             # Another constant than in an earlier call, or inputs of another shape.
-            made = self._register(f"{name}_{index}", layer, model.name or name)
-            model.container.children.append(Leaf(name, model.entries[name].kind, made))
-        self._lowered.add(made)
-        return made, origins
+            member = self._register(f"{name}_{index}", layer, model.name or name)
+            model.tree.children.append(Leaf(name, model.entries[name].kind, member))
+        self._lowered.add(member)
+        return member, origins
 
     def _shape(self, position: int) -> Shape:
         """Return the shape of what a call gives, without the batch."""

@@ -70,15 +70,15 @@ def names(folder: str | os.PathLike[str]) -> list[str]:
 
 def described(folder: str | os.PathLike[str]) -> str:
     """Return what a folder is that ferjax does not read, and what to do about it."""
-    inside = names(folder)
-    known = set(inside)
-    if "saved_model.pb" in known:
+    members = names(folder)
+    member_names = set(members)
+    if "saved_model.pb" in member_names:
         return f"a TensorFlow SavedModel folder; {SAVE_AS_KERAS}"
-    if known & {"_METADATA", "_CHECKPOINT_METADATA"}:
+    if member_names & {"_METADATA", "_CHECKPOINT_METADATA"}:
         return "an Orbax folder; `ferjax convert` reads it"
-    if "checkpoint" in known or any(name.endswith(".index") for name in inside):
+    if "checkpoint" in member_names or any(name.endswith(".index") for name in members):
         return f"a folder with {CHECKPOINT}"
-    weights = [n for n in inside if n.lower().endswith(_WEIGHTS)]
+    weights = [n for n in members if n.lower().endswith(_WEIGHTS)]
     indexes = [n[: -len(".weights.json")] for n in weights if n.lower().endswith(".weights.json")]
     weights = [n for n in weights if not any(_is_shard(n, index) for index in indexes)]
     if len(weights) == 1:
@@ -86,11 +86,11 @@ def described(folder: str | os.PathLike[str]) -> str:
     if weights:
         listed = ", ".join(weights[:5]) + (", ..." if len(weights) > 5 else "")
         return f"a folder with {len(weights)} weight files, give one of them: {listed}"
-    if "config.json" in known:
+    if "config.json" in member_names:
         return f"a folder with a config.json, but without model.weights.h5; {SAVE_AS_KERAS}"
     return "a folder, expected a Keras file"
 
 
 def _is_shard(name: str, index: str) -> bool:
-    rest = name.removeprefix(f"{index}_")
-    return rest != name and rest.removesuffix(".weights.h5").isdigit()
+    number = name.removeprefix(f"{index}_")
+    return number != name and number.removesuffix(".weights.h5").isdigit()

@@ -33,8 +33,12 @@ _MOST_BYTES = 1 << 30
 MOST_NAMES = 20_000
 _MOST_CHUNKS = 4096
 
-# What h5py raises on files that are damaged or lie; RecursionError and MemoryError included.
-BROKEN = (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError, MemoryError)
+# What h5py, and the reading of texts, raise on files that are damaged or lie; RecursionError and
+# MemoryError included.
+_BROKEN = (
+    *(OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError, MemoryError),
+    struct.error,
+)
 
 # The files behind open HDF5 files, by HDF5's identifier, one for each time that a file is opened.
 _files: dict[int, IO[bytes]] = {}
@@ -55,10 +59,9 @@ def opened(file: str | os.PathLike[str] | IO[bytes]) -> Iterator[h5py.File]:
                 if isinstance(file, str | os.PathLike)
                 else file
             )
-        except BROKEN as error:
-            text = str(error)
-            cause = "truncated" if "truncated" in text else "damaged"
-            raise Problem(f"{cause} HDF5 file ({_first_line(text)})") from None
+        except _BROKEN as error:
+            cause = "truncated" if "truncated" in str(error) else "damaged"
+            raise Problem(f"{cause} HDF5 file ({_first_line(error)})") from None
         _files[root.id.id] = raw
         stack.callback(_files.pop, root.id.id)
         yield root
@@ -77,8 +80,18 @@ def is_hdf5(file: IO[bytes]) -> bool:
     return False
 
 
-def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0][:160] if text.strip() else "no details"
+@contextmanager
+def _readable(subject: str) -> Iterator[None]:
+    """Turn an error over a damaged file into a problem: `subject` cannot be read."""
+    try:
+        yield
+    except _BROKEN as error:
+        raise Problem(f"{subject} cannot be read ({_first_line(error)})".lstrip()) from None
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:160] if text else "no details"
 
 
 @dataclass(frozen=True)
@@ -105,23 +118,31 @@ def child(group: Group, path: str) -> Any:
         if len(parts) > 1:  # nothing says which one is meant
             raise Problem(f"{path!r} is in {len(parts)} files")
         return parts[0] if parts else None
-    if not path or path.startswith("/") or any(p in ("", ".", "..") for p in path.split("/")):
-        raise Problem(f"unsafe name {path!r}")
     node: Any = group
-    for part in path.split("/"):
-        if not isinstance(node, h5py.Group):
-            return None
-        try:
-            link = node.get(part, getlink=True)
-            if link is None:
+    with _readable(repr(path)):
+        for name in _safe_names(path):
+            if not isinstance(node, h5py.Group):
                 return None
-            if not isinstance(link, h5py.HardLink):
-                kind = "an external" if isinstance(link, h5py.ExternalLink) else "a soft"
-                raise Problem(f"{path!r} is {kind} link, which is not followed")
-            node = node[part]
-        except BROKEN as error:
-            raise Problem(f"{path!r} cannot be read ({_first_line(str(error))})") from None
+            if (link := node.get(name, getlink=True)) is None:
+                return None
+            _check_link(link, path)
+            node = node[name]
     return node
+
+
+def _safe_names(path: str) -> list[str]:
+    """Return the parts of a path that leads down from a group, and nowhere else."""
+    names = path.split("/")
+    if any(name in ("", ".", "..") for name in names):
+        raise Problem(f"unsafe name {path!r}")
+    return names
+
+
+def _check_link(link: Any, path: str) -> None:
+    """Refuse a link that may lead out of the file, or in a circle."""
+    if not isinstance(link, h5py.HardLink):
+        kind = "an external" if isinstance(link, h5py.ExternalLink) else "a soft"
+        raise Problem(f"{path!r} is {kind} link, which is not followed")
 
 
 def subgroup(group: Group, path: str) -> Group | None:
@@ -136,20 +157,16 @@ def keys(group: Group) -> list[str]:
     """Return the names in a group, sorted."""
     if isinstance(group, Spread):
         return sorted({key for part in group.parts for key in keys(part)})
-    try:
+    with _readable("a group"):
         return sorted(str(key) for key in group)
-    except BROKEN as error:
-        raise Problem(f"a group cannot be read ({_first_line(str(error))})") from None
 
 
 def count(group: Group) -> int:
     """Return how many names a group has."""
     if isinstance(group, Spread):
         return len(keys(group))
-    try:
+    with _readable("a group"):
         return len(group)
-    except BROKEN as error:
-        raise Problem(f"a group cannot be read ({_first_line(str(error))})") from None
 
 
 def described(dataset: Any) -> tuple[tuple[int, ...] | None, str]:
@@ -158,7 +175,7 @@ def described(dataset: Any) -> tuple[tuple[int, ...] | None, str]:
         return None, ""
     try:
         return dataset.shape, dataset.dtype.kind
-    except BROKEN:
+    except _BROKEN:
         return None, ""
 
 
@@ -167,7 +184,7 @@ def has_attribute(group: Group, name: str) -> bool:
         return any(has_attribute(part, name) for part in group.parts)
     try:
         return name in group.attrs
-    except BROKEN:
+    except _BROKEN:
         return False
 
 
@@ -175,21 +192,24 @@ def _attribute(group: h5py.Group, name: str) -> Any:
     """Return an attribute of text, numbers or nothing; None where there is none."""
     if not has_attribute(group, name):
         return None
-    try:
+    with _readable(f"attribute {name!r}"):
         attribute = group.attrs.get_id(name)
-        dtype = attribute.dtype
         if attribute.shape is None:
-            return h5py.Empty(dtype)
-        if math.prod(attribute.shape) > MOST_NAMES:
-            raise Problem(f"attribute {name!r}: more than {MOST_NAMES} values")
-        if dtype.kind == "O":
-            if h5py.check_string_dtype(dtype) is None:
-                raise Problem(f"attribute {name!r}: expected text, got {dtype.metadata or dtype}")
-            texts = read_texts(_files[group.file.id.id], group, name)
-            return np.array(texts, object).reshape(attribute.shape)
-        return group.attrs[name]
-    except (*BROKEN, struct.error) as error:
-        raise Problem(f"attribute {name!r} cannot be read ({_first_line(str(error))})") from None
+            return h5py.Empty(attribute.dtype)
+        _check_attribute(attribute, name)
+        if attribute.dtype.kind != "O":
+            return group.attrs[name]
+        texts = read_texts(_files[group.file.id.id], group, name)
+        return np.array(texts, object).reshape(attribute.shape)
+
+
+def _check_attribute(attribute: Any, name: str) -> None:
+    """Refuse more values than names in a model, and what is of variable length and no text."""
+    dtype = attribute.dtype
+    if math.prod(attribute.shape) > MOST_NAMES:
+        raise Problem(f"attribute {name!r}: more than {MOST_NAMES} values")
+    if dtype.kind == "O" and h5py.check_string_dtype(dtype) is None:
+        raise Problem(f"attribute {name!r}: expected text, got {dtype.metadata or dtype}")
 
 
 def _decoded(value: Any, name: str) -> str:
@@ -264,19 +284,14 @@ def read_array(dataset: Any, shape: tuple[int, ...], dtype: str = "float32") -> 
         raise Problem(f"missing, expected an array of shape {shape}")
     if not isinstance(dataset, h5py.Dataset):
         raise Problem(f"expected an array of shape {shape}, got a {type(dataset).__name__}")
-    try:
+    with _readable(""):
         _check_storage(dataset, shape)
-        kind = dataset.dtype
-        if kind == np.dtype("V2") and text(dataset, "dtype") == "bfloat16":
-            values = _from_bfloat16(dataset[()])
-        elif (kind.kind == "f" and kind.itemsize in (2, 4, 8) and dtype == "float32") or (
-            kind.kind in "iu" and dtype.startswith("int")
-        ):
-            values = np.asarray(dataset[()])
-        else:
-            raise Problem(f"expected {dtype} values, got {kind}")
-    except BROKEN as error:
-        raise Problem(f"cannot be read ({_first_line(str(error))})") from None
+        is_bfloat16 = dataset.dtype == np.dtype("V2") and text(dataset, "dtype") == "bfloat16"
+        if not is_bfloat16:
+            _check_type(dataset.dtype, dtype)
+        values = np.asarray(dataset[()])
+    if is_bfloat16:
+        values = (values.view("<u2").astype("<u4") << 16).view("<f4")
     with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, and is refused
         array = np.ascontiguousarray(values, dtype=np.dtype(dtype).newbyteorder("<"))
     if not np.isfinite(array).all():
@@ -284,7 +299,15 @@ def read_array(dataset: Any, shape: tuple[int, ...], dtype: str = "float32") -> 
     return array.reshape(shape)
 
 
+def _check_type(stored: np.dtype[Any], dtype: str) -> None:
+    """Refuse values that are not of the kind of `dtype`; floats may have another width."""
+    is_float = dtype == "float32" and stored.kind == "f" and stored.itemsize in (2, 4, 8)
+    if not (is_float or (dtype.startswith("int") and stored.kind in "iu")):
+        raise Problem(f"expected {dtype} values, got {stored}")
+
+
 def _check_storage(dataset: h5py.Dataset, shape: tuple[int, ...]) -> None:
+    """Refuse what has another shape, lies elsewhere, or is larger than what is stored of it."""
     if dataset.shape is None or tuple(dataset.shape) != shape:
         raise Problem(f"expected shape {shape}, got {dataset.shape}")
     creation = dataset.id.get_create_plist()
@@ -303,11 +326,6 @@ def _check_storage(dataset: h5py.Dataset, shape: tuple[int, ...]) -> None:
         raise Problem(f"expands from {stored} bytes to {size}")
     if size and not stored:
         raise Problem("declared, but its values were never written")
-
-
-def _from_bfloat16(values: Any) -> np.ndarray:
-    bits = np.asarray(values).view("<u2").astype("<u4") << 16
-    return bits.view("<f4")
 
 
 def exists(group: Group, path: str) -> bool:

@@ -36,11 +36,11 @@ def read_texts(file: IO[bytes], group: h5py.Group, name: str) -> list[bytes]:
         raise ValueError(f"addresses of {address_size} bytes")
     count = math.prod(group.attrs.get_id(name).shape)
     start = h5py.h5o.get_info(group.id).addr
-    wanted = name.encode()
+    encoded_name = name.encode()
     for kind, body in _messages(file, opened.userblock_size, start):
         if kind == _ATTRIBUTE:
             attribute, data = _attribute(body)
-            if attribute == wanted:
+            if attribute == encoded_name:
                 references = [struct.unpack_from("<IQI", data, 16 * i) for i in range(count)]
                 return _texts(file, opened.userblock_size, references)
     raise ValueError("not in its object's header")

@@ -10,7 +10,7 @@ from typing import Any
 from ferjax.errors import FerjaxError, WeightFileError
 from ferjax.keras.kinds import identify
 from ferjax.keras.reader import KerasModel, load_whole
-from ferjax.keras.source import opened
+from ferjax.keras.weight_file import opened
 from ferjax.problems import Problem, checked_path
 
 
@@ -44,8 +44,8 @@ def inspect(
     kind = version = None
     try:
         kind = identify(path)
-        with opened(path, kind) as source:
-            version = source.keras_version()
+        with opened(path, kind) as file:
+            version = file.keras_version()
     except Problem as problem:
         if kind is None:
             return Inspection(str(path), None, None, None, [str(problem)])

@@ -33,12 +33,12 @@ def decoded(raw: bytes) -> str:
     encoding = json.detect_encoding(raw)
     width = {"utf-16": 2, "utf-32": 4}.get(encoding[:6], 1)
     # HDF5 drops zeros at the end of text of fixed length.
-    whole = raw + bytes(-len(raw) % width)
-    return whole.decode(encoding, errors="replace").removeprefix("\ufeff")
+    padded = raw + bytes(-len(raw) % width)
+    return padded.decode(encoding, errors="replace").removeprefix("\ufeff")
 
 
-def read_json(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
-    """Return the JSON object of a file; errors call it `what`.
+def read_json(path: str | os.PathLike[str], name: str) -> dict[str, Any]:
+    """Return the JSON object of a file; errors call it `name`.
 
     Raises:
         Problem: it cannot be read, is too long or too deep, or no JSON object.
@@ -50,31 +50,31 @@ def read_json(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
             raw = file.read(MOST_BYTES)
     except OSError as error:
         raise Problem(f"cannot be opened ({error.strerror})") from None
-    return parse_json(decoded(raw), what)
+    return parse_json(decoded(raw), name)
 
 
-def parse_json(text: str, what: str) -> dict[str, Any]:
+def parse_json(text: str, name: str) -> dict[str, Any]:
     """Return a JSON object from untrusted text, also from text that JSON holds as text.
 
     Raises:
         Problem: it is too long or too deep, or no JSON object.
     """
     if len(text) > MOST_CHARACTERS:
-        raise Problem(f"{what}: {len(text)} characters are more than {MOST_CHARACTERS}")
-    value = _parsed(text, what)
+        raise Problem(f"{name}: {len(text)} characters are more than {MOST_CHARACTERS}")
+    value = _parsed(text, name)
     for _ in range(_MOST_ENCODINGS - 1):
         if not isinstance(value, str) or not is_json(value.encode(errors="replace")[:512]):
             break
-        value = _parsed(value, what)
+        value = _parsed(value, name)
     if not isinstance(value, dict):
-        raise Problem(f"{what}: expected a JSON object, got {type(value).__name__}")
+        raise Problem(f"{name}: expected a JSON object, got {type(value).__name__}")
     return value
 
 
-def _parsed(text: str, what: str) -> Any:
+def _parsed(text: str, name: str) -> Any:
     try:
         return json.loads(text)
     except RecursionError:
-        raise Problem(f"{what}: nested too deeply") from None
+        raise Problem(f"{name}: nested too deeply") from None
     except ValueError as error:  # also integers of more digits than Python converts
-        raise Problem(f"{what}: not JSON ({printable(str(error), 100)})") from None
+        raise Problem(f"{name}: not JSON ({printable(str(error), 100)})") from None

@@ -13,7 +13,7 @@ from typing import Any
 from ferjax import released
 from ferjax.errors import printable
 from ferjax.keras import folders, hdf5, shards
-from ferjax.keras.entries import MODELS
+from ferjax.keras.config_entries import MODELS
 from ferjax.keras.folders import CHECKPOINT, SAVE_AS_KERAS
 from ferjax.keras.json_text import is_json, read_json
 from ferjax.problems import Problem
@@ -83,18 +83,27 @@ def identify(path: str | os.PathLike[str]) -> str:
         Problem: it is none of them, or cannot be opened.
     """
     if is_folder(path):
-        has_weights = any(os.path.lexists(Path(path, n)) for n in (ARCHIVE_WEIGHTS, FOLDER_INDEX))
-        if has_weights and os.path.lexists(Path(path, ARCHIVE_CONFIG)):
-            return ARCHIVE
-        raise Problem(folders.described(path))
+        return _identify_folder(path)
     head = first_bytes(path)
     if head.startswith(b"PK\x03\x04"):
         return _identify_zip(path)
     with open(path, "rb") as file:
-        if not hdf5.is_hdf5(file):
-            if is_json(head):
-                return _identify_json(path)
-            raise Problem(_foreign(path, head))
+        is_hdf5 = hdf5.is_hdf5(file)
+    if is_hdf5:
+        return _identify_hdf5(path)
+    if is_json(head):
+        return _identify_json(path)
+    raise Problem(_foreign(path, head))
+
+
+def _identify_folder(path: str | os.PathLike[str]) -> str:
+    has_weights = any(os.path.lexists(Path(path, n)) for n in (ARCHIVE_WEIGHTS, FOLDER_INDEX))
+    if has_weights and os.path.lexists(Path(path, ARCHIVE_CONFIG)):
+        return ARCHIVE
+    raise Problem(folders.described(path))
+
+
+def _identify_hdf5(path: str | os.PathLike[str]) -> str:
     with hdf5.opened(path) as root:
         if hdf5.has_attribute(root, "model_config") or hdf5.exists(root, "model_weights"):
             return WHOLE
@@ -118,34 +127,31 @@ def first_bytes(path: str | os.PathLike[str]) -> bytes:
     """Return the first 512 bytes of a regular file that can be read."""
     try:
         mode = os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
-            raise Problem(folders.described(path))
-        if not stat.S_ISREG(mode):
-            raise Problem("not a regular file")
-        with open(path, "rb") as file:
-            return file.read(512)
+        if stat.S_ISREG(mode):
+            with open(path, "rb") as file:
+                return file.read(512)
     except FileNotFoundError:
-        if os.path.exists(f"{os.fspath(path)}.index"):
-            raise Problem(f"no such file, but the name of {CHECKPOINT}") from None
-        base = os.path.splitext(os.fspath(path))[0]
-        if base.endswith(".weights") and os.path.isfile(index := f"{base}.json"):
-            name = os.path.basename(index)
-            raise Problem(f"no such file, but {name}, the index of shards; give that") from None
-        is_released = os.fspath(path) in released.NAMES
-        hint = "; `ferjax.load` knows the weights of this name" if is_released else ""
-        raise Problem(f"no such file{hint}") from None
+        raise Problem(f"no such file{_instead(os.fspath(path))}") from None
     except NotADirectoryError:
-        hint = "; it is a file: leave the / at its end out" if _ends_in_slash(path) else ""
+        name = os.fspath(path)
+        is_file = name.endswith(os.sep) and os.path.isfile(name.rstrip(os.sep))
+        hint = "; it is a file: leave the / at its end out" if is_file else ""
         raise Problem(f"no such folder{hint}") from None
     except OSError as error:
         raise Problem(f"cannot be opened ({error.strerror})") from None
     except ValueError as error:  # a null byte in the name
         raise Problem(f"cannot be opened ({error})") from None
+    raise Problem(folders.described(path) if stat.S_ISDIR(mode) else "not a regular file")
 
 
-def _ends_in_slash(path: str | os.PathLike[str]) -> bool:
-    name = os.fspath(path)
-    return name.endswith(os.sep) and os.path.isfile(name.rstrip(os.sep))
+def _instead(name: str) -> str:
+    """Return what there is in the place of a missing file, for its error."""
+    if os.path.exists(f"{name}.index"):
+        return f", but the name of {CHECKPOINT}"
+    base = os.path.splitext(name)[0]
+    if base.endswith(".weights") and os.path.isfile(f"{base}.json"):
+        return f", but {os.path.basename(base)}.json, the index of shards; give that"
+    return "; `ferjax.load` knows the weights of this name" if name in released.NAMES else ""
 
 
 def _identify_zip(path: str | os.PathLike[str]) -> str:
@@ -156,37 +162,34 @@ def _identify_zip(path: str | os.PathLike[str]) -> str:
         raise Problem(f"a truncated or damaged zip archive ({error})") from None
     if {ARCHIVE_CONFIG, ARCHIVE_WEIGHTS} <= names:
         return ARCHIVE
+    raise Problem(_foreign_zip(names))
+
+
+def _foreign_zip(names: set[str]) -> str:
+    """Return what a zip archive is that ferjax does not read, and what to do about it."""
     if {ARCHIVE_CONFIG, _ARCHIVE_NUMPY} <= names:
-        raise Problem(f"a .keras archive with {_ARCHIVE_NUMPY}; save it with {ARCHIVE_WEIGHTS}")
+        return f"a .keras archive with {_ARCHIVE_NUMPY}; save it with {ARCHIVE_WEIGHTS}"
     lacking = {ARCHIVE_CONFIG, ARCHIVE_WEIGHTS} - names
     if len(lacking) == 1:
-        raise Problem(f"a .keras archive without {lacking.pop()}")
+        return f"a .keras archive without {lacking.pop()}"
     if any(name.endswith("data.pkl") for name in names):
-        raise Problem(_PYTORCH)
-    ends = {name.rpartition("/")[2] for name in names}
-    if "saved_model.pb" in ends:
-        raise Problem(f"a zip archive with a TensorFlow SavedModel; {SAVE_AS_KERAS}")
+        return _PYTORCH
+    if any(name.rpartition("/")[2] == "saved_model.pb" for name in names):
+        return f"a zip archive with a TensorFlow SavedModel; {SAVE_AS_KERAS}"
     if all(name.endswith(".npy") for name in names):
-        raise Problem("NumPy's arrays; ferjax.keras.save writes a pytree of them as a Keras file")
-    if folders_inside := [
-        folder
-        for name in names
-        if (folder := name.removesuffix(f"/{ARCHIVE_CONFIG}")) != name
-        and f"{folder}/{ARCHIVE_WEIGHTS}" in names
-    ]:
-        raise Problem(
-            f"a zip archive that holds an unzipped .keras, {min(folders_inside)}; unpack it and "
-            "give that folder"
-        )
-    inside = sorted(
-        name
-        for name in names
-        if name.lower().endswith((".h5", ".hdf5", ".keras")) and "__MACOSX/" not in name
-    )
-    if inside:
-        rest = f" and {len(inside) - 1} more weight files" if len(inside) > 1 else ""
-        raise Problem(f"a zip archive that holds {inside[0]}{rest}; unpack it and give that")
-    raise Problem(f"a zip archive, but not one of Keras: it holds {', '.join(sorted(names)[:5])}")
+        return "NumPy's arrays; ferjax.keras.save writes a pytree of them as a Keras file"
+    configs = [name for name in names if name.endswith(f"/{ARCHIVE_CONFIG}")]
+    unzipped = [name.removesuffix(f"/{ARCHIVE_CONFIG}") for name in configs]
+    unzipped = [folder for folder in unzipped if f"{folder}/{ARCHIVE_WEIGHTS}" in names]
+    archive = "a zip archive that holds"
+    if unzipped:
+        return f"{archive} an unzipped .keras, {min(unzipped)}; unpack it and give that folder"
+    suffixes = (".h5", ".hdf5", ".keras")
+    files = [n for n in names if n.lower().endswith(suffixes) and "__MACOSX/" not in n]
+    if files:
+        more = f" and {len(files) - 1} more weight files" if len(files) > 1 else ""
+        return f"{archive} {min(files)}{more}; unpack it and give that"
+    return f"a zip archive, but not one of Keras: it holds {', '.join(sorted(names)[:5])}"
 
 
 def _identify_json(path: str | os.PathLike[str]) -> str:
@@ -213,10 +216,10 @@ def is_model(value: Mapping[str, Any]) -> bool:
 def _foreign(path: str | os.PathLike[str], head: bytes) -> str:
     if not head:
         return "an empty file; copy or download it again"
-    for start, what in _FOREIGN:
+    for start, description in _FOREIGN:
         if re.match(start, head, re.DOTALL | re.IGNORECASE):
-            return what
-    for end, what in _FOREIGN_NAMES:
+            return description
+    for end, description in _FOREIGN_NAMES:
         if re.search(f"{end}$", Path(path).name.lower()):
-            return what
+            return description
     return f"neither HDF5 nor a .keras archive (it starts with {head[:16]!r})"

@@ -12,7 +12,7 @@ from typing import Any
 
 from ferjax.errors import LayerError, printable
 from ferjax.keras import operations
-from ferjax.keras.entries import MODELS, check_class, head, plain
+from ferjax.keras.config_entries import MODELS, check_class, head, plain
 from ferjax.keras.setting_forms import LEFT_OUT, form_of
 from ferjax.nets.layers import (
     VOCABULARY,
@@ -117,16 +117,16 @@ class LayerReader:
             return ScaledAdd(name=name, scale=scale)
         config = self.settings(kind, config)
         kind = _ALIASES.get(kind, kind)
-        known = layer_class(kind, name)
-        fields = dataclasses.fields(known)
+        layer_type = layer_class(kind, name)
+        fields = dataclasses.fields(layer_type)
         self.note_policy(name, config.get("dtype"))
         self.check(name, kind, config)
-        given = self.values(name, kind, config, {f.name for f in fields} - {"name"})
+        settings = self.values(name, kind, config, {f.name for f in fields} - {"name"})
         required = {f.name for f in fields if f.default is dataclasses.MISSING}
-        if not required <= given.keys():
-            lacking = ", ".join(sorted(required - given.keys()))
+        if not required <= settings.keys():
+            lacking = ", ".join(sorted(required - settings.keys()))
             raise LayerError(f"layer {name!r} ({kind}): no {lacking} given")
-        return known(name=name, **given)
+        return layer_type(name=name, **settings)
 
     def settings(self, kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
         """Return a config with what Keras 2 leaves out, and under the names that settings have."""
@@ -142,15 +142,15 @@ class LayerReader:
         self, name: str, kind: str, config: Mapping[str, Any], fields: set[str]
     ) -> dict[str, Any]:
         """Return the settings that are given; what is left out is noted."""
-        given: dict[str, Any] = {}
+        settings: dict[str, Any] = {}
         for key, value in config.items():
             if key in fields and not (key == "data_format" and value is None):
                 try:
-                    given[key] = self.value(key, value)
+                    settings[key] = self.value(key, value)
                 except LayerError as error:
                     raise LayerError(f"layer {name!r} ({kind}): {key}: {error}") from None
-                if given[key] is LEFT_OUT:
-                    del given[key]
+                if settings[key] is LEFT_OUT:
+                    del settings[key]
                     self.notes.append(
                         f"layer {name!r}: {key} is left out, only training would use it"
                     )
@@ -160,7 +160,7 @@ class LayerReader:
             self.notes.append(
                 f"layer {name!r}: its penalty is left out, only training would use it"
             )
-        return given
+        return settings
 
     def value(self, key: str, value: Any) -> Any:
         """Return one setting as the layer takes it, or `LEFT_OUT`."""
@@ -171,13 +171,13 @@ class LayerReader:
                 return self.inner(value, "activation")
         return form_of(key).read(value, self.keras_major)
 
-    def inner(self, entry: Mapping[str, Any], what: str) -> Layer:
+    def inner(self, entry: Mapping[str, Any], role: str) -> Layer:
         """Return the layer that is a setting of another."""
         if self.depth == _MOST_NESTING:
             raise LayerError(f"layers inside layers more than {_MOST_NESTING} deep")
         self.depth += 1
         try:
-            name, kind, config = head(entry, what)
+            name, kind, config = head(entry, role)
             check_class(entry, f"layer {name!r}")
             if kind in MODELS:
                 raise LayerError(f"expected a single layer, got the {kind} model {name!r}")
@@ -211,11 +211,11 @@ class LayerReader:
 
 def _check_application(name: str, kind: str, config: Mapping[str, Any]) -> None:
     """Refuse another class of the name of one of `_APPLICATIONS`, which has other settings."""
-    given, expected = config.keys() - _OF_EVERY_LAYER, _APPLICATIONS[kind]
-    if given != expected:
+    keys, expected = config.keys() - _OF_EVERY_LAYER, _APPLICATIONS[kind]
+    if keys != expected:
         raise LayerError(
             f"layer {name!r} ({kind}): expected the settings {', '.join(sorted(expected))} of "
-            f"Keras's class, got {printable(', '.join(sorted(map(str, given))), 100) or 'none'}"
+            f"Keras's class, got {printable(', '.join(sorted(map(str, keys))), 100) or 'none'}"
         )
 
 
@@ -295,10 +295,10 @@ def written(layer: Layer, output_shape: Shape) -> dict[str, Any]:
 def _with_module(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON of a layer that Keras 3 would not find, or not know, without its module."""
     kind = entry["class_name"]
-    known = {"module": "keras.layers", "registered_name": None}
+    module = {"module": "keras.layers", "registered_name": None}
     if kind in _MODULES:
-        known = {"module": _MODULES[kind], "registered_name": kind}
-    return {**known, **entry}
+        module = {"module": _MODULES[kind], "registered_name": kind}
+    return {**module, **entry}
 
 
 def _is_omitted(layer: Layer, field: dataclasses.Field[Any], value: Any) -> bool:

@@ -7,15 +7,15 @@ attribute `layer_names` alone, that of a layer's arrays in its `weight_names`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
 from ferjax.keras import hdf5
-from ferjax.keras.nesting import Container, Leaf, expected_weights, flat
+from ferjax.keras.nesting import Expected, Leaf, ModelTree, expected_weights, flat
 from ferjax.nets.graph import Graph
-from ferjax.nets.layers import Conv2D, Weight
+from ferjax.nets.layers import Conv2D, Layer, Weight
 from ferjax.nets.variables import Arrays
 from ferjax.problems import Problem, Problems
 
@@ -25,7 +25,7 @@ _GENERATORS = ("StateVar", "seed_generator_state")  # of random numbers: how the
 
 
 def read_weights(
-    group: h5py.Group, graph: Graph, layout: Container, problems: Problems, *, by_order: bool
+    group: h5py.Group, graph: Graph, layout: ModelTree, problems: Problems, *, by_order: bool
 ) -> Arrays:
     """Return every array of `graph` from the group that holds `layer_names`.
 
@@ -34,119 +34,121 @@ def read_weights(
             the layers with weights are matched in order, as Keras does.
     """
     arrays: Arrays = {}
-    stored = hdf5.names(group, "layer_names") or []
-    if len(set(stored)) != len(stored):
-        raise Problem("layer_names: a name is there twice")
-    wanted = {n.keras_name: n for n in layout.children if expected_weights(graph, n)}
-    sources: dict[str, str] = {}  # layer name -> group name
-    weight_names: dict[str, list[str]] = {}
-    total = 0
-    for name in stored:
-        with problems.at(f"layer {name!r}"):
-            weight_names[name] = _weight_names(group, name)
-            total += len(weight_names[name])
-        if total > hdf5.MOST_NAMES:
-            raise Problem(f"more than {hdf5.MOST_NAMES} arrays are listed")
-    weighted = [name for name in stored if weight_names.get(name) or name in wanted]
-    if set(weighted) == set(wanted) or not by_order:
-        for name in wanted:
-            if name in weight_names:
-                sources[name] = name
-            elif name not in stored:
-                problems.add(f"layer {name!r}: missing in the file")
-        extra = [name for name in weighted if name not in wanted]
-        for name in extra:
-            if _left_over(graph, name, weight_names[name]):
-                problems.add(f"layer {name!r}: weights that the architecture has no place for")
-    elif len(weighted) != len(wanted):
-        problems.raise_any()  # layers that cannot be read are missing in the count
-        raise Problem(
-            f"expected {len(wanted)} layers with weights for {graph.name!r}, "
-            f"got {len(weighted)}: {', '.join(weighted[:30]) or 'none'}"
-        )
-    else:
-        sources = dict(zip(wanted, weighted))
-    for name, source in sources.items():
-        if source not in weight_names:
+    layers = _stored_layers(group, problems)
+    nodes = {node.keras_name: node for node in layout.children if expected_weights(graph, node)}
+    for name, stored_name in _matched_layers(graph, nodes, layers, problems, by_order).items():
+        layer = layers[stored_name]
+        if layer is None:
             continue  # why is among the problems
-        _read_layer(group, source, weight_names[source], graph, wanted[name], problems, arrays)
+        place = f"layer {stored_name!r}"
+        with problems.at(place):
+            expected = expected_weights(graph, nodes[name])
+            matched = _matched_arrays(layer.names, expected, isinstance(nodes[name], ModelTree))
+            for array, path in zip(expected, matched):
+                with problems.at(f"{place}: {array.weight.keras_names[0]}"):
+                    values = _read_array(
+                        layer.group, path, graph.by_name[array.layer], array.weight
+                    )
+                    arrays[array.layer, array.weight.name] = values
     return arrays
 
 
-def _left_over(graph: Graph, name: str, weights: list[str]) -> bool:
-    """Whether weights of a layer that should have none matter (a random generator's do not)."""
-    return name not in graph.by_name or not all(_last(w).startswith(_GENERATORS) for w in weights)
+class _Stored(NamedTuple):
+    """A layer in a file: its group, and the names of its arrays there."""
+
+    group: hdf5.Group
+    names: list[str]
 
 
-def _weight_names(group: h5py.Group, layer: str) -> list[str]:
-    inside = hdf5.subgroup(group, layer)
-    if inside is None:
+def _stored_layers(group: h5py.Group, problems: Problems) -> dict[str, _Stored | None]:
+    """Return the layers of a file in its order; None: one that cannot be read, which is told."""
+    layers: dict[str, _Stored | None] = {}
+    total = 0
+    for name in hdf5.names(group, "layer_names") or []:
+        if name in layers:
+            raise Problem("layer_names: a name is there twice")
+        layers[name] = None
+        with problems.at(f"layer {name!r}"):
+            layers[name] = layer = _stored_layer(group, name)
+            total += len(layer.names)
+        if total > hdf5.MOST_NAMES:
+            raise Problem(f"more than {hdf5.MOST_NAMES} arrays are listed")
+    return layers
+
+
+def _stored_layer(group: h5py.Group, layer: str) -> _Stored:
+    layer_group = hdf5.subgroup(group, layer)
+    if layer_group is None:
         raise Problem("listed in layer_names, but missing in the file")
-    names = hdf5.names(inside, "weight_names")
+    names = hdf5.names(layer_group, "weight_names")
     if names is None:
         raise Problem("its list of weight_names is missing")
-    return names
+    return _Stored(layer_group, names)
 
 
-def _last(weight_name: str) -> str:
-    """Return the array's own name: `kernel` of `conv2d_2/kernel:0`."""
-    return weight_name.rsplit("/", 1)[-1].split(":", 1)[0]
-
-
-def _read_layer(
-    group: h5py.Group,
-    source: str,
-    names: list[str],
+def _matched_layers(
     graph: Graph,
-    node: Leaf | Container,
+    nodes: Mapping[str, Leaf | ModelTree],
+    layers: Mapping[str, _Stored | None],
     problems: Problems,
-    arrays: Arrays,
-) -> None:
-    place = f"layer {source!r}"
-    with problems.at(place):
-        inside = hdf5.subgroup(group, source)
-        assert inside is not None
-        expected = expected_weights(graph, node)
-        if len(set(names)) != len(names):
-            raise Problem("weight_names: a name is there twice")
-        matched = _match(names, expected, isinstance(node, Container))
-        for (leaf, weight), name in zip(expected, matched):
-            with problems.at(f"{place}: {weight.keras_names[0]}"):
-                dataset = hdf5.child(inside, name)
-                assert leaf.name is not None
-                layer = graph.by_name[leaf.name]
-                keras1 = _last(name).endswith("_W") and isinstance(layer, Conv2D)
-                arrays[leaf.name, weight.name] = (
-                    _keras1_kernel(dataset, weight)
-                    if keras1
-                    else hdf5.read_array(dataset, weight.shape, weight.dtype)
-                )
+    by_order: bool,
+) -> dict[str, str]:
+    """Return the stored layer of each of the `nodes`, all by their names."""
+    weighted = [name for name, layer in layers.items() if name in nodes or (layer and layer.names)]
+    if by_order and set(weighted) != set(nodes):
+        if len(weighted) != len(nodes):
+            problems.raise_any()  # layers that cannot be read are missing in the count
+            raise Problem(
+                f"expected {len(nodes)} layers with weights for {graph.name!r}, "
+                f"got {len(weighted)}: {', '.join(weighted[:30]) or 'none'}"
+            )
+        return dict(zip(nodes, weighted))
+    for name in nodes:
+        if name not in layers:
+            problems.add(f"layer {name!r}: missing in the file")
+    for name in weighted:
+        if name not in nodes and _is_left_over(graph, name, layers[name]):
+            problems.add(f"layer {name!r}: weights that the architecture has no place for")
+    return {name: name for name in nodes if name in layers}
 
 
-def _match(names: list[str], expected: list[tuple[Leaf, Weight]], nested: bool) -> list[str]:
-    """Return the stored name of each expected array.
+def _is_left_over(graph: Graph, name: str, layer: _Stored | None) -> bool:
+    """Whether weights of a layer that should have none matter (a random generator's do not)."""
+    names = layer.names if layer else []
+    return name not in graph.by_name or not all(_last(n).startswith(_GENERATORS) for n in names)
 
-    A layer's arrays are told by the end of their names; those of a nested model by the layer's
+
+def _last(path: str) -> str:
+    """Return the array's own name: `kernel` of `conv2d_2/kernel:0`."""
+    return path.rsplit("/", 1)[-1].split(":", 1)[0]
+
+
+def _matched_arrays(paths: list[str], expected: list[Expected], is_model: bool) -> list[str]:
+    """Return the stored path of each expected array.
+
+    A layer's arrays are told by the end of their paths; those of a nested model by the layer's
     name before it, or in order where that is not unique.
     """
-    kept = [name for name in names if not _last(name).startswith(_GENERATORS)]
-    if len(kept) != len(expected):
-        listed = ", ".join(w.keras_names[0] for _, w in expected[:8])
-        raise Problem(f"expected {len(expected)} arrays ({listed}), got {len(kept)}: {kept[:8]}")
-    ends = [_keras2_name(_last(name)) for name in kept]
-    by_key: dict[Any, str] = dict(zip(ends, kept))
-    wanted: list[list[Any]] = [list(weight.keras_names) for _, weight in expected]
-    if nested:
-        by_key = {(name.split("/")[-2] if "/" in name else "", _last(name)): name for name in kept}
-        wanted = [[(leaf.keras_name, key) for key in w.keras_names] for leaf, w in expected]
-    matched = [next((by_key[key] for key in keys if key in by_key), "") for keys in wanted]
+    if len(set(paths)) != len(paths):
+        raise Problem("weight_names: a name is there twice")
+    paths = [path for path in paths if not _last(path).startswith(_GENERATORS)]
+    names = [array.weight.keras_names[0] for array in expected]
+    if len(paths) != len(expected):
+        shown = f"({', '.join(names[:8])}), got {len(paths)}: {paths[:8]}"
+        raise Problem(f"expected {len(expected)} arrays {shown}")
+    keys: list[Any] = [_keras2_name(_last(path)) for path in paths]
+    known_keys: list[list[Any]] = [list(array.weight.keras_names) for array in expected]
+    if is_model:
+        keys = [(path.split("/")[-2] if "/" in path else "", _last(path)) for path in paths]
+        known_keys = [[(a.keras_name, name) for name in a.weight.keras_names] for a in expected]
+    by_key = dict(zip(keys, paths))
+    matched = [next((by_key[key] for key in known if key in by_key), "") for known in known_keys]
     if "" not in matched and len(set(matched)) == len(expected):
         return matched
     # Two layers in one, which Keras lists in their order; or layers whose names say nothing.
-    if nested or all(end in weight.keras_names for end, (_, weight) in zip(ends, expected)):
-        return kept
-    listed = ", ".join(weight.keras_names[0] for _, weight in expected)
-    raise Problem(f"expected arrays named {listed}, got {', '.join(kept)}")
+    if is_model or all(key in known for key, known in zip(keys, known_keys)):
+        return paths
+    raise Problem(f"expected arrays named {', '.join(names)}, got {', '.join(paths)}")
 
 
 def _keras2_name(name: str) -> str:
@@ -165,13 +167,15 @@ def _keras2_name(name: str) -> str:
     return name
 
 
-def _keras1_kernel(dataset: Any, weight: Weight) -> np.ndarray:
-    """Read a convolution kernel of Keras 1, which may be stored in Theano's order, OIHW."""
-    height, width, channels, filters = weight.shape
-    theano = (filters, channels, height, width)
-    if hdf5.described(dataset)[0] == theano != weight.shape:
-        return np.ascontiguousarray(hdf5.read_array(dataset, theano).transpose(2, 3, 1, 0))
-    return hdf5.read_array(dataset, weight.shape)
+def _read_array(group: hdf5.Group, path: str, layer: Layer, weight: Weight) -> np.ndarray:
+    """Read an array; a convolution kernel of Keras 1 may be stored in Theano's order, OIHW."""
+    dataset = hdf5.child(group, path)
+    if _last(path).endswith("_W") and isinstance(layer, Conv2D):
+        height, width, channels, filters = weight.shape
+        theano = (filters, channels, height, width)
+        if hdf5.described(dataset)[0] == theano != weight.shape:
+            return np.ascontiguousarray(hdf5.read_array(dataset, theano).transpose(2, 3, 1, 0))
+    return hdf5.read_array(dataset, weight.shape, weight.dtype)
 
 
 # --- writing -----------------------------------------------------------------------------------

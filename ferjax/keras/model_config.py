@@ -16,11 +16,11 @@ from typing import Any
 from ferjax.errors import LayerError
 from ferjax.keras import layer_config, operations
 from ferjax.keras.architecture import Architecture, Output
-from ferjax.keras.connections import ends_of
-from ferjax.keras.entries import MODELS, check_class, entries_of, head, plain
+from ferjax.keras.config_entries import MODELS, check_class, entries_of, head, plain
 from ferjax.keras.flattening import MOST_LAYERS, Flattening, Model
+from ferjax.keras.inbound_nodes import ends_of
 from ferjax.keras.layer_config import LayerReader, input_shape, without_batch
-from ferjax.keras.nesting import Container, has_operations, in_keras_order
+from ferjax.keras.nesting import ModelTree, has_operations, in_keras_order
 from ferjax.keras.operation_arguments import written_call
 from ferjax.keras.setting_forms import HARD_SIGMOIDS
 from ferjax.nets.graph import Graph
@@ -39,19 +39,19 @@ def parse_model(config: Mapping[str, Any], keras_major: int) -> Architecture:
     Raises:
         Problem: anything in it is outside the vocabulary or inconsistent; all of it is named.
     """
-    if isinstance(own := config.get("class_name"), str) and own not in MODELS:
+    if isinstance(stated := config.get("class_name"), str) and stated not in MODELS:
         check_class(config, "model")
     name, kind, inner = head(config, "model")
     check_class(config, f"model {name!r}")
     contents = _Contents(keras_major)
-    contents.read(kind, inner)
+    contents.add(kind, inner)
     if contents.problems:
         raise Problem("; ".join(contents.problems))
     try:
         heads = [head(entry, "layer") for entry in entries_of(kind, inner)]
-        own_names = {own for own, layer_kind, _ in heads if layer_kind not in MODELS}
-        flat = Flattening(contents.layers, own_names)
-        root = Container(name, kind)
+        layer_names = {key for key, layer_kind, _ in heads if layer_kind not in MODELS}
+        flat = Flattening(contents.layers, layer_names)
+        root = ModelTree(name, kind)
         source = flat.begin(_input_of(kind, inner, config))
         positions = flat.apply(Model("", kind, inner, root), source)
         layers = tuple(flat.layers.values())
@@ -95,7 +95,8 @@ class _Contents:
         self._reader = LayerReader(keras_major, self.notes)
         self._count = 0
 
-    def read(self, kind: str, inner: Any, depth: int = 0) -> None:
+    def add(self, kind: str, inner: Any, depth: int = 0) -> None:
+        """Read the layers in the config of a model of a kind."""
         if depth > _MOST_NESTING:
             raise Problem(f"models nested more than {_MOST_NESTING} deep")
         seen: set[str] = set()
@@ -116,7 +117,7 @@ class _Contents:
                     if kind == "Sequential":
                         raise Problem(f"layer {name!r}: an operation in a Sequential model")
                 elif layer_kind in MODELS:
-                    self.read(layer_kind, config, depth + 1)
+                    self.add(layer_kind, config, depth + 1)
                 elif layer_kind != "InputLayer":
                     self.layers[id(config)] = self._reader.layer(name, layer_kind, config)
             except (LayerError, Problem) as error:
@@ -154,8 +155,8 @@ def _input_of(kind: str, inner: Any, model: Mapping[str, Any]) -> InputLayer:
 def _input_layer(name: str, config: Any) -> InputLayer:
     config = config if isinstance(config, dict) else {}  # a nested model's may be a list
     shape = input_shape(config, name)
-    if shape is None and isinstance(given := plain(config.get("shape")), list):
-        shape = without_batch([None, *given], name)
+    if shape is None and isinstance(sizes := plain(config.get("shape")), list):
+        shape = without_batch([None, *sizes], name)
     if shape is None:
         raise Problem(f"layer {name!r}: an input without a shape")
     return InputLayer(name=name, shape=shape)

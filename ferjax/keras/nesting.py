@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import Operation, Weight, snake_case
@@ -22,12 +23,12 @@ class Leaf:
 
 
 @dataclass
-class Container:
+class ModelTree:
     """A model: the whole one, or one used as a layer."""
 
     keras_name: str
     kind: str
-    children: list[Leaf | Container] = field(default_factory=list)
+    children: list[Leaf | ModelTree] = field(default_factory=list)
 
     def leaves(self) -> Iterator[Leaf]:
         for node in self.children:
@@ -37,8 +38,8 @@ class Container:
                 yield from node.leaves()
 
     def keyed_children(
-        self, counts_twice: Callable[[Leaf | Container], bool] = lambda node: False
-    ) -> Iterator[tuple[str, Leaf | Container]]:
+        self, counts_twice: Callable[[Leaf | ModelTree], bool] = lambda node: False
+    ) -> Iterator[tuple[str, Leaf | ModelTree]]:
         """Yield the children with their keys in a .weights.h5: the class in snake case, counted."""
         counts: dict[str, int] = {}
         for node in self.children:
@@ -48,13 +49,13 @@ class Container:
             yield (f"{stem}_{count}" if count else stem), node
 
 
-def flat(graph: Graph) -> Container:
+def flat(graph: Graph) -> ModelTree:
     """Return the layout of a graph that is written as it is, without nested models."""
     layers = [Leaf(layer.name, layer.kind, layer.name) for layer in graph.layers]
     if not graph.functional:  # Keras's Sequential does not count its input among its layers
         layers = [leaf for leaf in layers if leaf.kind != "InputLayer"]
     kind = "Functional" if graph.functional else "Sequential"
-    return Container(graph.name, kind, list(layers))
+    return ModelTree(graph.name, kind, list(layers))
 
 
 def has_operations(graph: Graph) -> bool:
@@ -104,21 +105,27 @@ def in_keras_order(graph: Graph) -> Graph:
     return graph if tuple(order) == graph.layers else replace(graph, layers=tuple(order))
 
 
-def expected_weights(graph: Graph, node: Leaf | Container) -> list[tuple[Leaf, Weight]]:
+class Expected(NamedTuple):
+    """An array that a file should have: its layer's names in the file and in the graph."""
+
+    keras_name: str
+    layer: str
+    weight: Weight
+
+
+def expected_weights(graph: Graph, node: Leaf | ModelTree) -> list[Expected]:
     """Return the arrays of a layer or model in the order in which Keras stores them together."""
-    leaves = [node] if isinstance(node, Leaf) else list(node.leaves())
-    weights = [
-        (leaf, weight)
+    leaves = [node] if isinstance(node, Leaf) else node.leaves()
+    arrays = [
+        Expected(leaf.keras_name, leaf.name, weight)
         for leaf in leaves
         if leaf.name is not None
         for weight in graph.weights.get(leaf.name, ())
     ]
     if isinstance(node, Leaf):
-        return weights
+        return arrays
 
-    def frozen(item: tuple[Leaf, Weight]) -> bool:
-        leaf, weight = item
-        trainable = leaf.name is not None and graph.by_name[leaf.name].trainable
-        return weight.collection != "params" or not trainable
+    def is_frozen(array: Expected) -> bool:
+        return array.weight.collection != "params" or not graph.by_name[array.layer].trainable
 
-    return sorted(weights, key=frozen)  # a nested model: all trainable first; the sort is stable
+    return sorted(arrays, key=is_frozen)  # a nested model: all trainable first; the sort is stable

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ferjax.errors import printable
-from ferjax.keras.connections import Origin, begins_as_origin, origin_of
+from ferjax.keras.inbound_nodes import Origin, begins_as_origin, origin_of
 from ferjax.nets.layers import Shape
 from ferjax.nets.layers.operations import Operation
 from ferjax.problems import Problem
@@ -53,7 +53,7 @@ def _keras_2_arguments(node: Any, place: str) -> tuple[Any, Any]:
     if not isinstance(items, list) or not items or not all(map(begins_as_origin, items)):
         return None, None
     named = [item[3] if len(item) > 3 else {} for item in items]
-    if any(given != named[0] for given in named):
+    if any(arguments != named[0] for arguments in named):
         raise Problem(f"{place}: expected the same arguments for each input")
     firsts = [item[:3] for item in items]
     return [firsts[0] if single else firsts], named[0]
@@ -133,8 +133,8 @@ def written_call(
     elif layer.operation == "get_item":
         args.append([_written_item(item) for item in layer.index])
     elif layer.operands and layer.operation != "clip":
-        rest = iter(tensors)
-        args = [next(rest) if v is None else _written_constant(v) for v in layer.operands]
+        remaining = iter(tensors)
+        args = [next(remaining) if v is None else _written_constant(v) for v in layer.operands]
     return {"args": args, "kwargs": {}}
 
 

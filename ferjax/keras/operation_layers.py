@@ -9,7 +9,7 @@ from typing import Any
 
 from ferjax import settings
 from ferjax.errors import LayerError, printable
-from ferjax.keras.connections import Origin
+from ferjax.keras.inbound_nodes import Origin
 from ferjax.keras.operation_arguments import ELLIPSIS, Slice, origins_in
 from ferjax.nets.layers import (
     VOCABULARY,
@@ -30,7 +30,7 @@ class KnownOperation:
     """What Keras calls an operation, and what its arguments are called.
 
     Attributes:
-        made: makes the layer that takes the tensors of a call.
+        maker: makes the layer that takes the tensors of a call.
         keras_3: the class below `keras.src.ops`, with its module where that is not `numpy`; empty:
             Keras 3 has none.
         keras_2: the functions of TensorFlow that Keras 2 names, without "tf.".
@@ -41,7 +41,7 @@ class KnownOperation:
         operation: which `Operation` it is, where that is the layer; empty: it is another layer.
     """
 
-    made: Maker
+    maker: Maker
     keras_3: str
     keras_2: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ("x",)
@@ -67,14 +67,14 @@ class OperationCall:
     """One call of an operation: its arguments, and the shapes of the tensors among them.
 
     Attributes:
-        known: which operation it is.
+        spec: which operation it is.
         name: of the layer.
         place: where it stands, for errors.
         arguments: by Keras 3's names; see `ferjax.keras.operation_arguments`.
         shape_of: returns a tensor's shape, without the batch.
     """
 
-    known: KnownOperation
+    spec: KnownOperation
     name: str
     place: str
     arguments: dict[str, Any]
@@ -86,7 +86,7 @@ class OperationCall:
     @property
     def tensors(self) -> list[Origin]:
         """What the layer takes, in order: the tensors among its inputs, one at least."""
-        names = self.known.inputs
+        names = self.spec.inputs
         values = [self.arguments[name] for name in names]
         if names == ("xs",) and isinstance(values[0], list):
             values = values[0] or values
@@ -116,7 +116,7 @@ class OperationCall:
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {name: self.constant(name) for name in self.known.settings}
+        return {name: self.constant(name) for name in self.spec.settings}
 
     def numbers(self, name: str) -> Any:
         value = self.constant(name)
@@ -131,14 +131,14 @@ class OperationCall:
         if len(self.shape) != 3:
             raise self.error(f"expected images, (H, W, C), got {self.shape}")
 
-    def made_as(self, layer: type[Layer] | str, **given: Any) -> Layer:
-        kind = VOCABULARY[layer] if isinstance(layer, str) else layer
-        return kind(name=self.name, **given)
+    def layer(self, kind: type[Layer] | str, **settings: Any) -> Layer:
+        layer_type = VOCABULARY[kind] if isinstance(kind, str) else kind
+        return layer_type(name=self.name, **settings)
 
-    def whole(self, axis: Any = None, **given: Any) -> Operation:
+    def operation(self, axis: Any = None, **settings: Any) -> Operation:
         """Return the `Operation` that computes the same, whatever layer does so too."""
         axis = tuple(axis) if isinstance(axis, list) else axis
-        return Operation(name=self.name, operation=self.known.operation, axis=axis, **given)
+        return Operation(name=self.name, operation=self.spec.operation, axis=axis, **settings)
 
 
 Maker = Callable[[OperationCall], Layer]
@@ -149,20 +149,20 @@ def _count(value: Any) -> int:
 
 
 def elementwise(call: OperationCall) -> Layer:
-    names, operation, shapes = call.known.inputs, call.known.operation, call.shapes
+    names, operation, shapes = call.spec.inputs, call.spec.operation, call.shapes
     operands = [
         None if isinstance(call.arguments[name], Origin) else call.numbers(name) for name in names
     ]
     divisor: Any = operands[-1]
     if operation == "divide" and divisor is not None and 0 in settings.flat(divisor):
         raise call.error("it divides by 0")
-    whole = call.whole(operands=tuple(operands))
-    result = whole.output_shape(*shapes)
+    general = call.operation(operands=tuple(operands))
+    result = general.output_shape(*shapes)
     if len(shapes) == 2 and len(operands) == 2:
-        return _merged(call, operation) or whole
+        return _merged(call, operation) or general
     if len(shapes) == 1 and result == shapes[0]:
-        return _rescaled(call, operation, operands, len(result)) or whole
-    return whole
+        return _rescaled(call, operation, operands, len(result)) or general
+    return general
 
 
 def _merged(call: OperationCall, operation: str) -> Layer | None:
@@ -170,7 +170,7 @@ def _merged(call: OperationCall, operation: str) -> Layer | None:
     kind = {"add": "Add", "subtract": "Subtract", "multiply": "Multiply"}.get(
         operation, operation.title()
     )
-    return call.made_as(kind) if kind in VOCABULARY else None
+    return call.layer(kind) if kind in VOCABULARY else None
 
 
 def _rescaled(call: OperationCall, operation: str, operands: list[Any], rank: int) -> Layer | None:
@@ -178,7 +178,7 @@ def _rescaled(call: OperationCall, operation: str, operands: list[Any], rank: in
     if operation == "clip":
         low, high = operands[1:]
         if low == 0 and isinstance(high, float) and high >= 0:
-            return call.made_as("ReLU", max_value=high)
+            return call.layer("ReLU", max_value=high)
         return None
     if len(operands) != 2:
         return None
@@ -187,7 +187,7 @@ def _rescaled(call: OperationCall, operation: str, operands: list[Any], rank: in
     for _ in range(max(len(settings.dimensions(constant)) - rank, 0)):
         (constant,) = constant  # the batch's axis, of size 1
     if operation == "maximum" and constant == 0:
-        return call.made_as("ReLU")
+        return call.layer("ReLU")
     scale: Any = 1.0
     offset: Any = 0.0
     if operation in ("add", "subtract"):
@@ -200,108 +200,110 @@ def _rescaled(call: OperationCall, operation: str, operands: list[Any], rank: in
         scale = settings.each(constant, lambda c: 1 / c)
     else:
         return None
-    return call.made_as(Rescaling, scale=scale, offset=offset)
+    return call.layer(Rescaling, scale=scale, offset=offset)
 
 
 def negative(call: OperationCall) -> Layer:
-    return call.made_as(Rescaling, scale=-1.0)
+    return call.layer(Rescaling, scale=-1.0)
 
 
 def activation(name: str) -> Maker:
-    return lambda call: call.made_as(Activation, activation=name)
+    return lambda call: call.layer(Activation, activation=name)
 
 
-def layer(kind: str, **given: Any) -> Maker:
+def layer(kind: str, **settings: Any) -> Maker:
     """Return what makes a layer with the settings of the call under the same names."""
 
-    def made(call: OperationCall) -> Layer:
-        return call.made_as(kind, **given, **call.settings)
+    def make(call: OperationCall) -> Layer:
+        return call.layer(kind, **settings, **call.settings)
 
-    return made
+    return make
 
 
 def softmax(kind: str) -> Maker:
-    def made(call: OperationCall) -> Layer:
+    def make(call: OperationCall) -> Layer:
         axis, ndim = call.constant("axis"), len(call.shape) + 1
         if not isinstance(axis, int) or isinstance(axis, bool) or axis % ndim == 0:
             raise call.error(f"axis: expected one axis, not the batch, got {axis!r}")
         if axis in (-1, ndim - 1):
-            return call.made_as(Activation, activation=kind)
+            return call.layer(Activation, activation=kind)
         if kind != "softmax":
             raise call.error(f"axis: expected the last, got {axis}")
-        return call.made_as("Softmax", axis=axis)
+        return call.layer("Softmax", axis=axis)
 
-    return made
+    return make
 
 
 def gelu(call: OperationCall) -> Layer:
     if call.constant("approximate"):
-        return call.whole()
-    return call.made_as(Activation, activation="gelu")
+        return call.operation()
+    return call.layer(Activation, activation="gelu")
 
 
 def reduced(call: OperationCall) -> Layer:
-    whole, shape = call.whole(**call.settings), call.shape
-    pooling = {"mean": "GlobalAveragePooling2D", "max": "GlobalMaxPooling2D"}.get(whole.operation)
-    if pooling and len(shape) == 3 and sorted(whole.positions(4)) == [1, 2]:
-        return call.made_as(pooling, keepdims=whole.keepdims)
-    return whole
+    operation, shape = call.operation(**call.settings), call.shape
+    layers = {"mean": "GlobalAveragePooling2D", "max": "GlobalMaxPooling2D"}
+    pooling = layers.get(operation.operation)
+    if pooling and len(shape) == 3 and sorted(operation.positions(4)) == [1, 2]:
+        return call.layer(pooling, keepdims=operation.keepdims)
+    return operation
 
 
 def arranged(call: OperationCall) -> Layer:
-    whole = call.whole(**call.settings)
-    if whole.operation in ("expand_dims", "squeeze"):
-        shape = whole.output_shape(call.shape)
+    operation = call.operation(**call.settings)
+    if operation.operation in ("expand_dims", "squeeze"):
+        shape = operation.output_shape(call.shape)
         if None not in shape and shape:
-            return call.made_as(Reshape, target_shape=shape)
-    return whole
+            return call.layer(Reshape, target_shape=shape)
+    return operation
 
 
 def transposed(call: OperationCall) -> Layer:
     axes, ndim = call.constant("axes"), len(call.shape) + 1
-    whole = call.whole(axes)
+    operation = call.operation(axes)
     if isinstance(axes, list) and sorted(axes[1:]) == list(range(1, ndim)):
-        return call.made_as("Permute", dims=tuple(axes[1:]))
-    return whole
+        return call.layer("Permute", dims=tuple(axes[1:]))
+    return operation
 
 
 def reshaped(call: OperationCall) -> Layer:
-    given = call.constant("newshape")
-    first, *rest = given if isinstance(given, list) and given else [given]
+    new_shape = call.constant("newshape")
+    first, *sizes = new_shape if isinstance(new_shape, list) and new_shape else [new_shape]
     shape = call.shape
     if first not in (-1, None) or None in shape:
         raise call.error(
-            f"shape: expected -1, for the batch, and then sizes, got {printable(repr(given), 80)}"
+            f"shape: expected -1, for the batch, and then sizes, got "
+            f"{printable(repr(new_shape), 80)}"
         )
-    layer = call.made_as(Reshape, target_shape=tuple(-1 if size is None else size for size in rest))
+    layer = call.layer(Reshape, target_shape=tuple(-1 if size is None else size for size in sizes))
     layer.output_shape(shape)
     return layer
 
 
 def concatenated(call: OperationCall) -> Layer:
     if len(call.tensors) == 1:
-        return call.made_as(Activation, activation="linear")
-    return call.made_as("Concatenate", axis=call.constant("axis"))
+        return call.layer(Activation, activation="linear")
+    return call.layer("Concatenate", axis=call.constant("axis"))
 
 
 def summed(call: OperationCall) -> Layer:
     if len(set(map(len, call.shapes))) > 1:
         raise call.error("expected inputs of as many axes")
     if len(call.tensors) == 1:
-        return call.made_as(Activation, activation="linear")
-    return call.made_as("Add")
+        return call.layer(Activation, activation="linear")
+    return call.layer("Add")
 
 
 def cast(call: OperationCall) -> Layer:
     dtype = call.constant("dtype")
     if dtype not in ("float32", "float16", "bfloat16", "float64", None):
         raise call.error(f"dtype: expected a float type, got {printable(repr(dtype), 40)}")
-    return call.made_as(Activation, activation="linear")
+    return call.layer(Activation, activation="linear")
 
 
 def indexed(call: OperationCall) -> Layer:
-    given = call.constant("key")
-    items = given if isinstance(given, list) else [given]
+    key = call.constant("key")
+    items = key if isinstance(key, list) else [key]
     index: list[Any] = []
     for item in items:
         if isinstance(item, Slice):
@@ -313,29 +315,29 @@ def indexed(call: OperationCall) -> Layer:
         else:
             index.append(item)
     shape = call.shape
-    whole = call.whole(index=tuple(index))
-    whole.output_shape(shape)
+    operation = call.operation(index=tuple(index))
+    operation.output_shape(shape)
     # Without the ellipsis, which Keras 3 writes and does not read.
-    return dataclasses.replace(whole, index=tuple(whole.items(len(shape) + 1)))
+    return dataclasses.replace(operation, index=tuple(operation.items(len(shape) + 1)))
 
 
 def unchanged(call: OperationCall) -> Layer:
     """Return the `Operation` that Keras has too, with the same settings."""
-    return call.whole(**call.settings)
+    return call.operation(**call.settings)
 
 
 def three_channels(call: OperationCall) -> Layer:
     if call.shape[-1:] != (1,):
         raise call.error(f"expected images of one channel, got {call.shape}")
-    return call.made_as(Operation, operation="repeat", axis=-1, repeats=3)
+    return call.layer(Operation, operation="repeat", axis=-1, repeats=3)
 
 
 def resized(call: OperationCall) -> Layer:
-    own = call.settings
-    size = own.pop("size")
+    settings = call.settings
+    size = settings.pop("size")
     if not isinstance(size, list) or len(size) != 2:
         raise call.error(f"size: expected [height, width], got {printable(repr(size), 80)}")
-    layer = call.made_as(Resizing, height=size[0], width=size[1], **own)
+    layer = call.layer(Resizing, height=size[0], width=size[1], **settings)
     layer.output_shape(call.shape)
     return layer
 
@@ -352,28 +354,28 @@ def padded(call: OperationCall) -> Layer:
             f"expected a padding of rows and columns alone, got {printable(repr(widths), 80)}"
         )
     padding = tuple(tuple(pair) if isinstance(pair, list) else pair for pair in widths[1:3])
-    return call.made_as("ZeroPadding2D", padding=padding)
+    return call.layer("ZeroPadding2D", padding=padding)
 
 
 def pooled(kind: str) -> Maker:
     """Return what makes a layer that pools images; TensorFlow's padding is in capitals."""
 
-    def made(call: OperationCall) -> Layer:
+    def make(call: OperationCall) -> Layer:
         call.check_images()
-        own = call.settings
-        if isinstance(own["padding"], str):
-            own["padding"] = own["padding"].lower()
-        return call.made_as(kind, **own)
+        settings = call.settings
+        if isinstance(settings["padding"], str):
+            settings["padding"] = settings["padding"].lower()
+        return call.layer(kind, **settings)
 
-    return made
+    return make
 
 
 def mirrored(axis: int) -> Maker:
-    def made(call: OperationCall) -> Layer:
+    def make(call: OperationCall) -> Layer:
         call.check_images()
-        return call.made_as(Operation, operation="flip", axis=axis)
+        return call.layer(Operation, operation="flip", axis=axis)
 
-    return made
+    return make
 
 
 def taken(call: OperationCall) -> Layer:
@@ -384,4 +386,4 @@ def taken(call: OperationCall) -> Layer:
         size = call.shape[axis % (len(call.shape) + 1) - 1]
     if size is None or size > 64 or call.constant("indices") != list(range(size))[::-1]:
         raise call.error("expected all indices of an axis backwards, such as [2, 1, 0]")
-    return call.made_as(Operation, operation="flip", axis=axis)
+    return call.layer(Operation, operation="flip", axis=axis)

@@ -220,7 +220,7 @@ TABLE: tuple[KnownOperation, ...] = (
         operation="get_item",
     ),
 )
-BY_CLASS = {known.class_name: known for known in TABLE if known.keras_3}
-BY_FUNCTION = {name: known for known in TABLE for name in known.keras_2}
+BY_CLASS = {spec.class_name: spec for spec in TABLE if spec.keras_3}
+BY_FUNCTION = {name: spec for spec in TABLE for name in spec.keras_2}
 # As which each `Operation` is written: the first of the table that Keras 3 has.
-BY_OPERATION = {known.operation: known for known in reversed(TABLE) if known.keras_3}
+BY_OPERATION = {spec.operation: spec for spec in reversed(TABLE) if spec.keras_3}

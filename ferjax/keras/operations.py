@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ferjax.errors import near_misses, printable
-from ferjax.keras.connections import Origin, nodes_of
+from ferjax.keras.inbound_nodes import Origin, nodes_of
 from ferjax.keras.operation_arguments import arguments_of, origins_in, value_of
 from ferjax.keras.operation_layers import REQUIRED, KnownOperation, OperationCall, cast
 from ferjax.keras.operation_table import BY_CLASS, BY_FUNCTION, BY_OPERATION
@@ -51,15 +51,15 @@ class Reading:
     """An operation as a file has it, with the arguments of each of its calls."""
 
     name: str
-    known: KnownOperation
+    spec: KnownOperation
     place: str
     calls: list[dict[str, Any]]
 
     @property
     def precisions(self) -> list[str]:
         """The types of float that its calls ask for, and that make values less exact."""
-        asked = [call.get("dtype") for call in self.calls if self.known.made is cast]
-        return [dtype for dtype in asked if dtype in ("float16", "bfloat16")]
+        dtypes = [call.get("dtype") for call in self.calls if self.spec.maker is cast]
+        return [dtype for dtype in dtypes if dtype in ("float16", "bfloat16")]
 
     def origins(self, call: int) -> list[Origin]:
         """Return the tensors that a call needs."""
@@ -71,8 +71,8 @@ class Reading:
         Raises:
             LayerError: no layer computes it.
         """
-        bound = OperationCall(self.known, self.name, self.place, self.calls[call], shape_of)
-        return self.known.made(bound), bound.tensors
+        bound = OperationCall(self.spec, self.name, self.place, self.calls[call], shape_of)
+        return self.spec.maker(bound), bound.tensors
 
 
 def read(entry: Mapping[str, Any], name: str) -> Reading:
@@ -84,47 +84,47 @@ def read(entry: Mapping[str, Any], name: str) -> Reading:
     kind, config = entry["class_name"], entry["config"]
     if kind in _KERAS_2:
         function = config.get("function")
-        known = BY_FUNCTION.get(function) if isinstance(function, str) else None
+        spec = BY_FUNCTION.get(function) if isinstance(function, str) else None
         called, names = f"tf.{function}", [f"tf.{name}" for name in BY_FUNCTION]
-        own: dict[str, Any] = {}
+        from_config: dict[str, Any] = {}
     else:
-        known, called, names = BY_CLASS.get(kind), kind, list(BY_CLASS)
-        own = {k: v for k, v in config.items() if k not in ("name", "trainable", "dtype")}
-        if known is not None and "dtype" in known.settings:
-            own["dtype"] = config.get("dtype")
-    if known is None:
+        spec, called, names = BY_CLASS.get(kind), kind, list(BY_CLASS)
+        from_config = {k: v for k, v in config.items() if k not in ("name", "trainable", "dtype")}
+        if spec is not None and "dtype" in spec.settings:
+            from_config["dtype"] = config.get("dtype")
+    if spec is None:
         raise Problem(
             f"layer {name!r}: the operation {printable(called, 80)!r} is not among those that "
             f"ferjax knows{near_misses(called, names)}"
         )
     place = f"layer {name!r} ({printable(called, 80)})"
-    own = {key: value_of(value, place) for key, value in own.items()}
+    from_config = {key: value_of(value, place) for key, value in from_config.items()}
     nodes = [arguments_of(node, place) for node in nodes_of(entry, name)]
-    calls = [_bound(known, args, {**own, **kwargs}, place) for args, kwargs in nodes]
-    return Reading(name, known, place, calls)
+    calls = [_bound(spec, args, {**from_config, **kwargs}, place) for args, kwargs in nodes]
+    return Reading(name, spec, place, calls)
 
 
 def _bound(
-    known: KnownOperation, args: Sequence[Any], kwargs: Mapping[str, Any], place: str
+    spec: KnownOperation, args: Sequence[Any], kwargs: Mapping[str, Any], place: str
 ) -> dict[str, Any]:
     """Return the arguments by Keras 3's names."""
-    names = (*known.inputs, *known.settings)
+    names = (*spec.inputs, *spec.settings)
     if len(args) > len(names):
         raise Problem(f"{place}: expected {len(names)} arguments at most, got {len(args)}")
     bound: dict[str, Any] = dict(zip(names, args))
     for key, value in kwargs.items():
-        name = known.renamed.get(key, key)
+        name = spec.renamed.get(key, key)
         if name in names:
             if name in bound:
                 raise Problem(f"{place}: {printable(key, 40)} is given twice")
             bound[name] = value
-        elif key in known.neutral:
-            allowed = known.neutral[key]
+        elif key in spec.neutral:
+            allowed = spec.neutral[key]
             if value not in (allowed if isinstance(allowed, tuple) else (allowed,)):
                 raise Problem(f"{place}: {key}={printable(repr(value), 80)} is not supported")
         elif key != "name":
             raise Problem(f"{place}: the argument {printable(key, 40)!r} is not supported")
-    for name, default in known.settings.items():
+    for name, default in spec.settings.items():
         bound.setdefault(name, default)
     lacking = [name for name in names if bound.get(name, REQUIRED) is REQUIRED]
     if lacking:
@@ -134,24 +134,24 @@ def _bound(
 
 def written(layer: Operation) -> dict[str, Any]:
     """Return the JSON of an operation as Keras 3 has it, without its calls."""
-    known = BY_OPERATION[layer.operation]
+    spec = BY_OPERATION[layer.operation]
     # Those that the layer has not: at their defaults, or among the arguments of the call.
-    own = {
+    settings = {
         name: getattr(layer, "axis" if name == "axes" else name, default)
-        for name, default in known.settings.items()
+        for name, default in spec.settings.items()
     }
     if layer.operation == "clip":
         if not all(isinstance(operand, float) for operand in layer.operands[1:]):
             raise layer.error("Keras has no place for bounds other than two numbers")
-        own = dict(zip(known.inputs[1:], layer.operands[1:]))
+        settings = dict(zip(spec.inputs[1:], layer.operands[1:]))
     config = {
         name: list(value) if isinstance(value, tuple) else value
-        for name, value in own.items()
+        for name, value in settings.items()
         if value is not REQUIRED
     }
     return {
-        "module": known.module,
-        "class_name": known.class_name,
+        "module": spec.module,
+        "class_name": spec.class_name,
         "config": {"name": layer.name, **config},
-        "registered_name": known.class_name,
+        "registered_name": spec.class_name,
     }

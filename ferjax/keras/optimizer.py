@@ -13,7 +13,7 @@ import numpy as np
 
 from ferjax.errors import printable
 from ferjax.keras import hdf5
-from ferjax.keras.entries import is_of_keras, qualified
+from ferjax.keras.config_entries import is_of_keras, qualified
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import Weight
 from ferjax.problems import Problem
@@ -90,8 +90,8 @@ class Described:
     def settings(self) -> dict[str, float]:
         """learning_rate, beta_1, beta_2, epsilon, and weight_decay of an AdamW."""
         defaults = _defaults(self.name)
-        given = {key: _number(_given(self.config or {}, key)) for key in defaults}
-        return {k: default if (v := given[k]) is None else v for k, default in defaults.items()}
+        values = {key: _number(_stated(self.config or {}, key)) for key in defaults}
+        return {k: default if (v := values[k]) is None else v for k, default in defaults.items()}
 
     @property
     def is_amsgrad(self) -> bool:
@@ -139,7 +139,7 @@ def _qualified(entry: Mapping[str, Any]) -> str:
     return kind if is_of_keras(kind, module, registered) else qualified(kind, module, registered)
 
 
-def _given(config: Mapping[str, Any], key: str) -> Any:
+def _stated(config: Mapping[str, Any], key: str) -> Any:
     return config.get(key, config.get("lr") if key == "learning_rate" else None)
 
 
@@ -174,10 +174,10 @@ def left_out(optimizer: Described, state: OptimizerState) -> list[str]:
         if value in (None, False, 0):
             continue
         if taken in settings and _number(value) is None:
-            what = f"{key}={_shown(value)}"
+            setting = f"{key}={_shown(value)}"
             if isinstance(value, dict) and isinstance(value.get("class_name"), str):
-                what = f"the schedule {printable(value['class_name'], 60)}"
-            notes.append(f"{what} is left out, {taken} is {settings[taken]:g}")
+                setting = f"the schedule {printable(value['class_name'], 60)}"
+            notes.append(f"{setting} is left out, {taken} is {settings[taken]:g}")
         elif key not in _TAKEN or (key == "weight_decay" and key not in settings):
             notes.append(f"{printable(key, 60)}={_shown(value)} is left out")
     return [f"optimizer: {note}" for note in notes[:_MOST_NOTES]]
@@ -220,8 +220,9 @@ def _read_by(optimizer: Described | None, called: str | None) -> Described:
         raise Problem(f"the state of {kind!r} is not read, only that of Adam and AdamW is")
     if optimizer.is_amsgrad:
         raise Problem("the state of Adam with amsgrad=True is not read, only without it")
-    own = (optimizer.config or {}).get("name")
-    if called is not None and called != own and _ADAMS.get(str(stem)) != _ADAMS[optimizer.kind]:
+    is_named_so = called == (optimizer.config or {}).get("name")
+    is_told = is_named_so or _ADAMS.get(str(stem)) == _ADAMS[optimizer.kind]
+    if called is not None and not is_told:
         raise Problem(f"the config says {optimizer.kind}, but the file that it is of {shown}")
     return optimizer
 
@@ -247,7 +248,7 @@ def read_legacy(
     listed: dict[str, list[str]] = defaultdict(list)
     for path in paths:
         listed[_which(path.split(":")[0].split("/"))].append(path)
-    known = _read_by(optimizer, _prefix(paths) if optimizer is None else None)
+    adam = _read_by(optimizer, _prefix(paths) if optimizer is None else None)
     count = len(graph.trainable_weights())
     if unnamed := listed["m or v"]:
         listed |= {"m": unnamed[:count], "v": unnamed[count : 2 * count]}
@@ -258,12 +259,12 @@ def read_legacy(
     for which in ("m", "v"):
         if len(listed[which]) != count:
             raise Problem(f"expected {count} moments {which!r}, got {len(listed[which])}")
-    if known.config is None and listed["other"]:
-        raise Problem(_ambiguous(known, len(paths)))
+    if adam.config is None and listed["other"]:
+        raise Problem(_ambiguous(adam, len(paths)))
     # A LossScaleOptimizer counts its own, which Keras 3 lists first.
     step, *rate = (hdf5.child(group, p) for p in (listed["step"][-1], *listed["rate"][-1:]))
     moments = [[hdf5.child(group, path) for path in listed[which]] for which in ("m", "v")]
-    return _state(graph, known, step, rate, *moments), known
+    return _state(graph, adam, step, rate, *moments), adam
 
 
 def _which(parts: list[str]) -> str:
@@ -301,44 +302,44 @@ def read_v3(
         stored = hdf5.subgroup(root, "optimizer/inner_optimizer/vars")
     if stored is None or not (total := hdf5.count(stored)):
         return None
-    known = _read_by(optimizer, hdf5.text(stored, "name"))
+    adam = _read_by(optimizer, hdf5.text(stored, "name"))
     if is_scaled:
-        known = replace(known, is_scaled=True)
+        adam = replace(adam, is_scaled=True)
     count = len(graph.trainable_weights())
     if total <= 2 and count:
         return None  # compiled, but never trained
     first = total - 2 * count
-    beside = known.averages * count
+    beside = adam.averages * count
     if first - beside not in (1, 2):
-        if known.config is None and first - count in (1, 2):
-            raise Problem(_ambiguous(known, total))
+        if adam.config is None and first - count in (1, 2):
+            raise Problem(_ambiguous(adam, total))
         least = 2 * count + beside + 1
-        raise Problem(f"expected {least} or {least + 1} arrays for {known.name}, got {total}")
+        raise Problem(f"expected {least} or {least + 1} arrays for {adam.name}, got {total}")
     step, *rate = (hdf5.child(stored, str(i)) for i in range(first - beside))
     moments = [hdf5.child(stored, str(first + i)) for i in range(2 * count)]
-    return _state(graph, known, step, rate, moments[::2], moments[1::2]), known
+    return _state(graph, adam, step, rate, moments[::2], moments[1::2]), adam
 
 
-def _ambiguous(known: Described, total: int) -> str:
+def _ambiguous(adam: Described, total: int) -> str:
     return (
-        f"{total} arrays of {known.name}, more than its moments, and nothing in the file says "
+        f"{total} arrays of {adam.name}, more than its moments, and nothing in the file says "
         "whether of amsgrad, use_ema or gradient_accumulation_steps; give what does as config "
         "(--config)"
     )
 
 
 def _state(
-    graph: Graph, known: Described, step: Any, rate: list[Any], m: list[Any], v: list[Any]
+    graph: Graph, adam: Described, step: Any, rate: list[Any], m: list[Any], v: list[Any]
 ) -> OptimizerState:
     """Return the state in datasets; of the learning rate there may be none."""
-    settings = known.settings
-    count = _step(step, known)
+    settings = adam.settings
+    count = _step(step, adam)
     mu, nu = _trees(graph, m), _trees(graph, v, least=0.0)
     for dataset in rate:
         stored = hdf5.read_array(dataset, ())
         if np.float32(settings["learning_rate"]) != stored:  # which it is but for rounding
             settings["learning_rate"] = float(stored)
-    return OptimizerState(str(known.name), count, mu, nu, settings)
+    return OptimizerState(str(adam.name), count, mu, nu, settings)
 
 
 def _step(dataset: Any, optimizer: Described) -> int:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ferjax.errors import WeightFileError, printable
 from ferjax.keras import folders, hdf5, legacy_h5, optimizer, shards, weights_h5
@@ -31,7 +31,7 @@ from ferjax.keras.kinds import (
 from ferjax.keras.model_config import model_major, parse_model
 from ferjax.keras.nesting import flat, in_keras_order
 from ferjax.keras.optimizer import OptimizerState
-from ferjax.keras.source import PathLike, Source, compiled_in, opened
+from ferjax.keras.weight_file import PathLike, WeightFile, compiled_in, opened
 from ferjax.metadata import labels as stored_labels
 from ferjax.nets.graph import Graph
 from ferjax.nets.variables import Arrays, to_variables
@@ -130,38 +130,31 @@ def load_whole(
         raise WeightFileError(path, "give a config or an architecture, not both")
     with fatal(path):
         kind = identify(path)
-        with opened(path, kind) as source:
-            chosen, by_order, given = _architecture(source, config, architecture)
-            keep_all = several and output is None and len(chosen.outputs) > 1
-            graph = chosen.graph if keep_all else chosen.chosen(output)
-            problems = Problems(path)
-            _check_size(source, chosen.graph)
-            arrays = _read_arrays(source, chosen, by_order, problems)
-            problems.raise_any()
-            metadata = source.metadata()
+        with opened(path, kind) as file:
+            network = _network_of(file, config, architecture)
+            whole = network.architecture.graph
+            keeps_all = several and output is None and len(network.architecture.outputs) > 1
+            graph = whole if keeps_all else network.architecture.chosen(output)
+            _check_size(file, whole)
+            arrays = _read_arrays(file, network)
+            metadata = file.metadata()
             model = KerasModel(
                 path=str(path),
                 kind=kind,
                 graph=graph,
                 variables=to_variables(graph, arrays),
-                keras_version=source.keras_version(),
+                keras_version=file.keras_version(),
                 labels=stored_labels(metadata),
                 metadata=metadata,
-                notes=list(chosen.notes),
-                outputs=chosen.outputs,
+                notes=list(network.architecture.notes),
+                outputs=network.architecture.outputs,
             )
-            if len(graph.trainable_weights()) < len(chosen.graph.trainable_weights()):
-                if source.compiled():
+            if len(graph.trainable_weights()) < len(whole.trainable_weights()):
+                if file.compiled():
                     model.notes.append(f"{STATE_LEFT_OUT}: it is of all outputs' layers")
             elif with_optimizer:
-                described = optimizer.described(source.compiled()) or optimizer.described(given)
-                try:
-                    stored = _read_optimizer(source, chosen.graph, described)
-                    if stored is not None:
-                        model.optimizer_state, described = stored
-                        model.notes += optimizer.left_out(described, model.optimizer_state)
-                except Problem as problem:  # predictions do not need it
-                    model.notes.append(printable(f"{STATE_LEFT_OUT}: {problem}", 500))
+                model.optimizer_state, notes = _read_state(file, whole, network.compiled)
+                model.notes += notes
     return model
 
 
@@ -171,8 +164,8 @@ def has_architecture(path: PathLike) -> bool:
     Raises:
         WeightFileError: it is no Keras file, or damaged.
     """
-    with fatal(path), opened(path, identify(path)) as source:
-        return source.config() is not None
+    with fatal(path), opened(path, identify(path)) as file:
+        return file.config() is not None
 
 
 def load_architecture(
@@ -187,9 +180,9 @@ def load_architecture(
         WeightFileError: there is none, it is invalid or outside the vocabulary, or has several
             outputs and none is chosen.
     """
-    read = _read_config(config)[0]
+    architecture = _read_config(config).architecture
     with fatal("config" if isinstance(config, Mapping) else config):
-        return dataclasses.replace(read, graph=read.chosen(output))
+        return dataclasses.replace(architecture, graph=architecture.chosen(output))
 
 
 def outputs(path: PathLike, config: PathLike | Mapping[str, Any] | None = None) -> list[Output]:
@@ -200,41 +193,55 @@ def outputs(path: PathLike, config: PathLike | Mapping[str, Any] | None = None) 
     """
     if config is None and not has_architecture(path):
         return []
-    return list(_read_config(path if config is None else config)[0].outputs)
+    return list(_read_config(path if config is None else config).architecture.outputs)
 
 
-def _read_config(config: PathLike | Mapping[str, Any]) -> tuple[Architecture, Mapping[str, Any]]:
-    """Return the architecture, and what the config says of how the model was compiled."""
+class _Described(NamedTuple):
+    """What is known of the network that weights are for.
+
+    Attributes:
+        architecture: its layers.
+        compiled: how it was compiled; empty where that is not said.
+        by_order: whether layers may be matched by their order alone.
+    """
+
+    architecture: Architecture
+    compiled: Mapping[str, Any]
+    by_order: bool = True
+
+
+def _read_config(config: PathLike | Mapping[str, Any]) -> _Described:
+    """Return what a config says, parsed or in a file."""
     if isinstance(config, Mapping):
         with fatal("config"):
-            return parse_model(config, model_major(config, None)), compiled_in(config)
+            return _Described(_parsed(config), compiled_in(config))
     with fatal(config):
         if not is_folder(config) and is_json(first_bytes(config)):
-            parsed = read_json(config, "model config")
-            if shards.is_index(parsed):
+            value = read_json(config, "model config")
+            if shards.is_index(value):
                 raise Problem("an index of sharded weights, which says nothing of the layers")
-            if "modelTopology" in parsed:
+            if "modelTopology" in value:
                 raise Problem(TENSORFLOW_JS)
-            return parse_model(parsed, model_major(parsed, None)), compiled_in(parsed)
-        with opened(config, identify(config)) as source:
-            stored = source.config()
+            return _Described(_parsed(value), compiled_in(value))
+        with opened(config, identify(config)) as file:
+            stored = file.config()
             if stored is None:
                 raise Problem("holds weights only, no config")
-            major = model_major(stored, source.keras_version())
-            return parse_model(stored, major), source.compiled()
+            return _Described(_parsed(stored, file.keras_version()), file.compiled())
 
 
-def _architecture(
-    source: Source,
+def _parsed(config: Mapping[str, Any], version: str | None = None) -> Architecture:
+    return parse_model(config, model_major(config, version))
+
+
+def _network_of(
+    file: WeightFile,
     config: PathLike | Mapping[str, Any] | None,
     architecture: str | Network | Graph | None,
-) -> tuple[Architecture, bool, Mapping[str, Any]]:
-    """Return the architecture, whether layers may be matched by their order alone, and what a
-    config that was given says of how the model was compiled.
-    """
+) -> _Described:
+    """Return the network that a file's weights are for: the given one, or the file's own."""
     if config is not None:
-        chosen, compiled = _read_config(config)
-        return chosen, True, compiled
+        return _read_config(config)
     if architecture is not None:
         if isinstance(architecture, str):
             from ferjax.nets.architectures import architecture as named
@@ -242,13 +249,13 @@ def _architecture(
             architecture = named(architecture)
         graph = architecture if isinstance(architecture, Graph) else architecture.graph
         graph = in_keras_order(graph)  # as the file was written
-        return Architecture(graph, flat(graph)), True, {}
-    stored = source.config()
+        return _Described(Architecture(graph, flat(graph)), {})
+    stored = file.config()
     if stored is None:
-        if source.kind in (WEIGHTS_ONLY, V3_WEIGHTS):
-            raise Problem(_no_architecture(source.path))
+        if file.kind in (WEIGHTS_ONLY, V3_WEIGHTS):
+            raise Problem(_no_architecture(file.path))
         raise Problem("no model_config: the architecture is missing; give a config")
-    return parse_model(stored, model_major(stored, source.keras_version())), False, {}
+    return _Described(_parsed(stored, file.keras_version()), {}, by_order=False)
 
 
 def _no_architecture(path: str) -> str:
@@ -281,7 +288,7 @@ def _models_beside(path: Path) -> list[str]:
     return []
 
 
-def _check_size(source: Source, graph: Graph) -> None:
+def _check_size(file: WeightFile, graph: Graph) -> None:
     """Refuse an architecture whose weights the file cannot hold, before anything is read."""
     sizes = {
         name: 4 * sum(math.prod(weight.shape) for weight in weights)
@@ -289,34 +296,47 @@ def _check_size(source: Source, graph: Graph) -> None:
     }
     total = sum(sizes.values())
     # Trained weights compress by a tenth; a hundredfold is beyond any.
-    if total > _MOST_WEIGHT_BYTES or (total > 1 << 20 and total > 100 * source.size):
+    if total > _MOST_WEIGHT_BYTES or (total > 1 << 20 and total > 100 * file.size):
         largest = max(sizes, key=lambda name: sizes[name])
         raise Problem(
             f"layer {largest!r}: expected arrays of {sizes[largest]} bytes, {total} in all, "
-            f"more than a file of {source.size} bytes may hold"
+            f"more than a file of {file.size} bytes may hold"
         )
 
 
-def _read_arrays(
-    source: Source, chosen: Architecture, by_order: bool, problems: Problems
-) -> Arrays:
-    if source.kind in (V3_WEIGHTS, ARCHIVE):
-        return weights_h5.read_weights(source.root, chosen.graph, chosen.layout, problems)
-    group: Any = source.root
-    if source.kind == WHOLE:
-        group = hdf5.subgroup(source.root, "model_weights")
-        if group is None:
-            raise Problem("its group 'model_weights' is missing")
-    return legacy_h5.read_weights(group, chosen.graph, chosen.layout, problems, by_order=by_order)
+def _read_arrays(file: WeightFile, network: _Described) -> Arrays:
+    """Return every array of the network, or raise all that is wrong with them at once."""
+    problems = Problems(file.path)
+    graph, layout = network.architecture.graph, network.architecture.layout
+    if file.kind in (V3_WEIGHTS, ARCHIVE):
+        arrays = weights_h5.read_weights(file.root, graph, layout, problems)
+    else:
+        group: Any = file.root
+        if file.kind == WHOLE:
+            group = hdf5.subgroup(file.root, "model_weights")
+            if group is None:
+                raise Problem("its group 'model_weights' is missing")
+        arrays = legacy_h5.read_weights(group, graph, layout, problems, by_order=network.by_order)
+    problems.raise_any()
+    return arrays
 
 
-def _read_optimizer(
-    source: Source, graph: Graph, described: optimizer.Described | None
-) -> tuple[OptimizerState, optimizer.Described] | None:
-    if source.kind in (V3_WEIGHTS, ARCHIVE):
-        return optimizer.read_v3(source.root, graph, described)
-    if source.kind == WHOLE:
-        group = hdf5.subgroup(source.root, "optimizer_weights")
-        if group is not None:
-            return optimizer.read_legacy(group, graph, described)
-    return None
+def _read_state(
+    file: WeightFile, graph: Graph, compiled: Mapping[str, Any]
+) -> tuple[OptimizerState | None, list[str]]:
+    """Return Adam's state, where the file has it, and notes on what is left out of it.
+
+    Args:
+        compiled: how the model was compiled by a config that was given with the file.
+    """
+    described = optimizer.described(file.compiled()) or optimizer.described(compiled)
+    stored = None
+    try:
+        if file.kind in (V3_WEIGHTS, ARCHIVE):
+            stored = optimizer.read_v3(file.root, graph, described)
+        elif file.kind == WHOLE:
+            group: Any = hdf5.subgroup(file.root, "optimizer_weights")
+            stored = group and optimizer.read_legacy(group, graph, described)
+    except Problem as problem:  # predictions do not need it
+        return None, [printable(f"{STATE_LEFT_OUT}: {problem}", 500)]
+    return (stored[0], optimizer.left_out(stored[1], stored[0])) if stored else (None, [])

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ferjax.errors import LayerError, printable
-from ferjax.keras.entries import plain
+from ferjax.keras.config_entries import plain
 from ferjax.nets.initializers import L1L2, SCHEMES, SETTINGS, Initializer
 from ferjax.nets.layers import snake_case
 from ferjax.settings import real
@@ -59,26 +59,26 @@ def _written_activation(activation: str) -> str:
 
 
 def _read_initializer(value: Any, keras_major: int) -> Any:
-    given: Any = {}
+    settings: Any = {}
     if isinstance(value, dict):
-        value, given = value.get("class_name"), value.get("config") or {}
-    if not isinstance(value, str) or not isinstance(given, dict):
+        value, settings = value.get("class_name"), value.get("config") or {}
+    if not isinstance(value, str) or not isinstance(settings, dict):
         return LEFT_OUT
     name = snake_case(value) if value != value.lower() else value
     name = _INITIALIZER_ALIASES.get(name, name)
     if name not in SETTINGS:
         return LEFT_OUT
-    kept = {key: given[key] for key in SETTINGS[name] if key in given}
-    if kept.get("distribution") == "normal":  # Keras 2's name for it
-        kept["distribution"] = "truncated_normal"
+    known_settings = {key: settings[key] for key in SETTINGS[name] if key in settings}
+    if known_settings.get("distribution") == "normal":  # Keras 2's name for it
+        known_settings["distribution"] = "truncated_normal"
     try:
-        initializer = Initializer(name, tuple(sorted(kept.items())))
+        initializer = Initializer(name, tuple(sorted(known_settings.items())))
     except LayerError:
         return LEFT_OUT
     if name == "variance_scaling":
-        whole = {**SETTINGS[name], **kept}
-        known = (scheme for scheme, settings in SCHEMES.items() if settings == whole)
-        return next(map(Initializer, known), initializer)
+        all_settings = {**SETTINGS[name], **known_settings}
+        names = (scheme for scheme, fixed in SCHEMES.items() if fixed == all_settings)
+        return next(map(Initializer, names), initializer)
     return initializer
 
 
@@ -92,10 +92,10 @@ def _written_initializer(initializer: Initializer) -> Any:
 def _read_regularizer(value: Any, keras_major: int) -> Any:
     if value is None:
         return None
-    known = isinstance(value, dict) and value.get("class_name") in ("L1L2", "L1", "L2")
-    if known and isinstance(given := value.get("config"), dict):
+    is_known = isinstance(value, dict) and value.get("class_name") in ("L1L2", "L1", "L2")
+    if is_known and isinstance(config := value.get("config"), dict):
         with suppress(ValueError):
-            return L1L2(*(real(plain(given.get(key, 0.0))) for key in ("l1", "l2")))
+            return L1L2(*(real(plain(config.get(key, 0.0))) for key in ("l1", "l2")))
     return LEFT_OUT
 
 

@@ -34,22 +34,25 @@ def names(index: Mapping[str, Any]) -> list[str]:
     mapped = index.get("weight_map")
     if not isinstance(mapped, Mapping) or not mapped:
         raise Problem("an index of shards whose weight_map is empty, or no map")
-    listed: dict[str, None] = {}
-    for group, files in mapped.items():
-        for name in files if isinstance(files, list) else [files]:
-            if not isinstance(name, str):
-                raise Problem(
-                    f"weight_map: expected file names for {printable(group, 80)!r}, got "
-                    f"{printable(repr(name), 80)}"
-                )
-            if name.endswith((".safetensors", ".bin")):
-                raise Problem("an index of PyTorch or safetensors files, not of Keras's")
-            listed[name] = None
-            if len(listed) > _MOST_SHARDS:
-                raise Problem(
-                    f"more than {_MOST_SHARDS} shards; save it again with a larger max_shard_size"
-                )
-    return list(listed)
+    mentions = [
+        (group, name)
+        for group, files in mapped.items()
+        for name in (files if isinstance(files, list) else [files])
+    ]
+    for group, name in mentions:
+        if not isinstance(name, str):
+            raise Problem(
+                f"weight_map: expected file names for {printable(group, 80)!r}, got "
+                f"{printable(repr(name), 80)}"
+            )
+        if name.endswith((".safetensors", ".bin")):
+            raise Problem("an index of PyTorch or safetensors files, not of Keras's")
+    listed = list(dict.fromkeys(name for _, name in mentions))
+    if len(listed) > _MOST_SHARDS:
+        raise Problem(
+            f"more than {_MOST_SHARDS} shards; save it again with a larger max_shard_size"
+        )
+    return listed
 
 
 @contextmanager
@@ -63,8 +66,8 @@ def opened(path: str | os.PathLike[str], index: Mapping[str, Any]) -> Iterator[t
     paths = {name: folders.member(folder, name) for name in names(index)}
     missing = [name for name, shard in paths.items() if shard is None]
     if missing:
-        rest = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        raise Problem(f"shards are missing beside it: {', '.join(missing[:5])}{rest}")
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise Problem(f"shards are missing beside it: {', '.join(missing[:5])}{more}")
     with ExitStack() as stack:
         roots, size = [], 0
         for name, shard in paths.items():

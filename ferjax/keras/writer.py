@@ -30,7 +30,7 @@ from ferjax.keras.kinds import (
 from ferjax.keras.model_config import hard_sigmoids, keras_version, model_config
 from ferjax.keras.nesting import has_operations, in_keras_order
 from ferjax.keras.optimizer import OptimizerState
-from ferjax.keras.source import COMPILED
+from ferjax.keras.weight_file import COMPILED
 from ferjax.metadata import METADATA
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import checked_labels
@@ -199,10 +199,9 @@ def _warn(path: object, graph: Graph, kind: str) -> None:
         )
     if has_operations(graph):
         return
-    for mine in hard_sigmoids(graph):
-        other = {2: 3, 3: 2}[mine]
+    for version in hard_sigmoids(graph):
         warnings.warn(
-            f"{path}: its hard_sigmoid is Keras {mine}'s; Keras {other} computes another function "
-            "under that name",
+            f"{path}: its hard_sigmoid is Keras {version}'s; Keras {5 - version} computes another "
+            "function under that name",
             stacklevel=3,
         )

@@ -18,21 +18,21 @@ MODELS = ("Sequential", "Functional", "Model")
 _KERAS = {"keras", "keras_core", "tensorflow", "tf_keras"}
 
 
-def head(entry: Any, what: str) -> tuple[str, str, Any]:
-    """Return (name, class, config) of a layer's or a model's JSON."""
+def head(entry: Any, role: str) -> tuple[str, str, Any]:
+    """Return (name, class, config) of JSON in the role of a "layer", a "model" or another."""
     if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
-        raise Problem(f"{what} without a class_name: {printable(repr(entry), 80)}")
+        raise Problem(f"{role} without a class_name: {printable(repr(entry), 80)}")
     kind, config = entry["class_name"], entry.get("config")
     if kind == "Sequential" and isinstance(config, list):  # Keras 2.0 and 2.1
         name = entry.get("name", "sequential")
     elif isinstance(config, dict):
         name = config.get("name", entry.get("name", kind.lower()))
     else:
-        raise Problem(f"{what} {printable(kind, 80)!r} without a config")
-    if what == "model" and kind not in MODELS:
+        raise Problem(f"{role} {printable(kind, 80)!r} without a config")
+    if role == "model" and kind not in MODELS:
         raise Problem(f"expected a Sequential or functional model, got {printable(kind, 80)!r}")
     if not isinstance(name, str) or not name or len(name) > 1000:
-        raise Problem(f"{what} of class {printable(kind, 80)!r} without a usable name")
+        raise Problem(f"{role} of class {printable(kind, 80)!r} without a usable name")
     return name, kind, config
 
 
@@ -63,14 +63,11 @@ def check_class(entry: Mapping[str, Any], place: str) -> None:
             f"{place}: expected Keras's {kind}, got a class of the same name, "
             f"{printable(qualified(kind, module, registered), 80)!r}, {why}; {advice}"
         )
-    known = [f"registered as {printable(str(registered), 80)!r}"] * (registered is not None)
-    package, _, inside = str(registered).rpartition(">")
-    if inside and package:
-        known.append(f"package {printable(package, 80)!r}")
-    if module is not None:
-        known.append(f"module {printable(str(module), 80)!r}")
+    package = str(registered).rpartition(">")[0]
+    stated = {"registered as": registered, "package": package or None, "module": module}
+    origin = [f"{k} {printable(str(v), 80)!r}" for k, v in stated.items() if v is not None]
     raise Problem(
-        f"{place}: {printable(str(kind), 80)!r} is a custom class ({', '.join(known)}), {why} and "
+        f"{place}: {printable(str(kind), 80)!r} is a custom class ({', '.join(origin)}), {why} and "
         f"which ferjax cannot compute; {advice}"
     )
 

@@ -8,7 +8,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +35,7 @@ PathLike = str | os.PathLike[str]
 
 
 @dataclass
-class Source:
+class WeightFile:
     """An open file, or folder, with the members that its kind has."""
 
     path: str
@@ -96,51 +96,57 @@ def compiled_in(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return {}
 
 
-@contextmanager
-def opened(path: PathLike, kind: str) -> Iterator[Source]:
+def opened(path: PathLike, kind: str) -> AbstractContextManager[WeightFile]:
     """Open a file or folder of a kind that `identify` told.
 
     Raises:
         Problem: it is damaged, or lies.
     """
     if is_folder(path):
-        with _opened_folder(path) as source:
-            yield source
-    elif kind == ARCHIVE:
-        with _opened_archive(path) as source:
-            yield source
-    elif kind == V3_WEIGHTS and is_json(first_bytes(path)):
-        with shards.opened(path, read_json(path, "index of shards")) as (root, size):
-            yield Source(str(path), kind, root, size)
-    else:
-        if kind == V3_WEIGHTS and (index := shards.index_of(path)) is not None:
-            raise Problem(f"a shard of the weights that {index} beside it lists; give that")
-        with hdf5.opened(path) as root:
-            yield Source(str(path), kind, root, os.stat(path).st_size)
+        return _opened_folder(path)
+    if kind == ARCHIVE:
+        return _opened_archive(path)
+    if kind == V3_WEIGHTS and is_json(first_bytes(path)):
+        return _opened_shards(path, read_json(path, "index of shards"))
+    return _opened_hdf5(path, kind)
 
 
 @contextmanager
-def _opened_folder(path: PathLike) -> Iterator[Source]:
+def _opened_hdf5(path: PathLike, kind: str) -> Iterator[WeightFile]:
+    if kind == V3_WEIGHTS and (index := shards.index_of(path)) is not None:
+        raise Problem(f"a shard of the weights that {index} beside it lists; give that")
+    with hdf5.opened(path) as root:
+        yield WeightFile(str(path), kind, root, os.stat(path).st_size)
+
+
+@contextmanager
+def _opened_shards(path: PathLike, index: Mapping[str, Any]) -> Iterator[WeightFile]:
+    with shards.opened(path, index) as (root, size):
+        yield WeightFile(str(path), V3_WEIGHTS, root, size)
+
+
+@contextmanager
+def _opened_folder(path: PathLike) -> Iterator[WeightFile]:
     """Open what Keras 3 saves with `zipped=False`."""
 
     def member(name: str, most: int) -> bytes | None:
         return folders.contents(path, name, most)
 
     weights = folders.member(path, ARCHIVE_WEIGHTS)
-    if weights is None:
-        index = member(FOLDER_INDEX, MOST_BYTES)
-        if index is None:
-            raise Problem(f"a folder without {ARCHIVE_WEIGHTS}")
+    index = None if weights else member(FOLDER_INDEX, MOST_BYTES)
+    if weights:
+        with hdf5.opened(weights) as root:
+            yield WeightFile(str(path), ARCHIVE, root, os.stat(weights).st_size, member)
+    elif index is not None:
         listed = parse_json(decoded(index), FOLDER_INDEX)
         with shards.opened(os.path.join(path, FOLDER_INDEX), listed) as (root, size):
-            yield Source(str(path), ARCHIVE, root, size, member)
-        return
-    with hdf5.opened(weights) as root:
-        yield Source(str(path), ARCHIVE, root, os.stat(weights).st_size, member)
+            yield WeightFile(str(path), ARCHIVE, root, size, member)
+    else:
+        raise Problem(f"a folder without {ARCHIVE_WEIGHTS}")
 
 
 @contextmanager
-def _opened_archive(path: PathLike) -> Iterator[Source]:
+def _opened_archive(path: PathLike) -> Iterator[WeightFile]:
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
@@ -154,23 +160,18 @@ def _opened_archive(path: PathLike) -> Iterator[Source]:
             return _member(archive, name, most)
 
         with hdf5.opened(io.BytesIO(weights)) as root:
-            yield Source(str(path), ARCHIVE, root, len(weights), member)
+            yield WeightFile(str(path), ARCHIVE, root, len(weights), member)
 
 
 def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes | None:
-    """Return a member by its exact name, within bounds on its size and its compression."""
+    """Return a member by its exact name, or None where there is none."""
     members = [info for info in archive.infolist() if info.filename == name]
     if not members:
         return None
     if len(members) > 1:  # programs differ in which one they take
         raise Problem(f"{name} is there {len(members)} times")
     (info,) = members
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise Problem(f"{name}: unknown compression method {info.compress_type}")
-    if info.file_size > most:
-        raise Problem(f"{name}: {info.file_size} bytes are more than {most}")
-    if info.file_size > (1 << 20) and info.file_size > 100 * info.compress_size:
-        raise Problem(f"{name}: expands from {info.compress_size} bytes to {info.file_size}")
+    _check_size(info, most)
     try:
         with archive.open(info) as member:
             content = member.read(info.file_size)  # no more than that is unpacked
@@ -181,3 +182,14 @@ def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes | None:
     if len(content) != info.file_size:
         raise Problem(f"{name}: expected {info.file_size} bytes, got {len(content)}")
     return content
+
+
+def _check_size(info: zipfile.ZipInfo, most: int) -> None:
+    """Refuse a member that claims too many bytes, or to be compressed beyond reason."""
+    name, size, packed = info.filename, info.file_size, info.compress_size
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise Problem(f"{name}: unknown compression method {info.compress_type}")
+    if size > most:
+        raise Problem(f"{name}: {size} bytes are more than {most}")
+    if size > (1 << 20) and size > 100 * packed:
+        raise Problem(f"{name}: expands from {packed} bytes to {size}")
