@@ -10,7 +10,6 @@ Feed training: `order`, and over it `tf_pipeline` and `device_pipeline`; `augmen
 from __future__ import annotations
 
 import importlib
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,6 +31,10 @@ def __getattr__(name: str) -> Any:
     # Imported when first used: an augmentation's settings need neither NumPy, jax nor TensorFlow.
     if name in _HOMES:
         return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    if not name.startswith("_") and find_spec(f"{__name__}.{name}"):
-        return importlib.import_module(f"{__name__}.{name}")
+    module = f"{__name__}.{name}"
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:  # what the module needs is not installed
+            raise
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

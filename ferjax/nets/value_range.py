@@ -25,11 +25,10 @@ from ferjax.nets.layers import (
     UpSampling2D,
     ZeroPadding2D,
 )
+from ferjax.settings import Range
 
 if TYPE_CHECKING:
     from ferjax.nets.graph import Graph
-
-Range = tuple[float, float]
 
 UNIT, SIGNED, BYTES = (0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)
 _MOVING = (

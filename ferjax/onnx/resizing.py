@@ -10,8 +10,7 @@ import numpy as np
 from ferjax.nets.layers import CenterCrop, RandomCrop, Resizing, UpSampling2D
 from ferjax.nets.resampling import resampling
 from ferjax.onnx.builder import Builder, Tensor
-
-_CHANNELS_FIRST = {"channels_last": (0, 3, 1, 2), "channels_first": (0, 1, 2, 3)}
+from ferjax.onnx.spatial import images
 
 
 def _sizes(layer: Any, x: Tensor) -> tuple[int, int]:
@@ -30,7 +29,7 @@ def _multiplied(b: Builder, x: Tensor, rows: np.ndarray, columns: np.ndarray) ->
 
 def _to_size(layer: Resizing | CenterCrop | RandomCrop, b: Builder, x: Tensor) -> Tensor:
     height, width = _sizes(layer, x)
-    x = b.arranged(x, _CHANNELS_FIRST[layer.data_format])
+    x = images(layer, b, x)
     kind, antialias = "bilinear", False
     if isinstance(layer, Resizing):
         kind, antialias = layer.interpolation, layer.antialias
@@ -50,7 +49,7 @@ def _to_size(layer: Resizing | CenterCrop | RandomCrop, b: Builder, x: Tensor) -
 
 
 def _up_sampling2d(layer: UpSampling2D, b: Builder, x: Tensor) -> Tensor:
-    x = b.arranged(x, _CHANNELS_FIRST[layer.data_format])
+    x = images(layer, b, x)
     if layer.interpolation == "nearest":
         scales = b.constant("scales", np.array([1, 1, *layer.size], np.float32))
         return b.node(

@@ -37,7 +37,7 @@ GlobalPooling1D = GlobalAveragePooling1D | GlobalMaxPooling1D
 GlobalPooling = GlobalAveragePooling2D | GlobalMaxPooling2D
 
 
-def _images(layer: Any, b: Builder, x: Tensor) -> Tensor:
+def images(layer: Any, b: Builder, x: Tensor) -> Tensor:
     """Return images as (B, C, H, W), whichever of Keras's axes the layer takes for channels."""
     return b.arranged(x, _CHANNELS_FIRST[layer.data_format])
 
@@ -102,7 +102,7 @@ def _bias(layer: Convolution, b: Builder) -> list[str]:
 def _conv2d(layer: Conv2D, b: Builder, x: Tensor) -> Tensor:
     parts = [_kernel(b, "kernel", b.array("kernel")), *_bias(layer, b)]
     geometry = _geometry(layer, x.shape)
-    x = b.node("Conv", _images(layer, b, x), *parts, group=layer.groups, **geometry)
+    x = b.node("Conv", images(layer, b, x), *parts, group=layer.groups, **geometry)
     return activated(b, layer.activation, x)
 
 
@@ -116,14 +116,14 @@ def _conv1d(layer: Conv1D, b: Builder, x: Tensor) -> Tensor:
 def _depthwise_conv2d(layer: DepthwiseConv2D, b: Builder, x: Tensor) -> Tensor:
     parts = [_depthwise_kernel(b, "kernel"), *_bias(layer, b)]
     geometry, groups = _geometry(layer, x.shape), layer.channels(x.shape)
-    x = b.node("Conv", _images(layer, b, x), *parts, group=groups, **geometry)
+    x = b.node("Conv", images(layer, b, x), *parts, group=groups, **geometry)
     return activated(b, layer.activation, x)
 
 
 def _separable_conv2d(layer: SeparableConv2D, b: Builder, x: Tensor) -> Tensor:
     kernel = _depthwise_kernel(b, "depthwise_kernel")
     geometry, groups = _geometry(layer, x.shape), layer.channels(x.shape)
-    x = b.node("Conv", _images(layer, b, x), kernel, group=groups, **geometry)
+    x = b.node("Conv", images(layer, b, x), kernel, group=groups, **geometry)
     parts = [_kernel(b, "pointwise_kernel", b.array("pointwise_kernel")), *_bias(layer, b)]
     return activated(b, layer.activation, b.node("Conv", x, *parts, kernel_shape=[1, 1]))
 
@@ -132,7 +132,7 @@ def _pooling(op: str, **attributes: Any) -> Callable[[Pooling, Builder, Tensor],
     def write(layer: Pooling, b: Builder, x: Tensor) -> Tensor:
         return b.node(
             op,
-            _images(layer, b, x),
+            images(layer, b, x),
             kernel_shape=list(layer.pool_size),
             strides=list(layer.strides),
             **_padding(layer, x.shape, layer.pool_size),
@@ -144,7 +144,7 @@ def _pooling(op: str, **attributes: Any) -> Callable[[Pooling, Builder, Tensor],
 
 def _global_pooling(op: str) -> Callable[[GlobalPooling, Builder, Tensor], Tensor]:
     def write(layer: GlobalPooling, b: Builder, x: Tensor) -> Tensor:
-        pooled = b.node(op, _images(layer, b, x))  # (B, C, 1, 1)
+        pooled = b.node(op, images(layer, b, x))  # (B, C, 1, 1)
         return pooled if layer.keepdims else b.node("Flatten", pooled, stored=(0, 1), axis=1)
 
     return write
