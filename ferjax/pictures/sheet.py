@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,6 +86,40 @@ def draw(
     if not rows:
         raise ValueError("expected at least one row to draw, got none")
     figure = new_figure(dpi=_DPI)
+    rows = [_shortened(row) for row in rows]
+    title = _short(title, 100)
+    width, height, left, tops = _arranged(figure, rows, title, face_inches)
+    if max(width, height) * _DPI >= 2**16:  # what matplotlib can draw
+        columns = max(1, *(len(row.images) for row in rows))
+        raise FerjaxError(f"{len(rows):,} rows of {columns:,} images are too many for one sheet")
+    figure.set_size_inches(width, height)
+
+    def write(x: float, y: float, text: str, **style: Any) -> None:
+        figure.text(x / width, 1 - y / height, text, parse_math=False, va="top", **style)
+
+    if title:
+        write(_MARGIN, _MARGIN, title, fontsize=10, color=INK)
+    for row, top in zip(rows, tops):
+        label, detail = _height(row.label, 9), _height(row.detail, 7)
+        x, y = left - 0.15, top + (face_inches - label - detail) / 2
+        write(x, y, row.label, fontsize=9, fontweight="bold", color=INK, ha="right")
+        write(x, y + label, row.detail, fontsize=7, color=SOFT_INK, ha="right")
+        for column, image in enumerate(row.images):
+            x, y = left + column * (face_inches + _GAP), top + face_inches
+            box = (x / width, 1 - y / height, face_inches / width, face_inches / height)
+            axes = figure.add_axes(box)
+            axes.set_axis_off()
+            axes.imshow(_shown(image), interpolation="nearest")
+            if row.captions:
+                write(x, y + 0.02, row.captions[column], fontsize=_CAPTION, color=INK)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=suffix, dpi=_DPI, facecolor=PAPER)
+
+
+def _arranged(
+    figure: Any, rows: Sequence[Row], title: str, face_inches: float
+) -> tuple[float, float, float, list[float]]:
+    """Return a sheet's width and height, and where faces and each row begin, in inches."""
     renderer = figure.canvas.get_renderer()
 
     def width_of(text: str, size: float, weight: str = "normal") -> float:
@@ -94,60 +128,28 @@ def draw(
         drawn.remove()
         return width / _DPI
 
-    def height_of(text: str, size: float) -> float:
-        return 1.25 * size / 72 * len(text.splitlines())
-
-    captions = [[_short(text, _CAPTION_WIDTH) for text in row.captions] for row in rows]
-    labels = [(_short(row.label), _short(row.detail)) for row in rows]
-    label_width = max(max(width_of(a, 9, "bold"), width_of(b, 7)) for a, b in labels)
-    left = _MARGIN + label_width + 0.15
-    title = _short(title, 100)
+    labels = max(max(width_of(row.label, 9, "bold"), width_of(row.detail, 7)) for row in rows)
+    left = _MARGIN + labels + 0.15
     columns = max(1, *(len(row.images) for row in rows))
     width = left + columns * (face_inches + _GAP) - _GAP + _MARGIN
     width = max(width, 2 * _MARGIN + width_of(title, 10))
     top = _MARGIN + (_TITLE if title else 0)
-    tops = []  # where each row begins, inches from the top
+    tops = []
     for number, row in enumerate(rows):
         if number:
             top += _GAP if row.joined else 2 * _GAP
         tops.append(top)
-        top += face_inches + max(
-            (height_of(text, _CAPTION) for text in captions[number]), default=0
-        )
-    height = top + _MARGIN
-    if max(width, height) * _DPI >= 2**16:  # what matplotlib can draw
-        raise FerjaxError(f"{len(rows):,} rows of {columns:,} images are too many for one sheet")
-    figure.set_size_inches(width, height)
+        top += face_inches + max((_height(text, _CAPTION) for text in row.captions), default=0)
+    return width, top + _MARGIN, left, tops
 
-    def write(x: float, y: float, text: str, **style: Any) -> None:
-        figure.text(x / width, 1 - y / height, text, parse_math=False, **style)
 
-    if title:
-        write(_MARGIN, _MARGIN, title, fontsize=10, va="top", color=INK)
-    for row, top, (label, detail), under in zip(rows, tops, labels, captions):
-        x = left - 0.15
-        y = top + (face_inches - height_of(label, 9) - height_of(detail, 7)) / 2
-        style: dict[str, Any] = {"ha": "right", "va": "top"}
-        write(x, y, label, fontsize=9, fontweight="bold", color=INK, **style)
-        y += height_of(label, 9)
-        write(x, y, detail, fontsize=7, color=SOFT_INK, **style)
-        for column, image in enumerate(row.images):
-            x = left + column * (face_inches + _GAP)
-            box = (
-                x / width,
-                1 - (top + face_inches) / height,
-                face_inches / width,
-                face_inches / height,
-            )
-            axes = figure.add_axes(box)
-            axes.set_axis_off()
-            axes.imshow(_shown(image), interpolation="nearest")
-        for column, text in enumerate(under):
-            x = left + column * (face_inches + _GAP)
-            y = top + face_inches + 0.02
-            write(x, y, text, fontsize=_CAPTION, va="top", color=INK)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format=suffix, dpi=_DPI, facecolor=PAPER)
+def _height(text: str, size: float) -> float:
+    return 1.25 * size / 72 * len(text.splitlines())
+
+
+def _shortened(row: Row) -> Row:
+    captions = [_short(text, _CAPTION_WIDTH) for text in row.captions]
+    return replace(row, label=_short(row.label), detail=_short(row.detail), captions=captions)
 
 
 def _shown(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
