@@ -102,7 +102,7 @@ def explain(
         LayerError: there is no such layer, or its output does not lie over the image.
     """
     graph = _scored(classifier)
-    tap, grid = _tap(graph, layer)
+    tap, grid = looked_at(graph, layer)
     batch = classifier.preprocess(images, channel_order=channel_order, resize=resize)
     probabilities = classifier.predict_batch(batch)
     indices = _indices(labels, classifier, probabilities)
@@ -125,7 +125,7 @@ def explain(
 
 def check_network(classifier: EmotionClassifier, *, layer: str | None = None) -> None:
     """Raise the LayerError that `explain` would for any image; worth a call before reading many."""
-    _tap(_scored(classifier), layer)
+    looked_at(_scored(classifier), layer)
 
 
 def check_drawing(path: str | os.PathLike[str], count: int) -> None:
@@ -204,18 +204,18 @@ def _indices(
 ) -> npt.NDArray[np.int32]:
     if labels is None:
         return np.asarray(classifier.head.predicted(probabilities), np.int32)
-    known = classifier.labels
+    names = classifier.labels
     count = len(probabilities)
     wanted = [labels] * count if isinstance(labels, str | int | np.integer) else list(labels)
     if len(wanted) != count:
         raise LabelsError(f"expected a label, or one for each of {count} images, got {len(wanted)}")
     for label in wanted:
-        if label not in (known if isinstance(label, str) else range(len(known))):
+        if label not in (names if isinstance(label, str) else range(len(names))):
             raise LabelsError(
-                f"expected a label among {', '.join(known)}, or its index, got {label!r}"
-                f"{near_misses(str(label), known)}"
+                f"expected a label among {', '.join(names)}, or its index, got {label!r}"
+                f"{near_misses(str(label), names)}"
             )
-    return np.array([known.index(w) if isinstance(w, str) else w for w in wanted], np.int32)
+    return np.array([names.index(w) if isinstance(w, str) else w for w in wanted], np.int32)
 
 
 def _maps(
@@ -287,8 +287,8 @@ def _spread(
 # --- the layer, and where its output lies --------------------------------------------------------
 
 
-def _tap(graph: Graph, name: str | None) -> tuple[int, _Grid]:
-    """Return the position of the call to look at, and where its output lies."""
+def looked_at(graph: Graph, name: str | None) -> tuple[int, _Grid]:
+    """Return the position of the call to look at, and where its output lies; see `explain`."""
     grids = _grids(graph)
     layers = [graph.by_name[call.layer] for call in graph.calls]
     looking = [p for p, layer in enumerate(layers) if hasattr(layer, "kernel_size")]
@@ -342,8 +342,8 @@ def _grids(graph: Graph) -> dict[int, _Grid]:
             graph.by_name[call.layer], Permute
         ):
             # Other layers keep rows and columns or lose them; what a layer merges may be of 1x1.
-            kept = [i for i in sources if _space(graph, i) == _space(graph, position)]
-            grids.update((position, grids[i]) for i in kept[:1])
+            alike = [i for i in sources if _space(graph, i) == _space(graph, position)]
+            grids.update((position, grids[i]) for i in alike[:1])
     return grids
 
 

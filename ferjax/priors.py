@@ -42,16 +42,11 @@ Prior: TypeAlias = str | Shares
 Float64Array: TypeAlias = npt.NDArray[np.float64]
 
 
-def shares(
-    given: Shares,
-    labels: Sequence[str],
-    *,
-    name: str = "prior",
-) -> Float64Array:
+def shares(stated: Shares, labels: Sequence[str], *, name: str = "prior") -> Float64Array:
     """Return the share of each class, float64 (K,), which are positive and sum to 1.
 
     Args:
-        given: a number for each class, by name or in the order of `labels`: shares, percentages or
+        stated: a number for each class, by name or in the order of `labels`: shares, percentages or
             counts, for only their ratios matter. Emotions may go by their other names.
         labels: the K class names.
         name: what it is called in errors.
@@ -63,17 +58,17 @@ def shares(
     [0.75, 0.25]
     """
     numbers: list[Any]
-    if isinstance(given, Mapping) or hasattr(given, "keys"):
-        numbers = _by_label(given, labels, name)
-    elif isinstance(given, (str, bytes)) or not (
-        isinstance(given, Sequence) or getattr(given, "ndim", 0) == 1
+    if isinstance(stated, Mapping) or hasattr(stated, "keys"):
+        numbers = _by_label(stated, labels, name)
+    elif isinstance(stated, (str, bytes)) or not (
+        isinstance(stated, Sequence) or getattr(stated, "ndim", 0) == 1
     ):
         raise PriorError(
-            f"expected {_said_choices(name)} for `{name}`, got {given!r:.100}"
-            f"{near_misses(given, NAMES) if isinstance(given, str) and name == 'prior' else ''}"
+            f"expected {_choices(name)} for `{name}`, got {stated!r:.100}"
+            f"{near_misses(stated, NAMES) if isinstance(stated, str) and name == 'prior' else ''}"
         )
     else:
-        numbers = list(given)
+        numbers = list(stated)
         if len(numbers) != len(labels):
             raise PriorError(
                 f"expected {len(labels)} numbers for `{name}`, in the order {', '.join(labels)}, "
@@ -135,8 +130,8 @@ def apply(
     [[0.5, 0.5]]
     """
     rows = _checked(probabilities)
-    known, wanted = (_shares_of(rows, given, name) for given, name in ((old, "old"), (new, "new")))
-    weighted = rows * (wanted / known)
+    old_shares, new_shares = _shares_of(rows, old, "old"), _shares_of(rows, new, "new")
+    weighted = rows * (new_shares / old_shares)
     return np.asarray(weighted / weighted.sum(1, keepdims=True), np.float32)
 
 
@@ -204,14 +199,14 @@ def _checked(probabilities: Any) -> npt.NDArray[Any]:
     return rows
 
 
-def _shares_of(rows: npt.NDArray[Any], given: Any, name: str) -> Float64Array:
+def _shares_of(rows: npt.NDArray[Any], stated: Any, name: str) -> Float64Array:
     """Return shares of the classes of `rows`, (K,)."""
-    found = np.asarray(given, np.float64)
-    if found.shape != rows.shape[1:] or not ((found > 0) & np.isfinite(found)).all():
+    numbers = np.asarray(stated, np.float64)
+    if numbers.shape != rows.shape[1:] or not ((numbers > 0) & np.isfinite(numbers)).all():
         raise PriorError(
-            f"expected {rows.shape[1]} positive numbers for `{name}`, got {given!r:.100}"
+            f"expected {rows.shape[1]} positive numbers for `{name}`, got {stated!r:.100}"
         )
-    return found
+    return numbers
 
 
 def parse(text: str) -> str | dict[str, float]:
@@ -228,7 +223,7 @@ def parse(text: str) -> str | dict[str, float]:
         if stripped in NAMES:
             return stripped
         raise PriorError(
-            f"expected {_said_choices('prior')}, got {text!r:.100}{near_misses(stripped, NAMES)}"
+            f"expected {_choices('prior')}, got {text!r:.100}{near_misses(stripped, NAMES)}"
         )
     by_label: dict[str, float] = {}
     for part in stripped.split(","):
@@ -292,8 +287,8 @@ def unknown() -> FerjaxError:
     )
 
 
-def _by_label(given: Any, labels: Sequence[str], name: str) -> list[Any]:
-    named = {key: given[key] for key in given.keys()}  # noqa: SIM118  # a Series iterates values
+def _by_label(stated: Any, labels: Sequence[str], name: str) -> list[Any]:
+    named = {key: stated[key] for key in stated.keys()}  # noqa: SIM118  # a Series iterates values
     if set(named) != set(labels):
         texts = [str(key) for key in named]
         order = positions(texts, labels)
@@ -304,15 +299,15 @@ def _by_label(given: Any, labels: Sequence[str], name: str) -> list[Any]:
     return [named[label] for label in labels]
 
 
-def _mismatch(given: Sequence[str], labels: Sequence[str], name: str) -> str:
-    """Return how the classes that are given differ from those wanted."""
-    known, said = ({plain_name(name) for name in names} for names in (labels, given))
-    missing = [label for label in labels if plain_name(label) not in said]
-    strange = [key for key in given if plain_name(key) not in known]
+def _mismatch(stated: Sequence[str], labels: Sequence[str], name: str) -> str:
+    """Return how the classes that are stated differ from those wanted."""
+    plain_labels, plain_stated = (set(map(plain_name, names)) for names in (labels, stated))
+    missing = [label for label in labels if plain_name(label) not in plain_stated]
+    unknown = [key for key in stated if plain_name(key) not in plain_labels]
     got = []
-    if strange:
+    if unknown:
         got.append(
-            f"{', '.join(map(repr, strange))}, which is no class{near_misses(strange[0], missing)}"
+            f"{', '.join(map(repr, unknown))}, which is no class{near_misses(unknown[0], missing)}"
         )
     if missing:
         got.append(f"none for {', '.join(missing)}")
@@ -335,6 +330,6 @@ def _positive(number: Any, label: str, name: str) -> float:
     return value
 
 
-def _said_choices(name: str) -> str:
+def _choices(name: str) -> str:
     choices = ", ".join(map(repr, NAMES)) + ", or " if name == "prior" else ""
     return f"{choices}a share of each class"

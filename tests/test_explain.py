@@ -315,7 +315,7 @@ def test_layer_is_one_that_no_skip_connection_goes_around() -> None:
 
 def test_of_a_shared_layer_the_last_call_is_taken() -> None:
     classifier = drawn(residual(shared=True))
-    assert explaining._tap(classifier.network.graph, "inner")[0] == 4
+    assert explaining.looked_at(classifier.network.graph, "inner")[0] == 4
     (found,) = explain(classifier, faces(1, 32, 32), layer="inner")
     assert found.layer == "inner" and found.heatmap.max() == 1
 
@@ -354,7 +354,7 @@ def test_layer_of_squeeze_and_excitation_is_the_scaled_map() -> None:
 )  # fmt: skip
 def test_layer_that_is_looked_at(network: Network, expected: str) -> None:
     graph = network.graph
-    position, _ = explaining._tap(graph, None)
+    position, _ = explaining.looked_at(graph, None)
     assert graph.calls[position].layer == expected
 
 

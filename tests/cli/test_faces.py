@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -427,14 +428,14 @@ def test_a_run_that_is_killed_goes_on(
     whole, out = tmp_path / "whole", tmp_path / "out"
     assert faces(many, *options(whole)).code == 1
     code = (
-        "import signal, sys, time\nfrom ferjax.faces import batch\n"
+        "import signal, sys, time\nfrom ferjax.faces.journal import Journal\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's job may ignore it
-        "write, done = batch.Batch._finished, []\n"
+        "add, done = Journal.add, []\n"
         "def stopped(*args):\n"
         "    done.append(1)\n"
         "    if len(done) > 5: open(sys.argv[-1], 'w').close(); time.sleep(600)\n"
-        "    return write(*args)\n"
-        "batch.Batch._finished = stopped\n"
+        "    return add(*args)\n"
+        "Journal.add = stopped\n"
         "from ferjax.cli.main import main; sys.exit(main(sys.argv[1:-1]))"
     )
     asleep = tmp_path / "asleep"  # elsewhere a callback of JAX's may swallow the interrupt
@@ -581,12 +582,19 @@ def test_stdout_that_closes_leaves_a_run_that_goes_on(
 def test_a_full_disk_is_one_line(
     faces: Cli, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ferjax.faces import journal
+    open_handle = os.fdopen
 
-    def full(self: Any, size: int) -> None:
-        self._file = open("/dev/full", "wb")  # noqa: SIM115
+    def full(handle: int, mode: str, **options: Any) -> Any:
+        file = open_handle(handle, mode, **options)
+        if mode != "r+b":  # how a record is written
+            return file
+        disk = open("/dev/full", "wb")  # noqa: SIM115
+        return types.SimpleNamespace(
+            truncate=file.truncate, seek=file.seek, write=disk.write, flush=disk.flush,
+            close=lambda: (file.close(), disk.close()),
+        )  # fmt: skip
 
-    monkeypatch.setattr(journal.Journal, "_open", full)
+    monkeypatch.setattr(os, "fdopen", full)
     done = faces(many, "--csv", tmp_path / "f.csv")
     assert done.code == 2
     assert "cannot be written (No space left on device)" in done.error
