@@ -22,7 +22,6 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "adapting",
-    "tables",
 ]
 exclude_patterns = ["_build"]
 html_theme = "sphinx_book_theme"

@@ -8,15 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from docutils import nodes
-from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
-
 from ferjax import metadata, released
 from ferjax.cli.main import build_parser
-from ferjax.cli.train import _RECIPES
-from ferjax.data.augment import PRESETS
-from ferjax.train.recipes import RECIPES
+from ferjax.data.augmentation import PRESETS
+from ferjax.train.recipes import NAMED, RECIPES, NamedRecipe, Recipe, differences
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 MAJORITY = "majority of people, 7 classes"
@@ -37,36 +32,48 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def recipes() -> str:
-    """Return what each recipe is, and every field in which they differ."""
-    rows = [[f"`{name}`", text] for name, text in _RECIPES.items()]
-    values = {name: flat(recipe.to_json()) for name, recipe in RECIPES.items()}
-    fields = [key for key in next(iter(values.values())) if key != "name"]
-    different = [key for key in fields if len({fields[key] for fields in values.values()}) > 1]
-    names = [f"`{name}`" for name in values]
+    """Return what each recipe is, every field in which they differ, and what each has reached."""
+    values = {named.recipe.name: flat(named.recipe) for named in NAMED}
+    fields = next(iter(values.values()))
+    different = [key for key in fields if len({of[key] for of in values.values()}) > 1]
     return "\n".join(
         [
-            table(["recipe", "what it is"], rows),
+            table(
+                ["recipe", "what it is"],
+                [[f"[`{n.recipe.name}`](#{n.recipe.name})", n.summary] for n in NAMED],
+            ),
             "The fields in which they differ; `ferjax train --print-recipe` prints all.\n",
             table(
-                ["field", *names],
+                ["field", *(f"`{name}`" for name in values)],
                 [[f"`{key}`", *(of[key] for of in values.values())] for key in different],
             ),
+            *map(section, NAMED),
         ]
     )
 
 
-def flat(fields: Mapping[str, Any]) -> dict[str, str]:
-    """Return each field as text, the augmentation by the nearest preset and what differs of it."""
-    texts = {key: shown(value) for key, value in fields.items() if key != "augmentation"}
-    own = fields["augmentation"]
+def section(named: NamedRecipe) -> str:
+    """Return where a recipe comes from, what it has reached, and the command that trains it."""
+    measured = named.measured or "Nothing was measured yet."
+    return (
+        f"## {named.recipe.name}\n\n{named.source}\n\n{measured}\n\n"
+        f"```console\n$ {named.command}\n```\n"
+    )
 
-    def differences(preset: str) -> list[str]:
+
+def flat(recipe: Recipe) -> dict[str, str]:
+    """Return each field as text, the augmentation by the nearest preset and what differs of it."""
+    fields = recipe.to_json()
+    own = fields.pop("augmentation")
+    del fields["name"]
+
+    def changed(preset: str) -> list[str]:
         return [key for key, value in own.items() if value != getattr(PRESETS[preset], key)]
 
-    nearest = min(PRESETS, key=lambda preset: len(differences(preset)))
-    changed = [f"{key} {shown(own[key])}" for key in differences(nearest)]
-    texts["augmentation"] = ", ".join([nearest, *changed])
-    return texts
+    nearest = min(PRESETS, key=lambda preset: len(changed(preset)))
+    changes = [f"{key} {shown(own[key])}" for key in changed(nearest)]
+    texts = {key: shown(value) for key, value in fields.items()}
+    return {**texts, "augmentation": ", ".join([nearest, *changes])}
 
 
 def shown(value: Any) -> str:
@@ -85,41 +92,54 @@ def shown(value: Any) -> str:
 
 def weights() -> str:
     """Return the measured accuracy of all released weights, and what is known of each file."""
-    paths = sorted(CHECKPOINTS.glob("*.h5"), key=order)
-    known = {path: metadata.read(path) for path in paths}
-    accuracies, files = [], []
-    for path, of in known.items():
-        accuracies.append(
-            [
-                f"`{path.stem}`",
-                accuracy(of, labels=MAJORITY),
-                accuracy(of, labels=MAJORITY, prior="uniform"),
-                accuracy(of),
-                accuracy(of, dataset="FER2013 PrivateTest"),
-            ]
-        )
+    majority = "majority of people, PublicTest"
+    header = [
+        "weights",
+        majority,
+        f"{majority}, uniform prior",
+        *("label, PublicTest", "label, PrivateTest"),
+    ]
+    asked: tuple[dict[str, str], ...] = (
+        {"labels": MAJORITY},
+        {"labels": MAJORITY, "prior": "uniform"},
+        {},
+        {"dataset": "FER2013 PrivateTest"},
+    )
+    accuracies: tuple[list[list[str]], ...] = ([], [])
+    files = []
+    for path in sorted(CHECKPOINTS.glob("*.h5"), key=order):
+        known = metadata.read(path)
+        cells = [accuracy(known, **wanted) for wanted in asked]
+        for rows, part in zip(accuracies, zip(*cells, strict=True), strict=True):
+            rows.append([f"`{path.stem}`", *part])
         files.append(
             [
                 f"`{path.name}`",
-                f"{of['architecture']}, {of['parameters']:,} parameters",
-                f"`{of['training']['recipe']['name']}`",
-                f"{of['trained_on']['data']}, {of['trained_on']['images']:,} images",
-                of["licence"],
-                f"`{of['sha256']}`",
+                f"{known['architecture']}, {known['parameters']:,} parameters",
+                f"[`{(trained := recipe_of(known))}`](recipes.md#{trained})",
+                f"{known['trained_on']['data']}, {known['trained_on']['images']:,} images",
+                known["licence"],
+                f"`{known['sha256']}`",
             ]
         )
-    majority = "most people, PublicTest"
     return "\n".join(
         [
-            table(
-                ["weights", majority, f"{majority}, uniform prior", "label, PublicTest", "label, PrivateTest"],
-                accuracies,
-            ),
-            "A single view of each image; balanced accuracy, the mean over classes, where it is said; "
-            "last without exact copies of training images.\n",
+            "A single view of each image, as measured and stored with the weights:\n",
+            table(header, accuracies[0]),
+            "The same without exact copies of training images:\n",
+            table(header, accuracies[1]),
             table(["file", "network", "recipe", "trained on", "licence", "SHA-256"], files),
         ]
     )
+
+
+def recipe_of(known: Mapping[str, Any]) -> str:
+    """Return the name of the recipe by which weights were trained, whatever it was called then."""
+    trained = Recipe.from_json(known["training"]["recipe"])
+    for name, recipe in RECIPES.items():
+        if {text.partition(":")[0] for text in differences(trained, recipe)} <= {"name", "seed"}:
+            return name
+    return trained.name
 
 
 def order(path: Path) -> tuple[int, str]:
@@ -128,18 +148,21 @@ def order(path: Path) -> tuple[int, str]:
     return (names.index(path.stem) if path.stem in names else len(names), path.stem)
 
 
-def accuracy(of: Mapping[str, Any], **wanted: str) -> str:
+def accuracy(known: Mapping[str, Any], **wanted: str) -> tuple[str, str]:
     """Return what was measured of single views, of all images and without copies."""
     wanted = {"dataset": "FER2013 PublicTest", "view": "single", **wanted}
     keys = ("dataset", "view", "labels", "prior")
-    measured = [a for a in of["accuracy"] if all(a.get(key) == wanted.get(key) for key in keys)]
+    measured = [a for a in known["accuracy"] if all(a.get(key) == wanted.get(key) for key in keys)]
     if not measured:
-        return "not measured"
-    (whole, without), balanced = measured, "balanced" in measured[0]
-    text = f"{whole['top_1']:.2%} ({whole['correct']:,} of {whole['images']:,})"
-    text += f", balanced {whole['balanced']:.2%}" if balanced else ""
-    text += f"; {without['top_1']:.2%}"
-    return text + (f", balanced {without['balanced']:.2%}" if balanced else "")
+        return "", ""
+    texts = []
+    for of in measured:
+        text = f"{100 * of['top_1']:.2f} % ({of['correct']:,} of {of['images']:,})"
+        texts.append(
+            text + (f", balanced {100 * of['balanced']:.2f} %" if "balanced" in of else "")
+        )
+    whole, without_copies = texts
+    return whole, without_copies
 
 
 # --- commands ------------------------------------------------------------------------------------
@@ -162,19 +185,3 @@ def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser
     for action in inner:
         for command in action.choices.values():
             yield from parsers(command)
-
-
-class Table(SphinxDirective):
-    """Put the Markdown of a function of this module in the page."""
-
-    required_arguments = 1
-
-    def run(self) -> list[nodes.Node]:
-        text = {"recipes": recipes, "weights": weights, "commands": commands}[self.arguments[0]]()
-        return self.parse_text_to_nodes(text, allow_section_headings=True)
-
-
-def setup(app: Sphinx) -> dict[str, Any]:
-    """Add the directive `made`: `{made} recipes`."""
-    app.add_directive("made", Table)
-    return {"parallel_read_safe": True}
