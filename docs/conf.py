@@ -43,6 +43,11 @@ autodoc_mock_imports = ["tensorflow"]  # takes five seconds, and one class alone
 default_role = "py:obj"  # what docstrings have in backticks, a link where it is a public name
 nitpicky = True
 # Types of other libraries, which are not looked up at other sites, and those inside of ferjax.
-nitpick_ignore_regex = [("py:.*", r"(?!ferjax\.).*"), ("py:.*", r"ferjax(\.\w+){2,}")]
+# What stands in backticks in docstrings may be no name at all.
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!ferjax\.).*"),
+    ("py:.*", r"ferjax(\.\w+){2,}"),
+    ("py:obj", r"(?s).*"),
+]
 python_maximum_signature_line_length = 88
 napoleon_numpy_docstring = False

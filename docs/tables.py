@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -171,17 +173,16 @@ def accuracy(known: Mapping[str, Any], **wanted: str) -> tuple[str, str]:
 def commands() -> str:
     """Return the help of every command."""
     os.environ.update(COLUMNS="90", NO_COLOR="1")
-    return "\n".join(
-        f"## {parser.prog}\n\n```text\n{parser.format_help()}```\n"
-        for parser in parsers(build_parser())
-    )
+    helps = helps_of(build_parser())
+    return "\n".join(f"## {name}\n\n```text\n{text}```\n" for name, text in helps)
 
 
-def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """Yield the parsers of all commands, without those that only have commands in them."""
+def helps_of(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
+    """Yield the name and the help of each command, but for those that only have others in them."""
     inner = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
-    if not inner:
-        yield parser
-    for action in inner:
-        for command in action.choices.values():
-            yield from parsers(command)
+    for command in (command for action in inner for command in action.choices.values()):
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+            command.parse_args(["--help"])  # options are added when a command is called
+        within = list(helps_of(command))
+        yield from within or [(command.prog, printed.getvalue())]

@@ -17,9 +17,9 @@ import ferjax
 
 def make_step(network: ferjax.nets.Network, optimizer: optax.GradientTransformation) -> Any:
     def loss_of(params: Any, rest: Any, images: Any, labels: Any, key: Any) -> Any:
-        variables, mode = {"params": params, **rest}, {"train": True, "logits": True}
-        rngs, mutable = {"dropout": key}, ["batch_stats"]
-        logits, rest = network.apply(variables, images, rngs=rngs, mutable=mutable, **mode)
+        mode: Any = {"train": True, "logits": True, "mutable": ["batch_stats"]}
+        variables, rngs = {"params": params, **rest}, {"dropout": key}
+        logits, rest = network.apply(variables, images, rngs=rngs, **mode)
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(), rest
 
     @jax.jit

@@ -2,7 +2,7 @@
 
 Each picture is taken for one face, cropped to it; for photographs use `ferjax faces`. Run:
 
-    python examples/predict_folder.py examples --out faces.csv
+    python examples/predict_folder.py FACES --out faces.csv
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, help="searched for JPEG and PNG files")
+    parser.add_argument(
+        "folder", type=Path, metavar="FACES", help="searched for JPEG and PNG files"
+    )
     parser.add_argument("--out", type=Path, default=Path("faces.csv"), help="(default: faces.csv)")
     parser.add_argument("--weights", help="any file of Keras or Flax (default: ferjax's own)")
     args = parser.parse_args()

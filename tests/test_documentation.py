@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import ast
-import importlib
+import doctest
+import importlib.util
 import re
+import shlex
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import pytest
 import yaml
 
 import ferjax
+from ferjax import metadata
+from ferjax.cli.main import build_parser
 from ferjax.emotions import ORDERS
 from ferjax.nets.layers import VOCABULARY
 from ferjax.train.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 PACKAGE = ROOT / "ferjax"
 PACKAGES = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 # Imports that lead down the map, inside functions.
 DOWNWARD = {("classifier", "faces"), ("faces", "explain")}
 
+sys.path.insert(0, str(DOCS))
+robustness, tables = (importlib.import_module(name) for name in ("robustness", "tables"))
+
 
 def test_all_layers_are_listed() -> None:
-    page = (DOCS / "keras.md").read_text(encoding="utf-8")
+    page = (DOCS / "guides" / "convert.md").read_text(encoding="utf-8")
     table = page[page.index("## Layers") : page.index("The `activation` of a layer")]
     listed = re.findall(r"\b[A-Z]\w+", table.removeprefix("## Layers"))
     assert len(set(listed)) == len(listed)
@@ -40,15 +50,157 @@ def test_all_layers_are_listed() -> None:
 
 
 def test_all_recipes_are_listed() -> None:
-    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = tables.recipes()
     for name in RECIPES:
-        assert f"\n| `{name}` | " in page
+        assert f"\n| [`{name}`](#{name}) | " in page
+        assert f"\n## {name}\n" in page
+
+
+def test_fields_of_recipes_by_hand() -> None:
+    page = tables.recipes()
+    assert "\n| `epochs` | 250 | 25 | 130 | 20 | 3 | 5 | 8 | 130 |\n" in page
+    (augmentation,) = re.findall(r"\n\| `augmentation` \| (.*) \|\n", page)
+    cells = augmentation.split(" | ")
+    assert cells[:3] == ["published", "light", "medium, mixup 0.3"]
+    assert cells[5].startswith("medium, blur 0 to 0.025, blur_probability 0.15, noise")
+    assert "beta_1" not in page  # the same in all of them
+
+
+def test_figures_of_weights_are_those_of_their_metadata() -> None:
+    page = tables.weights()
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    names = ["fer_cnn8_votes", "fer_cnn8", "fer_cnn5", "fer_cnn8_robust"]
+    assert [row[0] for row in rows] == [f"| `{name}`" for name in names * 2] + [
+        f"| `{name}.h5`" for name in names
+    ]
+    assert rows[0][1:4] == [
+        "86.60 % (2,759 of 3,186), balanced 78.09 %",
+        "79.57 % (2,535 of 3,186), balanced 82.78 %",
+        "62.72 % (2,251 of 3,589)",
+    ]
+    assert rows[5][3:] == ["68.27 % (2,259 of 3,309)", "69.13 % (2,264 of 3,275) |"]
+    for row, name in zip(rows[8:], names, strict=True):
+        assert metadata.sha256(ROOT / "checkpoints" / f"{name}.h5") in row[-1]
+    assert rows[11][2] == "[`robust`](recipes.md#robust)"  # called otherwise when it ran
+
+
+def test_figures_of_weights_in_the_readme_are_those_of_their_metadata() -> None:
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    assert len(rows) == len(list((ROOT / "checkpoints").glob("*.h5")))
+    for name, _, majority, label in rows:
+        (stem,) = re.findall(r"(fer_\w+)", name)
+        known = metadata.read(ROOT / "checkpoints" / f"{stem}.h5")
+        (measured,) = re.findall(r"([0-9.]+) %\*{0,2} (\(.*\))", label)
+        assert f"{measured[0]} % {measured[1]}" == rounded(tables.accuracy(known)[0])
+        against = [
+            tables.accuracy(known, labels=tables.MAJORITY, **prior)[0]
+            for prior in ({}, {"prior": "uniform"})
+        ]
+        if all(against):
+            stated = re.findall(r"[0-9]+\.[0-9](?= |\*)", majority)
+            shares = [re.findall(r"([0-9.]+) %", rounded(text)) for text in against]
+            assert stated == [share for both in shares for share in both]
+
+
+def rounded(text: str) -> str:
+    """Return a text with its percentages to a tenth."""
+    return re.sub(r"[0-9.]+(?= %)", lambda number: f"{float(number[0]):.1f}", text)
+
+
+def test_every_command_is_listed() -> None:
+    page = tables.commands()
+    for name in ("predict", "faces", "data info", "data prepare", "train", "verify"):
+        assert f"\n## ferjax {name}\n\n```text\nusage: ferjax {name} " in f"\n{page}"
+
+
+def test_public_names_are_in_the_api() -> None:
+    pages = "".join(path.read_text(encoding="utf-8") for path in (DOCS / "api").glob("*.md"))
+    documented = set(re.findall(r"automodule:: (\S+)", pages))
+    public = {f"ferjax.{name}" for name in ferjax.__all__}
+    modules = {name for name in public if importlib.util.find_spec(name) is not None}
+    assert modules | {"ferjax", "ferjax.errors", "ferjax.nets.layers"} <= documented
+    for name in documented:
+        module = importlib.import_module(name)
+        names = [name for name in getattr(module, "__all__", ()) if name.isupper()]
+        constants = [name for name in names if not isinstance(getattr(module, name), type)]
+        assert not [n for n in constants if f"py:data:: {name}.{n}\n" not in pages]
 
 
 def test_all_orders_are_listed() -> None:
-    page = (DOCS / "data.md").read_text(encoding="utf-8")
+    page = (DOCS / "guides" / "data.md").read_text(encoding="utf-8")
     for order in ORDERS:
         assert f"\n| `{order}` | " in page
+
+
+# --- what pages show ----------------------------------------------------------------------------
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+
+
+class Rounded(doctest.OutputChecker):
+    """Compare output with what stands on a page; OpenCV's versions differ by a pixel or a unit."""
+
+    def check_output(self, want: str, got: str, optionflags: int) -> bool:
+        number = r"[0-9]+\.?[0-9]*"
+        values, stated = (list(map(float, re.findall(number, t))) for t in (got, want))
+        return re.sub(number, "0", got) == re.sub(number, "0", want) and values == pytest.approx(
+            stated, rel=0.03, abs=0.011
+        )
+
+
+@pytest.mark.parametrize("name", [page.relative_to(ROOT).as_posix() for page in PAGES])
+def test_examples_on_a_page_give_what_stands_there(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("examples", "checkpoints"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    monkeypatch.chdir(tmp_path)
+    for block in blocks(ROOT / name, "python"):
+        compile(block, name, "exec")
+    text = "\n".join(blocks(ROOT / name, "pycon"))
+    test = doctest.DocTestParser().get_doctest(text, {}, name, name, 0)
+    doctest.DocTestRunner(Rounded()).run(test, out=sys.stderr.write)
+    assert not capsys.readouterr().err
+    assert bool(test.examples) == (">>> " in text)
+
+
+@pytest.mark.parametrize("name", [page.relative_to(ROOT).as_posix() for page in PAGES])
+def test_commands_on_a_page_are_taken(name: str) -> None:
+    parser = build_parser()
+    text = "".join(blocks(ROOT / name, "console")).replace("\\\n", " ").replace("$I", "0")
+    for line in re.findall(r"ferjax (?:[a-z]+ .*)", text):
+        call = re.split(r" && | \| |\.\.\.|\"\s", line)[0]
+        try:
+            parser.parse_args(shlex.split(call, comments=True)[1:])
+        except SystemExit:
+            pytest.fail(f"{name}: {line}")
+
+
+@pytest.mark.parametrize(
+    "name", [page.relative_to(ROOT).as_posix() for page in [*PAGES, ROOT / "examples/README.md"]]
+)
+def test_files_that_links_lead_to_exist(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+    assert not [link for link in links if not ((ROOT / name).parent / link).exists()]
+
+
+def test_pictures_are_small_and_their_weights_known() -> None:
+    sizes = [path.stat().st_size for path in (DOCS / "pictures").iterdir()]
+    assert max(sizes) < 150_000
+    assert sum(sizes) < 600_000
+
+
+def test_the_picture_of_robustness_is_of_the_stored_figures(tmp_path: Path) -> None:
+    robustness.main([str(ROOT / "checkpoints/reports/fer_cnn8.json"), str(tmp_path / "new.png")])
+    new, shown = (
+        cv2.imread(str(path)) for path in (tmp_path / "new.png", DOCS / "pictures/robustness.png")
+    )
+    assert new.shape == shown.shape
+    assert cv2.absdiff(new, shown).mean() < 2
 
 
 # --- the map and the steps for contributors ------------------------------------------------------

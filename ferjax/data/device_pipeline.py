@@ -1,7 +1,7 @@
 """The device-resident pipeline: the images lie on the accelerator, batches are gathered in jit.
 
 FER2013 is 83 MB as uint8, so the host sends only row numbers, 4 bytes an image. A training loop
-takes whole `Batch`es by iteration, or runs many steps in one jit:
+takes a whole `Batch` by iteration, or runs many steps in one jit:
 
     rows, _ = pipeline.batches.block(step, steps=100)               # (100, B)
     state, _ = lax.scan(lambda state, rows: train(state, *pipeline.data.gather(rows)), state, rows)

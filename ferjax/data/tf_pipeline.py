@@ -52,7 +52,7 @@ class TFPipeline(Pipeline):
         del self._images, self._labels, self._votes  # the tensors are what is used
 
     def dataset(self, step: int = 0, *, steps: int) -> Any:
-        """Return `steps` batches from `step` on as a tf.data.Dataset of `Batch`es of tensors."""
+        """Return `steps` batches from `step` on as a tf.data.Dataset, each a `Batch` of tensors."""
         tf, arrays = self._tf, self._arrays
 
         def gather(rows: Any, mask: Any) -> Batch | VotedBatch:

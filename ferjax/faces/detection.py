@@ -90,7 +90,7 @@ def detect(
             five and x and y of five landmarks, in pixels; None or nothing in it: no face. None
             stands for YuNet.
         min_score: the score that a face needs, in [0, 1]. With YuNet, 0.8 leaves out more faces
-            than 0.7 and has about as many false alarms; docs/photographs.md has the figures.
+            than 0.7 and has about as many false alarms; docs/guides/photographs.md has the figures.
         min_size: the height in pixels that a face needs. YuNet finds faces from this size on in
             pictures of any size then, for which it looks at larger ones in tiles. None: faces of
             any size; YuNet looks at pictures with a long side of more than 800 pixels twice, the

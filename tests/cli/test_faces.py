@@ -89,7 +89,7 @@ def test_the_first_command_of_the_readme_says_what_stands_there(
     values, stated = (list(map(float, re.findall(number, t))) for t in (done.out, expected))
     assert values == pytest.approx(stated, rel=0.03, abs=3)
     assert values[1] == pytest.approx(stated[1], abs=0.05)
-    drawn, shown = tmp_path / "astronaut.faces.jpg", ROOT / "docs" / "astronaut.faces.jpg"
+    drawn, shown = tmp_path / "astronaut.faces.jpg", ROOT / "docs/pictures/astronaut.faces.jpg"
     assert cv2.imread(str(drawn)).shape == cv2.imread(str(shown)).shape
     assert np.abs(cv2.absdiff(cv2.imread(str(drawn)), cv2.imread(str(shown)))).mean() < 4
 
