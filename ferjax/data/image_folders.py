@@ -12,12 +12,12 @@ from typing import Final
 
 import numpy as np
 
-from ferjax.data import folders, image_lists, numbering, split_names
+from ferjax.data import class_numbers, folders, image_lists, split_names
 from ferjax.data.class_names import classes_in_order
+from ferjax.data.class_numbers import NumberNames
 from ferjax.data.containers import Container, Member
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.folders import Layout, Place
-from ferjax.data.numbering import NumberNames
 from ferjax.data.reading import BATCH, BATCH_BYTES, Options, Read, decoded
 from ferjax.emotions import EMOTIONS
 from ferjax.errors import DataError, printable
@@ -53,59 +53,68 @@ def read_images(container: Container, members: Sequence[Member], options: Option
     Raises:
         DataError: neither tells the classes.
     """
-    everything = members
-    members, repeated = _without_repeated(container, members)
+    images = members
+    members, notes = _without_repeated(container, members)
     if options.find_faces is not None:
-        members, made = _without_made(container, members)
-        repeated += made
-    layout, listed = _layout(container, members, options)
+        members, made_notes = _without_made(container, members)
+        notes += made_notes
+    layout, has_list = _layout(container, members, options)
     items = [_Item(m, p) for m, p in zip(members, layout.places) if not isinstance(p, str)]
     bad = [*container.bad]
     bad += [(m.name, p) for m, p in zip(members, layout.places) if isinstance(p, str)]
-    items, number_notes = (items, []) if listed else _named(items, options.labels)
-    kind, items, notes = _usages(items, layout)
-    notes += [*repeated, *number_notes]
-    class_names, position, bad_classes = classes_in_order({item.place.name for item in items})
+    number_notes: list[str] = []
+    if not has_list:
+        items, number_notes = _named(items, options.labels)
+    kind, items, usage_notes = _usages(items, layout)
+    class_names, position, slips = classes_in_order({item.place.name for item in items})
+    _check_several(class_names)
+    bad += [(x.member.name, slips[x.place.name]) for x in items if x.place.name in slips]
+    items = [item for item in items if item.place.name not in slips]
+
+    reasons: dict[int, str] = {}
+    batches = _batches(container, [item.member for item in items], reasons)
+    result = decoded(batches, len(items), options)
+    reasons |= result.reasons
+    bad += [(items[row].member.name, reason) for row, reason in reasons.items()]
+    left_out = reasons.keys() | result.left_out
+    rows = [row for row in range(len(items)) if row not in left_out]
+    notes = [*usage_notes, *notes, *number_notes, *result.notes, *_no_images(container, images)]
+    faces = Faces(
+        images=result.images[rows] if left_out else result.images,
+        labels=np.array([position[items[row].place.name] for row in rows], np.int32),
+        splits=np.array([SPLITS.index(items[row].place.split) for row in rows], np.int8),
+        names=tuple(items[row].member.name for row in rows),
+        class_names=class_names,
+        source_sizes=result.sizes[rows],
+        notes=tuple(notes),
+    )
+    return Read(
+        faces=faces,
+        bad=tuple(sorted(bad, key=lambda item: natural(item[0]))),
+        kind=kind,
+        container=container.kind,
+        pictures={items[row].member.name: picture for row, picture in result.pictures.items()},
+    )
+
+
+def _check_several(class_names: Sequence[str]) -> None:
+    """Raise where all images are of one class, which is none then."""
     if len(class_names) == 1:
         raise DataError(
             f"expected several classes, got images in folders called "
             f"{printable(class_names[0], 80)!r} alone: put each class in a folder of its own, or a "
             "list of the images with their labels beside them"
         )
-    bad += [
-        (x.member.name, bad_classes[x.place.name]) for x in items if x.place.name in bad_classes
-    ]
-    items = [item for item in items if item.place.name not in bad_classes]
 
-    reasons: dict[int, str] = {}
-    result = decoded(
-        _batches(container, [item.member for item in items], reasons), len(items), options
-    )
-    reasons |= result.reasons
-    notes += result.notes
-    bad += [(items[row].member.name, reason) for row, reason in reasons.items()]
-    pictures = {items[row].member.name: picture for row, picture in result.pictures.items()}
-    images, sizes = result.images, result.sizes
-    if left_out := reasons.keys() | result.left_out:
-        good = [row for row in range(len(items)) if row not in left_out]
-        images, sizes = images[good], sizes[good]
-        items = [items[row] for row in good]
-    if len(container.members) > len(everything):
-        known = {member.name for member in everything}
-        names = [m.name for m in container.members if m.name not in known]
-        such = printable(names[0], 100)
-        notes.append(f"files that are no images are left out: {len(names):,}, such as {such}")
-    faces = Faces(
-        images=images,
-        labels=np.array([position[item.place.name] for item in items], np.int32),
-        splits=np.array([SPLITS.index(item.place.split) for item in items], np.int8),
-        names=tuple(item.member.name for item in items),
-        class_names=class_names,
-        source_sizes=sizes,
-        notes=tuple(notes),
-    )
-    bad.sort(key=lambda item: natural(item[0]))
-    return Read(faces=faces, bad=tuple(bad), kind=kind, container=container.kind, pictures=pictures)
+
+def _no_images(container: Container, images: Sequence[Member]) -> list[str]:
+    """Return a note on the files of a container that are none of its images."""
+    names = {member.name for member in images}
+    left_out = [member.name for member in container.members if member.name not in names]
+    if not left_out:
+        return []
+    example = printable(left_out[0], 100)
+    return [f"files that are no images are left out: {len(left_out):,}, such as {example}"]
 
 
 def _without_repeated(
@@ -129,8 +138,8 @@ def _without_repeated(
                 break
     if not repeated:
         return members, []
-    such = printable(repeated[0], 100)
-    note = f"{len(repeated):,} images lie in the source twice and are taken once, such as {such}"
+    example = printable(repeated[0], 100)
+    note = f"{len(repeated):,} images lie in the source twice and are taken once, such as {example}"
     gone = set(repeated)
     return [member for member in members if member.name not in gone], [note]
 
@@ -153,8 +162,8 @@ def _without_made(
     made = {member.name for member in container.in_order(named) if is_made(member)}
     if not made or len(made) == len(members):
         return members, []
-    such = printable(next(member.name for member in named if member.name in made), 100)
-    note = f"drawings and crops by `ferjax faces` are left out: {len(made):,}, such as {such}"
+    example = printable(next(member.name for member in named if member.name in made), 100)
+    note = f"drawings and crops by `ferjax faces` are left out: {len(made):,}, such as {example}"
     return [member for member in members if member.name not in made], [note]
 
 
@@ -192,10 +201,10 @@ def _named(items: list[_Item], labels: NumberNames | None) -> tuple[list[_Item],
     """
     numbers = Counter(int(x.place.name) for x in items if x.place.name.isdecimal())
     if len(numbers) and all(item.place.name.isdecimal() for item in items):
-        order = labels or numbering.order_by_counts(numbers)
+        order = labels or class_numbers.order_by_counts(numbers)
         if order is None:
-            raise numbering.question(numbers, "the class folders")
-        names = numbering.names_of(numbers, order)
+            raise class_numbers.question(numbers, "the class folders")
+        names = class_numbers.names_of(numbers, order)
         if missing := sorted(set(numbers) - set(names)):
             raise DataError(f"labels name {len(names)} classes, and none is number {missing[0]}")
         notes = [f"class folders are numbered in the order {order}, by how many images each has"]
@@ -235,14 +244,14 @@ def _usages(items: list[_Item], layout: Layout) -> tuple[str, list[_Item], list[
     usual = {*zip(SPLITS, SPLITS), ("test", "validation")}
     moved = [
         item.member.name
-        for item, other in zip(items, named)
-        if (item.place.split, other.place.split) not in usual
+        for item, by_name in zip(items, named)
+        if (item.place.split, by_name.place.split) not in usual
     ]
     if not moved:
         return "mirror", named, notes
-    such = printable(moved[0], 100)
+    example = printable(moved[0], 100)
     notes.append(
-        f"{len(moved):,} files lie in other splits than their names say, such as {such}: the "
+        f"{len(moved):,} files lie in other splits than their names say, such as {example}: the "
         "folders count"
     )
     return "mirror", items, notes

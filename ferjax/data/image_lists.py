@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import PurePosixPath
 from typing import Final
 
-from ferjax.data import csv_dialect, numbering, split_names
+from ferjax.data import class_numbers, csv_dialect, split_names
 from ferjax.data.containers import Container, Member
 from ferjax.data.csv_dialect import LABELS, USAGES, fields_of, first_of, line_of, plain
 from ferjax.data.folders import Layout, Place
@@ -51,7 +51,7 @@ class _List:
 
 
 def layout_of(
-    container: Container, images: Sequence[Member], labels: numbering.NumberNames | None
+    container: Container, images: Sequence[Member], labels: class_numbers.NumberNames | None
 ) -> Layout | None:
     """Return the classes and splits of images by the lists beside them; None without such lists.
 
@@ -73,7 +73,7 @@ def layout_of(
         for line in each.lines:
             for name in index.names_of(line.name, split):
                 lines[name] = (line, split)
-    classes, bad, notes = numbering.classes_of(
+    classes, bad, notes = class_numbers.classes_of(
         [line.label for line, _ in lines.values()], labels, lists[0].label_name, ask=True
     )
     by_name = _splits_of_names([member.name for member in images])

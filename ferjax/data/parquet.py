@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from ferjax.data import csv_dialect, parquet_pages
 from ferjax.data.archive_guards import check_unpacked
-from ferjax.data.numbering import number_of
+from ferjax.data.class_numbers import number_of
 from ferjax.errors import DataError, printable
 
 MAX_ROWS: Final = 1_000_000  # as many as an archive may have files

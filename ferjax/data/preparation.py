@@ -19,9 +19,9 @@ import numpy as np
 
 from ferjax._version import __version__
 from ferjax.data import checks, photographs, sources, splits, votes_files, votes_joining
+from ferjax.data.class_numbers import NumberNames, as_text
 from ferjax.data.containers import PREPARED, files_of
 from ferjax.data.dataset import SPLITS, Faces
-from ferjax.data.numbering import NumberNames, as_text
 from ferjax.data.reading import Read
 from ferjax.data.votes import Votes
 from ferjax.errors import DataError, WriteError, printable

@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from ferjax import hardware
 from ferjax.data import split_names
+from ferjax.data.class_numbers import NumberNames
 from ferjax.data.containers import Container, Member
 from ferjax.data.dataset import SPLITS, Faces
-from ferjax.data.numbering import NumberNames
 from ferjax.data.photographs import FindFaces, Picture, cut_face
 from ferjax.errors import DataError, DetectorError, ImageError
 from ferjax.image_files import decode
@@ -184,36 +184,26 @@ def decoded(batches: Iterable[list[tuple[int, bytes]]], count: int, options: Opt
         count: N, the number of rows.
         options: the size, and whether faces are looked for.
     """
-    images = np.zeros((count, *options.size), np.uint8)
-    sizes = np.zeros((count, 2), np.int32)
-    reasons: dict[int, str] = {}
-    pictures: dict[int, Picture] = {}
-    find = options.find_faces
+    result = Decoded(
+        images=np.zeros((count, *options.size), np.uint8),
+        sizes=np.zeros((count, 2), np.int32),
+        reasons={},
+        pictures={},
+        notes=[],
+    )
     sample = {(2 * i + 1) * count // (2 * _LOOKED_AT) for i in range(_LOOKED_AT)}
     photographs: set[int] = set()
 
     def work(batch: list[tuple[int, bytes]]) -> int:
         for row, data in batch:
-            try:
-                image = decode(data, "image", 1 if find is None else 3)
-                sizes[row] = image.shape[:2]
-                if find is None:
-                    fit(image, images[row])
-                    if row in sample and _is_photograph(image, options.size):
-                        photographs.add(row)
-                else:
-                    pictures[row] = cut_face(image, images[row], find)
-            except ImageError as error:
-                reasons[row] = str(error).removeprefix("image: ")
-            except DetectorError as error:
-                if find is None or find.detector is None:  # YuNet's file is missing or altered
-                    raise
-                reasons[row] = str(error)
+            image = _decode(row, data, result, options.find_faces)
+            if image is not None and row in sample and _is_photograph(image, options.size):
+                photographs.add(row)
         return len(batch)
 
     workers, unit = min(8, hardware.cores()), "images"
-    if find is not None:
-        workers = min(_FINDERS, workers) if find.detector is None else 1
+    if options.find_faces is not None:
+        workers = min(_FINDERS, workers) if options.find_faces.detector is None else 1
         batches, unit = _in_parts(batches, _PHOTOGRAPHS), "pictures"
     done = 0
     with ThreadPoolExecutor(workers) as pool:
@@ -230,20 +220,37 @@ def decoded(batches: Iterable[list[tuple[int, bytes]]], count: int, options: Opt
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)  # an interrupted call ends at once
             raise
-    notes = []
     if 2 * len(photographs) > len(sample):
-        notes.append(
+        result.notes.append(
             f"of {len(sample)} images that were looked at, in {len(photographs)} the face fills "
             "less than half, and all of each is taken for a face: --find-faces (find_faces=) finds "
             "and crops the faces of whole photographs"
         )
-    return Decoded(
-        images=images,
-        sizes=sizes,
-        reasons=reasons,
-        pictures=dict(sorted(pictures.items())),
-        notes=notes,
-    )
+    return replace(result, pictures=dict(sorted(result.pictures.items())))
+
+
+def _decode(
+    row: int, data: bytes, result: Decoded, find: FindFaces | None
+) -> npt.NDArray[np.uint8] | None:
+    """Decode an image into its row of `result`, or say there what is wrong with it.
+
+    Returns:
+        The image where it is taken for a face as it is, uint8 (H, W).
+    """
+    try:
+        image = decode(data, "image", 1 if find is None else 3)
+        result.sizes[row] = image.shape[:2]
+        if find is None:
+            fit(image, result.images[row])
+            return image
+        result.pictures[row] = cut_face(image, result.images[row], find)
+    except ImageError as error:
+        result.reasons[row] = str(error).removeprefix("image: ")
+    except DetectorError as error:
+        if find is None or find.detector is None:  # YuNet's file is missing or altered
+            raise
+        result.reasons[row] = str(error)
+    return None
 
 
 def _is_photograph(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> bool:

@@ -24,11 +24,11 @@ from dataclasses import replace
 from typing import Final
 
 from ferjax.data import photographs, tables
-from ferjax.data.containers import Container, Member, opened
+from ferjax.data.class_numbers import NumberNames
+from ferjax.data.containers import PREPARED, Container, Member, opened
 from ferjax.data.csv_dialect import Dialect
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.image_folders import read_images
-from ferjax.data.numbering import NumberNames
 from ferjax.data.reading import Options, Progress, Read, suffix
 from ferjax.errors import DataError, printable
 from ferjax.image_files import IMAGE_SUFFIXES
@@ -95,25 +95,13 @@ def read(
             source = _read(container, options)
         except DataError as error:
             raise DataError(f"{shown}: {error}") from error
-    faces, bad = source.faces, source.bad
+    faces = source.faces
     if source.pictures:
         notes = photographs.notes_of(source.pictures.values())
         faces = replace(faces, notes=(*faces.notes, *notes))
     missing = _missing(faces, "faces" if source.pictures else "images")
     if not skip_bad or not len(faces):
-        problems = []
-        if bad:
-            # Of a damaged source hardly any class may be left; the damage says enough.
-            missing = missing if len(faces) else []
-            total = len(bad) + max(len(faces), len(source.pictures))
-            problems.append(_list_bad(bad, total, source.kind))
-        elif not len(faces) and source.pictures:
-            problems.append(f"no face to take in any of {len(source.pictures):,} pictures")
-            missing = []
-        elif not len(faces):
-            problems.append("no rows under the header" if source.kind == "csv" else "no images")
-            missing = []
-        problems += missing
+        problems = _problems(source, missing)
         if problems:
             hint = "; skip_bad (--skip-bad) goes on without them" if len(faces) else ""
             raise DataError(f"{shown}: {'; '.join(problems)}{hint}")
@@ -129,26 +117,6 @@ def finding(find_faces: photographs.FindFaces | bool) -> photographs.FindFaces |
     return photographs.FindFaces() if find_faces else None
 
 
-def _list_bad(bad: Sequence[tuple[str, str]], total: int, kind: str) -> str:
-    unit = "images" if kind in ("kaggle", "mirror", "folders") else "rows"
-    listed = "; ".join(printable(f"{name}: {reason}", 300) for name, reason in bad[:_LISTED])
-    more = f"; and {len(bad) - _LISTED:,} more" if len(bad) > _LISTED else ""
-    return f"{len(bad):,} of {total:,} {unit} cannot be used: {listed}{more}"
-
-
-def _missing(faces: Faces, what: str) -> list[str]:
-    """Return a sentence if there is nothing to learn a class from."""
-    counts = faces.counts
-    train = counts[SPLITS.index("train")]
-    where = " in train" if train.any() else ""
-    names = [
-        name
-        for name, count in zip(faces.class_names, train if where else counts.sum(0))
-        if not count
-    ]
-    return [f"no {what} of {', '.join(map(printable, names))}{where}"] if names else []
-
-
 # --- which kind of source ------------------------------------------------------------------------
 
 
@@ -161,29 +129,13 @@ def _read(container: Container, options: Options) -> Read:
         raise problems[0]
     if container.kind == "file" and not (dialects or parquets):
         container.read(container.members[0])  # says what is expected
-    if len(forms) > 1:
-        raise DataError(
-            f"holds {forms[0][0].name!r} and {forms[1][0].name!r}; expected either a csv, images "
-            "or parquet files, name one"
-        )
+    _check_forms(container, forms)
     if options.classes_level is not None and not images:
         raise DataError("--classes-level (classes_level=) is for images in folders")
     if parquets:
         return tables.read_parquets(container, parquets, options)
     if dialects:
         return tables.read_tables(container, dialects, options)
-    if not images and not container.bad:
-        inside = [m.name for m in container.members]
-        if "xl/workbook.xml" in inside:
-            raise DataError("an Excel workbook; save it as a csv")
-        if {"faces.npz", "manifest.json"} <= set(inside):
-            raise DataError("prepared already; expected what it was prepared from")
-        got = f"{len(inside):,} other files, such as {inside[0]!r}" if inside else "nothing"
-        packed = any(re.search(r"\.(zip|t?gz|tar|bz2|xz|rar|7z)$", name) for name in inside)
-        raise DataError(
-            f"expected images in <split>/<class>/ or fer2013.csv, got {got}"
-            f"{'; unpack the archives in it first' if packed else ''}"
-        )
     return read_images(container, images, options)
 
 
@@ -204,3 +156,57 @@ def _tables(
     if len(dialects) > 1 and any(dialect.usage is not None for dialect in dialects.values()):
         dialects = {m: dialect for m, dialect in dialects.items() if dialect.usage is not None}
     return {m: dialects[m] for m in container.members if m in dialects}, problems
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+
+def _problems(source: Read, missing: list[str]) -> list[str]:
+    """Return what is wrong with a source, a sentence each; `missing` says which classes are."""
+    images, pictures = len(source.faces), len(source.pictures)
+    if source.bad:
+        total = len(source.bad) + max(images, pictures)
+        # Of a damaged source hardly any class may be left; the damage says enough.
+        return [_list_bad(source.bad, total, source.kind), *(missing if images else [])]
+    if images:
+        return missing
+    if pictures:
+        return [f"no face to take in any of {pictures:,} pictures"]
+    return ["no rows under the header" if source.kind == "csv" else "no images"]
+
+
+def _list_bad(bad: Sequence[tuple[str, str]], total: int, kind: str) -> str:
+    unit = "images" if kind in ("kaggle", "mirror", "folders") else "rows"
+    listed = "; ".join(printable(f"{name}: {reason}", 300) for name, reason in bad[:_LISTED])
+    more = f"; and {len(bad) - _LISTED:,} more" if len(bad) > _LISTED else ""
+    return f"{len(bad):,} of {total:,} {unit} cannot be used: {listed}{more}"
+
+
+def _missing(faces: Faces, unit: str) -> list[str]:
+    """Return a sentence if there is nothing to learn a class from."""
+    train = faces.counts[SPLITS.index("train")]
+    counts, where = (train, " in train") if train.any() else (faces.counts.sum(0), "")
+    names = [printable(name) for name, count in zip(faces.class_names, counts) if not count]
+    return [f"no {unit} of {', '.join(names)}{where}"] if names else []
+
+
+def _check_forms(container: Container, forms: Sequence[Sequence[Member]]) -> None:
+    """Raise unless a source holds one form of dataset: `forms` are the files of each."""
+    if len(forms) > 1:
+        raise DataError(
+            f"holds {forms[0][0].name!r} and {forms[1][0].name!r}; expected either a csv, images "
+            "or parquet files, name one"
+        )
+    if forms or container.bad:
+        return
+    inside = [member.name for member in container.members]
+    if "xl/workbook.xml" in inside:
+        raise DataError("an Excel workbook; save it as a csv")
+    if set(PREPARED) <= set(inside):
+        raise DataError("prepared already; expected what it was prepared from")
+    content = f"{len(inside):,} other files, such as {inside[0]!r}" if inside else "nothing"
+    packed = any(re.search(r"\.(zip|t?gz|tar|bz2|xz|rar|7z)$", name) for name in inside)
+    raise DataError(
+        f"expected images in <split>/<class>/ or fer2013.csv, got {content}"
+        f"{'; unpack the archives in it first' if packed else ''}"
+    )

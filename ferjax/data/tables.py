@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from ferjax.data import csv_dialect, numbering, parquet, pixel_csv, split_names
+from ferjax.data import class_numbers, csv_dialect, parquet, pixel_csv, split_names
 from ferjax.data.class_names import classes_in_order
 from ferjax.data.containers import Container, Member
 from ferjax.data.dataset import SPLITS, Faces
@@ -106,7 +106,7 @@ def _of_rows(
     ask: bool = False,
 ) -> Read:
     """Return the faces of tables, each in its split, or "" where its rows say it."""
-    classes, bad_labels, notes = numbering.classes_of(
+    classes, bad_labels, notes = class_numbers.classes_of(
         [label for rows in parts.values() for label in rows.labels],
         options.labels,
         column,
@@ -114,30 +114,29 @@ def _of_rows(
     )
     class_names, position = _table_classes(classes)
     bad = sorted(container.bad)
-    images, labels, splits, names, source_sizes = [], [], [], [], []
+    good: list[Rows] = []
+    splits: list[int] = []
+    names: list[str] = []
     pictures: dict[str, Picture] = {}
-    for member, rows in parts.items():
+    for member, table in parts.items():
         prefix = f"{member.name}: " if len(parts) > 1 else ""
-        reasons = {n: bad_labels[x] for n, x in zip(rows.numbers, rows.labels) if x in bad_labels}
-        listed = sorted({**dict(rows.bad), **reasons}.items())
-        bad += [(f"{prefix}row {number}", reason) for number, reason in listed]
-        good = [at for at, label in enumerate(rows.labels) if label in classes]
-        everything = len(good) == len(rows.labels)
-        images.append(rows.images if everything else rows.images[good])
-        labels += [position[classes[rows.labels[at]]] for at in good]
+        faults = zip(table.numbers, map(bad_labels.get, table.labels))
+        reasons = {**dict(table.bad), **{number: fault for number, fault in faults if fault}}
+        bad += [(f"{prefix}row {number}", reason) for number, reason in sorted(reasons.items())]
+        rows = table.take([at for at, label in enumerate(table.labels) if label in classes])
+        good.append(rows)
         split = by_split[member]
-        splits += [SPLITS.index(split) if split else int(rows.splits[at]) for at in good]
-        names += [f"{prefix}row {rows.numbers[at]}" for at in good]
-        source_sizes.append(rows.source_sizes[good])
-        pictures |= {f"{prefix}row {number}": each for number, each in rows.pictures.items()}
-        notes += [note for note in rows.notes if note not in notes]
+        splits += [SPLITS.index(split)] * len(rows.labels) if split else rows.splits.tolist()
+        names += [f"{prefix}row {number}" for number in rows.numbers]
+        pictures |= {f"{prefix}row {row}": picture for row, picture in table.pictures.items()}
+        notes += [note for note in table.notes if note not in notes]
     faces = Faces(
-        images=np.concatenate(images),
-        labels=np.array(labels, np.int32),
+        images=np.concatenate([rows.images for rows in good]),
+        labels=np.array([position[classes[x]] for rows in good for x in rows.labels], np.int32),
         splits=np.array(splits, np.int8),
         names=tuple(names),
         class_names=class_names,
-        source_sizes=np.concatenate(source_sizes),
+        source_sizes=np.concatenate([rows.source_sizes for rows in good]),
         notes=tuple(notes),
     )
     return Read(
@@ -222,9 +221,9 @@ def read_parquets(container: Container, members: Sequence[Member], options: Opti
             else:
                 parts[member] = _image_rows(table, options, by_split[member])
                 by_split[member] = ""
-    (column, is_pixels), *others = columns
-    if others:
+    if len(columns) > 1:
         raise DataError(f"files of different columns, such as {members[0].name!r}; name one")
+    column, is_pixels = columns.pop()
     read = _of_rows(container, parts, by_split, column, options, ask=not is_pixels)
     notes = read.faces.notes
     if not says_split and not read.faces.splits.any():
@@ -260,22 +259,22 @@ def _splits_of_parquets(members: Sequence[Member]) -> dict[Member, str]:
     Raises DataError where the files are several datasets.
     """
     names = {member: _shard_names(member) for member in members}
-    known: dict[Member, str | None] = dict.fromkeys(members)
+    by_member: dict[Member, str | None] = dict.fromkeys(members)
     for level in range(1, 3):  # the file's own name, then its folder's
-        if not any(known.values()):
+        if not any(by_member.values()):
             sides = {m: name[-level] if len(name) >= level else "" for m, name in names.items()}
             splits = split_names.splits_of(sides.values())
-            known = {member: splits[sides[member]] for member in members}
-    resolved = all(known.values())
-    alike: dict[str | None, Member] = {}
-    for member, split in known.items():
-        other = alike.setdefault(split, member)
-        if _without_digits(names[other]) != _without_digits(names[member]):
-            raise DataError(f"holds {other.name!r} and {member.name!r}; name one dataset's files")
-    if any(known.values()) and not resolved:
-        other = next(member for member in members if not known[member])
-        raise DataError(f"{other.name!r} is neither train, validation nor test; name one file")
-    return {member: split or "train" for member, split in known.items()}
+            by_member = {member: splits[sides[member]] for member in members}
+    first: dict[str | None, Member] = {}  # of each split
+    for member, split in by_member.items():
+        before = first.setdefault(split, member)
+        if _without_digits(names[before]) != _without_digits(names[member]):
+            raise DataError(f"holds {before.name!r} and {member.name!r}; name one dataset's files")
+    if len(first) > 1 and None in first:
+        raise DataError(
+            f"{first[None].name!r} is neither train, validation nor test; name one file"
+        )
+    return {member: split or "train" for member, split in by_member.items()}
 
 
 def _pixel_rows(table: parquet.Table, options: Options, before: int) -> Rows:
@@ -300,13 +299,13 @@ def _split_of_image(path: str, file: str, row: int) -> str:
     The test file of datasets that were made of FER2013's JPEG mirror holds both of its tests.
     """
     split = file or SPLITS[row]
-    said = mirror_split(path.replace("\\", "/").split("/")[-1])
-    return said if said == "validation" and split == "test" else split
+    by_name = mirror_split(path.replace("\\", "/").split("/")[-1])
+    return "validation" if (by_name, split) == ("validation", "test") else split
 
 
 def _image_rows(table: parquet.Table, options: Options, split: str) -> Rows:
     """Return the rows of a file of images; `split` is the file's, or "" where its rows say it."""
-    kept: dict[int, tuple[str, int]] = {}  # label and split, by row
+    facts: dict[int, tuple[str, int]] = {}  # label and split, by row
     reasons: dict[int, str] = {}
 
     def batches() -> Iterator[list[tuple[int, bytes]]]:
@@ -322,8 +321,8 @@ def _image_rows(table: parquet.Table, options: Options, split: str) -> Rows:
                 elif len(row.image) > MAX_FILE_BYTES:
                     reasons[at] = f"an image of {len(row.image):,} bytes"
                 else:
-                    label, said = checked
-                    kept[at] = label, SPLITS.index(_split_of_image(row.path, split, said))
+                    label, usage = checked
+                    facts[at] = label, SPLITS.index(_split_of_image(row.path, split, usage))
                     images.append((at, row.image))
             start += len(batch)
             yield images
@@ -331,14 +330,14 @@ def _image_rows(table: parquet.Table, options: Options, split: str) -> Rows:
     result = decoded(batches(), table.rows, options)
     reasons |= result.reasons
     left_out = reasons.keys() | result.left_out
-    good = [at for at in range(table.rows) if at not in left_out]
+    rows = [row for row in range(table.rows) if row not in left_out]
     return Rows(
-        images=result.images[good] if left_out else result.images,
-        source_sizes=result.sizes[good],
-        labels=[kept[at][0] for at in good],
-        splits=np.array([kept[at][1] for at in good], np.int8),
-        numbers=[at + 1 for at in good],
-        bad=[(at + 1, reason) for at, reason in sorted(reasons.items())],
+        images=result.images[rows] if left_out else result.images,
+        source_sizes=result.sizes[rows],
+        labels=[facts[row][0] for row in rows],
+        splits=np.array([facts[row][1] for row in rows], np.int8),
+        numbers=[row + 1 for row in rows],
+        bad=[(row + 1, reason) for row, reason in sorted(reasons.items())],
         notes=result.notes,
-        pictures={at + 1: picture for at, picture in result.pictures.items()},
+        pictures={row + 1: picture for row, picture in result.pictures.items()},
     )

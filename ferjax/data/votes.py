@@ -107,12 +107,10 @@ def majority(
     Args:
         class_names, outliers: as for `distribution`.
     """
-    counts = _without_outliers(votes, outliers)
-    best = counts.argmax(1)
-    wins = counts[np.arange(len(counts)), best] > 0.5 * counts.sum(1)
+    wins = _has_majority(_without_outliers(votes, outliers))
     position = {name: k for k, name in enumerate(class_names)}
     of_column = np.array([position.get(name, -1) for name in votes.names], np.int32)
-    return np.where(wins, of_column[best], -1).astype(np.int32)
+    return np.where(wins.any(1), of_column[wins.argmax(1)], -1).astype(np.int32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,14 +148,12 @@ def paper_protocol(votes: Votes, class_names: Sequence[str], *, mode: str = "maj
     """
     if mode not in MODES:
         raise ValueError(f"expected {' or '.join(MODES)} for `mode`, got {mode!r}")
-    kept = _without_outliers(votes, OUTLIERS)
-    totals = kept.sum(1)
-    of_emotions = np.array([name not in NO_EMOTION for name in votes.names])
+    counts = _without_outliers(votes, OUTLIERS)
     if mode == "majority":
-        taken = np.where(kept > 0.5 * totals[:, None], kept, 0.0)
+        taken = np.where(_has_majority(counts), counts, 0.0)
         clear = taken.any(1)
     else:
-        taken, clear = _largest(kept, of_emotions)
+        taken, clear = _largest(counts, ~np.isin(votes.names, NO_EMOTION))
     best = taken.argmax(1)
     shares = _of_classes(taken, votes.names, class_names)
     sums = shares.sum(1, keepdims=True)
@@ -178,31 +174,38 @@ def _largest(
     Columns for no emotion end the taking; they are taken themselves where nothing was before.
     """
     totals = counts.sum(1)
-    rest = counts.copy()
+    left = counts.copy()
     taken = np.zeros_like(counts)
     seen = np.zeros(len(counts))
     ended = totals == 0
     for _ in range(_MOST):
         number = (taken > 0).sum(1)
         open_ = ~ended & (seen < _ENOUGH * totals) & (number < _MOST)
-        hits = open_[:, None] & (rest == rest.max(1, keepdims=True)) & (rest > 0)
+        hits = open_[:, None] & (left == left.max(1, keepdims=True)) & (left > 0)
         emotions = hits & of_emotions
-        others = hits & ~of_emotions
-        first = np.cumsum(others, 1) == 1  # of "unknown" and "not a face" with equal counts, one
+        no_emotion = hits & ~of_emotions
+        first = (
+            np.cumsum(no_emotion, 1) == 1
+        )  # of "unknown" and "not a face" with equal counts, one
         alone = ~(taken.any(1) | emotions.any(1))
-        new = emotions | (others & first & alone[:, None])
-        taken = np.where(new, rest, taken)
-        seen += np.where(hits, rest, 0.0).sum(1)
-        rest = np.where(hits, 0.0, rest)
-        ended |= others.any(1)
+        new = emotions | (no_emotion & first & alone[:, None])
+        taken = np.where(new, left, taken)
+        seen += np.where(hits, left, 0.0).sum(1)
+        left = np.where(hits, 0.0, left)
+        ended |= no_emotion.any(1)
     clear = (taken.sum(1) > 0.5 * totals) & ((taken > 0).sum(1) <= _MOST)
     return taken, clear
 
 
+def _has_majority(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Return for which column of each row more than half of its votes are, if for any, (N, V)."""
+    return np.asarray(counts > 0.5 * counts.sum(1, keepdims=True))
+
+
 def _without_outliers(votes: Votes, outliers: float) -> npt.NDArray[np.float64]:
     counts = votes.counts.astype(np.float64)
-    kept = np.where(counts > outliers, counts, 0.0)
-    return np.where(kept.any(1, keepdims=True), kept, counts)
+    several = np.where(counts > outliers, counts, 0.0)
+    return np.where(several.any(1, keepdims=True), several, counts)
 
 
 def _of_classes(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ferjax import EMOTIONS
-from ferjax.data import csv_dialect, numbering, sources
+from ferjax.data import class_numbers, csv_dialect, sources
 from ferjax.data.dataset import Faces
 from ferjax.errors import DataError
 
@@ -342,7 +342,7 @@ def test_labels_by_another_name_are_noted(tmp_path: Path) -> None:
     ],
 )
 def test_the_order_can_be_given(
-    labels: numbering.NumberNames, first: list[str], tmp_path: Path
+    labels: class_numbers.NumberNames, first: list[str], tmp_path: Path
 ) -> None:
     faces = read(tmp_path / "a.csv", table("label,pixels,Usage"), labels=labels)
     assert [faces.class_names[label] for label in faces.labels[:7]] == first
@@ -426,7 +426,7 @@ def test_numbers_can_be_kept(tmp_path: Path) -> None:
 )
 def test_labels_that_say_nothing(labels: str, match: str) -> None:
     with pytest.raises(DataError, match=match):
-        numbering.names_of({1, 2, 3}, labels)
+        class_numbers.names_of({1, 2, 3}, labels)
 
 
 def test_labels_are_for_numbers(tmp_path: Path) -> None:
@@ -446,12 +446,12 @@ def test_levels_are_for_folders(tmp_path: Path) -> None:
 
 def test_fer2013s_counts_tell_the_order() -> None:
     in_order = dict(enumerate([3995, 436, 4097, 7215, 4830, 3171, 4965]))
-    assert numbering.order_by_counts(in_order) == "fer2013"
+    assert class_numbers.order_by_counts(in_order) == "fer2013"
     by_name = dict(enumerate([958, 111, 1024, 1774, 1233, 1247, 831]))  # both test parts
-    assert numbering.order_by_counts(by_name) == "sorted"
-    assert numbering.order_by_counts(dict(enumerate([1] * 7))) is None
+    assert class_numbers.order_by_counts(by_name) == "sorted"
+    assert class_numbers.order_by_counts(dict(enumerate([1] * 7))) is None
     texts = [str(number) for number, count in by_name.items() for _ in range(count)]
-    classes, bad, notes = numbering.classes_of(texts, None, "label")
+    classes, bad, notes = class_numbers.classes_of(texts, None, "label")
     assert classes == {str(i): name for i, name in enumerate(EMOTIONS)}
     assert (bad, notes) == ({}, ["labels are in the sorted order, by how many images each has"])
 

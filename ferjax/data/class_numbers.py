@@ -34,11 +34,11 @@ def question(numbers: Iterable[int], where: str) -> DataError:
     """Return the error that asks what numbers mean."""
     numbers = sorted(set(numbers))
     count = len(numbers)
-    fitting = orders_of(count)
-    known = f"{', '.join(fitting)}, or " if fitting else ""
+    orders = "".join(f"{order}, " for order in orders_of(count))
+    orders += "or " if orders else ""
     several = f"{numbers[0]} to {numbers[-1]}" if count > 2 else " and ".join(map(str, numbers))
     return DataError(
-        f"{where} are numbers, {several}: give their names by --labels (labels=): {known}"
+        f"{where} are numbers, {several}: give their names by --labels (labels=): {orders}"
         f"{count} names in their order, separated by commas; --labels {NUMBERS} keeps them"
     )
 
@@ -60,23 +60,16 @@ def names_of(numbers: Iterable[int], labels: NumberNames) -> dict[int, str]:
     numbers = set(numbers)
     if isinstance(labels, Mapping):
         return {int(number): _plain(name) for number, name in labels.items()}
-    start = None
+    usual_start = None
     if isinstance(labels, str):
         text = labels.strip()
         if text.lower() == NUMBERS:
             return {number: str(number) for number in numbers}
+        if "=" in text:
+            return _pairs(text)
         if text.lower() in ORDERS:
-            start = int(text.lower() in _FROM_ONE)
-            labels = ORDERS[text.lower()]
-        elif "=" in text:
-            pairs = [part.partition("=") for part in text.split(",")]
-            if not all(number_of(number.strip()) is not None and name for number, _, name in pairs):
-                raise DataError(
-                    f"expected 0=name,1=name,... for labels, got {printable(text, 80)!r}"
-                )
-            return {int(number): _plain(name) for number, _, name in pairs}
-        else:
-            labels = text.split(",")
+            usual_start = int(text.lower() in _FROM_ONE)
+        labels = ORDERS.get(text.lower()) or text.split(",")
     names = [_plain(name) for name in labels]
     if len(names) < 2 or not all(names) or len(set(names)) < len(names):
         shown = printable(",".join(names), 80)
@@ -84,17 +77,22 @@ def names_of(numbers: Iterable[int], labels: NumberNames) -> dict[int, str]:
             f"expected {', '.join(ORDERS)}, or different names separated by commas, for --labels "
             f"(labels=), got {shown!r}{near_misses(shown.lower(), ORDERS)}"
         )
-    if 0 in numbers:
-        start = 0
-    elif len(names) in numbers:
-        start = 1
-    elif start is None:
+    start = 0 if 0 in numbers else 1 if len(names) in numbers else usual_start
+    if start is None:
         raise DataError(
             f"labels name {len(names)} classes, and neither 0 nor {len(names)} is among the "
             f"numbers {', '.join(map(str, sorted(numbers)[:_MOST]))}: write "
             f"--labels {min(numbers)}={names[0]},..."
         )
     return dict(enumerate(names, start))
+
+
+def _pairs(text: str) -> dict[int, str]:
+    """Return the names in 1=happy,2=sad by their numbers."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(number_of(number.strip()) is not None and name for number, _, name in pairs):
+        raise DataError(f"expected 0=name,1=name,... for labels, got {printable(text, 80)!r}")
+    return {int(number): _plain(name) for number, _, name in pairs}
 
 
 def as_text(labels: NumberNames) -> str:
@@ -116,20 +114,15 @@ def _plain(name: str) -> str:
 
 def order_by_counts(counts: Mapping[int, int]) -> str | None:
     """Return the order in which numbers 0 to 6 have as many images as FER2013's classes, if any."""
-    parts = list(FER2013_COUNTS.values())
-    sums = [
-        parts[0],
-        parts[1],
-        parts[2],
-        tuple(map(sum, zip(*parts[1:]))),
-        tuple(map(sum, zip(*parts))),
-    ]
+    training, public, private = FER2013_COUNTS.values()
+    test = tuple(map(sum, zip(public, private)))
+    known_counts = [training, public, private, test, tuple(map(sum, zip(training, test)))]
     for order in ("fer2013", "sorted"):
         names = ORDERS[order]
-        if set(counts) == set(range(len(names))):
-            have = tuple(counts[names.index(name)] for name in EMOTIONS)
-            if have in sums:
-                return order
+        if set(counts) != set(range(len(names))):
+            continue
+        if tuple(counts[names.index(name)] for name in EMOTIONS) in known_counts:
+            return order
     return None
 
 
@@ -152,43 +145,51 @@ def classes_of(
     counts = Counter(texts)
     numbers = {text: number for text in counts if (number := number_of(text)) is not None}
     words = [text for text in counts if text not in numbers]
-    values = set(numbers.values())
-    notes = []
     if labels is not None and not numbers and words:
         raise DataError(f"labels are for numbers; {column} has names, such as {words[0][:40]!r}")
+    by_number: Counter[int] = Counter()
+    for text, number in numbers.items():
+        by_number[number] += counts[text]
+    notes: list[str] = []
     if labels is not None:
-        meaning = names_of(values, labels)
+        names = names_of(by_number, labels)
     else:
-        by_value: Counter[int] = Counter()
-        for text, number in numbers.items():
-            by_value[number] += counts[text]
-        order = order_by_counts(by_value)
-        start = min(values, default=0)
-        in_order = values == set(range(start, start + len(values)))
-        every = values == set(range(7))
-        usual = values <= set(range(7)) and (column.lower() == "emotion" or every) and not ask
-        usual = usual or order is not None
-        if not usual and start in (0, 1) and in_order and 1 < len(values) <= _MOST:
-            raise question(values, f"the labels in {column}")
-        meaning = dict(enumerate(ORDERS[order or "fer2013"]))
-        if order == "sorted":
-            notes.append("labels are in the sorted order, by how many images each has")
-        elif values and column.lower() != "emotion" and order is None:
-            notes.append(
-                "labels 0 to 6 are taken in the order of fer2013.csv, "
-                f"{', '.join(FER2013_CSV_ORDER)}; --labels (labels=) gives another"
-            )
-    classes = {text: meaning[n] for text, n in numbers.items() if n in meaning}
-    expected = f"{min(meaning)} to {max(meaning)}" if numbers else ""
-    bad = {text: _unknown(text, column, expected) for text in numbers if text not in classes}
+        names, notes = _assumed(by_number, column, ask=ask)
+    classes = {text: names[number] for text, number in numbers.items() if number in names}
     for text in words:
         name = emotion_of(text)
-        if name is None and numbers:
-            bad[text] = _unknown(text, column, expected)
-        else:
+        if name is not None or not numbers:
             classes[text] = name or text
+    expected = f"{min(names)} to {max(names)}" if numbers else ""
+    bad = {
+        text: f"expected {expected} for {column}, got {text[:40]!r}"
+        for text in (*numbers, *words)
+        if text not in classes
+    }
     return classes, bad, notes
 
 
-def _unknown(text: str, column: str, expected: str) -> str:
-    return f"expected {expected} for {column}, got {text[:40]!r}"
+def _assumed(
+    counts: Mapping[int, int], column: str, *, ask: bool
+) -> tuple[dict[int, str], list[str]]:
+    """Return the names of numbers of which nobody says what they mean, and what is to be noted.
+
+    Raises DataError where they may mean anything; see `classes_of`.
+    """
+    numbers = set(counts)
+    order = order_by_counts(counts)
+    start = min(numbers, default=0)
+    is_count = start in (0, 1) and numbers == set(range(start, start + len(numbers)))
+    is_emotion = column.lower() == "emotion"
+    is_fer2013 = numbers <= set(range(7)) and (is_emotion or len(numbers) == 7) and not ask
+    if not (is_fer2013 or order) and is_count and 1 < len(numbers) <= _MOST:
+        raise question(numbers, f"the labels in {column}")
+    notes = []
+    if order == "sorted":
+        notes.append("labels are in the sorted order, by how many images each has")
+    elif numbers and not is_emotion and order is None:
+        notes.append(
+            "labels 0 to 6 are taken in the order of fer2013.csv, "
+            f"{', '.join(FER2013_CSV_ORDER)}; --labels (labels=) gives another"
+        )
+    return dict(enumerate(ORDERS[order or "fer2013"])), notes
