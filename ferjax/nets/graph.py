@@ -270,7 +270,7 @@ class Graph:
 
     @cached_property
     def _computing(self) -> tuple[int, ...]:
-        """For each call, the last one up to it that does not only rearrange."""
+        """For each call, itself or, where it only rearranges, the last before that does not."""
         positions: list[int] = []
         for position, call in enumerate(self.calls):
             layer = self.by_name[call.layer]
@@ -281,7 +281,7 @@ class Graph:
 
     @cached_property
     def _activations(self) -> tuple[str, ...]:
-        """What each call's output went through, without what only rearranges."""
+        """The activation of each call's output: its name, or "other"."""
         activations: list[str] = []
         for position, call in enumerate(self.calls):
             inputs = {activations[self._computing[i]] for i in call.inputs}

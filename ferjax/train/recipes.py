@@ -118,7 +118,7 @@ _FLAGSHIP = NamedRecipe(
 )
 
 _FLAGSHIP_CPU = NamedRecipe(
-    summary="the same network on two CPU cores, some two and a half hours",
+    summary="the network of 8 convolutions on two CPU cores, some two and a half hours",
     source="`fast` with the larger network, and more dropout for it.",
     measured="67.99 % (66.64 % without copies of training images) after 2 hours and 22 minutes on "
     "two shared cores, with `--set seed=1` 67.57 % (66.06 %), both without clean statistics. The "
@@ -202,7 +202,7 @@ _VOTES = NamedRecipe(
 )
 
 _VOTES_GPU = NamedRecipe(
-    summary="the same from scratch on one modern GPU",
+    summary="what votes learns, from scratch, on one modern GPU",
     source="`flagship` with the targets of `votes`.",
     measured=None,
     command="ferjax train --data fer2013 --recipe votes-gpu --out runs/votes-gpu",

@@ -516,7 +516,7 @@ def test_convolutions_compute_in_the_dtype_and_the_last_layer_in_float32(
     dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # All of them by XLA's convolution, to be counted.
-    monkeypatch.setattr(convolution, "_has_own_code", lambda *_: False)
+    monkeypatch.setattr(convolution, "has_own_code", lambda *_: False)
     layers = small().layers[1:-1]
     network = chain(*layers, Dense(units=5), Dense(units=3, activation="softmax"))
     recipe = Recipe(compute_dtype=dtype)
