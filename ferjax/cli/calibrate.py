@@ -68,7 +68,7 @@ def _run(args: argparse.Namespace) -> int:
     from ferjax.evaluate import calibrate
 
     with reported() as progress:
-        found = calibrate(
+        fitted = calibrate(
             args.weights,
             args.data,
             method=args.method,
@@ -80,25 +80,28 @@ def _run(args: argparse.Namespace) -> int:
             progress=progress,
         )
     if args.json:
-        values = dataclasses.asdict(found)
-        print(json.dumps({**values, "path": str(found.path) if found.path else None}, indent=2))
+        values = dataclasses.asdict(fitted)
+        print(json.dumps({**values, "path": str(fitted.path) if fitted.path else None}, indent=2))
         return 0
     left_out = ""
-    if found.copies_left_out:
-        left_out = f", without {found.copies_left_out:,} copies of training images"
-    if found.without_votes_left_out:
-        left_out += f", without {found.without_votes_left_out:,} that have no votes for the classes"
-    offsets = "" if found.offsets is None else " and offsets"
-    to = ", to people's votes" if found.targets == "votes" else ""
+    if fitted.copies_left_out:
+        left_out = f", without {fitted.copies_left_out:,} copies of training images"
+    if fitted.without_votes_left_out:
+        left_out += (
+            f", without {fitted.without_votes_left_out:,} that have no votes for the classes"
+        )
+    offsets = "" if fitted.offsets is None else " and offsets"
+    target = ", to people's votes" if fitted.targets == "votes" else ""
     print(
-        f"temperature {found.temperature:.4f}{offsets}, fitted on {found.images:,} images ", end=""
+        f"temperature {fitted.temperature:.4f}{offsets}, fitted on {fitted.images:,} images ",
+        end="",
     )
-    print(f"of {found.data}{left_out}{to}")
-    if found.offsets is not None:
-        listed = (f"{printable(name)} {value:+.3f}" for name, value in found.offsets.items())
+    print(f"of {fitted.data}{left_out}{target}")
+    if fitted.offsets is not None:
+        listed = (f"{printable(name)} {value:+.3f}" for name, value in fitted.offsets.items())
         print(f"offsets: {', '.join(listed)}")
     print(f"{'':<32}  {'before':>8}  {'after':>8}  (each image by the other four fifths)")
-    b, a = found.before, found.after
+    b, a = fitted.before, fitted.after
     for label, before, after in (
         ("negative log-likelihood (nats)", b.negative_log_likelihood, a.negative_log_likelihood),
         ("Brier score (0 to 2)", b.brier_score, a.brier_score),
@@ -107,25 +110,25 @@ def _run(args: argparse.Namespace) -> int:
     ):
         print(f"{label:<32}  {before:8.4f}  {after:8.4f}")
     if args.method != "temperature":
-        _print_compared(found)
-    if found.path is None:
+        _print_compared(fitted)
+    if fitted.path is None:
         print("not stored")
     else:
-        instead = f", instead of {found.previous:.4f}" if found.previous is not None else ""
-        print(f"stored in {found.path}{instead}")
+        instead = f", instead of {fitted.previous:.4f}" if fitted.previous is not None else ""
+        print(f"stored in {fitted.path}{instead}")
     return 0
 
 
-def _print_compared(found: Fitted) -> None:
+def _print_compared(fitted: Fitted) -> None:
     """Say what a temperature alone and offsets are worth beside each other."""
     print(f"{'negative log-likelihood by':<32}  {'these':>8}  {'others':>8}")
     for label, kind, figures in (
-        ("a temperature alone", "temperature", found.alone),
-        ("a temperature and offsets", "vector", found.with_offsets),
+        ("a temperature alone", "temperature", fitted.alone),
+        ("a temperature and offsets", "vector", fitted.with_offsets),
     ):
         if figures is None:
             print(f"{label:<32}  none fits: too few images, of a class perhaps")
         else:
-            print(f"{label:<32}  {found.fits[kind]:8.4f}  {figures.negative_log_likelihood:8.4f}")
-    if found.overfits:
+            print(f"{label:<32}  {fitted.fits[kind]:8.4f}  {figures.negative_log_likelihood:8.4f}")
+    if fitted.overfits:
         print("the offsets overfit: on images that they were not fitted on they are no better")

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ferjax.conversion import convert
 
-    done = convert(
+    conversion = convert(
         args.source,
         args.target,
         to=args.to,
@@ -46,13 +46,13 @@ def run(args: argparse.Namespace) -> int:
         labels=args.labels,
         optimizer_state=args.optimizer_state,
     )
-    for note in done.notes:
+    for note in conversion.notes:
         print(f"ferjax: note: {note}", file=sys.stderr)
     target = Path(args.target)
     files = [target] if target.is_file() else [f for f in target.rglob("*") if f.is_file()]
     size = sum(file.stat().st_size for file in files) / 1e6
     print(
-        f"{args.source} ({done.source_kind}) -> {args.target} ({done.target_kind}): "
-        f"{done.num_params:,} parameters, {size:.1f} MB"
+        f"{args.source} ({conversion.source_kind}) -> {args.target} ({conversion.target_kind}): "
+        f"{conversion.num_params:,} parameters, {size:.1f} MB"
     )
     return 0

@@ -107,7 +107,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.record and released.path_of(args.weights).exists():
         check_folder(recording.recordable(args.weights)[0].parent)
     with reported() as progress:
-        found = evaluation.evaluate(
+        measured = evaluation.evaluate(
             args.weights,
             args.data,
             args.split,
@@ -121,15 +121,15 @@ def _run(args: argparse.Namespace) -> int:
             seed=args.seed,
             progress=progress,
         )
-    evaluation.warn(found)
+    evaluation.warn(measured)
     if args.json:
-        print(json.dumps({**found.to_json(), "command": args.call}, indent=2, allow_nan=False))
+        print(json.dumps({**measured.to_json(), "command": args.call}, indent=2, allow_nan=False))
     else:
-        print(report.text(found))
+        print(report.text(measured))
     if args.out is not None:
         with reported() as progress:
-            page = report.write_report(found, args.out, command=args.call, progress=progress)
+            page = report.write_report(measured, args.out, command=args.call, progress=progress)
         print(f"report: {page}", file=sys.stderr)
     if args.record:
-        print(f"recorded in {recording.record(found, args.weights)}", file=sys.stderr)
+        print(f"recorded in {recording.record(measured, args.weights)}", file=sys.stderr)
     return 0

@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
     if args.labels is not None:
         labels = checked_labels(args.labels, model.graph)
     elif labels is None:
-        known = recognise(model.graph)
-        fitting = f"{known.order} (the order of {known.name}) " if known else ""
+        network = recognise(model.graph)
+        fitting = f"{network.order} (the order of {network.name}) " if network else ""
         model.notes.append(f"no class names are stored; --labels {fitting}stores them")
     onnx.save(args.target, model.graph, model.variables, labels=labels, metadata=model.metadata)
     for note in model.notes:

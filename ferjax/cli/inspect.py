@@ -54,19 +54,19 @@ def run(args: argparse.Namespace) -> int:
         from ferjax.errors import FerjaxError
 
         raise FerjaxError("--value-range is for --data, which measures with it: give both")
-    found = inspect(args.file, args.config, args.architecture, output=args.output)
-    described = describe(found)
+    inspection = inspect(args.file, args.config, args.architecture, output=args.output)
+    described = describe(inspection)
     measured = None
-    if args.data is not None and found.model is not None:
+    if args.data is not None and inspection.model is not None:
         measured = _measured(args, value_range)
         described["label_order"] = measured.to_json()
     if args.json:
         print(json.dumps(described, indent=2))
     else:
-        _print(described, found)
+        _print(described, inspection)
     if measured is not None and not args.json:
         _print_order(measured)
-    return 0 if found.model is not None else 1
+    return 0 if inspection.model is not None else 1
 
 
 def _measured(args: argparse.Namespace, value_range: tuple[float, float] | None) -> LabelOrder:
@@ -85,23 +85,23 @@ def _measured(args: argparse.Namespace, value_range: tuple[float, float] | None)
         )
 
 
-def describe(found: Inspection) -> dict[str, Any]:
+def describe(inspection: Inspection) -> dict[str, Any]:
     """Return an inspection as JSON values."""
     described: dict[str, Any] = {
-        "path": found.path,
-        "kind": found.kind,
-        "keras_version": found.keras_version,
-        "usable": found.model is not None,
-        "problems": found.problems,
+        "path": inspection.path,
+        "kind": inspection.kind,
+        "keras_version": inspection.keras_version,
+        "usable": inspection.model is not None,
+        "problems": inspection.problems,
     }
-    if found.model is not None:
-        graph, state = found.model.graph, found.model.optimizer_state
-        several = not found.has_one_output
+    if inspection.model is not None:
+        graph, state = inspection.model.graph, inspection.model.optimizer_state
+        several = not inspection.has_one_output
         described |= {
             "name": graph.name,
             "input_shape": graph.input_shape,
             "output_shape": None if several else graph.output_shape,
-            "outputs": [{"name": o.name, "shape": o.shape} for o in found.model.outputs],
+            "outputs": [{"name": o.name, "shape": o.shape} for o in inspection.model.outputs],
             "classes": None if several else _classes(graph)[0],
             "value_range": graph.value_range,
             "parameters": graph.num_params,
@@ -115,10 +115,10 @@ def describe(found: Inspection) -> dict[str, Any]:
                 }
                 for layer in graph.layers
             ],
-            "labels": found.model.labels,
-            "recognised": None if several else _recognised(found.model.graph),
+            "labels": inspection.model.labels,
+            "recognised": None if several else _recognised(inspection.model.graph),
             "optimizer": None if state is None else {"name": state.name, "step": state.step},
-            "notes": found.model.notes,
+            "notes": inspection.model.notes,
         }
     return described
 
@@ -153,7 +153,7 @@ def _recognised(graph: Graph) -> dict[str, Any] | None:
     }
 
 
-def _print(described: dict[str, Any], found: Inspection) -> None:
+def _print(described: dict[str, Any], inspection: Inspection) -> None:
     from ferjax.emotions import ORDERS
     from ferjax.errors import printable
     from ferjax.keras import KINDS
@@ -163,8 +163,8 @@ def _print(described: dict[str, Any], found: Inspection) -> None:
     print(f"kind:      {described['kind'] or 'not a weight file'}")
     if described["kind"] in KINDS:
         print(f"Keras:     {described['keras_version'] or 'version not stated'}")
-    if found.model is None:
-        for problem in found.problems:
+    if inspection.model is None:
+        for problem in inspection.problems:
             print(f"unusable:  {problem}")
         return
     optimizer = described["optimizer"]
@@ -172,11 +172,11 @@ def _print(described: dict[str, Any], found: Inspection) -> None:
     state = f"{optimizer['name']}, {optimizer['step']} steps" if optimizer else "none"
     print(f"optimizer: {state}")
     print(f"labels:    {printable(', '.join(labels)) if labels else 'none'}")
-    outputs = found.model.outputs
+    outputs = inspection.model.outputs
     for number, output in enumerate(outputs if len(outputs) > 1 else ()):
         print(f"output {number}:  {output}")
-    if found.has_one_output:
-        print(f"classes:   {_classes(found.model.graph)[1]}")
+    if inspection.has_one_output:
+        print(f"classes:   {_classes(inspection.model.graph)[1]}")
     else:
         print("note:      --output NAME or NUMBER chooses among them")
     if network is not None:
@@ -190,7 +190,7 @@ def _print(described: dict[str, Any], found: Inspection) -> None:
         print("note:      no class names: --labels gives them, --data FACES tells their order")
     for note in described["notes"]:
         print(f"note:      {note}")
-    print(summary(found.model.graph))
+    print(summary(inspection.model.graph))
 
 
 def _print_order(measured: LabelOrder) -> None:

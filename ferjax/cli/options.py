@@ -154,8 +154,8 @@ def check_given(paths: Sequence[str]) -> None:
     from ferjax.errors import ImageError
 
     if all(map(_is_missing, paths)):
-        more = f" and {len(paths) - 1:,} more" if len(paths) > 1 else ""
-        raise ImageError(f"{printable(paths[0])}{more}: no such file")
+        others = f" and {len(paths) - 1:,} more" if len(paths) > 1 else ""
+        raise ImageError(f"{printable(paths[0])}{others}: no such file")
 
 
 def _is_missing(path: str) -> bool:

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from ferjax.preprocessing import find_images
 
     images = find_images(args.images) if args.images else None
-    found = compare(
+    result = compare(
         args.a,
         args.b,
         images,
@@ -47,15 +47,15 @@ def run(args: argparse.Namespace) -> int:
         architecture=args.architecture,
         output=args.output,
     )
-    equal = found.largest_difference <= args.tolerance and found.same_labels
+    equal = result.largest_difference <= args.tolerance and result.same_labels
     if args.json:
         document = {
             "a": args.a,
             "b": args.b,
-            "images": found.images,
-            "largest_difference": found.largest_difference,
-            "different_classes": found.different_classes,
-            "same_labels": found.same_labels,
+            "images": result.images,
+            "largest_difference": result.largest_difference,
+            "different_classes": result.different_classes,
+            "same_labels": result.same_labels,
             "tolerance": args.tolerance,
             "equal": equal,
         }
@@ -64,8 +64,8 @@ def run(args: argparse.Namespace) -> int:
         kind = "images" if args.images else "generated images"
         verdict = "equal" if equal else "different"
         print(
-            f"{verdict}: largest difference {found.largest_difference:.3g} over {found.images} "
-            f"{kind} (tolerance {args.tolerance:g}), another class for {found.different_classes}"
-            + ("" if found.same_labels else "; the labels differ")
+            f"{verdict}: largest difference {result.largest_difference:.3g} over {result.images} "
+            f"{kind} (tolerance {args.tolerance:g}), another class for {result.different_classes}"
+            + ("" if result.same_labels else "; the labels differ")
         )
     return 0 if equal else 1

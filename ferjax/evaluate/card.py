@@ -120,7 +120,7 @@ def _filled(
                 f"{name}: measured {about['name']} ({(about['sha256'] or 'no hash')[:12]}), "
                 f"not {path} ({str(digest)[:12]})"
             )
-    known = model.metadata
+    stated = model.metadata
     names, names_from = _labels(model, labels)
     return render(
         "card.md",
@@ -131,17 +131,17 @@ def _filled(
         graph=model.graph,
         labels=names,
         names_from=names_from,
-        known=known,
-        trainings=metadata.trainings(known),
-        calibration=_mapping(known.get("calibration")),
-        trained_on=provenance.described(known.get("trained_on")),
-        frequencies=_frequencies(known, names),
-        selected_on=provenance.described(known.get("selected_on")),
-        measured=_measured(known, {report["data"]["name"] for report in measured}),
+        known=stated,
+        trainings=metadata.trainings(stated),
+        calibration=_mapping(stated.get("calibration")),
+        trained_on=provenance.described(stated.get("trained_on")),
+        frequencies=_frequencies(stated, names),
+        selected_on=provenance.described(stated.get("selected_on")),
+        measured=_measured(stated, {report["data"]["name"] for report in measured}),
         reports=measured,
         votes=[_votes_tables(r, number == 0) for number, r in enumerate(measured)],
         explained=EXPLAINED,
-        seeds=seeds.compare_seeds(known, other_seeds),
+        seeds=seeds.compare_seeds(stated, other_seeds),
         robust=next((r for r in measured if r["robustness"]), None),
         groups=next((r for r in measured if r["subgroups"]), None),
         limits=_limits(measured),
@@ -164,11 +164,11 @@ def _labels(model: KerasModel, labels: Labels | None) -> tuple[Sequence[str], st
     )
 
 
-def _frequencies(known: Mapping[str, Any], labels: Sequence[str]) -> list[tuple[str, float]]:
+def _frequencies(record: Mapping[str, Any], labels: Sequence[str]) -> list[tuple[str, float]]:
     """Return how common each class was in training, or nothing where the metadata does not say."""
-    stated = {"training_frequencies": known.get("training_frequencies")}
+    stated = {"training_frequencies": record.get("training_frequencies")}
     try:
-        shares = priors.of_metadata(stated, metadata.class_names(known, labels))
+        shares = priors.of_metadata(stated, metadata.class_names(record, labels))
     except PriorError:  # written by hand
         return []
     return [] if shares is None else list(zip(labels, shares.tolist()))
@@ -269,9 +269,9 @@ def _harmful_changes(robust: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _measured(known: Mapping[str, Any], reported: Collection[str]) -> list[str]:
+def _measured(record: Mapping[str, Any], reported: Collection[str]) -> list[str]:
     """Return a sentence for each accuracy in the metadata, of data that no report is of."""
-    entries = [entry for entry in known.get("accuracy") or [] if isinstance(entry, Mapping)]
+    entries = [entry for entry in record.get("accuracy") or [] if isinstance(entry, Mapping)]
     return [_sentence(entry) for entry in entries if entry.get("dataset") not in reported]
 
 
@@ -290,8 +290,8 @@ def _sentence(accuracy: Mapping[str, Any]) -> str:
     )
 
 
-def _title(known: Mapping[str, Any], name: str) -> str:
-    title = str(known[name].title) if name in known else name
+def _title(table: Mapping[str, Any], name: str) -> str:
+    title = str(table[name].title) if name in table else name
     return title if title[:2].isupper() else title[:1].lower() + title[1:]  # JPEG stays
 
 

@@ -188,12 +188,12 @@ def _check(images: Images) -> None:
         )
 
 
-def _find(name: str, known: Mapping[str, T], what: str) -> T:
-    if name not in known:
+def _find(name: str, table: Mapping[str, T], noun: str) -> T:
+    if name not in table:
         raise DataError(
-            f"expected {what} among {', '.join(known)}, got {name!r}{near_misses(name, known)}"
+            f"expected {noun} among {', '.join(table)}, got {name!r}{near_misses(name, table)}"
         )
-    return known[name]
+    return table[name]
 
 
 def _rounded(levels: Levels) -> Images:

@@ -64,10 +64,9 @@ def overlaps(metadata: Mapping[str, Any], images: Measured) -> tuple[str, ...]:
     if seen:
         notes.append("accuracy on training images says little about any others")
     elif _is(selected, images) or _was_validation(trained, images):
-        by = _by(selected)
         notes.append(
-            f"the weights were selected on these images ({images.name}{by}): the figures flatter "
-            "them"
+            f"the weights were selected on these images ({images.name}{_label_source(selected)}): "
+            "the figures flatter them"
         )
     elif trained and not _is_apart(trained, images):
         notes.append(
@@ -122,8 +121,8 @@ def fitted_here(metadata: Mapping[str, Any], images: Measured) -> bool:
 def calibrated_on(metadata: Mapping[str, Any]) -> str:
     """Return what the calibration of the weights was fitted on, in words."""
     calibration = _record(metadata, "calibration")
-    to = ", to people's votes" if calibration.get("targets") == "votes" else ""
-    return f"{described(calibration.get('fitted_on'))}{to}"
+    target = ", to people's votes" if calibration.get("targets") == "votes" else ""
+    return f"{described(calibration.get('fitted_on'))}{target}"
 
 
 def described(record: Any) -> str:
@@ -138,10 +137,10 @@ def described(record: Any) -> str:
         return "not known"
     count = record.get("images")
     images = f" ({count:,} images)" if isinstance(count, int) else ""
-    return f"{record['data']}{images}{_by(record)}"
+    return f"{record['data']}{images}{_label_source(record)}"
 
 
-def _by(record: Mapping[str, Any]) -> str:
+def _label_source(record: Mapping[str, Any]) -> str:
     """Return which labels images had, where these were not their own."""
     if labels := record.get("labels"):
         return f", by the {printable(str(labels), 100)}"

@@ -23,10 +23,10 @@ def recordable(weights: str | os.PathLike[str] | None) -> tuple[Path, dict[str, 
         WeightFileError: the file has no metadata, or that of other weights.
     """
     path = released.path_of(weights)
-    known = metadata.own(path)
-    if not known:
+    stored = metadata.own(path)
+    if not stored:
         raise WeightFileError(path, "no metadata beside it that the accuracy could go into")
-    return path, known
+    return path, stored
 
 
 def record(evaluation: Evaluation, weights: str | os.PathLike[str] | None) -> Path:
@@ -41,8 +41,8 @@ def record(evaluation: Evaluation, weights: str | os.PathLike[str] | None) -> Pa
         WeightFileError: the file has no metadata, or that of other weights.
         WriteError: the metadata cannot be written.
     """
-    path, known = recordable(weights)
-    is_unsearched = provenance.copies_unknown(known, provenance.Measured(**evaluation.data))
+    path, stored = recordable(weights)
+    is_unsearched = provenance.copies_unknown(stored, provenance.Measured(**evaluation.data))
 
     def note(copies: int | None) -> str:
         """Return what is said of the copies among the images; None: they are left out."""
@@ -62,8 +62,8 @@ def record(evaluation: Evaluation, weights: str | os.PathLike[str] | None) -> Pa
         labels = f"{BY_MAJORITY}, {classes}"
         entry = _entry(evaluation, measured, None, text, labels, prior)
         accuracies.append({**entry, "balanced": round(measured.balanced_accuracy, 4)})
-    recorded = metadata.with_accuracies(known, accuracies)
-    return metadata.write(path, {**known, "accuracy": recorded})
+    recorded = metadata.with_accuracies(stored, accuracies)
+    return metadata.write(path, {**stored, "accuracy": recorded})
 
 
 def _own(evaluation: Evaluation, note: str, left_out: str) -> Iterator[dict[str, Any]]:

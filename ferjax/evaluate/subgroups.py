@@ -201,9 +201,11 @@ def compare_groups(
     """
     _check_options(seed=seed, resamples=resamples, bootstrap=bootstrap, smallest=smallest)
     true = _classes("labels", labels, len(class_names))
-    said = _classes("predicted", predicted, len(class_names))
-    if len(true) != len(said):
-        raise ValueError(f"expected as many predictions as labels, got {len(said)} and {len(true)}")
+    answers = _classes("predicted", predicted, len(class_names))
+    if len(true) != len(answers):
+        raise ValueError(
+            f"expected as many predictions as labels, got {len(answers)} and {len(true)}"
+        )
     for name, column in attributes.columns.items():
         if len(column) != len(true):
             raise ValueError(f"expected {len(true)} values of {name!r}, got {len(column)}")
@@ -213,7 +215,7 @@ def compare_groups(
     comparisons = []
     for chosen in [(name,) for name in names] + list(itertools.combinations(names, 2)):
         values, codes = _combined([coded[name] for name in chosen])
-        confusion = _confusion(codes, true, said, len(values), len(class_names))  # (G, K, K)
+        confusion = _confusion(codes, true, answers, len(values), len(class_names))  # (G, K, K)
         rng = _generator(seed, "intervals", *chosen)
         groups = [
             _group(value, matrix, class_names, bootstrap, smallest, rng)
@@ -245,9 +247,9 @@ def _check_options(*, seed: int, **counts: int) -> None:
             raise ValueError(f"expected at least {least} for {name!r}, got {value}")
 
 
-def _confusion(codes: Counts, true: Counts, said: Counts, groups: int, classes: int) -> Counts:
+def _confusion(codes: Counts, true: Counts, answers: Counts, groups: int, classes: int) -> Counts:
     """Return the confusion matrix of each group, (G, K, K), by the images' groups, -1 for none."""
-    cells = (codes * classes + true) * classes + said
+    cells = (codes * classes + true) * classes + answers
     counts = np.bincount(cells[codes >= 0], minlength=groups * classes**2)
     return counts.reshape(groups, classes, classes)
 

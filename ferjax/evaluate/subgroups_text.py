@@ -48,8 +48,8 @@ def _recall_lines(comparison: GroupComparison, names: Sequence[str], width: int)
             [name, *("-" if r is None else f"{100 * r:.1f}" for r in group.recall.values())]
         )
     return [
-        "  ".join([f"{first:<{width}}", *(f"{c:>{n}}" for c, n in zip(rest, columns))]).rstrip()
-        for first, *rest in rows
+        "  ".join([f"{first:<{width}}", *(f"{c:>{n}}" for c, n in zip(cells, columns))]).rstrip()
+        for first, *cells in rows
     ]
 
 
@@ -62,9 +62,9 @@ def _gap_lines(comparison: GroupComparison, subgroups: Subgroups) -> list[str]:
     several = subgroups.tested > 1
     between = "; " if len(comparison.attributes) > 1 else ", "
     ratio = "" if comparison.ratio is None else f", ratio {comparison.ratio:.2f}"
-    of = f" ({corrected:.2g} corrected for {subgroups.tested} comparisons)" if several else ""
+    for_all = f" ({corrected:.2g} corrected for {subgroups.tested} comparisons)" if several else ""
     lines = [
-        f"largest gap {_sides(gap, between)}{ratio}, p {p:.2g}{of};",
+        f"largest gap {_sides(gap, between)}{ratio}, p {p:.2g}{for_all};",
         f"with the same mixture of expressions {100 * (comparison.standardised_gap or 0):.1f} "
         f"points, p {q:.2g}" + (f" ({corrected_q:.2g} corrected)" if several else ""),
         f"macro F1: gap {f1.size:.3f} ({printable(f1.low, 40)} {f1.low_value:.3f}{between}"

@@ -55,8 +55,8 @@ def analyze(classifier: EmotionClassifier, images: Any, **options: Unpack[Option
         (photograph,) = photographs(classifier, Single([images]), threads=0, **options)
         if photograph.error is not None:
             raise photograph.error
-        done = [photograph.faces]
-        return (adapted(classifier, done, threshold) if adapts else done)[0]
+        faces = [photograph.faces]
+        return (adapted(classifier, faces, threshold) if adapts else faces)[0]
     if isinstance(images, Mapping) or not isinstance(images, Iterable):
         raise ImageError(
             "expected a path, bytes, array, PIL image, an open file or an iterable of them, got "
@@ -67,12 +67,12 @@ def analyze(classifier: EmotionClassifier, images: Any, **options: Unpack[Option
         return _faces(stream)
     if not images:
         raise ImageError("expected at least one image, got an empty sequence")
-    all_done = list(stream)
-    problems = [str(photograph.error) for photograph in all_done if photograph.error is not None]
+    done = list(stream)
+    problems = [str(photograph.error) for photograph in done if photograph.error is not None]
     if problems:
         raise ImageError(preprocessing.joined(problems, len(images)))
-    done = [photograph.faces for photograph in all_done]
-    return adapted(classifier, done, threshold) if adapts else done
+    faces = [photograph.faces for photograph in done]
+    return adapted(classifier, faces, threshold) if adapts else faces
 
 
 def _faces(stream: Generator[Photograph, None, None]) -> Generator[list[Face], None, None]:

@@ -56,5 +56,5 @@ def heatmaps(
         labels = [face.most_probable for face in faces if isinstance(face, Face)]
     else:
         labels = None
-    done = explain(classifier, crops, labels=labels, layer=layer, resize=resize)
-    return [explanation.heatmap for explanation in done]
+    explanations = explain(classifier, crops, labels=labels, layer=layer, resize=resize)
+    return [explanation.heatmap for explanation in explanations]

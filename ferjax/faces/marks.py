@@ -210,16 +210,15 @@ class Mark:
             width, y = max(width, note.shape[1] + 2 * pad), y + row
         names = [write.fitted(write.writable(n), small, 9 * small) for n in face.probabilities]
         values = list(face.probabilities.values())
-        kept = range(len(names))
+        shown = list(range(len(names)))
         if len(names) > _MOST_BARS:
-            best = sorted(kept, key=lambda i: (-values[i], i))[: _MOST_BARS - 1]
-            kept = sorted(best)  # type: ignore[assignment]
-        lines = [write.line(names[i], small) for i in kept]
+            shown = sorted(sorted(shown, key=lambda i: (-values[i], i))[: _MOST_BARS - 1])
+        lines = [write.line(names[i], small) for i in shown]
         column = max(line.shape[1] for line in lines) if lines else 0
         start = pad + column + max(4, round(0.5 * small))
         length = max(4 * small, width - pad - start)
         thick = max(4, round(0.55 * small))
-        for i, line in zip(kept, lines):
+        for i, line in zip(shown, lines):
             chosen = list(face.probabilities)[i] == self.name
             texts.append((pad, y, line, INK if chosen else _FAINT))
             top = y + (write.height(small) - thick) // 2 + 1
@@ -287,7 +286,10 @@ def _frame(
     left, top, right, bottom = rect
     x, y = np.arange(max(0, left), min(width, right)), np.arange(max(0, top), min(height, bottom))
     if dash:
-        x, y = (at[(at - start) % (dash + gap) < dash] for at, start in ((x, left), (y, top)))
+        x, y = (
+            pixels[(pixels - start) % (dash + gap) < dash]
+            for pixels, start in ((x, left), (y, top))
+        )
     for start in (top, bottom - thick):
         canvas[max(0, start) : max(0, start + thick), x] = colour
     for start in (left, right - thick):

@@ -39,7 +39,7 @@ class InputFile:
         return os.path.abspath(self.path)
 
 
-def find_photographs(given: Sequence[str]) -> tuple[list[InputFile], int]:
+def find_photographs(arguments: Sequence[str]) -> tuple[list[InputFile], int]:
     """Return the photographs at some paths, each once, and how many files were left out.
 
     Left out are drawings and crops that ferjax made, where other photographs are given too.
@@ -48,28 +48,28 @@ def find_photographs(given: Sequence[str]) -> tuple[list[InputFile], int]:
         ImageError: as for `find_images`, or all that a folder holds is left out.
     """
     inputs: dict[str, InputFile] = {}
-    made: dict[str, InputFile] = {}  # those that were given one by one
+    products: dict[str, InputFile] = {}  # drawings and crops that were given one by one
     left_out = 0
-    for argument in given:
+    for argument in arguments:
         paths = find_images([argument])
         if not os.path.isdir(argument):
             item = InputFile(paths[0], Path())
-            (made if is_made(item.path) else inputs).setdefault(item.key, item)
+            (products if is_made(item.path) else inputs).setdefault(item.key, item)
             continue
-        kept = [path for path in paths if not is_made(path)]
-        left_out += len(paths) - len(kept)
-        if not kept:
+        photographs = [path for path in paths if not is_made(path)]
+        left_out += len(paths) - len(photographs)
+        if not photographs:
             raise ImageError(
                 printable(
                     f"{argument}: no photographs in this folder but drawings and crops of some"
                 )
             )
-        for path in kept:
+        for path in photographs:
             item = InputFile(path, path.parent.relative_to(argument))
             inputs.setdefault(item.key, item)
     if inputs:
-        return list(inputs.values()), left_out + len(made)
-    return list(made.values()), 0
+        return list(inputs.values()), left_out + len(products)
+    return list(products.values()), 0
 
 
 # --- what was made -------------------------------------------------------------------------------

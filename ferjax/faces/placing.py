@@ -150,9 +150,9 @@ def _along(start: float, stop: float, length: float) -> list[tuple[float, float]
     """Return where something of a length may begin beside a side, and what each costs more."""
     first = [(start, 0.0), ((start + stop - length) / 2, 0.0), (stop - length, 0.0)]
     beyond = [
-        (at, share * length * 0.3)
+        (begin, share * length * 0.3)
         for share in _BEYOND
-        for at in (start - share * length, stop - length + share * length)
+        for begin in (start - share * length, stop - length + share * length)
     ]
     return first + beyond
 
@@ -236,7 +236,7 @@ class _Search:
         taken[len(faces) + 1 :] += np.array([-1, -1, 1, 1]) * self.gap / 2
         options = options[~overlapping(options, taken)]
         away = _apart(options, self.faces[i])
-        nearest = [_apart(options, other) for other in faces]
+        nearest = [_apart(options, rect) for rect in faces]
         near = away <= np.min(nearest, axis=0, initial=np.inf) + 1
         lines = self.leaders[~own & ~np.isnan(self.leaders[:, 0])]
         for row, off in zip(options[near], away[near]):

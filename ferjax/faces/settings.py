@@ -137,8 +137,8 @@ def check_resumed(was: Any, now: dict[str, Any], run: str) -> None:
             raise FerjaxError(f"{begun} with other weights; --force begins anew")
         raise FerjaxError(
             printable(
-                f"{begun} with {_said(name, before)}, expected the same to go on with it, got "
-                f"{_said(name, value)}; --force begins anew"
+                f"{begun} with {_described(name, before)}, expected the same to go on with it, got "
+                f"{_described(name, value)}; --force begins anew"
             )
         )
     missing = [path for path in was.get("given", []) if path not in now["given"]]
@@ -148,7 +148,7 @@ def check_resumed(was: Any, now: dict[str, Any], run: str) -> None:
         )
 
 
-def _said(name: str, value: Any) -> str:
+def _described(name: str, value: Any) -> str:
     if value is None or value is False:
         return f"no {name}"
     if value is True:

@@ -69,10 +69,10 @@ class Lettering:
         if not self._replaced:
             return
         names = [f"{printable(a, 60)!r} as {printable(b, 60)!r}" for a, b in self._replaced.items()]
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        others = f" and {len(names) - 5} more" if len(names) > 5 else ""
         warnings.warn(
             f"names with letters that no font here has are written with others: "
-            f"{', '.join(names[:5])}{more}; give `font`, a file of a font that has them",
+            f"{', '.join(names[:5])}{others}; give `font`, a file of a font that has them",
             FontWarning,
             stacklevel=stacklevel + 1,
         )
