@@ -166,10 +166,10 @@ def _pixels(faces: Faces) -> dict[str, dict[str, float]]:
             chosen = faces.images[part][faces.splits[part] == split]
             histograms[split] += np.bincount(chosen.ravel(), minlength=256)
     values = np.arange(256)
-    found = {}
+    pixels = {}
     for name, histogram in zip(("all", *SPLITS), (histograms.sum(0), *histograms)):
         if count := histogram.sum():
             mean = float((values * histogram).sum() / count)
             variance = float((((values - mean) ** 2) * histogram).sum() / count)
-            found[name] = {"mean": mean, "std": variance**0.5}
-    return found
+            pixels[name] = {"mean": mean, "std": variance**0.5}
+    return pixels

@@ -29,15 +29,15 @@ def classes_in_order(
     names: Collection[str],
 ) -> tuple[tuple[str, ...], dict[str, int], dict[str, str]]:
     """Return the class names in output order, the position of each, and names that are no class."""
-    bad = {}
-    known = set(names) & set(EMOTIONS)
-    if known:
+    slips = {}
+    emotions = set(names) & set(EMOTIONS)
+    if emotions:
         # A name beside emotions may be a class of its own, such as contempt. If it all but is the
         # name of an emotion that is missing, it is a slip.
-        absent = [name for name in (*EMOTIONS, *ALIASES) if canonical(name) not in known]
-        for name in set(names) - known:
+        absent = [name for name in (*EMOTIONS, *ALIASES) if canonical(name) not in emotions]
+        for name in set(names) - emotions:
             if close := near_misses(name.lower(), absent):
-                bad[name] = f"unknown class {name[:40]!r}{close}"
-    good = sorted(set(names) - set(bad))
-    class_names = EMOTIONS if known and known == set(good) else tuple(good)
-    return class_names, {name: i for i, name in enumerate(class_names)}, bad
+                slips[name] = f"unknown class {name[:40]!r}{close}"
+    good = sorted(set(names) - set(slips))
+    class_names = EMOTIONS if emotions and emotions == set(good) else tuple(good)
+    return class_names, {name: i for i, name in enumerate(class_names)}, slips

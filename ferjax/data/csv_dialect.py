@@ -197,11 +197,12 @@ _Columns = tuple[int, int | None, tuple[int, ...], bool]
 
 def _by_header(names: Sequence[str], row: Sequence[str]) -> _Columns | None:
     """Return the columns by their names, with the first row under them."""
-    known = [plain(name) for name in names]
-    label, usage = first_of(LABELS, known), first_of(USAGES, known)
-    perhaps = [i for i, name in enumerate(known) if name in PERHAPS_PIXELS]
+    plain_names = [plain(name) for name in names]
+    label, usage = first_of(LABELS, plain_names), first_of(USAGES, plain_names)
+    perhaps = [i for i, name in enumerate(plain_names) if name in PERHAPS_PIXELS]
     full = [i for i in perhaps if i < len(row) and _NUMBERS.match(row[i])]
-    pixels = tuple([known.index(name) for name in PIXELS if name in known] or full)[:1]
+    named = first_of(PIXELS, plain_names)
+    pixels = tuple(full[:1] if named is None else [named])
     numbered = () if pixels else _numbered_columns(names, {label, usage})
     if numbered and isqrt(len(numbered)) ** 2 != len(numbered):
         if label is None and len(numbered) == len(names):
@@ -215,15 +216,17 @@ def _by_header(names: Sequence[str], row: Sequence[str]) -> _Columns | None:
     pixels = pixels or numbered
     if label is not None and pixels:
         return label, usage, pixels, True
-    if set(known) >= _VOTES:
+    if set(plain_names) >= _VOTES:
         raise DataError(
             "the votes of FER+ (fer2013new.csv), which hold no pixels; expected fer2013.csv, "
             "and the votes by --votes (votes=)"
         )
     shown = ", ".join(printable(name.strip(), 20) for name in names[:6])
-    if pixels and any(name in PIXELS for name in known):
+    if named is not None:
         raise DataError(f"columns {shown}, and no labels among them; {_EXPECTED}")
-    if label is not None and (perhaps or "usage" in known or known[label] in LABELS[:2]):
+    if label is not None and (
+        perhaps or "usage" in plain_names or plain_names[label] in LABELS[:2]
+    ):
         raise DataError(
             f"columns {shown}, and no pixels among them; {_EXPECTED}, or images in "
             "<split>/<class>/ folders"
@@ -253,8 +256,8 @@ def _by_fields(fields: Sequence[str]) -> _Columns | None:
     pixels = [i for i, field in enumerate(fields) if _NUMBERS.match(field)]
     usage = next((i for i, field in enumerate(fields) if split_names.split_of(field)), None)
     if len(pixels) == 1:
-        rest = [i for i in range(len(fields)) if i not in (pixels[0], usage)]
-        labels = [i for i in rest if may_be_label(fields[i])]
+        perhaps = [i for i in range(len(fields)) if i not in (pixels[0], usage)]
+        labels = [i for i in perhaps if may_be_label(fields[i])]
         if len(labels) == 1:
             return labels[0], usage, tuple(pixels), False
         raise DataError(

@@ -24,13 +24,15 @@ SIZES: Final = {part: sum(counts) for part, counts in FER2013_COUNTS.items()}
 ROWS: Final = sum(SIZES.values())
 
 # A digit a row, as fer2013.csv has them; scripts/make_row_labels.py makes it.
-_FILE: Final = Path(__file__).with_name("fer2013_row_labels.txt.xz")
+ROW_LABELS_FILE: Final = Path(__file__).with_name("fer2013_row_labels.txt.xz")
 
 
 @lru_cache(maxsize=1)
 def row_labels() -> npt.NDArray[np.int32]:
     """Return the label of each row of fer2013.csv, int32 (35887,): positions in `EMOTIONS`."""
-    digits = np.frombuffer(lzma.decompress(_FILE.read_bytes()).strip(), np.uint8) - ord("0")
+    digits = np.frombuffer(lzma.decompress(ROW_LABELS_FILE.read_bytes()).strip(), np.uint8) - ord(
+        "0"
+    )
     of_digit = np.array([EMOTIONS.index(name) for name in FER2013_CSV_ORDER], np.int32)
     labels = of_digit[digits]
     labels.setflags(write=False)

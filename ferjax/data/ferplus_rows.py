@@ -76,10 +76,10 @@ def rows_of(
     if rows is not None:
         return "number", rows
     if any(map(mirror_split, files)):
-        such = next(file for file in files if mirror_split(file))
+        example = next(file for file in files if mirror_split(file))
         raise DataError(
             "the file names of FER2013's JPEG mirror do not say which row of fer2013.csv an image "
-            f"is, such as {printable(such, 60)}; {_JOINED}"
+            f"is, such as {printable(example, 60)}; {_JOINED}"
         )
     raise DataError(
         f"nothing says which of FER2013's images {printable(faces.names[0], 80)} and others are; "
@@ -174,14 +174,14 @@ def _parts_in_order(faces: Faces, at: Rows) -> Rows | None:
 
     -1 in `at` stands for an image that was left out.
     """
-    known = at >= 0
+    is_left = at >= 0
     for parts in fer2013.combinations():
         rows = fer2013.rows_of(parts)
         if len(rows) == len(at):
             labels = fer2013.row_labels()[rows]
-            if np.array_equal(labels[known], faces.labels[at[known]]):
+            if np.array_equal(labels[is_left], faces.labels[at[is_left]]):
                 result = np.full(len(faces), -1, np.int64)
-                result[at[known]] = rows[known]
+                result[at[is_left]] = rows[is_left]
                 return result
     return None
 
@@ -209,10 +209,10 @@ def _out_of_order(faces: Faces, at: Rows) -> str:
     if len(at) in sizes:
         parts = fer2013.combinations()[sizes.index(len(at))]
         labels = fer2013.row_labels()[fer2013.rows_of(parts)]
-        have = np.where(at >= 0, faces.labels[at], labels)
-        row = int(np.flatnonzero(have != labels)[0])
+        given_labels = np.where(at >= 0, faces.labels[at], labels)
+        row = int(np.flatnonzero(given_labels != labels)[0])
         return (
-            f"{printable(faces.names[at[row]], 80)} is labelled {EMOTIONS[have[row]]}, and "
+            f"{printable(faces.names[at[row]], 80)} is labelled {EMOTIONS[given_labels[row]]}, and "
             f"{EMOTIONS[labels[row]]} in fer2013.csv: the rows are not FER2013's in their order; "
             f"{_JOINED}"
         )
@@ -267,23 +267,22 @@ def _file_number(file: str) -> int:
 def _parts_by_counts(counts: npt.NDArray[np.int64]) -> dict[int, tuple[str, ...]]:
     """Return which parts of FER2013 each split with images is, by its images of each class."""
     result: dict[int, tuple[str, ...]] = {}
-    for split, have in enumerate(counts.tolist()):
-        if not any(have):
+    for split, in_split in enumerate(counts.tolist()):
+        if not any(in_split):
             continue
         fitting = [
             parts
             for parts in fer2013.combinations()
-            if have == [sum(column) for column in zip(*(FER2013_COUNTS[part] for part in parts))]
+            if in_split
+            == [sum(column) for column in zip(*(FER2013_COUNTS[part] for part in parts))]
         ]
         if not fitting:
-
-            def distance(part: str, have: Sequence[int] = have) -> int:
-                return sum(abs(n - wanted) for n, wanted in zip(have, FER2013_COUNTS[part]))
-
-            part = min(fer2013.PARTS, key=distance)
+            part, expected = min(
+                FER2013_COUNTS.items(), key=lambda item: np.abs(counts[split] - item[1]).sum()
+            )
             differ = [
                 f"{n:,} of {name} instead of {wanted:,}"
-                for name, n, wanted in zip(EMOTIONS, have, FER2013_COUNTS[part])
+                for name, n, wanted in zip(EMOTIONS, in_split, expected)
                 if n != wanted
             ]
             raise DataError(
@@ -320,8 +319,8 @@ def _by_number(faces: Faces, files: Sequence[str]) -> Rows | None:
     if not all(matches) or len(files) < _ENOUGH:
         return None
     numbers = np.array([int(match[1]) for match in matches if match], np.int64)
-    said = [mirror_split(file) for file in files]
-    splits = [SPLITS.index(name) if name else int(s) for name, s in zip(said, faces.splits)]
+    by_name = [mirror_split(file) for file in files]
+    splits = [SPLITS.index(name) if name else int(s) for name, s in zip(by_name, faces.splits)]
     starts = np.cumsum([0, *fer2013.SIZES.values()])[splits]
     sizes = np.array(list(fer2013.SIZES.values()))[splits]
     labels = fer2013.row_labels()

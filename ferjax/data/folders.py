@@ -85,7 +85,7 @@ def layout(paths: Sequence[Folders], classes_level: int | None = None) -> Layout
                 f"expected 1 to {deepest} for --classes-level (classes_level=), the folders that "
                 f"lead to an image, got {classes_level}"
             )
-    splits, others = _splits(classes)
+    splits, unexplained = _splits(classes)
     has_splits = any(splits.values())
     outermost = split_names.splits_of({path[0] for path in unique if path})
     expected = "expected <class>/<image>"
@@ -98,10 +98,10 @@ def layout(paths: Sequence[Folders], classes_level: int | None = None) -> Layout
         if split is not None:
             table[path] = Place(split=split, folder=path[level], name=names[path[level]])
     notes = []
-    if others and has_splits:
-        notes.append(f"the folders {others} are taken for neither splits nor classes")
-    elif others:
-        notes.append(f"the folders {others} are no splits: all images are in train")
+    if unexplained and has_splits:
+        notes.append(f"the folders {unexplained} are taken for neither splits nor classes")
+    elif unexplained:
+        notes.append(f"the folders {unexplained} are no splits: all images are in train")
     elif classes and not has_splits:
         notes.append("there are no split folders such as train and test: all images are in train")
     return Layout(places=[table[path] for path in paths], has_splits=has_splits, notes=tuple(notes))
@@ -117,8 +117,7 @@ def _without_repeated(paths: Iterable[Folders]) -> dict[Folders, Folders]:
     for parent, names in _children(unique).items():
         shared = set.intersection(*map(_words, names)) if len(names) > 1 else set()
         for words in (shared, _words(parent[-1]) if parent else set()):
-            rests = {_without(name, words) for name in names}
-            emotions = {emotion_of(rest) for rest in rests} - {None}
+            emotions = {emotion_of(_without(name, words)) for name in names} - {None}
             before = {emotion_of(name) for name in names} - {None}
             if len(emotions) > max(1, len(before)) and not words & {"not", "no", "non", "un"}:
                 dropped[parent] = words
@@ -146,8 +145,8 @@ def _words(name: str) -> set[str]:
 
 
 def _without(name: str, words: set[str]) -> str:
-    rest = [word for word in re.findall(r"[^\W_]+", name) if word.lower() not in words]
-    return " ".join(rest) if rest and len(rest) < len(_words(name)) else name.strip()
+    left = [word for word in re.findall(r"[^\W_]+", name) if word.lower() not in words]
+    return " ".join(left) if left and len(left) < len(_words(name)) else name.strip()
 
 
 def _names(classes: dict[Folders, int]) -> dict[str, str]:
@@ -162,11 +161,10 @@ def _names(classes: dict[Folders, int]) -> dict[str, str]:
 
 def _combined(folders: Collection[str]) -> bool:
     """Whether names are a class and a split together: glad_train, glad_test, cross_train."""
-    both = [split_names.parts(folder) for folder in folders]
-    if not all(split and rest for split, rest in both):
+    splits, classes = zip(*map(split_names.parts, folders)) if folders else ((), ())
+    if not all(splits) or not all(classes):
         return False
-    rests = [rest for _, rest in both]
-    return len({split for split, _ in both}) > 1 and 1 < len(set(rests)) < len(rests)
+    return len(set(splits)) > 1 and 1 < len(set(classes)) < len(classes)
 
 
 # --- splits --------------------------------------------------------------------------------------
@@ -174,34 +172,34 @@ def _combined(folders: Collection[str]) -> bool:
 
 def _splits(classes: dict[Folders, int]) -> tuple[dict[Folders, str | None], str]:
     """Return the split of each path, None for none, and the folders that are no splits, listed."""
-    known: list[dict[Folders, str | None]] = []
-    others: list[str] = []
+    split_levels: list[dict[Folders, str | None]] = []
+    unexplained: list[str] = []
     folds: dict[Folders, str] = {}
     for below, level in _levels(classes):
         names = set(level.values())
         splits = split_names.splits_of(names)
         # In a class's folder a name or two that look like splits are names.
         if any(splits.values()) and not (below and not all(splits.values())):
-            known.append({path: splits[name] for path, name in level.items()})
+            split_levels.append({path: splits[name] for path, name in level.items()})
         elif not below and len(names) > 1:
-            others += sorted(names)
+            unexplained += sorted(names)
             if all(map(_FOLD.fullmatch, names)):
                 folds = level
     folders = {path[at] for path, at in classes.items()}
-    if not known and (_combined(folders) or _split_emotions(folders)):
-        known.append({path: split_names.parts(path[at])[0] for path, at in classes.items()})
+    if not split_levels and (_combined(folders) or _split_emotions(folders)):
+        split_levels = [{path: split_names.parts(path[at])[0] for path, at in classes.items()}]
     # A folder around all splits may be called train too.
-    known = [level for level in known if len(set(level.values())) > 1] or known
-    said = {path: [level[path] for level in known if path in level] for path in classes}
+    several = [level for level in split_levels if len(set(level.values())) > 1] or split_levels
+    by_path = {path: [level[path] for level in several if path in level] for path in classes}
     by_fold: defaultdict[str, set[str | None]] = defaultdict(set)
     for path, fold in folds.items():
-        by_fold[fold].update(said[path])
+        by_fold[fold].update(by_path[path])
     if sum(len(splits) > 1 for splits in by_fold.values()) > 1:
         raise DataError(
             f"{_listed(sorted(by_fold))} are folds, and what one trains on another tests on: name "
             "one of them"
         )
-    return {path: _agreed(splits) for path, splits in said.items()}, _listed(others)
+    return {path: _agreed(splits) for path, splits in by_path.items()}, _listed(unexplained)
 
 
 def _levels(classes: dict[Folders, int]) -> list[tuple[bool, dict[Folders, str]]]:
@@ -222,9 +220,9 @@ def _split_emotions(folders: Collection[str]) -> bool:
     return all(split_names.parts(folder)[0] and emotion_of(folder) for folder in folders)
 
 
-def _agreed(said: Sequence[str | None]) -> str | None:
+def _agreed(by_level: Sequence[str | None]) -> str | None:
     """Return the split that levels say together: train/val is validation, train/test none."""
-    splits = list(dict.fromkeys(said))
+    splits = list(dict.fromkeys(by_level))
     if len(splits) == 2 and splits[1] == "validation" and splits[0] is not None:
         return "validation"
     return splits[0] if len(splits) == 1 else None
@@ -260,9 +258,9 @@ def _by_emotions(paths: Sequence[Folders]) -> dict[Folders, int]:
             classes[path] = beside[0]
             own.add(path[beside[0]])
     for path in paths:
-        known = [level for level, name in enumerate(path) if name in own]
-        if path not in classes and known:
-            classes[path] = known[0]
+        own_levels = [level for level, name in enumerate(path) if name in own]
+        if path not in classes and own_levels:
+            classes[path] = own_levels[0]
     emotions = {emotion_of(path[level]) for path, level in classes.items()} - {None}
     if len(emotions) < 2 and (own or any(_are_names(set(x.values())) for _, x in _levels(classes))):
         return {}  # such as glad/neutral and grumpy/neutral
@@ -274,21 +272,20 @@ def _by_structure(paths: Sequence[Folders]) -> dict[Folders, int]:
 
     Raises DataError where the structure does not tell either.
     """
-    kept = _without_wrappers(paths)
+    plain = _without_wrappers(paths)
     first = level = 0  # the outermost level that may hold the classes
-    while names := {levels[level][1] for levels in kept.values() if len(levels) > level}:
+    while names := {levels[level][1] for levels in plain.values() if len(levels) > level}:
         is_split = any(split_names.splits_of(names).values()) and not _combined(names)
-        inside = any(len(levels) > level + 1 for levels in kept.values())
+        inside = any(len(levels) > level + 1 for levels in plain.values())
         if not is_split and (len(names) > 1 or not inside):
             break
         level += 1
         first = level
-    kept = {path: levels for path, levels in kept.items() if len(levels) > first}
-    if not kept:
+    deep = {path: levels for path, levels in plain.items() if len(levels) > first}
+    if not deep:
         return {}
-    depth = min(map(len, kept.values()))
-    chosen = _class_level(kept, range(first, depth))
-    return {path: levels[chosen][0] for path, levels in kept.items()}
+    chosen = _class_level(deep, range(first, min(map(len, deep.values()))))
+    return {path: levels[chosen][0] for path, levels in deep.items()}
 
 
 def _without_wrappers(paths: Sequence[Folders]) -> dict[Folders, list[tuple[int, str]]]:
@@ -304,9 +301,9 @@ def _without_wrappers(paths: Sequence[Folders]) -> dict[Folders, list[tuple[int,
         inner = path[: level + 1]
         if len(children[path[:level]]) > 1 or path[:level] in with_images or inner in with_images:
             return False
-        split, rest = split_names.parts(path[level])
+        split, words = split_names.parts(path[level])
         outer = {split_names.parts(name)[0] for name in path[:level]}
-        return not (rest or _NUMBER.fullmatch(path[level])) and (split is None or split in outer)
+        return not (words or _NUMBER.fullmatch(path[level])) and (split is None or split in outer)
 
     return {
         path: [(i, name) for i, name in enumerate(path) if not says_nothing(path, i)]
@@ -314,9 +311,9 @@ def _without_wrappers(paths: Sequence[Folders]) -> dict[Folders, list[tuple[int,
     }
 
 
-def _class_level(kept: dict[Folders, list[tuple[int, str]]], levels: Iterable[int]) -> int:
+def _class_level(paths: dict[Folders, list[tuple[int, str]]], levels: Iterable[int]) -> int:
     """Return which of several levels of folders holds the classes."""
-    names = {i: {path[i][1] for path in kept.values()} for i in levels}
+    names = {i: {path[i][1] for path in paths.values()} for i in levels}
     unsplit = [i for i in names if not all(split_names.splits_of(names[i]).values())]
     several = [i for i in unsplit if len(names[i]) > 1]
     if not several:
@@ -324,11 +321,11 @@ def _class_level(kept: dict[Folders, list[tuple[int, str]]], levels: Iterable[in
     named = [i for i in several if _are_names(names[i])]
     numbers = [i for i in several if all(map(_NUMBER.fullmatch, names[i]))]
     numbered = [i for i in numbers if _numbered(names[i])]
-    undecided = any(_grid(kept, named[0], other) for other in named[1:])
+    undecided = any(_grid(paths, named[0], lower) for lower in named[1:])
     if named and numbered:
         # Numbers in folders of names may be sessions of a class, or labels of a person.
         has_zero = "0" in names[numbered[0]]
-        undecided |= numbered[0] < named[0] or (has_zero and _grid(kept, named[0], numbered[0]))
+        undecided |= numbered[0] < named[0] or (has_zero and _grid(paths, named[0], numbered[0]))
     if named and not undecided:
         return named[0]
     if not named and len(numbered or numbers) == 1:
@@ -338,7 +335,7 @@ def _class_level(kept: dict[Folders, list[tuple[int, str]]], levels: Iterable[in
             f"the folders {_listed(sorted(names[several[0]]))} are groups of images, not classes, "
             f"and hold no class folders; expected <split>/<class>/<image>, or {_RENAME}"
         )
-    path = next(iter(kept.values()))
+    path = next(iter(paths.values()))
     seen = [f"level {path[i][0] + 1} has {_listed(sorted(names[i]))}" for i in several]
     raise DataError(f"which folders are the classes? {'; '.join(seen)}; {_RENAME}")
 
@@ -362,18 +359,17 @@ def _numbered(names: Collection[str]) -> bool:
     )
 
 
-def _grid(kept: dict[Folders, list[tuple[int, str]]], upper: int, lower: int) -> bool:
+def _grid(paths: dict[Folders, list[tuple[int, str]]], upper: int, lower: int) -> bool:
     """Whether the same names of the lower level lie under different ones of the upper."""
     over: defaultdict[str, set[str]] = defaultdict(set)
-    for levels in kept.values():
+    for levels in paths.values():
         over[levels[lower][1]].add(levels[upper][1])
     return 2 * sum(len(names) > 1 for names in over.values()) >= len(over)
 
 
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(map(_shown, names[:_SHOWN]))
-    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return shown + more
+    return f"{shown} and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else shown
 
 
 def _shown(name: str) -> str:

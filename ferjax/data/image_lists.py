@@ -62,15 +62,15 @@ def layout_of(
     files = [member for member in container.members if suffix(member) in _SUFFIXES]
     if len(files) > MAX_FILES:  # such as a text for each image
         return None
-    lists = [each for m in container.in_order(files) if (each := _read(container, m, stems))]
+    lists = list(filter(None, (_read(container, m, stems) for m in container.in_order(files))))
     if not lists:
         return None
     index = Index(member.name for member in images)
-    of_lists = split_names.splits_of(PurePosixPath(each.member.name).stem for each in lists)
+    of_lists = split_names.splits_of(PurePosixPath(table.member.name).stem for table in lists)
     lines: dict[str, tuple[_Line, str | None]] = {}  # by the image's name
-    for each in lists:
-        split = of_lists[PurePosixPath(each.member.name).stem]
-        for line in each.lines:
+    for table in lists:
+        split = of_lists[PurePosixPath(table.member.name).stem]
+        for line in table.lines:
             for name in index.names_of(line.name, split):
                 lines[name] = (line, split)
     classes, bad, notes = class_numbers.classes_of(
@@ -92,7 +92,7 @@ def layout_of(
         name = classes[line.label]
         split = split or by_name.get(member.name)
         places.append(Place(split=split or "train", folder=name, name=name))
-    names = sorted(printable(each.member.name, 60) for each in lists)
+    names = sorted(printable(table.member.name, 60) for table in lists)
     notes.append(f"labels are those in {', '.join(names)}")
     if {place.split for place in places if isinstance(place, Place)} == {"train"}:
         notes.append("neither the list nor names say train, validation or test: all are in train")
@@ -172,9 +172,9 @@ def _columns(
 ) -> tuple[int, int, int | None, bool] | None:
     """Return the columns of names, labels and splits, and whether the first line names them."""
     head, row = fields_of(first, delimiter), fields_of(second, delimiter)
-    known = [plain(field) for field in head]
-    label, usage = first_of(LABELS, known), first_of(USAGES, known)
-    names = [known.index(name) for name in NAMES if name in known]
+    plain_head = [plain(field) for field in head]
+    label, usage = first_of(LABELS, plain_head), first_of(USAGES, plain_head)
+    names = [plain_head.index(name) for name in NAMES if name in plain_head]
     named = [i for i in names if i < len(row) and _is_name(row[i], stems)]
     if label is not None and named:
         return named[0], label, usage, True

@@ -26,7 +26,7 @@ MAX_FILE: Final = 2**30  # bytes of a file inside an archive, which is read whol
 
 _ROW_BYTES: Final = 16  # that a row takes at least, but for MIN_ROWS
 _BATCH: Final = 256  # rows at once, at most
-_BATCH_BYTES: Final = 256 * 2**20  # what a batch may take in memory, at worst
+BATCH_BYTES: Final = 256 * 2**20  # what a batch may take in memory, at worst
 _MAX_SCHEMA: Final = 4 * 2**20  # bytes of Hugging Face's description
 _MAX_COLUMNS: Final = 20_000
 _INSTALL: Final = "parquet files need pyarrow: pip install 'ferjax[parquet]'"
@@ -83,7 +83,7 @@ def opened(source: str | bytes, size: int) -> Iterator[Table]:
             table = _table(file)
             largest = _largest_chunk(table, source, size)
             # Values that repeat are stored once: each of a batch may be as large as the column.
-            table = replace(table, batch=max(1, min(_BATCH, _BATCH_BYTES // max(1, largest))))
+            table = replace(table, batch=max(1, min(_BATCH, BATCH_BYTES // max(1, largest))))
         yield table
     finally:
         file.close(force=True)
@@ -118,8 +118,8 @@ def rows_of(table: Table) -> Iterator[list[Row]]:
             batch = next(batches, None)
             if batch is None:
                 break
-            labels, images, *more = (_values(batch.column(name)) for name in columns)
-            usages = more[0] if more else [None] * len(labels)
+            labels, images, *usage = (_values(batch.column(name)) for name in columns)
+            usages = usage[0] if usage else [None] * len(labels)
         left -= len(labels)
         if left < 0:
             raise DataError(f"more rows than the {table.rows:,} that it says it has")
@@ -185,13 +185,12 @@ def _table(file: Any) -> Table:
         listed = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
         return "pixels" if listed or types.is_string(kind) or types.is_large_string(kind) else ""
 
-    known = [plain[name] for name in csv_dialect.PIXELS if name in plain]
-    perhaps = [plain[name] for name in csv_dialect.PERHAPS_PIXELS if name in plain]
-    others = [name for name in schema.names if name not in (label, usage)]
-    image = next(
-        (name for name in (*known, *perhaps) if holds(name)),
-        next((name for name in others if holds(name) == "files"), None),
+    usual = (*csv_dialect.PIXELS, *csv_dialect.PERHAPS_PIXELS)
+    of_images = (plain[name] for name in usual if name in plain and holds(plain[name]))
+    of_files = (
+        name for name in schema.names if name not in (label, usage) and holds(name) == "files"
     )
+    image = next(of_images, None) or next(of_files, None)
     shown = ", ".join(printable(name, 20) for name in schema.names[:6]) or "none"
     if image is None or label is None:
         lacks = "images" if image is None else "labels"

@@ -119,7 +119,7 @@ def cut_face(image: UInt8Array, target: UInt8Array, find: FindFaces) -> Picture:
         min_size=find.min_size,
         order="size",
     )
-    face = chosen([each.size for each in faces], find.several)
+    face = chosen([face.size for face in faces], find.several)
     is_crop = max(image.shape[:2]) <= _CROPPED
     if face is None:
         return Picture(faces=len(faces), face=None, is_crop=is_crop)

@@ -202,11 +202,13 @@ def _check_target(
     if target.exists() and any(target.iterdir()):
         _refuse_parts(source, target)
         if not force:
-            what = "something else" if manifest_of(target) is None else "another prepared dataset"
-            raise DataError(f"{target}: holds {what}; --force (force=True) replaces it")
+            content = (
+                "something else" if manifest_of(target) is None else "another prepared dataset"
+            )
+            raise DataError(f"{target}: holds {content}; --force (force=True) replaces it")
 
 
-def _refuse_around(source: str | os.PathLike[str], target: Path, what: str) -> None:
+def _refuse_around(source: str | os.PathLike[str], target: Path, role: str) -> None:
     """Refuse a target that is a source or a folder around it, which would be deleted with it."""
     path = Path(os.path.realpath(source))
     if not (path.exists() and target.exists()):
@@ -214,7 +216,7 @@ def _refuse_around(source: str | os.PathLike[str], target: Path, what: str) -> N
     # Names of one folder may differ, where capitals do not count.
     if any(os.path.samefile(folder, target) for folder in (path, *path.parents)):
         raise DataError(
-            f"{target}: holds the {what}, {source}, which would be deleted; give another folder "
+            f"{target}: holds the {role}, {source}, which would be deleted; give another folder "
             "for --out (`out`)"
         )
 

@@ -48,15 +48,15 @@ def parts(name: str) -> tuple[str | None, str]:
     >>> parts("FER2013_Train"), parts("happy"), parts("happy-test 2")
     (('train', ''), (None, 'happy'), ('test', 'happy'))
     """
-    split, rest = None, _PARTS.findall(name.lower())
-    for words in (rest, [word.lower() for word in _CAMEL.findall(name)]):
+    split, others = None, _PARTS.findall(name.lower())
+    for words in (others, [word.lower() for word in _CAMEL.findall(name)]):
         words = [_unglued(word) for word in words]
-        known = [word for word in words if word in _WORDS]
-        split = _combined(known, words)
+        of_splits = [word for word in words if word in _WORDS]
+        split = _combined(of_splits, words)
         if split is not None:
-            rest = [word for word in words if word not in (*known, "public", "private")]
+            others = [word for word in words if word not in (*of_splits, "public", "private")]
             break
-    return split, " ".join(w for w in rest if w not in _GENERIC and not w.isdecimal())
+    return split, " ".join(w for w in others if w not in _GENERIC and not w.isdecimal())
 
 
 def _unglued(word: str) -> str:
@@ -65,13 +65,18 @@ def _unglued(word: str) -> str:
     return word if word in _WORDS or match is None else match[1] or match[2]
 
 
-def _combined(known: list[str], words: list[str]) -> str | None:
-    splits = {_WORDS[word] for word in known}
+def _combined(of_splits: list[str], words: list[str]) -> str | None:
+    """Return the split that the words for splits among those of a name say together, if any."""
+    splits = {_WORDS[word] for word in of_splits}
     if splits == {"test"} and {"public", "private"} & set(words):
         if {"public", "private"} <= set(words):
             return None
         return "validation" if "public" in words else "test"
-    if splits == {"train", "validation"} and _WORDS[known[0]] == "train" and len(known) == 2:
+    if (
+        splits == {"train", "validation"}
+        and _WORDS[of_splits[0]] == "train"
+        and len(of_splits) == 2
+    ):
         return "train"  # train_val: what is left for testing is elsewhere
     return next(iter(splits)) if len(splits) == 1 else None
 
@@ -82,8 +87,8 @@ def split_of(name: str) -> str | None:
     >>> split_of("Public_Test"), split_of("train_images"), split_of("test_anxiety")
     ('validation', 'train', None)
     """
-    split, rest = parts(name)
-    return None if rest else split
+    split, others = parts(name)
+    return None if others else split
 
 
 def splits_of(names: Iterable[str]) -> dict[str, str | None]:
@@ -101,11 +106,9 @@ def splits_of(names: Iterable[str]) -> dict[str, str | None]:
     splits = {name: parts(name)[0] for name in names}
     if not any(splits.values()):
         splits.update(_by_ends(names))
-    others = {s for name, s in splits.items() if not _EVALUATION & set(_words(name))}
-    if "validation" in others:
-        for name in names:
-            if splits[name] == "validation" and _EVALUATION & set(_words(name)):
-                splits[name] = "test"
+    evaluations = [name for name in names if _EVALUATION & set(_words(name))]
+    if "validation" in {splits[name] for name in names if name not in evaluations}:
+        splits |= {name: "test" for name in evaluations if splits[name] == "validation"}
     different = {split for split in splits.values() if split}
     if len(different) > 1 or any(split_of(name) for name in names):
         return splits
@@ -123,14 +126,14 @@ def _by_ends(names: list[str]) -> dict[str, str]:
     if len(names) > 1 and all(name.lower() in short for name in names):
         return {name: short[name.lower()] for name in names}
     for cut in (str.removesuffix, str.removeprefix):
-        rests, splits = set(), {}
+        stems, splits = set(), {}
         for name in names:
             for word in sorted(_WORDS, key=len, reverse=True):
-                rest = cut(name.lower(), word)
-                if rest != name.lower():
-                    rests.add(rest)
+                stem = cut(name.lower(), word)
+                if stem != name.lower():
+                    stems.add(stem)
                     splits[name] = _WORDS[word]
                     break
-        if len(splits) == len(names) and len(rests) == 1 and len(set(splits.values())) > 1:
+        if len(splits) == len(names) and len(stems) == 1 and len(set(splits.values())) > 1:
             return splits
     return {}

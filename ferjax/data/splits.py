@@ -56,16 +56,16 @@ def official(faces: Faces, *, left_out: Sequence[str] = ()) -> Faces:
     counts = faces.counts
     if faces.class_names == EMOTIONS and counts[_TEST].any() and not counts[_VALIDATION].any():
         order = _test_order(faces, left_out)
-        have = tuple(len(order[label]) for label in range(len(EMOTIONS)))
+        in_test = tuple(len(order[label]) for label in range(len(EMOTIONS)))
         public, private = FER2013_COUNTS["PublicTest"], FER2013_COUNTS["PrivateTest"]
-        if have == tuple(a + b for a, b in zip(public, private)):
+        if in_test == tuple(a + b for a, b in zip(public, private)):
             for label, rows in order.items():
                 splits[[row for row in rows[: public[label]] if row is not None]] = _VALIDATION
             notes.append("PublicTest (validation) and PrivateTest (test) told apart by their order")
-        elif have == public:
+        elif in_test == public:
             splits[splits == _TEST] = _VALIDATION
             notes.append("the source's test is PublicTest alone, by its counts: it is validation")
-        elif have != private:
+        elif in_test != private:
             notes.append("the source's test is not FER2013's, by its counts: it stays test")
     faces = replace(faces, splits=splits, notes=(*faces.notes, *notes))
     return replace(faces, notes=(*faces.notes, *_missing(faces)))
@@ -112,13 +112,11 @@ def fer2013_part(faces: Faces) -> str | None:
     """Return which part of FER2013 these faces are, by their counts: "Training", "PublicTest" or
     "PrivateTest"; None for any other images.
     """
-    counts = dict(
-        zip(faces.class_names, np.bincount(faces.labels, minlength=len(faces.class_names)).tolist())
-    )
+    images = zip(faces.class_names, faces.counts.sum(0).tolist())
     # Faces with votes may have contempt too, which no label of FER2013 is.
-    have = {name: count for name, count in counts.items() if count or name in EMOTIONS}
-    known = {part: dict(zip(EMOTIONS, counts)) for part, counts in FER2013_COUNTS.items()}
-    return next((part for part, counts in known.items() if counts == have), None)
+    counts = {name: count for name, count in images if count or name in EMOTIONS}
+    parts = FER2013_COUNTS.items()
+    return next((part for part, usual in parts if dict(zip(EMOTIONS, usual)) == counts), None)
 
 
 def part_name(faces: Faces, otherwise: str, path: str | os.PathLike[str] | None) -> str:

@@ -17,7 +17,7 @@ from ferjax.data.order import Batches, PipelineError, check_integer
 from ferjax.data.pipelines import Batch, Images, Labels, Pipeline, VotedBatch
 from ferjax.data.votes import Votes
 
-_ROWS_AT_ONCE = 2**18  # nine epochs of FER2013, 1 MB
+ROWS_AT_ONCE = 2**18  # nine epochs of FER2013, 1 MB
 
 
 class TFPipeline(Pipeline):
@@ -44,7 +44,7 @@ class TFPipeline(Pipeline):
         super().__init__(images, labels, batches, votes)
         if prefetch is not None:
             check_integer("prefetch", prefetch, 1)
-        self._tf = _tensorflow()
+        self._tf = tensorflow_on_cpu()
         self._prefetch = self._tf.data.AUTOTUNE if prefetch is None else prefetch
         with self._tf.device("/CPU:0"):
             arrays = [self._images, self._labels, self._votes]
@@ -77,7 +77,7 @@ class TFPipeline(Pipeline):
             )
 
     def stream(self, step: int) -> Iterator[Batch | VotedBatch]:
-        at_once = max(1, _ROWS_AT_ONCE // self.batches.local_batch_size)
+        at_once = max(1, ROWS_AT_ONCE // self.batches.local_batch_size)
         while self.batches.length is None or step < self.batches.length:
             left = at_once if self.batches.length is None else self.batches.length - step
             steps = min(at_once, left)
@@ -85,7 +85,7 @@ class TFPipeline(Pipeline):
             step += steps
 
 
-def _tensorflow() -> Any:
+def tensorflow_on_cpu() -> Any:
     """Import TensorFlow and leave the accelerators to JAX."""
     try:
         tf = importlib.import_module("tensorflow")

@@ -141,7 +141,7 @@ def canonical(column: str, class_names: Sequence[str] = ()) -> str | None:
     name = column.strip()
     if name in class_names:
         return name
-    by_lower = {each.lower(): each for each in class_names}
+    by_lower = {class_name.lower(): class_name for class_name in class_names}
     if name.lower() in by_lower:
         return by_lower[name.lower()]
     emotion = plain_name(name)
@@ -202,22 +202,22 @@ def _parsed(lines: list[str]) -> _Parsed:
         raise DataError(f"empty; {_EXPECTED}")
     delimiter = max(csv_dialect.DELIMITERS, key=lambda mark: len(fields_of(lines[0], mark)))
     header = [field.strip() for field in fields_of(lines[0], delimiter)]
-    known = [plain(field) for field in header]
-    image, usage = first_of(NAMES, known), first_of(USAGES, known)
-    annotator, label = first_of(_ANNOTATORS, known), first_of(LABELS, known)
+    names = [plain(field) for field in header]
+    image, usage = first_of(NAMES, names), first_of(USAGES, names)
+    annotator, label = first_of(_ANNOTATORS, names), first_of(LABELS, names)
     if len(header) > _MAX_COLUMNS or image is None:
         shown = ", ".join(printable(name, 20) for name in header[:6])
-        more = ", ..." if len(header) > 6 else ""
-        raise DataError(f"{_EXPECTED}, got columns {shown}{more}")
+        shown += ", ..." * (len(header) > 6)
+        raise DataError(f"{_EXPECTED}, got columns {shown}")
     if len(lines) == 1:
         raise DataError("no rows under the header")
     rows = _fields(lines, delimiter, len(header))
     if annotator is not None and label is not None:
         return *_by_annotator(rows, image, annotator, label, header), None, "long"
-    others = {image, usage, label, annotator}
-    if known[0] in ("", "unnamed0", "index"):  # pandas numbers the rows
-        others.add(0)
-    columns = [i for i in range(len(header)) if i not in others]
+    no_votes = {image, usage, label, annotator}
+    if names[0] in ("", "unnamed0", "index"):  # pandas numbers the rows
+        no_votes.add(0)
+    columns = [i for i in range(len(header)) if i not in no_votes]
     names = [canonical(header[i]) or header[i] for i in columns]
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(f"several columns of votes for {printable(twice[0], 40)}")
@@ -255,11 +255,11 @@ def _is_ferplus(names: Sequence[str], images: Sequence[str], *, has_usage: bool)
         return True
     if has_usage or len(named) < len(images):
         lacking = [name for name in FERPLUS if name not in names] + ["Usage"] * (not has_usage)
-        more = [name for name in names if name not in FERPLUS]
-        what = f"without {', '.join(lacking)}" if lacking else f"and {', '.join(more)}"
+        strange = [name for name in names if name not in FERPLUS]
+        columns = f"without {', '.join(lacking)}" if lacking else f"and {', '.join(strange)}"
         raise DataError(
-            f"has FER+'s image names and columns {printable(what, 200)}; expected fer2013new.csv "
-            "as it was published"
+            f"has FER+'s image names and columns {printable(columns, 200)}; expected "
+            "fer2013new.csv as it was published"
         )
     return False  # others may have voted on FER+'s images
 
@@ -302,15 +302,15 @@ def _by_annotator(
         )
     column = {name: at for at, name in enumerate(names)}
     first: dict[str, int] = {}  # the first row of each image
-    said: dict[tuple[str, str], int] = {}
+    seen: dict[tuple[str, str], int] = {}  # the row of an image and annotator
     for number, row in enumerate(rows, 1):
         key = row[image].strip(), row[annotator].strip()
-        if key in said:
+        if key in seen:
             raise DataError(
                 f"row {number}: {printable(key[1], 40)} has labelled {printable(key[0], 80)} in "
-                f"row {said[key]} already"
+                f"row {seen[key]} already"
             )
-        said[key] = number
+        seen[key] = number
         first.setdefault(key[0], number)
     position = {name: at for at, name in enumerate(first)}
     counts = np.zeros((len(first), len(names)), np.float32)
@@ -365,6 +365,6 @@ def _check_names(table: VotesTable) -> None:
         if not name:
             raise table.fault(row, "no name of an image")
         if name in first:
-            other = table.rows[first[name]]
-            raise table.fault(row, f"{printable(name, 100)!r} is in row {other} too")
+            earlier = table.rows[first[name]]
+            raise table.fault(row, f"{printable(name, 100)!r} is in row {earlier} too")
         first[name] = row

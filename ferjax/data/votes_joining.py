@@ -132,7 +132,7 @@ def with_classes(faces: Faces, classes: int) -> Faces:
 
 def _by_name(faces: Faces, left_out: Sequence[str], table: VotesTable) -> Rows:
     """Return the rows of images that a table calls by their names."""
-    index = _Names((*faces.names, *left_out))
+    index = Names((*faces.names, *left_out))
     position = {name: at for at, name in enumerate(faces.names)}
     result = np.full(len(faces), -1, np.int64)
     strangers: list[int] = []
@@ -153,24 +153,23 @@ def _by_name(faces: Faces, left_out: Sequence[str], table: VotesTable) -> Rows:
     if strangers:
         row = strangers[0]
         name = printable(table.images[row], 80)
-        more = f", and {len(strangers) - 1:,} more are of none" * (len(strangers) > 1)
-        if other := index.elsewhere(table.images[row]):
-            close = (
-                f"; {printable(other, 80)} is in another folder: give the images' names without "
+        number = f", and {len(strangers) - 1:,} more are of none" * (len(strangers) > 1)
+        hint = near_misses(table.images[row], faces.names[:1000])
+        if moved := index.elsewhere(table.images[row]):
+            hint = (
+                f"; {printable(moved, 80)} is in another folder: give the images' names without "
                 "folders where these say nothing"
             )
-        else:
-            close = near_misses(table.images[row], faces.names[:1000])
         raise DataError(
             f"row {table.rows[row]}: {name!r} is no image of the source, or may be several"
-            f"{more}{close}"
+            f"{number}{hint}"
         )
     if (result < 0).all():
         raise DataError("no image that is read from the source has votes")
     return result
 
 
-class _Names:
+class Names:
     """Finds the image that a table calls by its path, the end of it, or a path that ends in it.
 
     Where both have folders, these have to be the same from the file outwards, as far as both go.
@@ -218,9 +217,9 @@ def _named(faces: Faces, table: VotesTable) -> Votes:
     for column in table.votes.names:
         name = canonical(column, faces.class_names)
         if name is None:
-            what = "label" if table.is_long else "column"
+            place = "label" if table.is_long else "column"
             raise DataError(
-                f"the {what} {printable(column, 40)!r} is no class of the source, which has "
+                f"the {place} {printable(column, 40)!r} is no class of the source, which has "
                 f"{listed(faces.class_names)}{near_misses(column, faces.class_names)}"
             )
         names.append(name)
@@ -294,10 +293,11 @@ def _check_columns(
         and better - worse > _SURE * (better + worse) ** 0.5
     ):
         most = int((images[label, column] - images[label, label]).argmax())
-        said, fits = (printable(names[at[most]], 40) for at in (column, label))
+        name, fitting = (printable(names[at[most]], 40) for at in (column, label))
         raise DataError(
-            f"the columns of votes are in another order: that of {said} is {fits} by the images' "
-            f"labels; {better:,} images agree then, and {worse:,} by the names of the columns"
+            f"the columns of votes are in another order: that of {name} is {fitting} by the "
+            f"images' labels; {better:,} images agree then, and {worse:,} by the names of the "
+            "columns"
         )
 
 
@@ -313,8 +313,8 @@ def _copies(faces: Faces, votes: Votes, has_votes: npt.NDArray[np.bool_]) -> tup
     first: dict[bytes, int] = {}
     pairs = same = 0
     for image in np.flatnonzero(has_votes).tolist():
-        other = first.setdefault(faces.digests[image], image)
-        if other != image:
+        original = first.setdefault(faces.digests[image], image)
+        if original != image:
             pairs += 1
-            same += np.array_equal(votes.counts[image], votes.counts[other])
+            same += np.array_equal(votes.counts[image], votes.counts[original])
     return pairs, same

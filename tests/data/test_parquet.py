@@ -368,7 +368,7 @@ def test_values_that_repeat_are_read_a_few_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A value is stored once, whatever the number of its rows, and read once a row."""
-    monkeypatch.setattr(parquet, "_BATCH_BYTES", 2**16)
+    monkeypatch.setattr(parquet, "BATCH_BYTES", 2**16)
     image = png(np.random.default_rng(0).integers(0, 256, (100, 100), np.uint8))
     images = [{"bytes": image, "path": None}] * 70
     path = write(tmp_path / "a.parquet", table(images=images, labels=[i % 7 for i in range(70)]))

@@ -138,7 +138,7 @@ def test_one_pipeline_goes_on_where_the_other_stopped() -> None:
 
 @needs_tensorflow
 def test_tf_goes_on_beyond_what_it_takes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ferjax.data.tf_pipeline._ROWS_AT_ONCE", 24)
+    monkeypatch.setattr("ferjax.data.tf_pipeline.ROWS_AT_ONCE", 24)
     for step, batch in enumerate(islice(TFPipeline(IMAGES, LABELS, BATCHES), 11)):
         np.testing.assert_array_equal(batch.rows, BATCHES.at(step).rows)
 
@@ -351,7 +351,7 @@ def _fake_tensorflow(monkeypatch: pytest.MonkeyPatch, set_visible_devices: Any) 
 def test_gpus_are_hidden_from_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     _fake_tensorflow(monkeypatch, lambda *arguments: calls.append(arguments))
-    tf_pipeline._tensorflow()
+    tf_pipeline.tensorflow_on_cpu()
     assert calls == [([], "GPU")]
 
 
@@ -361,7 +361,7 @@ def test_gpus_that_tensorflow_uses_already_are_reported(monkeypatch: pytest.Monk
 
     _fake_tensorflow(monkeypatch, refuse)
     with pytest.warns(RuntimeWarning, match="before any other use of TensorFlow"):
-        tf_pipeline._tensorflow()
+        tf_pipeline.tensorflow_on_cpu()
 
 
 def test_missing_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,7 @@ def of_csv(rows: np.ndarray) -> Faces:
 
 
 def test_the_packaged_row_labels_are_fer2013s() -> None:
-    digits = lzma.decompress(fer2013._FILE.read_bytes())
+    digits = lzma.decompress(fer2013.ROW_LABELS_FILE.read_bytes())
     assert hashlib.sha256(digits).hexdigest() == (
         "05d2aa1ebfa6e36109d747d3e43a9f93df165490214e253dba2747eb51536581"
     )
@@ -94,12 +94,16 @@ def test_the_script_makes_the_packaged_table(run_script: RunScript, tmp_path: Pa
     sys.path.insert(0, str(ROOT / "scripts"))
     script = importlib.import_module("make_row_labels")
     digits, out = tmp_path / "digits.txt", tmp_path / "out.xz"
-    digits.write_bytes(lzma.decompress(fer2013._FILE.read_bytes()) + b"\n")
+    digits.write_bytes(lzma.decompress(fer2013.ROW_LABELS_FILE.read_bytes()) + b"\n")
     assert run_script(script, digits, out).returncode in (0, None)
-    assert lzma.decompress(out.read_bytes()) == lzma.decompress(fer2013._FILE.read_bytes())
+    assert lzma.decompress(out.read_bytes()) == lzma.decompress(
+        fer2013.ROW_LABELS_FILE.read_bytes()
+    )
     csv = write(tmp_path / "fer2013.csv", csv_lines())
     assert run_script(script, csv, out).returncode in (0, None)
-    assert lzma.decompress(out.read_bytes()) == lzma.decompress(fer2013._FILE.read_bytes())
+    assert lzma.decompress(out.read_bytes()) == lzma.decompress(
+        fer2013.ROW_LABELS_FILE.read_bytes()
+    )
     digits.write_bytes(b"0123")
     done = run_script(script, digits, out)
     assert done.returncode == 2 and "expected 35,887 labels of 0 to 6" in done.stderr
@@ -387,7 +391,7 @@ def test_own_votes_join_by_name_or_base_name(own: Path, tmp_path: Path) -> None:
 
 
 def test_names_of_images_in_votes() -> None:
-    names = votes_joining._Names(["a/x.png", "b/x.png", "b/y.png", "b/y.jpg", "row 3", "b/z.bmp"])
+    names = votes_joining.Names(["a/x.png", "b/x.png", "b/y.png", "b/y.jpg", "row 3", "b/z.bmp"])
     for text, name in {
         "a/x.png": "a/x.png",
         " a\\x.png ": "a/x.png",
@@ -406,7 +410,7 @@ def test_names_of_images_in_votes() -> None:
         "./b/z.bmp": "b/z.bmp",
     }.items():
         assert names.name_of(text) == name, text
-    accents = votes_joining._Names(["a/e\u0301.png", "a/\u00fc.png"])
+    accents = votes_joining.Names(["a/e\u0301.png", "a/\u00fc.png"])
     assert accents.name_of("\u00e9.png") == "a/e\u0301.png"
     assert accents.name_of("u\u0308.png") == "a/\u00fc.png"
     assert names.elsewhere("c/z.png") == "b/z.bmp" and names.elsewhere("c/x.png") is None
