@@ -57,12 +57,17 @@ def read_image(
     Raises:
       ImageError: the file cannot be read; one line that names it.
     """
-    if channels not in (1, 3):
-        raise ValueError(f"expected 1 (gray) or 3 (RGB) for `channels`, got {channels!r}")
+    check_channels(channels)
     if not is_file(source):
         raise ImageError(f"expected a path, bytes or an open file, got {type(source).__name__}")
     name = file_name(source)
     return decode(file_bytes(source, name), name, channels)
+
+
+def check_channels(channels: object) -> None:
+    """Raise a ValueError unless a network takes as many channels: 1 for gray, 3 for RGB."""
+    if channels not in (1, 3):
+        raise ValueError(f"expected 1 (gray) or 3 (RGB) for `channels`, got {channels!r}")
 
 
 def find_images(
@@ -80,25 +85,23 @@ def find_images(
     """
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
-    found: list[Path] = []
-    for given in paths:
-        if not os.fspath(given):
+    files: list[Path] = []
+    for path in paths:
+        if not os.fspath(path):
             raise ImageError("expected a path, got an empty string")
-        path = Path(given)
-        if not os.path.isdir(path):  # unlike Path.is_dir, never raises
-            found.append(path)
-            continue
-        inside = _walk(path, IMAGE_SUFFIXES, with_unlisted=True)
-        if not inside:
-            unread = _walk(path, _UNREAD_SUFFIXES)
-            hint = f", got {unread[0].name}; save it as JPEG" if unread else ""
-            raise ImageError(
-                printable(
-                    f"{path}: no images in this folder; expected files such as .png or .jpg{hint}"
-                )
-            )
-        found.extend(inside)
-    return found
+        is_folder = os.path.isdir(path)  # unlike Path.is_dir, never raises
+        files += _images_in(Path(path)) if is_folder else [Path(path)]
+    return files
+
+
+def _images_in(folder: Path) -> list[Path]:
+    files = _walk(folder, IMAGE_SUFFIXES, with_unlisted=True)
+    if not files:
+        unread = _walk(folder, _UNREAD_SUFFIXES)
+        hint = f", got {unread[0].name}; save it as JPEG" if unread else ""
+        message = "no images in this folder; expected files such as .png or .jpg"
+        raise ImageError(printable(f"{folder}: {message}{hint}"))
+    return files
 
 
 def find_unread_images(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
@@ -165,15 +168,15 @@ def _walk(folder: Path, suffixes: frozenset[str], *, with_unlisted: bool = False
             raise ImageError(_not_listed(printable(str(folder)), error))
         unlisted.append(Path(error.filename))
 
-    found: list[Path] = []
+    paths: list[Path] = []
     unlisted: list[Path] = []
     for base, folders, files in os.walk(folder, onerror=fail):
         folders[:] = [f for f in folders if not f.startswith(".")]
         for file in files:
             if not file.startswith(".") and os.path.splitext(file)[1].lower() in suffixes:
-                found.append(Path(base, file))
-    found += unlisted if with_unlisted else []
-    return sorted(found, key=lambda path: natural(path.relative_to(folder).as_posix()))
+                paths.append(Path(base, file))
+    paths += unlisted if with_unlisted else []
+    return sorted(paths, key=lambda path: natural(path.relative_to(folder).as_posix()))
 
 
 def _not_listed(name: str, error: OSError) -> str:
@@ -219,15 +222,17 @@ def file_name(source: object) -> str:
 
 def file_bytes(source: Any, name: str) -> bytes:
     """Return the content of an image file, see `is_file`, of limited size."""
+    hint = ""
     if isinstance(source, (str, os.PathLike)):
-        return _read_file(os.fsdecode(source), name)
-    is_open = not isinstance(source, _BYTES)
-    data = _read_open(source, name) if is_open else bytes(source)
+        data = _read_file(os.fsdecode(source), name)
+    elif isinstance(source, _BYTES):
+        data = bytes(source)
+    else:
+        data = _read_open(source, name)
+        hint = "; where the file was read or written before, seek(0) first"
     if not data:
-        hint = "; where the file was read or written before, seek(0) first" if is_open else ""
         raise ImageError(f"{name}: empty, 0 bytes{hint}")
-    if len(data) > MAX_FILE_BYTES:
-        raise ImageError(_too_big(name, len(data)))
+    _check_file_size(len(data), name)
     return data
 
 
@@ -273,29 +278,14 @@ def _no_bytes(part: object) -> str:
     return f"expected bytes from .read(), got {type(part).__name__}"
 
 
-def _too_big(name: str, size: int) -> str:
-    limit = MAX_FILE_BYTES // 2**20
-    return f"{name}: {size / 2**20:,.0f} MiB; expected an image file of at most {limit} MiB"
-
-
 def _read_file(path: str, name: str) -> bytes:
+    """Return the content of a file, up to a byte more than is allowed."""
     if not path:
         raise ImageError("expected a path, got an empty string")
     try:
-        status = os.stat(path)
-        if stat.S_ISDIR(status.st_mode):
-            try:
-                os.scandir(path).close()
-            except OSError as error:
-                raise ImageError(_not_listed(name, error)) from error
-            raise ImageError(f"{name}: is a folder, not an image file")
-        # Opening a pipe would wait, and a device such as /dev/zero never ends.
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError(f"{name}: not a regular file")
-        if status.st_size > MAX_FILE_BYTES:
-            raise ImageError(_too_big(name, status.st_size))
+        _check_regular(path, name)
         with open(path, "rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)  # a file in /proc says 0, one may grow meanwhile
+            return file.read(MAX_FILE_BYTES + 1)  # a file in /proc says 0, one may grow meanwhile
     except ImageError:  # a ValueError, too
         raise
     except FileNotFoundError as error:
@@ -307,11 +297,29 @@ def _read_file(path: str, name: str) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or error
         raise ImageError(printable(f"{name}: cannot be read: {reason}")) from error
-    if not data:
-        raise ImageError(f"{name}: empty, 0 bytes")
-    if len(data) > MAX_FILE_BYTES:
-        raise ImageError(_too_big(name, len(data)))
-    return data
+
+
+def _check_regular(path: str, name: str) -> None:
+    """Refuse a folder, a file that is too large, and what may wait or never end."""
+    status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+        try:
+            os.scandir(path).close()
+        except OSError as error:
+            raise ImageError(_not_listed(name, error)) from error
+        raise ImageError(f"{name}: is a folder, not an image file")
+    # Opening a pipe would wait, and a device such as /dev/zero never ends.
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError(f"{name}: not a regular file")
+    _check_file_size(status.st_size, name)
+
+
+def _check_file_size(size: int, name: str) -> None:
+    if size > MAX_FILE_BYTES:
+        limit = MAX_FILE_BYTES // 2**20
+        raise ImageError(
+            f"{name}: {size / 2**20:,.0f} MiB; expected an image file of at most {limit} MiB"
+        )
 
 
 # --- decoding ------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import operator
 import re
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from ferjax.errors import ImageError
 
 _FORMATS: Final = "JPEG, PNG, WebP, GIF, BMP, TIFF, PNM, JPEG 2000 or AVIF"
+# Beside what phones and browsers save: TIFF, as scanners do, and JPEG 2000, as passports' chips.
 _SIGNATURES: Final = (
     ("JPEG", re.compile(rb"\xff\xd8\xff")),
     ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
@@ -55,9 +57,9 @@ def kind_of(data: bytes, name: str) -> str:
     """
     kind = next((kind for kind, signature in _SIGNATURES if signature.match(data)), None)
     if kind is None:
-        for other, signature, hint in _OTHERS:
+        for format_, signature, hint in _OTHERS:
             if signature.match(data):
-                raise ImageError(f"{name}: {other}, not an image that ferjax can read; {hint}")
+                raise ImageError(f"{name}: {format_}, not an image that ferjax can read; {hint}")
         raise ImageError(
             f"{name}: not an image that ferjax can read (starts with {data[:12]!r}); "
             f"expected {_FORMATS}"
@@ -73,16 +75,11 @@ def checked(data: bytes, kind: str, name: str) -> tuple[bytes, bytes, bool]:
         ImageError: it ends early, is corrupt, or asks for what OpenCV does not do.
     """
     if kind == "PNG":
-        return _check_png(data, name)
-    exif = b""
-    if kind == "JPEG":
-        _check_jpeg(data, name)
-    elif kind == "WebP":
-        exif = _check_webp(data, name)
-    elif kind == "TIFF":
-        _check_tiff(data, name)
-    elif kind == "AVIF":
-        _check_avif(data, name)
+        return _still_png(data, name)
+    guards = {"JPEG": _check_jpeg, "WebP": _check_webp, "TIFF": _check_tiff, "AVIF": _check_avif}
+    if kind in guards:
+        guards[kind](data, name)
+    exif = _webp_exif(data) if kind == "WebP" else b""
     return data, exif, kind not in ("JPEG", "BMP", "PNM")
 
 
@@ -129,44 +126,46 @@ def _check_jpeg(data: bytes, name: str) -> None:
     raise ImageError(f"{name}: truncated: a JPEG without its end-of-image marker")
 
 
-def _check_png(data: bytes, name: str) -> tuple[bytes, bytes, bool]:
-    """Check that a PNG is whole. Return it as a still image, its EXIF, and if it may have alpha.
+def _still_png(data: bytes, name: str) -> tuple[bytes, bytes, bool]:
+    """Return a whole PNG as a still image, its EXIF, and if it may have alpha.
 
     Without the animation's chunks a PNG holds what `imread` shows; from memory OpenCV would decode
     an animation's first frame instead, which may be another picture.
     """
-    still = [data[:8]]
-    exif = b""
-    alpha = data[25] in (4, 6)  # gray or colour with alpha
-    position, end = 8, 0
+    chunks = list(_png_chunks(memoryview(data), name))
+    still = [chunk for kind, chunk in chunks if kind not in (b"acTL", b"fcTL", b"fdAT")]
+    exif = next((bytes(chunk[8:-4]) for kind, chunk in chunks if kind == b"eXIf"), b"")
+    has_alpha = data[25] in (4, 6) or any(kind == b"tRNS" for kind, _ in chunks)
+    return b"".join([data[:8], *still]) if len(still) < len(chunks) else data, exif, has_alpha
+
+
+def _png_chunks(data: memoryview, name: str) -> Iterator[tuple[bytes, memoryview]]:
+    """Yield (kind, chunk) of a PNG; refuse one that ends early or of which a needed chunk is
+    corrupt."""
+    position = 8
     while position + 12 <= len(data):
         length = int.from_bytes(data[position : position + 4], "big")
-        kind = data[position + 4 : position + 8]
-        end = position + 12 + length
-        if end > len(data):
+        chunk = data[position : position + 12 + length]
+        kind = bytes(chunk[4:8])
+        if len(chunk) < 12 + length:
             break
-        body = data[position + 8 : end - 4]
-        if not kind[0] & 0x20 and zlib.crc32(kind + body) != int.from_bytes(
-            data[end - 4 : end], "big"
-        ):
+        is_needed = not kind[0] & 0x20
+        if is_needed and zlib.crc32(chunk[4:-4]) != int.from_bytes(chunk[-4:], "big"):
             raise ImageError(f"{name}: corrupt: wrong checksum in the PNG's {kind!r} chunk")
-        if kind not in (b"acTL", b"fcTL", b"fdAT"):
-            still.append(data[position:end])
-        if kind == b"tRNS":
-            alpha = True
-        elif kind == b"eXIf":
-            exif = body
-        elif kind == b"IEND":
-            animated = sum(map(len, still)) != end
-            return b"".join(still) if animated else data, exif, alpha
-        position = end
+        yield kind, chunk
+        if kind == b"IEND":
+            return
+        position += len(chunk)
     raise ImageError(f"{name}: truncated: a PNG without its IEND chunk")
 
 
-def _check_webp(data: bytes, name: str) -> bytes:
-    """Check that a WebP is whole and return its EXIF."""
+def _check_webp(data: bytes, name: str) -> None:
+    """Raise if a WebP ends early."""
     if int.from_bytes(data[4:8], "little") + 8 > len(data):
         raise ImageError(f"{name}: truncated: a WebP shorter than its header says")
+
+
+def _webp_exif(data: bytes) -> bytes:
     position = 12
     while position + 8 <= len(data):
         length = int.from_bytes(data[position + 4 : position + 8], "little")
@@ -230,10 +229,10 @@ def exif_orientation(exif: bytes) -> int:
     return value if 1 <= value <= 8 else 1
 
 
-def _tiff_tags(data: bytes, wanted: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
-    """Return the wanted whole-number tags of a TIFF's first directory. EXIF blocks are TIFFs.
+def _tiff_tags(data: bytes, numbers: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
+    """Return the tags of some numbers, of whole numbers, of a TIFF's first directory.
 
-    Tags that cannot be read are left out, as is everything in a BigTIFF.
+    EXIF blocks are TIFFs. What cannot be read is left out, as is everything in a BigTIFF.
     """
     tags: dict[int, tuple[int, ...]] = {}
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(data[:4])
@@ -244,7 +243,7 @@ def _tiff_tags(data: bytes, wanted: tuple[int, ...]) -> dict[int, tuple[int, ...
         (entries,) = struct.unpack_from(order + "H", data, start)
         for entry in range(start + 2, start + 2 + 12 * entries, 12):
             tag, kind, count = struct.unpack_from(order + "HHI", data, entry)
-            if tag in wanted and kind in (3, 4) and count * 2 <= len(data):
+            if tag in numbers and kind in (3, 4) and count * 2 <= len(data):
                 layout = f"{order}{count}{'H' if kind == 3 else 'I'}"
                 where = entry + 8  # up to four bytes lie in the entry itself
                 if struct.calcsize(layout) > 4:

@@ -29,20 +29,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, Union
 import numpy as np
 import numpy.typing as npt
 
+from ferjax import image_files
 from ferjax.errors import ImageError, SkippedPixelsWarning, printable, warn_caller
-from ferjax.image_files import (
-    MAX_PIXELS,
-    Readable,
-    UInt8Array,
-    check_pixels,
-    decode,
-    file_bytes,
-    file_name,
-    find_images,
-    is_file,
-    over_white,
-    read_image,
-)
+from ferjax.image_files import MAX_PIXELS, Readable, UInt8Array, find_images, over_white, read_image
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -111,8 +100,7 @@ def preprocess(
     """
     height, width = check_size(size)
     low, high = check_value_range(value_range)
-    if channels not in (1, 3):
-        raise ValueError(f"expected 1 (gray) or 3 (RGB) for `channels`, got {channels!r}")
+    image_files.check_channels(channels)
     check_channel_order(channel_order)
     check_resize(resize)
 
@@ -120,10 +108,25 @@ def preprocess(
         batch = _to_channels(check_array(images, "array", channel_order), channels)
         resize = _chosen(resize, batch.shape[1:], (height, width))
         return _scale(_resize(batch, height, width, resize), low, high)
+    named = _named(images)
+    result = np.empty((len(named), height, width, channels), np.float32)
+    problems: list[str] = []
+    for index, (name, source) in enumerate(named):
+        try:
+            image = _load(source, name, channels, channel_order)
+            resize = _chosen(resize, image.shape, (height, width))
+            result[index] = _scale(_resize(image[None], height, width, resize), low, high)[0]
+        except ImageError as error:
+            problems.append(str(error))
+    if problems:
+        raise ImageError(joined(problems, len(named)))
+    return result
+
+
+def _named(images: Any) -> list[tuple[str, Any]]:
+    """Return images, one or a sequence of them, with what errors call them."""
     if is_single(images):
-        image = _load(images, name_of(images), channels, channel_order)
-        resize = _chosen(resize, image.shape, (height, width))
-        return _scale(_resize(image[None], height, width, resize), low, high)
+        return [(name_of(images), images)]
     if not isinstance(images, Sequence):
         raise ImageError(
             "expected a path, bytes, array, PIL image or a sequence of them, or an open file, "
@@ -131,20 +134,7 @@ def preprocess(
         )
     if not images:
         raise ImageError("expected at least one image, got an empty sequence")
-
-    result = np.empty((len(images), height, width, channels), np.float32)
-    problems: list[str] = []
-    for index, source in enumerate(images):
-        try:
-            name = name_of(source, index)
-            image = _load(source, name, channels, channel_order)
-            resize = _chosen(resize, image.shape, (height, width))
-            result[index] = _scale(_resize(image[None], height, width, resize), low, high)[0]
-        except ImageError as error:
-            problems.append(str(error))
-    if problems:
-        raise ImageError(joined(problems, len(images)))
-    return result
+    return [(name_of(image, index), image) for index, image in enumerate(images)]
 
 
 def load_picture(
@@ -164,11 +154,9 @@ def load_picture(
     name = name or name_of(source)
     shape = np.shape(source) if is_array(source) else ()  # type: ignore[arg-type]
     if len(shape) >= 2 and not is_batch(shape):
-        check_pixels(shape[1], shape[0], name)
+        image_files.check_pixels(shape[1], shape[0], name)
     image = _load(source, name, 3, channel_order)
-    if image.dtype != np.uint8:
-        image = np.rint(image * 255).astype(np.uint8)
-    return image
+    return image if image.dtype == np.uint8 else np.rint(image * 255).astype(np.uint8)
 
 
 def resized(image: npt.NDArray[Any], height: int, width: int, resize: Resize) -> npt.NDArray[Any]:
@@ -176,8 +164,7 @@ def resized(image: npt.NDArray[Any], height: int, width: int, resize: Resize) ->
 
     Args:
       image: the image; a channel axis stays.
-      height: of the result, in pixels.
-      width: of the result, in pixels.
+      height, width: of the result, in pixels.
       resize: "linear" is `cv2.resize` as it is called by default, bilinear. "area" is INTER_AREA,
         the mean of the pixels that fall into each of the result, where neither side grows, and
         bilinear otherwise: enlarging, INTER_AREA repeats pixels.
@@ -193,11 +180,9 @@ def resized(image: npt.NDArray[Any], height: int, width: int, resize: Resize) ->
     import cv2
 
     shrinks = height <= rows and width <= columns
-    how = cv2.INTER_AREA if resize == "area" and shrinks else cv2.INTER_LINEAR
-    # OpenCV drops the channel axis of a gray image.
-    return cv2.resize(image, (width, height), interpolation=how).reshape(
-        height, width, *image.shape[2:]
-    )
+    interpolation = cv2.INTER_AREA if resize == "area" and shrinks else cv2.INTER_LINEAR
+    result = cv2.resize(image, (width, height), interpolation=interpolation)
+    return result.reshape(height, width, *image.shape[2:])  # OpenCV drops the axis of gray
 
 
 def skips_pixels(height: int, width: int, size: tuple[int, int]) -> bool:
@@ -268,14 +253,15 @@ def is_array(source: object) -> bool:
 
 
 def is_single(source: object) -> bool:
-    return _is_pil(source) or is_file(source)
+    return _is_pil(source) or image_files.is_file(source)
 
 
 def name_of(source: object, index: int | None = None) -> str:
     """Return what an error calls this image: its path, or its kind and place in the sequence."""
     if isinstance(source, (str, os.PathLike)):
-        return file_name(source)
-    kind = "PIL image" if _is_pil(source) else "array" if is_array(source) else file_name(source)
+        return image_files.file_name(source)
+    kind = "PIL image" if _is_pil(source) else "array" if is_array(source) else None
+    kind = kind or image_files.file_name(source)
     return kind if index is None else f"image {index} ({kind})"
 
 
@@ -300,11 +286,10 @@ def _load(source: Any, name: str, channels: int, channel_order: ChannelOrder) ->
                 f"{name}: expected one image, got a batch of shape {np.shape(source)}; "
                 "pass the batch on its own"
             )
-        one: npt.NDArray[Any] = _to_channels(batch, channels)[0]
-        return one
+        return np.asarray(_to_channels(batch, channels)[0])
     if not is_single(source):
         raise ImageError(f"{name}: expected a path, bytes, array or PIL image, or an open file")
-    image = decode(file_bytes(source, name), name, channels)
+    image = image_files.decode(image_files.file_bytes(source, name), name, channels)
     return image[..., None] if channels == 1 else image
 
 
@@ -321,23 +306,11 @@ def check_array(source: Any, name: str, channel_order: ChannelOrder) -> npt.NDAr
         x = np.asarray(source)
     except Exception as error:  # a tensor on another device, for one
         raise ImageError(printable(f"{name}: cannot become a NumPy array: {error}")) from error
-    shape = x.shape
-    if x.dtype.kind in "OSU":  # as columns of tables have them
-        raise ImageError(
-            f"{name}: expected numbers, got dtype {x.dtype}; paths and images go in a list, "
-            "which `.tolist()` makes"
-        )
-    if x.ndim == 2:
-        x = x[None, :, :, None]  # (H, W) -> (1, H, W, 1)
-    elif x.ndim == 3:
-        x = x[..., None] if is_batch(shape) else x[None]  # (B, H, W, 1) or (1, H, W, C)
-    if x.ndim != 4 or x.shape[-1] not in (1, 3, 4):
-        raise ImageError(
-            f"{name}: expected shape (H, W), (H, W, 1|3|4), (B, H, W) or (B, H, W, 1|3|4), "
-            f"got {shape}"
-        )
-    if x.size == 0:
-        raise ImageError(f"{name}: expected at least one pixel, got shape {shape}")
+    _check_images(x, name)
+    if x.ndim < 4 and not is_batch(x.shape):
+        x = x[None]  # (1, H, W), (1, H, W, C)
+    if x.ndim == 3:
+        x = x[..., None]  # (B, H, W, 1)
     if x.dtype != np.uint8:
         x = _check_floats(x, name)
     if channel_order == "bgr" and x.shape[-1] >= 3:
@@ -345,7 +318,24 @@ def check_array(source: Any, name: str, channel_order: ChannelOrder) -> npt.NDAr
     return np.ascontiguousarray(x)
 
 
+def _check_images(x: npt.NDArray[Any], name: str) -> None:
+    """Refuse an array whose shape or kind is not that of images."""
+    if x.dtype.kind in "OSU":  # as columns of tables have them
+        raise ImageError(
+            f"{name}: expected numbers, got dtype {x.dtype}; paths and images go in a list, "
+            "which `.tolist()` makes"
+        )
+    if x.ndim not in (2, 3, 4) or (x.ndim == 4 and x.shape[-1] not in (1, 3, 4)):
+        raise ImageError(
+            f"{name}: expected shape (H, W), (H, W, 1|3|4), (B, H, W) or (B, H, W, 1|3|4), "
+            f"got {x.shape}"
+        )
+    if x.size == 0:
+        raise ImageError(f"{name}: expected at least one pixel, got shape {x.shape}")
+
+
 def _check_floats(x: npt.NDArray[Any], name: str) -> Float32Array:
+    """Return floats as float32 in [0, 1]; refuse other kinds and other ranges."""
     # NumPy does not count bfloat16 and its like, which JAX's arrays may be of, among the floats.
     is_float = np.issubdtype(x.dtype, np.floating)
     if not is_float and x.dtype.name.startswith(("bfloat", "float")):
@@ -360,18 +350,15 @@ def _check_floats(x: npt.NDArray[Any], name: str) -> Float32Array:
             f"{name}: expected uint8 in [0, 255] or floats in [0, 1], got dtype {x.dtype}; {hint}"
         )
     low, high = float(x.min()), float(x.max())  # NaN and infinities show in one of the two
+    problem = None
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise ImageError(f"{name}: expected float images in [0, 1], got NaN or infinity")
-    if low < -FLOAT_TOLERANCE:
-        raise ImageError(
-            f"{name}: expected float images in [0, 1], got values down to {low}; "
-            "shift and scale them"
-        )
-    if high > 1 + FLOAT_TOLERANCE:
-        raise ImageError(
-            f"{name}: expected float images in [0, 1], got values up to {high}; "
-            "divide by 255 or pass uint8"
-        )
+        problem = "NaN or infinity"
+    elif low < -FLOAT_TOLERANCE:
+        problem = f"values down to {low}; shift and scale them"
+    elif high > 1 + FLOAT_TOLERANCE:
+        problem = f"values up to {high}; divide by 255 or pass uint8"
+    if problem is not None:
+        raise ImageError(f"{name}: expected float images in [0, 1], got {problem}")
     # Rounding just outside is cut off, so that the result stays in the range that it promises.
     return np.clip(x.astype(np.float32), np.float32(0), np.float32(1))
 
@@ -381,7 +368,7 @@ def _from_pil(image: Any, name: str) -> npt.NDArray[Any]:
     from PIL import ImageOps
 
     width, height = image.size
-    check_pixels(width, height, name)
+    image_files.check_pixels(width, height, name)
     try:
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I;16"):
@@ -427,10 +414,7 @@ def _resize(
     """Resize (B, H, W, C) in its own dtype."""
     if batch.shape[1:3] == (height, width):
         return batch
-    out = np.empty((len(batch), height, width, batch.shape[-1]), batch.dtype)
-    for image, target in zip(batch, out, strict=True):
-        target[...] = resized(image, height, width, resize or "linear")
-    return out
+    return np.stack([resized(image, height, width, resize or "linear") for image in batch])
 
 
 def _chosen(resize: Resize | None, shape: tuple[int, ...], size: tuple[int, int]) -> Resize | None:
@@ -449,17 +433,11 @@ def _chosen(resize: Resize | None, shape: tuple[int, ...], size: tuple[int, int]
 
 def _scale(x: npt.NDArray[Any], low: float, high: float) -> Float32Array:
     """Map uint8 [0, 255] or float32 [0, 1] to float32 [low, high]."""
-    y: Float32Array
-    if x.dtype == np.uint8:
-        y = x.astype(np.float32)
-        if (low, high) == (0.0, 1.0):
-            y /= 255
-        elif (low, high) != (0.0, 255.0):
-            y /= 255 / (high - low)
-            y += low
-        return y
-    y = x.astype(np.float32)  # a copy: the caller's array stays as it is
-    if (low, high) != (0.0, 1.0):
+    y: Float32Array = x.astype(np.float32)  # a copy: the caller's array stays as it is
+    if x.dtype == np.uint8 and high - low != 255:
+        y /= 255 / (high - low)
+    elif x.dtype != np.uint8 and high - low != 1:
         y *= high - low
+    if low:
         y += low
     return y
