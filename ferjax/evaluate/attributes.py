@@ -217,11 +217,24 @@ def _read(text: str, find: _Finder, names: Sequence[str]) -> Attributes:
         notes.append(f"{repeated:,} repeated {'rows' if repeated > 1 else 'row'} with equal values")
     if measured < len(names):
         notes.append(f"no row about {len(names) - measured:,} of {len(names):,} measured images")
-    columns: dict[str, tuple[str | None, ...]] = {}
-    empty = []
     nothing = [""] * (len(header) - 1)
     aligned = [seen[image][1] if image in seen else nothing for image in range(len(names))]
-    for attribute, column in zip(header[1:], zip(*aligned)):
+    columns, empty = _columns(header[1:], aligned)
+    if empty:
+        notes.append(
+            f"{_count(empty, 'attribute')} without a value for any measured image, left out: "
+            f"{_first(empty)}"
+        )
+    return Attributes(columns=columns, notes=tuple(notes))
+
+
+def _columns(
+    attributes: Sequence[str], aligned: Sequence[Sequence[str]]
+) -> tuple[dict[str, tuple[str | None, ...]], list[str]]:
+    """Return the values of each attribute, N, and the attributes that have none."""
+    columns: dict[str, tuple[str | None, ...]] = {}
+    empty = []
+    for attribute, column in zip(attributes, zip(*aligned)):
         different = len(set(column) - {""})
         if different > MAX_VALUES:
             raise DataError(
@@ -234,12 +247,7 @@ def _read(text: str, find: _Finder, names: Sequence[str]) -> Attributes:
             empty.append(attribute)
     if not columns:
         raise DataError("expected values, every attribute is empty for all measured images")
-    if empty:
-        notes.append(
-            f"{_count(empty, 'attribute')} without a value for any measured image, left out: "
-            f"{_first(empty)}"
-        )
-    return Attributes(columns=columns, notes=tuple(notes))
+    return columns, empty
 
 
 def _nothing_found(

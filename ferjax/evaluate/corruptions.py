@@ -26,8 +26,6 @@ from ferjax.errors import DataError, near_misses
 
 if TYPE_CHECKING:
     import cv2
-
-    from ferjax.pictures.sheet import Row
 else:
     cv2 = LazyModule("cv2")
 
@@ -148,31 +146,6 @@ def occlude(images: Images, name: str) -> Images:
     region = _find(name, OCCLUSIONS, "an occlusion").region(*images.shape[1:])
     result = images.copy()
     result[:, *region] = _rounded(_means(images))
-    return result
-
-
-def rows(images: Images, *, seed: int = 0) -> list[Row]:
-    """Return a row a corruption for `ferjax.pictures.sheet.draw`, and a last one of the occlusions.
-
-    In a row, each face stands as it is and then at severities 1 to 5; two faces fill a sheet.
-
-    Args:
-        images: uint8 in [0, 255], (N, H, W), one face or a few.
-        seed: as in `corrupt`.
-    """
-    from ferjax.pictures.sheet import Row
-
-    def row(label: str, detail: str, versions: list[Images]) -> Row:
-        by_face = np.stack([images, *versions], 1)  # (N, 6, H, W)
-        return Row(label=label, detail=detail, images=by_face.reshape(-1, *images.shape[1:]))
-
-    result = []
-    for kind in CORRUPTIONS.values():
-        worse = [corrupt(images, kind.name, severity, seed=seed) for severity in SEVERITIES]
-        result.append(row(kind.title, " ".join(f"{v:g}" for v in kind.values), worse))
-    titles = [occlusion.title.lower() for occlusion in OCCLUSIONS.values()]
-    detail = f"{', '.join(titles[:3])},\n{', '.join(titles[3:])}"
-    result.append(row("Occlusions", detail, [occlude(images, name) for name in OCCLUSIONS]))
     return result
 
 

@@ -208,9 +208,9 @@ def evaluate(
     require_sklearn()
     check(tta)
     path, faces, chosen = read(data, split)
-    names = tuple(faces.names[row] for row in np.flatnonzero(chosen))
     described = None  # read before the network computes for minutes
     if attributes is not None:
+        names = faces.take(chosen).names
         described = read_attributes(attributes, names, all_names=faces.names)
         check_comparisons(described)
     classifier, about = read_weights(weights, labels, value_range, output)
@@ -223,15 +223,7 @@ def evaluate(
     )
     if with_robustness:
         comparable_baseline(baseline, images.checksum)
-    probabilities = predict(classifier, part.images, tta, progress)[:, order]
-    predictions = Predictions(
-        images=part.images,
-        names=names,
-        labels=part.labels,
-        probabilities=probabilities,
-        predicted=predicted_classes(classifier.head, order, probabilities),
-        copies=copies,
-    )
+    predictions = _predictions(classifier, part, order, copies, tta, progress)
     whole, without_copies = _twice(predictions, partial(_metrics, part, predictions, seed))
     calibrated = against = robust = subgroups = None
     if classifier.scaling is not None and tta == "none" and whole.calibration is not None:
@@ -267,16 +259,39 @@ def evaluate(
         notes=provenance.overlaps(classifier.metadata, images),
         robustness=robust,
         subgroups=subgroups,
-        made={
-            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "ferjax": __version__,
-            "jax": jax.__version__,
-            "hardware": hardware.described(jax.local_devices()),
-            "seconds": round(time.monotonic() - begun, 1),
-            "seed": seed,
-        },
+        made=_made(begun, seed),
         predictions=predictions,
     )
+
+
+def _predictions(
+    classifier: EmotionClassifier,
+    part: Faces,
+    order: list[int],
+    copies: Rows,
+    tta: str,
+    progress: Progress | None,
+) -> Predictions:
+    probabilities = predict(classifier, part.images, tta, progress)[:, order]
+    return Predictions(
+        images=part.images,
+        names=part.names,
+        labels=part.labels,
+        probabilities=probabilities,
+        predicted=predicted_classes(classifier.head, order, probabilities),
+        copies=copies,
+    )
+
+
+def _made(begun: float, seed: int) -> dict[str, Any]:
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "ferjax": __version__,
+        "jax": jax.__version__,
+        "hardware": hardware.described(jax.local_devices()),
+        "seconds": round(time.monotonic() - begun, 1),
+        "seed": seed,
+    }
 
 
 def _twice(predictions: Predictions, figures: Callable[[Rows], T]) -> tuple[T, T | None]:

@@ -9,12 +9,23 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from ferjax.errors import WriteError, printable
-from ferjax.evaluate import corruptions, plots
+from ferjax.evaluate import plots
+from ferjax.evaluate.corruptions import (
+    CORRUPTIONS,
+    OCCLUSIONS,
+    SEVERITIES,
+    Images,
+    corrupt,
+    occlude,
+)
 from ferjax.files import replacing
 from ferjax.pictures import sheet
 from ferjax.pictures.figures import missing_letters_told
 from ferjax.pictures.palette import PAPER
+from ferjax.pictures.sheet import Row
 
 if TYPE_CHECKING:
     from ferjax.evaluate.evaluation import Evaluation
@@ -104,7 +115,30 @@ def _save(plot: Callable[[Any], Any], figures: Any, path: Path) -> None:
 
 def _corruptions(e: Evaluation, path: Path) -> None:
     first_and_last = e.predictions.images[:: max(len(e.predictions.images) - 1, 1)][:2]
-    sheet.draw(corruptions.rows(first_and_last, seed=e.made["seed"]), path)
+    sheet.draw(corrupted_rows(first_and_last, seed=e.made["seed"]), path)
+
+
+def corrupted_rows(images: Images, *, seed: int = 0) -> list[Row]:
+    """Return a row for a sheet by each corruption, and a last one of the occlusions.
+
+    In a row, each face stands as it is and then at severities 1 to 5; two faces fill a sheet.
+
+    Args:
+        images: uint8 in [0, 255], (N, H, W), one face or a few.
+        seed: as for `corrupt`.
+    """
+
+    def row(label: str, detail: str, versions: list[Images]) -> Row:
+        by_face = np.stack([images, *versions], 1)  # (N, 6, H, W)
+        return Row(label=label, detail=detail, images=by_face.reshape(-1, *images.shape[1:]))
+
+    rows = []
+    for kind in CORRUPTIONS.values():
+        worse = [corrupt(images, kind.name, severity, seed=seed) for severity in SEVERITIES]
+        rows.append(row(kind.title, " ".join(f"{v:g}" for v in kind.values), worse))
+    titles = [occlusion.title.lower() for occlusion in OCCLUSIONS.values()]
+    detail = f"{', '.join(titles[:3])},\n{', '.join(titles[3:])}"
+    return [*rows, row("Occlusions", detail, [occlude(images, name) for name in OCCLUSIONS])]
 
 
 def remove_others(folder: Path, drawn: Collection[str]) -> None:

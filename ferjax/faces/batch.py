@@ -56,33 +56,6 @@ WAITING: Final = 4  # photographs whose files may be in the making
 
 
 @dataclass
-class Counts:
-    """What came of the photographs so far.
-
-    >>> print(Counts(photographs=12, faces=9, empty=4, failed=1))
-    12 photographs: 9 faces, 4 without a face, 1 could not be read
-    """
-
-    photographs: int = 0
-    faces: int = 0
-    empty: int = 0
-    failed: int = 0
-
-    def add(self, entry: dict[str, Any]) -> None:
-        self.photographs += 1
-        self.faces += len(entry["faces"])
-        self.failed += entry["error"] is not None
-        self.empty += not entry["faces"] and entry["error"] is None
-
-    def __str__(self) -> str:
-        failed = f", {self.failed:,} could not be read" if self.failed else ""
-        return (
-            f"{self.photographs:,} photographs: {self.faces:,} faces, {self.empty:,} without a face"
-            f"{failed}"
-        )
-
-
-@dataclass
 class _Written:
     """A photograph whose files are being written, or one that an earlier run did."""
 
@@ -133,7 +106,7 @@ class Batch:
             check_network(classifier)
         self._classifier, self._settings = classifier, settings
         self._prior = settings.prior
-        self.counts = Counts()
+        self.counts = results.Counts()
         self.processed = 0
         outputs = [folder for folder in (settings.draw, settings.crops) if folder is not None]
         self._inputs, self.left_out = find_photographs(given)

@@ -19,6 +19,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final, TextIO
 
 from ferjax.errors import WriteError, printable
@@ -71,6 +72,33 @@ def _number(value: Any, digits: int | None = None) -> float | None:
     if not math.isfinite(number):
         return None
     return number if digits is None else round(number, digits)
+
+
+@dataclass
+class Counts:
+    """What came of the photographs so far.
+
+    >>> print(Counts(photographs=12, faces=9, empty=4, failed=1))
+    12 photographs: 9 faces, 4 without a face, 1 could not be read
+    """
+
+    photographs: int = 0
+    faces: int = 0
+    empty: int = 0
+    failed: int = 0
+
+    def add(self, entry: dict[str, Any]) -> None:
+        self.photographs += 1
+        self.faces += len(entry["faces"])
+        self.failed += entry["error"] is not None
+        self.empty += not entry["faces"] and entry["error"] is None
+
+    def __str__(self) -> str:
+        failed = f", {self.failed:,} could not be read" if self.failed else ""
+        return (
+            f"{self.photographs:,} photographs: {self.faces:,} faces, {self.empty:,} without a face"
+            f"{failed}"
+        )
 
 
 # --- text ----------------------------------------------------------------------------------------

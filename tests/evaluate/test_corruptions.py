@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,9 +16,7 @@ from ferjax.evaluate.corruptions import (
     SEVERITIES,
     corrupt,
     occlude,
-    rows,
 )
-from ferjax.pictures import sheet
 
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 48, 48), np.uint8)
 # Smooth enough to look like something, and over the whole range.
@@ -369,23 +366,6 @@ def test_the_halves_meet_at_any_size() -> None:
 @pytest.mark.parametrize("name", OCCLUSIONS)
 def test_occluding_no_images(name: str) -> None:
     assert occlude(NOISE[:0], name).shape == (0, 48, 48)
-
-
-def test_rows_of_a_sheet(tmp_path: Path) -> None:
-    ours = rows(FACES[:2], seed=5)
-    titles = [kind.title for kind in CORRUPTIONS.values()]
-    assert [row.label for row in ours] == [*titles, "Occlusions"]
-    for row in ours:
-        assert all(len(line) <= 28 for line in row.detail.splitlines())  # what a sheet shows
-        assert len(row.images) == 12
-        np.testing.assert_array_equal(row.images[0], FACES[0])
-        np.testing.assert_array_equal(row.images[6], FACES[1])
-    shift = ours[titles.index("Shift")]
-    assert shift.detail == "0.04 0.08 0.12 0.17 0.22"
-    whole = corrupt(FACES, "shift", 5, seed=5)
-    np.testing.assert_array_equal([shift.images[5], shift.images[11]], whole[:2])
-    np.testing.assert_array_equal(ours[-1].images[7], occlude(FACES, "eyes")[1])
-    sheet.draw(rows(FACES[:1])[-2:], tmp_path / "sheet.png")
 
 
 @pytest.mark.parametrize(
