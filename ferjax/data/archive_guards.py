@@ -46,26 +46,26 @@ _UNREADABLE: Final = (
 )
 
 
-def size_of(path: str) -> int | None:
+def size_of(path: str, expected: str = EXPECTED) -> int | None:
     """Return a file's size, None for a folder. Raises DataError for anything else."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
-        raise DataError(f"no such file or folder; {EXPECTED}") from None
+        raise DataError(f"no such file or folder; {expected}") from None
     if stat.S_ISDIR(status.st_mode):
         return None
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait
-        raise DataError(f"not a regular file; {EXPECTED}")
+        raise DataError(f"not a regular file; {expected}")
     if not status.st_size:
-        raise DataError(f"empty, 0 bytes; {EXPECTED}")
+        raise DataError(f"empty, 0 bytes; {expected}")
     return status.st_size
 
 
-def check_packer(head: bytes) -> None:
+def check_packer(head: bytes, expected: str = EXPECTED) -> None:
     """Raise for a file by a packer that is not read."""
     packer = next((name for magic, name in _OTHER_PACKERS.items() if head.startswith(magic)), None)
     if packer:
-        raise DataError(f"packed by {packer}, which ferjax does not read: unpack it; {EXPECTED}")
+        raise DataError(f"packed by {packer}, which ferjax does not read: unpack it; {expected}")
 
 
 def unsafe(name: str) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from ferjax.data.class_names import emotion_of
-from ferjax.data.splits import FER2013_COUNTS
+from ferjax.data.fer2013 import combinations
 from ferjax.emotions import EMOTIONS, FER2013_CSV_ORDER, ORDERS, orders_of
 from ferjax.errors import DataError, near_misses, printable
 
@@ -114,14 +114,12 @@ def _plain(name: str) -> str:
 
 def order_by_counts(counts: Mapping[int, int]) -> str | None:
     """Return the order in which numbers 0 to 6 have as many images as FER2013's classes, if any."""
-    training, public, private = FER2013_COUNTS.values()
-    test = tuple(map(sum, zip(public, private)))
-    known_counts = [training, public, private, test, tuple(map(sum, zip(training, test)))]
     for order in ("fer2013", "sorted"):
         names = ORDERS[order]
         if set(counts) != set(range(len(names))):
             continue
-        if tuple(counts[names.index(name)] for name in EMOTIONS) in known_counts:
+        by_name = tuple(counts[names.index(name)] for name in EMOTIONS)
+        if by_name in combinations().values():
             return order
     return None
 

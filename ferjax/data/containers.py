@@ -84,8 +84,11 @@ class Container:
 
 
 @contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[Container]:
+def opened(path: str | os.PathLike[str], expected: str = guards.EXPECTED) -> Iterator[Container]:
     """Open a folder, an archive or a file; which one it is, its content says.
+
+    Args:
+        expected: what else there could be, for errors.
 
     Raises:
         DataError: nothing is there, it cannot be read, or it goes beyond a limit.
@@ -94,19 +97,19 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Container]:
     with ExitStack() as stack:
         try:
             with guards.told():
-                container = _open(os.fsdecode(path), stack)
+                container = _open(os.fsdecode(path), stack, expected)
         except DataError as error:
             raise DataError(f"{shown}: {error}") from error
         yield container
 
 
-def _open(path: str, stack: ExitStack) -> Container:
-    size = guards.size_of(path)
+def _open(path: str, stack: ExitStack, expected: str) -> Container:
+    size = guards.size_of(path, expected)
     if size is None:
         return _Folder(path)
     file = stack.enter_context(open(path, "rb"))  # noqa: SIM115
     head = _head(file)
-    guards.check_packer(head)
+    guards.check_packer(head, expected)
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _Zip(stack.enter_context(zipfile.ZipFile(file)), size)
     is_packed = head.startswith(b"\x1f\x8b")

@@ -82,6 +82,10 @@ class Faces:
             votes=None if self.votes is None else self.votes.take(rows),
         )
 
+    def with_notes(self, *notes: str) -> Faces:
+        """Return the faces with further notes."""
+        return replace(self, notes=(*self.notes, *notes))
+
     def in_split(self, split: str) -> npt.NDArray[np.bool_]:
         """Return a mask, (N,), of the faces in a split of `SPLITS`."""
         return self.splits == SPLITS.index(split)

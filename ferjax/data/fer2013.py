@@ -15,8 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ferjax.data.dataset import SPLITS
-from ferjax.data.splits import FER2013_COUNTS
 from ferjax.emotions import EMOTIONS, FER2013_CSV_ORDER
+
+# FER2013's images by part, in the order of EMOTIONS.
+FER2013_COUNTS: Final[dict[str, tuple[int, ...]]] = {
+    "Training": (3995, 436, 4097, 7215, 4965, 4830, 3171),
+    "PublicTest": (467, 56, 496, 895, 607, 653, 415),
+    "PrivateTest": (491, 55, 528, 879, 626, 594, 416),
+}
 
 PARTS: Final = tuple(FER2013_COUNTS)  # Training, PublicTest, PrivateTest: the order of the rows
 SPLIT_OF: Final = dict(zip(PARTS, SPLITS))
@@ -49,8 +55,11 @@ def rows_of(parts: tuple[str, ...]) -> npt.NDArray[np.intp]:
     return np.concatenate([starts[part] + np.arange(SIZES[part]) for part in parts])
 
 
-def combinations() -> list[tuple[str, ...]]:
-    """Return the parts that stand one after the other: each alone, two, all."""
-    size = len(PARTS)
-    spans = [(i, j) for i in range(size) for j in range(i + 1, size + 1)]
-    return [PARTS[i:j] for i, j in sorted(spans, key=lambda span: span[1] - span[0])]
+def combinations() -> dict[tuple[str, ...], tuple[int, ...]]:
+    """Return the parts that may stand one after the other: each alone, two, all; and the number of
+    images of each class in them, in the order of `EMOTIONS`.
+    """
+    spans = [PARTS[i : i + size] for size in (1, 2, 3) for i in range(len(PARTS) + 1 - size)]
+    return {
+        parts: tuple(map(sum, zip(*(FER2013_COUNTS[part] for part in parts)))) for parts in spans
+    }

@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from ferjax.data import fer2013
 from ferjax.data.dataset import SPLITS, Faces
+from ferjax.data.fer2013 import FER2013_COUNTS
 from ferjax.data.image_folders import mirror_split
-from ferjax.data.splits import FER2013_COUNTS
 from ferjax.data.votes_files import FERPLUS_FILE, VotesTable
 from ferjax.emotions import EMOTIONS
 from ferjax.errors import DataError, listed, printable
@@ -147,25 +147,16 @@ def _by_row(faces: Faces, left_out: Sequence[str]) -> Rows:
             raise DataError(f"{printable(name, 80)} is no row of a table")
         tables.setdefault(match[1] or "", []).append((int(match[2]), positions.get(name, -1)))
     at = np.array([image for rows in tables.values() for _, image in sorted(rows)], np.int64)
-    if (rows := _parts_in_order(faces, at)) is not None:
-        _check_usages(faces, rows)
-        return rows
+    groupings = [[at]]
     if not left_out:
-        result = np.full(len(faces), -1, np.int64)
-        used: list[int] = []
-        for split in range(len(SPLITS)):
-            part = at[faces.splits[at] == split]
-            if not len(part):
-                continue
-            rows = _parts_in_order(faces, part)
-            if rows is None:
-                break
-            result[part] = rows[part]
-            used += rows[part].tolist()
-        else:
-            if len(set(used)) == len(used):
-                _check_usages(faces, result)
-                return result
+        groupings.append([at[faces.splits[at] == split] for split in np.unique(faces.splits)])
+    for groups in groupings:
+        parts = [rows for group in groups if (rows := _parts_in_order(faces, group)) is not None]
+        if len(parts) == len(groups):
+            rows = np.max(parts, axis=0)
+            if len(np.unique(rows[rows >= 0])) == (rows >= 0).sum():
+                _check_usages(faces, rows)
+                return rows
     raise DataError(_out_of_order(faces, at))
 
 
@@ -205,9 +196,10 @@ def _check_usages(faces: Faces, rows: Rows) -> None:
 
 def _out_of_order(faces: Faces, at: Rows) -> str:
     """Return why rows are not those of FER2013."""
-    sizes = [len(fer2013.rows_of(parts)) for parts in fer2013.combinations()]
+    combined = reversed(fer2013.combinations().items())  # of parts of one size the first counts
+    sizes = {sum(counts): parts for parts, counts in combined}
     if len(at) in sizes:
-        parts = fer2013.combinations()[sizes.index(len(at))]
+        parts = sizes[len(at)]
         labels = fer2013.row_labels()[fer2013.rows_of(parts)]
         given_labels = np.where(at >= 0, faces.labels[at], labels)
         row = int(np.flatnonzero(given_labels != labels)[0])
@@ -266,16 +258,12 @@ def _file_number(file: str) -> int:
 
 def _parts_by_counts(counts: npt.NDArray[np.int64]) -> dict[int, tuple[str, ...]]:
     """Return which parts of FER2013 each split with images is, by its images of each class."""
+    combined = fer2013.combinations()
     result: dict[int, tuple[str, ...]] = {}
     for split, in_split in enumerate(counts.tolist()):
         if not any(in_split):
             continue
-        fitting = [
-            parts
-            for parts in fer2013.combinations()
-            if in_split
-            == [sum(column) for column in zip(*(FER2013_COUNTS[part] for part in parts))]
-        ]
+        fitting = [parts for parts, usual in combined.items() if tuple(in_split) == usual]
         if not fitting:
             part, expected = min(
                 FER2013_COUNTS.items(), key=lambda item: np.abs(counts[split] - item[1]).sum()

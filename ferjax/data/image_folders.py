@@ -6,7 +6,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
@@ -39,14 +39,6 @@ def mirror_split(file: str) -> str | None:
     return split_names.split_of(usage[1]) if usage else None
 
 
-@dataclass(frozen=True)
-class _Item:
-    """An image and what its folders say of it."""
-
-    member: Member
-    place: Place
-
-
 def read_images(container: Container, members: Sequence[Member], options: Options) -> Read:
     """Read images in class folders, or with a list of their labels.
 
@@ -59,31 +51,31 @@ def read_images(container: Container, members: Sequence[Member], options: Option
         members, made_notes = _without_made(container, members)
         notes += made_notes
     layout, has_list = _layout(container, members, options)
-    items = [_Item(m, p) for m, p in zip(members, layout.places) if not isinstance(p, str)]
+    placed = {m: p for m, p in zip(members, layout.places) if isinstance(p, Place)}
     bad = [*container.bad]
     bad += [(m.name, p) for m, p in zip(members, layout.places) if isinstance(p, str)]
     number_notes: list[str] = []
     if not has_list:
-        items, number_notes = _named(items, options.labels)
-    kind, items, usage_notes = _usages(items, layout)
-    class_names, position, slips = classes_in_order({item.place.name for item in items})
+        placed, number_notes = _named(placed, options.labels)
+    kind, placed, usage_notes = _usages(placed, layout)
+    class_names, position, slips = classes_in_order({place.name for place in placed.values()})
     _check_several(class_names)
-    bad += [(x.member.name, slips[x.place.name]) for x in items if x.place.name in slips]
-    items = [item for item in items if item.place.name not in slips]
+    bad += [(m.name, slips[place.name]) for m, place in placed.items() if place.name in slips]
+    items = [(m, place) for m, place in placed.items() if place.name not in slips]
 
     reasons: dict[int, str] = {}
-    batches = _batches(container, [item.member for item in items], reasons)
+    batches = _batches(container, [member for member, _ in items], reasons)
     result = decoded(batches, len(items), options)
     reasons |= result.reasons
-    bad += [(items[row].member.name, reason) for row, reason in reasons.items()]
+    bad += [(items[row][0].name, reason) for row, reason in reasons.items()]
     left_out = reasons.keys() | result.left_out
     rows = [row for row in range(len(items)) if row not in left_out]
     notes = [*usage_notes, *notes, *number_notes, *result.notes, *_no_images(container, images)]
     faces = Faces(
         images=result.images[rows] if left_out else result.images,
-        labels=np.array([position[items[row].place.name] for row in rows], np.int32),
-        splits=np.array([SPLITS.index(items[row].place.split) for row in rows], np.int8),
-        names=tuple(items[row].member.name for row in rows),
+        labels=np.array([position[items[row][1].name] for row in rows], np.int32),
+        splits=np.array([SPLITS.index(items[row][1].split) for row in rows], np.int8),
+        names=tuple(items[row][0].name for row in rows),
         class_names=class_names,
         source_sizes=result.sizes[rows],
         notes=tuple(notes),
@@ -93,7 +85,7 @@ def read_images(container: Container, members: Sequence[Member], options: Option
         bad=tuple(sorted(bad, key=lambda item: natural(item[0]))),
         kind=kind,
         container=container.kind,
-        pictures={items[row].member.name: picture for row, picture in result.pictures.items()},
+        pictures={items[row][0].name: picture for row, picture in result.pictures.items()},
     )
 
 
@@ -194,67 +186,61 @@ def _layout(
     return layout, False
 
 
-def _named(items: list[_Item], labels: NumberNames | None) -> tuple[list[_Item], list[str]]:
-    """Return the items with names for class folders that are numbers, and notes.
+_Placed = dict[Member, Place]
+
+
+def _named(placed: _Placed, labels: NumberNames | None) -> tuple[_Placed, list[str]]:
+    """Return the images with names for class folders that are numbers, and notes.
 
     Raises DataError where the names are not known, or not asked for.
     """
-    numbers = Counter(int(x.place.name) for x in items if x.place.name.isdecimal())
-    if len(numbers) and all(item.place.name.isdecimal() for item in items):
-        order = labels or class_numbers.order_by_counts(numbers)
-        if order is None:
-            raise class_numbers.question(numbers, "the class folders")
-        names = class_numbers.names_of(numbers, order)
-        if missing := sorted(set(numbers) - set(names)):
-            raise DataError(f"labels name {len(names)} classes, and none is number {missing[0]}")
-        notes = [f"class folders are numbered in the order {order}, by how many images each has"]
-        named = [replace(x.place, name=names[int(x.place.name)]) for x in items]
-        return [_Item(x.member, p) for x, p in zip(items, named)], [] if labels else notes
-    if labels is not None and items:
-        raise DataError(
-            f"labels are for numbers; the class folders have names, such as {items[0].place.name!r}"
-        )
-    return items, []
+    folders_of = [place.name for place in placed.values()]
+    if not placed or not all(map(str.isdecimal, folders_of)):
+        if labels is not None and placed:
+            raise DataError(
+                f"labels are for numbers; the class folders have names, such as {folders_of[0]!r}"
+            )
+        return placed, []
+    numbers = Counter(map(int, folders_of))
+    order = labels or class_numbers.order_by_counts(numbers)
+    if order is None:
+        raise class_numbers.question(numbers, "the class folders")
+    names = class_numbers.names_of(numbers, order)
+    if missing := sorted(set(numbers) - set(names)):
+        raise DataError(f"labels name {len(names)} classes, and none is number {missing[0]}")
+    notes = [f"class folders are numbered in the order {order}, by how many images each has"]
+    named = {m: replace(place, name=names[int(place.name)]) for m, place in placed.items()}
+    return named, [] if labels else notes
 
 
-def _usages(items: list[_Item], layout: Layout) -> tuple[str, list[_Item], list[str]]:
-    """Return the kind of source, the items with the mirror's splits in its files' names, notes."""
-    notes = list(layout.notes)
-    names = {item.place.name for item in items}
-    files = [item.member.name.split("/")[-1] for item in items]
-    if not names <= set(EMOTIONS):
-        return "folders", items, notes
-    usages = [mirror_split(file) for file in files]
-    if not any(usages):
+def _usages(placed: _Placed, layout: Layout) -> tuple[str, _Placed, list[str]]:
+    """Return the kind of source, the images with the mirror's splits in their names, and notes."""
+    files = {member: member.name.split("/")[-1] for member in placed}
+    if not {place.name for place in placed.values()} <= set(EMOTIONS):
+        return "folders", placed, [*layout.notes]
+    usages = {member: mirror_split(file) for member, file in files.items()}
+    if not any(usages.values()):
         kaggle = (
-            {item.place.folder for item in items} <= _KAGGLE_CLASSES
+            {place.folder for place in placed.values()} <= _KAGGLE_CLASSES
             and layout.has_splits
-            and {item.place.split for item in items} <= {"train", "test"}
-            and all(map(_KAGGLE_FILE.fullmatch, files))
+            and {place.split for place in placed.values()} <= {"train", "test"}
+            and all(map(_KAGGLE_FILE.fullmatch, files.values()))
         )
-        return "kaggle" if kaggle else "folders", items, notes
-    named = [
-        replace(item, place=replace(item.place, split=usage)) if usage else item
-        for usage, item in zip(usages, items)
-    ]
+        return "kaggle" if kaggle else "folders", placed, [*layout.notes]
+    by_name = {m: replace(place, split=usages[m] or place.split) for m, place in placed.items()}
     if not layout.has_splits:
-        return "mirror", named, []
+        return "mirror", by_name, []
     # The mirror has PublicTest and PrivateTest in one folder; whoever moved files to other splits
     # meant it.
     usual = {*zip(SPLITS, SPLITS), ("test", "validation")}
-    moved = [
-        item.member.name
-        for item, by_name in zip(items, named)
-        if (item.place.split, by_name.place.split) not in usual
-    ]
+    moved = [m.name for m, place in placed.items() if (place.split, by_name[m].split) not in usual]
     if not moved:
-        return "mirror", named, notes
-    example = printable(moved[0], 100)
-    notes.append(
-        f"{len(moved):,} files lie in other splits than their names say, such as {example}: the "
-        "folders count"
+        return "mirror", by_name, [*layout.notes]
+    note = (
+        f"{len(moved):,} files lie in other splits than their names say, such as "
+        f"{printable(moved[0], 100)}: the folders count"
     )
-    return "mirror", items, notes
+    return "mirror", placed, [*layout.notes, note]
 
 
 def _batches(

@@ -11,7 +11,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -314,7 +314,7 @@ def read_prepared(path: str | os.PathLike[str]) -> tuple[Read, dict[str, Any]]:
             source, split = printable(manifest["source"], 80), manifest["options"]["split"]
             left_out = f"{len(manifest['dropped']):,} dropped, {len(manifest['bad']):,} bad"
             note = f"prepared from {source}, {split} split; left out: {left_out}"
-            faces = replace(faces, notes=(*faces.notes, note))
+            faces = faces.with_notes(note)
     except (KeyError, TypeError):
         raise DataError(
             f"{folder / MANIFEST}: damaged; `ferjax data prepare --force` makes it anew"

@@ -113,9 +113,15 @@ class Options:
 @contextmanager
 def opened_member(container: Container, member: Member) -> Iterator[io.BufferedReader]:
     """Open a member whose errors name it."""
+    with named(container, member), container.open(member) as stream:
+        yield stream
+
+
+@contextmanager
+def named(container: Container, member: Member) -> Iterator[None]:
+    """Put a member's name before errors, where it is not the only one."""
     try:
-        with container.open(member) as stream:
-            yield stream
+        yield
     except DataError as error:
         inside = f"{member.name}: " if container.kind != "file" else ""
         raise DataError(f"{inside}{error}") from error

@@ -97,15 +97,14 @@ def read(
             raise DataError(f"{shown}: {error}") from error
     faces = source.faces
     if source.pictures:
-        notes = photographs.notes_of(source.pictures.values())
-        faces = replace(faces, notes=(*faces.notes, *notes))
+        faces = faces.with_notes(*photographs.notes_of(source.pictures.values()))
     missing = _missing(faces, "faces" if source.pictures else "images")
     if not skip_bad or not len(faces):
         problems = _problems(source, missing)
         if problems:
             hint = "; skip_bad (--skip-bad) goes on without them" if len(faces) else ""
             raise DataError(f"{shown}: {'; '.join(problems)}{hint}")
-    return replace(source, faces=replace(faces, notes=(*faces.notes, *missing)))
+    return replace(source, faces=faces.with_notes(*missing))
 
 
 def finding(find_faces: photographs.FindFaces | bool) -> photographs.FindFaces | None:

@@ -19,18 +19,12 @@ from typing import Final
 import numpy as np
 
 from ferjax.data.dataset import SPLITS, Faces
+from ferjax.data.fer2013 import FER2013_COUNTS
 from ferjax.emotions import EMOTIONS, canonical
 from ferjax.errors import LabelsError
 from ferjax.image_files import natural
 
 SCHEMES: Final = ("official", "card")
-
-# FER2013's images by part, in the order of EMOTIONS.
-FER2013_COUNTS: Final[dict[str, tuple[int, ...]]] = {
-    "Training": (3995, 436, 4097, 7215, 4965, 4830, 3171),
-    "PublicTest": (467, 56, 496, 895, 607, 653, 415),
-    "PrivateTest": (491, 55, 528, 879, 626, 594, 416),
-}
 
 _PARTS: Final = dict(zip(SPLITS, FER2013_COUNTS))
 _TRAIN, _VALIDATION, _TEST = range(3)
@@ -67,8 +61,8 @@ def official(faces: Faces, *, left_out: Sequence[str] = ()) -> Faces:
             notes.append("the source's test is PublicTest alone, by its counts: it is validation")
         elif in_test != private:
             notes.append("the source's test is not FER2013's, by its counts: it stays test")
-    faces = replace(faces, splits=splits, notes=(*faces.notes, *notes))
-    return replace(faces, notes=(*faces.notes, *_missing(faces)))
+    faces = replace(faces, splits=splits)
+    return faces.with_notes(*notes, *_missing(faces))
 
 
 def card(faces: Faces, *, seed: int = 0) -> Faces:
@@ -104,8 +98,8 @@ def card(faces: Faces, *, seed: int = 0) -> Faces:
         splits[rows] = split
         room[split] -= need
     note = f"80/10/10 of all images by class, exact copies together, seed {seed:d}"
-    faces = replace(faces, splits=splits, notes=(*faces.notes, note))
-    return replace(faces, notes=(*faces.notes, *_missing(faces)))
+    faces = replace(faces, splits=splits)
+    return faces.with_notes(note, *_missing(faces))
 
 
 def fer2013_part(faces: Faces) -> str | None:

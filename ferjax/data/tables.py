@@ -24,6 +24,7 @@ from ferjax.data.reading import (
     checked_row,
     decoded,
     fit,
+    named,
     opened_member,
     suffix,
 )
@@ -69,7 +70,7 @@ def read_tables(
     table = _of_rows(container, parts, by_split, dialect.label_name, options)
     if len(dialects) == 1 and dialect.usage is None:
         note = "there is no column Usage: all images are in train"
-        table = replace(table, faces=replace(table.faces, notes=(*table.faces.notes, note)))
+        return replace(table, faces=table.faces.with_notes(note))
     return table
 
 
@@ -181,8 +182,7 @@ def is_parquet(container: Container, member: Member) -> bool:
 @contextmanager
 def _opened_parquet(container: Container, member: Member) -> Iterator[parquet.Table]:
     """Open a parquet file whose errors name it."""
-    inside = f"{member.name}: " if container.kind != "file" else ""
-    try:
+    with named(container, member):
         path = container.path(member)
         source: str | bytes = path or b""
         if path is None:
@@ -193,8 +193,6 @@ def _opened_parquet(container: Container, member: Member) -> Iterator[parquet.Ta
         size = len(source) if isinstance(source, bytes) else os.path.getsize(source)
         with parquet.opened(source, size) as table:
             yield table
-    except DataError as error:
-        raise DataError(f"{inside}{error}") from error
 
 
 def read_parquets(container: Container, members: Sequence[Member], options: Options) -> Read:
@@ -225,13 +223,10 @@ def read_parquets(container: Container, members: Sequence[Member], options: Opti
         raise DataError(f"files of different columns, such as {members[0].name!r}; name one")
     column, is_pixels = columns.pop()
     read = _of_rows(container, parts, by_split, column, options, ask=not is_pixels)
-    notes = read.faces.notes
     if not says_split and not read.faces.splits.any():
-        notes = (
-            *notes,
-            "no file or column says train, validation or test: all images are in train",
-        )
-    return replace(read, faces=replace(read.faces, notes=notes), kind="parquet")
+        note = "no file or column says train, validation or test: all images are in train"
+        read = replace(read, faces=read.faces.with_notes(note))
+    return replace(read, kind="parquet")
 
 
 def _says_split(member: Member) -> bool:

@@ -12,11 +12,10 @@ from __future__ import annotations
 import math
 import os
 import re
-import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import IO, Final, TypeAlias
+from typing import IO, Final
 
 import numpy as np
 
@@ -75,14 +74,21 @@ class VotesTable:
         is_long: whether it has a row for each image and annotator.
     """
 
-    path: str
-    sha256: str
+    path: str = ""
+    sha256: str = ""
     votes: Votes
     images: tuple[str, ...]
     rows: tuple[int, ...]
-    usages: tuple[str, ...] | None
-    is_ferplus: bool
-    is_long: bool
+    usages: tuple[str, ...] | None = None
+    is_ferplus: bool = False
+    is_long: bool = False
+
+    @property
+    def are_percentages(self) -> bool:
+        """Whether most rows sum to 100, as hardly any number of people does."""
+        sums = self.votes.counts.sum(1, dtype=np.float64)
+        usual = (np.abs(sums - 100) <= 100 * _SUM_ERROR).mean() > 0.5
+        return bool(usual) and not (self.is_ferplus or self.is_long)
 
     @property
     def name(self) -> str:
@@ -101,33 +107,21 @@ def read(path: str | os.PathLike[str]) -> VotesTable:
         DataError: it is none, too large, or something in it is no vote.
     """
     shown = printable(os.fsdecode(path)) or "''"
-    _check_file(path, shown)
-    with opened(path) as container:
-        in_folder = container.kind == "folder"
+    with opened(path, _EXPECTED) as container:
         try:
             member = _table_of(container)
             with opened_member(container, member) as stream, text_of(stream) as (text, _):
-                lines = list(_lines(text))
-            votes, images, rows, usages, form = _parsed(lines)
+                table = _parsed(list(_lines(text)))
         except DataError as error:
             raise DataError(f"{shown}: {error}") from error
-    are_percentages = form == "wide" and _are_percentages(votes)
-    result = VotesTable(
-        path=os.fsdecode(path),
-        sha256=sha256(os.path.join(os.fsdecode(path), member.name) if in_folder else path),
-        votes=votes,
-        images=images,
-        rows=rows,
-        usages=usages,
-        is_ferplus=form == "ferplus",
-        is_long=form == "long",
-    )
-    _check_sums(result)
-    _check_names(result)
-    if are_percentages:  # a hundred would be taken for people
-        shares = Votes(counts=votes.counts / np.float32(100), names=votes.names)
-        result = replace(result, votes=shares)
-    return result
+        file = os.path.join(path, member.name) if container.kind == "folder" else path
+    table = replace(table, path=os.fsdecode(path), sha256=sha256(file))
+    _check_sums(table)
+    _check_names(table)
+    if table.are_percentages:  # a hundred would be taken for people
+        votes = replace(table.votes, counts=table.votes.counts / np.float32(100))
+        table = replace(table, votes=votes)
+    return table
 
 
 def canonical(column: str, class_names: Sequence[str] = ()) -> str | None:
@@ -151,18 +145,6 @@ def canonical(column: str, class_names: Sequence[str] = ()) -> str | None:
 
 
 # --- the file ------------------------------------------------------------------------------------
-
-
-def _check_file(path: str | os.PathLike[str], shown: str) -> None:
-    """Raise where there is no file with anything in it."""
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        raise DataError(f"{shown}: no such file; {_EXPECTED}") from None
-    if stat.S_ISREG(status.st_mode) and not status.st_size:
-        raise DataError(f"{shown}: empty, 0 bytes; {_EXPECTED}")
-    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-        raise DataError(f"{shown}: not a regular file; {_EXPECTED}")  # opening a pipe would wait
 
 
 def _table_of(container: Container) -> Member:
@@ -194,10 +176,8 @@ def _lines(text: IO[str]) -> Iterator[str]:
             raise DataError(f"more than {MAX_ROWS:,} rows; expected votes on a dataset of faces")
 
 
-_Parsed: TypeAlias = tuple[Votes, tuple[str, ...], tuple[int, ...], tuple[str, ...] | None, str]
-
-
-def _parsed(lines: list[str]) -> _Parsed:
+def _parsed(lines: list[str]) -> VotesTable:
+    """Return the votes of a table, whose first line is its header."""
     if not lines:
         raise DataError(f"empty; {_EXPECTED}")
     delimiter = max(csv_dialect.DELIMITERS, key=lambda mark: len(fields_of(lines[0], mark)))
@@ -213,7 +193,7 @@ def _parsed(lines: list[str]) -> _Parsed:
         raise DataError("no rows under the header")
     rows = _fields(lines, delimiter, len(header))
     if annotator is not None and label is not None:
-        return *_by_annotator(rows, image, annotator, label, header), None, "long"
+        return _by_annotator(rows, image, annotator, label, header)
     no_votes = {image, usage, label, annotator}
     if names[0] in ("", "unnamed0", "index"):  # pandas numbers the rows
         no_votes.add(0)
@@ -233,13 +213,12 @@ def _parsed(lines: list[str]) -> _Parsed:
         for at, column in enumerate(columns):
             counts[number - 1, at] = _number(row[column], delimiter, number, header[column])
     images = tuple(row[image].strip() for row in rows)
-    is_ferplus = _is_ferplus(names, images, has_usage=usage is not None)
-    return (
-        Votes(counts=counts, names=tuple(names)),
-        images,
-        tuple(range(1, len(rows) + 1)),
-        None if usage is None else tuple(row[usage].strip() for row in rows),
-        "ferplus" if is_ferplus else "wide",
+    return VotesTable(
+        votes=Votes(counts=counts, names=tuple(names)),
+        images=images,
+        rows=tuple(range(1, len(rows) + 1)),
+        usages=None if usage is None else tuple(row[usage].strip() for row in rows),
+        is_ferplus=_is_ferplus(names, images, has_usage=usage is not None),
     )
 
 
@@ -291,7 +270,7 @@ def _number(text: str, delimiter: str, row: int, column: str) -> float:
 
 def _by_annotator(
     rows: Sequence[Sequence[str]], image: int, annotator: int, label: int, header: Sequence[str]
-) -> tuple[Votes, tuple[str, ...], tuple[int, ...]]:
+) -> VotesTable:
     """Count the labels of each image, of which each row is what one person said."""
     labels = [canonical(row[label]) or row[label].strip() for row in rows]
     names = sorted(set(labels))
@@ -316,16 +295,11 @@ def _by_annotator(
     counts = np.zeros((len(first), len(names)), np.float32)
     for row, name in zip(rows, labels):
         counts[position[row[image].strip()], column[name]] += 1
-    return Votes(counts=counts, names=tuple(names)), tuple(first), tuple(first.values())
+    votes = Votes(counts=counts, names=tuple(names))
+    return VotesTable(votes=votes, images=tuple(first), rows=tuple(first.values()), is_long=True)
 
 
 # --- what cannot be ------------------------------------------------------------------------------
-
-
-def _are_percentages(votes: Votes) -> bool:
-    """Whether most rows sum to 100, as hardly any number of people does."""
-    sums = votes.counts.sum(1, dtype=np.float64)
-    return bool((np.abs(sums - 100) <= 100 * _SUM_ERROR).mean() > 0.5)
 
 
 def _check_sums(table: VotesTable) -> None:
@@ -341,8 +315,8 @@ def _check_sums(table: VotesTable) -> None:
         return
     if table.is_long:  # counted, so that each sum is right
         return
-    if _are_percentages(table.votes) or table.votes.are_shares:
-        total = 100.0 if _are_percentages(table.votes) else 1.0
+    if table.are_percentages or table.votes.are_shares:
+        total = 100.0 if table.are_percentages else 1.0
         wrong = np.abs(sums - total) > _SUM_ERROR * total
         expected = f"expected shares that sum to {total:g}"
     else:

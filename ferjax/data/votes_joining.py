@@ -96,8 +96,7 @@ def join(read: Read, table: VotesTable) -> Joined:
     images = int(has_votes.sum())
     of = "FER+" if table.is_ferplus else printable(table.name, 60)
     note = f"votes of {of} joined by {by}: {images:,} of {len(faces):,} images have some"
-    faces = replace(faces, votes=joined, notes=(*faces.notes, note))
-    return Joined(faces=faces, by=by, images=images)
+    return Joined(faces=replace(faces, votes=joined).with_notes(note), by=by, images=images)
 
 
 def check_classes(classes: int) -> None:

@@ -15,7 +15,8 @@ import pytest
 import ferjax
 from ferjax.data import sources, splits
 from ferjax.data.dataset import Faces
-from ferjax.data.splits import FER2013_COUNTS, apply, card, official
+from ferjax.data.fer2013 import FER2013_COUNTS
+from ferjax.data.splits import apply, card, official
 
 PUBLIC, PRIVATE = FER2013_COUNTS["PublicTest"], FER2013_COUNTS["PrivateTest"]
 

@@ -160,7 +160,7 @@ def test_images_that_everybody_labelled_are_no_slip(tmp_path: Path) -> None:
 
 
 def test_files_that_are_too_large_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DataError, match="no such file; expected FER"):
+    with pytest.raises(DataError, match="no such file or folder; expected FER"):
         read(tmp_path / "votes.csv")
     path = write(tmp_path, [HEADER, *ROWS])
     monkeypatch.setattr(votes_files, "MAX_ROWS", 1)

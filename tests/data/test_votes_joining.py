@@ -26,8 +26,9 @@ from ferjax.data import (
     votes_joining,
 )
 from ferjax.data.dataset import Faces
+from ferjax.data.fer2013 import FER2013_COUNTS
 from ferjax.data.reading import Read
-from ferjax.data.splits import FER2013_COUNTS, fer2013_part, official
+from ferjax.data.splits import fer2013_part, official
 from ferjax.data.votes import Votes
 from ferjax.data.votes_joining import join, with_classes
 from ferjax.emotions import EMOTIONS
