@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import tables
-from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
+from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
 
 ROOT = Path(__file__).parents[1]
 # Files beside the package that are pages too; here stands a page with no more than a link to each.
@@ -25,6 +27,9 @@ PAGES = {
     "README.md": "index",
     "README.md#limits-and-intended-use": "limits",
 }
+_LOGGER = logging.getLogger(__name__)
+# Where a function of `tables` says what stands there.
+_MADE = re.compile(r"```\{made\} (\w+)\n```\n")
 _LINK = re.compile(r"(!?)\[([^]]*)\]\((?!https?:)([^)#\s]*)(#[^)\s]*)?\)")
 
 
@@ -49,7 +54,8 @@ def read(app: Sphinx, page: str, source: list[str]) -> None:
             return text  # of the checkout alone
         return f"{image}[{text}]({os.path.relpath(whole, path.parent)}{anchor})"
 
-    source[0] = _LINK.sub(adapted, source[0])
+    text = _MADE.sub(lambda made: str(getattr(tables, made[1])()), source[0])
+    source[0] = _LINK.sub(adapted, text)
 
 
 def text_of(file: Path, part: str = "") -> str:
@@ -70,21 +76,31 @@ def docstring(
         if code and line.endswith(":") and not line.startswith(" "):
             lines[number] += ":"
     if what in ("attribute", "property"):  # else napoleon takes what precedes a colon for a type
-        lines.insert(0, "")
+        lines[:0] = ["..", ""]
 
 
-class Made(SphinxDirective):
-    """Put a table of `tables` in the page."""
+def load(app: Sphinx, page: str, source: list[str]) -> None:
+    """Import what a module imports when it is first used; autodoc shows what lies in it."""
+    for name in re.findall(r"automodule:: (\S+)", source[0]):
+        module = importlib.import_module(name)
+        for public in getattr(module, "__all__", ()):
+            setattr(module, public, getattr(module, public))
 
-    required_arguments = 1
 
-    def run(self) -> list[nodes.Node]:
-        text = {f.__name__: f for f in (tables.recipes, tables.weights, tables.commands)}
-        return self.parse_text_to_nodes(text[self.arguments[0]](), allow_section_headings=True)
+def check(app: Sphinx, environment: BuildEnvironment) -> None:
+    """Warn of public names that no page has."""
+    documented = environment.domaindata["py"]
+    for name in documented["modules"]:
+        module = importlib.import_module(name)
+        for public in getattr(module, "__all__", ()):
+            known = f"{name}.{public}" in documented["objects"]
+            if not known and not isinstance(getattr(module, public), ModuleType):
+                _LOGGER.warning("docs/api/ lacks %s.%s", name, public)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    app.add_directive("made", Made)
     app.connect("source-read", read)
+    app.connect("source-read", load)
+    app.connect("env-check-consistency", check)
     app.connect("autodoc-process-docstring", docstring, priority=400)  # before napoleon
     return {"parallel_read_safe": True}

@@ -23,10 +23,17 @@ extensions = [
     "sphinx_copybutton",
     "adapting",
 ]
+smartquotes = False  # they make a dash of "--"
 exclude_patterns = ["_build"]
 html_theme = "sphinx_book_theme"
 html_title = f"ferjax {release}"
-html_theme_options = {"show_toc_level": 2, "use_download_button": False}
+html_theme_options = {
+    "show_toc_level": 2,
+    "use_download_button": False,
+    "navbar_persistent": [],  # a second search button
+}
+html_static_path = ["static"]
+html_css_files = ["wide.css"]
 html_show_copyright = False
 html_show_sourcelink = False
 html_copy_source = False
