@@ -1,11 +1,9 @@
-"""From photographs to faces with their expressions: one, a list of them, or a stream.
-
-The options are those of `ferjax.faces.stream.photographs`.
-"""
+"""From photographs to faces with their expressions: one, a list of them, or a stream."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
@@ -14,6 +12,7 @@ from ferjax import preprocessing
 from ferjax.errors import ImageError
 from ferjax.faces.detection import Detector
 from ferjax.faces.face import Face, Photograph
+from ferjax.faces.options import FaceOptions
 from ferjax.faces.prior import adapted
 from ferjax.faces.stream import Single, photographs
 from ferjax.preprocessing import ChannelOrder, Resize
@@ -39,20 +38,20 @@ class Options(TypedDict, total=False):
 
 
 def analyze(classifier: EmotionClassifier, images: Any, **options: Unpack[Options]) -> Any:
-    """Do what `EmotionClassifier.analyze` says; the options are those of `photographs`."""
+    """Do what `EmotionClassifier.analyze` says."""
+    asked = FaceOptions(**options)
+    threshold = asked.abstain_below
     if preprocessing.is_array(images) and preprocessing.is_batch(np.shape(images)):
-        order = options.get("channel_order", "rgb")
-        preprocessing.check_channel_order(order)
-        images = list(preprocessing.check_array(images, "array", order))
-        options["channel_order"] = "rgb"
-    threshold = options.get("abstain_below", 0.0)
+        preprocessing.check_channel_order(asked.channel_order)
+        images = list(preprocessing.check_array(images, "array", asked.channel_order))
+        asked = replace(asked, channel_order="rgb")
     is_one = preprocessing.is_single(images) or preprocessing.is_array(images)
-    adapts = is_adapt(options.get("prior", TRAINING)) and (is_one or isinstance(images, Sequence))
+    adapts = is_adapt(asked.prior) and (is_one or isinstance(images, Sequence))
     if adapts:  # once all faces are found
-        classifier.check_confidence(calibrated=options.get("calibrated", False), prior=ADAPT)
-        options["prior"], options["calibrated"] = TRAINING, classifier.scaling is not None
+        classifier.check_confidence(calibrated=asked.calibrated, prior=ADAPT)
+        asked = replace(asked, prior=TRAINING, calibrated=classifier.scaling is not None)
     if is_one:
-        (photograph,) = photographs(classifier, Single([images]), threads=0, **options)
+        (photograph,) = photographs(classifier, Single([images]), asked, threads=0)
         if photograph.error is not None:
             raise photograph.error
         faces = [photograph.faces]
@@ -62,7 +61,7 @@ def analyze(classifier: EmotionClassifier, images: Any, **options: Unpack[Option
             "expected a path, bytes, array, PIL image, an open file or an iterable of them, got "
             f"{type(images).__name__}"
         )
-    stream = photographs(classifier, images, **options)
+    stream = photographs(classifier, images, asked)
     if not isinstance(images, Sequence):
         return _faces(stream)
     if not images:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -303,20 +303,12 @@ class Batch:
             remove_left_over(folder, partial(_is_of, names))
 
     def _entries(self) -> Iterator[dict[str, Any]]:
-        settings = self._settings
         states: dict[Path, State | None] = {}  # of those that are at work
         with closing(
             photographs(
                 self._classifier,
                 self._sources_left(states),
-                min_score=settings.min_score,
-                min_size=settings.min_size,
-                largest=settings.largest,
-                order=settings.order,
-                resize=settings.resize,
-                calibrated=settings.calibrated,
-                prior=self._prior,
-                abstain_below=settings.abstain_below,
+                replace(self._settings, prior=self._prior),
                 keep_images=bool(self._drawings or self._crops),
                 full_batches=True,  # so that a face's numbers do not depend on its neighbours'
             )

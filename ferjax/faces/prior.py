@@ -17,7 +17,7 @@ import numpy as np
 from ferjax.errors import FerjaxError, PriorError
 from ferjax.faces.face import Face
 from ferjax.faces.stream import photographs
-from ferjax.priors import ADAPT, shares
+from ferjax.priors import ADAPT, TRAINING, shares
 
 if TYPE_CHECKING:
     from ferjax.classifier import EmotionClassifier
@@ -70,11 +70,12 @@ def estimate(
         photographs(
             classifier,
             paths,
-            min_score=settings.min_score,
-            min_size=settings.min_size,
-            largest=settings.largest,
-            resize=settings.resize,
-            calibrated=classifier.scaling is not None,
+            replace(
+                settings,
+                calibrated=classifier.scaling is not None,
+                prior=TRAINING,
+                abstain_below=0.0,
+            ),
             full_batches=True,
         )
     ) as stream:

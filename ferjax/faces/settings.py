@@ -15,19 +15,17 @@ from ferjax import priors
 from ferjax._version import __version__
 from ferjax.classifier import EmotionClassifier
 from ferjax.errors import FerjaxError, printable
-from ferjax.faces.detection import MIN_SCORE
-from ferjax.preprocessing import Resize
-from ferjax.priors import TRAINING, Prior
+from ferjax.faces.options import FaceOptions
+from ferjax.priors import Prior
 
 _MAY_LACK: Final = ("--prior", "--training-frequencies")  # where they change nothing
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What to do with photographs; the first eight are as for `photographs`.
+class Settings(FaceOptions):
+    """What to do with photographs; "adapt" looks at all of them before the first result.
 
     Attributes:
-        prior: "adapt" too, which looks at all photographs before the first result.
         explain: draw where each label's score comes from on the faces; with `draw` alone.
         anonymise: pixelate the faces in what is drawn; with `draw` alone.
         draw: the folder of annotated pictures, or None.
@@ -37,14 +35,6 @@ class Settings:
         force: replace an unfinished run, and a CSV file that ferjax did not write.
     """
 
-    min_score: float = MIN_SCORE
-    min_size: float | None = None
-    largest: bool = False
-    order: str = "reading"
-    resize: Resize = "area"
-    calibrated: bool = False
-    prior: Prior = TRAINING
-    abstain_below: float = 0.0
     anonymise: bool = False
     explain: bool = False
     draw: str | None = None

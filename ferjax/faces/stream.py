@@ -23,14 +23,14 @@ import numpy as np
 
 from ferjax import hardware, image_formats, preprocessing
 from ferjax.errors import ImageError, PriorError
-from ferjax.faces import detection
 from ferjax.faces.cropping import crop
-from ferjax.faces.detection import MIN_SCORE, Detection, Detector, detect
+from ferjax.faces.detection import Detection, detect
 from ferjax.faces.face import Face, Photograph
+from ferjax.faces.options import FaceOptions
 from ferjax.image_files import UInt8Array, file_bytes, is_file
-from ferjax.prediction import Prediction, check_threshold
-from ferjax.preprocessing import ChannelOrder, Float32Array, Resize, Source
-from ferjax.priors import TRAINING, Prior, is_adapt
+from ferjax.prediction import Prediction
+from ferjax.preprocessing import Float32Array, Source
+from ferjax.priors import Prior, is_adapt
 
 if TYPE_CHECKING:
     from ferjax.classifier import EmotionClassifier
@@ -44,17 +44,8 @@ _MAX_BYTES: Final = 200_000_000  # of pictures in memory
 def photographs(
     classifier: EmotionClassifier,
     sources: Iterable[Source],
+    options: FaceOptions,
     *,
-    detector: Detector | None = None,
-    min_score: float = MIN_SCORE,
-    min_size: float | None = None,
-    order: str = "reading",
-    largest: bool = False,
-    resize: Resize = "area",
-    channel_order: ChannelOrder = "rgb",
-    calibrated: bool = False,
-    prior: Prior = TRAINING,
-    abstain_below: float = 0.0,
     keep_images: bool = False,
     threads: int | None = None,
     ahead: int = AHEAD,
@@ -70,19 +61,9 @@ def photographs(
         classifier: what tells the expressions.
         sources: photographs, each as `ferjax.preprocessing.preprocess` takes one image. Arrays
             and PIL images may be written to again once the next one is asked for.
-        detector: what finds the faces, as for `ferjax.faces.detect`; it is called in the thread
-            that asks for the next Photograph. None: YuNet, in the threads that decode.
-        min_score: the score that a face needs, in [0, 1].
-        min_size: the size that a face needs, in pixels; None: any.
-        order: of a photograph's faces: "reading", line by line from the left, or "size", the
-            largest first.
-        largest: of each photograph only the largest face.
-        resize: how crops come to the size that the network takes, see
-            `ferjax.preprocessing.preprocess`.
-        channel_order: "rgb" or "bgr", for arrays of three or four channels.
-        calibrated: as for `EmotionClassifier.predict_proba`.
-        prior: likewise, but for "adapt", which needs all faces before the first result.
-        abstain_below: as for `EmotionClassifier.predict`.
+        options: which faces, and what is said of them; any prior but "adapt", which needs all faces
+            before the first result. A detector is called in the thread that asks for the next
+            Photograph, YuNet in the threads that decode.
         keep_images: give each Photograph its picture, for drawing.
         threads: how many decode and look for faces; None: one for each core, up to
             4; 0: the thread that asks for the next Photograph does all itself.
@@ -100,18 +81,12 @@ def photographs(
     What the sources or the detector raise comes out of the iterator once all photographs before it
     have been given.
     """
-    detection.check_options(detector, min_score, min_size, order)
-    if resize is None:
-        raise ValueError("expected 'linear' or 'area' for `resize`, got None")
-    preprocessing.check_resize(resize)
-    preprocessing.check_channel_order(channel_order)
-    check_threshold(abstain_below)
-    if is_adapt(prior):
+    if is_adapt(options.prior):
         raise PriorError(
             "expected shares by class, 'uniform' or 'training' for `prior` of a stream, got "
             "'adapt', which needs all faces before the first result; give a list of photographs"
         )
-    classifier.check_confidence(calibrated=calibrated, prior=prior)
+    options.check_values(classifier)
     if threads is None:
         threads = min(_MAX_THREADS, hardware.cores())
     for name, value in (("threads", threads), ("ahead", ahead)):
@@ -121,13 +96,7 @@ def photographs(
         raise ImageError(f"expected an iterable of images, got {type(sources).__name__}")
     finder = _Finder(
         classifier=classifier,
-        detector=detector,
-        min_score=min_score,
-        min_size=min_size,
-        order=order,
-        largest=largest,
-        resize=resize,
-        channel_order=channel_order,
+        options=options,
         keep_images=keep_images,
         threads=threads,
         pixels=_Pixels(_MAX_BYTES),
@@ -136,9 +105,9 @@ def photographs(
         finder,
         _located(finder, sources, ahead),
         ahead,
-        calibrated=calibrated,
-        prior=prior,
-        abstain_below=abstain_below,
+        calibrated=options.calibrated,
+        prior=options.prior,
+        abstain_below=options.abstain_below,
         full_batches=full_batches,
     )
 
@@ -196,13 +165,7 @@ class _Finder:
     """From a source to a picture, and from a picture to the crops of its faces."""
 
     classifier: EmotionClassifier
-    detector: Detector | None
-    min_score: float
-    min_size: float | None
-    order: str
-    largest: bool
-    resize: Resize
-    channel_order: ChannelOrder
+    options: FaceOptions
     keep_images: bool
     threads: int
     pixels: _Pixels
@@ -213,7 +176,9 @@ class _Finder:
             return source
         if is_file(source):
             return file_bytes(source, name)
-        image = preprocessing.load_picture(source, name=name, channel_order=self.channel_order)
+        image = preprocessing.load_picture(
+            source, name=name, channel_order=self.options.channel_order
+        )
         if preprocessing.is_array(source) and (self.threads or self.keep_images):
             image = image.copy()
         self.pixels.add(number, image.nbytes, due=True)
@@ -235,21 +200,22 @@ class _Finder:
             if not self.pixels.add(number, 3 * width * height, due=due):
                 return None
             image = preprocessing.load_picture(data, name=name)
-        return image if self.detector is not None else self.located(source, image, number)
+        return image if self.options.detector is not None else self.located(source, image, number)
 
     def located(self, source: Source, image: UInt8Array, number: int) -> _Located:
         """Find and crop the faces of a picture."""
+        options = self.options
         detections = detect(
             image,
-            detector=self.detector,
-            min_score=self.min_score,
-            min_size=self.min_size,
-            order=self.order,
+            detector=options.detector,
+            min_score=options.min_score,
+            min_size=options.min_size,
+            order=options.order,
         )
-        if self.largest and detections:
+        if options.largest and detections:
             detections = [max(detections, key=lambda face: face.size)]
         crops = [
-            self.classifier.preprocess(crop(image, face), resize=self.resize)[0]
+            self.classifier.preprocess(crop(image, face), resize=options.resize)[0]
             for face in detections
         ]
         height, width = image.shape[:2]

@@ -12,6 +12,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from ferjax.faces import Detection, Face, crop
 from ferjax.faces import stream as streaming
 from ferjax.faces.analysis import Options
 from ferjax.faces.face import Photograph
+from ferjax.faces.options import FaceOptions
 from ferjax.faces.stream import photographs
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import Dense, GlobalAveragePooling2D
@@ -80,7 +82,9 @@ def as_many(image: np.ndarray) -> list[Detection]:
 
 
 def stream(sources: Any, detector: Any = whole, **options: Any) -> Any:
-    return photographs(Brightness(), sources, detector=detector, **options)  # type: ignore[arg-type]
+    names = {field.name for field in fields(FaceOptions)} & options.keys()
+    asked = FaceOptions(detector=detector, **{name: options.pop(name) for name in names})
+    return photographs(Brightness(), sources, asked, **options)  # type: ignore[arg-type]
 
 
 def levels(done: Sequence[Photograph]) -> list[int]:
@@ -106,12 +110,11 @@ def astronaut(default: EmotionClassifier) -> Face:
 # --- analyze -------------------------------------------------------------------------------------
 
 
-def test_the_defaults_are_those_of_streams() -> None:
-    ours = inspect.signature(EmotionClassifier.analyze).parameters
-    theirs = inspect.signature(photographs).parameters
-    assert {name: ours[name].default for name in Options.__annotations__} == {
-        name: theirs[name].default for name in Options.__annotations__
-    }
+def test_the_options_are_told_alike_wherever_they_stand() -> None:
+    signature = inspect.signature(EmotionClassifier.analyze).parameters
+    names = [field.name for field in fields(FaceOptions)]
+    assert names == [*Options.__annotations__] == [*signature][2:]
+    assert {name: signature[name].default for name in names} == vars(FaceOptions())
 
 
 def test_a_face_is_found_cropped_and_read(default: EmotionClassifier, astronaut: Face) -> None:
@@ -395,7 +398,9 @@ def test_photographs_keep_their_order_and_faces(threads: int) -> None:
 
 def test_crops_of_several_photographs_fill_the_batches() -> None:
     classifier: Any = Brightness()
-    done = list(photographs(classifier, [gray(n) for n in range(41)], detector=as_many))
+    done = list(
+        photographs(classifier, [gray(n) for n in range(41)], FaceOptions(detector=as_many))
+    )
     assert sum(len(photograph.faces) for photograph in done) == 60
     assert classifier.batches == [4] * 15
 
@@ -412,7 +417,7 @@ def test_what_is_left_of_full_batches_is_filled_up(
     engine: str, count: int, batches: list[int]
 ) -> None:
     classifier: Any = Brightness(engine)
-    done = list(photographs(classifier, map(gray, range(count)), detector=whole))
+    done = list(photographs(classifier, map(gray, range(count)), FaceOptions(detector=whole)))
     assert levels(done) == list(range(count))
     assert classifier.batches == batches
 
@@ -584,8 +589,11 @@ def test_what_the_detector_raises_comes_after_the_photographs_before(kind: Any) 
 def test_a_process_may_end_before_an_iterator() -> None:
     code = f"""
 import itertools, ferjax
+from ferjax.faces.options import FaceOptions
 from ferjax.faces.stream import photographs
-done = photographs(ferjax.load(), itertools.repeat({str(ASTRONAUT)!r}), keep_images=True)
+done = photographs(
+    ferjax.load(), itertools.repeat({str(ASTRONAUT)!r}), FaceOptions(), keep_images=True
+)
 print(len(next(done).faces))
 """
     done = subprocess.run(
