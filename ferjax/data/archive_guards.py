@@ -217,17 +217,12 @@ class Window(Checked):
 
     def __init__(self, stream: Bounded, start: int, size: int) -> None:
         super().__init__(stream)
-        self._position = start
-        self._end = start + size
+        self._start = start
+        self._size = size
 
     def close(self) -> None:
         io.RawIOBase.close(self)
 
     def _read(self, size: int) -> bytes:
-        wanted = min(size, self._end - self._position, _PIECE)
-        if wanted <= 0:
-            return b""
-        self._stream.seek(self._position)
-        data = bytes(self._stream.read(wanted))
-        self._position += len(data)
-        return data
+        self._stream.seek(self._start + self._done)
+        return super()._read(max(0, min(size, self._size - self._done, _PIECE)))

@@ -103,8 +103,8 @@ def conflicts(faces: Faces) -> Mask:
     All copies are in it: which label is right, nothing says.
     """
     group = _groups(faces)
-    low, high = _extremes(group, faces.labels)
-    return np.asarray((low != high)[group])
+    pairs = np.unique(np.stack([group, faces.labels]), axis=1)[0]  # a group once a label
+    return np.asarray(np.bincount(pairs, minlength=1)[group] > 1)
 
 
 def leaks(faces: Faces) -> Mask:
@@ -115,8 +115,7 @@ def leaks(faces: Faces) -> Mask:
     `copies_of_training`.
     """
     train = faces.in_split("train")
-    group = _groups(faces)
-    return np.asarray(train & np.isin(group, group[~train]))
+    return _copies(faces, train, of=~train)
 
 
 def copies_of_training(faces: Faces) -> Mask:
@@ -125,8 +124,7 @@ def copies_of_training(faces: Faces) -> Mask:
     An honest accuracy leaves these out, or says how many there are.
     """
     train = faces.in_split("train")
-    group = _groups(faces)
-    return np.asarray(~train & np.isin(group, group[train]))
+    return _copies(faces, ~train, of=train)
 
 
 def copies_of_validation(faces: Faces) -> Mask:
@@ -134,27 +132,19 @@ def copies_of_validation(faces: Faces) -> Mask:
 
     Weights that were selected on those are flattered by these.
     """
+    return _copies(faces, faces.in_split("test"), of=faces.in_split("validation"))
+
+
+def _copies(faces: Faces, mask: Mask, *, of: Mask) -> Mask:
+    """Return a mask, (N,), of the images of one mask that are exact copies of those of another."""
     group = _groups(faces)
-    validation = faces.in_split("validation")
-    return np.asarray(faces.in_split("test") & np.isin(group, group[validation]))
+    return np.asarray(mask & np.isin(group, group[of]))
 
 
 def _groups(faces: Faces) -> npt.NDArray[np.int64]:
     """Number the different images: exact copies have one number, (N,)."""
     numbers: dict[bytes, int] = {}
     return np.array([numbers.setdefault(d, len(numbers)) for d in faces.digests], np.int64)
-
-
-def _extremes(
-    group: npt.NDArray[np.int64], labels: npt.NDArray[np.int32]
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-    """Return the lowest and the highest label of each group."""
-    size = int(group.max()) + 1 if len(group) else 0
-    low = np.full(size, np.iinfo(np.int32).max, np.int32)
-    high = np.full(size, -1, np.int32)
-    np.minimum.at(low, group, labels)
-    np.maximum.at(high, group, labels)
-    return low, high
 
 
 def _pixels(faces: Faces) -> dict[str, dict[str, float]]:

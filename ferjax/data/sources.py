@@ -26,10 +26,10 @@ from typing import Final
 from ferjax.data import photographs, tables
 from ferjax.data.class_numbers import NumberNames
 from ferjax.data.containers import PREPARED, Container, Member, opened
-from ferjax.data.csv_dialect import Dialect
+from ferjax.data.csv_dialect import Dialect, recognized
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.image_folders import read_images
-from ferjax.data.reading import Options, Progress, Read, suffix
+from ferjax.data.reading import Options, Progress, Read, opened_member, suffix
 from ferjax.errors import DataError, printable
 from ferjax.image_files import IMAGE_SUFFIXES
 from ferjax.preprocessing import check_size
@@ -147,8 +147,9 @@ def _tables(
     for member in container.in_order(container.members):
         if container.kind == "file" or suffix(member) in suffixes:
             try:
-                if dialect := tables.dialect_of(container, member):
-                    dialects[member] = dialect
+                with opened_member(container, member) as stream:
+                    if dialect := recognized(stream):
+                        dialects[member] = dialect
             except DataError as error:
                 problems.append(error)
     # The competition's archive has a train.csv beside icml_face_data.csv.

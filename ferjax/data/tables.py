@@ -35,15 +35,6 @@ from ferjax.image_files import MAX_FILE_BYTES
 _MOST_CLASSES: Final = 1000
 
 
-def dialect_of(container: Container, member: Member) -> csv_dialect.Dialect | None:
-    """Return how a table of pixels is written, None for a file that is none.
-
-    Raises DataError for a table that lacks something.
-    """
-    with opened_member(container, member) as stream:
-        return csv_dialect.recognized(stream)
-
-
 def read_tables(
     container: Container, dialects: Mapping[Member, csv_dialect.Dialect], options: Options
 ) -> Read:
