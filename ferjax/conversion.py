@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import Any
 from ferjax import keras, metadata
 from ferjax.emotions import Labels, are_names
 from ferjax.errors import WriteError
-from ferjax.keras import KINDS
+from ferjax.keras import KINDS, KerasModel
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import checked_labels
 from ferjax.nets.known import settings
-from ferjax.nets.layers import InputLayer, Layer, TrainingOnly
-from ferjax.weights import MSGPACK, ORBAX, read
+from ferjax.nets.layers import InputLayer, TrainingOnly
+from ferjax.weights import MSGPACK, ORBAX, PathLike, read
 
 TARGETS = (*KINDS, MSGPACK, ORBAX)
 
@@ -32,11 +31,11 @@ class Conversion:
 
 
 def convert(
-    source: str | os.PathLike[str],
-    target: str | os.PathLike[str],
+    source: PathLike,
+    target: PathLike,
     *,
     to: str | None = None,
-    config: str | os.PathLike[str] | None = None,
+    config: PathLike | None = None,
     architecture: str | None = None,
     output: str | int | None = None,
     labels: Labels | None = None,
@@ -63,88 +62,99 @@ def convert(
         LabelsError: there are not as many different labels as the network has classes.
         WriteError: `target` cannot be written, or its kind is not told by its name.
     """
-    to = to or _target_kind(target)
+    kind = to or _target_kind(target)
     model = read(source, config, architecture, output=output, with_optimizer=True)
     notes = list(model.notes)
     state = model.optimizer_state
-    if optimizer_state and state is None:
-        reasons = [note for note in notes if note.startswith(keras.STATE_LEFT_OUT)]
-        why = f"; {reasons[0]}" if reasons else ""
-        raise WriteError(f"{source}: holds no optimizer state that could be kept{why}")
-    if state is not None and not optimizer_state:
+    if optimizer_state:
+        _check_state(source, target, kind, model)
+    elif state is not None:
         notes.append(
             f"the state of {state.name} after {state.step} steps is left out "
             "(--optimizer-state keeps it)"
         )
-    known = model.metadata
     names = model.labels if labels is None else checked_labels(labels, model.graph)
     names = names if are_names(names) else None
-    if names and (known or to == MSGPACK):
-        known = {**metadata.renamed(known, model.labels, names), "labels": list(names)}
-    beside = bool(known) and to != ORBAX and metadata.is_free(target)
-    if to in (MSGPACK, ORBAX):
+    described = model.metadata
+    if names and (described or kind == MSGPACK):
+        described = {**metadata.renamed(described, model.labels, names), "labels": list(names)}
+    has_sidecar = bool(described) and kind != ORBAX and metadata.is_free(target)
+    if kind not in (MSGPACK, ORBAX):
+        kept_state = state if optimizer_state else None
+        keras.save(
+            target, model.graph, model.variables, kept_state, names, kind=kind, metadata=described
+        )
+    else:
         from ferjax import flax_files
-        from ferjax.nets.architectures import architecture as named
 
-        if optimizer_state:
-            raise WriteError(f"{target}: optimizer state goes into Keras files only")
-        if not beside and (left_out := _left_out(known, names)):
+        if not has_sidecar and (left_out := _left_out(described, names)):
             why = "an Orbax folder has no place for it"
-            if to == MSGPACK:
+            if kind == MSGPACK:
                 why = f"{metadata.sidecar(target)} describes other weights; give another name"
             notes.append(f"metadata is left out ({left_out}): {why}")
-        flax_files.save(target, model.variables, orbax=to == ORBAX)
-        guess = flax_files.guess(model.variables)
-        if guess is None or not _predicts_alike(named(guess).graph, model.graph):
-            given = f"--config {config or source}"
-            if architecture is not None:
-                given = f"--architecture {architecture}"
-            taken = "" if guess is None else f", or it is taken for {guess}, which differs"
-            notes.append(f"the architecture is left out: read {target} with {given}{taken}")
-    else:
-        keras.save(
-            target,
-            model.graph,
-            model.variables,
-            state if optimizer_state else None,
-            names,
-            kind=to,
-            metadata=known,
+        flax_files.save(target, model.variables, orbax=kind == ORBAX)
+        options = f"--config {config or model.path}"
+        if architecture is not None:
+            options = f"--architecture {architecture}"
+        notes += _architecture_note(target, model, options)
+    if has_sidecar:
+        metadata.write(target, described)
+    return Conversion(model.kind, kind, model.graph.num_params, notes)
+
+
+def _check_state(source: PathLike, target: PathLike, kind: str, model: KerasModel) -> None:
+    """Refuse to keep optimizer state that there is none of, or that has no place."""
+    if model.optimizer_state is None:
+        reasons = [note for note in model.notes if note.startswith(keras.STATE_LEFT_OUT)]
+        why = f"; {reasons[0]}" if reasons else ""
+        raise WriteError(f"{source}: holds no optimizer state that could be kept{why}")
+    if kind in (MSGPACK, ORBAX):
+        raise WriteError(f"{target}: optimizer state goes into Keras files only")
+
+
+def _architecture_note(target: PathLike, model: KerasModel, options: str) -> list[str]:
+    """Return the note that a Flax file of a network does not tell its architecture, if so.
+
+    Args:
+        options: those by which the file is read.
+    """
+    from ferjax import flax_files
+    from ferjax.nets.architectures import architecture as named
+
+    guess = flax_files.guess(model.variables)
+    if guess is not None and _function(named(guess).graph) == _function(model.graph):
+        return []
+    mistaken = "" if guess is None else f", or it is taken for {guess}, which differs"
+    return [f"the architecture is left out: read {target} with {options}{mistaken}"]
+
+
+def _function(graph: Graph) -> Any:
+    """Return what two graphs have in common that make the same of an image with the same weights.
+
+    Names of the network and of its input are not in it, nor is how layers are trained.
+    """
+    ranks = {call.layer: len(shape) + 1 for call, shape in zip(graph.calls, graph.shapes)}
+    layers = [
+        (
+            layer.kind,
+            None if isinstance(layer, InputLayer) else layer.name,
+            None if isinstance(layer, TrainingOnly) else settings(layer, ranks.get(layer.name, 0)),
         )
-    if beside:
-        metadata.write(target, known)
-    return Conversion(model.kind, to, model.graph.num_params, notes)
+        for layer in graph.layers
+    ]
+    positions = {layer.name: position for position, layer in enumerate(graph.layers)}
+    return layers, [(positions[call.layer], call.inputs) for call in graph.calls]
 
 
-def _predicts_alike(a: Graph, b: Graph) -> bool:
-    """Whether two graphs make the same of an image with the same weights."""
-
-    def described(graph: Graph) -> list[Any]:
-        ranks = {call.layer: len(shape) + 1 for call, shape in zip(graph.calls, graph.shapes)}
-        return [layer_of(layer, ranks.get(layer.name, 0)) for layer in graph.layers]
-
-    def layer_of(layer: Layer, rank: int) -> Any:
-        if isinstance(layer, TrainingOnly):
-            return layer.kind, layer.name
-        name = None if isinstance(layer, InputLayer) else layer.name
-        return layer.kind, name, settings(layer, rank)
-
-    def connected(graph: Graph) -> Any:
-        positions = {layer.name: position for position, layer in enumerate(graph.layers)}
-        return [(positions[call.layer], call.inputs) for call in graph.calls]
-
-    return described(a) == described(b) and bool(connected(a) == connected(b))
-
-
-def _left_out(known: Mapping[str, Any], names: Sequence[str] | None) -> str:
+def _left_out(described: Mapping[str, Any], names: Sequence[str] | None) -> str:
     """Return what metadata says, in words; what predictions depend on comes first."""
-    found = {"labels": names, **{key: known[key] for key in known if key != "labels"}}
-    first = [key for key in ("labels", "value_range", "input", "calibration") if found.get(key)]
-    rest = sum(value is not None for key, value in found.items() if key not in first)
-    return ", ".join([key.replace("_", " ") for key in first] + ["..."] * bool(rest))
+    parts = {**described, "labels": names}
+    first = [key for key in ("labels", "value_range", "input", "calibration") if parts.get(key)]
+    has_more = any(value is not None for key, value in parts.items() if key not in first)
+    return ", ".join([key.replace("_", " ") for key in first] + ["..."] * has_more)
 
 
-def _target_kind(target: str | os.PathLike[str]) -> str:
+def _target_kind(target: PathLike) -> str:
     path = Path(target)
     kind = MSGPACK if path.suffix.lower() == ".msgpack" else keras.kind_of(path)
     if kind is None:

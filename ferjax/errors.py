@@ -109,11 +109,11 @@ def listed(names: Sequence[str]) -> str:
     return f"{shown}, ..." if len(names) > 10 else shown
 
 
-def near_misses(name: str, known: Iterable[str]) -> str:
+def near_misses(name: str, names: Iterable[str]) -> str:
     """Return "; did you mean 'a' or 'b'?" for the closest known names, or nothing.
 
     >>> near_misses("Conv2d", ["Conv2D", "Dense"])
     "; did you mean 'Conv2D'?"
     """
-    close = difflib.get_close_matches(str(name)[:100], list(known), n=3, cutoff=0.7)
+    close = difflib.get_close_matches(str(name)[:100], list(names), n=3, cutoff=0.7)
     return f"; did you mean {' or '.join(map(repr, close))}?" if close else ""

@@ -80,13 +80,13 @@ def check_folder(path: str | os.PathLike[str]) -> None:
     """
     try:
         folder = Path(os.path.realpath(path))
-        there = next(f for f in (folder, *folder.parents) if os.path.lexists(f))
+        nearest = next(f for f in (folder, *folder.parents) if os.path.lexists(f))
     except ValueError as error:  # a null byte in the name
         raise WriteError(f"{printable(str(path))}: cannot be written ({error})") from None
-    if not there.is_dir():
-        raise WriteError(f"{path}: expected a folder, {there} is a file")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise WriteError(f"{path}: cannot be written to, the folder {there} is not writable")
+    if not nearest.is_dir():
+        raise WriteError(f"{path}: expected a folder, {nearest} is a file")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise WriteError(f"{path}: cannot be written to, the folder {nearest} is not writable")
 
 
 def check_file(path: str | os.PathLike[str]) -> None:

@@ -32,14 +32,9 @@ def load(path: str | os.PathLike[str], graph: Graph | None = None) -> tuple[Grap
         WeightFileError: the file cannot be read, or its arrays fit no network.
     """
     path = checked_path(path)
-    found = _read_orbax(path) if path.is_dir() else _read_msgpack(path)
-    variables = {name: found.get(name) or {} for name in ("params", "batch_stats")}
-    if not isinstance(variables["params"], Mapping) or not variables["params"]:
-        keys = ", ".join(map(str, list(found)[:8])) or "nothing"
-        raise WeightFileError(path, f"expected 'params' and 'batch_stats', got {keys}")
-    for name, layers in variables.items():
-        if not _is_tree(layers) or not all(map(_is_tree, layers.values())):
-            raise WeightFileError(path, f"expected {name} as {{layer: {{weight: array}}}}")
+    tree = _read_orbax(path) if path.is_dir() else _read_msgpack(path)
+    variables = {name: tree.get(name) or {} for name in ("params", "batch_stats")}
+    _check_trees(path, variables, tree)
     if graph is None:
         if (fitting := guess(variables)) is None:
             raise WeightFileError(
@@ -52,6 +47,16 @@ def load(path: str | os.PathLike[str], graph: Graph | None = None) -> tuple[Grap
     arrays = from_variables(graph, variables, problems)
     problems.raise_any()
     return graph, to_variables(graph, arrays)
+
+
+def _check_trees(path: Path, variables: Mapping[str, Any], tree: Mapping[str, Any]) -> None:
+    """Refuse what are no variables: {"params", "batch_stats"}: {layer: {weight: array}}."""
+    if not isinstance(variables["params"], Mapping) or not variables["params"]:
+        keys = ", ".join(map(str, list(tree)[:8])) or "nothing"
+        raise WeightFileError(path, f"expected 'params' and 'batch_stats', got {keys}")
+    for name, layers in variables.items():
+        if not _is_tree(layers) or not all(map(_is_tree, layers.values())):
+            raise WeightFileError(path, f"expected {name} as {{layer: {{weight: array}}}}")
 
 
 def guess(variables: Mapping[str, Any]) -> str | None:
@@ -91,28 +96,30 @@ def _read_msgpack(path: Path) -> Mapping[str, Any]:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise WeightFileError(path, f"larger than the {_MOST_BYTES} bytes that are read")
-        found = msgpack_restore(path.read_bytes())
+        tree = msgpack_restore(path.read_bytes())
     except WeightFileError:
         raise
     except OSError as error:
         raise WeightFileError(path, f"cannot be opened ({error.strerror})") from None
     except Exception as error:  # msgpack has no common base for what damaged files raise
         raise WeightFileError(path, f"not a Flax msgpack ({printable(str(error), 100)})") from None
-    if not isinstance(found, Mapping):
-        raise WeightFileError(path, f"expected a pytree of arrays, got {type(found).__name__}")
-    return found
+    return _checked_tree(path, tree)
 
 
 def _read_orbax(path: Path) -> Mapping[str, Any]:
     checkpointer = _orbax()
     try:
-        found = checkpointer.restore(path.absolute())
+        tree = checkpointer.restore(path.absolute())
     except Exception as error:  # Orbax and TensorStore raise many kinds
         first = (str(error).strip().splitlines() or ["no details"])[0]
         raise WeightFileError(path, f"not an Orbax checkpoint ({printable(first, 160)})") from None
-    if not isinstance(found, Mapping):
-        raise WeightFileError(path, f"expected a pytree of arrays, got {type(found).__name__}")
-    return _numpy(found)
+    return _checked_tree(path, _numpy(tree))
+
+
+def _checked_tree(path: Path, tree: Any) -> Mapping[str, Any]:
+    if not isinstance(tree, Mapping):
+        raise WeightFileError(path, f"expected a pytree of arrays, got {type(tree).__name__}")
+    return tree
 
 
 def _is_tree(value: Any) -> bool:

@@ -72,14 +72,14 @@ def read(weights: str | os.PathLike[str], *, quiet: bool = False) -> dict[str, A
     if in_parts(weights) or not path.is_file() or path.stat().st_size > _MOST_BYTES:
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        metadata = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError):
-        found = None
-    if not isinstance(found, dict):
+        metadata = None
+    if not isinstance(metadata, dict):
         return ignored("not JSON metadata")
-    if found.get("sha256") != sha256(weights):
+    if metadata.get("sha256") != sha256(weights):
         return ignored(f"describes other weights than {weights}")
-    return found
+    return metadata
 
 
 def own(weights: str | os.PathLike[str]) -> dict[str, Any]:
@@ -88,10 +88,10 @@ def own(weights: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         WeightFileError: something else lies in its place.
     """
-    found = read(weights, quiet=True)
-    if not found and (path := sidecar(weights)).exists():
+    metadata = read(weights, quiet=True)
+    if not metadata and (path := sidecar(weights)).exists():
         raise WeightFileError(weights, f"{path} describes other weights; move it away first")
-    return found
+    return metadata
 
 
 def labels(metadata: Mapping[str, Any]) -> list[str] | None:
@@ -103,9 +103,9 @@ def labels(metadata: Mapping[str, Any]) -> list[str] | None:
     ['calm', 'tense']
     >>> labels({"labels": ["0", "1"]})
     """
-    found = metadata.get("labels")
-    is_list = isinstance(found, list) and found and all(isinstance(name, str) for name in found)
-    return found if is_list and are_names(found) else None
+    names = metadata.get("labels")
+    is_list = isinstance(names, list) and names and all(isinstance(name, str) for name in names)
+    return names if is_list and are_names(names) else None
 
 
 def image_size(metadata: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -114,10 +114,10 @@ def image_size(metadata: Mapping[str, Any]) -> tuple[int, int] | None:
     >>> image_size({"input": {"height": 48, "width": 64}})
     (48, 64)
     """
-    found = metadata.get("input")
-    if not isinstance(found, Mapping):
+    size = metadata.get("input")
+    if not isinstance(size, Mapping):
         return None
-    height, width = found.get("height"), found.get("width")
+    height, width = size.get("height"), size.get("width")
     if not (
         type(height) is type(width) is int and 0 < height <= _LONGEST and 0 < width <= _LONGEST
     ):
@@ -136,16 +136,16 @@ def value_range(
     >>> value_range({"value_range": [-1, 1]}, "model.h5")
     (-1.0, 1.0)
     """
-    found = metadata.get("value_range")
-    if found is None:
+    values = metadata.get("value_range")
+    if values is None:
         return None
     try:
-        low, high = (float(value) for value in found)
+        low, high = (float(value) for value in values)
     except (TypeError, ValueError):
         low = high = math.nan
     if not -math.inf < low < high < math.inf:
         raise WeightFileError(
-            weights, f"metadata: expected [black, white] for value_range, got {found!r:.100}"
+            weights, f"metadata: expected [black, white] for value_range, got {values!r:.100}"
         )
     return low, high
 
@@ -168,22 +168,16 @@ def scaling(
     stored = metadata.get("calibration")
     if stored is None:
         return None
-    value = stored.get("temperature") if isinstance(stored, Mapping) else None
-    if not (_is_finite(value) and value > 0):
-        raise WeightFileError(
-            weights,
-            'metadata: expected {"temperature": a positive number} for calibration, '
-            f"got {stored!r:.100}",
-        )
+    temperature = stored.get("temperature") if isinstance(stored, Mapping) else None
+    if not (_is_finite(temperature) and temperature > 0):
+        expected = '{"temperature": a positive number} for calibration'
+        raise WeightFileError(weights, f"metadata: expected {expected}, got {stored!r:.100}")
     offsets, shares = stored.get("offsets"), stored.get("prior")
     if offsets is None:
-        return Scaling(temperature=float(value))
+        return Scaling(temperature=float(temperature))
     names = class_names(metadata, labels)
-    if not (
-        isinstance(offsets, Mapping)
-        and set(offsets) == set(names)
-        and all(map(_is_finite, offsets.values()))
-    ):
+    is_by_class = isinstance(offsets, Mapping) and set(offsets) == set(names)
+    if not is_by_class or not all(map(_is_finite, offsets.values())):
         raise WeightFileError(
             weights,
             "metadata: expected a finite number of each class for the offsets of calibration, "
@@ -196,7 +190,7 @@ def scaling(
         except PriorError as error:
             raise WeightFileError(weights, f"metadata: {error}") from None
     return Scaling(
-        temperature=float(value),
+        temperature=float(temperature),
         offsets=tuple(float(offsets[name]) for name in names),
         prior=prior,
     )
@@ -207,9 +201,9 @@ def class_names(metadata: Mapping[str, Any], labels: Sequence[str]) -> list[str]
 
     They are its own, whatever the classes are called now, or else `labels`.
     """
-    own = metadata.get("labels")
-    is_list = isinstance(own, list) and all(isinstance(name, str) for name in own)
-    return list(own) if own and is_list and len(own) == len(labels) else list(labels)
+    names = metadata.get("labels")
+    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return list(names) if names and is_list and len(names) == len(labels) else list(labels)
 
 
 def renamed(
@@ -257,12 +251,12 @@ def trainings(metadata: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     >>> [training["recipe"]["name"] for training in trainings({"training": more})]
     ['fast', 'published']
     """
-    found: list[Mapping[str, Any]] = []
+    records: list[Mapping[str, Any]] = []
     start: Any = metadata
     while isinstance(start, Mapping) and _is_training(start.get("training")):
-        found.insert(0, start["training"])
-        start = found[0].get("started_from")
-    return found
+        records.insert(0, start["training"])
+        start = records[0].get("started_from")
+    return records
 
 
 def teachers(training: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -271,9 +265,9 @@ def teachers(training: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     >>> teachers({"teachers": [{"file": "best.h5"}, None]})
     [{'file': 'best.h5'}, {}]
     """
-    found = training.get("teachers")
-    listed = found if isinstance(found, list) else []
-    return [one if isinstance(one, Mapping) else {} for one in listed]
+    listed = training.get("teachers")
+    teachers = listed if isinstance(listed, list) else []
+    return [teacher if isinstance(teacher, Mapping) else {} for teacher in teachers]
 
 
 def _is_training(value: Any) -> bool:
@@ -309,14 +303,14 @@ def accuracy(
         "view": view,
         "note": note,
     }
-    others = {"labels": labels, "prior": prior}
-    return entry | {key: value for key, value in others.items() if value is not None}
+    optional = {"labels": labels, "prior": prior}
+    return entry | {key: value for key, value in optional.items() if value is not None}
 
 
 def with_accuracies(
-    metadata: Mapping[str, Any], found: Sequence[dict[str, Any]]
+    metadata: Mapping[str, Any], measured: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return the accuracies of the metadata, with those found in the place of earlier ones.
+    """Return the accuracies of the metadata, with those just measured in the place of earlier ones.
 
     Earlier ones are of the same data, view and labels, whatever they say. Those against the
     dataset's own labels come first.
@@ -330,22 +324,22 @@ def with_accuracies(
         return entry.get("dataset"), entry.get("view"), entry.get("labels")
 
     entries = metadata.get("accuracy") or []
-    now = {key(entry) for entry in found}
-    kept = [entry for entry in entries if key(entry) not in now]
-    place = next((i for i, entry in enumerate(entries) if key(entry) in now), len(kept))
-    together = [*kept[:place], *found, *kept[place:]]
+    replaced = {key(entry) for entry in measured}
+    others = [entry for entry in entries if key(entry) not in replaced]
+    place = next((i for i, entry in enumerate(entries) if key(entry) in replaced), len(others))
+    together = [*others[:place], *measured, *others[place:]]
     return sorted(together, key=lambda entry: entry.get("labels") is not None)
 
 
 def is_shared(weights: str | os.PathLike[str]) -> bool:
     """Return whether other weight files lie there whose metadata would have the same place."""
-    path, own = sidecar(weights), Path(weights).name
+    place, name = sidecar(weights), Path(weights).name
     try:
-        others = [other for other in path.parent.iterdir() if other.name != own]
+        neighbours = [path for path in place.parent.iterdir() if path.name != name]
     except OSError:  # a folder that may not be listed
         return False
     kinds = (*_SUFFIXES, ".msgpack")
-    return any(o.name.lower().endswith(kinds) and sidecar(o) == path for o in others)
+    return any(n.name.lower().endswith(kinds) and sidecar(n) == place for n in neighbours)
 
 
 def is_free(weights: str | os.PathLike[str]) -> bool:

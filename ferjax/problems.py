@@ -37,8 +37,8 @@ class Problems:
     def raise_any(self) -> None:
         """Raise one WeightFileError with all that was found, if anything was."""
         if len(self.found) > _MOST:
-            rest = f"and {len(self.found) - _MOST} more"
-            raise WeightFileError(self.path, [*self.found[:_MOST], rest])
+            more = f"and {len(self.found) - _MOST} more"
+            raise WeightFileError(self.path, [*self.found[:_MOST], more])
         if self.found:
             raise WeightFileError(self.path, self.found)
 

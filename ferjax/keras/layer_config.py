@@ -62,17 +62,8 @@ _MODULES = {"LayerScale": "keras.src.applications.convnext"}
 
 # Keys that say how a layer is trained, built or stored, not what it computes. What ferjax leaves
 # out of them is noted if it is set.
-_NOTED = {
-    "activity_regularizer",
-    "beta_constraint",
-    "bias_constraint",
-    "alpha_constraint",
-    "depthwise_constraint",
-    "gamma_constraint",
-    "kernel_constraint",
-    "pointwise_constraint",
-    "lora_rank",
-}
+_CONSTRAINED = "alpha beta bias depthwise gamma kernel pointwise".split()
+_NOTED = {"activity_regularizer", "lora_rank", *(f"{name}_constraint" for name in _CONSTRAINED)}
 # Settings that would change the result, with the values under which they don't.
 _REFUSED: dict[str, tuple[Any, ...]] = {
     "renorm": (None, False),

@@ -31,14 +31,8 @@ _WEIGHT_DECAY = 0.004  # AdamW's, where nothing is said
 # Settings that `OptimizerState` has, that change nothing in it, or that only say how Keras runs.
 _TAKEN = {
     *_SETTINGS,
-    "amsgrad",
-    "ema_momentum",
-    "ema_overwrite_frequency",
-    "is_legacy_optimizer",
-    "jit_compile",
-    "lr",
-    "name",
-    "weight_decay",
+    *"amsgrad ema_momentum ema_overwrite_frequency is_legacy_optimizer jit_compile".split(),
+    *"lr name weight_decay".split(),
 }
 _MOST_NOTES = 20
 _MOST_STEPS = 2**31 - 1  # Keras 3 counts in int32
@@ -398,30 +392,24 @@ def flat_moments(graph: Graph, state: OptimizerState) -> list[tuple[str, np.ndar
 def training_config(state: OptimizerState, *, keras_3: bool) -> dict[str, Any]:
     """Return what `load_model` compiles from; the loss is the one for one-hot labels."""
     settings = {**_defaults(state.name), **state.settings, "amsgrad": False}
-    if keras_3:
-        return {
-            "optimizer": {
-                "module": "keras.optimizers",
-                "class_name": state.name,
-                "config": {"name": _OBJECT_NAMES[state.name], **settings},
-                "registered_name": None,
-            },
-            "loss": "categorical_crossentropy",
-            "loss_weights": None,
-            "metrics": ["accuracy"],
-            "weighted_metrics": None,
-            "run_eagerly": False,
-            "steps_per_execution": 1,
-            "jit_compile": False,
-        }
-    config = {"name": state.name, "jit_compile": False, **settings}
-    return {
+    compiled = {
         "loss": "categorical_crossentropy",
         "metrics": ["accuracy"],
         "weighted_metrics": None,
         "loss_weights": None,
-        "optimizer_config": {"class_name": f"{_REGISTERED}{state.name}", "config": config},
     }
+    if keras_3:
+        optimizer = {
+            "module": "keras.optimizers",
+            "class_name": state.name,
+            "config": {"name": _OBJECT_NAMES[state.name], **settings},
+            "registered_name": None,
+        }
+        how_run = {"run_eagerly": False, "steps_per_execution": 1, "jit_compile": False}
+        return {"optimizer": optimizer, **compiled, **how_run}
+    config = {"name": state.name, "jit_compile": False, **settings}
+    optimizer = {"class_name": f"{_REGISTERED}{state.name}", "config": config}
+    return {**compiled, "optimizer_config": optimizer}
 
 
 def legacy_arrays(graph: Graph, state: OptimizerState) -> dict[str, np.ndarray]:

@@ -14,20 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ferjax.errors import WeightFileError, printable
-from ferjax.keras import folders, hdf5, legacy_h5, optimizer, shards, weights_h5
+from ferjax.keras import folders, hdf5, kinds, legacy_h5, optimizer, shards, weights_h5
 from ferjax.keras.architecture import Architecture, Output
 from ferjax.keras.json_text import is_json, read_json
-from ferjax.keras.kinds import (
-    ARCHIVE,
-    TENSORFLOW_JS,
-    V3_WEIGHTS,
-    WEIGHTS_ONLY,
-    WHOLE,
-    first_bytes,
-    identify,
-    is_folder,
-    is_model,
-)
 from ferjax.keras.model_config import model_major, parse_model
 from ferjax.keras.nesting import flat, in_keras_order
 from ferjax.keras.optimizer import OptimizerState
@@ -129,7 +118,7 @@ def load_whole(
     if config is not None and architecture is not None:
         raise WeightFileError(path, "give a config or an architecture, not both")
     with fatal(path):
-        kind = identify(path)
+        kind = kinds.identify(path)
         with opened(path, kind) as file:
             network = _network_of(file, config, architecture)
             whole = network.architecture.graph
@@ -164,7 +153,7 @@ def has_architecture(path: PathLike) -> bool:
     Raises:
         WeightFileError: it is no Keras file, or damaged.
     """
-    with fatal(path), opened(path, identify(path)) as file:
+    with fatal(path), opened(path, kinds.identify(path)) as file:
         return file.config() is not None
 
 
@@ -216,14 +205,14 @@ def _read_config(config: PathLike | Mapping[str, Any]) -> _Described:
         with fatal("config"):
             return _Described(_parsed(config), compiled_in(config))
     with fatal(config):
-        if not is_folder(config) and is_json(first_bytes(config)):
+        if not kinds.is_folder(config) and is_json(kinds.first_bytes(config)):
             value = read_json(config, "model config")
             if shards.is_index(value):
                 raise Problem("an index of sharded weights, which says nothing of the layers")
             if "modelTopology" in value:
-                raise Problem(TENSORFLOW_JS)
+                raise Problem(kinds.TENSORFLOW_JS)
             return _Described(_parsed(value), compiled_in(value))
-        with opened(config, identify(config)) as file:
+        with opened(config, kinds.identify(config)) as file:
             stored = file.config()
             if stored is None:
                 raise Problem("holds weights only, no config")
@@ -252,7 +241,7 @@ def _network_of(
         return _Described(Architecture(graph, flat(graph)), {})
     stored = file.config()
     if stored is None:
-        if file.kind in (WEIGHTS_ONLY, V3_WEIGHTS):
+        if file.kind in (kinds.WEIGHTS_ONLY, kinds.V3_WEIGHTS):
             raise Problem(_no_architecture(file.path))
         raise Problem("no model_config: the architecture is missing; give a config")
     return _Described(_parsed(stored, file.keras_version()), {}, by_order=False)
@@ -282,7 +271,7 @@ def _models_beside(path: Path) -> list[str]:
                 mode = os.stat(path.with_name(name))
                 if not stat.S_ISREG(mode.st_mode) or mode.st_size > _MOST_JSON_BYTES:
                     continue
-                if is_model(read_json(path.with_name(name), name)):
+                if kinds.is_model(read_json(path.with_name(name), name)):
                     models.append(printable(name, 80))
         return models[:3]
     return []
@@ -308,11 +297,11 @@ def _read_arrays(file: WeightFile, network: _Described) -> Arrays:
     """Return every array of the network, or raise all that is wrong with them at once."""
     problems = Problems(file.path)
     graph, layout = network.architecture.graph, network.architecture.layout
-    if file.kind in (V3_WEIGHTS, ARCHIVE):
+    if file.kind in (kinds.V3_WEIGHTS, kinds.ARCHIVE):
         arrays = weights_h5.read_weights(file.root, graph, layout, problems)
     else:
         group: Any = file.root
-        if file.kind == WHOLE:
+        if file.kind == kinds.WHOLE:
             group = hdf5.subgroup(file.root, "model_weights")
             if group is None:
                 raise Problem("its group 'model_weights' is missing")
@@ -332,9 +321,9 @@ def _read_state(
     described = optimizer.described(file.compiled()) or optimizer.described(compiled)
     stored = None
     try:
-        if file.kind in (V3_WEIGHTS, ARCHIVE):
+        if file.kind in (kinds.V3_WEIGHTS, kinds.ARCHIVE):
             stored = optimizer.read_v3(file.root, graph, described)
-        elif file.kind == WHOLE:
+        elif file.kind == kinds.WHOLE:
             group: Any = hdf5.subgroup(file.root, "optimizer_weights")
             stored = group and optimizer.read_legacy(group, graph, described)
     except Problem as problem:  # predictions do not need it

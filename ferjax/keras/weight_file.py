@@ -12,19 +12,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ferjax.keras import folders, hdf5, shards
+from ferjax.keras import folders, hdf5, kinds, shards
 from ferjax.keras.json_text import MOST_BYTES, decoded, is_json, parse_json, read_json
-from ferjax.keras.kinds import (
-    ARCHIVE,
-    ARCHIVE_CONFIG,
-    ARCHIVE_METADATA,
-    ARCHIVE_WEIGHTS,
-    FOLDER_INDEX,
-    V3_WEIGHTS,
-    WHOLE,
-    first_bytes,
-    is_folder,
-)
 from ferjax.metadata import METADATA
 from ferjax.problems import Problem
 
@@ -53,16 +42,16 @@ class WeightFile:
         return None if text is None else parse_json(text, name)
 
     def config(self) -> dict[str, Any] | None:
-        if self.kind == ARCHIVE:
-            return self.json(ARCHIVE_CONFIG)
-        return self.json("model_config") if self.kind == WHOLE else None
+        if self.kind == kinds.ARCHIVE:
+            return self.json(kinds.ARCHIVE_CONFIG)
+        return self.json("model_config") if self.kind == kinds.WHOLE else None
 
     def keras_version(self) -> str | None:
-        if self.kind == ARCHIVE:
-            version = (self.json(ARCHIVE_METADATA) or {}).get("keras_version")
+        if self.kind == kinds.ARCHIVE:
+            version = (self.json(kinds.ARCHIVE_METADATA) or {}).get("keras_version")
             return version if isinstance(version, str) else None
         version = hdf5.text(self.root, "keras_version")
-        if version is None and self.kind == WHOLE:
+        if version is None and self.kind == kinds.WHOLE:
             weights = hdf5.subgroup(self.root, "model_weights")
             version = None if weights is None else hdf5.text(weights, "keras_version")
         return version
@@ -70,17 +59,17 @@ class WeightFile:
     def compiled(self) -> Mapping[str, Any]:
         """Return how the model was compiled, empty where that is unknown or not JSON."""
         try:
-            if self.kind == ARCHIVE:
+            if self.kind == kinds.ARCHIVE:
                 return compiled_in(self.config() or {})
-            name = {WHOLE: "training_config", V3_WEIGHTS: COMPILED}.get(self.kind)
+            name = {kinds.WHOLE: "training_config", kinds.V3_WEIGHTS: COMPILED}.get(self.kind)
             return (self.json(name) or {}) if name else {}
         except Problem:
             return {}
 
     def metadata(self) -> dict[str, Any]:
         try:
-            if self.kind == ARCHIVE:
-                stored = (self.json(ARCHIVE_METADATA) or {}).get(METADATA)
+            if self.kind == kinds.ARCHIVE:
+                stored = (self.json(kinds.ARCHIVE_METADATA) or {}).get(METADATA)
             else:
                 stored = self.json(METADATA)
         except Problem:
@@ -102,18 +91,18 @@ def opened(path: PathLike, kind: str) -> AbstractContextManager[WeightFile]:
     Raises:
         Problem: it is damaged, or lies.
     """
-    if is_folder(path):
+    if kinds.is_folder(path):
         return _opened_folder(path)
-    if kind == ARCHIVE:
+    if kind == kinds.ARCHIVE:
         return _opened_archive(path)
-    if kind == V3_WEIGHTS and is_json(first_bytes(path)):
+    if kind == kinds.V3_WEIGHTS and is_json(kinds.first_bytes(path)):
         return _opened_shards(path, read_json(path, "index of shards"))
     return _opened_hdf5(path, kind)
 
 
 @contextmanager
 def _opened_hdf5(path: PathLike, kind: str) -> Iterator[WeightFile]:
-    if kind == V3_WEIGHTS and (index := shards.index_of(path)) is not None:
+    if kind == kinds.V3_WEIGHTS and (index := shards.index_of(path)) is not None:
         raise Problem(f"a shard of the weights that {index} beside it lists; give that")
     with hdf5.opened(path) as root:
         yield WeightFile(str(path), kind, root, os.stat(path).st_size)
@@ -122,7 +111,7 @@ def _opened_hdf5(path: PathLike, kind: str) -> Iterator[WeightFile]:
 @contextmanager
 def _opened_shards(path: PathLike, index: Mapping[str, Any]) -> Iterator[WeightFile]:
     with shards.opened(path, index) as (root, size):
-        yield WeightFile(str(path), V3_WEIGHTS, root, size)
+        yield WeightFile(str(path), kinds.V3_WEIGHTS, root, size)
 
 
 @contextmanager
@@ -132,17 +121,17 @@ def _opened_folder(path: PathLike) -> Iterator[WeightFile]:
     def member(name: str, most: int) -> bytes | None:
         return folders.contents(path, name, most)
 
-    weights = folders.member(path, ARCHIVE_WEIGHTS)
-    index = None if weights else member(FOLDER_INDEX, MOST_BYTES)
+    weights = folders.member(path, kinds.ARCHIVE_WEIGHTS)
+    index = None if weights else member(kinds.FOLDER_INDEX, MOST_BYTES)
     if weights:
         with hdf5.opened(weights) as root:
-            yield WeightFile(str(path), ARCHIVE, root, os.stat(weights).st_size, member)
+            yield WeightFile(str(path), kinds.ARCHIVE, root, os.stat(weights).st_size, member)
     elif index is not None:
-        listed = parse_json(decoded(index), FOLDER_INDEX)
-        with shards.opened(os.path.join(path, FOLDER_INDEX), listed) as (root, size):
-            yield WeightFile(str(path), ARCHIVE, root, size, member)
+        listed = parse_json(decoded(index), kinds.FOLDER_INDEX)
+        with shards.opened(os.path.join(path, kinds.FOLDER_INDEX), listed) as (root, size):
+            yield WeightFile(str(path), kinds.ARCHIVE, root, size, member)
     else:
-        raise Problem(f"a folder without {ARCHIVE_WEIGHTS}")
+        raise Problem(f"a folder without {kinds.ARCHIVE_WEIGHTS}")
 
 
 @contextmanager
@@ -152,15 +141,15 @@ def _opened_archive(path: PathLike) -> Iterator[WeightFile]:
     except (zipfile.BadZipFile, OSError) as error:
         raise Problem(f"a truncated or damaged zip archive ({error})") from None
     with archive:
-        weights = _member(archive, ARCHIVE_WEIGHTS, _MOST_ARCHIVE_BYTES)
+        weights = _member(archive, kinds.ARCHIVE_WEIGHTS, _MOST_ARCHIVE_BYTES)
         if weights is None:
-            raise Problem(f"a .keras archive without {ARCHIVE_WEIGHTS}")
+            raise Problem(f"a .keras archive without {kinds.ARCHIVE_WEIGHTS}")
 
         def member(name: str, most: int) -> bytes | None:
             return _member(archive, name, most)
 
         with hdf5.opened(io.BytesIO(weights)) as root:
-            yield WeightFile(str(path), ARCHIVE, root, len(weights), member)
+            yield WeightFile(str(path), kinds.ARCHIVE, root, len(weights), member)
 
 
 def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes | None:

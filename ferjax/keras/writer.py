@@ -8,6 +8,7 @@ import os
 import warnings
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +17,7 @@ import h5py
 from ferjax.emotions import Labels, are_names
 from ferjax.errors import WriteError
 from ferjax.files import replacing
-from ferjax.keras import legacy_h5, optimizer, weights_h5
-from ferjax.keras.kinds import (
-    ARCHIVE,
-    ARCHIVE_CONFIG,
-    ARCHIVE_METADATA,
-    ARCHIVE_WEIGHTS,
-    KINDS,
-    V3_WEIGHTS,
-    WEIGHTS_ONLY,
-    WHOLE,
-)
+from ferjax.keras import kinds, legacy_h5, optimizer, weights_h5
 from ferjax.keras.model_config import hard_sigmoids, keras_version, model_config
 from ferjax.keras.nesting import has_operations, in_keras_order
 from ferjax.keras.optimizer import OptimizerState
@@ -43,7 +34,12 @@ if TYPE_CHECKING:
 
 
 # The kinds by the ends of names, of which the first that fits counts.
-_SUFFIXES = {".weights.h5": V3_WEIGHTS, ".h5": WHOLE, ".hdf5": WHOLE, ".keras": ARCHIVE}
+_SUFFIXES = {
+    ".weights.h5": kinds.V3_WEIGHTS,
+    ".h5": kinds.WHOLE,
+    ".hdf5": kinds.WHOLE,
+    ".keras": kinds.ARCHIVE,
+}
 
 
 def kind_of(path: str | os.PathLike[str]) -> str | None:
@@ -88,92 +84,89 @@ def save(
         WriteError: the file cannot be written, or its kind is not told by its name.
     """
     kind = kind or kind_of(path)
-    if kind not in KINDS:
-        raise WriteError(f"{path}: expected a kind among {', '.join(KINDS)}, got {kind!r}")
+    if kind not in kinds.KINDS:
+        raise WriteError(f"{path}: expected a kind among {', '.join(kinds.KINDS)}, got {kind!r}")
     graph = in_keras_order(network if isinstance(network, Graph) else network.graph)
-    if optimizer_state is not None and kind == WEIGHTS_ONLY:
+    if optimizer_state is not None and kind == kinds.WEIGHTS_ONLY:
         raise WriteError(f"{path}: a weights-only .h5 has no place for optimizer state")
     problems = Problems(path)
     arrays = from_variables(graph, variables, problems)
     problems.raise_any()
-    extra = dict(metadata or {})
+    stored_metadata = dict(metadata or {})
     if labels is not None:
         names = checked_labels(labels, graph)
         if are_names(names):  # numbers would later pass for names that somebody knew
-            extra["labels"] = names
+            stored_metadata["labels"] = names
     with fatal(path):
         _warn(path, graph, kind)
         version = keras_version(graph)
         if optimizer_state is not None:
             optimizer.flat_moments(graph, optimizer_state)  # problems come before any file
+        contents = _Contents(graph, arrays, version, optimizer_state, stored_metadata)
         with replacing(path) as temporary:
-            if kind == ARCHIVE:
-                _write_archive(temporary, graph, arrays, version, optimizer_state, extra)
+            if kind == kinds.ARCHIVE:
+                _write_archive(temporary, contents)
             else:
                 # In memory first: HDF5 leaves no clean error behind when a disk is full.
-                content = io.BytesIO()
-                with h5py.File(content, "w") as root:
-                    _write_hdf5(root, kind, graph, arrays, version, optimizer_state, extra)
-                # No view: collecting one that a traceback keeps crashes CPython 3.12.
-                temporary.write_bytes(content.getvalue())
+                temporary.write_bytes(_hdf5(kind, contents))
 
 
-def _write_hdf5(
-    root: h5py.File,
-    kind: str,
-    graph: Graph,
-    arrays: Arrays,
-    version: str,
-    state: OptimizerState | None,
-    extra: dict[str, Any],
-) -> None:
-    if extra:
-        root.attrs[METADATA] = _text(extra)
-    if kind == V3_WEIGHTS:
-        weights_h5.write_weights(root, graph, arrays)
-        if state is not None:
-            root.attrs[COMPILED] = _text(optimizer.training_config(state, keras_3=True))
-            optimizer.write_v3(root, graph, state)
-        return
-    if kind == WEIGHTS_ONLY:
-        legacy_h5.write_weights(root, graph, arrays, version)
-        return
-    legacy_h5.write_version(root, version)
-    root.attrs["model_config"] = _text(model_config(graph))
-    legacy_h5.write_weights(root.create_group("model_weights"), graph, arrays, version)
-    if state is not None:
-        root.attrs["training_config"] = _text(optimizer.training_config(state, keras_3=False))
-        moments = optimizer.legacy_arrays(graph, state)
-        legacy_h5.write_arrays(root.create_group("optimizer_weights"), moments)
+@dataclass(frozen=True)
+class _Contents:
+    """What goes into a file; `version` is of the Keras that the file says it is of."""
+
+    graph: Graph
+    arrays: Arrays
+    version: str
+    state: OptimizerState | None
+    metadata: dict[str, Any]
 
 
-def _write_archive(
-    path: Path,
-    graph: Graph,
-    arrays: Arrays,
-    version: str,
-    state: OptimizerState | None,
-    extra: dict[str, Any],
-) -> None:
+def _hdf5(kind: str, contents: _Contents) -> bytes:
+    """Return an HDF5 file of a kind; of `ARCHIVE` the member that has the arrays."""
+    graph, arrays, state = contents.graph, contents.arrays, contents.state
+    file = io.BytesIO()
+    with h5py.File(file, "w") as root:
+        if contents.metadata and kind != kinds.ARCHIVE:
+            root.attrs[METADATA] = _text(contents.metadata)
+        if kind in (kinds.ARCHIVE, kinds.V3_WEIGHTS):
+            weights_h5.write_weights(root, graph, arrays)
+            if state is not None:
+                optimizer.write_v3(root, graph, state)
+                if kind == kinds.V3_WEIGHTS:
+                    root.attrs[COMPILED] = _text(optimizer.training_config(state, keras_3=True))
+        elif kind == kinds.WEIGHTS_ONLY:
+            legacy_h5.write_weights(root, graph, arrays, contents.version)
+        else:
+            legacy_h5.write_version(root, contents.version)
+            root.attrs["model_config"] = _text(model_config(graph))
+            group = root.create_group("model_weights")
+            legacy_h5.write_weights(group, graph, arrays, contents.version)
+            if state is not None:
+                config = optimizer.training_config(state, keras_3=False)
+                root.attrs["training_config"] = _text(config)
+                moments = optimizer.legacy_arrays(graph, state)
+                legacy_h5.write_arrays(root.create_group("optimizer_weights"), moments)
+    return file.getvalue()  # no view: collecting one that a traceback keeps crashes CPython 3.12
+
+
+def _write_archive(path: Path, contents: _Contents) -> None:
     config: dict[str, Any] = {
         "module": "keras",
         "registered_name": None,
-        **model_config(graph),
-        "build_config": {"input_shape": [None, *graph.input_shape]},
+        **model_config(contents.graph),
+        "build_config": {"input_shape": [None, *contents.graph.input_shape]},
     }
-    if state is not None:
-        config["compile_config"] = optimizer.training_config(state, keras_3=True)
-    described = {"keras_version": version, "date_saved": "", **({METADATA: extra} if extra else {})}
-    weights = io.BytesIO()
-    with h5py.File(weights, "w") as root:
-        weights_h5.write_weights(root, graph, arrays)
-        if state is not None:
-            optimizer.write_v3(root, graph, state)
+    if contents.state is not None:
+        config["compile_config"] = optimizer.training_config(contents.state, keras_3=True)
+    described: dict[str, Any] = {"keras_version": contents.version, "date_saved": ""}
+    if contents.metadata:
+        described[METADATA] = contents.metadata
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, content in (
-            (ARCHIVE_METADATA, json.dumps(described)),
-            (ARCHIVE_CONFIG, json.dumps(config)),
-            (ARCHIVE_WEIGHTS, weights.getvalue()),
+            (kinds.ARCHIVE_METADATA, json.dumps(described)),
+            (kinds.ARCHIVE_CONFIG, json.dumps(config)),
+            (kinds.ARCHIVE_WEIGHTS, _hdf5(kinds.ARCHIVE, contents)),
         ):
             # A fixed date: the same network gives the same bytes.
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
@@ -185,16 +178,17 @@ def _text(value: Any) -> bytes:
 
 
 def _warn(path: object, graph: Graph, kind: str) -> None:
-    if kind in (WEIGHTS_ONLY, V3_WEIGHTS):
+    if kind in (kinds.WEIGHTS_ONLY, kinds.V3_WEIGHTS):
         return
     if any("/" in layer.name for layer in graph.layers):
         warnings.warn(
             f"{path}: Keras 3 refuses layer names with '/', Keras 2 opens it", stacklevel=3
         )
-    kinds = {la.kind for la in graph.layers if isinstance(la, LayerScale | Operation)}
-    if kinds:
+    new_layers = {la.kind for la in graph.layers if isinstance(la, LayerScale | Operation)}
+    if new_layers:
         warnings.warn(
-            f"{path}: only Keras 3 opens it, Keras 2 has no layers for {', '.join(sorted(kinds))}",
+            f"{path}: only Keras 3 opens it, Keras 2 has no layers for "
+            f"{', '.join(sorted(new_layers))}",
             stacklevel=3,
         )
     if has_operations(graph):
