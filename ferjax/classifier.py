@@ -15,11 +15,7 @@ import numpy.typing as npt
 from ferjax import metadata, preprocessing, priors, released, weights
 from ferjax.confidence import Confidence
 from ferjax.emotions import Labels
-from ferjax.errors import (
-    FerjaxError,
-    ImageError,
-    LayerError,
-)
+from ferjax.errors import FerjaxError, ImageError, LayerError
 from ferjax.metadata import image_size
 from ferjax.nets.compiled import LARGEST_BATCH, Compiled, largest_batch
 from ferjax.nets.head import Head
@@ -82,16 +78,11 @@ class EmotionClassifier:
             network: from images (H, W, C), C of 1 (gray) or 3 (RGB), to K classes.
             variables: {"params", "batch_stats"}, float32; other floats are cast to it, under
                 jax_enable_x64 too.
-            labels: the K class names in output order, or one of `ferjax.emotions.ORDERS` by its
-                name; None: those of a known network, or else "0", "1", ..., with a warning.
+            labels, training_frequencies, engine: as for `load`.
             value_range: what black and white are to the network; None: as its layers and the
                 statistics of a Normalization say; see `ferjax.nets.value_range`.
             temperature: what calibrates the probabilities, positive; see `predict_proba`.
             scaling: instead, what calibrates them where that is more than a temperature.
-            training_frequencies: how common each class was among the faces that the network was
-                trained on, by label or in output order, for `prior` of `predict_proba`; None: as
-                the metadata says.
-            engine: "jax", or "onnx" for ONNX Runtime, which on CPUs is faster.
             metadata: what is known of the weights, kept as it is.
 
         Raises:
@@ -271,11 +262,7 @@ class EmotionClassifier:
         )
 
     def predict_batch(
-        self,
-        batch: npt.NDArray[np.floating],
-        *,
-        calibrated: bool = False,
-        prior: Prior = TRAINING,
+        self, batch: npt.NDArray[np.floating], *, calibrated: bool = False, prior: Prior = TRAINING
     ) -> npt.NDArray[np.float32]:
         """Return probabilities, float32 (B, K), of preprocessed images, float32 (B, H, W, C).
 
@@ -361,11 +348,7 @@ class EmotionClassifier:
         """
         check_threshold(abstain_below)
         rows = self.predict_proba(
-            images,
-            channel_order=channel_order,
-            resize=resize,
-            calibrated=calibrated,
-            prior=prior,
+            images, channel_order=channel_order, resize=resize, calibrated=calibrated, prior=prior
         )
         return [self.describe(row, abstain_below=abstain_below) for row in rows]
 

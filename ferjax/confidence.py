@@ -21,14 +21,8 @@ from ferjax.scaling import Scaling, sum_to_one
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Confidence:
-    """What is known of weights that says how far their probabilities can be taken at their word.
-
-    Attributes:
-        labels: the K class names in output order.
-        head: how the network's outputs become probabilities.
-        scaling: what calibrates them, or None.
-        training_frequencies: how common each class was in training, K shares, as stated by hand.
-        metadata: of the weights, which may say it too.
+    """What is known of weights that says how far their probabilities can be taken at their word;
+    the attributes are those of `EmotionClassifier`.
     """
 
     labels: tuple[str, ...]
@@ -38,9 +32,7 @@ class Confidence:
     metadata: Mapping[str, Any]
 
     def prior_after(self, scaling: Scaling | None) -> Float64Array | None:
-        """Return the shares of classes, (K,), that probabilities hold for after a calibration; see
-        `EmotionClassifier.prior_after`.
-        """
+        """Return what `EmotionClassifier.prior_after` says."""
         if scaling is not None and scaling.prior is not None:
             return priors.shares(scaling.prior, self.labels, name="the calibration's prior")
         if self.training_frequencies is not None:

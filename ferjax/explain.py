@@ -243,12 +243,7 @@ def _maps(
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _layer_cam(
-    network: Network,
-    head: Head,
-    tap: int,
-    variables: Any,
-    images: jax.Array,
-    indices: jax.Array,
+    network: Network, head: Head, tap: int, variables: Any, images: jax.Array, indices: jax.Array
 ) -> jax.Array:
     def score(offset: jax.Array) -> tuple[jax.Array, jax.Array]:
         seen: list[jax.Array] = []

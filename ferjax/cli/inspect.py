@@ -17,12 +17,7 @@ import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from ferjax.cli.options import (
-    add_architecture,
-    add_output,
-    add_value_range,
-    value_range_of,
-)
+from ferjax.cli.options import add_architecture, add_output, add_value_range, value_range_of
 from ferjax.cli.progress import reported
 
 if TYPE_CHECKING:

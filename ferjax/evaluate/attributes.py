@@ -46,10 +46,7 @@ class Attributes:
 
 
 def read_attributes(
-    path: str | os.PathLike[str],
-    names: Sequence[str],
-    *,
-    all_names: Sequence[str] | None = None,
+    path: str | os.PathLike[str], names: Sequence[str], *, all_names: Sequence[str] | None = None
 ) -> Attributes:
     r"""Read a CSV of attributes and align it with images.
 

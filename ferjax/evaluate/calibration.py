@@ -185,23 +185,14 @@ def calibrate(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Images:
-    """The validation images that a calibration is fitted on.
-
-    Attributes:
-        name: what they are called.
-        order: which of the network's outputs stands for each of their classes.
-        copies: how many copies of training images are left out.
-        clean: the others.
-        faces: of these, those that have a target.
-        shares: the share of each class, (N, K), that it is fitted to.
-    """
+    """The validation images that a calibration is fitted on."""
 
     name: str
-    order: list[int]
-    copies: int
-    clean: Faces
-    faces: Faces
-    shares: Float64Array
+    order: list[int]  # which of the network's outputs stands for each of their classes
+    copies: int  # of training images, which are left out
+    clean: Faces  # the others
+    faces: Faces  # of these, those that have a target
+    shares: Float64Array  # of each class, (N, K), that it is fitted to
 
 
 def _images(

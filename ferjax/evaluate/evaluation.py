@@ -52,6 +52,7 @@ from ferjax.evaluate.votes import AgainstVotes
 T = TypeVar("T")
 Data = Faces | str | os.PathLike[str]
 Rows = npt.NDArray[np.bool_]  # (N,), which images
+_LAST = ("robustness", "subgroups", "predictions")  # in a report, which lacks the last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,16 +156,9 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Return values that `json.dumps` takes, without the single predictions."""
-        plain = {
-            f.name: getattr(self, f.name)
-            for f in dataclasses.fields(self)
-            if f.name not in ("predictions", "robustness", "subgroups")
-        }
-        parts = {
-            name: part.to_json() if part is not None else None
-            for name, part in (("robustness", self.robustness), ("subgroups", self.subgroups))
-        }
-        return {"format": "ferjax evaluation 1", **_plain(plain), **parts}
+        names = [f.name for f in dataclasses.fields(self) if f.name not in _LAST]
+        parts = {name: getattr(self, name) for name in (*names, *_LAST[:-1])}
+        return {"format": "ferjax evaluation 1", **{n: _plain(part) for n, part in parts.items()}}
 
 
 def evaluate(

@@ -36,6 +36,16 @@ _NAMES: Final = (  # of the pictures that some evaluations have and others have 
     r"(reliability|mistakes|votes_recall|votes_reliability|robustness|corruptions"
     r"|groups_[1-9]\d*)\.png"
 )
+# What they show.
+_RELIABILITY = "Accuracy against confidence; on the diagonal a confidence can be taken at its word."
+_COVERAGE = "Accuracy among the most confident predictions, where the others get no answer"
+_MISTAKES = "The mistakes of the highest confidence: true class, predicted class, confidence."
+_VOTES_RECALL = (
+    "Recall by class against the dataset's own label and against the majority of people."
+)
+_VOTES_RELIABILITY = "The share of people who say the predicted class against confidence."
+_ROBUSTNESS = "Accuracy by corruption and severity, and with parts of the face covered."
+_CORRUPTIONS = "Two of the faces under each corruption, as they are and at severities 1 to 5."
 
 
 @missing_letters_told()
@@ -63,44 +73,22 @@ def draw_all(
 
 def _pictures(e: Evaluation) -> Iterator[tuple[str, str, Callable[[Path], None]]]:
     """Yield the name of each picture, what it shows, and what draws it to a file."""
-
-    def plot(name: str, text: str) -> tuple[str, str, Callable[[Path], None]]:
-        return name, text, partial(_save, getattr(plots, name), e)
-
-    yield plot("confusion", "Which class is taken for which, in percent of the true class.")
-    if e.whole.calibration is not None:
-        yield plot(
-            "reliability",
-            "Accuracy against confidence; on the diagonal a confidence can be taken at its word.",
-        )
-    ending = "; confidences as the network says." if e.calibrated else "."
-    yield plot(
-        "coverage",
-        "Accuracy among the most confident predictions, where the others get no answer" + ending,
-    )
-    yield plot("precision_recall", "Precision against recall by class.")
-    if e.whole.correct < e.whole.images:
-        yield plot(
-            "mistakes",
-            "The mistakes of the highest confidence: true class, predicted class, confidence.",
-        )
-    if e.votes is not None:
-        yield plot(
-            "votes_recall",
-            "Recall by class against the dataset's own label and against the majority of people.",
-        )
-        if e.votes.whole.answers["training"].reliability is not None:
-            yield plot(
-                "votes_reliability",
-                "The share of people who say the predicted class against confidence.",
-            )
+    votes = e.votes and e.votes.whole
+    coverage = f"{_COVERAGE}{'; confidences as the network says' if e.calibrated else ''}."
+    for name, is_there, text in (
+        ("confusion", True, "Which class is taken for which, in percent of the true class."),
+        ("reliability", e.whole.calibration, _RELIABILITY),
+        ("coverage", True, coverage),
+        ("precision_recall", True, "Precision against recall by class."),
+        ("mistakes", e.whole.correct < e.whole.images, _MISTAKES),
+        ("votes_recall", votes, _VOTES_RECALL),
+        ("votes_reliability", votes and votes.answers["training"].reliability, _VOTES_RELIABILITY),
+        ("robustness", e.robustness, _ROBUSTNESS),
+    ):
+        if is_there:
+            yield name, text, partial(_save, getattr(plots, name), e)
     if e.robustness is not None:
-        yield plot(
-            "robustness",
-            "Accuracy by corruption and severity, and with parts of the face covered.",
-        )
-        text = "Two of the faces under each corruption, as they are and at severities 1 to 5."
-        yield "corruptions", text, partial(_corruptions, e)
+        yield "corruptions", _CORRUPTIONS, partial(_corruptions, e)
     for number, comparison in enumerate(e.subgroups.comparisons if e.subgroups else (), start=1):
         if len(comparison.attributes) == 1 and len(comparison.groups) <= _MOST_GROUPS:
             name = printable(comparison.attributes[0], 60)

@@ -12,14 +12,7 @@ from ferjax.errors import printable
 from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS, SEVERITIES
 from ferjax.evaluate.votes_tables import ANSWERS
 from ferjax.pictures import palette
-from ferjax.pictures.figures import (
-    end_at_0_and_1,
-    new_figure,
-    percent_axes,
-    shortened,
-    tidy,
-    title,
-)
+from ferjax.pictures.figures import end_at_0_and_1, new_figure, percent_axes, shortened, tidy, title
 from ferjax.pictures.palette import INK, SOFT_INK, in_hex
 
 if TYPE_CHECKING:

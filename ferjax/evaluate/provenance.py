@@ -169,10 +169,7 @@ def _earlier_overlaps(metadata: Mapping[str, Any], images: Measured) -> list[str
         elif _is_apart(trained, images):
             if not _is_unsearched(trained, images) or images.split == "train":
                 continue
-            ends = (
-                f"{_ONLY_HERE}, not among what ",
-                f"trained on ({described(trained)})",
-            )
+            ends = (f"{_ONLY_HERE}, not among what ", f"trained on ({described(trained)})")
         else:
             ends = (
                 f"whether {images.name} overlaps with what ",

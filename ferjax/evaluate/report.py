@@ -113,10 +113,7 @@ def text(evaluation: Evaluation) -> str:
     e = evaluation
     views = "single view" if e.tta == "none" else f"mean of {e.views} views ({e.tta})"
     lines = [f"{e.weights['name']} on {e.data['name']} ({e.data['split']}), {views}"]
-    lines += [
-        f"trained on {e.weights['trained_on']}; selected on {e.weights['selected_on']}",
-        "",
-    ]
+    lines += [f"trained on {e.weights['trained_on']}; selected on {e.weights['selected_on']}", ""]
     names, rows = _columns(e), summary_rows(e) + _calibrated_rows(e)
     lines += aligned([["", *names], *([label, *values] for label, values in rows)])
     for name, m in zip(names, _measured(e)):
@@ -166,9 +163,7 @@ def robustness_lines(e: Evaluation) -> list[str]:
     rows = [[f"{view}accuracy at severity", *map(str, SEVERITIES), "mean"]]
     for name, kind in CORRUPTIONS.items():
         values = r.corruptions[name]
-        rows.append(
-            [kind.title, *map(percent, values), percent(sum(values) / len(values))],
-        )
+        rows.append([kind.title, *map(percent, values), percent(sum(values) / len(values))])
     lines = aligned(rows)
     lines += [
         "",

@@ -40,14 +40,7 @@ from ferjax.faces.outputs import (
 from ferjax.faces.settings import Settings, check_resumed
 from ferjax.faces.stream import photographs
 from ferjax.faces.yunet_network import read_model
-from ferjax.files import (
-    LETTERS,
-    check_file,
-    check_folder,
-    make_folder,
-    remove_left_over,
-    replacing,
-)
+from ferjax.files import LETTERS, check_file, check_folder, make_folder, remove_left_over, replacing
 from ferjax.image_files import UInt8Array, encode
 from ferjax.priors import Prior, is_adapt
 

@@ -18,20 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FaceOptions:
-    """The options of `EmotionClassifier.analyze`, which says more of them.
-
-    Attributes:
-        detector: what finds the faces, as for `ferjax.faces.detect`; None: YuNet.
-        min_score: the score that a face needs, in [0, 1].
-        min_size: the size that a face needs, in pixels; None: any.
-        order: of a photograph's faces, "reading" or "size".
-        largest: of each photograph only the largest face.
-        resize: how crops come to the size that the network takes.
-        channel_order: "rgb" or "bgr", for arrays of three or four channels.
-        calibrated: as for `EmotionClassifier.predict_proba`.
-        prior: likewise.
-        abstain_below: as for `EmotionClassifier.predict`.
-    """
+    """The options of `EmotionClassifier.analyze`, which says what they are."""
 
     detector: Detector | None = None
     min_score: float = MIN_SCORE

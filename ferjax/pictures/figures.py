@@ -22,19 +22,13 @@ def require_matplotlib() -> None:
 
 
 def new_figure(width: float | None = None, height: float | None = None, **options: Any) -> Any:
-    """Return a matplotlib figure that can be measured and saved.
-
-    Without pyplot, which would take a display or change the caller's figures.
-
-    Args:
-        width, height: in inches, of a figure that arranges its axes itself.
-        options: the figure's own.
-    """
+    """Return a matplotlib figure; of a width and height, in inches, it arranges its axes itself."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     if width is not None:
         options |= {"figsize": (width, height), "layout": "constrained"}
+    # No pyplot: it would take a display or change the caller's figures.
     figure = Figure(facecolor=PAPER, **options)
     FigureCanvasAgg(figure)
     return figure

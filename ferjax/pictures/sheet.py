@@ -13,12 +13,7 @@ import numpy.typing as npt
 
 from ferjax.errors import FerjaxError, printable
 from ferjax.files import replacing
-from ferjax.pictures.figures import (
-    missing_letters_told,
-    new_figure,
-    require_matplotlib,
-    shortened,
-)
+from ferjax.pictures.figures import missing_letters_told, new_figure, require_matplotlib, shortened
 from ferjax.pictures.palette import INK, PAPER, SOFT_INK
 
 FORMATS: Final = ("png", "pdf", "svg", "jpg", "jpeg", "webp")
