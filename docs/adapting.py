@@ -9,10 +9,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import tables
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
+
+import tables
 
 ROOT = Path(__file__).parents[1]
 # Files beside the package that are pages too; here stands a page with no more than a link to each.

@@ -23,7 +23,7 @@ extensions = [
     "sphinx_copybutton",
     "adapting",
 ]
-smartquotes = False  # they make a dash of "--"
+smartquotes_action = "D"  # dashes alone
 exclude_patterns = ["_build"]
 html_theme = "sphinx_book_theme"
 html_title = f"ferjax {release}"

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import io
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,13 @@ def recipes() -> str:
         [
             table(
                 ["recipe", "what it is"],
-                [[f"[`{n.recipe.name}`](#{n.recipe.name})", n.summary] for n in NAMED],
+                [
+                    [
+                        f"[`{named.recipe.name}`](#{named.recipe.name})",
+                        re.sub(r"--\w+", r"`\g<0>`", named.summary),
+                    ]
+                    for named in NAMED
+                ],
             ),
             "The fields in which they differ; `ferjax train --print-recipe` prints all.\n",
             table(
