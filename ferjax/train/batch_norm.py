@@ -8,6 +8,7 @@ training images as they are, without dropout, do ("precise BN": Wu and Johnson, 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -29,6 +30,8 @@ from ferjax.nets.layers import (
 from ferjax.nets.layers.training import TrainingOnly
 from ferjax.nets.network import Network
 from ferjax.train.devices import Devices
+from ferjax.train.recipes import Recipe
+from ferjax.train.state import TrainState
 from ferjax.train.step import to_input
 from ferjax.xla import compiler_options
 
@@ -55,12 +58,7 @@ class CleanStatistics:
         # Each batch spans the whole array, which may be sorted by class.
         rows = np.linspace(0, len(faces) - 1, count * size).round().astype(int)
         rows = rows.reshape(size, count).T.reshape(-1)
-        self._batches = EvaluationBatches(
-            size=len(rows),
-            batch_size=size,
-            shard_index=jax.process_index(),
-            shard_count=jax.process_count(),
-        )
+        self._batches = EvaluationBatches(size=len(rows), batch_size=size, **devices.shard)
         self._devices = devices
         pipeline = DevicePipeline(
             faces.images[rows], faces.labels[rows], self._batches, sharding=devices.batch
@@ -107,6 +105,20 @@ class CleanStatistics:
         return variables | {"batch_stats": self._combine(variables["batch_stats"], parts)}
 
 
+def evaluated_variables(
+    recipe: Recipe, network: Network, faces: Faces, devices: Devices
+) -> Callable[[TrainState], Any]:
+    """Return the function from a state to the variables that are evaluated and saved.
+
+    Averages where the recipe has them; with statistics of clean training images where it wants
+    any. Arguments are those of `CleanStatistics`.
+    """
+    if not recipe.clean_statistics:
+        return TrainState.evaluated
+    statistics = CleanStatistics(network, faces, devices, recipe.clean_statistics)
+    return lambda train_state: statistics(train_state.evaluated())
+
+
 def _still(graph: Graph) -> Graph:
     """Return the graph without dropout and the like, whose updated statistics are the batch's."""
 
@@ -127,4 +139,4 @@ def _still(graph: Graph) -> Graph:
                 settings[field.name] = changed(inner)
         return dataclasses.replace(layer, **settings) if settings else layer
 
-    return graph.map_layers(changed)
+    return dataclasses.replace(graph, layers=tuple(map(changed, graph.layers)))

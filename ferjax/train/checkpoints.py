@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,21 +38,26 @@ def checksums(state: Any) -> jax.Array:
     Each word times an odd number: a changed bit changes the sum, and so do swapped words.
     """
 
-    def one(leaf: jax.Array) -> jax.Array:
+    def checksum(leaf: jax.Array) -> jax.Array:
         words = jax.lax.bitcast_convert_type(leaf, "uint32").reshape(-1)
         odd = 2 * jnp.arange(words.size, dtype="uint32") + 1
         return (words * odd).sum(dtype="uint32")
 
-    return jnp.stack([one(leaf) for leaf in jax.tree.leaves(state)])
+    return jnp.stack([checksum(leaf) for leaf in jax.tree.leaves(state)])
+
+
+def saved_steps(run_dir: Path) -> list[int]:
+    """Return the steps of a run's checkpoints by the names of their folders, in any order."""
+    return [int(path.name) for path in (run_dir / FOLDER).glob("*") if path.name.isdigit()]
 
 
 class Checkpoints:
     """The checkpoints of one run."""
 
-    def __init__(self, run_dir: Path) -> None:
-        """Open or make the folder `checkpoints` of a run."""
+    def __init__(self, run_dir: Path, every: float) -> None:
+        """Open or make the folder `checkpoints` of a run, for one every so many seconds."""
         _quieten()
-        self.folder = run_dir / FOLDER
+        self.folder, self._every = run_dir / FOLDER, every
         keep = policies.AnyPreservationPolicy(
             [
                 policies.LatestN(_LAST),
@@ -70,10 +76,11 @@ class Checkpoints:
             cleanup_tmp_directories=True,
             enable_async_checkpointing=True,
         )
+        self._saved = time.monotonic()
         self._open()
 
     def _open(self) -> None:
-        with _clear(f"{self.folder}: cannot be opened"):
+        with _one_line_error(f"{self.folder}: cannot be opened"):
             self._manager = ocp.CheckpointManager(self.folder.absolute(), options=self._options)
 
     def steps(self) -> list[int]:
@@ -87,6 +94,7 @@ class Checkpoints:
             score: of the epoch that ended here, less is better; None within an epoch.
         """
         if step in self._manager.all_steps():
+            self._saved = time.monotonic()
             return
         metrics = None if score is None else {"score": score, "epoch": record["epoch"]}
         sums = [int(value) for value in np.asarray(checksums(state))]
@@ -100,6 +108,11 @@ class Checkpoints:
                 metrics=metrics,
                 force=True,
             )
+        self._saved = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Whether it is time for the next one."""
+        return time.monotonic() - self._saved >= self._every
 
     def wait(self) -> None:
         """Return when everything that was begun is on the disk."""
@@ -124,14 +137,14 @@ class Checkpoints:
         damaged: list[str] = []
         for step in self.steps():
             try:
-                found = self.restore(step, like)
+                restored = self.restore(step, like)
             except TrainingError as error:
                 damaged.append(str(error))
                 warnings.warn(f"{error}; the one before it is used", stacklevel=2)
                 continue
             if damaged:
                 self._put_aside(step)
-            return found
+            return restored
         if damaged:
             raise TrainingError(
                 f"{self.folder}: no checkpoint is whole ({'; '.join(damaged)}); begin anew with "
@@ -144,14 +157,14 @@ class Checkpoints:
         place = f"checkpoint {self.folder / str(step)}"
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         try:
-            found = self._manager.restore(
+            restored = self._manager.restore(
                 step,
                 args=ocp.args.Composite(
                     state=ocp.args.StandardRestore(abstract),
                     record=ocp.args.JsonRestore(),
                 ),
             )
-            state, record = found["state"], dict(found["record"])
+            state, record = restored["state"], dict(restored["record"])
             sums = [int(value) for value in np.asarray(checksums(state))]
         except Exception as error:  # Orbax and TensorStore raise many kinds
             raise TrainingError(f"{place} is damaged ({_first_line(error)})") from None
@@ -171,21 +184,19 @@ class Checkpoints:
         self._manager.close()
         self._open()
 
-    @contextlib.contextmanager
-    def _saving(self) -> Iterator[None]:
+    def _saving(self) -> contextlib.AbstractContextManager[None]:
         # Which one: what fails in the background is raised by the next call.
-        with _clear(f"{self.folder}: a checkpoint was not saved", self._how_to_go_on):
-            yield
+        return _one_line_error(f"{self.folder}: a checkpoint was not saved", self._how_to_go_on)
 
     def _how_to_go_on(self) -> str:
-        steps = [int(p.name) for p in self.folder.glob("*") if p.name.isdigit()]
+        steps = saved_steps(self.folder.parent)
         if not steps:
             return "; no checkpoint was saved before"
         return f"; step {max(steps)} is the last that was: mend this and go on with --resume"
 
 
 @contextlib.contextmanager
-def _clear(message: str, hint: Any = lambda: "") -> Iterator[None]:
+def _one_line_error(message: str, hint: Any = lambda: "") -> Iterator[None]:
     """Turn what Orbax, TensorStore and the operating system raise into one line."""
     try:
         yield

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import optax
 
 from ferjax.data.device_pipeline import DevicePipeline, to_device
 from ferjax.data.order import TrainingBatches
@@ -34,7 +33,6 @@ class CompiledSteps:
         self,
         recipe: Recipe,
         network: Network,
-        tx: optax.GradientTransformation,
         data: TrainingData,
         batches: TrainingBatches,
         devices: Devices,
@@ -44,7 +42,7 @@ class CompiledSteps:
         train_step = step.train_step(
             recipe,
             network,
-            tx,
+            optimizers.optimizer(recipe),
             optimizers.schedule(recipe, len(labels) / recipe.batch_size),
             state.step_key(recipe),
             data.class_weights(recipe),
@@ -80,10 +78,7 @@ class CompiledSteps:
         if recipe.deterministic and on_gpu():
             options["xla_gpu_deterministic_ops"] = True
         self._call = jax.jit(
-            call,
-            donate_argnums=0,
-            out_shardings=devices.replicated,
-            compiler_options=options,
+            call, donate_argnums=0, out_shardings=devices.replicated, compiler_options=options
         )
 
     def __call__(

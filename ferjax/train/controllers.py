@@ -103,12 +103,10 @@ class Controllers:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Return what `to_json` was called on."""
-        found: dict[str, dict[str, Any]] = {
-            name: {k: math.inf if v is None else v for k, v in part.items()}
-            for name, part in values.items()
-        }
+        kinds: dict[str, Any] = {"plateau": Plateau, "early_stopping": EarlyStopping, "best": Best}
         return cls(
-            plateau=Plateau(**found["plateau"]),
-            early_stopping=EarlyStopping(**found["early_stopping"]),
-            best=Best(**found["best"]),
+            **{
+                name: kind(**{k: math.inf if v is None else v for k, v in values[name].items()})
+                for name, kind in kinds.items()
+            }
         )

@@ -48,6 +48,11 @@ class Devices:
         """The second axis divided: rows of several batches, (S, B)."""
         return NamedSharding(self.mesh, PartitionSpec(None, _AXIS))  # type: ignore[no-untyped-call]
 
+    @property
+    def shard(self) -> dict[str, int]:
+        """Which part of each batch is this host's, as `ferjax.data.order` takes it."""
+        return {"shard_index": jax.process_index(), "shard_count": jax.process_count()}
+
     def replicate(self, tree: Any) -> Any:
         """Put a pytree of host arrays, equal on all hosts, on every device."""
         return jax.tree.map(lambda leaf: jax.device_put(leaf, self.replicated), tree)
@@ -61,10 +66,10 @@ class Devices:
 
     def describe(self) -> str:
         """Return such as "2 x NVIDIA H100" or "CPU, 2 cores"."""
-        found = hardware.described(self.mesh.devices.flatten().tolist())
-        if found.startswith("CPU") and jax.process_count() > 1:
-            found += f", {jax.process_count()} processes"
-        return found
+        names = hardware.described(self.mesh.devices.flatten().tolist())
+        if names.startswith("CPU") and jax.process_count() > 1:
+            names += f", {jax.process_count()} processes"
+        return names
 
 
 def initialize(

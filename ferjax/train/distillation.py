@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,13 +24,12 @@ from ferjax.emotions import TELL_THE_ORDER, are_names, positions
 from ferjax.errors import LabelsError
 from ferjax.evaluate import predictions
 from ferjax.files import replacing
-from ferjax.train import export
 from ferjax.train.errors import TrainingError
 
 PathLike = str | os.PathLike[str]
 SoftLabels = npt.NDArray[np.float32]
 FILE = "soft_labels.npy"
-_SAY_EVERY = 10.0  # seconds
+_NOTE_EVERY = 10.0  # seconds
 
 
 def soft_labels(
@@ -65,35 +63,34 @@ def soft_labels(
             "--set distillation=0.7"
         )
     loaded = [predictions.loaded(path) for path in teachers]
-    for path, one in zip(teachers, loaded):
-        if not one.head.gives_distribution:
-            raise TrainingError(
-                f"{os.fspath(path)}: expected a teacher whose outputs are the probabilities of "
-                f"classes, its last activation is {one.head.activation!r}"
-            )
-    orders = [_order(path, one, faces) for path, one in zip(teachers, loaded)]
+    orders = [_order(path, teacher, faces) for path, teacher in zip(teachers, loaded)]
     note(f"asking {', '.join(Path(path).name for path in teachers)} about {len(faces):,} images")
-    said = time.monotonic()
+    noted = time.monotonic()
     total = np.zeros((len(faces), len(faces.class_names)), np.float64)
-    for index, (one, order) in enumerate(zip(loaded, orders)):
+    for asked, (teacher, order) in enumerate(zip(loaded, orders)):
 
-        def progress(done: int, views: int, unit: str, before: int = index) -> None:
-            nonlocal said
-            if time.monotonic() - said >= _SAY_EVERY:
-                said = time.monotonic()
-                note(f"asked about {(before * views + done) / (len(loaded) * views):.0%}")
+        def progress(done: int, views: int, unit: str, asked: int = asked) -> None:
+            nonlocal noted
+            if time.monotonic() - noted >= _NOTE_EVERY:
+                noted = time.monotonic()
+                note(f"asked about {(asked * views + done) / (len(loaded) * views):.0%}")
 
-        found = predictions.predict(one, faces.images, "flip", progress)
-        if one.scaling is not None:
-            found = one.scaling(found)
-        total += found[:, order]
+        probabilities = predictions.predict(teacher, faces.images, "flip", progress)
+        if teacher.scaling is not None:
+            probabilities = teacher.scaling(probabilities)
+        total += probabilities[:, order]
     own = np.eye(len(faces.class_names))[faces.labels] if targets is None else targets
     return np.asarray(share * total / len(loaded) + (1 - share) * own, np.float32)
 
 
 def _order(path: PathLike, teacher: EmotionClassifier, faces: Faces) -> list[int]:
-    """Return where a teacher has each class of the data."""
+    """Return where a teacher has each class of the data; refuse one that does not fit."""
     place = os.fspath(path)
+    if not teacher.head.gives_distribution:
+        raise TrainingError(
+            f"{place}: expected a teacher whose outputs are the probabilities of "
+            f"classes, its last activation is {teacher.head.activation!r}"
+        )
     if not are_names(teacher.labels):
         raise LabelsError(
             f"{place}: has no class names and is of no known network; `ferjax convert "
@@ -123,9 +120,9 @@ def read(folder: Path, faces: Faces) -> SoftLabels:
     path = folder / FILE
     expected = (len(faces), len(faces.class_names))
     try:
-        found = np.load(path, allow_pickle=False)
-        if found.dtype == np.float32 and found.shape == expected and np.isfinite(found).all():
-            return np.asarray(found)
+        labels = np.load(path, allow_pickle=False)
+        if labels.dtype == np.float32 and labels.shape == expected and np.isfinite(labels).all():
+            return np.asarray(labels)
     except FileNotFoundError:
         raise TrainingError(
             f"{path}: missing, and the run cannot go on without it; begin anew with --force"
@@ -135,15 +132,3 @@ def read(folder: Path, faces: Faces) -> SoftLabels:
     raise TrainingError(
         f"{path}: damaged, expected float32 of shape {expected}; begin anew with --force"
     )
-
-
-def check_same(
-    folder: Path, there: Sequence[Mapping[str, Any]], teachers: Sequence[PathLike]
-) -> None:
-    """Refuse to go on with other teachers than those there, of which `export.known` tells."""
-    if [export.known(path)["sha256"] for path in teachers] != [one["sha256"] for one in there]:
-        names = ", ".join(one["file"] for one in there) or "none"
-        raise TrainingError(
-            f"{folder}: was begun with other teachers ({names}); resume without --teacher, or "
-            "begin in another folder"
-        )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import jax
 
 from ferjax import keras, metadata
 from ferjax._version import __version__
 from ferjax.nets.network import Network
+from ferjax.train.run import Progress, Run
+from ferjax.train.run_folder import RunRecord
 
 
 def save(
@@ -33,38 +31,18 @@ def save(
 
 
 def describe(
-    *,
-    licence: str | None,
-    network: Network,
-    run: Mapping[str, Any],
-    hardware: Sequence[str],
-    data: Mapping[str, Any],
-    epoch: int,
-    step: int,
-    seconds: float,
-    accuracy: list[dict[str, Any]],
-    shares: Mapping[str, Mapping[str, float]],
+    run: Run, progress: Progress, *, epoch: int, step: int, accuracy: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return what somebody has to know who finds the weights.
+    """Return what somebody has to know who finds the weights of an epoch of a run.
 
-    Args:
-        licence: of the weights, or None where nobody said.
-        run: what run.json holds, with "started_from" and "teachers".
-        hardware: what the run was on, in turn.
-        data: `TrainingData.describe()`.
-        epoch, step: at which they were.
-        seconds: of training until then, interruptions left out.
-        accuracy: see `metadata.accuracy`.
-        shares: `TrainingData.described_shares()`.
+    `accuracy` is what they reach, as of `metadata.accuracy`.
     """
-    graph = network.graph
+    graph, record, data = run.network.graph, run.record, run.data.describe()
     height, width, channels = graph.image_shape
     trained_at = data["size"]  # what a network of open size should see again
-    by_votes: dict[str, dict[str, Any]] = {"train": {}, "validation": {}}
-    if "votes" in data:
-        left_out = data["left_out"]
-        by_votes["train"] = {"left_out": left_out["train"], "votes": data["votes"]}
-        by_votes["validation"] = {"left_out": left_out["validation"], "labels": data["labels"]}
+    votes: dict[str, Any] = {"votes": data["votes"]} if "votes" in data else {}
+    labels: dict[str, Any] = {"labels": data["labels"]} if votes else {}
+    copies = {"copies_of_training_images": data["validation_copies_of_training"]}
     return {
         "name": graph.name,
         "architecture": graph.name,
@@ -78,78 +56,39 @@ def describe(
             "resize": "bilinear",
         },
         "value_range": list(graph.value_range),
-        "source": f"trained by ferjax {__version__} from {_origin(run)}",
-        "licence": licence,
-        "trained_on": {
-            "data": data["names"]["train"],
-            "images": data["images"]["train"],
-            "checksum": data["checksum"],
-            **by_votes["train"],
-        },
-        **shares,
-        "selected_on": {
-            "data": data["names"]["validation"],
-            "images": data["images"]["validation"],
-            "copies_of_training_images": data["validation_copies_of_training"],
-            **by_votes["validation"],
-        },
+        "source": f"trained by ferjax {__version__} from {_source(record)}",
+        "licence": record.licence,
+        "trained_on": _images(data, "train", {"checksum": data["checksum"]}) | votes,
+        **run.data.described_shares(run.recipe),
+        "selected_on": _images(data, "validation", copies) | labels,
         "accuracy": accuracy,
         "training": {
-            "command": run["command"],
-            "recipe": run["recipe"],
+            "command": record.command,
+            "recipe": record.recipe.to_json(),
             "epoch": epoch,
             "step": step,
-            "seconds": round(seconds, 1),
-            "hardware": ", then ".join(hardware),
-            "versions": run["versions"],
-            "started_from": run["started_from"],
-            "teachers": run["teachers"],
+            "seconds": round(progress.seconds, 1),
+            "hardware": ", then ".join(progress.hardware),
+            "versions": record.versions,
+            "started_from": record.started_from,
+            "teachers": record.teachers,
         },
     }
 
 
-def started_from(init: str | os.PathLike[str] | None) -> dict[str, Any] | None:
-    """Return what is known of the weights that a run begins with; None where they are drawn.
-
-    "file", its name; "sha256", None where it is no file; and where its metadata says so, "source",
-    "trained_on" and "training", which says in turn what that training started from.
-    """
-    return None if init is None else known(init)
+def _images(data: Mapping[str, Any], split: str, more: dict[str, Any]) -> dict[str, Any]:
+    """Return which images a split has; where votes are used, how many of them are left out."""
+    images = {"data": data["names"][split], "images": data["images"][split], **more}
+    return images | ({"left_out": data["left_out"][split]} if "left_out" in data else {})
 
 
-def known(weights: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what is known of weights that take part in a training; see `started_from`."""
-    path = Path(weights)
-    if metadata.in_parts(path) or not path.is_file():
-        return {"file": path.name, "sha256": None}
-    found = metadata.read(path)
-    begun: dict[str, Any] = {"file": path.name, "sha256": metadata.sha256(path)}
-    return begun | {k: found[k] for k in ("source", "trained_on", "training") if k in found}
+def _source(record: RunRecord) -> str:
+    """Return the names of the weights that took part, each with its own source."""
 
-
-def _origin(run: Mapping[str, Any]) -> str:
     def named(weights: Mapping[str, Any]) -> str:
         source = weights.get("source")
         return f"{weights['file']}{f' ({source})' if source else ''}"
 
-    start = "scratch" if run["started_from"] is None else named(run["started_from"])
-    taught = " and ".join(map(named, run["teachers"]))
+    start = "scratch" if record.started_from is None else named(record.started_from)
+    taught = " and ".join(map(named, record.teachers))
     return f"{start}, taught by {taught}" if taught else start
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what takes part in a run."""
-    import flax
-    import jaxlib.version
-    import optax
-    import orbax.checkpoint
-
-    return {
-        "ferjax": __version__,
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-        "jaxlib": jaxlib.version.__version__,
-        "flax": flax.__version__,
-        "optax": optax.__version__,
-        "orbax-checkpoint": orbax.checkpoint.__version__,
-    }

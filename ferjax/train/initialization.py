@@ -16,20 +16,21 @@ from ferjax.data.augment import AugmentationError
 from ferjax.data.dataset import Faces
 from ferjax.emotions import EMOTIONS, positions
 from ferjax.errors import LabelsError, LayerError
-from ferjax.keras import KerasModel
+from ferjax.keras import KerasModel, OptimizerState
 from ferjax.keras.model_config import keras_version, model_config
 from ferjax.keras.optimizer import training_config
 from ferjax.nets.architectures import ARCHITECTURES, architecture
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import Head, has_logits
 from ferjax.nets.known import recognise
-from ferjax.nets.layers import Dropout, Layer, SpatialDropout2D
+from ferjax.nets.layers import Dropout, SpatialDropout2D
 from ferjax.nets.network import Network
+from ferjax.nets.variables import to_variables
+from ferjax.train.distillation import PathLike
 from ferjax.train.errors import TrainingError
 from ferjax.train.recipes import Recipe
 from ferjax.weights import read
 
-PathLike = str | os.PathLike[str]
 _COMPILED = "compile_config"
 
 
@@ -42,10 +43,10 @@ class Start:
 
     @property
     def description(self) -> dict[str, Any]:
-        """The network as a Keras config, from which `again` makes it."""
+        """The network as a Keras config, from which `recorded_start` makes it."""
         graph = self.network.graph
-        known = {} if graph.input_range is None else {"input_range": list(graph.input_range)}
-        return {"keras_version": keras_version(graph), **known, **model_config(graph)}
+        stated = {} if graph.input_range is None else {"input_range": list(graph.input_range)}
+        return {"keras_version": keras_version(graph), **stated, **model_config(graph)}
 
     @property
     def recorded(self) -> dict[str, Any]:
@@ -62,12 +63,9 @@ class Start:
 
 def zeros(graph: Graph) -> dict[str, Any]:
     """Return variables of the right shapes, for a checkpoint to fill."""
-    variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
-    for layer, weights in graph.weights.items():
-        for weight in weights:
-            group = variables[weight.collection].setdefault(layer, {})
-            group[weight.name] = np.zeros(weight.shape, weight.dtype)
-    return variables
+    weights = [(layer, weight) for layer, weights in graph.weights.items() for weight in weights]
+    arrays = {(layer, w.name): np.zeros(w.shape, w.dtype) for layer, w in weights}
+    return to_variables(graph, arrays)
 
 
 def start(
@@ -88,12 +86,8 @@ def start(
         WeightFileError: `init` or the architecture cannot be read.
         TrainingError: data and network do not fit together.
     """
-    model = None
-    if init is not None:
-        model = _read_weights(init, architecture)
-        graph = model.graph
-    else:
-        graph = _graph(recipe, architecture, faces)
+    model = None if init is None else _read_weights(init, architecture)
+    graph = _graph(recipe, architecture, faces) if model is None else model.graph
     network = Network(graph)
     _check_fits(network, faces, recipe, model)
     return Start(network=network, model=model)
@@ -107,13 +101,12 @@ def default_init(
     Raises:
         TrainingError: another network was asked for, or the data has other classes.
     """
-    known = released.FER2013
     wanted = recipe.architecture if architecture is None else architecture
-    if isinstance(wanted, Network) or str(wanted) != known:
-        what = "another network" if isinstance(wanted, Network) else str(wanted)
+    name = "another network" if isinstance(wanted, Network) else str(wanted)
+    if name != released.FER2013:
         raise TrainingError(
-            f"recipe {recipe.name} goes on from ferjax's weights of {known}: expected "
-            f"`init` for {what} (--init WEIGHTS)"
+            f"recipe {recipe.name} goes on from ferjax's weights of {released.FER2013}: expected "
+            f"`init` for {name} (--init WEIGHTS)"
         )
     if faces.class_names != EMOTIONS:
         raise TrainingError(
@@ -124,12 +117,17 @@ def default_init(
     return released.path_of(released.FER2013)
 
 
-def again(description: Mapping[str, Any], init: PathLike | None) -> Start:
-    """Return the start of a run that was begun before; `Start.recorded` made `description`."""
-    model = None if init is None else _read_weights(init, description)
-    graph = keras.load_architecture(description).graph
-    if known := description.get("input_range"):
-        graph = dataclasses.replace(graph, input_range=tuple(known))
+def recorded_start(recorded: Mapping[str, Any], init: PathLike | None) -> Start:
+    """Return the start of a run that was begun before.
+
+    Args:
+        recorded: `Start.recorded`.
+        init: weights to start from; None: they are drawn, or a checkpoint has them.
+    """
+    model = None if init is None else _read_weights(init, recorded)
+    graph = keras.load_architecture(recorded).graph
+    if input_range := recorded.get("input_range"):
+        graph = dataclasses.replace(graph, input_range=tuple(input_range))
     return Start(network=Network(graph), model=model)
 
 
@@ -144,60 +142,50 @@ def _read_weights(
     return read(init, config, None, with_optimizer=True)
 
 
-def _graph(recipe: Recipe, given: PathLike | Network | None, faces: Faces) -> Graph:
-    """Return the network that is given, or the recipe's with its dropout scaled."""
-    if isinstance(given, Network):
-        return given.graph
-    chosen = str(recipe.architecture if given is None else given)
-    if os.path.isfile(chosen) or os.path.isdir(chosen):
-        return keras.load_architecture(chosen).graph
-    if chosen not in ARCHITECTURES and Path(chosen).suffix:
-        raise TrainingError(f"{chosen}: no such file")
-    named = architecture(chosen, num_classes=len(faces.class_names))
-    return with_dropout(named.graph, recipe.dropout_scale)
+def _graph(recipe: Recipe, chosen: PathLike | Network | None, faces: Faces) -> Graph:
+    """Return the chosen network, or the recipe's; a named one with its dropout scaled."""
+    if isinstance(chosen, Network):
+        return chosen.graph
+    name = str(recipe.architecture if chosen is None else chosen)
+    if os.path.isfile(name) or os.path.isdir(name):
+        return keras.load_architecture(name).graph
+    if name not in ARCHITECTURES and Path(name).suffix:
+        raise TrainingError(f"{name}: no such file")
+    network = architecture(name, num_classes=len(faces.class_names))
+    return with_dropout(network.graph, recipe.dropout_scale)
 
 
 def with_dropout(graph: Graph, scale: float) -> Graph:
     """Return the graph with every dropout layer's rate times `scale`."""
-
-    def scaled(layer: Layer) -> Layer:
-        if isinstance(layer, Dropout | SpatialDropout2D):
-            return dataclasses.replace(layer, rate=layer.rate * scale)
-        return layer
-
+    if scale == 1:
+        return graph
     try:
-        return graph.map_layers(scaled)
+        layers = tuple(
+            dataclasses.replace(layer, rate=layer.rate * scale)
+            if isinstance(layer, Dropout | SpatialDropout2D)
+            else layer
+            for layer in graph.layers
+        )
     except LayerError as error:
         raise TrainingError(f"`dropout_scale`: {scale:g} is too much: {error}") from None
+    return dataclasses.replace(graph, layers=layers)
 
 
 def _check_fits(network: Network, faces: Faces, recipe: Recipe, model: KerasModel | None) -> None:
+    """Refuse a network and weights that the data's classes, images or the loss do not suit."""
     graph = network.graph
-    classes = len(faces.class_names)
-    names = ", ".join(faces.class_names)
+    num_classes, names = len(faces.class_names), ", ".join(faces.class_names)
     try:
-        known = Head.of(graph).num_classes
+        outputs = Head.of(graph).num_classes
     except LayerError as error:
         raise TrainingError(str(error)) from None
-    if known != classes:
+    if outputs != num_classes:
         raise TrainingError(
-            f"expected a network with an output for each of the data's {classes} classes "
-            f"({names}), got one of shape {graph.output_shape}, which tells {known} apart"
+            f"expected a network with an output for each of the data's {num_classes} classes "
+            f"({names}), got one of shape {graph.output_shape}, which tells {outputs} apart"
         )
-    labels = model.labels if model is not None else None
-    if labels is not None and positions(labels, faces.class_names) != list(range(classes)):
-        raise LabelsError(
-            f"expected weights for the data's classes in their order, {names}, got "
-            f"{', '.join(labels)}"
-        )
-    stated = None if model is None else metadata.value_range(model.metadata, model.path)
-    if model is not None and stated is not None and stated != graph.value_range:
-        (low, high), own = stated, graph.value_range
-        raise TrainingError(
-            f"{model.path}: takes images in [{low:g}, {high:g}] by its metadata, its layers are "
-            f"given [{own[0]:g}, {own[1]:g}] in training; put Rescaling({high - low:g}, "
-            f"offset={low:g}) before them and leave value_range out"
-        )
+    if model is not None:
+        _check_weights(model, faces)
     if not has_logits(graph):
         raise TrainingError(
             "expected a network that ends in a softmax, in logits or, for two classes, in one "
@@ -206,13 +194,13 @@ def _check_fits(network: Network, faces: Faces, recipe: Recipe, model: KerasMode
     height, width, channels = graph.image_shape
     size = (faces.images.shape[1], faces.images.shape[2])
     try:
-        given = recipe.augmentation.output_size(*size)
+        augmented_size = recipe.augmentation.output_size(*size)
     except AugmentationError as error:
         raise TrainingError(str(error)) from None
-    for what, (h, w) in (("images", size), ("augmented images", given)):
+    for images, (h, w) in (("images", size), ("augmented images", augmented_size)):
         if height not in (None, h) or width not in (None, w):
             raise TrainingError(
-                f"expected {what} of {height}x{width}, as the network takes, got {h}x{w}"
+                f"expected {images} of {height}x{width}, as the network takes, got {h}x{w}"
             )
     if channels not in (1, 3):
         raise TrainingError(f"expected a network for 1 or 3 channels, it takes {channels}")
@@ -220,40 +208,58 @@ def _check_fits(network: Network, faces: Faces, recipe: Recipe, model: KerasMode
         raise TrainingError("the network has no weights that can be trained")
 
 
+def _check_weights(model: KerasModel, faces: Faces) -> None:
+    """Refuse weights that name other classes, or another range of values, than they would have."""
+    labels = model.labels
+    in_order = list(range(len(faces.class_names)))
+    if labels is not None and positions(labels, faces.class_names) != in_order:
+        raise LabelsError(
+            f"expected weights for the data's classes in their order, "
+            f"{', '.join(faces.class_names)}, got {', '.join(labels)}"
+        )
+    stated, own = metadata.value_range(model.metadata, model.path), model.graph.value_range
+    if stated is not None and stated != own:
+        low, high = stated
+        raise TrainingError(
+            f"{model.path}: takes images in [{low:g}, {high:g}] by its metadata, its layers are "
+            f"given [{own[0]:g}, {own[1]:g}] in training; put Rescaling({high - low:g}, "
+            f"offset={low:g}) before them and leave value_range out"
+        )
+
+
 def label_note(model: KerasModel, faces: Faces) -> str | None:
-    """Return what is to be said of the order of a file's outputs, where it has no class names."""
+    """Return what to know of the order of a file's outputs; None where it has class names."""
     if model.labels is not None:
         return None
     names = ", ".join(faces.class_names)
     note = f"{model.path}: has no class names; its outputs are taken for the data's, {names}"
-    known = recognise(model.graph)
-    if known is None:
+    network = recognise(model.graph)
+    if network is None:
         return f"{note} (`ferjax inspect {model.path} --data FACES` tells their order)"
-    if positions(known.labels, faces.class_names) == list(range(len(faces.class_names))):
-        return f"{note}, as those of {known.name} are"
-    return f"{note}, but those of {known.name} are {', '.join(known.labels)} ({known.source})"
+    if positions(network.labels, faces.class_names) == list(range(len(faces.class_names))):
+        return f"{note}, as those of {network.name} are"
+    return f"{note}, but those of {network.name} are {', '.join(network.labels)} ({network.source})"
 
 
-def adam_notes(recipe: Recipe, model: KerasModel) -> tuple[bool, list[str]]:
-    """Return whether Adam's moments of a file are taken over, and what is to be said of that."""
-    state = model.optimizer_state
-    of_file = [f"{model.path}: {note}" for note in model.notes if note.startswith("optimizer")]
-    if state is None:
-        return False, of_file
+def adam_moments(recipe: Recipe, model: KerasModel) -> tuple[OptimizerState | None, list[str]]:
+    """Return Adam's moments of a file where they are taken over, and what to know of that."""
+    adam = model.optimizer_state
+    notes = [f"{model.path}: {note}" for note in model.notes if note.startswith("optimizer")]
+    if adam is None:
+        return None, notes
     if recipe.optimizer == "sgd":
-        return False, [
-            f"{model.path}: the moments of {state.name} are left out: the recipe's optimizer is sgd"
+        return None, [
+            f"{model.path}: the moments of {adam.name} are left out: the recipe's optimizer is sgd"
         ]
-    notes = [f"{model.path}: {state.name} goes on after {state.step:,} steps", *of_file]
-    decay = state.settings.get("weight_decay", 0.0)
+    notes = [f"{model.path}: {adam.name} goes on after {adam.step:,} steps", *notes]
+    settings = {"weight_decay": 0.0, **adam.settings}
     for name in ("learning_rate", "beta_1", "beta_2", "epsilon", "weight_decay"):
-        theirs = decay if name == "weight_decay" else state.settings.get(name)
-        ours = getattr(recipe, name)
+        theirs, ours = settings.get(name), getattr(recipe, name)
         if theirs is not None and not np.isclose(theirs, ours, rtol=1e-6, atol=0):
             notes.append(
                 f"{name} was {theirs:g} there and is {ours:g} here "
                 f"(--set {name}={theirs:g} goes on with it)"
             )
-    if decay and recipe.weight_decay:
+    if settings["weight_decay"] and recipe.weight_decay:
         notes.append("Keras decays every weight, ferjax the kernels alone")
-    return True, notes
+    return adam, notes

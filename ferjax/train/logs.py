@@ -7,6 +7,7 @@ seamless log.
 from __future__ import annotations
 
 import csv
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from ferjax.files import replacing
 from ferjax.pictures.figures import percent_ticks
 
 CSV, CURVES, EVENTS = "log.csv", "curves.png", "tensorboard"
+_DRAW_EVERY = 30.0  # seconds between pictures of the learning curves
 COLUMNS = (
     "epoch",  # complete, from 1
     "step",
@@ -39,34 +41,51 @@ def write_csv(path: Path, history: Sequence[Row]) -> None:
         writer.writerows(history)
 
 
-class Events:
-    """TensorBoard's scalars; nothing where tensorboardX is not installed."""
+class Logs:
+    """Writes log.csv, the learning curves and, where tensorboardX is installed, its events."""
 
-    def __init__(self, folder: Path, first_step: int) -> None:
-        """Append to a folder; what it has from `first_step` on was undone and is hidden."""
-        self._writer: Any = None
+    def __init__(self, folder: Path, first_step: int, title: str) -> None:
+        """Append to a run's folder; events from `first_step` on were undone, and are hidden."""
+        self._folder, self._title = folder, title
+        self._drawn = time.monotonic()
+        self._events: Any = None
         try:
             from tensorboardX import SummaryWriter
         except ImportError:
-            warnings.warn(
-                "no TensorBoard log: it needs tensorboardX (pip install 'ferjax[train]')",
-                stacklevel=3,
-            )
-            return
-        self._writer = SummaryWriter(str(folder), purge_step=first_step)
+            message = "no TensorBoard log: it needs tensorboardX (pip install 'ferjax[train]')"
+            warnings.warn(message, stacklevel=3)
+        else:
+            self._events = SummaryWriter(str(folder / EVENTS), purge_step=first_step)
 
-    def write(self, row: Row) -> None:
-        if self._writer is not None:
+    def write(self, history: Sequence[Row], best_epoch: int) -> None:
+        """Write what belongs to the last epoch."""
+        if self._events is not None:
+            row = history[-1]
+            scalars = {name: row[name] for name in ("learning_rate", "images_per_second")}
             for name in ("loss", "accuracy"):
-                self._writer.add_scalar(f"train/{name}", row[name], row["step"])
-                self._writer.add_scalar(f"validation/{name}", row[f"val_{name}"], row["step"])
-            for name in ("learning_rate", "images_per_second"):
-                self._writer.add_scalar(name, row[name], row["step"])
-            self._writer.flush()
+                scalars |= {f"train/{name}": row[name], f"validation/{name}": row[f"val_{name}"]}
+            for name, value in scalars.items():
+                self._events.add_scalar(name, value, row["step"])
+            self._events.flush()
+        write_csv(self._folder / CSV, history)
+        # A picture takes longer than a short epoch.
+        if time.monotonic() - self._drawn > _DRAW_EVERY:
+            self._draw(history, best_epoch)
 
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+    def close(self, history: Sequence[Row], best_epoch: int) -> None:
+        """Write all anew, as a run that goes on after its last epoch has only just been opened."""
+        if self._events is not None:
+            self._events.close()
+        if history:
+            write_csv(self._folder / CSV, history)
+            if not self._draw(history, best_epoch):
+                message = f"no {CURVES}: it needs matplotlib (pip install 'ferjax[train]')"
+                warnings.warn(message, stacklevel=3)
+
+    def _draw(self, history: Sequence[Row], best_epoch: int) -> bool:
+        self._drawn = time.monotonic()
+        path = self._folder / CURVES
+        return draw_curves(path, history, title=self._title, best_epoch=best_epoch)
 
 
 def draw_curves(path: Path, history: Sequence[Row], *, title: str, best_epoch: int) -> bool:

@@ -15,47 +15,44 @@ _EVERY = 10.0  # seconds between lines where there is no terminal
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """Where a run stands.
+    """Where a run stands."""
 
-    Attributes:
-        epoch: the one under way, from 1.
-        epochs: at most.
-        step, steps: done, of at most.
-        loss, accuracy: means over the epoch so far.
-        images_per_second: lately.
-        seconds_left: at most, with validation; None where it is not known yet.
-    """
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-    accuracy: float
-    images_per_second: float
-    seconds_left: float | None
+    epoch: int  # the one under way, from 1
+    epochs: int  # at most
+    step: int  # done
+    steps: int  # at most
+    loss: float  # mean over the epoch so far
+    accuracy: float  # the same
+    images_per_second: float  # lately
+    seconds_left: float | None  # at most, with validation; None where it is not known yet
 
 
 class Clock:
-    """How fast a run is, and how long it still takes."""
+    """How fast a run is, how long it has taken, and how long it still takes."""
 
-    def __init__(self, first: int, total: int) -> None:
-        self._total = total
+    def __init__(self, steps: int, seconds: float) -> None:
+        """Start, after so many seconds of training, in a run of so many steps."""
+        self._steps = steps
         self._marks: deque[tuple[float, int]] = deque(maxlen=200)
-        self._start: tuple[float, int] | None = None  # after the first call, which compiles
-        self._first = first
+        self._compiled: tuple[float, int] | None = None  # after the first call, which compiles
+        self._began = time.monotonic() - seconds
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training until now, those before the clock started too."""
+        return time.monotonic() - self._began
 
     def at(self, step: int) -> tuple[float, float | None]:
         """Return steps a second lately, and the seconds left, None where it is too early to say."""
         now = time.monotonic()
-        self._start = self._start or (now, step)
+        self._compiled = self._compiled or (now, step)
         self._marks.append((now, step))
-        (then, before), (began, first) = self._marks[0], self._start
+        (then, before), (began, first) = self._marks[0], self._compiled
         rate = (step - before) / (now - then) if step > before and now > then else 0.0
         if step - first < 5 or now <= began:
             return rate, None
         # Over all that was done in this process, so that validation counts.
-        return rate, (self._total - step) * (now - began) / (step - first)
+        return rate, (self._steps - step) * (now - began) / (step - first)
 
 
 class Reporter:

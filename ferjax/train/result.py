@@ -1,19 +1,21 @@
-"""What a run came to: its weights and what they reach."""
+"""What a run comes to: its weights measured, saved and returned."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
-import numpy.typing as npt
 
 from ferjax import metadata
-from ferjax.train import logs
-from ferjax.train.training_data import TrainingData
+from ferjax.train import export, logs
+from ferjax.train.reporting import duration
+from ferjax.train.run import Progress, Run
+from ferjax.train.run_folder import BEST, LAST
+from ferjax.train.state import TrainState
 from ferjax.train.validation import Evaluator
 
 
@@ -47,29 +49,92 @@ class TrainingResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as values that `json.dumps` takes."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        paths = ("run_dir", "best", "last")
-        return values | {k: None if values[k] is None else str(values[k]) for k in paths}
+        paths = {"run_dir": self.run_dir, "best": self.best, "last": self.last}
+        return {**vars(self), **{k: None if v is None else str(v) for k, v in paths.items()}}
 
 
-def measure(
-    evaluator: Evaluator, variables: Any, data: TrainingData, own_labels: Evaluator | None = None
-) -> list[dict[str, Any]]:
+def finish(
+    run: Run,
+    train_state: TrainState,
+    progress: Progress,
+    interrupted: int | None,
+) -> TrainingResult:
+    """Measure the last and the best weights, save them, and return what the run came to.
+
+    `interrupted` is the signal that ended it before its time, or None.
+    """
+    step, note = progress.step, run.reporter.note
+    accuracy: dict[str, list[dict[str, Any]]] = {}
+    if progress.epoch:
+        note(
+            "measuring the last and the best weights"
+            if interrupted is None
+            else f"step {step:,} is saved; measuring the last and the best weights "
+            "(Ctrl-C leaves that out)"
+        )
+        accuracy = _measure_and_save(run, train_state, progress)
+    if interrupted is None:
+        note(f"done in {duration(progress.seconds)} of training")
+    else:
+        note(f"stopped at step {step:,} of {run.total_steps:,}; it is saved")
+    return TrainingResult(
+        run_dir=run.folder,
+        step=step,
+        history=progress.history,
+        best=run.folder / BEST if accuracy else None,
+        last=run.folder / LAST if accuracy else None,
+        best_accuracy=accuracy.get(BEST, []),
+        last_accuracy=accuracy.get(LAST, []),
+        data=run.data.path,
+        interrupted=interrupted,
+        is_first_host=run.writes,
+    )
+
+
+def _measure_and_save(
+    run: Run, train_state: TrainState, progress: Progress
+) -> dict[str, list[dict[str, Any]]]:
+    """Save the last and the best weights; return what each reaches, by the name of its file."""
+    own_labels = None
+    if run.data.majority is not None:
+        own_labels = Evaluator(run.network, run.data.whole.validation, run.devices)
+    best, accuracy = progress.controllers.best, {}
+    measured: dict[int, tuple[Any, list[dict[str, Any]]]] = {}
+    for name, epoch, step in ((LAST, progress.epoch, progress.step), (BEST, best.epoch, best.step)):
+        if step not in measured:  # the last may be the best
+            if step != progress.step:
+                train_state, _ = run.checkpoints.restore(step, train_state)
+            variables = run.evaluated(train_state)
+            measured[step] = variables, _measure(run, variables, own_labels)
+        variables, accuracy[name] = measured[step]
+        described = export.describe(run, progress, epoch=epoch, step=step, accuracy=accuracy[name])
+        if run.writes:
+            host = jax.tree.map(np.asarray, variables)
+            export.save(run.folder / name, run.network, host, described)
+    return accuracy
+
+
+def _measure(run: Run, variables: Any, own_labels: Evaluator | None) -> list[dict[str, Any]]:
     """Return the accuracy on all validation images and, where some are copies, without these.
 
-    Args:
-        evaluator: of the validation images.
-        variables: {"params", "batch_stats"} on the devices.
-        data: of the run.
-        own_labels: where validation is by votes, of all its images with their own labels.
-
-    Returns:
-        As `metadata.accuracy`: against the images' own labels first, then against the votes.
+    Where validation is by votes, `own_labels`, of all its images with their own, comes first.
     """
-    accuracies = []
+    data, accuracies = run.data, []
+    passes = [(run.evaluator, data.copies, data.labels)]
     if own_labels is not None:
-        accuracies = _measured(own_labels, variables, data, data.whole.copies)
-    return accuracies + _measured(evaluator, variables, data, data.copies, data.labels)
+        passes = [(own_labels, data.whole.copies, None), *passes]
+    for evaluator, copies, labels in passes:
+        note = f"{int(copies.sum())} of the images are exact copies of training images"
+        counted: list[Any] = [(None, note)]
+        if copies.any() and not copies.all():
+            counted += [(~copies, "without exact copies of training images")]
+        for only, note in counted:
+            loss, correct, count = evaluator(variables, only)
+            name, mean = data.name("validation"), loss / count
+            accuracies.append(
+                metadata.accuracy(name, correct, count, mean, note=note, labels=labels)
+            )
+    return accuracies
 
 
 def selected_by(accuracies: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -78,25 +143,5 @@ def selected_by(accuracies: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     >>> selected_by([{"top_1": 0.7}, {"labels": "majority of people, 7 classes", "top_1": 0.8}])
     {'labels': 'majority of people, 7 classes', 'top_1': 0.8}
     """
-    of_people = (e for e in accuracies if e.get("labels") and not e.get("prior"))
+    of_people = (a for a in accuracies if a.get("labels") and not a.get("prior"))
     return next(of_people, accuracies[0])
-
-
-def _measured(
-    evaluator: Evaluator,
-    variables: Any,
-    data: TrainingData,
-    copies: npt.NDArray[np.bool_],
-    labels: str | None = None,
-) -> list[dict[str, Any]]:
-    name = data.name("validation")
-    loss, correct, count = evaluator(variables)
-    note = f"{int(copies.sum())} of the images are exact copies of training images"
-    accuracies = [metadata.accuracy(name, correct, count, loss / count, note=note, labels=labels)]
-    if copies.any() and not copies.all():
-        loss, correct, count = evaluator(variables, ~copies)
-        note = "without exact copies of training images"
-        accuracies.append(
-            metadata.accuracy(name, correct, count, loss / count, note=note, labels=labels)
-        )
-    return accuracies

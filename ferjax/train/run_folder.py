@@ -1,6 +1,6 @@
 """The folder of a run: what lies in it, whose it is, and who writes to it.
 
-run.json      recipe, network, data, command: written once, before the first step
+run.json      what it was begun with, a `RunRecord`: written once, before the first step
 soft_labels.npy  where there are teachers; see `ferjax.train.distillation`
 checkpoints/  see `ferjax.train.checkpoints`
 log.csv, curves.png, tensorboard/
@@ -10,20 +10,26 @@ best.h5, last.h5, each with a .metadata.json, when the run ends or is stopped
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
+import platform
 import shutil
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import jax
 
 from ferjax import metadata
+from ferjax._version import __version__
 from ferjax.errors import WriteError
 from ferjax.files import json_text, replacing
 from ferjax.train import checkpoints, distillation, logs
-from ferjax.train.errors import TrainingError
+from ferjax.train.distillation import PathLike
+from ferjax.train.errors import RecipeError, TrainingError
 from ferjax.train.recipes import Recipe, differences
 
 RUN = "run.json"
@@ -31,14 +37,88 @@ BEST, LAST = "best.h5", "last.h5"
 _FORMAT = 1
 
 
-def read(folder: Path) -> dict[str, Any] | None:
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What a run was begun with; run.json keeps it."""
+
+    recipe: Recipe
+    data: dict[str, Any]  # `TrainingData.describe()`
+    init: str | None  # path of the weights to start from; None: they were drawn
+    started_from: dict[str, Any] | None  # what is known of these; see `origin`
+    teachers: list[dict[str, Any]]  # the same of each teacher
+    network: dict[str, Any]  # `initialization.Start.recorded`
+    command: str
+    hardware: str
+    licence: str | None  # of the weights to come
+    versions: dict[str, Any]  # of ferjax, Python and the libraries
+
+    def __post_init__(self) -> None:
+        weights = [*self.teachers, *([] if self.started_from is None else [self.started_from])]
+        mappings = [self.data, self.network, self.versions, *weights]
+        texts = [self.command, self.hardware, *(known["file"] for known in weights)]
+        hashes = [known["sha256"] for known in weights]
+        for kind, values in (
+            (dict, mappings),
+            (str, texts),
+            (str | None, [self.init, self.licence, self.data["path"], *hashes]),
+        ):
+            if not all(isinstance(value, kind) for value in values):
+                raise TypeError(f"expected {kind}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as values that `json.dumps` takes."""
+        return {**vars(self), "recipe": self.recipe.to_json()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return what `to_json` was called on; KeyError, TypeError or RecipeError if it was not."""
+        values = {field.name: values[field.name] for field in dataclasses.fields(cls)}
+        return cls(**{**values, "recipe": Recipe.from_json(values["recipe"])})
+
+    def check_same(
+        self,
+        folder: Path,
+        recipe: Recipe,
+        data: Mapping[str, Any],
+        init: PathLike | None,
+        teachers: Sequence[PathLike],
+    ) -> None:
+        """Refuse to go on with another recipe, other data, weights to start from or teachers."""
+        if changed := differences(self.recipe, recipe):
+            raise TrainingError(
+                f"{folder}: was begun with another recipe (there, here): {'; '.join(changed)}; "
+                "resume without --recipe and --set to go on as it was, or begin in another folder, "
+                f"with --init {folder / LAST} to start from its weights"
+            )
+        for name in ("checksum", "class_names", "images", "votes"):
+            theirs, ours = self.data.get(name), data.get(name)
+            if theirs != ours:
+                raise TrainingError(
+                    f"{folder}: was begun with other data: {name} {theirs!r} there, {ours!r} here; "
+                    f"its data was {self.data['path']}"
+                )
+        if init is not None and str(Path(init).absolute()) != self.init:
+            raise TrainingError(
+                f"{folder}: was begun from {self.init or 'drawn weights'}, not from "
+                f"{init}; resume without --init, or begin in another folder"
+            )
+        recorded = [teacher["sha256"] for teacher in self.teachers]
+        if teachers and recorded != [origin(path)["sha256"] for path in teachers]:
+            names = ", ".join(teacher["file"] for teacher in self.teachers) or "none"
+            raise TrainingError(
+                f"{folder}: was begun with other teachers ({names}); resume without --teacher, or "
+                "begin in another folder"
+            )
+
+
+def read(folder: Path) -> RunRecord | None:
     """Return what run.json says, or None where the folder holds no run.
 
     Raises:
         TrainingError: run.json cannot be read, or the folder holds something else.
     """
     try:
-        text = (folder / RUN).read_text(encoding="utf-8")
+        text = (folder / RUN).read_bytes()
     except FileNotFoundError:
         if folder.is_dir() and any(not _is_left_over(p) for p in folder.iterdir()):
             raise TrainingError(
@@ -48,17 +128,19 @@ def read(folder: Path) -> dict[str, Any] | None:
     except OSError as error:
         raise TrainingError(f"{folder}: cannot be read ({error.strerror})") from None
     try:
-        found = json.loads(text)
-        if found["format"] != _FORMAT:
+        values = json.loads(text)
+        if values["format"] != _FORMAT:
             raise TrainingError(f"{folder}: was made by another version of ferjax")
-        return dict(found)
-    except (ValueError, KeyError, TypeError):
+        return RunRecord.from_json(values)
+    except RecipeError as error:
+        raise TrainingError(f"{folder / RUN}: {error}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise TrainingError(f"{folder / RUN}: damaged; it is not what a run begins with") from None
 
 
 def begin(
     folder: Path,
-    values: Mapping[str, Any],
+    record: RunRecord,
     state_bytes: int,
     soft_labels: distillation.SoftLabels | None = None,
 ) -> None:
@@ -86,7 +168,8 @@ def begin(
     if soft_labels is not None:  # first: with run.json the run is complete
         distillation.write(folder, soft_labels)
     with replacing(folder / RUN) as temporary:
-        temporary.write_text(json_text({"format": _FORMAT, **values}), encoding="utf-8")
+        text = json_text({"format": _FORMAT, **record.to_json()})
+        temporary.write_text(text, encoding="utf-8")
 
 
 def clear(folder: Path) -> None:
@@ -126,30 +209,36 @@ def _remove(path: Path) -> None:
         raise WriteError(f"{path}: cannot be removed ({error.strerror})") from None
 
 
-def check_same(
-    folder: Path, there: Mapping[str, Any], recipe: Recipe, data: Mapping[str, Any]
-) -> None:
-    """Refuse to go on with another recipe or other data.
+def origin(weights: PathLike) -> dict[str, Any]:
+    """Return what is known of weights that take part in a training.
 
-    Args:
-        there: what `read` returned.
-        recipe: that was asked for.
-        data: the description of the data that was given.
+    "file", its name; "sha256", None where they are not one file; and where its metadata says so,
+    "source", "trained_on" and "training", which says in turn what that training started from.
     """
-    changed = differences(Recipe.from_json(there["recipe"]), recipe)
-    if changed:
-        raise TrainingError(
-            f"{folder}: was begun with another recipe (there, here): {'; '.join(changed)}; resume "
-            "without --recipe and --set to go on as it was, or begin in another folder, with "
-            f"--init {folder / LAST} to start from its weights"
-        )
-    for name in ("checksum", "class_names", "images", "votes"):
-        theirs, ours = there["data"].get(name), data.get(name)
-        if theirs != ours:
-            raise TrainingError(
-                f"{folder}: was begun with other data: {name} {theirs!r} there, {ours!r} here; "
-                f"its data was {there['data'].get('path')}"
-            )
+    path = Path(weights)
+    if metadata.in_parts(path) or not path.is_file():
+        return {"file": path.name, "sha256": None}
+    stated = metadata.read(path)
+    stated = {k: stated[k] for k in ("source", "trained_on", "training") if k in stated}
+    return {"file": path.name, "sha256": metadata.sha256(path), **stated}
+
+
+def versions() -> dict[str, Any]:
+    """Return the versions of what takes part in a run."""
+    import flax
+    import jaxlib.version
+    import optax
+    import orbax.checkpoint
+
+    return {
+        "ferjax": __version__,
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "jaxlib": jaxlib.version.__version__,
+        "flax": flax.__version__,
+        "optax": optax.__version__,
+        "orbax-checkpoint": orbax.checkpoint.__version__,
+    }
 
 
 @contextlib.contextmanager
@@ -159,14 +248,11 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         TrainingError: another process is training in it.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows
+    if sys.platform == "win32" or jax.process_index():
         yield
         return
-    if jax.process_index():
-        yield
-        return
+    import fcntl
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)

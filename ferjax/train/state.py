@@ -39,29 +39,17 @@ class Totals:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TrainState:
-    """Everything that a step reads and writes.
+    """Everything that a step reads and writes."""
 
-    Attributes:
-        step: int32, steps done.
-        params: {layer: {weight: array}} of the layers that are trained, float32.
-        frozen: the same of the layers that are not.
-        batch_stats: {layer: {weight: array}}.
-        opt_state: optax's.
-        ema: {"params", "batch_stats"}, their running averages; {} where there are none.
-        rate_factor: float32, what a plateau has made of the learning rate.
-        totals: of the epoch so far.
-        bad_step: int32, the first step whose loss or gradient was not finite; -1: none.
-    """
-
-    step: jax.Array
-    params: Tree
-    frozen: Tree
-    batch_stats: Tree
-    opt_state: Any
-    ema: Tree
-    rate_factor: jax.Array
-    totals: Totals
-    bad_step: jax.Array
+    step: jax.Array  # int32, steps done
+    params: Tree  # {layer: {weight: array}} of the layers that are trained, float32
+    frozen: Tree  # the same of the layers that are not
+    batch_stats: Tree  # {layer: {weight: array}}
+    opt_state: Any  # optax's
+    ema: Tree  # {"params", "batch_stats"}, their running averages; {} where there are none
+    rate_factor: jax.Array  # float32, what a plateau has made of the learning rate
+    totals: Totals  # of the epoch so far
+    bad_step: jax.Array  # int32, the first with a loss or gradient that is not finite; -1: none
 
     def variables(self) -> Tree:
         """Return {"params", "batch_stats"} as `Network.apply` takes them."""

@@ -38,8 +38,7 @@ def train_step(
 
     Its randomness is that of (`key`, `state.step`) alone. Images are uint8 in [0, 255], (B, H, W),
     labels int32 (B,) or soft, float32 (B, K). `logit_offsets`, (K,), are added to the logits in the
-    loss alone. A step whose loss or gradient is not finite is
-    recorded in `bad_step`.
+    loss alone. A step whose loss or gradient is not finite is recorded in `bad_step`.
     """
     graph = network.graph
     head = Head.of(graph)

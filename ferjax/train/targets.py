@@ -26,16 +26,12 @@ Floats = npt.NDArray[np.floating]
 
 @dataclass(frozen=True, kw_only=True)
 class VoteTargets:
-    """What votes make of the labels of images.
+    """What votes make of the labels of images."""
 
-    Attributes:
-        values: float32 (N, K), what is learnt of each image; adds up to 1.
-        majority: int32 (N,), the class for which more than half of the votes are; -1: none is.
-        named: bool (N,), whose votes name a class; the others have their own label alone.
-    """
-
-    values: npt.NDArray[np.float32]
+    values: npt.NDArray[np.float32]  # (N, K), what is learnt of each image; adds up to 1
+    # (N,), the class for which more than half of the votes are; -1: none is.
     majority: npt.NDArray[np.int32]
+    # (N,), whose votes name a class; the others have their own label alone.
     named: npt.NDArray[np.bool_]
 
 

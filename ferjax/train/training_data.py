@@ -22,45 +22,31 @@ from ferjax.train.recipes import Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """The training and the validation images of the data, all of them, with their own labels.
-
-    Attributes:
-        train, validation: the images.
-        copies: bool (N validation,), which of them are exact copies of images trained on.
-    """
+    """The training and the validation images of the data, all of them, with their own labels."""
 
     train: Faces
     validation: Faces
-    copies: npt.NDArray[np.bool_]
+    copies: npt.NDArray[np.bool_]  # (N validation,), which are exact copies of images trained on
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """The images of a run.
+    """The images of a run: what is trained on, and what is measured after each epoch.
 
-    Attributes:
-        train: what is trained on.
-        validation: what is measured after each epoch, and chosen by; where votes are used, the
-            images with a majority, which is their label.
-        copies: bool (N validation,), which of them are exact copies of training images.
-        path: where they come from, if anywhere.
-        is_held_out: whether validation is a part of the training images.
-        soft_labels: float32 (N train, K), what is learnt in place of the labels; None: these.
-        majority: int32 (N train,), the class of most votes, -1 where none is; None: votes are not
-            used.
-        labels: what the labels of `validation` are; None: the images' own.
-        parts: what `train` and `validation` were taken from; None: they are the whole.
+    Where votes are used, those to validate on are the images with a majority, their label.
     """
 
     train: Faces
     validation: Faces
-    copies: npt.NDArray[np.bool_]
-    path: str | None
-    is_held_out: bool
+    copies: npt.NDArray[np.bool_]  # (N validation,), which are exact copies of images trained on
+    path: str | None  # where they come from, if anywhere
+    is_held_out: bool  # whether validation is a part of the training images
+    # (N train, K), what is learnt in place of the labels; None: these.
     soft_labels: npt.NDArray[np.float32] | None = None
+    # (N train,), the class of most votes, -1 where none is; None: votes are not used.
     majority: npt.NDArray[np.int32] | None = None
-    labels: str | None = None
-    parts: Parts | None = None
+    labels: str | None = None  # what the labels of `validation` are; None: the images' own
+    parts: Parts | None = None  # that `train` and `validation` are of; None: they are the whole
 
     @property
     def whole(self) -> Parts:
@@ -137,78 +123,80 @@ class TrainingData:
         }
 
 
-def load_data(data: str | os.PathLike[str] | Faces, recipe: Recipe) -> TrainingData:
+def load_data(data: str | os.PathLike[str] | Faces | None, recipe: Recipe) -> TrainingData:
     """Read prepared faces and divide them as the recipe says.
 
     Raises:
         DataError: there is no prepared dataset.
-        TrainingError: it has no images to train or to validate on, or fewer than a batch, or no
-            votes, where the recipe learns them.
+        TrainingError: there is no data, or it has no images to train or to validate on, or fewer
+            than a batch, or no votes, where the recipe learns them.
     """
+    if data is None:
+        raise TrainingError(
+            "expected `data`: a folder that `ferjax data prepare` made (--data DIR)"
+        )
     path = None if isinstance(data, Faces) else str(Path(data).absolute())
+    place = path or "the data"
     faces = data if isinstance(data, Faces) else preparation.load(data)
     faces = faces.take(~faces.in_split("test"))  # neither trained on nor looked at
     if recipe.hold_out:
         faces = _held_out(faces.take(faces.in_split("train")), recipe)
-    rows = {split: faces.in_split(split) for split in ("train", "validation")}
-    for split, chosen in rows.items():
-        if not chosen.any():
+    train, validation = (faces.in_split(split) for split in ("train", "validation"))
+    for split, rows in (("train", train), ("validation", validation)):
+        if not rows.any():
             hint = "; --set hold_out=0.1 keeps a part of train" if split == "validation" else ""
-            raise TrainingError(f"{path or 'the data'}: no {split} images{hint}")
-    if recipe.votes:
-        return _with_votes(faces, recipe, path)
-    _check_batch(int(rows["train"].sum()), recipe, path)
-    copies = checks.copies_of_training(faces)[rows["validation"]]
-    return TrainingData(
-        train=faces.take(rows["train"]),
-        validation=faces.take(rows["validation"]),
-        copies=copies,
+            raise TrainingError(f"{place}: no {split} images{hint}")
+    by_votes = _vote_targets(faces, recipe, place) if recipe.votes else None
+    learnt, measured = train, validation
+    if by_votes is not None:
+        learnt = train & by_votes.named if recipe.unclear == "leave out" else train
+        measured = validation & (by_votes.majority >= 0)
+    if recipe.batch_size > (count := int(learnt.sum())):  # an epoch would have no step
+        raise TrainingError(
+            f"expected a `batch_size` of at most {count}, the training images in {place}, got "
+            f"{recipe.batch_size}; --set batch_size={count}"
+        )
+    copies = np.zeros(len(faces), np.bool_)
+    copies[learnt | validation] = checks.copies_of_training(faces.take(learnt | validation))
+    images = TrainingData(
+        train=faces.take(learnt),
+        validation=faces.take(measured),
+        copies=copies[measured],
         path=path,
         is_held_out=bool(recipe.hold_out),
     )
+    if by_votes is None:
+        return images
+    labels = f"{BY_MAJORITY}, {len(faces.class_names)} classes"
+    if recipe.vote_outliers != OUTLIERS:
+        labels += f", without classes of {recipe.vote_outliers:g} votes or fewer"
+    whole = faces.take(train), faces.take(validation)
+    return replace(
+        images,
+        validation=replace(images.validation, labels=by_votes.majority[measured]),
+        soft_labels=by_votes.values[learnt],
+        majority=by_votes.majority[learnt],
+        labels=labels,
+        parts=Parts(train=whole[0], validation=whole[1], copies=copies[validation]),
+    )
 
 
-def _with_votes(faces: Faces, recipe: Recipe, path: str | None) -> TrainingData:
-    """Return the images with targets by their votes, and those to validate on by their majority."""
-    place = path or "the data"
+def _vote_targets(faces: Faces, recipe: Recipe, place: str) -> targets.VoteTargets:
+    """Return what votes make of the images' labels; refuse data where they say nothing."""
     if faces.votes is None:
         raise TrainingError(
             f"{place}: has no votes, of which recipe {recipe.name} makes {recipe.votes:g} of each "
             "target; `ferjax data prepare SOURCE --votes VOTES.csv` adds them, --set votes=0 "
             "does without"
         )
-    train, validation = (faces.in_split(split) for split in ("train", "validation"))
-    wanted = targets.of_votes(faces, recipe)
-    learnt = train & wanted.named if recipe.unclear == "leave out" else train
-    measured = validation & (wanted.majority >= 0)
-    for split, chosen in (("train", train & wanted.named), ("validation", measured)):
-        if not chosen.any():
+    by_votes = targets.of_votes(faces, recipe)
+    for split, useful in (("train", by_votes.named), ("validation", by_votes.majority >= 0)):
+        if not (faces.in_split(split) & useful).any():
             raise TrainingError(
                 f"{place}: no {split} image has votes for one of the data's classes, "
                 f"{', '.join(faces.class_names)}; --set votes=0 does without votes"
             )
-    _check_batch(int(learnt.sum()), recipe, path)
-    labels = f"{BY_MAJORITY}, {len(faces.class_names)} classes"
-    if recipe.vote_outliers != OUTLIERS:
-        labels += f", without classes of {recipe.vote_outliers:g} votes or fewer"
-    copies = np.zeros(len(faces), np.bool_)
-    copies[learnt | validation] = checks.copies_of_training(faces.take(learnt | validation))
-    by_majority = replace(faces.take(measured), labels=wanted.majority[measured])
-    return TrainingData(
-        train=faces.take(learnt),
-        validation=by_majority,
-        copies=copies[measured],
-        path=path,
-        is_held_out=bool(recipe.hold_out),
-        soft_labels=wanted.values[learnt],
-        majority=wanted.majority[learnt],
-        labels=labels,
-        parts=Parts(
-            train=faces.take(train),
-            validation=faces.take(validation),
-            copies=copies[validation],
-        ),
-    )
+    return by_votes
 
 
 def vote_notes(data: TrainingData, recipe: Recipe) -> list[str]:
@@ -218,7 +206,7 @@ def vote_notes(data: TrainingData, recipe: Recipe) -> list[str]:
     whole, labels, names = data.whole, data.train.labels, data.train.class_names
     named = targets.of_votes(data.train, recipe).named
     unnamed = len(whole.train) - int(named.sum())
-    what = "are left out" if recipe.unclear == "leave out" else "have their own label alone"
+    unclear = "are left out" if recipe.unclear == "leave out" else "have their own label alone"
     own = float(data.soft_labels[np.arange(len(labels)), labels].mean())
     before = np.bincount(labels, minlength=len(names)) / len(labels)
     after = data.frequencies(recipe)
@@ -227,21 +215,13 @@ def vote_notes(data: TrainingData, recipe: Recipe) -> list[str]:
     same = float((data.majority == labels)[clear].mean()) if clear.any() else 0.0
     return [
         f"targets by votes of {int(named.sum()):,} of {len(whole.train):,} training images; "
-        f"{unnamed:,}, whose votes name no class, {what}",
+        f"{unnamed:,}, whose votes name no class, {unclear}",
         f"the majority of votes is the image's own label in {same:.1%}; targets give the own label "
         f"{own:.1%} on average",
         f"classes in the loss (in the labels): {shares}",
         f"validation: {len(data.validation):,} of {len(whole.validation):,} images, those with a "
         "majority of votes, which is their label",
     ]
-
-
-def _check_batch(images: int, recipe: Recipe, path: str | None) -> None:
-    if recipe.batch_size > images:  # an epoch would have no step
-        raise TrainingError(
-            f"expected a `batch_size` of at most {images}, the training images in "
-            f"{path or 'the data'}, got {recipe.batch_size}; --set batch_size={images}"
-        )
 
 
 def _held_out(train: Faces, recipe: Recipe) -> Faces:

@@ -24,12 +24,7 @@ class Evaluator:
 
     def __init__(self, network: Network, faces: Faces, devices: Devices) -> None:
         size = -(-_BATCH // devices.count) * devices.count
-        batches = EvaluationBatches(
-            size=len(faces),
-            batch_size=size,
-            shard_index=jax.process_index(),
-            shard_count=jax.process_count(),
-        )
+        batches = EvaluationBatches(size=len(faces), batch_size=size, **devices.shard)
         pipeline = DevicePipeline(faces.images, faces.labels, batches, sharding=devices.batch)
         self._batches, self._devices, self._data = batches, devices, pipeline.data
         step: Any = eval_step(network)

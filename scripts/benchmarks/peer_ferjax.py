@@ -66,7 +66,7 @@ class Trainer:
             order=training_data.order(recipe, faces.labels), batch_size=recipe.batch_size
         )
         tx, devices = optimizers.optimizer(recipe), Devices.all()
-        self._steps = CompiledSteps(recipe, model.network, tx, data, batches, devices)
+        self._steps = CompiledSteps(recipe, model.network, data, batches, devices)
         self._state = devices.replicate(state.initial(recipe, model.network, tx, model.variables))
         self._batch_size, self._done = recipe.batch_size, 0
         self.at_once = self._steps.steps_per_call

@@ -139,9 +139,8 @@ def _training_in_jax(
     def train(moments: bool) -> Continued:
         now = state.initial(recipe, network, tx, model.variables)
         if moments:
-            adam = model.optimizer_state
-            takes, notes = initialization.adam_notes(recipe, model)
-            assert takes and len(notes) == 1, "the recipe's settings are those of the file"
+            adam, notes = initialization.adam_moments(recipe, model)
+            assert adam and len(notes) == 1, "the recipe's settings are those of the file"
             now = state.with_adam(now, adam.step, adam.mu, adam.nu)
         losses = []
         for images, labels in zip(*batches):

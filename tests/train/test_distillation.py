@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import shutil
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,8 @@ from ferjax.train import (
     Recipe,
     TrainingError,
     TrainingResult,
+    begin,
     distillation,
-    loop,
     train_and_evaluate,
 )
 from ferjax.train.reporting import Reporter, Status
@@ -125,7 +127,8 @@ def test_labels_are_the_teachers_and_the_images_own(teachers: list[Path]) -> Non
 
 
 def test_long_asking_is_told_of(teachers: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distillation, "_SAY_EVERY", 0.0)
+    seconds = itertools.count(step=11.0)  # each time that the clock is looked at
+    monkeypatch.setattr(time, "monotonic", lambda: next(seconds))
     notes: list[str] = []
     distillation.soft_labels(teachers, make_faces(20, 0), 0.6, notes.append)
     assert notes[1:] == [f"asked about {share}%" for share in (25, 50, 75, 100)]
@@ -181,10 +184,10 @@ def test_tf_data_gives_the_same_run(tmp_path: Path, teachers: list[Path]) -> Non
 def test_held_out_images_that_others_may_have_seen_are_warned_of(
     tmp_path: Path, teachers: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stops(folder: Path) -> None:
+    def stops(folder: Path, every: float) -> None:
         raise KeyboardInterrupt  # everything is said, and nothing compiled
 
-    monkeypatch.setattr(loop, "Checkpoints", stops)
+    monkeypatch.setattr(begin, "Checkpoints", stops)
     recorder = Recorder()
     recipe = dataclasses.replace(RECIPE, epochs=1, hold_out=0.25)
     options: dict[str, Any] = {"init": teachers[0], "architecture": None, "teachers": teachers}

@@ -16,7 +16,7 @@ from ferjax.nets.graph import Graph
 from ferjax.nets.layers import Dense, Flatten
 from ferjax.nets.network import Network
 from ferjax.train import initialization
-from ferjax.train.initialization import adam_notes, label_note
+from ferjax.train.initialization import adam_moments, label_note
 from ferjax.train.recipes import Recipe
 from ferjax.weights import read
 
@@ -34,14 +34,15 @@ def model(notes: list[str], name: str | None = "Adam", **settings: float) -> Ker
 
 def test_a_state_that_is_left_out_is_told() -> None:
     why = f"{STATE_LEFT_OUT}: the state of 'Adamax' is not read"
-    found = adam_notes(RECIPE, model(["layer 'a': x is left out", why], None))
-    assert found == (False, [f"m.keras: {why}"])
-    assert adam_notes(RECIPE, model([], None)) == (False, [])
+    found = adam_moments(RECIPE, model(["layer 'a': x is left out", why], None))
+    assert found == (None, [f"m.keras: {why}"])
+    assert adam_moments(RECIPE, model([], None)) == (None, [])
 
 
 def test_settings_that_are_left_out_are_told() -> None:
-    takes, notes = adam_notes(RECIPE, model(["optimizer: clipnorm=1.0 is left out"]))
-    assert takes
+    of_file = model(["optimizer: clipnorm=1.0 is left out"])
+    moments, notes = adam_moments(RECIPE, of_file)
+    assert moments is of_file.optimizer_state
     assert notes == [
         "m.keras: Adam goes on after 1,200 steps",
         "m.keras: optimizer: clipnorm=1.0 is left out",
@@ -64,7 +65,7 @@ def test_settings_that_are_left_out_are_told() -> None:
 def test_weight_decay_is_compared(decay: Any, ours: float, said: list[str]) -> None:
     recipe = dataclasses.replace(RECIPE, optimizer="adamw", weight_decay=ours)
     settings = {} if decay is None else {"weight_decay": decay}
-    _, (_, *notes) = adam_notes(recipe, model([], "AdamW", **settings))
+    _, (_, *notes) = adam_moments(recipe, model([], "AdamW", **settings))
     assert len(notes) == len(said)
     assert all(note.startswith(start) for note, start in zip(notes, said))
 
@@ -77,7 +78,7 @@ def test_a_run_that_is_begun_again_knows_the_optimizer() -> None:
     model = read(weights, config, with_optimizer=True)
     first = initialization.Start(network=model.network, model=model)
     assert model.optimizer_state is not None
-    second = initialization.again(json.loads(json.dumps(first.recorded)), weights)
+    second = initialization.recorded_start(json.loads(json.dumps(first.recorded)), weights)
     assert second.model is not None and second.model.optimizer_state is not None
     assert second.model.optimizer_state.settings == model.optimizer_state.settings
     assert second.recorded == first.recorded and second.is_of(first.recorded)
@@ -88,8 +89,8 @@ def test_a_run_that_is_begun_again_knows_the_optimizer() -> None:
 
 def test_sgd_takes_no_moments() -> None:
     recipe = dataclasses.replace(RECIPE, optimizer="sgd")
-    takes, notes = adam_notes(recipe, model([], "AdamW"))
-    assert not takes
+    moments, notes = adam_moments(recipe, model([], "AdamW"))
+    assert moments is None
     assert notes == ["m.keras: the moments of AdamW are left out: the recipe's optimizer is sgd"]
 
 

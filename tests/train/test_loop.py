@@ -455,7 +455,7 @@ def test_a_run_keeps_the_range_of_values_that_statistics_told(tmp_path: Path, fa
     keras.save(path, network, variables, labels=ferjax.EMOTIONS)
     start = initialization.start(RECIPE, faces, init=path)
     assert start.network.graph.value_range == (0, 255)
-    resumed = initialization.again(json.loads(json.dumps(start.description)), None)
+    resumed = initialization.recorded_start(json.loads(json.dumps(start.description)), None)
     assert resumed.network.graph.value_range == (0, 255)
     images = np.full((1, 12, 12), 0.5, np.float32)
     np.testing.assert_allclose(to_input(resumed.network, images), 127.5)
