@@ -177,8 +177,8 @@ def _first_state(
         start = initialization.start(recipe, images.train, init=init, architecture=architecture)
     else:
         if init is None and architecture is not None:
-            wanted = initialization.start(recipe, images.train, architecture=architecture)
-            if not wanted.is_of(record.network):
+            asked = initialization.start(recipe, images.train, architecture=architecture)
+            if not asked.is_of(record.network):
                 raise TrainingError(
                     f"{folder}: was begun with another network; resume without --architecture, or "
                     "begin in another folder"
@@ -241,16 +241,16 @@ def _introduce(
 
 def _first_or_restored(run: Run, first: TrainState) -> tuple[TrainState, Progress]:
     """Return the latest checkpoint; where there is none, save the first state as one."""
-    here = run.devices.describe()
+    hardware = run.devices.describe()
     restored = run.checkpoints.restore_latest(first)
     if restored is None:
-        progress = Progress(hardware=[here])
+        progress = Progress(hardware=[hardware])
         run.save(first, progress)
         return first, progress
     train_state, values = restored
     progress = Progress.from_json(values)
-    if progress.hardware[-1] != here:
-        progress = dataclasses.replace(progress, hardware=[*progress.hardware, here])
+    if progress.hardware[-1] != hardware:
+        progress = dataclasses.replace(progress, hardware=[*progress.hardware, hardware])
     if values["batches"] != run.batches.settings:
         raise TrainingError(
             f"{run.folder}: its checkpoints are of another order of images, {values['batches']}"

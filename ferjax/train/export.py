@@ -22,11 +22,11 @@ def save(
     temperature.
     """
     labels = list(described["labels"])
-    before = metadata.read(path, quiet=True) if path.is_file() else {}
+    earlier = metadata.read(path, quiet=True) if path.is_file() else {}
     keras.save(path, network, variables, labels=labels, metadata={"labels": labels})
-    if before.get("sha256") == metadata.sha256(path):
-        accuracy = metadata.with_accuracies(before, described["accuracy"])
-        described = {**before, **described, "accuracy": accuracy}
+    if earlier.get("sha256") == metadata.sha256(path):
+        accuracy = metadata.with_accuracies(earlier, described["accuracy"])
+        described = {**earlier, **described, "accuracy": accuracy}
     metadata.write(path, described)
 
 

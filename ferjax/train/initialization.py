@@ -101,8 +101,8 @@ def default_init(
     Raises:
         TrainingError: another network was asked for, or the data has other classes.
     """
-    wanted = recipe.architecture if architecture is None else architecture
-    name = "another network" if isinstance(wanted, Network) else str(wanted)
+    network = recipe.architecture if architecture is None else architecture
+    name = "another network" if isinstance(network, Network) else str(network)
     if name != released.FER2013:
         raise TrainingError(
             f"recipe {recipe.name} goes on from ferjax's weights of {released.FER2013}: expected "

@@ -235,9 +235,9 @@ def _report(run: Run, epoch: int, clock: Clock, step: int, seen: tuple[Totals, j
     )
 
 
-def _not_finite(run: Run, what: str, step: int, epoch: int) -> NonFiniteError:
+def _not_finite(run: Run, value: str, step: int, epoch: int) -> NonFiniteError:
     return NonFiniteError(
-        f"{what} is no longer finite at step {step:,} (epoch {epoch}); the checkpoints before "
+        f"{value} is no longer finite at step {step:,} (epoch {epoch}); the checkpoints before "
         f"it are in {run.checkpoints.folder}. A lower learning_rate, clip_norm=1 or a "
         "warm-up may help",
         step,

@@ -49,8 +49,8 @@ def penalty(graph: Graph, params: Mapping[str, Any]) -> Array:
         owner = graph.by_name[layer]
         for part in weight.part.split("/"):  # a learned activation has its own
             owner = getattr(owner, part, owner)
-        found = [getattr(owner, f"{s}_regularizer", None) for s in stems]
-        for regularizer in dict.fromkeys(r for r in found if r is not None):
+        regularizers = [getattr(owner, f"{s}_regularizer", None) for s in stems]
+        for regularizer in dict.fromkeys(r for r in regularizers if r is not None):
             value = params[layer][weight.name]
             if regularizer.l1:
                 total += regularizer.l1 * jnp.abs(value).sum()

@@ -39,11 +39,11 @@ def _adam(beta_1: float, beta_2: float, epsilon: float) -> optax.GradientTransfo
     with small gradients would move otherwise than in Keras.
     """
 
-    def update(gradient: Any, before: Any, params: Any = None) -> tuple[Any, Any]:
+    def update(gradient: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         del params
-        count = optax.safe_increment(before.count)
-        mu = optax.tree.update_moment(gradient, before.mu, beta_1, 1)
-        nu = optax.tree.update_moment(gradient, before.nu, beta_2, 2)
+        count = optax.safe_increment(state.count)
+        mu = optax.tree.update_moment(gradient, state.mu, beta_1, 1)
+        nu = optax.tree.update_moment(gradient, state.nu, beta_2, 2)
         steps = count.astype("float32")
         factor = jnp.sqrt(1 - beta_2**steps) / (1 - beta_1**steps)
         updates = jax.tree.map(lambda m, v: factor * m / (jnp.sqrt(v) + epsilon), mu, nu)

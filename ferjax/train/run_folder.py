@@ -55,8 +55,8 @@ class RunRecord:
     def __post_init__(self) -> None:
         weights = [*self.teachers, *([] if self.started_from is None else [self.started_from])]
         mappings = [self.data, self.network, self.versions, *weights]
-        texts = [self.command, self.hardware, *(known["file"] for known in weights)]
-        hashes = [known["sha256"] for known in weights]
+        texts = [self.command, self.hardware, *(facts["file"] for facts in weights)]
+        hashes = [facts["sha256"] for facts in weights]
         for kind, values in (
             (dict, mappings),
             (str, texts),

@@ -52,15 +52,15 @@ def of_votes(faces: Faces, recipe: Recipe) -> VoteTargets:
     majority = of_people.majority(votes, classes, outliers=recipe.vote_outliers)
     # In float64, so that a share of 1 leaves nothing of the label, and 0 nothing of the votes.
     own = np.eye(len(classes))[faces.labels]
-    said: Floats
+    shares: Floats
     if recipe.vote_target == "majority":
         named = majority >= 0
-        said = np.eye(len(classes))[np.where(named, majority, 0)]
+        shares = np.eye(len(classes))[np.where(named, majority, 0)]
     else:
-        said = of_people.distribution(votes, classes, outliers=recipe.vote_outliers)
+        shares = of_people.distribution(votes, classes, outliers=recipe.vote_outliers)
         # Shares are float32.
         named = _share_of_classes(votes, classes, recipe.vote_outliers) > 0.5 - 1e-6
-    mixed = recipe.votes * said.astype(np.float64) + (1 - recipe.votes) * own
+    mixed = recipe.votes * shares.astype(np.float64) + (1 - recipe.votes) * own
     values = np.where(named[:, None], mixed, own)
     values /= values.sum(1, keepdims=True)
     return VoteTargets(values=values.astype(np.float32), majority=majority, named=named)
@@ -119,13 +119,13 @@ def frequencies(
     [0.4167, 0.5833]
     """
     targets = targets.astype(np.float64)
-    often = np.ones(len(targets))
+    weights = np.ones(len(targets))
     if groups is not None:
         _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-        often /= sizes[group]
+        weights /= sizes[group]
     if class_weights is not None:
-        often *= targets @ class_weights.astype(np.float64)
-    total = often @ targets
+        weights *= targets @ class_weights.astype(np.float64)
+    total = weights @ targets
     return np.asarray(total / total.sum())
 
 

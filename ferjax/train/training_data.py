@@ -200,7 +200,7 @@ def _vote_targets(faces: Faces, recipe: Recipe, place: str) -> targets.VoteTarge
 
 
 def vote_notes(data: TrainingData, recipe: Recipe) -> list[str]:
-    """Return what is to be said of the targets where votes are used; else nothing."""
+    """Return what to know of the targets where votes are used; else nothing."""
     if data.majority is None or data.soft_labels is None:
         return []
     whole, labels, names = data.whole, data.train.labels, data.train.class_names
@@ -208,9 +208,11 @@ def vote_notes(data: TrainingData, recipe: Recipe) -> list[str]:
     unnamed = len(whole.train) - int(named.sum())
     unclear = "are left out" if recipe.unclear == "leave out" else "have their own label alone"
     own = float(data.soft_labels[np.arange(len(labels)), labels].mean())
-    before = np.bincount(labels, minlength=len(names)) / len(labels)
-    after = data.frequencies(recipe)
-    shares = ", ".join(f"{n} {b:.1%} ({a:.1%})" for n, b, a in zip(names, after, before))
+    in_labels = np.bincount(labels, minlength=len(names)) / len(labels)
+    in_loss = data.frequencies(recipe)
+    shares = ", ".join(
+        f"{name} {loss:.1%} ({label:.1%})" for name, loss, label in zip(names, in_loss, in_labels)
+    )
     clear = data.majority >= 0
     same = float((data.majority == labels)[clear].mean()) if clear.any() else 0.0
     return [

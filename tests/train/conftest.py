@@ -99,8 +99,16 @@ def data(tmp_path: Path, faces: Faces) -> Path:
 
 
 def prepared(folder: Path, faces: Faces) -> Path:
+    """Write what `ferjax data prepare` makes of faces, without a manifest."""
     folder.mkdir()
-    preparation._write_arrays(folder / preparation.ARRAYS, faces)
+    arrays = {
+        name: np.asarray(getattr(faces, name))
+        for name in ("images", "labels", "splits", "names", "class_names", "source_sizes", "notes")
+    }
+    if faces.votes is not None:
+        arrays |= {"votes": faces.votes.counts, "vote_names": np.asarray(faces.votes.names)}
+    arrays["notes"] = arrays["notes"].astype(str)  # an empty one would be of numbers
+    np.savez(folder / preparation.ARRAYS, **arrays)  # type: ignore[arg-type]
     return folder
 
 

@@ -74,15 +74,15 @@ def output(net: Network, variables: Any, faces: Faces, layer: str) -> np.ndarray
 
     @jax.jit
     def inner(variables: Any, images: Any) -> jax.Array:
-        seen: list[jax.Array] = []
+        inputs: list[jax.Array] = []
 
         def hook(position: int, x: jax.Array) -> jax.Array:
             if net.graph.calls[position].layer == layer:
-                seen.append(x.reshape(-1, x.shape[-1]))
+                inputs.append(x.reshape(-1, x.shape[-1]))
             return x
 
         net.apply(variables, images, hook=hook)
-        return seen[0]
+        return inputs[0]
 
     images = (faces.images / np.float32(255)).astype(np.float32)[..., None]
     return np.asarray(inner(variables, images), np.float64)
@@ -126,8 +126,8 @@ def test_weights_and_frozen_layers_stay() -> None:
     before, after = renewed(network(frozen=True), only_training(64), 64)
     for path, leaf in jax.tree_util.tree_leaves_with_path(before):
         collection, layer, name = (key.key for key in path)  # type: ignore[attr-defined]
-        kept = (collection, layer) != ("batch_stats", "second")
-        assert np.array_equal(leaf, after[collection][layer][name]) == kept, path
+        unchanged = (collection, layer) != ("batch_stats", "second")
+        assert np.array_equal(leaf, after[collection][layer][name]) == unchanged, path
 
 
 def test_a_network_without_batch_norm() -> None:

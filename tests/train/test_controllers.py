@@ -14,11 +14,11 @@ from ferjax.train.recipes import Recipe
 
 def factors(recipe: Recipe, values: Iterable[float]) -> list[float]:
     """Return the factor of the learning rate after each epoch."""
-    plateau, found = Plateau(), []
+    plateau, factors = Plateau(), []
     for value in values:
         plateau = plateau.update(recipe, {f"val_{recipe.monitor}": value})
-        found.append(plateau.factor)
-    return found
+        factors.append(plateau.factor)
+    return factors
 
 
 def stopped_at(recipe: Recipe, values: Iterable[float]) -> int | None:
@@ -138,25 +138,25 @@ def test_without_early_stopping_nothing_stops() -> None:
 
 def test_best_epoch_is_the_earlier_of_two_equals() -> None:
     best, recipe = Best(), Recipe(select="accuracy", monitor="loss")
-    found = []
+    best_epochs = []
     for epoch, accuracy in enumerate([0.3, 0.5, 0.5, 0.4, 0.6], start=1):
         metrics = {"val_accuracy": accuracy, "val_loss": 1.0}
         best = best.update(recipe, metrics, epoch, step=10 * epoch)
-        found.append((best.epoch, best.step))
-    assert found == [(1, 10), (2, 20), (2, 20), (2, 20), (5, 50)]
+        best_epochs.append((best.epoch, best.step))
+    assert best_epochs == [(1, 10), (2, 20), (2, 20), (2, 20), (5, 50)]
     assert best.score == -0.6
 
 
 def test_all_three_look_at_their_own_metric() -> None:
     recipe = Recipe(schedule="plateau", monitor="loss", select="accuracy", early_stopping=1)
-    found = Controllers().update(recipe, {"val_loss": 2.0, "val_accuracy": 0.5}, 1, 7)
-    found = found.update(recipe, {"val_loss": 3.0, "val_accuracy": 0.75}, 2, 14)
-    assert found == Controllers(
+    controllers = Controllers().update(recipe, {"val_loss": 2.0, "val_accuracy": 0.5}, 1, 7)
+    controllers = controllers.update(recipe, {"val_loss": 3.0, "val_accuracy": 0.75}, 2, 14)
+    assert controllers == Controllers(
         plateau=Plateau(best=2.0, wait=1),
         early_stopping=EarlyStopping(best=2.0, wait=1),
         best=Best(score=-0.75, epoch=2, step=14),
     )
-    assert found.early_stopping.stops(recipe)
+    assert controllers.early_stopping.stops(recipe)
 
 
 # --- JSON ----------------------------------------------------------------------------------------
@@ -166,16 +166,18 @@ def test_json_has_no_infinity_and_gives_the_same_again() -> None:
     fresh = Controllers()
     text = json.dumps(fresh.to_json(), allow_nan=False)
     assert json.loads(text)["plateau"]["best"] is None
-    again = Controllers.from_json(json.loads(text))
-    assert again == fresh
-    assert again.best.score == again.early_stopping.best == math.inf
+    restored = Controllers.from_json(json.loads(text))
+    assert restored == fresh
+    assert restored.best.score == restored.early_stopping.best == math.inf
 
 
 def test_json_after_some_epochs() -> None:
     recipe = Recipe(schedule="plateau", plateau_patience=2, plateau_cooldown=3)
-    found = Controllers()
+    controllers = Controllers()
     for epoch, loss in enumerate([1 / 3, 0.7, 0.7, 0.7], start=1):
-        found = found.update(recipe, {"val_loss": loss, "val_accuracy": 1 - loss}, epoch, epoch)
-    assert found.plateau == Plateau(best=1 / 3, wait=0, cooldown=2, factor=0.2)
-    text = json.dumps(found.to_json(), allow_nan=False)
-    assert Controllers.from_json(json.loads(text)) == found
+        controllers = controllers.update(
+            recipe, {"val_loss": loss, "val_accuracy": 1 - loss}, epoch, epoch
+        )
+    assert controllers.plateau == Plateau(best=1 / 3, wait=0, cooldown=2, factor=0.2)
+    text = json.dumps(controllers.to_json(), allow_nan=False)
+    assert Controllers.from_json(json.loads(text)) == controllers

@@ -55,9 +55,9 @@ def train(data: Faces, run: Path, recipe: Recipe | None = RECIPE, **options: Any
     return train_and_evaluate(recipe, data, run, **{"reporter": Reporter()} | options)
 
 
-def write_teacher(path: Path, seed: int, *, labels: tuple[str, ...], **known: Any) -> Path:
+def write_teacher(path: Path, seed: int, *, labels: tuple[str, ...], **facts: Any) -> Path:
     keras.save(path, NETWORK, drawn(NETWORK, seed), labels=labels)
-    metadata.write(path, {"labels": labels, **known})
+    metadata.write(path, {"labels": labels, **facts})
     return path
 
 
@@ -88,10 +88,10 @@ def taught(taught_once: Path, tmp_path: Path) -> Path:
 def good_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network that tells the classes apart."""
     run = tmp_path_factory.mktemp("teacher") / "run"
-    found = train(make_faces(1024), run, LONGER, command="a command")
-    assert found.last is not None
-    assert found.last_accuracy[0]["top_1"] > 0.8
-    return found.last
+    result = train(make_faces(1024), run, LONGER, command="a command")
+    assert result.last is not None
+    assert result.last_accuracy[0]["top_1"] > 0.8
+    return result.last
 
 
 def test_a_teacher_that_gives_no_probabilities_is_refused(tmp_path: Path) -> None:
@@ -111,18 +111,18 @@ def test_a_teacher_that_gives_no_probabilities_is_refused(tmp_path: Path) -> Non
 def test_labels_are_the_teachers_and_the_images_own(teachers: list[Path]) -> None:
     faces = make_faces(20, 0)
     warm, turned = map(ferjax.load, teachers)
-    seen = [
-        (one.predict_proba(faces.images) + one.predict_proba(faces.images[:, :, ::-1])) / 2
-        for one in (warm, turned)
+    probabilities = [
+        (teacher.predict_proba(faces.images) + teacher.predict_proba(faces.images[:, :, ::-1])) / 2
+        for teacher in (warm, turned)
     ]
-    squared = seen[0] ** 2  # a temperature of one half
-    mean = (squared / squared.sum(1, keepdims=True) + seen[1][:, ::-1]) / 2
+    squared = probabilities[0] ** 2  # a temperature of one half
+    mean = (squared / squared.sum(1, keepdims=True) + probabilities[1][:, ::-1]) / 2
     expected = 0.6 * mean
     expected[np.arange(20), faces.labels] += 0.4
     notes: list[str] = []
-    found = distillation.soft_labels(teachers, faces, 0.6, notes.append)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    labels = distillation.soft_labels(teachers, faces, 0.6, notes.append)
+    assert labels.dtype == np.float32
+    np.testing.assert_allclose(labels, expected, atol=1e-6)
     assert notes == ["asking warm.h5, turned.h5 about 20 images"]
 
 
@@ -160,24 +160,24 @@ def test_the_metadata_names_the_teachers(tmp_path: Path, good_teacher: Path) -> 
     run = train(make_faces(), tmp_path / "run", SHORT, reporter=recorder, **options)
     assert recorder.notes[0] == "asking last.h5 about 256 images"
     assert run.best is not None
-    found = metadata.read(run.best)
+    stated = metadata.read(run.best)
     by = f"trained by ferjax {ferjax.__version__} from"
-    assert found["source"] == (f"{by} last.h5 ({by} scratch), taught by last.h5 ({by} scratch)")
-    (teacher,) = found["training"]["teachers"]
+    assert stated["source"] == (f"{by} last.h5 ({by} scratch), taught by last.h5 ({by} scratch)")
+    (teacher,) = stated["training"]["teachers"]
     assert teacher["sha256"] == metadata.sha256(good_teacher)
     assert teacher["training"]["command"] == "a command"
-    assert found["training"]["recipe"]["distillation"] == 1.0
+    assert stated["training"]["recipe"]["distillation"] == 1.0
 
 
 @pytest.mark.slow
 def test_tf_data_gives_the_same_run(tmp_path: Path, teachers: list[Path]) -> None:
-    one, other = (
+    by_device, by_tf_data = (
         train(make_faces(), tmp_path / name, dataclasses.replace(RECIPE, pipeline=name),
               teachers=teachers).last
         for name in ("device", "tf.data")
     )  # fmt: skip
-    assert one is not None and other is not None
-    a, b = (keras.load(path).variables for path in (one, other))
+    assert by_device is not None and by_tf_data is not None
+    a, b = (keras.load(path).variables for path in (by_device, by_tf_data))
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=0, atol=1e-6), a, b)
 
 
@@ -218,7 +218,7 @@ def test_a_run_goes_on_without_its_teachers(tmp_path: Path, good_teacher: Path) 
     teacher.unlink()
     resumed = train(faces, run, resume=True)
     assert resumed.step == whole.step == 24
-    a, b = (keras.load(found.last).variables for found in (resumed, whole) if found.last)
+    a, b = (keras.load(result.last).variables for result in (resumed, whole) if result.last)
     jax.tree.map(np.testing.assert_array_equal, a, b)
     assert metadata.read(run / "last.h5")["training"]["teachers"][0]["file"] == "teacher.h5"
     assert train(faces, run, resume=True, teachers=[good_teacher]).step == 24  # the same by content

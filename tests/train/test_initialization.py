@@ -34,8 +34,8 @@ def model(notes: list[str], name: str | None = "Adam", **settings: float) -> Ker
 
 def test_a_state_that_is_left_out_is_told() -> None:
     why = f"{STATE_LEFT_OUT}: the state of 'Adamax' is not read"
-    found = adam_moments(RECIPE, model(["layer 'a': x is left out", why], None))
-    assert found == (None, [f"m.keras: {why}"])
+    moments_and_notes = adam_moments(RECIPE, model(["layer 'a': x is left out", why], None))
+    assert moments_and_notes == (None, [f"m.keras: {why}"])
     assert adam_moments(RECIPE, model([], None)) == (None, [])
 
 
@@ -50,7 +50,7 @@ def test_settings_that_are_left_out_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "decay, ours, said",
+    "decay, ours, expected",
     [
         (
             0.25,
@@ -62,12 +62,12 @@ def test_settings_that_are_left_out_are_told() -> None:
         (None, 0.0, []),
     ],
 )
-def test_weight_decay_is_compared(decay: Any, ours: float, said: list[str]) -> None:
+def test_weight_decay_is_compared(decay: Any, ours: float, expected: list[str]) -> None:
     recipe = dataclasses.replace(RECIPE, optimizer="adamw", weight_decay=ours)
     settings = {} if decay is None else {"weight_decay": decay}
     _, (_, *notes) = adam_moments(recipe, model([], "AdamW", **settings))
-    assert len(notes) == len(said)
-    assert all(note.startswith(start) for note, start in zip(notes, said))
+    assert len(notes) == len(expected)
+    assert all(note.startswith(start) for note, start in zip(notes, expected))
 
 
 def test_a_run_that_is_begun_again_knows_the_optimizer() -> None:
@@ -103,12 +103,12 @@ def test_names_that_the_weights_lack_are_the_data_s() -> None:
     tells = "(`ferjax inspect m.keras --data FACES` tells their order)"
     note = label_note(nameless, faces)
     assert note is not None and note.startswith(taken) and note.endswith(tells)
-    known = KerasModel("m.keras", "keras", fer_cnn5().graph, {})
-    note = label_note(known, faces)
+    published = KerasModel("m.keras", "keras", fer_cnn5().graph, {})
+    note = label_note(published, faces)
     assert note is not None and note.startswith(taken)
     assert note.endswith(", as those of fer_cnn5, the published network are")
     turned = dataclasses.replace(faces, class_names=ferjax.EMOTIONS[::-1])
-    note = label_note(known, turned)
+    note = label_note(published, turned)
     assert note is not None and "data's, surprise, sad, neutral" in note
     assert "but those of fer_cnn5, the published network are angry, disgust, fear" in note
-    assert label_note(dataclasses.replace(known, labels=list(ferjax.EMOTIONS)), faces) is None
+    assert label_note(dataclasses.replace(published, labels=list(ferjax.EMOTIONS)), faces) is None

@@ -44,8 +44,8 @@ def command(data: Path, model_json: Path, out: Path, epochs: int, *more: str) ->
 def final_state(run: Path) -> Any:
     """Return every array of the last checkpoint."""
     last = max(int(p.name) for p in (run / FOLDER).iterdir() if p.name.isdigit())
-    found = ocp.StandardCheckpointer().restore((run / FOLDER / str(last) / "state").absolute())
-    return jax.tree.map(np.asarray, found)
+    arrays = ocp.StandardCheckpointer().restore((run / FOLDER / str(last) / "state").absolute())
+    return jax.tree.map(np.asarray, arrays)
 
 
 def history(run: Path) -> list[list[str]]:

@@ -205,10 +205,10 @@ def test_learning_curves_and_events(done: tuple[TrainingResult, Recorder, Faces]
 
 def test_best_and_last_checkpoints_are_kept(done: tuple[TrainingResult, Recorder, Faces]) -> None:
     result = done[0]
-    kept = {int(p.name) for p in (result.run_dir / "checkpoints").iterdir() if p.name.isdigit()}
+    steps = {int(p.name) for p in (result.run_dir / "checkpoints").iterdir() if p.name.isdigit()}
     best = max(result.history, key=lambda row: row["val_accuracy"])["step"]
-    assert {24, best} <= kept
-    assert len(kept) <= 3
+    assert {24, best} <= steps
+    assert len(steps) <= 3
 
 
 # --- going on ------------------------------------------------------------------------------------
@@ -274,29 +274,29 @@ def test_ctrl_c_leaves_out_what_follows_the_save(
 def test_a_finished_run_resumed_is_as_it_was(
     finished: Path, faces: Faces, whole: TrainingResult
 ) -> None:
-    again = train(faces, finished, resume=True)
-    assert_equal(again, whole)
-    assert again.step == 24
+    resumed = train(faces, finished, resume=True)
+    assert_equal(resumed, whole)
+    assert resumed.step == 24
 
 
 def test_a_finished_run_resumed_keeps_what_was_said_and_measured(
     finished: Path, faces: Faces
 ) -> None:
     last = finished / run_folder.LAST
-    known = ferjax.metadata.read(last)
-    assert known["licence"] == "CC0-1.0"
-    flipped = known["accuracy"][0] | {"view": "flip"}
-    later = {"accuracy": [flipped, *known["accuracy"]], "calibration": {"temperature": 1.5}}
-    ferjax.metadata.write(last, {**known, **later})
+    stated = ferjax.metadata.read(last)
+    assert stated["licence"] == "CC0-1.0"
+    flipped = stated["accuracy"][0] | {"view": "flip"}
+    later = {"accuracy": [flipped, *stated["accuracy"]], "calibration": {"temperature": 1.5}}
+    ferjax.metadata.write(last, {**stated, **later})
     train(faces, finished, resume=True)
-    again = ferjax.metadata.read(last)
-    assert again["licence"] == "CC0-1.0"
-    assert again["calibration"] == {"temperature": 1.5}
-    assert again["accuracy"] == [flipped, *known["accuracy"]]
-    known.pop("accuracy")  # as by hand
-    ferjax.metadata.write(last, known)
+    resumed = ferjax.metadata.read(last)
+    assert resumed["licence"] == "CC0-1.0"
+    assert resumed["calibration"] == {"temperature": 1.5}
+    assert resumed["accuracy"] == [flipped, *stated["accuracy"]]
+    stated.pop("accuracy")  # as by hand
+    ferjax.metadata.write(last, stated)
     train(faces, finished, resume=True)
-    assert ferjax.metadata.read(last)["accuracy"] == again["accuracy"][1:]
+    assert ferjax.metadata.read(last)["accuracy"] == resumed["accuracy"][1:]
 
 
 def test_what_was_measured_of_other_weights_is_not_kept(tmp_path: Path, faces: Faces) -> None:
@@ -374,8 +374,8 @@ def test_a_run_that_goes_on_elsewhere_names_both(
     monkeypatch.setattr(Devices, "describe", lambda self: "NVIDIA H100")
     resumed = train(faces, run, resume=True)
     assert metadata.read(resumed.best)["training"]["hardware"] == "NVIDIA L4, then NVIDIA H100"
-    again = train(faces, run, resume=True)
-    assert metadata.read(again.last)["training"]["hardware"] == "NVIDIA L4, then NVIDIA H100"
+    finished = train(faces, run, resume=True)
+    assert metadata.read(finished.last)["training"]["hardware"] == "NVIDIA L4, then NVIDIA H100"
 
 
 def test_only_damaged_checkpoints(cut: Path, faces: Faces) -> None:
@@ -492,8 +492,8 @@ def test_fine_tuning_goes_on_from_weights(
     assert not (tmp_path / "tuned").exists()
     options: dict[str, Any] = {"init": whole.last, "architecture": None, "changes": changes}
     tuned = train(faces, tmp_path / "tuned", recipe, **options)
-    again = train(faces, tmp_path / "tuned", None, resume=True)
-    assert again.best_accuracy == tuned.best_accuracy
+    resumed = train(faces, tmp_path / "tuned", None, resume=True)
+    assert resumed.best_accuracy == tuned.best_accuracy
 
 
 def test_bfloat16_on_a_cpu_is_warned_of(
@@ -771,8 +771,8 @@ sys.exit(main({arguments!r}))
     (line,) = (e for e in done.stderr.splitlines() if "ferjax: error: " in e)
     assert "a checkpoint was not saved" in line
     assert "step 0 is the last that was" in line
-    again = train(data, run, "fast", changes=["epochs=2", "batch_size=64"], resume=True)
-    assert again.step == 8
+    resumed = train(data, run, "fast", changes=["epochs=2", "batch_size=64"], resume=True)
+    assert resumed.step == 8
 
 
 def test_a_prepared_folder_is_remembered(tmp_path: Path, faces: Faces) -> None:

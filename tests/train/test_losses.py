@@ -30,9 +30,9 @@ LOGITS = jnp.log(jnp.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25]]))
 WEIGHTS = jnp.array([2.0, 10.0, 3.0])
 
 
-def check(found: jax.Array, expected: list[float]) -> None:
-    assert found.dtype == jnp.float32
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+def check(actual: jax.Array, expected: list[float]) -> None:
+    assert actual.dtype == jnp.float32
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
 
 # --- cross-entropy -------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def test_large_logits_stay_finite() -> None:
 L1, L2, BOTH = L1L2(l1=0.5), L1L2(l2=0.25), L1L2(l1=1.0, l2=2.0)
 
 
-def found(*layers: Layer, **params: Any) -> float:
+def penalty_of(*layers: Layer, **params: Any) -> float:
     """Return the penalty of one chain for the arrays of its layer "x"."""
     graph = Graph.sequential(layers, input_shape=(2, 2, 2))
     shapes = {w.name: w.shape for w in graph.weights["x"] if w.collection == "params"}
@@ -95,25 +95,25 @@ def found(*layers: Layer, **params: Any) -> float:
 
 def test_penalties_of_a_dense_layer() -> None:
     flat = Flatten()
-    given = {"kernel": [-2.0], "bias": [3.0]}  # 8 and 1 of them
-    assert found(flat, Dense(name="x", units=1), **given) == 0
-    assert found(flat, Dense(name="x", units=1, kernel_regularizer=L1), **given) == 8
-    assert found(flat, Dense(name="x", units=1, kernel_regularizer=L2), **given) == 8
+    weights = {"kernel": [-2.0], "bias": [3.0]}  # 8 and 1 of them
+    assert penalty_of(flat, Dense(name="x", units=1), **weights) == 0
+    assert penalty_of(flat, Dense(name="x", units=1, kernel_regularizer=L1), **weights) == 8
+    assert penalty_of(flat, Dense(name="x", units=1, kernel_regularizer=L2), **weights) == 8
     both = Dense(name="x", units=1, kernel_regularizer=BOTH, bias_regularizer=L2)
-    assert found(flat, both, **given) == 8 * (2 + 2 * 4) + 0.25 * 9
+    assert penalty_of(flat, both, **weights) == 8 * (2 + 2 * 4) + 0.25 * 9
 
 
 def test_penalties_of_a_convolution() -> None:
     layer = Conv2D(name="x", filters=1, kernel_size=2, kernel_regularizer=L1, bias_regularizer=BOTH)
     # 2 * 2 * 2 weights of 1, -3, 1, -3, ...
-    assert found(layer, kernel=[1.0, -3.0], bias=[-1.0]) == 0.5 * 16 + 3
+    assert penalty_of(layer, kernel=[1.0, -3.0], bias=[-1.0]) == 0.5 * 16 + 3
 
 
 def test_penalties_of_a_depthwise_convolution() -> None:
     layer = DepthwiseConv2D(
         name="x", kernel_size=2, depthwise_regularizer=BOTH, bias_regularizer=L1
     )
-    assert found(layer, kernel=[1.0, -3.0], bias=[2.0, 2.0]) == (16 + 2 * 40) + 0.5 * 4
+    assert penalty_of(layer, kernel=[1.0, -3.0], bias=[2.0, 2.0]) == (16 + 2 * 40) + 0.5 * 4
 
 
 def test_penalties_of_a_separable_convolution() -> None:
@@ -125,25 +125,25 @@ def test_penalties_of_a_separable_convolution() -> None:
         pointwise_regularizer=L2,
         bias_regularizer=BOTH,
     )
-    given = {"depthwise_kernel": [1.0, -3.0], "pointwise_kernel": [2.0, -4.0], "bias": [1.0]}
-    assert found(layer, **given) == 0.5 * 16 + 0.25 * 20 + 3
+    weights = {"depthwise_kernel": [1.0, -3.0], "pointwise_kernel": [2.0, -4.0], "bias": [1.0]}
+    assert penalty_of(layer, **weights) == 0.5 * 16 + 0.25 * 20 + 3
 
 
 def test_penalties_of_a_normalization() -> None:
     layer = BatchNormalization(name="x", gamma_regularizer=L1, beta_regularizer=L2)
-    assert found(layer, scale=[1.0, -3.0], bias=[2.0, 4.0]) == 0.5 * 4 + 0.25 * 20
+    assert penalty_of(layer, scale=[1.0, -3.0], bias=[2.0, 4.0]) == 0.5 * 4 + 0.25 * 20
 
 
 def test_penalty_of_a_rectifier_with_weights() -> None:
     layer = PReLU(name="x", alpha_regularizer=L2)
-    assert found(layer, alpha=[2.0]) == 8 * 0.25 * 4
+    assert penalty_of(layer, alpha=[2.0]) == 8 * 0.25 * 4
 
 
 def test_penalty_of_a_learned_activation() -> None:
     inner = PReLU(shared_axes=(1, 2), alpha_regularizer=L2)
     layer = Conv2D(name="x", filters=1, kernel_size=1, activation=inner, kernel_regularizer=L1)
-    given = {"kernel": [-3.0], "bias": [5.0], "activation_alpha": [2.0]}
-    assert found(layer, **given) == 2 * 0.5 * 3 + 0.25 * 4
+    weights = {"kernel": [-3.0], "bias": [5.0], "activation_alpha": [2.0]}
+    assert penalty_of(layer, **weights) == 2 * 0.5 * 3 + 0.25 * 4
 
 
 def test_penalties_of_layers_are_summed_and_a_shared_one_counts_once() -> None:

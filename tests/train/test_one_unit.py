@@ -73,8 +73,8 @@ def test_the_loss_is_the_binary_cross_entropy() -> None:
     np.testing.assert_allclose(losses.cross_entropy(logits, labels), plain, rtol=1e-5)
     # Smoothed by 0.2, Keras's binary labels are 0.9 and 0.1.
     smooth = [-(0.9 * np.log(0.2) + 0.1 * np.log(0.8)), -(0.1 * np.log(0.9) + 0.9 * np.log(0.1))]
-    found = losses.cross_entropy(logits, labels, smoothing=0.2)
-    np.testing.assert_allclose(found, smooth, rtol=1e-5)
+    by_image = losses.cross_entropy(logits, labels, smoothing=0.2)
+    np.testing.assert_allclose(by_image, smooth, rtol=1e-5)
     weighted = losses.cross_entropy(logits, labels, jnp.array([3.0, 5.0]))
     np.testing.assert_allclose(weighted, [5 * plain[0], 3 * plain[1]], rtol=1e-5)
 
@@ -95,8 +95,8 @@ def test_the_gradient_of_a_step_by_hand(labels: str) -> None:
     schedule = optimizers.schedule(recipe, 1)
     one_step = step.train_step(recipe, network, tx, schedule, state.step_key(recipe))
     y = np.array([1, 1, 1, 0], np.int32)
-    given = y if labels == "integers" else np.eye(2, dtype=np.float32)[y]
-    after = jax.jit(one_step)(first, np.zeros((4, 12, 12), np.uint8), given)
+    targets = y if labels == "integers" else np.eye(2, dtype=np.float32)[y]
+    after = jax.jit(one_step)(first, np.zeros((4, 12, 12), np.uint8), targets)
     np.testing.assert_allclose(after.params["dense"]["bias"], [-0.5 * (0.5 - 0.75)], rtol=1e-6)
     assert float(after.totals.loss) == pytest.approx(4 * np.log(2))
     assert int(after.totals.correct) == 3  # at 0.5 it says the second
@@ -124,14 +124,14 @@ def test_a_file_of_one_unit_goes_on(tmp_path: Path, weights: Path) -> None:
     assert model.graph.output_shape == (1,)
     assert model.labels == list(CLASSES)
     assert metadata.read(result.last)["labels"] == list(CLASSES)
-    found = evaluate(result.last, faces)
-    assert found.whole.accuracy == pytest.approx(history[-1]["val_accuracy"])
-    assert found.whole.calibration is not None
-    nll = found.whole.calibration.negative_log_likelihood
+    evaluation = evaluate(result.last, faces)
+    assert evaluation.whole.accuracy == pytest.approx(history[-1]["val_accuracy"])
+    assert evaluation.whole.calibration is not None
+    nll = evaluation.whole.calibration.negative_log_likelihood
     assert nll == pytest.approx(history[-1]["val_loss"], abs=1e-4)
     # What it has written goes on, with its labels, and a finished run is resumed as it is.
-    again = train(faces, tmp_path / "run", None, resume=True)
-    assert again.history == history
+    resumed = train(faces, tmp_path / "run", None, resume=True)
+    assert resumed.history == history
     more = train(faces, tmp_path / "more", init=result.best)
     assert more.history[0]["loss"] < history[0]["loss"]
 
@@ -159,8 +159,8 @@ def test_everything_that_a_recipe_has(tmp_path: Path, weights: Path) -> None:
     # The teacher's labels are in another order than the data's.
     faces = two_classes()
     train_images, own = faces.images[:256], np.eye(2)[faces.labels[:256]]
-    said = ferjax.load(teacher)
-    views = [said.predict_proba(x)[:, ::-1] for x in (train_images, train_images[:, :, ::-1])]
+    classifier = ferjax.load(teacher)
+    views = [classifier.predict_proba(x)[:, ::-1] for x in (train_images, train_images[:, :, ::-1])]
     np.testing.assert_allclose(soft, 0.25 * sum(views) + 0.5 * own, atol=1e-6)
 
 
@@ -207,12 +207,12 @@ def test_images_at_a_half_count_as_the_second(tmp_path: Path) -> None:
     keras.save(path, network, variables, labels=CLASSES)
     faces = two_classes()
     seconds = int(faces.labels[256:].sum())
-    found = evaluate(path, faces, tta="flip")
-    assert found.predictions.predicted.tolist() == [1] * 64
-    assert (found.whole.correct, found.whole.confusion) == (
+    evaluation = evaluate(path, faces, tta="flip")
+    assert evaluation.predictions.predicted.tolist() == [1] * 64
+    assert (evaluation.whole.correct, evaluation.whole.confusion) == (
         seconds,
         ((0, 64 - seconds), (0, seconds)),
     )
-    assert found.whole.abstention[0].accuracy == found.whole.accuracy
-    assert found.whole.calibration is not None
-    assert found.whole.calibration.ece_equal_width == pytest.approx(abs(seconds / 64 - 0.5))
+    assert evaluation.whole.abstention[0].accuracy == evaluation.whole.accuracy
+    assert evaluation.whole.calibration is not None
+    assert evaluation.whole.calibration.ece_equal_width == pytest.approx(abs(seconds / 64 - 0.5))

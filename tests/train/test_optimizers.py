@@ -36,19 +36,19 @@ def updates(recipe: Recipe, params: Any, gradients: Sequence[Any], rate: float =
     """Return the update of each step, for a kernel that moves at `rate`."""
     tx = optimizer(recipe)
     params = jax.tree.map(lambda p: jnp.asarray(p, "float32"), params)
-    state, found = tx.init(params), []
+    state, by_step = tx.init(params), []
     for gradient in gradients:
         gradient = jax.tree.map(lambda g: jnp.asarray(g, "float32"), gradient)
         update, state = tx.update(gradient, state, params)
         params = jax.tree.map(lambda p, u: p - rate * u, params, update)
-        found.append(jax.tree.map(np.asarray, update))
-    return found
+        by_step.append(jax.tree.map(np.asarray, update))
+    return by_step
 
 
 def of_kernel(recipe: Recipe, gradients: Sequence[float], start: float = 1.0) -> list[float]:
     """Return the updates of a single number named as a kernel."""
-    found = updates(recipe, {"a": {"kernel": start}}, [{"a": {"kernel": g}} for g in gradients])
-    return [float(update["a"]["kernel"]) for update in found]
+    by_step = updates(recipe, {"a": {"kernel": start}}, [{"a": {"kernel": g}} for g in gradients])
+    return [float(update["a"]["kernel"]) for update in by_step]
 
 
 # --- optimizers ----------------------------------------------------------------------------------
@@ -107,10 +107,10 @@ def test_without_a_gradient_kernels_alone_decay(name: str) -> None:
     network = Network(Graph.sequential(layers, input_shape=(8, 8, 1)))
     params = jax.tree.map(lambda p: np.full_like(p, 4.0), network.init(jax.random.key(0))["params"])
     recipe = Recipe(optimizer=name, momentum=0, weight_decay=0.25)
-    (found,) = updates(recipe, params, [jax.tree.map(np.zeros_like, params)])
+    (update,) = updates(recipe, params, [jax.tree.map(np.zeros_like, params)])
     changed = {
         f"{layer}/{weight}": np.unique(value).tolist()
-        for layer, weights in found.items()
+        for layer, weights in update.items()
         for weight, value in weights.items()
     }
     assert changed == {
@@ -137,8 +137,8 @@ def test_gradients_are_clipped_by_their_norm_over_all_weights(
 ) -> None:
     recipe = Recipe(optimizer="sgd", momentum=0.5, nesterov=False, clip_norm=clip_norm)
     gradient = {"a": {"kernel": 3.0}, "b": {"bias": 4.0}}
-    (found,) = updates(recipe, gradient, [gradient])
-    values = (found["a"]["kernel"], found["b"]["bias"])
+    (update,) = updates(recipe, gradient, [gradient])
+    values = (update["a"]["kernel"], update["b"]["bias"])
     np.testing.assert_allclose(values, expected, rtol=1e-6)
 
 
@@ -153,11 +153,11 @@ def test_decay_is_not_clipped() -> None:
 def check(recipe: Recipe, expected: dict[int, float], steps_per_epoch: float = 10) -> None:
     """Compare the rate at each step, on the host and traced."""
     rate = schedule(recipe, steps_per_epoch)
-    found = [rate(step) for step in expected]
-    assert {value.dtype for value in found} == {jnp.dtype("float32")}
-    np.testing.assert_allclose(found, list(expected.values()), rtol=1e-5, atol=1e-7)
+    rates = [rate(step) for step in expected]
+    assert {value.dtype for value in rates} == {jnp.dtype("float32")}
+    np.testing.assert_allclose(rates, list(expected.values()), rtol=1e-5, atol=1e-7)
     traced = jax.jit(jax.vmap(rate))(jnp.asarray(list(expected), "int32"))
-    np.testing.assert_allclose(traced, found, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(traced, rates, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", ["constant", "plateau"])

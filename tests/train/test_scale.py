@@ -67,12 +67,12 @@ def hook(event, arguments):
         if writes and not inside.startswith(("..", "checkpoints")):
             written.add(inside)
 
-given = []  # the rows that this host puts on its devices
+transfers = []  # the rows that this host puts on its devices
 put_on_devices = compiled_steps.to_device
 def to_device(rows, sharding):
     placed = put_on_devices(rows, sharding)
     shards = [shard.data.tolist() for shard in placed.addressable_shards]
-    given.append({"rows": rows.tolist(), "shards": shards, "shape": placed.shape})
+    transfers.append({"rows": rows.tolist(), "shards": shards, "shape": placed.shape})
     return placed
 compiled_steps.to_device = to_device
 
@@ -86,7 +86,7 @@ job = jobs[0]
 sys.addaudithook(hook)
 for job in jobs:
     written.clear()
-    given.clear()
+    transfers.clear()
     try:
         result = train_and_evaluate(
             Recipe.from_json(job["recipe"]), data, job["run"],
@@ -96,7 +96,7 @@ for job in jobs:
         report = result.to_json()
     except FerjaxError as error:
         report = {"error": str(error)}
-    report |= {"given": given, "written": sorted(written), "devices": jax.device_count()}
+    report |= {"transfers": transfers, "written": sorted(written), "devices": jax.device_count()}
     print("REPORT", json.dumps(report), flush=True)
 """
 
@@ -107,10 +107,10 @@ def job(recipe: Recipe, run: Path, *, resume: bool = False, stop: int = -1) -> d
 
 def run_program(program: str, *arguments: str, devices: int, flags: str = "") -> list[Any]:
     """Run a program on virtual devices; return what its REPORT lines say."""
-    found = f"--xla_force_host_platform_device_count={devices} {flags}"
+    xla_flags = f"--xla_force_host_platform_device_count={devices} {flags}"
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
-        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": found},
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": xla_flags},
         capture_output=True,
         text=True,
         timeout=500,
@@ -175,8 +175,8 @@ def assert_same_curve(
             assert mine[key] == pytest.approx(other[key], rel=0, abs=loss), key
         for key in ("accuracy", "val_accuracy"):  # an image on the edge between two classes
             assert mine[key] == pytest.approx(other[key], rel=0, abs=1.5 / 64), key
-    one, another = (keras.load(path).variables for path in (ours["last"], theirs.last))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=weight), one, another)
+    first, second = (keras.load(path).variables for path in (ours["last"], theirs.last))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=weight), first, second)
     losses = [row["loss"] for row in theirs.history]
     assert losses[0] - losses[-1] > 0.1, "a curve that does not move proves nothing"
 
@@ -219,12 +219,12 @@ def test_bfloat16_follows_float32_whatever_the_steps_a_call(
     tmp_path: Path, data: Path, alone: TrainingResult
 ) -> None:
     half = dataclasses.replace(RECIPE, compute_dtype="bfloat16", steps_per_call=1)
-    one = on_one_device(data, tmp_path / "one", half)
+    single = on_one_device(data, tmp_path / "single", half)
     half = dataclasses.replace(half, steps_per_call=3)
     three = on_one_device(data, tmp_path / "three", half)
     # Measured: 2e-6 and 4e-5; against float32, 8e-3.
-    assert_same_curve(three.to_json(), one, loss=1e-3, weight=1e-3)
-    for mine, other in zip(one.history, alone.history):
+    assert_same_curve(three.to_json(), single, loss=1e-3, weight=1e-3)
+    for mine, other in zip(single.history, alone.history):
         assert mine["loss"] != other["loss"]
         assert mine["loss"] == pytest.approx(other["loss"], rel=0, abs=2e-2)
 
@@ -276,12 +276,12 @@ def test_two_hosts_follow_one(
 
     # Each host gives its own half of each batch, to its device.
     batches = TrainingBatches(order=Shuffled(size=IMAGES), batch_size=32)
-    assert len(first["given"]) == len(second["given"]) == alone.step
-    for index, (one, other) in enumerate(zip(first["given"], second["given"])):
-        assert one["shape"] == other["shape"] == [1, 32]
+    assert len(first["transfers"]) == len(second["transfers"]) == alone.step
+    for index, (ours, theirs) in enumerate(zip(first["transfers"], second["transfers"])):
+        assert ours["shape"] == theirs["shape"] == [1, 32]
         rows = batches.at(index).rows.tolist()
-        assert one["rows"] == [rows[:16]] and other["rows"] == [rows[16:]]
-        assert one["shards"] == [[rows[:16]]] and other["shards"] == [[rows[16:]]]
+        assert ours["rows"] == [rows[:16]] and theirs["rows"] == [rows[16:]]
+        assert ours["shards"] == [[rows[:16]]] and theirs["shards"] == [[rows[16:]]]
 
 
 _SHARDS = """
@@ -332,5 +332,5 @@ def test_two_hosts_stop_together_and_go_on(two_hosts: list[tuple[Any, ...]]) -> 
     for mine, other in zip(first["history"], whole["history"], strict=True):
         for key in ("loss", "val_loss", "accuracy", "val_accuracy"):
             assert mine[key] == other[key]
-    one, another = (keras.load(report["last"]).variables for report in (first, whole))
-    jax.tree.map(np.testing.assert_array_equal, one, another)
+    stopped, uninterrupted = (keras.load(report["last"]).variables for report in (first, whole))
+    jax.tree.map(np.testing.assert_array_equal, stopped, uninterrupted)

@@ -71,7 +71,7 @@ def jitted(recipe: Recipe, network: Network, weights: tuple[float, ...] | None =
 
 @functools.cache
 def _keyed(recipe: Recipe, network: Network, weights: tuple[float, ...] | None) -> Any:
-    return jax.jit(lambda key, *given: pure(recipe, network, weights, key)(*given))
+    return jax.jit(lambda key, *arguments: pure(recipe, network, weights, key)(*arguments))
 
 
 def pure(
@@ -103,8 +103,8 @@ def run(recipe: Recipe, network: Network, steps: int, size: int = 8) -> list[Tra
     return states
 
 
-def same(one: Any, two: Any) -> bool:
-    equal = jax.tree.map(lambda a, b: np.array_equal(a, b, equal_nan=True), one, two)
+def same(left: Any, right: Any) -> bool:
+    equal = jax.tree.map(lambda a, b: np.array_equal(a, b, equal_nan=True), left, right)
     return jax.tree.all(equal)
 
 
@@ -160,13 +160,13 @@ def test_moments_of_adam_are_taken_over() -> None:
     first = begin(recipe, small())
     mu = jax.tree.map(lambda p: np.full_like(p, 2), first.params)
     nu = jax.tree.map(lambda p: np.full_like(p, 3), first.params)
-    found = state.with_adam(first, 17, mu, nu)
-    inner = {str(path[-1]): leaf for path, leaf in _numbers(found.opt_state)}
+    warm = state.with_adam(first, 17, mu, nu)
+    inner = {str(path[-1]): leaf for path, leaf in _numbers(warm.opt_state)}
     assert inner[".count"] == 17
     assert inner[".count"].dtype == np.int32
-    leaves = [np.unique(leaf).tolist() for _, leaf in _numbers(found.opt_state)]
+    leaves = [np.unique(leaf).tolist() for _, leaf in _numbers(warm.opt_state)]
     assert sorted(leaves) == [[2]] * 6 + [[3]] * 6 + [[17]]
-    assert jax.tree.structure(found) == jax.tree.structure(first)
+    assert jax.tree.structure(warm) == jax.tree.structure(first)
 
 
 @pytest.mark.parametrize(
@@ -215,11 +215,11 @@ def check_kinds(recipe: Recipe, network: Network) -> None:
     before = begin(recipe, network)
     after = jax.eval_shape(pure(recipe, network), before, *batch())
     assert jax.tree.structure(after) == jax.tree.structure(before)
-    kinds, found = (
+    kinds, restored_kinds = (
         {jax.tree_util.keystr(path): (x.dtype.name, x.shape) for path, x in _numbers(tree)}
         for tree in (before, after)
     )
-    assert found == kinds
+    assert restored_kinds == kinds
 
 
 # --- randomness ----------------------------------------------------------------------------------
@@ -321,9 +321,9 @@ def test_statistics_are_updated_by_the_batch() -> None:
     x = np.einsum("bhwij,ijf->bhwf", windows, first.params["conv"]["kernel"][:, :, 0])
     x += first.params["conv"]["bias"]
     x = np.maximum(x, 0)
-    found = after.batch_stats["norm"]
-    np.testing.assert_allclose(found["mean"], 0.5 * x.mean((0, 1, 2)), atol=1e-6)
-    np.testing.assert_allclose(found["var"], 0.5 + 0.5 * x.var((0, 1, 2)), rtol=1e-5)
+    stats = after.batch_stats["norm"]
+    np.testing.assert_allclose(stats["mean"], 0.5 * x.mean((0, 1, 2)), atol=1e-6)
+    np.testing.assert_allclose(stats["var"], 0.5 + 0.5 * x.var((0, 1, 2)), rtol=1e-5)
 
 
 # --- sharpness-aware minimization ----------------------------------------------------------------
@@ -345,9 +345,9 @@ def test_sharpness_aware_step_follows_the_gradient_uphill() -> None:
     expected = gradient_at({**first.variables(), "params": uphill}, network)
     recipe = dataclasses.replace(PLAIN, sam_rho=0.3)
     after = jitted(recipe, network)(first, *batch())
-    found = jax.tree.map(lambda p, q: np.float64(p) - np.float64(q), first.params, after.params)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), found, expected)
-    apart = jax.tree.map(lambda a, b: np.abs(a - b).max(), found, gradient)
+    steps = jax.tree.map(lambda p, q: np.float64(p) - np.float64(q), first.params, after.params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-6), steps, expected)
+    apart = jax.tree.map(lambda a, b: np.abs(a - b).max(), steps, gradient)
     assert max(jax.tree.leaves(apart)) > 1e-3
 
 
@@ -452,12 +452,14 @@ def test_penalties_are_part_of_loss_and_gradient() -> None:
     first = begin(recipe, plain)
     kernel = first.params["dense"]["kernel"]
     without = jitted(recipe, plain)(first, *batch())
-    found = jitted(recipe, penalised)(first, *batch())
+    penalised_step = jitted(recipe, penalised)(first, *batch())
     penalty = 0.5 * np.square(kernel).sum()
-    np.testing.assert_allclose(found.totals.loss, without.totals.loss + 8 * penalty, rtol=1e-5)
+    np.testing.assert_allclose(
+        penalised_step.totals.loss, without.totals.loss + 8 * penalty, rtol=1e-5
+    )
     # 0.5, the rate, times 2 * 0.5 * w.
     expected = without.params["dense"]["kernel"] - 0.5 * kernel
-    np.testing.assert_allclose(found.params["dense"]["kernel"], expected, atol=1e-6)
+    np.testing.assert_allclose(penalised_step.params["dense"]["kernel"], expected, atol=1e-6)
 
 
 # --- steps that are not finite -------------------------------------------------------------------
@@ -470,9 +472,9 @@ def test_first_step_with_a_loss_that_is_not_finite_is_kept() -> None:
         states[-1], params=jax.tree.map(lambda p: np.full_like(p, np.nan), states[-1].params)
     )
     once = jitted(SGD, small())(broken, *batch())
-    again = jitted(SGD, small())(once, *batch())
-    healed = jitted(SGD, small())(dataclasses.replace(again, params=states[-1].params), *batch())
-    assert [int(s.bad_step) for s in (once, again, healed)] == [2, 2, 2]
+    twice = jitted(SGD, small())(once, *batch())
+    healed = jitted(SGD, small())(dataclasses.replace(twice, params=states[-1].params), *batch())
+    assert [int(s.bad_step) for s in (once, twice, healed)] == [2, 2, 2]
     assert once.bad_step.dtype == jnp.int32
 
 
@@ -546,10 +548,10 @@ def test_bfloat16_keeps_the_state_in_float32_near_that_of_float32() -> None:
 def test_logits_of_bfloat16_are_float32(train: bool) -> None:
     network, images = small(), unit(batch()[0])
     variables = network.init(jax.random.key(0))
-    found, full = (_logits(network, train, d)(variables, images) for d in ("bfloat16", "float32"))
-    assert found.dtype == jnp.float32
-    np.testing.assert_allclose(found, full, atol=0.02)
-    assert not np.array_equal(found, found.astype("bfloat16").astype("float32"))
+    half, full = (_logits(network, train, d)(variables, images) for d in ("bfloat16", "float32"))
+    assert half.dtype == jnp.float32
+    np.testing.assert_allclose(half, full, atol=0.02)
+    assert not np.array_equal(half, half.astype("bfloat16").astype("float32"))
 
 
 # --- images for any network ----------------------------------------------------------------------
@@ -581,15 +583,15 @@ KINDS = ["gray", "color", "rescaling", "signed", "channels first", "color, chann
 
 def test_input_is_in_the_network_s_range_and_order() -> None:
     images = np.arange(128, dtype="float32").reshape(2, 8, 8) / 128
-    found = jax.jit(lambda x: {kind: to_input(reading(kind), x) for kind in KINDS})(images)
+    inputs = jax.jit(lambda x: {kind: to_input(reading(kind), x) for kind in KINDS})(images)
     x = images
-    np.testing.assert_array_equal(found["gray"], x[..., None])
-    np.testing.assert_array_equal(found["color"], np.stack([x, x, x], -1))
-    np.testing.assert_array_equal(found["rescaling"], 255 * x[..., None])
-    np.testing.assert_array_equal(found["signed"], 255 * x[..., None])
-    np.testing.assert_array_equal(found["channels first"], x[:, None])
-    np.testing.assert_array_equal(found["color, channels first"], 255 * np.stack([x, x, x], 1))
-    assert {value.dtype.name for value in found.values()} == {"float32"}
+    np.testing.assert_array_equal(inputs["gray"], x[..., None])
+    np.testing.assert_array_equal(inputs["color"], np.stack([x, x, x], -1))
+    np.testing.assert_array_equal(inputs["rescaling"], 255 * x[..., None])
+    np.testing.assert_array_equal(inputs["signed"], 255 * x[..., None])
+    np.testing.assert_array_equal(inputs["channels first"], x[:, None])
+    np.testing.assert_array_equal(inputs["color, channels first"], 255 * np.stack([x, x, x], 1))
+    assert {value.dtype.name for value in inputs.values()} == {"float32"}
 
 
 @pytest.mark.parametrize("kind", ["color", "rescaling", "color, channels first"])
@@ -613,14 +615,14 @@ def test_evaluation_is_that_of_the_classifier_on_the_images_of_the_mask(kind: st
     images, labels = batch()
     variables = network.init(jax.random.key(1))
     mask = np.array([1, 0, 1, 1, 0, 1, 1, 0], bool)
-    found = evaluating(network)(variables, images, labels, mask)
+    totals = evaluating(network)(variables, images, labels, mask)
     classifier = EmotionClassifier(network, variables, labels=["a", "b", "c"])
     probabilities = classifier.predict_proba(images)
     by_image = -np.log(probabilities[np.arange(8), labels])
-    np.testing.assert_allclose(found.loss, by_image[mask].sum(), rtol=1e-5)
-    assert found.correct == (probabilities.argmax(1) == labels)[mask].sum()
-    assert found.count == 5
-    assert (found.loss.dtype, found.correct.dtype, found.count.dtype) == (
+    np.testing.assert_allclose(totals.loss, by_image[mask].sum(), rtol=1e-5)
+    assert totals.correct == (probabilities.argmax(1) == labels)[mask].sum()
+    assert totals.count == 5
+    assert (totals.loss.dtype, totals.correct.dtype, totals.count.dtype) == (
         jnp.float32,
         jnp.int32,
         jnp.int32,
@@ -632,10 +634,10 @@ def test_evaluation_leaves_out_what_fills_a_batch() -> None:
     evaluate = evaluating(network)
     variables = network.init(jax.random.key(1))
     mask = np.arange(8) < 5
-    found = evaluate(variables, images, labels, mask)
+    totals = evaluate(variables, images, labels, mask)
     filled = np.where(mask[:, None, None], images, 255).astype("uint8")
     others = np.where(mask, labels, 2).astype("int32")
-    assert same(evaluate(variables, filled, others, mask), found)
+    assert same(evaluate(variables, filled, others, mask), totals)
     assert same(evaluate(variables, images, labels, np.zeros(8, bool)), Totals.zero())
 
 

@@ -82,10 +82,10 @@ def with_votes(faces: Faces | None = None, *, seed: int = 0) -> Faces:
     """
     faces = make_faces(copies=10) if faces is None else faces
     rows = np.arange(len(faces))
-    said = np.where(rows % 4 == seed, (faces.labels + 1) % 7, faces.labels)
+    voted = np.where(rows % 4 == seed, (faces.labels + 1) % 7, faces.labels)
     counts = np.zeros((len(faces), 8), np.float32)
-    counts[rows, said] = 7
-    counts[rows, (said + 2) % 7] += 3
+    counts[rows, voted] = 7
+    counts[rows, (voted + 2) % 7] += 3
     counts[rows % 8 == 3] = 10 * np.eye(8)[7]
     votes = Votes(counts=counts, names=(*ferjax.EMOTIONS, NOT_A_FACE))
     return dataclasses.replace(faces, votes=votes)
@@ -120,20 +120,20 @@ def with_votes(faces: Faces | None = None, *, seed: int = 0) -> Faces:
 def test_targets(
     counts: list[float], label: int, changes: dict[str, Any], expected: list[float]
 ) -> None:
-    found = targets.of_votes(few([counts], [label]), dataclasses.replace(RECIPE, **changes))
-    assert found.values.dtype == np.float32
-    np.testing.assert_allclose(found.values, [expected], atol=1e-7)
+    by_votes = targets.of_votes(few([counts], [label]), dataclasses.replace(RECIPE, **changes))
+    assert by_votes.values.dtype == np.float32
+    np.testing.assert_allclose(by_votes.values, [expected], atol=1e-7)
     own = np.eye(3)[label].tolist()
-    assert found.named.tolist() == [expected != own]
+    assert by_votes.named.tolist() == [expected != own]
 
 
 def test_votes_belong_to_their_images_and_columns() -> None:
     faces = few([[0, 6, 4, 0, 0, 0], [9, 1, 0, 0, 0, 0], [0, 0, 8, 2, 0, 0]], [0, 1, 2])
     assert faces.votes is not None
-    found = targets.of_votes(faces, RECIPE).values
+    values = targets.of_votes(faces, RECIPE).values
     other = Votes(counts=faces.votes.counts[[1, 2, 0]], names=faces.votes.names)
     mixed_up = targets.of_votes(dataclasses.replace(faces, votes=other), RECIPE).values
-    np.testing.assert_allclose(found, [[0.68, 0.32, 0], [0, 0.2, 0.8], [0, 0.8, 0.2]], atol=1e-7)
+    np.testing.assert_allclose(values, [[0.68, 0.32, 0], [0, 0.2, 0.8], [0, 0.8, 0.2]], atol=1e-7)
     expected = [[0.2, 0, 0.8], [0, 1, 0], [0.48, 0.32, 0.2]]
     np.testing.assert_allclose(mixed_up, expected, atol=1e-7)
     assert targets.checksum(other) != targets.checksum(faces.votes)
@@ -142,7 +142,7 @@ def test_votes_belong_to_their_images_and_columns() -> None:
         counts=faces.votes.counts[:, order], names=tuple(COLUMNS[column] for column in order)
     )
     same = targets.of_votes(dataclasses.replace(faces, votes=turned), RECIPE).values
-    np.testing.assert_array_equal(same, found)
+    np.testing.assert_array_equal(same, values)
     renamed = Votes(counts=faces.votes.counts, names=turned.names)
     assert targets.checksum(renamed) != targets.checksum(faces.votes)
 
@@ -194,9 +194,9 @@ def test_what_outputs_stand_for() -> None:
 
 def test_offsets_of_logits() -> None:
     assert targets.logit_offsets(np.array([0.5, 0.5]), 0) is None
-    found = targets.logit_offsets(np.array([0.5, 0.25, 0.25, 0]), 2)
-    assert found is not None and found.dtype == np.float32
-    np.testing.assert_allclose(found, 2 * np.log([0.5, 0.25, 0.25, 1]), rtol=1e-6)
+    offsets = targets.logit_offsets(np.array([0.5, 0.25, 0.25, 0]), 2)
+    assert offsets is not None and offsets.dtype == np.float32
+    np.testing.assert_allclose(offsets, 2 * np.log([0.5, 0.25, 0.25, 1]), rtol=1e-6)
 
 
 def test_the_step_adjusts_the_loss_and_not_the_accuracy() -> None:
@@ -264,18 +264,18 @@ def test_what_is_said_of_the_targets(done: tuple[TrainingResult, Recorder]) -> N
 def test_the_metadata_says_which_labels(done: tuple[TrainingResult, Recorder]) -> None:
     result, faces = done[0], with_votes()
     assert result.last is not None
-    found = metadata.read(result.last)
+    stated = metadata.read(result.last)
     name, people = "validation", "majority of people, 7 classes"
-    assert [(a.get("labels"), a["images"]) for a in found["accuracy"]] == [
+    assert [(a.get("labels"), a["images"]) for a in stated["accuracy"]] == [
         (None, 64),
         (None, 64 - 9),
         (people, 56),
         (people, 56 - 9),
     ]
-    assert {a["dataset"] for a in found["accuracy"]} == {name}
-    assert found["trained_on"]["images"] == 256
-    assert found["trained_on"]["left_out"] == 32
-    assert found["selected_on"] == {
+    assert {a["dataset"] for a in stated["accuracy"]} == {name}
+    assert stated["trained_on"]["images"] == 256
+    assert stated["trained_on"]["left_out"] == 32
+    assert stated["selected_on"] == {
         "data": name,
         "images": 64,
         "copies_of_training_images": 9,
@@ -287,22 +287,22 @@ def test_the_metadata_says_which_labels(done: tuple[TrainingResult, Recorder]) -
     rows = np.arange(256, 320)
     majority = np.where(rows % 4 == 0, (validation.labels + 1) % 7, validation.labels)
     clear = rows % 8 != 3
-    assert found["accuracy"][0]["correct"] == (guessed == validation.labels).sum()
-    assert found["accuracy"][2]["correct"] == (guessed == majority)[clear].sum()
-    assert result.history[-1]["val_accuracy"] == found["accuracy"][2]["correct"] / 56
-    assert selected_by(found["accuracy"]) == found["accuracy"][2]
+    assert stated["accuracy"][0]["correct"] == (guessed == validation.labels).sum()
+    assert stated["accuracy"][2]["correct"] == (guessed == majority)[clear].sum()
+    assert result.history[-1]["val_accuracy"] == stated["accuracy"][2]["correct"] / 56
+    assert selected_by(stated["accuracy"]) == stated["accuracy"][2]
 
 
 def test_the_metadata_has_frequencies_and_prior(done: tuple[TrainingResult, Recorder]) -> None:
     assert done[0].last is not None
-    found = metadata.read(done[0].last)
+    stated = metadata.read(done[0].last)
     data = training_data.load_data(with_votes(), LEFT_OUT)
     assert data.soft_labels is not None
     shares = data.soft_labels.mean(0, dtype=np.float64)
-    assert tuple(found["training_frequencies"]) == tuple(found["prior"]) == ferjax.EMOTIONS
-    np.testing.assert_allclose(list(found["training_frequencies"].values()), shares, atol=1e-6)
+    assert tuple(stated["training_frequencies"]) == tuple(stated["prior"]) == ferjax.EMOTIONS
+    np.testing.assert_allclose(list(stated["training_frequencies"].values()), shares, atol=1e-6)
     expected = shares**0.5 / (shares**0.5).sum()
-    np.testing.assert_allclose(list(found["prior"].values()), expected, atol=1e-6)
+    np.testing.assert_allclose(list(stated["prior"].values()), expected, atol=1e-6)
 
 
 def test_without_votes_the_frequencies_are_the_labels(tmp_path: Path) -> None:
@@ -310,12 +310,12 @@ def test_without_votes_the_frequencies_are_the_labels(tmp_path: Path) -> None:
     recipe = dataclasses.replace(SHORT, votes=0.0)
     result = train(faces, tmp_path / "run", recipe)
     assert result.last is not None
-    found = metadata.read(result.last)
+    stated = metadata.read(result.last)
     counts = np.bincount(faces.labels[:256]) / 256
-    np.testing.assert_allclose(list(found["training_frequencies"].values()), counts, atol=1e-6)
-    assert found["prior"] == found["training_frequencies"]
-    assert "votes" not in found["trained_on"]
-    assert [a.get("labels") for a in found["accuracy"]] == [None] * 2
+    np.testing.assert_allclose(list(stated["training_frequencies"].values()), counts, atol=1e-6)
+    assert stated["prior"] == stated["training_frequencies"]
+    assert "votes" not in stated["trained_on"]
+    assert [a.get("labels") for a in stated["accuracy"]] == [None] * 2
     assert "votes" not in json.loads((tmp_path / "run/run.json").read_text("utf-8"))["data"]
 
 
@@ -338,7 +338,7 @@ def test_a_run_goes_on_to_the_same_bits_and_with_the_same_votes_alone(tmp_path: 
         train(data, run, dataclasses.replace(RECIPE, votes=0.5), resume=True)
     resumed = train(None, run, None, resume=True)
     assert resumed.step == whole.step == 16
-    a, b = (keras.load(found.last).variables for found in (resumed, whole))
+    a, b = (keras.load(result.last).variables for result in (resumed, whole))
     jax.tree.map(np.testing.assert_array_equal, a, b)
     assert resumed.last_accuracy == whole.last_accuracy
 
@@ -361,12 +361,12 @@ def test_teachers_have_their_share_of_the_whole(tmp_path: Path) -> None:
     faces = with_votes()
     recipe = dataclasses.replace(SHORT, distillation=0.6)
     train(faces, tmp_path / "run", recipe, teachers=[teacher])
-    found = np.load(tmp_path / "run" / "soft_labels.npy")
-    seen = faces.images[:256]
-    said = ferjax.load(teacher)
-    views = [said.predict_proba(x) for x in (seen, seen[:, :, ::-1])]
+    soft_labels = np.load(tmp_path / "run" / "soft_labels.npy")
+    images = faces.images[:256]
+    classifier = ferjax.load(teacher)
+    views = [classifier.predict_proba(x) for x in (images, images[:, :, ::-1])]
     mixed = targets.of_votes(faces, recipe).values[:256]
-    np.testing.assert_allclose(found, 0.3 * (views[0] + views[1]) + 0.4 * mixed, atol=1e-6)
+    np.testing.assert_allclose(soft_labels, 0.3 * (views[0] + views[1]) + 0.4 * mixed, atol=1e-6)
 
 
 # --- what is refused -----------------------------------------------------------------------------
@@ -399,8 +399,8 @@ def test_fewer_images_than_a_batch(tmp_path: Path) -> None:
 
 def test_the_recipe_votes_goes_on_from_the_default_weights(tmp_path: Path) -> None:
     faces = with_votes(make_faces(64, 16, size=48))
-    found = initialization.default_init(RECIPES["votes"], faces)
-    assert found.name == "fer_cnn8.h5" and found.is_file()
+    path = initialization.default_init(RECIPES["votes"], faces)
+    assert path.name == "fer_cnn8.h5" and path.is_file()
 
     class Stop(Recorder):
         def note(self, text: str) -> None:
@@ -413,7 +413,7 @@ def test_the_recipe_votes_goes_on_from_the_default_weights(tmp_path: Path) -> No
         train_and_evaluate("votes", faces, tmp_path / "run", reporter=recorder)
     assert recorder.notes[0] == "starting from fer_cnn8.h5, which ferjax brings (--init: others)"
     begun = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))
-    assert begun["started_from"]["sha256"] == metadata.sha256(found)
+    assert begun["started_from"]["sha256"] == metadata.sha256(path)
     with pytest.raises(TrainingError, match=r"weights of fer_cnn8: expected `init` for fer_cnn5"):
         train_and_evaluate("votes", faces, tmp_path / "other", architecture="fer_cnn5")
     with pytest.raises(TrainingError, match="expected `init` for another network"):
