@@ -1,12 +1,12 @@
 """From a recipe and prepared faces to weights that JAX and Keras use.
 
-`loop` reads from top to bottom: `begin` finds, checks and locks a run (`run`, in a `run_folder`)
-and makes its first state; then come the epochs, and `result` measures, saves and returns. `recipes`
-says what is done, in the words of `recipe_fields`; `training_data` and `targets` are what is
-learnt, `initialization` the network and weights to begin with, `distillation` what other networks
-add; `optimizers`, `losses` and `state` make up `step`, the pure function, which `compiled_steps`
-has the `devices` run; `batch_norm` and `validation` are for what it has made; `checkpoints`,
-`controllers`, `logs`, `reporting`, `signals` and `export` are what goes on around it.
+`loop` reads from top to bottom: `begin` finds, checks and locks a run, in a `run_folder`, and makes
+its first state; then come the epochs, and `result` measures, saves and returns. `recipes` says what
+is done, in the words of `recipe_fields`; `training_data` and `targets` are what is learnt,
+`initialization` the network and weights to begin with, `distillation` what other networks add;
+`optimizers`, `losses` and `state` make up `step`, the pure function, which `compiled_steps` has the
+`devices` run; `batch_norm` and `validation` are for what it has made; `checkpoints`, `controllers`,
+`logs`, `reporting`, `signals` and `export` are what goes on around it.
 """
 
 from __future__ import annotations

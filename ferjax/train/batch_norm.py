@@ -42,14 +42,9 @@ class CleanStatistics:
     """Training images on the devices, and the jitted pass that takes their statistics."""
 
     def __init__(self, network: Network, faces: Faces, devices: Devices, images: int) -> None:
-        """Choose the images.
+        """Choose `images` of the training images.
 
-        Args:
-            network: what is trained.
-            faces: the training images.
-            devices: which all take their part.
-            images: how many are taken, rounded up to whole batches; spread evenly, over the
-                classes too.
+        Rounded up to whole batches, and spread evenly, over the classes too.
         """
         images = min(images, len(faces))
         size = min(_BATCH, images)

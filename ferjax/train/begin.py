@@ -1,13 +1,15 @@
-"""How a run begins: it is found, checked and locked, and its first state made or restored."""
+"""A run, and how it begins: found, checked and locked, its first state made or restored."""
 
 from __future__ import annotations
 
 import dataclasses
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
@@ -21,20 +23,53 @@ from ferjax.nets.architectures import ARCHITECTURES
 from ferjax.nets.network import Network
 from ferjax.train import checkpoints, distillation, initialization, optimizers, run_folder, state
 from ferjax.train.batch_norm import evaluated_variables
-from ferjax.train.checkpoints import Checkpoints
+from ferjax.train.checkpoints import Checkpoints, Progress
 from ferjax.train.devices import Devices
 from ferjax.train.distillation import PathLike
 from ferjax.train.errors import TrainingError
 from ferjax.train.recipes import FROM_DEFAULT, NEED_WEIGHTS, Recipe, override
 from ferjax.train.recipes import recipe as named_recipe
 from ferjax.train.reporting import Reporter
-from ferjax.train.run import Progress, Run
 from ferjax.train.run_folder import RunRecord, origin, versions
 from ferjax.train.state import TrainState
 from ferjax.train.training_data import TrainingData, load_data, order, vote_notes
 from ferjax.train.validation import Evaluator
 
 _DEFAULT_RECIPE = "fast"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What stays the same in a run."""
+
+    folder: Path
+    record: RunRecord
+    data: TrainingData
+    network: Network
+    devices: Devices
+    batches: TrainingBatches  # which images each step has
+    reporter: Reporter  # is told what happens
+    checkpoints: Checkpoints
+    evaluator: Evaluator  # of the validation images
+    evaluated: Callable[[TrainState], Any]  # returns the variables that are evaluated and saved
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.record.recipe
+
+    @property
+    def total_steps(self) -> int:
+        return self.batches.steps(self.recipe.epochs)
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes the files; one of several hosts does."""
+        return jax.process_index() == 0
+
+    def is_over(self, progress: Progress) -> bool:
+        """Whether all steps are done, or early stopping ends the run."""
+        stops = progress.epoch > 0 and progress.controllers.early_stopping.stops(self.recipe)
+        return stops or progress.step >= self.total_steps
 
 
 @contextmanager
@@ -241,19 +276,18 @@ def _introduce(
 
 def _first_or_restored(run: Run, first: TrainState) -> tuple[TrainState, Progress]:
     """Return the latest checkpoint; where there is none, save the first state as one."""
-    hardware = run.devices.describe()
+    hardware, order = run.devices.describe(), run.batches.settings
     restored = run.checkpoints.restore_latest(first)
     if restored is None:
-        progress = Progress(hardware=[hardware])
-        run.save(first, progress)
+        progress = Progress(hardware=[hardware], batches=order)
+        run.checkpoints.save(first, progress)
         return first, progress
-    train_state, values = restored
-    progress = Progress.from_json(values)
+    train_state, progress = restored
     if progress.hardware[-1] != hardware:
         progress = dataclasses.replace(progress, hardware=[*progress.hardware, hardware])
-    if values["batches"] != run.batches.settings:
+    if progress.batches != order:
         raise TrainingError(
-            f"{run.folder}: its checkpoints are of another order of images, {values['batches']}"
+            f"{run.folder}: its checkpoints are of another order of images, {progress.batches}"
         )
     run.reporter.note(
         f"resumed at step {progress.step:,} of {run.total_steps:,}, epoch {progress.epoch + 1}"

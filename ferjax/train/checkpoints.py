@@ -1,19 +1,21 @@
 """Checkpoints by Orbax: asynchronous, the best and the last two kept, damage noticed.
 
-A checkpoint holds the whole `TrainState` and a JSON record of everything else that a run needs:
-epoch, history, controllers, the place in the data. Sums over the bits of every array are stored
-with it, so that an array that is read back differently is noticed: Orbax itself would not.
+A checkpoint holds the whole `TrainState` and, as JSON, its `Progress`: all that a run needs to go
+on. Sums over the bits of every array are stored with it, so that an array that is read back
+differently is noticed: Orbax itself would not.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -22,13 +24,46 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from ferjax.errors import printable
+from ferjax.train.controllers import Controllers
 from ferjax.train.errors import TrainingError
+from ferjax.train.logs import Row
+from ferjax.train.recipes import Recipe
 from ferjax.train.state import TrainState
 
 FOLDER = "checkpoints"
 _LAST = 2  # the last, and the one before it in case the last is damaged
 
-Record = dict[str, Any]
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a run has come: what a checkpoint holds beside the state."""
+
+    step: int = 0  # steps done
+    history: list[Row] = dataclasses.field(default_factory=list)  # one for each complete epoch
+    controllers: Controllers = Controllers()
+    seconds: float = 0.0  # of training, interruptions left out
+    hardware: list[str]  # what the run was on, in turn
+    batches: dict[str, Any]  # `TrainingBatches.settings`: which images each step has
+
+    @property
+    def epoch(self) -> int:
+        """Complete epochs."""
+        return len(self.history)
+
+    def with_epoch(self, recipe: Recipe, row: Row) -> Self:
+        """Return the progress after another epoch, of which `row` is in the log."""
+        controllers = self.controllers.update(recipe, row, row["epoch"], row["step"])
+        return dataclasses.replace(self, history=[*self.history, row], controllers=controllers)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return values that `json.dumps` takes."""
+        return {**vars(self), "epoch": self.epoch, "controllers": self.controllers.to_json()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return what `to_json` was called on."""
+        fields = {field.name: values[field.name] for field in dataclasses.fields(cls)}
+        return cls(**{**fields, "controllers": Controllers.from_json(values["controllers"])})
 
 
 @jax.jit
@@ -83,31 +118,23 @@ class Checkpoints:
         with _one_line_error(f"{self.folder}: cannot be opened"):
             self._manager = ocp.CheckpointManager(self.folder.absolute(), options=self._options)
 
-    def steps(self) -> list[int]:
-        """Return the steps of all checkpoints, the latest first."""
-        return sorted(self._manager.all_steps(), reverse=True)
+    def save(self, state: TrainState, progress: Progress, score: float | None = None) -> None:
+        """Begin to save, unless the step is saved; the arrays are copied before this returns.
 
-    def save(self, step: int, state: TrainState, record: Record, *, score: float | None) -> None:
-        """Begin to save; the arrays are copied before this returns.
-
-        Args:
-            score: of the epoch that ended here, less is better; None within an epoch.
+        `score` is that of the epoch that ended here, less is better; None within an epoch.
         """
-        if step in self._manager.all_steps():
-            self._saved = time.monotonic()
-            return
-        metrics = None if score is None else {"score": score, "epoch": record["epoch"]}
-        sums = [int(value) for value in np.asarray(checksums(state))]
-        with self._saving():
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(state),
-                    record=ocp.args.JsonSave({**record, "checksums": sums}),
-                ),
-                metrics=metrics,
-                force=True,
-            )
+        if progress.step not in self._manager.all_steps():
+            sums = [int(value) for value in np.asarray(checksums(state))]
+            with self._saving():
+                self._manager.save(
+                    progress.step,
+                    args=ocp.args.Composite(
+                        state=ocp.args.StandardSave(state),
+                        record=ocp.args.JsonSave({**progress.to_json(), "checksums": sums}),
+                    ),
+                    metrics=None if score is None else {"score": score, "epoch": progress.epoch},
+                    force=True,
+                )
         self._saved = time.monotonic()
 
     def is_due(self) -> bool:
@@ -123,7 +150,7 @@ class Checkpoints:
         """Whether all hosts have agreed to stop after `step`, because one is to be preempted."""
         return bool(self._manager.reached_preemption(step))
 
-    def restore_latest(self, like: TrainState) -> tuple[TrainState, Record] | None:
+    def restore_latest(self, like: TrainState) -> tuple[TrainState, Progress] | None:
         """Return the latest checkpoint that is whole, or None where there is none at all.
 
         A damaged one is named in a warning and put aside, and the one before it is used.
@@ -135,7 +162,7 @@ class Checkpoints:
             TrainingError: there are checkpoints, and all are damaged.
         """
         damaged: list[str] = []
-        for step in self.steps():
+        for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 restored = self.restore(step, like)
             except TrainingError as error:
@@ -152,7 +179,7 @@ class Checkpoints:
             )
         return None
 
-    def restore(self, step: int, like: TrainState) -> tuple[TrainState, Record]:
+    def restore(self, step: int, like: TrainState) -> tuple[TrainState, Progress]:
         """Return the checkpoint of a step, once it is known to be whole."""
         place = f"checkpoint {self.folder / str(step)}"
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
@@ -170,14 +197,14 @@ class Checkpoints:
             raise TrainingError(f"{place} is damaged ({_first_line(error)})") from None
         if record.pop("checksums", None) != sums or int(state.step) != step:
             raise TrainingError(f"{place} is damaged (its arrays are not those that were saved)")
-        return state, record
+        return state, Progress.from_json(record)
 
     def close(self) -> None:
         self._manager.close()
 
     def _put_aside(self, step: int) -> None:
         """Rename checkpoints after `step`, so that new ones can take their place."""
-        for later in [s for s in self.steps() if s > step]:
+        for later in [saved for saved in self._manager.all_steps() if saved > step]:
             if jax.process_index() == 0:
                 folder = self.folder / str(later)
                 folder.rename(self.folder.parent / f"damaged-checkpoint-{later}")

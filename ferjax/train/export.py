@@ -9,7 +9,8 @@ from typing import Any
 from ferjax import keras, metadata
 from ferjax._version import __version__
 from ferjax.nets.network import Network
-from ferjax.train.run import Progress, Run
+from ferjax.train.begin import Run
+from ferjax.train.checkpoints import Progress
 from ferjax.train.run_folder import RunRecord
 
 

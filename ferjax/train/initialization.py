@@ -134,12 +134,11 @@ def recorded_start(recorded: Mapping[str, Any], init: PathLike | None) -> Start:
 def _read_weights(
     init: PathLike, architecture: PathLike | Network | Mapping[str, Any] | None
 ) -> KerasModel:
-    config: Any = architecture
     if isinstance(architecture, Network):
-        config = Start(network=architecture).description
-    elif isinstance(architecture, str) and architecture in ARCHITECTURES:
+        architecture = Start(network=architecture).description
+    if isinstance(architecture, str) and architecture in ARCHITECTURES:
         return read(init, None, architecture, with_optimizer=True)
-    return read(init, config, None, with_optimizer=True)
+    return read(init, architecture, None, with_optimizer=True)
 
 
 def _graph(recipe: Recipe, chosen: PathLike | Network | None, faces: Faces) -> Graph:

@@ -22,6 +22,8 @@ import numpy as np
 from ferjax.data.dataset import Faces
 from ferjax.nets.network import Network
 from ferjax.train import begin, optimizers, result
+from ferjax.train.begin import Run
+from ferjax.train.checkpoints import Progress
 from ferjax.train.compiled_steps import CompiledSteps
 from ferjax.train.controllers import score
 from ferjax.train.distillation import PathLike
@@ -30,7 +32,6 @@ from ferjax.train.logs import Logs
 from ferjax.train.recipes import Recipe
 from ferjax.train.reporting import Clock, ConsoleReporter, Reporter, Status
 from ferjax.train.result import TrainingResult
-from ferjax.train.run import Progress, Run
 from ferjax.train.signals import StopSignals
 from ferjax.train.state import Totals, TrainState
 from ferjax.xla import compile_cache
@@ -116,7 +117,7 @@ def train_and_evaluate(
     ):
         train_state, progress = _train(run, train_state, progress, signals)
         early = signals.received or int(signal.SIGTERM)
-        interrupted = None if progress.is_over(run) else early
+        interrupted = None if run.is_over(progress) else early
         return result.finish(run, train_state, progress, interrupted)
 
 
@@ -131,7 +132,7 @@ def _train(
     logs = Logs(run.folder, progress.step + 1, title) if run.writes else None
     clock = Clock(run.total_steps, progress.seconds)
     stop = False
-    while not (stop or progress.is_over(run)):
+    while not (stop or run.is_over(progress)):
         # Train: the steps that are left of the epoch.
         began, first = time.monotonic(), progress.step
         train_state, progress, stop = _train_epoch(
@@ -170,9 +171,9 @@ def _train(
         # Save, and log.
         stop = _must_stop(run, step, signals)
         is_due = run.checkpoints.is_due()
-        if is_best or stop or is_due or progress.is_over(run) or jax.process_count() > 1:
+        if is_best or stop or is_due or run.is_over(progress) or jax.process_count() > 1:
             progress = dataclasses.replace(progress, seconds=clock.seconds)
-            run.save(train_state, progress, score(recipe.select, row))
+            run.checkpoints.save(train_state, progress, score(recipe.select, row))
         if logs is not None:
             logs.write(progress.history, progress.controllers.best.epoch)
     run.checkpoints.wait()
@@ -208,7 +209,7 @@ def _train_epoch(
             while pending:  # nothing is saved that has not been looked at
                 _report(run, progress.epoch + 1, clock, *pending.popleft())
             progress = dataclasses.replace(progress, seconds=clock.seconds)
-            run.save(train_state, progress)
+            run.checkpoints.save(train_state, progress)
     while pending:
         _report(run, progress.epoch + 1, clock, *pending.popleft())
     return train_state, progress, stop

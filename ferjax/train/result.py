@@ -12,8 +12,9 @@ import numpy as np
 
 from ferjax import metadata
 from ferjax.train import export, logs
+from ferjax.train.begin import Run
+from ferjax.train.checkpoints import Progress
 from ferjax.train.reporting import duration
-from ferjax.train.run import Progress, Run
 from ferjax.train.run_folder import BEST, LAST
 from ferjax.train.state import TrainState
 from ferjax.train.validation import Evaluator

@@ -755,10 +755,10 @@ from ferjax.cli.main import main
 from ferjax.train import checkpoints
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 save = checkpoints.Checkpoints.save
-def limited(self, step, *args, **kwargs):
-    if step:
+def limited(self, state, progress, *score):
+    if progress.step:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
-    save(self, step, *args, **kwargs)
+    save(self, state, progress, *score)
 checkpoints.Checkpoints.save = limited
 sys.exit(main({arguments!r}))
 """
