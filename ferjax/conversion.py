@@ -79,24 +79,16 @@ def convert(
     if names and (described or kind == MSGPACK):
         described = {**metadata.renamed(described, model.labels, names), "labels": list(names)}
     has_sidecar = bool(described) and kind != ORBAX and metadata.is_free(target)
-    if kind not in (MSGPACK, ORBAX):
-        kept_state = state if optimizer_state else None
-        keras.save(
-            target, model.graph, model.variables, kept_state, names, kind=kind, metadata=described
-        )
-    else:
+    if kind in (MSGPACK, ORBAX):
         from ferjax import flax_files
 
-        if not has_sidecar and (left_out := _left_out(described, names)):
-            why = "an Orbax folder has no place for it"
-            if kind == MSGPACK:
-                why = f"{metadata.sidecar(target)} describes other weights; give another name"
-            notes.append(f"metadata is left out ({left_out}): {why}")
         flax_files.save(target, model.variables, orbax=kind == ORBAX)
-        options = f"--config {config or model.path}"
-        if architecture is not None:
-            options = f"--architecture {architecture}"
-        notes += _architecture_note(target, model, options)
+        notes += [] if has_sidecar else _metadata_note(target, kind, described, names)
+        notes += _architecture_note(target, model, config, architecture)
+    else:
+        state = state if optimizer_state else None
+        graph, variables = model.graph, model.variables
+        keras.save(target, graph, variables, state, names, kind=kind, metadata=described)
     if has_sidecar:
         metadata.write(target, described)
     return Conversion(model.kind, kind, model.graph.num_params, notes)
@@ -112,12 +104,26 @@ def _check_state(source: PathLike, target: PathLike, kind: str, model: KerasMode
         raise WriteError(f"{target}: optimizer state goes into Keras files only")
 
 
-def _architecture_note(target: PathLike, model: KerasModel, options: str) -> list[str]:
-    """Return the note that a Flax file of a network does not tell its architecture, if so.
+def _metadata_note(
+    target: PathLike, kind: str, described: Mapping[str, Any], names: Sequence[str] | None
+) -> list[str]:
+    """Return the note on metadata that has no place, what predictions depend on first in it."""
+    parts = {**described, "labels": names}
+    first = [key for key in ("labels", "value_range", "input", "calibration") if parts.get(key)]
+    has_more = any(value is not None for key, value in parts.items() if key not in first)
+    if not first and not has_more:
+        return []
+    why = "an Orbax folder has no place for it"
+    if kind == MSGPACK:
+        why = f"{metadata.sidecar(target)} describes other weights; give another name"
+    listed = ", ".join([key.replace("_", " ") for key in first] + ["..."] * has_more)
+    return [f"metadata is left out ({listed}): {why}"]
 
-    Args:
-        options: those by which the file is read.
-    """
+
+def _architecture_note(
+    target: PathLike, model: KerasModel, config: PathLike | None, architecture: str | None
+) -> list[str]:
+    """Return the note that a Flax file of a network does not tell its architecture, if so."""
     from ferjax import flax_files
     from ferjax.nets.architectures import architecture as named
 
@@ -125,6 +131,9 @@ def _architecture_note(target: PathLike, model: KerasModel, options: str) -> lis
     if guess is not None and _function(named(guess).graph) == _function(model.graph):
         return []
     mistaken = "" if guess is None else f", or it is taken for {guess}, which differs"
+    options = f"--config {config or model.path}"
+    if architecture is not None:
+        options = f"--architecture {architecture}"
     return [f"the architecture is left out: read {target} with {options}{mistaken}"]
 
 
@@ -144,14 +153,6 @@ def _function(graph: Graph) -> Any:
     ]
     positions = {layer.name: position for position, layer in enumerate(graph.layers)}
     return layers, [(positions[call.layer], call.inputs) for call in graph.calls]
-
-
-def _left_out(described: Mapping[str, Any], names: Sequence[str] | None) -> str:
-    """Return what metadata says, in words; what predictions depend on comes first."""
-    parts = {**described, "labels": names}
-    first = [key for key in ("labels", "value_range", "input", "calibration") if parts.get(key)]
-    has_more = any(value is not None for key, value in parts.items() if key not in first)
-    return ", ".join([key.replace("_", " ") for key in first] + ["..."] * has_more)
 
 
 def _target_kind(target: PathLike) -> str:

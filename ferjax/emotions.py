@@ -181,14 +181,14 @@ def plain_name(name: str) -> str:
     return key if key in FERPLUS_ORDER else name
 
 
-def positions(labels: Sequence[str], wanted: Sequence[str]) -> list[int] | None:
-    """Return where `labels` has each of the `wanted` names; None unless both are the same classes.
+def positions(labels: Sequence[str], order: Sequence[str]) -> list[int] | None:
+    """Return where `labels` has each name of `order`; None unless both are the same classes.
 
     >>> positions(FER2013_CSV_ORDER, EMOTIONS)
     [0, 1, 2, 3, 6, 4, 5]
     """
     plain = [plain_name(name) for name in labels]
-    names = [plain_name(name) for name in wanted]
+    names = [plain_name(name) for name in order]
     if sorted(plain) != sorted(names) or len(set(plain)) != len(plain):
         return None
     return [plain.index(name) for name in names]

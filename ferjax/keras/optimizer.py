@@ -184,8 +184,8 @@ def _shown(value: Any) -> str:
         return "..."
 
 
-def _read_by(optimizer: Described | None, called: str | None) -> Described:
-    """Return the optimizer whose moments the arrays are, if they are Adam's.
+def _checked(optimizer: Described | None, called: str | None) -> Described:
+    """Return the optimizer whose moments the arrays are; refuse it unless it is Adam.
 
     Args:
         optimizer: what is known of it, or None.
@@ -239,38 +239,44 @@ def read_legacy(
     paths = hdf5.names(group, "weight_names") or []
     if not paths:
         return None
-    listed: dict[str, list[str]] = defaultdict(list)
-    for path in paths:
-        listed[_which(path.split(":")[0].split("/"))].append(path)
-    adam = _read_by(optimizer, _prefix(paths) if optimizer is None else None)
+    adam = _checked(optimizer, _prefix(paths) if optimizer is None else None)
     count = len(graph.trainable_weights())
-    if unnamed := listed["m or v"]:
-        listed |= {"m": unnamed[:count], "v": unnamed[count : 2 * count]}
+    listed = _by_content(paths, count)
     if not listed["step"]:
         raise Problem("its step count is missing")
     if not listed["m"] and not listed["v"]:
         return None
-    for which in ("m", "v"):
-        if len(listed[which]) != count:
-            raise Problem(f"expected {count} moments {which!r}, got {len(listed[which])}")
+    for moment in ("m", "v"):
+        if len(listed[moment]) != count:
+            raise Problem(f"expected {count} moments {moment!r}, got {len(listed[moment])}")
     if adam.config is None and listed["other"]:
         raise Problem(_ambiguous(adam, len(paths)))
     # A LossScaleOptimizer counts its own, which Keras 3 lists first.
     step, *rate = (hdf5.child(group, p) for p in (listed["step"][-1], *listed["rate"][-1:]))
-    moments = [[hdf5.child(group, path) for path in listed[which]] for which in ("m", "v")]
+    moments = [[hdf5.child(group, path) for path in listed[moment]] for moment in ("m", "v")]
     return _state(graph, adam, step, rate, *moments), adam
 
 
-def _which(parts: list[str]) -> str:
+def _by_content(paths: list[str], count: int) -> defaultdict[str, list[str]]:
+    """Return the paths of arrays of an optimizer of `count` weights by what the arrays are."""
+    listed: defaultdict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        listed[_content(path.split(":")[0].split("/"))].append(path)
+    if unnamed := listed["m or v"]:
+        listed |= {"m": unnamed[:count], "v": unnamed[count : 2 * count]}
+    return listed
+
+
+def _content(parts: list[str]) -> str:
     """Return what an array is by its path: its step count, rate or moment."""
     last = parts[-1]
     if last in ("iteration", "iter", "iterations"):
         return "step"
     if last == "learning_rate":
         return "rate"
-    for which, keras_3 in (("m", "momentum"), ("v", "velocity")):
-        if which in parts or re.fullmatch(rf"{which}(_\d+)+|.*_{keras_3}", last):
-            return which
+    for moment, keras_3 in (("m", "momentum"), ("v", "velocity")):
+        if moment in parts or re.fullmatch(rf"{moment}(_\d+)+|.*_{keras_3}", last):
+            return moment
     return "m or v" if last.startswith("Variable") else "other"
 
 
@@ -296,7 +302,7 @@ def read_v3(
         stored = hdf5.subgroup(root, "optimizer/inner_optimizer/vars")
     if stored is None or not (total := hdf5.count(stored)):
         return None
-    adam = _read_by(optimizer, hdf5.text(stored, "name"))
+    adam = _checked(optimizer, hdf5.text(stored, "name"))
     if is_scaled:
         adam = replace(adam, is_scaled=True)
     count = len(graph.trainable_weights())
