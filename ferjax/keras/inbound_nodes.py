@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ferjax.errors import printable
@@ -58,25 +58,28 @@ def nodes_of(entry: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def inbound_of(entry: Mapping[str, Any], name: str) -> list[list[Origin]]:
-    """Return, for each call of a layer, where its inputs come from, in Keras 2's or 3's form."""
-    result = []
-    for node in nodes_of(entry, name):
-        if isinstance(node, dict):
-            args = node.get("args")
-            origins = list(_histories(args, name)) if isinstance(args, list) else []
-            if node.get("kwargs") and any(_histories(node["kwargs"], name)):
-                raise Problem(f"layer {name!r}: inputs by keyword are not supported")
-        elif isinstance(node, list):
-            node = [node] if node and isinstance(node[0], str) else node
-            origins = [origin_of(origin, f"layer {name!r}") for origin in node]
-            if any(len(o) > 3 and isinstance(o[3], dict) and _carries_tensor(o[3]) for o in node):
-                raise Problem(f"layer {name!r}: inputs by keyword are not supported")
-        else:
-            raise Problem(f"layer {name!r}: inbound node {printable(repr(node), 80)}")
-        if not origins:
-            raise Problem(f"layer {name!r}: a call without inputs")
-        result.append(origins)
-    return result
+    """Return, for each call of a layer, where its inputs come from."""
+    return [_inputs_of(node, f"layer {name!r}") for node in nodes_of(entry, name)]
+
+
+def _inputs_of(node: Any, place: str) -> list[Origin]:
+    """Return where the inputs of a call come from, which a node has in Keras 2's or 3's form."""
+    if isinstance(node, dict):
+        args, kwargs = node.get("args"), node.get("kwargs")
+        origins = list(_histories(args, place)) if isinstance(args, list) else []
+        has_keywords = bool(kwargs) and any(_histories(kwargs, place))
+    elif isinstance(node, list):
+        inputs = [node] if node and isinstance(node[0], str) else node
+        origins = [origin_of(value, place) for value in inputs]
+        keywords = [value[3] for value in inputs if len(value) > 3]
+        has_keywords = any(isinstance(k, dict) and _carries_tensor(k) for k in keywords)
+    else:
+        raise Problem(f"{place}: inbound node {printable(repr(node), 80)}")
+    if has_keywords:
+        raise Problem(f"{place}: inputs by keyword are not supported")
+    if not origins:
+        raise Problem(f"{place}: a call without inputs")
+    return origins
 
 
 def begins_as_origin(value: Any) -> bool:
@@ -88,23 +91,18 @@ def _carries_tensor(kwargs: Mapping[str, Any]) -> bool:
     return any(begins_as_origin(v) and v[0] != "_CONSTANT_VALUE" for v in kwargs.values())
 
 
-def _histories(value: Any, name: str, depth: int = 0) -> Iterable[Origin]:
+def _histories(value: Any, place: str, depth: int = 0) -> Iterator[Origin]:
     """Yield the origins of the tensors in Keras 3's call arguments."""
     if depth > 6:
-        raise Problem(f"layer {name!r}: call arguments nested too deeply")
-    if isinstance(value, list):
-        for item in value:
-            yield from _histories(item, name, depth + 1)
-    elif isinstance(value, dict):
-        if value.get("class_name") == "__keras_tensor__":
-            config = value.get("config")
-            history = config.get("keras_history") if isinstance(config, dict) else None
-            yield origin_of(history, f"layer {name!r}")
-        elif value.get("class_name") in ("__tensor__", "__numpy__"):
-            raise Problem(
-                f"layer {name!r}: a constant among its inputs is not supported, "
-                "expected outputs of layers"
-            )
-        else:
-            for item in value.values():
-                yield from _histories(item, name, depth + 1)
+        raise Problem(f"{place}: call arguments nested too deeply")
+    kind = value.get("class_name") if isinstance(value, dict) else None
+    if kind == "__keras_tensor__":
+        config = value.get("config")
+        yield origin_of(config.get("keras_history") if isinstance(config, dict) else None, place)
+    elif kind in ("__tensor__", "__numpy__"):
+        raise Problem(
+            f"{place}: a constant among its inputs is not supported, expected outputs of layers"
+        )
+    elif isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _histories(item, place, depth + 1)

@@ -114,22 +114,26 @@ def _bound(
     bound: dict[str, Any] = dict(zip(names, args))
     for key, value in kwargs.items():
         name = spec.renamed.get(key, key)
-        if name in names:
-            if name in bound:
-                raise Problem(f"{place}: {printable(key, 40)} is given twice")
+        if name not in names:
+            _check_unused(spec, key, value, place)
+        elif name in bound:
+            raise Problem(f"{place}: {printable(key, 40)} is given twice")
+        else:
             bound[name] = value
-        elif key in spec.neutral:
-            allowed = spec.neutral[key]
-            if value not in (allowed if isinstance(allowed, tuple) else (allowed,)):
-                raise Problem(f"{place}: {key}={printable(repr(value), 80)} is not supported")
-        elif key != "name":
-            raise Problem(f"{place}: the argument {printable(key, 40)!r} is not supported")
-    for name, default in spec.settings.items():
-        bound.setdefault(name, default)
+    bound = {**spec.settings, **bound}
     lacking = [name for name in names if bound.get(name, REQUIRED) is REQUIRED]
     if lacking:
         raise Problem(f"{place}: expected arguments {', '.join(names)}, got no {lacking[0]}")
     return {name: bound[name] for name in names}
+
+
+def _check_unused(spec: KnownOperation, key: str, value: Any, place: str) -> None:
+    """Refuse an argument that ferjax does not take, unless its value changes nothing."""
+    if key not in spec.neutral and key != "name":
+        raise Problem(f"{place}: the argument {printable(key, 40)!r} is not supported")
+    allowed = spec.neutral.get(key, value)
+    if value not in (allowed if isinstance(allowed, tuple) else (allowed,)):
+        raise Problem(f"{place}: {key}={printable(repr(value), 80)} is not supported")
 
 
 def written(layer: Operation) -> dict[str, Any]:
