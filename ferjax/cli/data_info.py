@@ -258,17 +258,17 @@ def _read_prepared(args: argparse.Namespace) -> tuple[Read, dict[str, Any]]:
     from ferjax.errors import FerjaxError
 
     reading = "skip_bad classes_level labels find_faces several min_score min_size votes seed"
-    given = [name for name in reading.split() if getattr(args, name) not in (None, False)]
+    options = [name for name in reading.split() if getattr(args, name) not in (None, False)]
     if args.split != "official":
-        given.append("split")
-    if given:
+        options.append("split")
+    if options:
+        option = options[0].replace("_", "-")
         raise FerjaxError(
-            f"{args.source}: prepared already, and --{given[0].replace('_', '-')} is for what it "
-            "was prepared from"
+            f"{args.source}: prepared already, and --{option} is for what it was prepared from"
         )
     source, manifest = preparation.read_prepared(args.source)
-    options = manifest.get("options", {})
-    args.split, args.seed = options.get("split", "official"), options.get("seed")
+    made_by = manifest.get("options", {})
+    args.split, args.seed = made_by.get("split", "official"), made_by.get("seed")
     if source.faces.votes is None and args.disagreement:
         raise FerjaxError(f"{args.source}: has no votes; `ferjax data prepare --votes` adds some")
     if source.faces.votes is None:

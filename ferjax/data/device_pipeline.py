@@ -55,11 +55,9 @@ class DevicePipeline(Pipeline):
         """Copy the images to the device, or to every device of the sharding's mesh.
 
         Args:
-            images: uint8 in [0, 255], (N, H, W) or (N, H, W, C).
-            labels: (N,) integers, or (N, ...) such as one-hot labels.
+            images, labels, votes: as for `Pipeline`.
             batches: which rows make up each batch. On several hosts each gives its own shard:
                 shard_index=jax.process_index(), shard_count=jax.process_count().
-            votes: of N images; each batch is a `VotedBatch` then.
             sharding: how batches are spread over devices, such as NamedSharding(mesh, P("data"));
                 None leaves them on the default device. The batches are then global arrays.
         """

@@ -186,7 +186,8 @@ def _splits(classes: dict[Folders, int]) -> tuple[dict[Folders, str | None], str
             if all(map(_FOLD.fullmatch, names)):
                 folds = level
     folders = {path[at] for path, at in classes.items()}
-    if not split_levels and (_combined(folders) or _split_emotions(folders)):
+    all_say_both = all(split_names.parts(folder)[0] and emotion_of(folder) for folder in folders)
+    if not split_levels and (_combined(folders) or all_say_both):
         split_levels = [{path: split_names.parts(path[at])[0] for path, at in classes.items()}]
     # A folder around all splits may be called train too.
     several = [level for level in split_levels if len(set(level.values())) > 1] or split_levels
@@ -213,11 +214,6 @@ def _levels(classes: dict[Folders, int]) -> list[tuple[bool, dict[Folders, str]]
             if level != at:
                 levels[level > at, level - at if level > at else level][path] = name
     return [(key[0], levels[key]) for key in sorted(levels)]
-
-
-def _split_emotions(folders: Collection[str]) -> bool:
-    """Whether all names are an emotion and a split together."""
-    return all(split_names.parts(folder)[0] and emotion_of(folder) for folder in folders)
 
 
 def _agreed(by_level: Sequence[str | None]) -> str | None:

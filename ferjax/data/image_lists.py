@@ -87,11 +87,10 @@ def layout_of(
         if line.label in bad or isinstance(checked, str):
             places.append(bad.get(line.label) or str(checked))
             continue
-        if line.usage is not None:
-            split = split_names.split_of(line.usage)
+        split = split_names.split_of(line.usage) if line.usage is not None else split
+        split = split or by_name.get(member.name, "train")
         name = classes[line.label]
-        split = split or by_name.get(member.name)
-        places.append(Place(split=split or "train", folder=name, name=name))
+        places.append(Place(split=split, folder=name, name=name))
     names = sorted(printable(table.member.name, 60) for table in lists)
     notes.append(f"labels are those in {', '.join(names)}")
     if {place.split for place in places if isinstance(place, Place)} == {"train"}:

@@ -199,7 +199,8 @@ def read_parquets(container: Container, members: Sequence[Member], options: Opti
     columns = set()
     for member in members:
         with _opened_parquet(container, member) as table:
-            says_split |= table.usage is not None or _says_split(member)
+            in_name = any(split_names.parts(name)[0] for name in _shard_names(member))
+            says_split |= in_name or table.usage is not None
             if table.usage is not None and not different:
                 by_split[member] = ""
             columns.add((table.label, table.is_pixels))
@@ -218,10 +219,6 @@ def read_parquets(container: Container, members: Sequence[Member], options: Opti
         note = "no file or column says train, validation or test: all images are in train"
         read = replace(read, faces=read.faces.with_notes(note))
     return replace(read, kind="parquet")
-
-
-def _says_split(member: Member) -> bool:
-    return any(split_names.parts(name)[0] for name in _shard_names(member))
 
 
 def _shard_names(member: Member) -> tuple[str, ...]:

@@ -35,10 +35,7 @@ class TFPipeline(Pipeline):
         """Hold the images as one tensor in the host's memory.
 
         Args:
-            images: uint8 in [0, 255], (N, H, W) or (N, H, W, C).
-            labels: (N,) integers, or (N, ...) such as one-hot labels.
-            batches: which rows make up each batch.
-            votes: of N images; each batch is a `VotedBatch` then.
+            images, labels, batches, votes: as for `Pipeline`.
             prefetch: batches made ahead; None lets tf.data choose.
         """
         super().__init__(images, labels, batches, votes)

@@ -211,12 +211,6 @@ def _without_outliers(votes: Votes, outliers: float) -> npt.NDArray[np.float64]:
 def _of_classes(
     counts: npt.NDArray[np.float64], names: Sequence[str], class_names: Sequence[str]
 ) -> npt.NDArray[np.float64]:
-    """Return the columns of the classes, (N, K)."""
-    columns = {name: column for column, name in enumerate(names)}
-    return np.stack(
-        [
-            counts[:, columns[name]] if name in columns else np.zeros(len(counts))
-            for name in class_names
-        ],
-        axis=1,
-    )
+    """Return the columns of the classes, (N, K); zeros for a class without one."""
+    is_class = np.array(names, object)[:, None] == np.array(class_names, object)  # (V, K)
+    return counts @ is_class.astype(np.float64)

@@ -191,7 +191,10 @@ def _parsed(lines: list[str]) -> VotesTable:
         raise DataError(f"{_EXPECTED}, got columns {shown}")
     if len(lines) == 1:
         raise DataError("no rows under the header")
-    rows = _fields(lines, delimiter, len(header))
+    rows = [fields_of(line, delimiter) for line in lines[1:]]
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(header):
+            raise DataError(f"row {number}: expected {len(header)} columns, got {len(row)}")
     if annotator is not None and label is not None:
         return _by_annotator(rows, image, annotator, label, header)
     no_votes = {image, usage, label, annotator}
@@ -241,16 +244,6 @@ def _is_ferplus(names: Sequence[str], images: Sequence[str], *, has_usage: bool)
             "fer2013new.csv as it was published"
         )
     return False  # others may have voted on FER+'s images
-
-
-def _fields(lines: Sequence[str], delimiter: str, columns: int) -> list[list[str]]:
-    rows = []
-    for number, line in enumerate(lines[1:], 1):
-        fields = fields_of(line, delimiter)
-        if len(fields) != columns:
-            raise DataError(f"row {number}: expected {columns} columns, got {len(fields)}")
-        rows.append(fields)
-    return rows
 
 
 def _number(text: str, delimiter: str, row: int, column: str) -> float:
