@@ -148,11 +148,10 @@ def classes_of(
     by_number: Counter[int] = Counter()
     for text, number in numbers.items():
         by_number[number] += counts[text]
-    notes: list[str] = []
-    if labels is not None:
-        names = names_of(by_number, labels)
-    else:
+    if labels is None:
         names, notes = _assumed(by_number, column, ask=ask)
+    else:
+        names, notes = names_of(by_number, labels), []
     classes = {text: names[number] for text, number in numbers.items() if number in names}
     for text in words:
         name = emotion_of(text)

@@ -189,10 +189,9 @@ class _Folder(Container):
             raise DataError(str(error).removeprefix(": ")) from error
 
     def open(self, member: Member) -> io.BufferedReader:
-        path = self.path(member)
-        assert path is not None
-        guards.check_size(os.path.getsize(path), guards.MAX_STREAM_BYTES)
-        return guards.buffered(guards.Checked(open(path, "rb", buffering=0)))
+        self.path(member)  # refuses what is no file
+        guards.check_size(os.path.getsize(member.key), guards.MAX_STREAM_BYTES)
+        return guards.buffered(guards.Checked(open(member.key, "rb", buffering=0)))
 
 
 class _File(Container):

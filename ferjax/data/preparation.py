@@ -148,8 +148,10 @@ def prepare(
         **_described(read, faces),
         "dropped": dropped,
     }
-    if table is not None:
-        manifest["votes"] = {**joined.to_json(table), **_counted(faces)}
+    if table is not None and faces.votes is not None:
+        images = int(faces.votes.asked.sum())  # of those that stay
+        numbers = {"images": images, "without": len(faces) - images}
+        manifest["votes"] = {**joined.to_json(table), **numbers}
     if find is not None:
         manifest |= photographs.described(read.pictures, faces)
     _write(target, faces, manifest, progress)
@@ -249,13 +251,6 @@ def _described(read: Read, faces: Faces) -> dict[str, Any]:
         "notes": list(faces.notes),
         "bad": [{"name": name, "reason": reason} for name, reason in read.bad],
     }
-
-
-def _counted(faces: Faces) -> dict[str, int]:
-    """Return how many images have votes."""
-    assert faces.votes is not None
-    images = int(faces.votes.asked.sum())
-    return {"images": images, "without": len(faces) - images}
 
 
 def _is_same(earlier: dict[str, Any], wanted: dict[str, Any], *, tfds_too: bool) -> bool:

@@ -106,17 +106,14 @@ def splits_of(names: Iterable[str]) -> dict[str, str | None]:
     splits = {name: parts(name)[0] for name in names}
     if not any(splits.values()):
         splits.update(_by_ends(names))
-    evaluations = [name for name in names if _EVALUATION & set(_words(name))]
+    words = {name: set(map(_unglued, _PARTS.findall(name.lower()))) for name in names}
+    evaluations = [name for name in names if _EVALUATION & words[name]]
     if "validation" in {splits[name] for name in names if name not in evaluations}:
         splits |= {name: "test" for name in evaluations if splits[name] == "validation"}
     different = {split for split in splits.values() if split}
     if len(different) > 1 or any(split_of(name) for name in names):
         return splits
     return dict.fromkeys(names)
-
-
-def _words(name: str) -> list[str]:
-    return [_unglued(word) for word in _PARTS.findall(name.lower())]
 
 
 def _by_ends(names: list[str]) -> dict[str, str]:
