@@ -133,7 +133,7 @@ def _filled(
         names_from=names_from,
         known=stated,
         trainings=metadata.trainings(stated),
-        calibration=_mapping(stated.get("calibration")),
+        calibration=provenance.record_of(stated, "calibration"),
         trained_on=provenance.described(stated.get("trained_on")),
         frequencies=_frequencies(stated, names),
         selected_on=provenance.described(stated.get("selected_on")),
@@ -293,7 +293,3 @@ def _sentence(accuracy: Mapping[str, Any]) -> str:
 def _title(table: Mapping[str, Any], name: str) -> str:
     title = str(table[name].title) if name in table else name
     return title if title[:2].isupper() else title[:1].lower() + title[1:]  # JPEG stays
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -57,7 +57,7 @@ def overlaps(metadata: Mapping[str, Any], images: Measured) -> tuple[str, ...]:
 
     Weights have seen what those saw that they started from or were taught by, and so on back.
     """
-    trained, selected = (_record(metadata, key) for key in ("trained_on", "selected_on"))
+    trained, selected = (record_of(metadata, key) for key in ("trained_on", "selected_on"))
     notes = []
     seen = _has_seen(trained, images) or (images.split == "train" and not trained)
     unsearched = _is_unsearched(trained, images) and images.split != "train"
@@ -107,20 +107,20 @@ def copies_unknown(metadata: Mapping[str, Any], images: Measured) -> str | None:
     of this data, among which copies were looked for; None where they are not known to be.
     """
     every = [metadata, *(earlier for *_, earlier in _earlier(metadata))]
-    if not any(_is_unsearched(_record(weights, "trained_on"), images) for weights in every):
+    if not any(_is_unsearched(record_of(weights, "trained_on"), images) for weights in every):
         return None
     return f"{_ONLY_HERE}, not among all that the weights were trained on"
 
 
 def fitted_here(metadata: Mapping[str, Any], images: Measured) -> bool:
     """Return whether the temperature of the weights was fitted on the images that are measured."""
-    fitted = _record(_record(metadata, "calibration"), "fitted_on")
+    fitted = record_of(record_of(metadata, "calibration"), "fitted_on")
     return fitted.get("checksum") == images.checksum or _is(fitted, images)
 
 
 def calibrated_on(metadata: Mapping[str, Any]) -> str:
     """Return what the calibration of the weights was fitted on, in words."""
-    calibration = _record(metadata, "calibration")
+    calibration = record_of(metadata, "calibration")
     target = ", to people's votes" if calibration.get("targets") == "votes" else ""
     return f"{described(calibration.get('fitted_on'))}{target}"
 
@@ -149,23 +149,21 @@ def _label_source(record: Mapping[str, Any]) -> str:
 
 def _earlier_overlaps(metadata: Mapping[str, Any], images: Measured) -> list[str]:
     """Return a sentence for each way in which earlier weights know the images that are measured."""
-    own, selected = (_record(metadata, key) for key in ("trained_on", "selected_on"))
+    own, selected = (record_of(metadata, key) for key in ("trained_on", "selected_on"))
+    here = f"on these images ({images.name}): the figures flatter the weights"
     sentences: dict[tuple[str, str, str], list[str]] = {}  # start, role, end: the weights in it
     for name, role, earlier in _earlier(metadata):
-        trained = _record(earlier, "trained_on")
+        trained = record_of(earlier, "trained_on")
         if not trained:
             ends = ("nothing says what ", "trained on: these images may be among it")
         elif all(trained.get(key) == own.get(key) for key in ("data", "images", "checksum")):
             continue  # what the weights themselves have seen
         elif _has_seen(trained, images):
-            ends = ("", f"trained on these images ({images.name}): the figures flatter the weights")
+            ends = ("", f"trained {here}")
         elif _was_validation(trained, images):
             if _is(selected, images):
                 continue
-            ends = (
-                "",
-                f"selected on these images ({images.name}): the figures flatter the weights",
-            )
+            ends = ("", f"selected {here}")
         elif _is_apart(trained, images):
             if not _is_unsearched(trained, images) or images.split == "train":
                 continue
@@ -189,7 +187,7 @@ def _earlier(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[st
     waiting = deque([("the weights", metadata)])
     while waiting:
         name, record = waiting.popleft()
-        training = _record(record, "training")
+        training = record_of(record, "training")
         parts = [(f"{name} started from", training.get("started_from"))]
         parts += [(f"taught {name}", teacher) for teacher in teachers(training)]
         for role, earlier in parts:
@@ -201,7 +199,8 @@ def _earlier(metadata: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[st
                 waiting.append((name, earlier))
 
 
-def _record(metadata: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def record_of(metadata: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return what metadata has under a key, {} where that is no record."""
     record = metadata.get(key)
     return record if isinstance(record, Mapping) else {}
 
