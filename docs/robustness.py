@@ -1,6 +1,6 @@
 """Draw how robust weights are from a report.json that `ferjax evaluate --robustness` wrote.
 
-python docs/robustness.py checkpoints/reports/fer_cnn8.json docs/pictures/robustness.png
+python docs/robustness.py checkpoints/reports/fer_cnn8_votes.json docs/pictures/robustness.png
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import doctest
 import importlib.util
+import json
 import re
 import shlex
 import sys
@@ -103,6 +104,23 @@ def test_figures_of_weights_in_the_readme_are_those_of_their_metadata() -> None:
             assert stated == [share for both in shares for share in both]
 
 
+def test_points_that_corruptions_cost_are_those_of_the_reports() -> None:
+    page = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    stated = re.findall(r"Of their ([0-9.]+) % .* costs (\d+) points, a covered mouth (\d+) ", page)
+    stated += re.findall(r"`fer_cnn8` (\d+) and (\d+) of ([0-9.]+);", page)
+    stated += re.findall(r"`fer_cnn8_robust.h5` (\d+) of ([0-9.]+)\)", page)
+    expected = []
+    for name in ("fer_cnn8_votes", "fer_cnn8", "fer_cnn8_robust"):
+        report = json.loads((ROOT / f"checkpoints/reports/{name}.json").read_text())["robustness"]
+        clean, mouth = report["clean"], report["occlusions"]["mouth"]
+        noise = report["corruptions"]["shot_noise"][2]
+        expected.append(
+            (f"{100 * clean:.1f}", f"{100 * (clean - noise):.0f}", f"{100 * (clean - mouth):.0f}")
+        )
+    default, (clean, noise, mouth), robust = expected
+    assert stated == [default, (noise, mouth, clean), (robust[1], robust[0])]
+
+
 def rounded(text: str) -> str:
     """Return a text with its percentages to a tenth."""
     return re.sub(r"[0-9.]+(?= %)", lambda number: f"{float(number[0]):.1f}", text)
@@ -190,7 +208,9 @@ def test_pictures_are_small() -> None:
 
 
 def test_the_picture_of_robustness_is_of_the_stored_figures(tmp_path: Path) -> None:
-    robustness.main([str(ROOT / "checkpoints/reports/fer_cnn8.json"), str(tmp_path / "new.png")])
+    robustness.main(
+        [str(ROOT / "checkpoints/reports/fer_cnn8_votes.json"), str(tmp_path / "new.png")]
+    )
     new, shown = (
         cv2.imread(str(path)) for path in (tmp_path / "new.png", DOCS / "pictures/robustness.png")
     )
