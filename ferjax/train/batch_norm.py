@@ -59,16 +59,16 @@ class CleanStatistics:
             faces.images[rows], faces.labels[rows], self._batches, sharding=devices.batch
         )
         self._data = pipeline.data
-        still = Network(_still(network.graph))
+        clean = Network(_without_noise(network.graph))
         self._renewed = [
             layer.name
-            for layer in still.graph.layers
+            for layer in clean.graph.layers
             if isinstance(layer, BatchNormalization) and layer.trainable
         ]
 
         def of_batch(variables: Any, data: Any, rows: Any) -> Any:
-            x = to_input(still, unit_range(data.gather(rows)[0]))
-            _, updated = still.apply(variables, x, train=True, logits=True, mutable=["batch_stats"])
+            x = to_input(clean, unit_range(data.gather(rows)[0]))
+            _, updated = clean.apply(variables, x, train=True, logits=True, mutable=["batch_stats"])
             return {name: updated["batch_stats"][name] for name in self._renewed}
 
         def combine(stats: Any, parts: Any) -> Any:
@@ -114,8 +114,8 @@ def evaluated_variables(
     return lambda train_state: statistics(train_state.evaluated())
 
 
-def _still(graph: Graph) -> Graph:
-    """Return the graph without dropout and the like, whose updated statistics are the batch's."""
+def _without_noise(graph: Graph) -> Graph:
+    """Return the graph without dropout and the like; its statistics become those of the batch."""
 
     def changed(layer: Layer) -> Layer:
         if isinstance(layer, TrainingOnly):

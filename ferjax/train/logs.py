@@ -73,7 +73,7 @@ class Logs:
             self._draw(history, best_epoch)
 
     def close(self, history: Sequence[Row], best_epoch: int) -> None:
-        """Write all anew, as a run that goes on after its last epoch has only just been opened."""
+        """Write the table and the curves of the whole run; `write` draws them now and then."""
         if self._events is not None:
             self._events.close()
         if history:

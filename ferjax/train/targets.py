@@ -36,7 +36,7 @@ class VoteTargets:
 
 
 def of_votes(faces: Faces, recipe: Recipe) -> VoteTargets:
-    """Return `votes` times what people said of each image, and the rest its own label.
+    """Return each image's target: its part `recipe.votes` is what people said, the rest the label.
 
     What people said is the share of each class among the votes for classes, or with `vote_target`
     "majority" the class for which more than half of all votes are. Votes name no class where less
