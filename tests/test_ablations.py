@@ -18,11 +18,10 @@ import pytest
 import ferjax
 from ferjax import keras, metadata
 from ferjax.data.votes import Votes
-from ferjax.nets import Network
 
 from .conftest import RunScript, ScriptDone
-from .drawn import drawn
-from .train.conftest import make_faces, prepared, tiny_graph, write_config
+from .networks import drawn, tiny, tiny_graph
+from .train.conftest import make_faces, prepared, write_config
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
@@ -111,7 +110,7 @@ def test_all_changes_are_measured_against_the_majority(
     tmp_path: Path, script: Callable[..., ScriptDone], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those too that were trained on the images' own labels, by which their log is."""
-    network = Network(tiny_graph())
+    network = tiny()
 
     def run(trainings: list, jobs: int, ended: Callable[..., None]) -> None:
         for seed, one in enumerate(trainings):

@@ -36,7 +36,6 @@ from ferjax.errors import (
     SkippedPixelsWarning,
     WeightFileError,
 )
-from ferjax.nets.graph import Graph
 from ferjax.nets.layers import (
     Activation,
     BatchNormalization,
@@ -52,9 +51,8 @@ from ferjax.nets.layers import (
     Reshape,
     Softmax,
 )
-from ferjax.nets.network import Network
 
-from .drawn import drawn
+from .networks import chain, dense_weights, drawn, one_dense
 
 ROOT = Path(__file__).parents[1]
 ASTRONAUT = ROOT / "examples" / "astronaut.png"
@@ -69,7 +67,7 @@ def made(
     **options: Any,
 ) -> EmotionClassifier:
     """Return a classifier of these layers; `dense` is the kernel of the only Dense layer."""
-    network = Network(Graph.sequential(layers, input_shape=shape))
+    network = chain(*layers, shape=shape)
     variables = drawn(network)
     if dense is not None:
         variables["params"]["dense"]["kernel"] = np.asarray(dense, np.float32)
@@ -407,7 +405,7 @@ def test_ten_thousand_calls_do_not_grow_memory_or_compile_without_end() -> None:
     ],
 )
 def test_labels_that_do_not_fit_are_an_error(labels: Any, message: str) -> None:
-    network = Network(Graph.sequential([Flatten(), Dense(units=3)], input_shape=(2, 2, 1)))
+    network = one_dense(3)
     with pytest.raises(LabelsError, match=message):
         EmotionClassifier(network, drawn(network), labels)
 
@@ -527,7 +525,7 @@ def test_a_rescaling_of_0_to_1_gets_0_to_1() -> None:
 
 def test_a_normalization_of_gray_levels_gets_0_to_255() -> None:
     """Made with and without its statistics told to the graph, as files are read."""
-    network = Network(Graph.sequential([Normalization(), Flatten()], input_shape=(1, 2, 1)))
+    network = chain(Normalization(), Flatten(), shape=(1, 2, 1))
     stats = {"mean": np.float32([100]), "var": np.float32([2500]), "count": np.int32(0)}
     variables = {"params": {}, "batch_stats": {"normalization": stats}}
     model = EmotionClassifier(network, variables, labels=["dark", "light"])
@@ -571,15 +569,8 @@ def test_a_channels_first_network_sees_the_same_picture() -> None:
     image = np.random.default_rng(0).integers(0, 256, (2, 3, 3), dtype=np.uint8)
     first = "channels_first"
     pooling = MaxPooling2D(pool_size=(1, 1), data_format=first)
-    network = Network(
-        Graph.sequential(
-            [pooling, Flatten(data_format=first), Dense(units=18, activation="relu")],
-            input_shape=(3, 2, 3),
-        )
-    )
-    variables = drawn(network)
-    variables["params"]["dense"]["kernel"] = np.eye(18, dtype=np.float32)
-    model = EmotionClassifier(network, variables, [str(i) for i in range(18)])
+    layers = [pooling, Flatten(data_format=first), Dense(units=18, activation="relu")]
+    model = made(*layers, shape=(3, 2, 3), dense=np.eye(18))
     assert model.image_size == (2, 3)
     # Keras's Flatten puts the channels last again.
     found = model.predict_proba(image)
@@ -596,10 +587,7 @@ def test_a_network_of_another_input_size_gets_its_own() -> None:
 
 def test_an_open_input_size_gets_48x48() -> None:
     layers = [GlobalAveragePooling2D(), Dense(units=2, activation="relu")]
-    network = Network(Graph.sequential(layers, input_shape=(None, None, 1)))
-    weights = {"kernel": np.array([[1, 2]], np.float32), "bias": np.zeros(2, np.float32)}
-    variables = {"params": {"dense": weights}, "batch_stats": {}}
-    model = EmotionClassifier(network, variables, ["a", "b"])
+    model = made(*layers, shape=(None, None, 1), dense=[[1, 2]])
     assert model.image_size == (48, 48)
     found = model.predict_proba(np.full((7, 9), 51, np.uint8))
     np.testing.assert_allclose(found, [[0.2, 0.4]], rtol=0, atol=1e-6)
@@ -685,12 +673,8 @@ def test_x64_changes_no_prediction(default: EmotionClassifier) -> None:
 
 def unit(bias: float, **options: Any) -> EmotionClassifier:
     """Return a classifier of one sigmoid unit that sees nothing but its bias."""
-    network = Network(
-        Graph.sequential([Flatten(), Dense(units=1, activation="sigmoid")], input_shape=(1, 1, 1))
-    )
-    dense = {"kernel": np.zeros((1, 1), np.float32), "bias": np.float32([bias])}
-    variables = {"params": {"dense": dense}, "batch_stats": {}}
-    return EmotionClassifier(network, variables, ["calm", "tense"], **options)
+    variables = dense_weights([[0.0]], bias)
+    return EmotionClassifier(one_dense(1, "sigmoid"), variables, ["calm", "tense"], **options)
 
 
 @pytest.mark.parametrize("engine", classifier.ENGINES)
@@ -731,12 +715,8 @@ def test_one_unit_needs_two_labels(labels: list[str]) -> None:
 
 
 def test_batch_statistics_are_used_and_not_those_of_the_batch() -> None:
-    network = Network(
-        Graph.sequential(
-            [BatchNormalization(epsilon=0.01), Flatten(), Activation(activation="relu")],
-            input_shape=(1, 2, 1),
-        )
-    )
+    layers = [BatchNormalization(epsilon=0.01), Flatten(), Activation(activation="relu")]
+    network = chain(*layers, shape=(1, 2, 1))
     variables = {
         "params": {"batch_normalization": {"scale": np.float32([2]), "bias": np.float32([0.5])}},
         "batch_stats": {
@@ -761,7 +741,7 @@ def test_batch_statistics_are_used_and_not_those_of_the_batch() -> None:
 def test_a_network_that_does_not_classify_images_is_an_error(
     layers: list[Layer], shape: tuple[int, ...], message: str
 ) -> None:
-    network = Network(Graph.sequential(layers, input_shape=shape))
+    network = chain(*layers, shape=shape)
     with pytest.raises(LayerError, match=message):
         EmotionClassifier(network, drawn(network), list("abcdefg"))
 

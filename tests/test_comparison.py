@@ -13,35 +13,19 @@ import numpy as np
 import pytest
 
 import ferjax.keras
-from ferjax import comparison, metadata
+from ferjax import metadata
 from ferjax.comparison import Comparison, compare, generated_images
 from ferjax.conversion import convert
 from ferjax.errors import FerjaxError, ImageError, LabelsError, WeightFileError
 from ferjax.nets import Network, fer_cnn5
-from ferjax.nets.graph import Graph
-from ferjax.nets.layers import Conv2D, Dense, Flatten
+from ferjax.nets.layers import Conv2D
 
-from .drawn import drawn
-
-
-def constant(path: Path, *probabilities: float, labels: list[str] | None = None) -> Path:
-    """Write a network that gives the same probabilities for every image of 1x1."""
-    layers = [Flatten(), Dense(units=len(probabilities), activation="softmax")]
-    graph = Graph.sequential(layers, input_shape=(1, 1, 1))
-    dense = {
-        "kernel": np.zeros((1, len(probabilities)), np.float32),
-        "bias": np.log(np.array(probabilities, np.float32)),
-    }
-    ferjax.keras.save(path, graph, {"params": {"dense": dense}, "batch_stats": {}}, labels=labels)
-    return path
+from .networks import constant, dense_weights, drawn, one_dense
 
 
 def reading(path: Path) -> Path:
     """Write a network of two classes, sigmoid(x) and sigmoid(-x) of a single pixel x."""
-    layers = [Flatten(), Dense(units=2, activation="sigmoid")]
-    graph = Graph.sequential(layers, input_shape=(1, 1, 1))
-    dense = {"kernel": np.array([[1, -1]], np.float32), "bias": np.zeros(2, np.float32)}
-    ferjax.keras.save(path, graph, {"params": {"dense": dense}, "batch_stats": {}})
+    ferjax.keras.save(path, one_dense(2, "sigmoid"), dense_weights([[1, -1]]))
     return path
 
 
@@ -174,4 +158,3 @@ def test_generated_images_are_tiles_and_always_the_same() -> None:
     assert not np.array_equal(images, generated_images(3, seed=1))
     assert (images[:, :8, :8] == images[:, :1, :1]).all()
     assert len(np.unique(images)) > 50
-    assert comparison._GENERATED == 64

@@ -21,7 +21,7 @@ from ferjax.nets.graph import Call, Graph
 from ferjax.nets.layers import BatchNormalization, Conv2D, Dropout
 from ferjax.weights import read
 
-from .drawn import drawn
+from .networks import drawn
 
 LABELS = list("abcdefg")
 OPTIMIZERS = Path(__file__).parent / "fixtures" / "optimizers" / "keras-2.15.0"

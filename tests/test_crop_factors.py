@@ -16,10 +16,10 @@ import ferjax
 from ferjax.data import Faces
 from ferjax.faces import Detection
 from ferjax.keras import save
-from ferjax.nets.network import Network
 
 from .conftest import ROOT, RunScript
-from .train.conftest import prepared, tiny_graph
+from .networks import drawn, tiny
+from .train.conftest import prepared
 
 sys.path.insert(0, str(ROOT / "scripts"))
 publictest, crop_factors = (importlib.import_module(m) for m in ("publictest", "crop_factors"))
@@ -28,11 +28,9 @@ publictest, crop_factors = (importlib.import_module(m) for m in ("publictest", "
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network for 48x48 faces, not trained."""
-    import jax
-
-    network = Network(tiny_graph(size=48))
+    network = tiny(size=48)
     path = tmp_path_factory.mktemp("weights") / "tiny.h5"
-    save(path, network, network.init(jax.random.key(0)), labels=ferjax.EMOTIONS)
+    save(path, network, drawn(network), labels=ferjax.EMOTIONS)
     return path
 
 

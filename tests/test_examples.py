@@ -19,7 +19,7 @@ from ferjax.nets import Graph, Network
 from ferjax.nets.layers import BatchNormalization, Conv2D, Dense, Flatten, InputLayer, MaxPooling2D
 from ferjax.train import logs
 
-from .drawn import drawn
+from .networks import drawn
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 Example = Callable[..., str]

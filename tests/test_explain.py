@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ferjax import explain as explaining
 from ferjax.classifier import EmotionClassifier
 from ferjax.errors import FerjaxError, LabelsError, LayerError
 from ferjax.explain import MAX_FACES, Explanation, check_drawing, draw, explain
-from ferjax.nets import Call, Graph, Network, fer_cnn5, fer_cnn8
+from ferjax.nets import Network, fer_cnn5, fer_cnn8
 from ferjax.nets.layers import (
     Activation,
     Add,
@@ -40,28 +41,18 @@ from ferjax.nets.layers import (
     ZeroPadding2D,
 )
 
+from . import networks
+from .networks import as_trained, functional
+
 LABELS = ("cat", "dog", "owl")
 
 
-def chain(*layers: Layer, shape: Any = (12, 12, 1)) -> Network:
-    return Network(Graph.sequential(layers, input_shape=shape))
+chain = partial(networks.chain, shape=(12, 12, 1))
 
 
-def drawn(network: Network, **options: Any) -> EmotionClassifier:
+def trained(network: Network) -> EmotionClassifier:
     """Return a classifier with random weights."""
-    height, width, channels = (size or 12 for size in network.graph.image_shape)
-    shape = (1, height, width, channels)
-    if network.graph.data_format == "channels_first":
-        shape = (1, channels, height, width)
-    shapes = jax.eval_shape(network.init, jax.random.key(0), np.zeros(shape, np.float32))
-    random = np.random.default_rng(0)
-
-    def values(path: Any, leaf: Any) -> np.ndarray:
-        low = 0.5 if path[0].key == "batch_stats" else -0.5
-        return random.uniform(low, low + 1, leaf.shape).astype(np.float32)
-
-    variables = jax.tree_util.tree_map_with_path(values, shapes)
-    return EmotionClassifier(network, variables, LABELS, **options)
+    return EmotionClassifier(network, as_trained(network), LABELS)
 
 
 def faces(count: int, *shape: int) -> np.ndarray:
@@ -148,7 +139,7 @@ def test_map_is_output_times_gradient_by_finite_differences() -> None:
         Dense(units=3, activation="softmax"),
         shape=(12, 12, 1),
     )
-    classifier = drawn(network)
+    classifier = trained(network)
     image = faces(1, 12, 12)
     found = explain(classifier, image, labels="owl", layer="batch_normalization")[0].heatmap
     seen: dict[int, Any] = {}
@@ -197,7 +188,7 @@ def test_nothing_that_speaks_for_a_class_is_a_map_of_zeros() -> None:
 )
 def test_the_end_does_not_matter_even_where_it_saturates(end: list[Layer]) -> None:
     start = [Conv2D(name="c", filters=2, kernel_size=3, activation="relu"), Flatten()]
-    linear = drawn(chain(*start, Dense(name="d", units=3)))
+    linear = trained(chain(*start, Dense(name="d", units=3)))
     params = dict(linear.variables["params"])
     params["d"] = {**params["d"], "bias": jnp.array([0.0, 200.0, 0.0])}
     other = EmotionClassifier(chain(*start, *end), {"params": params, "batch_stats": {}}, LABELS)
@@ -212,7 +203,7 @@ def test_the_end_does_not_matter_even_where_it_saturates(end: list[Layer]) -> No
 
 def test_one_unit_speaks_for_either_class() -> None:
     start = [Conv2D(name="c", filters=2, kernel_size=3, activation="relu"), Flatten()]
-    two = drawn(chain(*start, Dense(name="d", units=3)))
+    two = trained(chain(*start, Dense(name="d", units=3)))
     kernel = np.array(two.variables["params"]["d"]["kernel"])
     # The logit is what the second class's is above the first's.
     dense = {"kernel": kernel[:, 1:2] - kernel[:, :1], "bias": np.float32([40.0])}
@@ -235,17 +226,15 @@ def test_one_unit_speaks_for_either_class() -> None:
 
 
 def test_softmax_that_is_shared_with_the_inside_is_left_out_at_the_end_only() -> None:
-    layers = (
-        InputLayer(name="x", shape=(12, 12, 1)),
-        Conv2D(name="conv", filters=3, kernel_size=3),
-        Activation(name="softmax", activation="softmax"),
-        GlobalAveragePooling2D(name="mean"),
+    softmax = Activation(name="softmax", activation="softmax")
+    graph = functional(
+        (InputLayer(name="x", shape=(12, 12, 1)), ()),
+        (Conv2D(name="conv", filters=3, kernel_size=3), (0,)),
+        (softmax, (1,)),
+        (GlobalAveragePooling2D(name="mean"), (2,)),
+        (softmax, (3,)),
     )
-    calls = (
-        Call("x", ()), Call("conv", (0,)), Call("softmax", (1,)), Call("mean", (2,)),
-        Call("softmax", (3,)),
-    )  # fmt: skip
-    (found,) = explain(drawn(Network(Graph(layers, calls, functional=True))), faces(1, 12, 12))
+    (found,) = explain(trained(Network(graph)), faces(1, 12, 12))
     # The score is the mean of the probabilities of its class, so the map is these.
     assert found.layer == "softmax"
     assert found.heatmap[1:-1, 1:-1].min() > 0
@@ -263,7 +252,7 @@ def test_order_of_axes_and_open_size_do_not_matter(size: Any, channels: int) -> 
             shape=shape,
         )
 
-    last = drawn(build("channels_last", (*size, channels)))
+    last = trained(build("channels_last", (*size, channels)))
     first = EmotionClassifier(
         build("channels_first", (channels, *size)), last.variables, LABELS, value_range=(-1, 1)
     )
@@ -279,32 +268,29 @@ def test_order_of_axes_and_open_size_do_not_matter(size: Any, channels: int) -> 
 
 def residual(*, shared: bool = False) -> Network:
     """Return a network of 16 -> 8 -> 8 whose second block has a way around its convolution."""
-    layers: list[Layer] = [
-        InputLayer(name="x", shape=(32, 32, 1)),
-        Conv2D(name="stem", filters=4, kernel_size=3, padding="same", strides=2),
-        ReLU(name="relu"),
-        Conv2D(name="inner", filters=4, kernel_size=3, padding="same"),
-        Conv2D(name="down", filters=4, kernel_size=3, padding="same", strides=2),
-        Conv2D(name="around", filters=4, kernel_size=1, strides=2),
-        Add(name="add"),
-        GlobalAveragePooling2D(name="mean"),
-        Dense(name="out", units=3, activation="softmax"),
+    inner = Conv2D(name="inner", filters=4, kernel_size=3, padding="same")
+    block: list[tuple[Layer, tuple[int, ...]]] = [
+        (InputLayer(name="x", shape=(32, 32, 1)), ()),
+        (Conv2D(name="stem", filters=4, kernel_size=3, padding="same", strides=2), (0,)),
+        (ReLU(name="relu"), (1,)),
+        (inner, (2,)),
     ]
-    calls = [
-        Call("x", ()), Call("stem", (0,)), Call("relu", (1,)), Call("inner", (2,)),
-        Call("down", (3,)), Call("around", (2,)), Call("add", (4, 5)), Call("mean", (6,)),
-        Call("out", (7,)),
-    ]  # fmt: skip
     if shared:  # inner is called on its own output
-        calls[4:] = [
-            Call("inner", (3,)), Call("down", (4,)), Call("around", (2,)), Call("add", (5, 6)),
-            Call("mean", (7,)), Call("out", (8,)),
-        ]  # fmt: skip
-    return Network(Graph(tuple(layers), tuple(calls), functional=True))
+        block.append((inner, (3,)))
+    last = len(block) - 1
+    graph = functional(
+        *block,
+        (Conv2D(name="down", filters=4, kernel_size=3, padding="same", strides=2), (last,)),
+        (Conv2D(name="around", filters=4, kernel_size=1, strides=2), (2,)),
+        (Add(name="add"), (last + 1, last + 2)),
+        (GlobalAveragePooling2D(name="mean"), (last + 3,)),
+        (Dense(name="out", units=3, activation="softmax"), (last + 4,)),
+    )
+    return Network(graph)
 
 
 def test_layer_is_one_that_no_skip_connection_goes_around() -> None:
-    classifier = drawn(residual())
+    classifier = trained(residual())
     images = faces(2, 32, 32)
     for found in explain(classifier, images):
         assert found.layer == "relu"  # not "inner", the last of 16x16, nor "add" of 8x8
@@ -314,27 +300,23 @@ def test_layer_is_one_that_no_skip_connection_goes_around() -> None:
 
 
 def test_of_a_shared_layer_the_last_call_is_taken() -> None:
-    classifier = drawn(residual(shared=True))
+    classifier = trained(residual(shared=True))
     assert explaining.looked_at(classifier.network.graph, "inner")[0] == 4
     (found,) = explain(classifier, faces(1, 32, 32), layer="inner")
     assert found.layer == "inner" and found.heatmap.max() == 1
 
 
 def test_layer_of_squeeze_and_excitation_is_the_scaled_map() -> None:
-    layers = (
-        InputLayer(name="x", shape=(12, 12, 1)),
-        Conv2D(name="conv", filters=4, kernel_size=3),
-        GlobalAveragePooling2D(name="squeeze", keepdims=True),
-        Conv2D(name="excite", filters=4, kernel_size=1, activation="sigmoid"),
-        Multiply(name="scale"),
-        GlobalAveragePooling2D(name="mean"),
-        Dense(name="out", units=3),
+    graph = functional(
+        (InputLayer(name="x", shape=(12, 12, 1)), ()),
+        (Conv2D(name="conv", filters=4, kernel_size=3), (0,)),
+        (GlobalAveragePooling2D(name="squeeze", keepdims=True), (1,)),
+        (Conv2D(name="excite", filters=4, kernel_size=1, activation="sigmoid"), (2,)),
+        (Multiply(name="scale"), (3, 1)),
+        (GlobalAveragePooling2D(name="mean"), (4,)),
+        (Dense(name="out", units=3), (5,)),
     )
-    calls = (
-        Call("x", ()), Call("conv", (0,)), Call("squeeze", (1,)), Call("excite", (2,)),
-        Call("scale", (3, 1)), Call("mean", (4,)), Call("out", (5,)),
-    )  # fmt: skip
-    classifier = drawn(Network(Graph(layers, calls, functional=True)))
+    classifier = trained(Network(graph))
     assert explain(classifier, faces(1, 12, 12))[0].layer == "scale"
     with pytest.raises(LayerError, match=r"'excite' \(Conv2D\): its output does not lie over"):
         explain(classifier, faces(1, 12, 12), layer="excite")
@@ -363,7 +345,7 @@ def test_layer_that_is_looked_at(network: Network, expected: str) -> None:
 
 @pytest.fixture(scope="module")
 def small() -> EmotionClassifier:
-    return drawn(
+    return trained(
         chain(
             Conv2D(filters=4, kernel_size=3, activation="relu"),
             Flatten(),
@@ -440,7 +422,7 @@ def test_unknown_labels(small: EmotionClassifier, labels: Any, message: str) -> 
 
 def test_layer_errors() -> None:
     layers = (Rescaling(scale=1.0), Conv2D(filters=1, kernel_size=3), Flatten(), Dense(units=3))
-    classifier = drawn(chain(*layers))
+    classifier = trained(chain(*layers))
     image = faces(1, 12, 12)
     with pytest.raises(LayerError, match=r"among conv2d, got 'conv2'; did you mean 'conv2d'\?"):
         explain(classifier, image, layer="conv2")
@@ -461,7 +443,7 @@ def test_layer_errors() -> None:
 )  # fmt: skip
 def test_network_without_places(layers: list[Layer]) -> None:
     with pytest.raises(LayerError, match=r"convolutions over the image; .* InputLayer, Flatten"):
-        explain(drawn(chain(*layers)), faces(1, 12, 12))
+        explain(trained(chain(*layers)), faces(1, 12, 12))
 
 
 # --- pictures ----------------------------------------------------------------------------------

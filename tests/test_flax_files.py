@@ -19,26 +19,15 @@ from flax.serialization import msgpack_restore, msgpack_serialize, to_bytes
 from ferjax import flax_files, weights
 from ferjax.errors import FerjaxError, WeightFileError
 from ferjax.nets.architectures import fer_cnn5
-from ferjax.nets.graph import Graph
-from ferjax.nets.layers import BatchNormalization, Conv2D, Dense, Flatten
-from ferjax.nets.network import Network
 
-from .drawn import drawn
+from .networks import drawn, one_dense, small_graph
 
-GRAPH = Graph.sequential(
-    [
-        Conv2D(filters=2, kernel_size=3, activation="relu"),
-        BatchNormalization(),
-        Flatten(),
-        Dense(units=3, activation="softmax"),
-    ],
-    input_shape=(4, 4, 1),
-)
+GRAPH = small_graph()
 
 
 @pytest.fixture
 def variables() -> dict[str, Any]:
-    return drawn(Network(GRAPH))
+    return drawn(GRAPH)
 
 
 def assert_same(found: Any, expected: Any) -> None:
@@ -105,8 +94,8 @@ def test_flax_and_orbax_read_what_is_saved(tmp_path: Path, variables: dict[str, 
 
 
 def test_a_network_without_batch_norm_needs_no_statistics(tmp_path: Path) -> None:
-    graph = Graph.sequential([Flatten(), Dense(units=2)], input_shape=(2, 2, 1))
-    params = drawn(Network(graph))["params"]
+    graph = one_dense(2).graph
+    params = drawn(graph)["params"]
     path = tmp_path / "v.msgpack"
     path.write_bytes(to_bytes({"params": params}))
     assert_same(flax_files.load(path, graph)[1], {"params": params, "batch_stats": {}})

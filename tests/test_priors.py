@@ -16,9 +16,9 @@ from ferjax import classifier as classifiers
 from ferjax import metadata, priors
 from ferjax.classifier import EmotionClassifier
 from ferjax.errors import FerjaxError, PriorError, PriorWarning
-from ferjax.nets import Graph, Network
-from ferjax.nets.layers import Dense, Flatten
 from ferjax.scaling import Scaling
+
+from .networks import dense_weights, one_dense
 
 ROOT = Path(__file__).parents[1]
 ABC = ["a", "b", "c"]
@@ -30,15 +30,10 @@ WHITE = np.array([[255]], np.uint8)
 def model(units: int = 3, **options: Any) -> EmotionClassifier:
     """Return a classifier that finds white to be 1/8 a, 2/8 b, 5/8 c, or as one unit says 3/4."""
     last = "sigmoid" if units == 1 else options.pop("activation", "softmax")
-    ending = Dense(units=units, activation=last)
     logits = np.log([[3.0]]) if units == 1 else np.log([[1.0, 2.0, 5.0]])
-    dense = {"kernel": np.float32(logits), "bias": np.zeros(units, np.float32)}
-    network = Network(Graph.sequential([Flatten(), ending], input_shape=(1, 1, 1)))
     labels = options.pop("labels", ["calm", "tense"] if units == 1 else ABC)
     options.setdefault("temperature", 1.0)
-    return EmotionClassifier(
-        network, {"params": {"dense": dense}, "batch_stats": {}}, labels, **options
-    )
+    return EmotionClassifier(one_dense(units, last), dense_weights(logits), labels, **options)
 
 
 # --- Bayes' rule by hand -------------------------------------------------------------------------

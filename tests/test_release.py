@@ -17,7 +17,8 @@ import ferjax
 from ferjax import metadata
 
 from .conftest import RunScript, ScriptDone
-from .train.conftest import make_faces, prepared, tiny_graph, write_config
+from .networks import tiny_graph
+from .train.conftest import make_faces, prepared, write_config
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 sys.path.insert(0, str(SCRIPTS))

@@ -13,9 +13,9 @@ import ferjax.keras
 from ferjax import conversion, flax_files, metadata, released, weights
 from ferjax.conversion import convert
 from ferjax.errors import FerjaxError, WeightFileError
-from ferjax.nets import Network
-from ferjax.nets.graph import Graph
 from ferjax.weights import read
+
+from .networks import chain
 
 LABELS = list("abcdefg")
 
@@ -141,7 +141,7 @@ def test_content_in_the_place_of_a_path_is_told_as_such(kind: Any, tmp_path: Pat
         weights.has_architecture,
         flax_files.load,
         lambda x: conversion.convert(x, tmp_path / "a.h5"),
-        lambda x: ferjax.keras.save(x, Network(Graph.sequential([], input_shape=(1,))), {}),
+        lambda x: ferjax.keras.save(x, chain(shape=(1,)), {}),
     ):
         with pytest.raises(WeightFileError, match=match):
             call(given)

@@ -6,19 +6,16 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
 import ferjax
 from ferjax import keras, metadata
 from ferjax.evaluate.robustness import BASELINE
-from ferjax.nets import Graph, Network
-from ferjax.nets.layers import Dense, Flatten
 
-from ..drawn import drawn
 from ..evaluate.conftest import taught
-from ..train.conftest import make_faces, prepared, tiny_graph, two_classes
+from ..networks import dense_weights, drawn, one_dense, tiny
+from ..train.conftest import make_faces, prepared, two_classes
 
 Cli = Callable[..., "Done"]  # noqa: F821
 
@@ -67,7 +64,7 @@ def test_a_split_without_images(cli: Cli, weights: Path, data: Path) -> None:
 
 
 def test_weights_of_other_classes(cli: Cli, tmp_path: Path, data: Path) -> None:
-    network = Network(tiny_graph(classes=3))
+    network = tiny(classes=3)
     path = tmp_path / "three.h5"
     keras.save(path, network, drawn(network), labels=["a", "b", "c"])
     for command in ("evaluate", "calibrate"):
@@ -79,7 +76,7 @@ def test_weights_of_other_classes(cli: Cli, tmp_path: Path, data: Path) -> None:
 
 
 def test_weights_without_class_names(cli: Cli, tmp_path: Path, data: Path) -> None:
-    network = Network(tiny_graph())
+    network = tiny()
     path = tmp_path / "nameless.h5"
     keras.save(path, network, drawn(network))
     for command in ("evaluate", "calibrate"):
@@ -282,12 +279,9 @@ def test_without_jinja(
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
     """A file of one sigmoid unit that gives 0.5 for every image."""
-    network = Network(
-        Graph.sequential([Flatten(), Dense(units=1, activation="sigmoid")], input_shape=(12, 12, 1))
-    )
-    variables = jax.tree.map(np.zeros_like, drawn(network))
+    network = one_dense(1, "sigmoid", shape=(12, 12, 1))
     path = tmp_path / "unit.h5"
-    keras.save(path, network, variables, labels=["calm", "tense"])
+    keras.save(path, network, dense_weights(np.zeros((144, 1))), labels=["calm", "tense"])
     return path
 
 
@@ -327,7 +321,7 @@ def test_one_unit_from_inspection_to_card(cli: Cli, unit: Path, tmp_path: Path) 
 
 
 def test_a_regression_is_refused_in_one_line(cli: Cli, tmp_path: Path, faces: Path) -> None:
-    network = Network(Graph.sequential([Flatten(), Dense(units=1)], input_shape=(12, 12, 1)))
+    network = one_dense(1, "linear", shape=(12, 12, 1))
     path = tmp_path / "age.h5"
     keras.save(path, network, drawn(network))
     for call in (

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import jax
 import numpy as np
 import pytest
 
@@ -26,6 +25,8 @@ from ferjax.faces import batch, yunet_network
 from ferjax.faces.detection import MIN_SCORE
 from ferjax.faces.journal import Journal
 from ferjax.faces.settings import Settings
+
+from ..networks import constant
 
 Cli = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
@@ -311,14 +312,7 @@ def test_maps_are_drawn_on_the_faces(faces: Cli, photos: Path, tmp_path: Path) -
 def test_a_network_that_cannot_be_explained_is_told_first(
     cli: Cli, photos: Path, tmp_path: Path
 ) -> None:
-    from ferjax import keras
-    from ferjax.nets import Graph, Network
-    from ferjax.nets.layers import Dense, Flatten
-
-    layers = [Flatten(), Dense(units=3, activation="softmax")]
-    network = Network(Graph.sequential(layers, input_shape=(12, 12, 1)))
-    weights = tmp_path / "dense.h5"
-    keras.save(weights, network, network.init(jax.random.key(0)), labels=["a", "b", "c"])
+    weights = constant(tmp_path / "dense.h5", 0.2, 0.3, 0.5, labels=["a", "b", "c"])
     call = ["faces", photos / "cut.jpg", "--draw", tmp_path / "out", "--explain"]
     done = cli(*call, "--weights", weights)
     assert (done.code, "expected a network with convolutions" in done.error) == (2, True)

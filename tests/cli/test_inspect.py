@@ -13,11 +13,9 @@ import pytest
 from PIL import Image
 
 from ferjax import EMOTIONS, keras
-from ferjax.nets import Graph, Network
 from ferjax.nets.layers import Conv2D, Dense, Flatten, MaxPooling2D
 
-from ..drawn import drawn
-from ..train.conftest import tiny_graph
+from ..networks import chain, drawn, tiny
 
 Cli = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
@@ -56,7 +54,7 @@ def test_a_known_network_whose_order_has_no_name(cli: Cli, tmp_path: Path) -> No
     pool = MaxPooling2D(data_format="channels_first")
     block = (convolution, convolution, pool)
     layers = (*block, *block, Flatten(), Dense(units=4, activation="relu"))
-    network = Network(Graph.sequential(layers, input_shape=(48, 48, 1)))
+    network = chain(*layers, shape=(48, 48, 1))
     keras.save(tmp_path / "emopy.h5", network, drawn(network))
     assert (
         "network:   EmoPy's network of four emotions: anger, fear, neutral, surprise, images in "
@@ -232,7 +230,7 @@ def test_names_from_a_file_cannot_drive_the_terminal(cli: Cli, model: Path, tmp_
 
 
 def test_the_order_is_measured(cli: Cli, tmp_path: Path) -> None:
-    network = Network(tiny_graph())
+    network = tiny()
     variables = drawn(network)
     weights = tmp_path / "tiny.h5"
     keras.save(weights, network, variables)

@@ -15,11 +15,11 @@ from ferjax.data.dataset import SPLITS
 from ferjax.train import RECIPES, Recipe
 from ferjax.train.recipes import NAMED, NamedRecipe, differences, override, recipe
 
+from ..networks import tiny_graph
 from ..train.conftest import (
     curves_as_text,  # noqa: F401
     make_faces,
     prepared,
-    tiny_graph,
     write_config,
 )
 

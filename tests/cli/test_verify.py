@@ -7,27 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-import ferjax.keras
-from ferjax.nets.graph import Graph
-from ferjax.nets.layers import Dense, Flatten
+from ..networks import constant
 
 Cli = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
-
-
-def constant(path: Path, *probabilities: float, labels: list[str] | None = None) -> Path:
-    """Write a network that gives the same probabilities for every image."""
-    layers = [Flatten(), Dense(units=len(probabilities), activation="softmax")]
-    graph = Graph.sequential(layers, input_shape=(1, 1, 1))
-    dense = {
-        "kernel": np.zeros((1, len(probabilities)), np.float32),
-        "bias": np.log(np.array(probabilities, np.float32)),
-    }
-    ferjax.keras.save(path, graph, {"params": {"dense": dense}, "batch_stats": {}}, labels=labels)
-    return path
 
 
 def test_equal_files(cli: Cli, model: Path, tmp_path: Path) -> None:

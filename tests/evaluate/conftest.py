@@ -16,7 +16,8 @@ from ferjax.classifier import EmotionClassifier
 from ferjax.data.dataset import Faces
 from ferjax.nets import Graph, Network
 
-from ..train.conftest import make_faces, tiny_graph
+from ..networks import tiny
+from ..train.conftest import make_faces
 
 # Each image's gray level, modulo ten, is what the stub predicts.
 TRUE, SAID = [0, 0, 0, 1, 1, 6], [0, 0, 2, 1, 0, 6]
@@ -27,7 +28,7 @@ class Stub(EmotionClassifier):
 
     def __init__(self, temperature: float | None = None, **metadata: Any) -> None:
         self.labels = ferjax.EMOTIONS
-        self.network = Network(tiny_graph())
+        self.network = tiny()
         self.image_size = (12, 12)
         self.temperature = temperature
         self.training_frequencies = None
@@ -64,7 +65,7 @@ def taught(path: Path) -> Path:
 
 @functools.cache
 def _taught() -> tuple[Network, dict[str, Any]]:
-    network = Network(tiny_graph())
+    network = tiny()
     variables = network.init(jax.random.key(0))
     faces = make_faces()
     train = faces.take(faces.in_split("train"))

@@ -13,15 +13,15 @@ from ferjax import keras, metadata
 from ferjax.errors import DataError, LabelsError, WeightFileError, WriteError
 from ferjax.evaluate import evaluate, write_card
 from ferjax.evaluate.card import read_report, text
-from ferjax.nets import Network, fer_cnn5
+from ferjax.nets import fer_cnn5
 
-from ..drawn import drawn
-from ..train.conftest import make_faces, tiny_graph
+from ..networks import drawn, tiny
+from ..train.conftest import make_faces
 
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    network = Network(tiny_graph())
+    network = tiny()
     path = tmp_path / "tiny.h5"
     keras.save(path, network, drawn(network), labels=ferjax.EMOTIONS)
     known = {
@@ -78,7 +78,7 @@ def test_without_a_report_nothing_is_claimed(weights: Path) -> None:
 
 
 def test_classes_without_names_are_asked_for(tmp_path: Path) -> None:
-    network = Network(tiny_graph())
+    network = tiny()
     path = tmp_path / "nameless.h5"
     keras.save(path, network, drawn(network))
     with pytest.raises(LabelsError, match=r"nameless.h5: has no class names .*; --labels"):
@@ -187,7 +187,7 @@ def _check_tables(card: str) -> None:
 
 def test_a_report_on_other_weights(tmp_path: Path, weights: Path) -> None:
     path = report(weights, tmp_path)
-    network = Network(tiny_graph())
+    network = tiny()
     other = tmp_path / "other.h5"
     keras.save(other, network, drawn(network, 1), labels=ferjax.EMOTIONS)
     with pytest.raises(DataError, match=r"report0.json: measured tiny.h5 \(\w{12}\), not .*other"):

@@ -17,11 +17,10 @@ from ferjax.emotions import EMOTIONS, FER2013_CSV_ORDER, FERPLUS_ORDER
 from ferjax.errors import DataError, FerjaxError, LabelsError, WeightFileError
 from ferjax.evaluate import evaluate, evaluation, metrics, predictions, provenance, report
 from ferjax.evaluate.recording import record
-from ferjax.nets import Network
 from ferjax.scaling import Scaling
 
-from ..drawn import drawn
-from ..train.conftest import make_faces, tiny_graph
+from ..networks import drawn, tiny
+from ..train.conftest import make_faces
 from .conftest import Stub, known_faces, taught
 
 TRAINED = {"data": "FER2013 Training", "images": 28709}
@@ -348,7 +347,7 @@ def test_copies_are_told(stub: Stub) -> None:
 
 
 def test_weights_by_path(tmp_path: Path) -> None:
-    network = Network(tiny_graph())
+    network = tiny()
     path = tmp_path / "tiny.h5"
     keras.save(path, network, drawn(network), labels=ferjax.EMOTIONS)
     metadata.write(path, {"licence": "CC0-1.0", "trained_on": {"data": "train of x", "images": 3}})

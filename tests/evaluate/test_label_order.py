@@ -14,10 +14,9 @@ from ferjax.emotions import FER2013_CSV_ORDER, FERPLUS_ORDER
 from ferjax.errors import DataError
 from ferjax.evaluate import label_order
 from ferjax.evaluate.label_order import LabelOrder, measure_order
-from ferjax.nets import Network
 
-from ..drawn import drawn
-from ..train.conftest import make_faces, tiny_graph
+from ..networks import drawn, tiny
+from ..train.conftest import make_faces
 from .conftest import taught
 
 
@@ -168,7 +167,7 @@ def test_faces_of_training_where_there_are_no_others(weights: Path) -> None:
 
 
 def test_another_range_of_values_is_thought_of() -> None:
-    network = Network(tiny_graph())
+    network = tiny()
     knows_nothing = EmotionClassifier(network, drawn(network), "sorted")
     found = label_order(knows_nothing, make_faces())
     why = "the network may expect other values than [0, 1] (--value-range)"

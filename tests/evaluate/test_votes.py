@@ -19,11 +19,9 @@ from ferjax.evaluate import Evaluation, card, evaluate, gallery, plots, provenan
 from ferjax.evaluate import write_report as write
 from ferjax.evaluate.recording import record
 from ferjax.evaluate.report import text
-from ferjax.nets import Network
 from ferjax.scaling import Scaling
 
-from ..drawn import drawn
-from ..train.conftest import tiny_graph
+from ..networks import drawn, tiny
 from .conftest import Stub, known_faces
 
 NAMES = (*ferjax.EMOTIONS, "contempt", "unknown", "not a face")
@@ -333,7 +331,7 @@ def test_nothing_of_the_pictures_is_cut_off(found: Evaluation, draw: Any) -> Non
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    network = Network(tiny_graph())
+    network = tiny()
     path = tmp_path / "tiny.h5"
     keras.save(path, network, drawn(network), labels=ferjax.EMOTIONS)
     metadata.write(path, {"labels": list(ferjax.EMOTIONS)})

@@ -32,9 +32,9 @@ from ferjax.faces.analysis import Options
 from ferjax.faces.face import Photograph
 from ferjax.faces.options import FaceOptions
 from ferjax.faces.stream import photographs
-from ferjax.nets.graph import Graph
 from ferjax.nets.layers import Dense, GlobalAveragePooling2D
-from ferjax.nets.network import Network
+
+from ..networks import chain, dense_weights
 
 ROOT = Path(__file__).parents[2]
 ASTRONAUT = ROOT / "examples" / "astronaut.png"
@@ -231,14 +231,9 @@ def test_onnx_runtime_reads_the_same(astronaut: Face) -> None:
 
 
 def test_a_colour_network_sees_red_green_blue() -> None:
-    network = Network(
-        Graph.sequential(
-            [GlobalAveragePooling2D(), Dense(units=3, activation="relu")], input_shape=(4, 4, 3)
-        )
-    )
-    variables = network.init(jax.random.key(0))
-    variables["params"]["dense"]["kernel"] = np.eye(3, dtype=np.float32)
-    classifier = EmotionClassifier(network, variables, ["red", "green", "blue"])
+    layers = [GlobalAveragePooling2D(), Dense(units=3, activation="relu")]
+    network, names = chain(*layers, shape=(4, 4, 3)), ["red", "green", "blue"]
+    classifier = EmotionClassifier(network, dense_weights(np.eye(3)), names)
     picture = np.full((20, 20, 3), (200, 100, 50), np.uint8)
     (face,) = classifier.analyze(picture, detector=whole)
     assert list(face.probabilities.values()) == pytest.approx([200 / 255, 100 / 255, 50 / 255])

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ferjax.errors import LayerError
-from ferjax.nets import Call, Graph, Network, fer_cnn5, fer_cnn8
+from ferjax.nets import Network, fer_cnn5, fer_cnn8
 from ferjax.nets.layers import (
     Activation,
     Add,
@@ -38,11 +38,9 @@ from ferjax.nets.layers import (
     SpatialDropout2D,
 )
 
+from ..networks import chain, drawn, functional
+
 KEY = jax.random.key(0)
-
-
-def chain(*layers: Layer, shape: Any) -> Network:
-    return Network(Graph.sequential(layers, input_shape=shape))
 
 
 @partial(jax.jit, static_argnums=0, static_argnames=["train", "logits"])
@@ -50,21 +48,6 @@ def applied(network: Network, variables: Any, x: Any, key: Any = None, **options
     """Return what a network computes, in one program where each operation would be another."""
     rngs = None if key is None else {"dropout": key}
     return network.apply(variables, x, rngs=rngs, **options)
-
-
-def drawn(network: Network) -> Any:
-    """Return weights as `init` does, from NumPy: JAX would compile a program for each shape."""
-    generator = np.random.default_rng(0)
-
-    def draw(path: Any, weight: Any) -> np.ndarray:
-        if path[-1].key in ("scale", "var"):
-            return np.ones(weight.shape, weight.dtype)
-        if path[-1].key != "kernel":
-            return np.zeros(weight.shape, weight.dtype)
-        limit = np.sqrt(3 / np.prod(weight.shape[:-1]))
-        return generator.uniform(-limit, limit, weight.shape).astype(weight.dtype)
-
-    return jax.tree_util.tree_map_with_path(draw, jax.eval_shape(network.init, KEY))
 
 
 def uniform(*shape: int) -> np.ndarray:
@@ -144,9 +127,8 @@ def test_another_key_draws_other_kernels_and_layers_draw_differently() -> None:
 
 
 def test_shared_layer_has_one_set_of_weights() -> None:
-    layers = (InputLayer(name="x", shape=(3,)), Dense(name="d", units=3), Add(name="a"))
-    calls = (Call("x", ()), Call("d", (0,)), Call("d", (1,)), Call("a", (1, 2)))
-    network = Network(Graph(layers, calls, functional=True))
+    vector, dense, add = InputLayer(name="x", shape=(3,)), Dense(name="d", units=3), Add(name="a")
+    network = Network(functional((vector, ()), (dense, (0,)), (dense, (1,)), (add, (1, 2))))
     variables = network.init(KEY)
     assert list(variables["params"]) == ["d"]
     kernel = 2 * np.eye(3, dtype="float32")
@@ -238,12 +220,10 @@ def test_logits_of_a_linear_end_are_the_output() -> None:
 
 
 def test_logits_leave_out_only_the_last_call_of_a_shared_softmax() -> None:
-    layers = (
-        InputLayer(name="x", shape=(2,)),
-        Activation(name="softmax", activation="softmax"),
+    softmax = Activation(name="softmax", activation="softmax")
+    network = Network(
+        functional((InputLayer(name="x", shape=(2,)), ()), (softmax, (0,)), (softmax, (1,)))
     )
-    calls = (Call("x", ()), Call("softmax", (0,)), Call("softmax", (1,)))
-    network = Network(Graph(layers, calls, functional=True))
     x = jnp.array([[0.0, jnp.log(3.0)]])
     np.testing.assert_allclose(network.apply({}, x, logits=True), [[0.25, 0.75]], rtol=1e-6)
 
@@ -330,16 +310,15 @@ def test_x64_draws_the_same_numbers() -> None:
 
 def skipping() -> Network:
     """Return x -> d -> tanh -> a, to which x skips; d is called again, on a."""
-    layers = (
-        InputLayer(name="x", shape=(3,)),
-        Dense(name="d", units=3),
-        Activation(name="tanh", activation="tanh"),
-        Add(name="a"),
+    dense = Dense(name="d", units=3)
+    graph = functional(
+        (InputLayer(name="x", shape=(3,)), ()),
+        (dense, (0,)),
+        (Activation(name="tanh", activation="tanh"), (1,)),
+        (Add(name="a"), (0, 2)),
+        (dense, (3,)),
     )
-    calls = (
-        Call("x", ()), Call("d", (0,)), Call("tanh", (1,)), Call("a", (0, 2)), Call("d", (3,)),
-    )  # fmt: skip
-    return Network(Graph(layers, calls, functional=True))
+    return Network(graph)
 
 
 def test_hook_sees_each_call_but_the_input() -> None:
@@ -541,13 +520,9 @@ def test_batch_norm_of_images_takes_its_statistics_per_channel() -> None:
 
 
 def test_shared_batch_norm_updates_its_statistics_in_each_call() -> None:
-    layers = (
-        InputLayer(name="x", shape=(1,)),
-        BatchNormalization(name="n", momentum=0.5, epsilon=0.0),
-        Add(name="a"),
-    )
-    calls = (Call("x", ()), Call("n", (0,)), Call("n", (0,)), Call("a", (1, 2)))
-    network = Network(Graph(layers, calls, functional=True))
+    vector, add = InputLayer(name="x", shape=(1,)), Add(name="a")
+    norm = BatchNormalization(name="n", momentum=0.5, epsilon=0.0)
+    network = Network(functional((vector, ()), (norm, (0,)), (norm, (0,)), (add, (1, 2))))
     x = jnp.array([[1.0], [3.0]])  # mean 2, variance 1
     _, updated = network.apply(drawn(network), x, train=True, mutable=["batch_stats"])
     # 0.5 * (0.5 * 0 + 0.5 * 2) + 0.5 * 2

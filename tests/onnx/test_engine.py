@@ -14,6 +14,8 @@ from ferjax.nets import Graph, Network
 from ferjax.nets.layers import Conv2D, Dense, Flatten, Layer
 from ferjax.onnx import Engine
 
+from ..networks import as_trained
+
 REASON = "needs onnxruntime: pip install 'ferjax[onnx]'"
 pytest.importorskip("onnxruntime", reason=REASON)
 pytest.importorskip("onnx", reason=REASON)
@@ -23,10 +25,10 @@ Make = Callable[..., Any]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 257, 600])
-def test_engine_takes_batches_of_any_size(count: int, draw: Make, variables_for: Make) -> None:
+def test_engine_takes_batches_of_any_size(count: int, draw: Make) -> None:
     chain: list[Layer] = [Conv2D(filters=2, kernel_size=2), Flatten(), Dense(units=3)]
     graph = Graph.sequential(chain, input_shape=(3, 4, 1))
-    variables = variables_for(graph)
+    variables = as_trained(graph)
     engine = Engine.of(graph, variables)
     images = draw(count, 3, 4, 1)
     assert engine(images).shape == (count, 3)

@@ -45,6 +45,8 @@ from ferjax.nets.layers import (
 from ferjax.onnx import IR_VERSION, OPSET, Engine, exporting, save, to_model
 from ferjax.weights import read as read_weights
 
+from ..networks import as_trained, functional
+
 REASON = "needs onnxruntime: pip install 'ferjax[onnx]'"
 pytest.importorskip("onnxruntime", reason=REASON)
 onnx = pytest.importorskip("onnx", reason=REASON)
@@ -60,7 +62,7 @@ def _operations(model: Any) -> Counter[str]:
     return Counter(node.op_type for node in model.graph.node)
 
 
-def test_shared_layers_have_their_weights_once(compare: Make, draw: Make, functional: Make) -> None:
+def test_shared_layers_have_their_weights_once(compare: Make, draw: Make) -> None:
     image = InputLayer(name="image", shape=(6, 6, 2))
     conv = Conv2D(name="conv", filters=2, kernel_size=3, padding="same", activation="relu")
     norm = BatchNormalization(name="norm")
@@ -70,7 +72,7 @@ def test_shared_layers_have_their_weights_once(compare: Make, draw: Make, functi
         calls += [(conv, (position - 1,)), (norm, (position,)), (alpha, (position + 1,))]
     calls += [(Add(name="skip"), (0, 3, 9)), (Flatten(name="flat"), (10,))]
     calls += [(Dense(name="dense", units=3), (11,)), (Dropout(name="last", rate=0.5), (12,))]
-    model = compare(functional(calls), draw(2, 6, 6, 2))
+    model = compare(functional(*calls), draw(2, 6, 6, 2))
     names = [tensor.name for tensor in model.graph.initializer]
     assert [name for name in names if name.startswith(("conv/", "norm/", "alpha/"))] == [
         "conv/kernel",
@@ -85,21 +87,17 @@ def test_shared_layers_have_their_weights_once(compare: Make, draw: Make, functi
     assert _operations(model)["Transpose"] == 2
 
 
-def test_squeeze_and_excitation_leaves_the_images_as_they_are(
-    compare: Make, draw: Make, functional: Make
-) -> None:
+def test_squeeze_and_excitation_leaves_the_images_as_they_are(compare: Make, draw: Make) -> None:
     graph = functional(
-        [
-            (InputLayer(name="image", shape=(9, 8, 1)), ()),
-            (Conv2D(name="conv", filters=4, kernel_size=3, activation="swish"), (0,)),
-            (GlobalAveragePooling2D(name="squeeze"), (1,)),
-            (Dense(name="less", units=2, activation="relu"), (2,)),
-            (Dense(name="gate", units=4, activation="sigmoid"), (3,)),
-            (Multiply(name="excite"), (1, 4)),
-            (MaxPooling2D(name="pool"), (5,)),
-            (Flatten(name="flat"), (6,)),
-            (Dense(name="dense", units=3, activation="softmax"), (7,)),
-        ]
+        (InputLayer(name="image", shape=(9, 8, 1)), ()),
+        (Conv2D(name="conv", filters=4, kernel_size=3, activation="swish"), (0,)),
+        (GlobalAveragePooling2D(name="squeeze"), (1,)),
+        (Dense(name="less", units=2, activation="relu"), (2,)),
+        (Dense(name="gate", units=4, activation="sigmoid"), (3,)),
+        (Multiply(name="excite"), (1, 4)),
+        (MaxPooling2D(name="pool"), (5,)),
+        (Flatten(name="flat"), (6,)),
+        (Dense(name="dense", units=3, activation="softmax"), (7,)),
     )
     assert _operations(compare(graph, draw(3, 9, 8, 1)))["Transpose"] == 2
 
@@ -186,9 +184,9 @@ def test_named_architecture(name: str, compare: Make) -> None:
     assert (given.name, _shape(given)) == ("probabilities", ["batch", 7])
 
 
-def test_images_are_transposed_at_both_ends_and_nowhere_between(variables_for: Make) -> None:
+def test_images_are_transposed_at_both_ends_and_nowhere_between() -> None:
     graph = fer_cnn8().graph
-    model = to_model(graph, variables_for(graph))
+    model = to_model(graph, as_trained(graph))
     operations = [node.op_type for node in model.graph.node]
     transposed = [i for i, op in enumerate(operations) if op == "Transpose"]
     assert transposed == [0, operations.index("Flatten") - 1]
@@ -257,13 +255,11 @@ def test_names_that_layers_share_with_what_is_around_them(compare: Make, draw: M
     assert model.graph.output[0].name == "probabilities_1"
 
 
-def test_what_cannot_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables_for: Make
-) -> None:
+def test_what_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     graph = fer_cnn5().graph
     path = tmp_path / "m.onnx"
     path.write_bytes(b"as before")
-    variables = variables_for(graph)
+    variables = as_trained(graph)
     lacking = {**variables, "batch_stats": {}}
     with pytest.raises(
         WeightFileError, match=r"m\.onnx: 14 problems: .*'batch_normalization'.*mean"

@@ -45,6 +45,8 @@ from ferjax.nets.layers import (
 from ferjax.nets.layers.base import ACTIVATION_NAMES
 from ferjax.onnx import exporting
 
+from ..networks import functional
+
 REASON = "needs onnxruntime: pip install 'ferjax[onnx]'"
 pytest.importorskip("onnxruntime", reason=REASON)
 pytest.importorskip("onnx", reason=REASON)
@@ -352,19 +354,15 @@ MERGING = [Add, Subtract, Multiply, Average, Maximum, Minimum, Concatenate]
 
 @pytest.mark.parametrize("kind", MERGING)
 @pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
-def test_merge_of_branches(
-    kind: type[Layer], data_format: str, compare: Make, draw: Make, functional: Make
-) -> None:
+def test_merge_of_branches(kind: type[Layer], data_format: str, compare: Make, draw: Make) -> None:
     """One branch is in Keras's order, two come from convolutions."""
     settings: dict[str, Any] = {"filters": 3, "kernel_size": 1, "data_format": data_format}
     graph = functional(
-        [
-            (InputLayer(name="input", shape=(3, 4, 3)), ()),
-            (Rescaling(name="half", scale=0.5), (0,)),
-            (Conv2D(name="a", **settings), (0,)),
-            (Conv2D(name="b", **settings), (1,)),
-            (kind(name="merged"), (1, 2, 3)[: 2 if kind is Subtract else 3]),
-        ]
+        (InputLayer(name="input", shape=(3, 4, 3)), ()),
+        (Rescaling(name="half", scale=0.5), (0,)),
+        (Conv2D(name="a", **settings), (0,)),
+        (Conv2D(name="b", **settings), (1,)),
+        (kind(name="merged"), (1, 2, 3)[: 2 if kind is Subtract else 3]),
     )
     compare(graph, draw(2, 3, 4, 3))
 
@@ -372,32 +370,26 @@ def test_merge_of_branches(
 @pytest.mark.parametrize("kind", [Add, Multiply])
 @pytest.mark.parametrize("order", [(1, 2, 3, 5), (5, 3, 2, 1), (3, 1, 5, 2)])
 def test_merge_broadcasts_missing_axes_and_axes_of_one(
-    kind: type[Layer], order: tuple[int, ...], compare: Make, draw: Make, functional: Make
+    kind: type[Layer], order: tuple[int, ...], compare: Make, draw: Make
 ) -> None:
     graph = functional(
-        [
-            (InputLayer(name="input", shape=(3, 4, 2)), ()),
-            (Conv2D(name="images", filters=2, kernel_size=1), (0,)),
-            (GlobalAveragePooling2D(name="vector"), (1,)),
-            (GlobalAveragePooling2D(name="pixel", keepdims=True), (1,)),
-            # (4, 2) of one row stands for (1, 4, 2).
-            (Cropping2D(name="row", cropping=((1, 1), (0, 0))), (1,)),
-            (Reshape(name="columns", target_shape=(4, 2)), (4,)),
-            (kind(name="merged"), order),
-        ]
+        (InputLayer(name="input", shape=(3, 4, 2)), ()),
+        (Conv2D(name="images", filters=2, kernel_size=1), (0,)),
+        (GlobalAveragePooling2D(name="vector"), (1,)),
+        (GlobalAveragePooling2D(name="pixel", keepdims=True), (1,)),
+        # (4, 2) of one row stands for (1, 4, 2).
+        (Cropping2D(name="row", cropping=((1, 1), (0, 0))), (1,)),
+        (Reshape(name="columns", target_shape=(4, 2)), (4,)),
+        (kind(name="merged"), order),
     )
     compare(graph, draw(2, 3, 4, 2))
 
 
 @pytest.mark.parametrize("axis", [1, 2, 3, -1, -2, -3])
-def test_concatenate_along_each_axis(
-    axis: int, compare: Make, draw: Make, functional: Make
-) -> None:
+def test_concatenate_along_each_axis(axis: int, compare: Make, draw: Make) -> None:
     graph = functional(
-        [
-            (InputLayer(name="input", shape=(5, 4, 3)), ()),
-            (Conv2D(name="conv", filters=3, kernel_size=1), (0,)),
-            (Concatenate(name="both", axis=axis), (0, 1)),
-        ]
+        (InputLayer(name="input", shape=(5, 4, 3)), ()),
+        (Conv2D(name="conv", filters=3, kernel_size=1), (0,)),
+        (Concatenate(name="both", axis=axis), (0, 1)),
     )
     compare(graph, draw(2, 5, 4, 3))
