@@ -309,13 +309,14 @@ def test_the_reference_tells_images_and_classes_apart(prepared: Any) -> None:
 def test_a_peer_that_computes_something_else_is_not_timed(
     prepared: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def answers(self: Any, task: str, entry: str) -> Any:
+    def answers(command: list[str], env: object, folder: Path) -> Any:
+        *_, task, entry, _ = command
         assert task == "agreement"
         differences = dict.fromkeys(("ferjax", "ferjax-onnx"), 2e-6)
         differences |= {"torch": 3e-4, "keras-jax": float("nan")}
-        return processes.Done(1.0, 1, None, "", ""), {"difference": differences[entry]}
+        return processes.Done(1.0, 1, None, json.dumps({"difference": differences[entry]}), "")
 
-    monkeypatch.setattr(run.Benchmark, "_worker", answers)
+    monkeypatch.setattr(processes, "run", answers)
     monkeypatch.setattr(cases.Entry, "missing", lambda self: None)
     suite = run.Benchmark(prepared, ["latency"], ("ferjax", "keras-jax", "torch"))
     suite.check()

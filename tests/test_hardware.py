@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import jax
 import pytest
@@ -13,6 +14,15 @@ from ferjax.errors import BackendError
 
 CPU = SimpleNamespace(platform="cpu", device_kind="cpu")
 GPU = SimpleNamespace(platform="gpu", device_kind="NVIDIA H100")
+
+
+def anew() -> ModuleType:
+    """Return the module as a process has it that has not looked for devices."""
+    spec = importlib.util.find_spec("ferjax.hardware")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a scheduler as Linux has")
@@ -56,8 +66,7 @@ def test_a_platform_that_is_not_there_is_named(
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr(hardware, "_process", None)
     monkeypatch.setattr(jax, "devices", fail)
     monkeypatch.setattr(jax, "config", SimpleNamespace(jax_platforms=asked))
     with pytest.raises(BackendError, match=message):
-        hardware.check_backend()
+        anew().check_backend()
