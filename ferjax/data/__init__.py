@@ -1,9 +1,9 @@
 """From the archives in which face datasets circulate to batches on the device.
 
 Read: `sources` tells a form, `containers` opens it through `archive_guards`; `image_folders`, with
-`folders` and `image_lists`, and `tables`, with `pixel_csv`, `csv_dialect` and `parquet`, read it into
-what `reading` has; `class_names`, `class_numbers` and `split_names` say what names there mean, and
-`photographs` finds faces in pictures. Check: `splits`, `checks`, `sheet_rows`.
+`folders` and `image_lists`, and `tables`, with `pixel_csv`, `csv_dialect` and `parquet`, read it
+into what `reading` has; `class_names`, `class_numbers` and `split_names` say what names there mean,
+and `photographs` finds faces in pictures. Check: `splits`, `checks`, `sheet_rows`.
 Votes of several people: `votes`; `votes_files`, `votes_joining` and `ferplus_rows` bring them to
 their images, `agreement` says how far people agree. Prepare once: `preparation`, `tfds_builder`.
 Feed training: `order`, and over it `tf_pipeline` and `device_pipeline`; `augment` does what an
