@@ -10,8 +10,9 @@ import re
 import shlex
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -104,6 +105,46 @@ def test_figures_of_weights_in_the_readme_are_those_of_their_metadata() -> None:
             assert stated == [share for both in shares for share in both]
 
 
+def with_interval(value: float, interval: Sequence[float]) -> str:
+    low, high = interval
+    return f"{100 * value:.2f} % ({100 * low:.2f} to {100 * high:.2f})"
+
+
+def report_of(name: str) -> dict[str, Any]:
+    return json.loads((ROOT / f"checkpoints/reports/{name}.json").read_text(encoding="utf-8"))
+
+
+def test_tables_of_the_guide_to_evaluation_are_those_of_the_reports() -> None:
+    page = (DOCS / "guides" / "evaluate.md").read_text(encoding="utf-8")
+    votes = report_of("fer_cnn8_votes")["votes"]["whole"]
+    answers = [votes["answers"][prior] for prior in ("training", "calibrated", "uniform")]
+    seven, eight = ([a["majorities"][f"{k} classes"] for a in answers] for k in (7, 8))
+    rows = [
+        ["majority, 7 classes", *cells_of(seven, "accuracy")],
+        ["balanced accuracy, 7 classes", *cells_of(seven, "balanced_accuracy")],
+        ["majority, 8 classes, 3,199 images", *cells_of(eight, "accuracy")],
+        [
+            "a person says the predicted class",
+            *(with_interval(**answer["single_tagger"]) for answer in answers),
+        ],
+    ]
+    for view, suffix in (("single view", ""), ("`--tta flip`", ".flip")):
+        report = report_of(f"fer_cnn8{suffix}")
+        measured = [report["whole"], report["without_copies"]]
+        rows.append([f"accuracy, {view}", *cells_of(measured, "accuracy")])
+    measured = [report_of("fer_cnn8")[part] for part in ("whole", "without_copies")]
+    rows.append(["balanced accuracy", *cells_of(measured, "balanced_accuracy")])
+    rows.append(["macro F1", *cells_of(measured, "macro_f1")])
+    for row in rows:
+        assert f"\n| {' | '.join(row)} |\n" in page
+    for name in ("fer_cnn8", "fer_cnn8_votes"):
+        assert f"{100 * report_of(name)['robustness']['mean']:.2f} %" in page
+
+
+def cells_of(measured: Sequence[dict[str, Any]], figure: str) -> list[str]:
+    return [with_interval(of[figure], of[f"{figure}_interval"]) for of in measured]
+
+
 def test_points_that_corruptions_cost_are_those_of_the_reports() -> None:
     page = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     stated = re.findall(r"Of their ([0-9.]+) % .* costs (\d+) points, a covered mouth (\d+) ", page)
@@ -111,7 +152,7 @@ def test_points_that_corruptions_cost_are_those_of_the_reports() -> None:
     stated += re.findall(r"`fer_cnn8_robust.h5` (\d+) of ([0-9.]+)\)", page)
     expected = []
     for name in ("fer_cnn8_votes", "fer_cnn8", "fer_cnn8_robust"):
-        report = json.loads((ROOT / f"checkpoints/reports/{name}.json").read_text())["robustness"]
+        report = report_of(name)["robustness"]
         clean, mouth = report["clean"], report["occlusions"]["mouth"]
         noise = report["corruptions"]["shot_noise"][2]
         expected.append(
