@@ -11,7 +11,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -133,25 +133,19 @@ def prepare(
         find_faces=find or False,
         progress=progress,
     )
-    faces = read.faces
+    manifest: dict[str, Any] = {**wanted, "ferjax": __version__, "source": Path(source).name}
     if table is not None:  # before images go or move: by their place in the source
         joined = votes_joining.join(read, table)
-        faces = joined.faces
-    faces = splits.apply(faces, split, seed=seed, left_out=read.left_out)
+        read = replace(read, faces=joined.faces)
+        manifest["votes"] = joined.to_json(table)
+    faces = splits.apply(read.faces, split, seed=seed, left_out=read.left_out)
     if classes is not None:
         faces = votes_joining.with_classes(faces, classes)
-    faces, dropped = _drop(faces, drop)
-    manifest = {
-        **wanted,
-        "ferjax": __version__,
-        "source": Path(source).name,
-        **_described(read, faces),
-        "dropped": dropped,
-    }
-    if table is not None and faces.votes is not None:
+    faces, manifest["dropped"] = _drop(faces, drop)
+    manifest |= _described(read, faces)
+    if faces.votes is not None:
         images = int(faces.votes.asked.sum())  # of those that stay
-        numbers = {"images": images, "without": len(faces) - images}
-        manifest["votes"] = {**joined.to_json(table), **numbers}
+        manifest["votes"] |= {"images": images, "without": len(faces) - images}
     if find is not None:
         manifest |= photographs.described(read.pictures, faces)
     _write(target, faces, manifest, progress)
