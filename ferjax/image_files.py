@@ -247,17 +247,14 @@ def _read_open(file: Any, name: str) -> bytes:
         while left > 0:
             try:
                 part = file.read(left)
-                ends = False
             except TypeError:
                 if parts:
                     raise
-                part, ends = file.read(), True  # it takes no size
+                part, left = file.read(), 0  # it takes no size
             if not isinstance(part, _BYTES):
                 raise ImageError(f"{name}: {_no_bytes(part)}")
             parts.append(bytes(part))
-            left -= len(part)
-            if ends or not len(part):  # a pipe or a socket gives less than asked for
-                break
+            left = left - len(part) if len(part) else 0  # a pipe or a socket gives less than asked
     except ImageError:
         raise
     except UnicodeDecodeError:

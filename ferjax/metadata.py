@@ -103,9 +103,14 @@ def labels(metadata: Mapping[str, Any]) -> list[str] | None:
     ['calm', 'tense']
     >>> labels({"labels": ["0", "1"]})
     """
+    names = _names(metadata)
+    return names if are_names(names) else None
+
+
+def _names(metadata: Mapping[str, Any]) -> list[str] | None:
     names = metadata.get("labels")
-    is_list = isinstance(names, list) and names and all(isinstance(name, str) for name in names)
-    return names if is_list and are_names(names) else None
+    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return names if is_list and names else None
 
 
 def image_size(metadata: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -201,9 +206,8 @@ def class_names(metadata: Mapping[str, Any], labels: Sequence[str]) -> list[str]
 
     They are its own, whatever the classes are called now, or else `labels`.
     """
-    names = metadata.get("labels")
-    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    return list(names) if names and is_list and len(names) == len(labels) else list(labels)
+    names = _names(metadata)
+    return list(names if names and len(names) == len(labels) else labels)
 
 
 def renamed(

@@ -35,11 +35,10 @@ TENSORFLOW_JS = (
     "--output_format keras` makes an .h5 of it"
 )
 _UNPACK = "unpack it and give what is in it"
-_HTML = "an HTML page, not a weight file; the download went wrong"
 # How files of other programs begin.
 _FOREIGN = (
     (rb"version https://git-lfs", "a Git LFS pointer, not the file itself; run `git lfs pull`"),
-    (rb"\s*<(!doctype|html|head)", _HTML),
+    (rb"\s*<(!doctype|html|head)", "an HTML page, not a weight file; the download went wrong"),
     (rb"\s*<\?xml", "an XML document, not a weight file; the download went wrong"),
     (rb"model_checkpoint_path:", f"the list of {CHECKPOINT}"),
     (

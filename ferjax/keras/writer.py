@@ -178,6 +178,7 @@ def _text(value: Any) -> bytes:
 
 
 def _warn(path: object, graph: Graph, kind: str) -> None:
+    """Warn of what some version of Keras does not open, or computes otherwise."""
     if kind in (kinds.WEIGHTS_ONLY, kinds.V3_WEIGHTS):
         return
     if any("/" in layer.name for layer in graph.layers):
