@@ -16,6 +16,7 @@ import numpy as np
 from ferjax import keras
 from ferjax.nets import Call, Graph, Network
 from ferjax.nets.layers import (
+    Add,
     BatchNormalization,
     Conv2D,
     Dense,
@@ -98,6 +99,13 @@ def functional(*calls: tuple[Layer, tuple[int, ...]]) -> Graph:
         "functional",
         functional=True,
     )
+
+
+def branches() -> Graph:
+    """Return a beside b -> c, added: paths of one layer and of two, in alphabetical order."""
+    a, b, c = (Dense(name=name, units=4) for name in "abc")
+    vector = InputLayer(name="in", shape=(4,))
+    return functional((vector, ()), (a, (0,)), (b, (0,)), (c, (2,)), (Add(name="sum"), (1, 3)))
 
 
 def constant(path: Path, *probabilities: float, labels: Sequence[str] | None = None) -> Path:

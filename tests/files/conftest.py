@@ -25,7 +25,8 @@ import ferjax.keras
 from ferjax.errors import FerjaxError, WeightFileError
 from ferjax.nets import Network
 from ferjax.nets.graph import Graph
-from ferjax.nets.layers import BatchNormalization, Conv2D, Dense, Flatten, MaxPooling2D
+
+from ..networks import as_trained, small_graph
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,16 +44,6 @@ class Small:
     images: np.ndarray
 
 
-def _draw(graph: Graph, seed: int = 0) -> dict[str, Any]:
-    generator = np.random.default_rng(seed)
-    variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
-    for layer, weights in graph.weights.items():
-        for weight in weights:
-            value = generator.uniform(0.5, 1.0, weight.shape).astype(np.float32)
-            variables[weight.collection].setdefault(layer, {})[weight.name] = value
-    return variables
-
-
 def _draw_state(graph: Graph, seed: int = 1) -> ferjax.keras.OptimizerState:
     generator = np.random.default_rng(seed)
     mu: dict[str, dict[str, np.ndarray]] = {}
@@ -68,7 +59,7 @@ def _draw_state(graph: Graph, seed: int = 1) -> ferjax.keras.OptimizerState:
 @pytest.fixture(scope="session")
 def draw() -> Callable[..., dict[str, Any]]:
     """Random variables of a graph: `draw(graph, seed=0)`."""
-    return _draw
+    return as_trained
 
 
 @pytest.fixture(scope="session")
@@ -80,18 +71,9 @@ def draw_state() -> Callable[..., ferjax.keras.OptimizerState]:
 @pytest.fixture(scope="session")
 def small() -> Small:
     """conv2d, batch_normalization, max_pooling2d, flatten, dense, over 8x8 images."""
-    graph = Graph.sequential(
-        [
-            Conv2D(filters=2, kernel_size=3, activation="relu"),
-            BatchNormalization(),
-            MaxPooling2D(pool_size=2),
-            Flatten(),
-            Dense(units=3, activation="softmax"),
-        ],
-        input_shape=(8, 8, 1),
-    )
+    graph = small_graph()
     images = np.random.default_rng(2).uniform(0, 1, (2, 8, 8, 1)).astype(np.float32)
-    return Small(graph, _draw(graph), _draw_state(graph), images)
+    return Small(graph, as_trained(graph), _draw_state(graph), images)
 
 
 @pytest.fixture(scope="session")
@@ -113,7 +95,7 @@ def saved(
             path.write_bytes(contents[kind, optimizer])
             return path
         chosen = graph or small.graph
-        variables = small.variables if graph is None else _draw(graph)
+        variables = small.variables if graph is None else as_trained(graph)
         state = _draw_state(chosen) if optimizer else None
         ferjax.keras.save(path, chosen, variables, state, kind=kind)
         if graph is None:

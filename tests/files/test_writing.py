@@ -44,6 +44,8 @@ from ferjax.nets.layers import (
 )
 from ferjax.nets.network import Network
 
+from ..networks import branches
+
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "tests" / "fixtures" / "keras"
 KINDS = ["h5", "weights-only-h5", "weights.h5", "keras"]
@@ -337,16 +339,6 @@ def test_moments_that_do_not_fit_are_named(small: Any, tmp_path: Path) -> None:
 
 
 # --- the order of layers -----------------------------------------------------------------------
-
-
-def branches() -> Graph:
-    """a beside b -> c, added: a path of one layer and one of two, in the order of the alphabet."""
-    layers = (InputLayer(name="in", shape=(4,)), *(Dense(name=n, units=4) for n in "abc"))
-    calls = (
-        *(Call("in", ()), Call("a", (0,)), Call("b", (0,)), Call("c", (2,))),
-        Call("sum", (1, 3)),
-    )
-    return Graph((*layers, Add(name="sum")), calls, "branches", True)
 
 
 # By hand, from Keras's rule: the sum has depth 0, a and c have 1, b has 2, the input has 3.

@@ -15,8 +15,8 @@ from keras import layers
 import ferjax.keras
 from ferjax.errors import WeightFileError
 from ferjax.nets import ARCHITECTURES, Network
-from ferjax.nets.graph import Call, Graph
-from ferjax.nets.layers import Add, Dense, InputLayer
+
+from ..networks import as_trained, branches
 
 Compare = Callable[..., ferjax.keras.KerasModel]
 Reopens = Callable[..., None]
@@ -249,14 +249,8 @@ def test_nested_model_in_a_branch_is_written_flat(
 
 
 def test_graph_made_by_hand_in_another_order_than_keras(tmp_path: Path) -> None:
-    chain = (InputLayer(name="in", shape=(4,)), *(Dense(name=n, units=4) for n in "abc"))
-    calls = (
-        *(Call("in", ()), Call("a", (0,)), Call("b", (0,)), Call("c", (2,))),
-        Call("sum", (1, 3)),
-    )
-    network = Network(Graph((*chain, Add(name="sum")), calls, functional=True))
-    variables = network.init(jax.random.key(0))
-    moments = jax.tree.map(np.asarray, network.init(jax.random.key(1))["params"])
+    network = Network(branches())
+    variables, moments = as_trained(network), as_trained(network, 1)["params"]
     squares = jax.tree.map(np.square, moments)
     state = ferjax.keras.OptimizerState("Adam", 3, moments, squares)
     ferjax.keras.save(tmp_path / "m.keras", network, variables, state)

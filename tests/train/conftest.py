@@ -15,19 +15,9 @@ from ferjax.data import preparation
 from ferjax.data.dataset import Faces
 from ferjax.keras.model_config import model_config
 from ferjax.nets import Graph
-from ferjax.nets.layers import (
-    BatchNormalization,
-    Conv2D,
-    Dense,
-    Dropout,
-    Flatten,
-    InputLayer,
-    Layer,
-    MaxPooling2D,
-)
 from ferjax.train import logs
 
-SIZE = 12
+from ..networks import SIZE, tiny_graph
 
 
 def make_faces(
@@ -58,19 +48,6 @@ def two_classes(train: int = 256, validation: int = 64) -> Faces:
     """Make images as `make_faces` does, of "calm" for every other pattern and "tense"."""
     faces = make_faces(train, validation)
     return dataclasses.replace(faces, labels=faces.labels % 2, class_names=("calm", "tense"))
-
-
-def tiny_graph(*, classes: int = 7, size: int = SIZE, channels: int = 1) -> Graph:
-    layers: list[Layer] = [
-        InputLayer(name="input", shape=(size, size, channels)),
-        Conv2D(filters=8, kernel_size=(3, 3), activation="relu"),
-        BatchNormalization(),
-        MaxPooling2D(pool_size=(2, 2)),
-        Dropout(rate=0.25),
-        Flatten(),
-        Dense(units=classes, activation="softmax"),
-    ]
-    return Graph.sequential(layers, name="tiny")
 
 
 @pytest.fixture

@@ -34,8 +34,8 @@ from ferjax.train.batch_norm import CleanStatistics
 from ferjax.train.devices import Devices
 from ferjax.train.reporting import Reporter
 
-from ..drawn import drawn
-from .conftest import SIZE, make_faces, tiny_graph
+from ..networks import SIZE, drawn, tiny
+from .conftest import make_faces
 
 pytestmark = pytest.mark.usefixtures("curves_as_text")
 
@@ -192,7 +192,7 @@ def test_a_run_evaluates_and_saves_them_and_trains_as_without(
         ema_decay=ema_decay,
         augmentation=Augmentation(brightness=(0.5, 1.5)),
     )
-    net = Network(tiny_graph())
+    net = tiny()
     results = [
         train_and_evaluate(
             replace(recipe, clean_statistics=images),

@@ -29,12 +29,12 @@ from ferjax.train import (
 )
 from ferjax.train.reporting import Reporter, Status
 
-from ..drawn import drawn
-from .conftest import make_faces, tiny_graph
+from ..networks import drawn, tiny, tiny_graph
+from .conftest import make_faces
 
 pytestmark = pytest.mark.usefixtures("curves_as_text")
 
-NETWORK = Network(tiny_graph())
+NETWORK = tiny()
 RECIPE = Recipe(epochs=3, batch_size=32, learning_rate=3e-3, distillation=1.0)
 SHORT = dataclasses.replace(RECIPE, epochs=1)
 LONGER = dataclasses.replace(RECIPE, epochs=12)

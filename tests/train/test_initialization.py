@@ -12,17 +12,16 @@ import pytest
 import ferjax
 from ferjax.keras import STATE_LEFT_OUT, KerasModel, OptimizerState
 from ferjax.nets import fer_cnn5
-from ferjax.nets.graph import Graph
-from ferjax.nets.layers import Dense, Flatten
 from ferjax.nets.network import Network
 from ferjax.train import initialization
 from ferjax.train.initialization import adam_moments, label_note
 from ferjax.train.recipes import Recipe
 from ferjax.weights import read
 
+from ..networks import one_dense
 from .conftest import make_faces
 
-GRAPH = Graph.sequential([Flatten(), Dense(units=2)], input_shape=(2, 2, 1))
+GRAPH = one_dense(2).graph
 SETTINGS = {"learning_rate": 0.5, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 RECIPE = Recipe(learning_rate=0.5, epsilon=1e-7)
 

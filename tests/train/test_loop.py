@@ -23,7 +23,7 @@ from ferjax import keras, metadata
 from ferjax.data.augment import Augmentation
 from ferjax.data.dataset import Faces
 from ferjax.errors import DataError, FerjaxError, LabelsError, WriteError
-from ferjax.nets import Graph, Network
+from ferjax.nets import Network
 from ferjax.nets.layers import BatchNormalization, Conv2D, Dense, GlobalAveragePooling2D, Layer
 from ferjax.train import (
     NonFiniteError,
@@ -41,12 +41,12 @@ from ferjax.train.recipes import NEED_WEIGHTS
 from ferjax.train.reporting import Reporter, Status
 from ferjax.train.step import to_input
 
-from ..drawn import drawn
-from .conftest import make_faces, prepared, tiny_graph
+from ..networks import chain, drawn, tiny
+from .conftest import make_faces, prepared
 
 pytestmark = pytest.mark.usefixtures("curves_as_text")
 
-NETWORK = Network(tiny_graph())
+NETWORK = tiny()
 RECIPE = Recipe(
     name="test",
     epochs=3,
@@ -447,7 +447,7 @@ def test_weights_for_another_range_of_values_are_refused(tmp_path: Path, faces: 
 def test_a_run_keeps_the_range_of_values_that_statistics_told(tmp_path: Path, faces: Faces) -> None:
     """What the statistics become in training must not change what a resumed run is given."""
     layers = [BatchNormalization(), GlobalAveragePooling2D(), Dense(units=7)]
-    network = Network(Graph.sequential(layers, input_shape=(12, 12, 1)))
+    network = chain(*layers, shape=(12, 12, 1))
     variables = drawn(network)
     stats = variables["batch_stats"]["batch_normalization"]
     stats |= {"mean": np.float32([129]), "var": np.float32([4225])}
@@ -471,7 +471,7 @@ def test_a_network_of_open_size_is_used_at_the_size_it_learnt(
         GlobalAveragePooling2D(data_format=data_format),
         Dense(units=7, activation="softmax"),
     ]
-    network = Network(Graph.sequential(layers, input_shape=shape))
+    network = chain(*layers, shape=shape)
     recipe = replace(RECIPE, epochs=1, augmentation=Augmentation(horizontal_flip=0.5))
     result = train(faces, tmp_path / "run", recipe, architecture=network)
     assert result.last is not None
@@ -632,7 +632,7 @@ def files(folder: Path) -> dict[str, bytes]:
         ({"architecture": "tiny.json"}, TrainingError, "tiny.json: no such file"),
         ({"architecture": "fer_cnn"}, FerjaxError, "among fer_cnn8, fer_cnn5, got 'fer_cnn'"),
         (
-            {"architecture": Network(tiny_graph(classes=3))},
+            {"architecture": tiny(classes=3)},
             TrainingError,
             r"an output for each of the data's 7 classes \(angry, .*\), got one of shape \(3,\)",
         ),

@@ -32,8 +32,8 @@ from ferjax.train import (
 )
 from ferjax.train.reporting import Reporter
 
-from ..drawn import drawn
-from .conftest import make_faces, tiny_graph, two_classes
+from ..networks import chain, drawn, tiny_graph
+from .conftest import make_faces, two_classes
 
 pytestmark = pytest.mark.usefixtures("curves_as_text")
 
@@ -80,7 +80,7 @@ def test_the_loss_is_the_binary_cross_entropy() -> None:
 
 
 def bias_alone(*end: Layer) -> Network:
-    return Network(Graph.sequential([Flatten(), *end], input_shape=(12, 12, 1)))
+    return chain(Flatten(), *end, shape=(12, 12, 1))
 
 
 @pytest.mark.parametrize("labels", ["integers", "soft"])

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ferjax.nets import Graph, Network
 from ferjax.nets.layers import (
     BatchNormalization,
     Conv2D,
@@ -23,6 +22,8 @@ from ferjax.nets.layers import (
 )
 from ferjax.train.optimizers import optimizer, schedule
 from ferjax.train.recipes import Recipe
+
+from ..networks import chain, drawn
 
 
 @pytest.fixture(autouse=True)
@@ -104,8 +105,8 @@ def test_without_a_gradient_kernels_alone_decay(name: str) -> None:
         Flatten(),
         Dense(name="dense", units=2),
     ]
-    network = Network(Graph.sequential(layers, input_shape=(8, 8, 1)))
-    params = jax.tree.map(lambda p: np.full_like(p, 4.0), network.init(jax.random.key(0))["params"])
+    network = chain(*layers, shape=(8, 8, 1))
+    params = jax.tree.map(lambda p: np.full_like(p, 4.0), drawn(network)["params"])
     recipe = Recipe(optimizer=name, momentum=0, weight_decay=0.25)
     (update,) = updates(recipe, params, [jax.tree.map(np.zeros_like, params)])
     changed = {

@@ -24,11 +24,11 @@ from ferjax import keras
 from ferjax.data import preparation
 from ferjax.data.augment import Augmentation
 from ferjax.data.order import Shuffled, TrainingBatches
-from ferjax.nets import Network
 from ferjax.train import Recipe, TrainingResult, train_and_evaluate
 from ferjax.train.reporting import Reporter
 
-from .conftest import make_faces, prepared, tiny_graph, write_config
+from ..networks import tiny, tiny_graph
+from .conftest import make_faces, prepared, write_config
 
 pytestmark = pytest.mark.usefixtures("curves_as_text")
 
@@ -148,7 +148,7 @@ def model_json(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def on_one_device(data: Path, run: Path, recipe: Recipe = RECIPE) -> TrainingResult:
     assert jax.device_count() == 1
-    network = Network(tiny_graph())
+    network = tiny()
     with jax.numpy_dtype_promotion("standard"):  # optax itself promotes
         return train_and_evaluate(recipe, data, run, architecture=network, reporter=Reporter())
 

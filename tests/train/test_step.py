@@ -14,7 +14,7 @@ import pytest
 
 from ferjax import EmotionClassifier
 from ferjax.data.augment import Augmentation, augment
-from ferjax.nets import Graph, Network, convolution
+from ferjax.nets import Network, convolution
 from ferjax.nets.initializers import L1L2
 from ferjax.nets.layers import (
     BatchNormalization,
@@ -32,14 +32,16 @@ from ferjax.train.recipes import Recipe
 from ferjax.train.state import Totals, TrainState
 from ferjax.train.step import eval_step, to_input
 
+from .. import networks
+from ..networks import drawn
+
 SGD = Recipe(optimizer="sgd", learning_rate=0.1)
 PLAIN = dataclasses.replace(SGD, momentum=0.0, nesterov=False, learning_rate=1.0)
 CLASS_WEIGHTS = (2.0, 0.5, 4.0)
 RNGS = {"dropout": jax.random.key(0)}  # a dropout of rate 0 asks for one too
 
 
-def chain(*layers: Layer, shape: Any = (8, 8, 1)) -> Network:
-    return Network(Graph.sequential(layers, input_shape=shape))
+chain = functools.partial(networks.chain, shape=(8, 8, 1))
 
 
 def small(*, dropout: float = 0.0, frozen: bool = False) -> Network:
@@ -147,7 +149,7 @@ def test_first_state_is_drawn_from_the_seed() -> None:
 
 
 def test_arrays_of_a_state_are_its_own() -> None:
-    variables = small().init(jax.random.key(3))
+    variables = drawn(small(), 3)
     first = begin(dataclasses.replace(SGD, ema_decay=0.9), small(), variables)
     assert same(first.variables(), variables)
     assert same(first.ema, variables)
@@ -310,7 +312,7 @@ def test_frozen_layers_stay() -> None:
     assert same(last.batch_stats, first.batch_stats)
     assert not same(last.params["dense"]["kernel"], first.params["dense"]["kernel"])
     assert same(last.evaluated()["params"]["conv"], first.frozen["conv"])
-    expected = jax.tree.structure(network.init(jax.random.key(0)))
+    expected = jax.tree.structure(jax.eval_shape(network.init, jax.random.key(0)))
     assert jax.tree.structure(last.variables()) == expected
     assert jax.tree.structure(last.evaluated()) == expected
 
@@ -547,7 +549,7 @@ def test_bfloat16_keeps_the_state_in_float32_near_that_of_float32() -> None:
 @pytest.mark.parametrize("train", [True, False])
 def test_logits_of_bfloat16_are_float32(train: bool) -> None:
     network, images = small(), unit(batch()[0])
-    variables = network.init(jax.random.key(0))
+    variables = drawn(network)
     half, full = (_logits(network, train, d)(variables, images) for d in ("bfloat16", "float32"))
     assert half.dtype == jnp.float32
     np.testing.assert_allclose(half, full, atol=0.02)
@@ -613,7 +615,7 @@ def test_loss_of_a_step_is_that_of_the_classifier_s_probabilities(kind: str) -> 
 def test_evaluation_is_that_of_the_classifier_on_the_images_of_the_mask(kind: str) -> None:
     network = small(dropout=0.5) if kind == "gray" else reading(kind)
     images, labels = batch()
-    variables = network.init(jax.random.key(1))
+    variables = drawn(network, 1)
     mask = np.array([1, 0, 1, 1, 0, 1, 1, 0], bool)
     totals = evaluating(network)(variables, images, labels, mask)
     classifier = EmotionClassifier(network, variables, labels=["a", "b", "c"])
@@ -632,7 +634,7 @@ def test_evaluation_is_that_of_the_classifier_on_the_images_of_the_mask(kind: st
 def test_evaluation_leaves_out_what_fills_a_batch() -> None:
     network, (images, labels) = small(), batch()
     evaluate = evaluating(network)
-    variables = network.init(jax.random.key(1))
+    variables = drawn(network, 1)
     mask = np.arange(8) < 5
     totals = evaluate(variables, images, labels, mask)
     filled = np.where(mask[:, None, None], images, 255).astype("uint8")

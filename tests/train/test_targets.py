@@ -18,7 +18,6 @@ from ferjax import keras, metadata
 from ferjax.data.dataset import Faces
 from ferjax.data.votes import NOT_A_FACE, UNKNOWN, Votes
 from ferjax.evaluate import provenance
-from ferjax.nets import Network
 from ferjax.train import (
     Recipe,
     TrainingError,
@@ -36,12 +35,12 @@ from ferjax.train.recipes import RECIPES
 from ferjax.train.reporting import Reporter, Status
 from ferjax.train.result import selected_by
 
-from ..drawn import drawn
-from .conftest import make_faces, prepared, tiny_graph
+from ..networks import drawn, tiny
+from .conftest import make_faces, prepared
 
 pytestmark = pytest.mark.usefixtures("curves_as_text")
 
-NETWORK = Network(tiny_graph())
+NETWORK = tiny()
 RECIPE = Recipe(name="test", epochs=2, batch_size=32, learning_rate=3e-3, votes=0.8)
 SHORT = dataclasses.replace(RECIPE, epochs=1)
 LEFT_OUT = dataclasses.replace(SHORT, unclear="leave out")
