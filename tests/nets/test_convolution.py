@@ -16,6 +16,8 @@ from ferjax.nets.convolution import conv2d
 from ferjax.nets.layers import Conv2D, Flatten
 from ferjax.nets.ops import max_pool2d
 
+from ..networks import chain, drawn
+
 needs_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="needs the CPU backend")
 
 
@@ -191,21 +193,13 @@ def test_predictions_are_those_of_xla_s_convolutions(monkeypatch: pytest.MonkeyP
 
 
 def test_a_network_is_exported_for_batches_of_any_size() -> None:
-    network = nets.Network(
-        nets.Graph.sequential(
-            [Conv2D(filters=64, kernel_size=3), Conv2D(filters=64, kernel_size=3), Flatten()],
-            input_shape=(8, 8, 1),
-        )
-    )
-    rng = np.random.default_rng(0)
-    variables = jax.tree.map(
-        lambda w: rng.normal(0, 0.05, w.shape).astype("float32"),
-        jax.eval_shape(network.init, jax.random.key(0)),
-    )
+    layer = Conv2D(filters=64, kernel_size=3)
+    network = chain(layer, layer, Flatten(), shape=(8, 8, 1))
+    variables = drawn(network)
     (size,) = jax.export.symbolic_shape("batch")
     images = jax.ShapeDtypeStruct((size, 8, 8, 1), jnp.float32)
     exported = jax.export.export(jax.jit(lambda x: network.apply(variables, x)))(images)
-    x = rng.uniform(size=(5, 8, 8, 1)).astype("float32")
+    x = np.random.default_rng(0).uniform(size=(5, 8, 8, 1)).astype("float32")
     expected = jax.jit(network.apply)(variables, x)
     assert np.ptp(expected) > 0.1
     np.testing.assert_allclose(exported.call(x), expected, atol=1e-5)

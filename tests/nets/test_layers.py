@@ -67,13 +67,15 @@ from ferjax.nets.layers import (
 from ferjax.nets.layers.base import ACTIVATION_NAMES
 from ferjax.nets.ops import ACTIVATIONS
 
+from ..networks import chain, drawn
+
 FIRST = "channels_first"
 
 
 def apply(layer: Layer, x: Any, **variables: Any) -> np.ndarray:
     """Return what a layer alone makes of float32 `x`."""
     x = np.asarray(x, np.float32)
-    network = Network(Graph.sequential([layer], input_shape=x.shape[1:]))
+    network = chain(layer, shape=x.shape[1:])
     return np.asarray(network.apply(variables, x))
 
 
@@ -543,7 +545,7 @@ def test_relu_layer_has_a_threshold_a_slope_and_a_ceiling() -> None:
 )
 def test_gradients_inside_jit_are_those_of_finite_differences(layer: Layer, shape: Any) -> None:
     """All in one program: that of every step and product would be another."""
-    network = Network(Graph.sequential([layer], input_shape=shape))
+    network = chain(layer, shape=shape)
     rng = np.random.default_rng(0)
 
     def like(tree: Any, low: float = -1.0, high: float = 1.0) -> Any:
@@ -715,8 +717,8 @@ def test_lstm_and_gru_by_hand() -> None:
 
 def test_dropout_of_a_recurrent_layer_acts_in_training_alone() -> None:
     layers = [LSTM(name="r", units=64, dropout=0.5, recurrent_dropout=0.5)]
-    network = Network(Graph.sequential(layers, input_shape=(3, 8)))
-    variables = network.init(jax.random.key(0))
+    network = chain(*layers, shape=(3, 8))
+    variables = drawn(network)
     images = np.ones((1, 3, 8), np.float32)
 
     @jax.jit
@@ -729,7 +731,7 @@ def test_dropout_of_a_recurrent_layer_acts_in_training_alone() -> None:
 
 
 def test_alpha_dropout_keeps_mean_and_variance() -> None:
-    network = Network(Graph.sequential([AlphaDropout(rate=0.4)], input_shape=(20_000,)))
+    network = chain(AlphaDropout(rate=0.4), shape=(20_000,))
     x = np.random.default_rng(0).normal(size=(1, 20_000)).astype(np.float32)
     rngs = {"dropout": jax.random.key(0)}
     outputs = np.asarray(network.apply({}, x, train=True, rngs=rngs))
@@ -740,7 +742,7 @@ def test_alpha_dropout_keeps_mean_and_variance() -> None:
 
 
 def test_random_crop_is_of_the_middle_at_inference_and_anywhere_in_training() -> None:
-    network = Network(Graph.sequential([RandomCrop(height=2, width=2)], input_shape=(2, 6, 1)))
+    network = chain(RandomCrop(height=2, width=2), shape=(2, 6, 1))
     image = np.arange(12.0, dtype=np.float32).reshape(1, 2, 6, 1)
     np.testing.assert_allclose(network.apply({}, image)[0, 0, :, 0], [2, 3])
 
@@ -758,7 +760,7 @@ def test_random_crop_is_of_the_middle_at_inference_and_anywhere_in_training() ->
 
 
 def test_random_layer_that_is_kept_for_keras_is_not_trained_with() -> None:
-    network = Network(Graph.sequential([RandomHue(factor=0.5)], input_shape=(2, 2, 3)))
+    network = chain(RandomHue(factor=0.5), shape=(2, 2, 3))
     images = np.ones((1, 2, 2, 3), np.float32)
     np.testing.assert_array_equal(network.apply({}, images), images)
     with pytest.raises(LayerError, match=r"\(RandomHue\): ferjax does not train with it; take it"):
@@ -767,8 +769,8 @@ def test_random_layer_that_is_kept_for_keras_is_not_trained_with() -> None:
 
 def test_statistics_of_a_layer_of_every_step_are_updated() -> None:
     norm = BatchNormalization(momentum=0.0)
-    network = Network(Graph.sequential([TimeDistributed(name="t", layer=norm)], input_shape=(2, 1)))
-    variables = network.init(jax.random.key(0))
+    network = chain(TimeDistributed(name="t", layer=norm), shape=(2, 1))
+    variables = drawn(network)
     images = np.array([[[1.0], [3.0]]], np.float32)
     _, updated = network.apply(variables, images, train=True, mutable=["batch_stats"])
     np.testing.assert_allclose(updated["batch_stats"]["t"]["layer_mean"], [2])
@@ -819,7 +821,6 @@ def test_layer_that_is_no_activation_is_refused_as_one() -> None:
     ids=repr,
 )
 def test_normalization_of_one_image_by_hand(layer: Layer, expected: list[float]) -> None:
-    graph = Graph.sequential([layer], input_shape=(2,))
-    variables = Network(graph).init(jax.random.key(0))
-    outputs = Network(graph).apply(variables, np.array([[2.0, 6.0]], np.float32))
+    network = chain(layer, shape=(2,))
+    outputs = network.apply(drawn(network), np.array([[2.0, 6.0]], np.float32))
     np.testing.assert_allclose(np.asarray(outputs), [expected], rtol=1e-6)

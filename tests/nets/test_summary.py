@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import ferjax.keras
-from ferjax.nets import Call, Graph, Network, fer_cnn5
+from ferjax.nets import Call, Graph, fer_cnn5
 from ferjax.nets.layers import (
     BatchNormalization,
     Concatenate,
@@ -17,6 +17,8 @@ from ferjax.nets.layers import (
     MaxPooling2D,
 )
 from ferjax.nets.summary import summary
+
+from ..networks import chain
 
 EXPECTED = Path(__file__).parent / "expected"
 
@@ -81,7 +83,7 @@ def test_network_without_weights_counts_nothing() -> None:
 
 
 def test_network_prints_its_summary() -> None:
-    network = Network(Graph.sequential([Dense(units=2)], input_shape=(3,)))
+    network = chain(Dense(units=2), shape=(3,))
     printed: list[str] = []
     network.summary(print_fn=printed.append)
     assert "\n".join(printed) == summary(network.graph)
