@@ -191,7 +191,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Return all figures, ready for JSON but for dataclasses."""
     classifier = ferjax.load(args.weights)
     faces, name = publictest.read(args.data, limit=args.limit, seed=args.seed)
-    results = publictest.heading(classifier, len(faces), name, args)
+    results = publictest.heading(len(faces), name, args)
     labels = publictest.outputs(classifier, faces)
     everywhere = publictest.correct(classifier, faces.images, labels, "all images")
     results["all"] = 100 * float(everywhere.mean())

@@ -336,7 +336,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Return all figures, ready for JSON but for dataclasses."""
     classifier = ferjax.load(args.weights)
     faces, name = publictest.read(args.data, limit=args.limit, seed=args.seed)
-    results = publictest.heading(classifier, len(faces), name, args)
+    results = publictest.heading(len(faces), name, args)
     results["sizes"], results["canvases"] = with_faces(classifier, faces, args)
     results["empty"] = {"canvases": args.empty, "false_alarms": without_faces(args)}
     return results

@@ -123,7 +123,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             "estimated": classifier.adapted_prior,
             "figures": figures,
         }
-    heading = publictest.heading(classifier, len(faces), name, args)
+    heading = publictest.heading(len(faces), name, args)
     return {**heading, "truth": args.truth, "mixes": mixes}
 
 

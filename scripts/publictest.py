@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from benchmarks import machine
 from benchmarks.arguments import Parser, count
+from ferjax import released
 from ferjax.classifier import EmotionClassifier
 from ferjax.data import Faces, preparation, sources, splits
 from ferjax.errors import DataError, FerjaxError
@@ -182,16 +183,14 @@ def difference(
     return Difference(100 * (gained - lost) / n, float(low), float(high))
 
 
-def heading(
-    classifier: EmotionClassifier, count: int, name: str, args: argparse.Namespace
-) -> dict[str, Any]:
+def heading(count: int, name: str, args: argparse.Namespace) -> dict[str, Any]:
     """Return what the figures were measured on, ready for JSON."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": machine.cpu_model(),
         "cores": os.cpu_count(),
         "versions": machine.versions(ROOT),
-        "weights": args.weights.name if args.weights else str(classifier.metadata.get("name", "")),
+        "weights": args.weights.name if args.weights else released.DEFAULT,
         "images": name,
         "count": count,
         "seed": args.seed,
