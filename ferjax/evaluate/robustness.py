@@ -25,7 +25,7 @@ from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS, SEVERITIES, cor
 
 # The released fer_cnn5 on FER2013's PublicTest, as `ferjax evaluate --robustness` measured it.
 BASELINE: Final = Path(__file__).with_name("baseline.json")
-_CHUNK: Final = 512
+CHUNK: Final = 512
 
 Progress = Callable[[int, int, str], None]
 
@@ -94,14 +94,14 @@ def robustness(
     accuracies: dict[tuple[str, int], float] = {}
     for number, (name, severity) in enumerate(conditions):
         hits = 0
-        for first in range(0, len(images), _CHUNK):
-            chunk = images[first : first + _CHUNK]
+        for first in range(0, len(images), CHUNK):
+            chunk = images[first : first + CHUNK]
             if severity:
                 chunk = corrupt(chunk, name, severity, seed=seed, first=first)
             elif name:
                 chunk = occlude(chunk, name)
             answers = classifier.head.predicted(classifier.predict_proba(chunk, resize="linear"))
-            hits += int((answers == labels[first : first + _CHUNK]).sum())
+            hits += int((answers == labels[first : first + CHUNK]).sum())
             if progress is not None:
                 done = number * len(images) + first + len(chunk)
                 progress(done, len(conditions) * len(images), "corrupted images")

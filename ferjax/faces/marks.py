@@ -34,7 +34,7 @@ from ferjax.pictures.palette import (
 LEAST_TEXT: Final = 11  # pixels; smaller letters cannot be read
 _STEP: Final = 1.35  # from one size of letters to the next
 _GRAY: Final[Colour] = (210, 210, 210)  # the palette's black is not seen on a dark ground
-_COLOURS: Final[dict[str, Colour]] = {
+COLOURS: Final[dict[str, Colour]] = {
     "angry": VERMILLION,
     "disgust": GREEN,
     "fear": PURPLE,
@@ -311,8 +311,8 @@ def _pieces(
 
 
 def _colour(name: str, face: Detection) -> Colour:
-    if name in _COLOURS:
-        return _COLOURS[name]
+    if name in COLOURS:
+        return COLOURS[name]
     names = list(face.probabilities) if isinstance(face, Face) else []
     return _CYCLE[names.index(name) % len(_CYCLE)] if name in names else _GRAY
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 AHEAD: Final = 16  # photographs that may wait for the crops of others
 _MAX_THREADS: Final = 4
 _MAX_CROPS: Final = 64  # that wait for the network, whatever it takes at once
-_MAX_BYTES: Final = 200_000_000  # of pictures in memory
+MAX_BYTES: Final = 200_000_000  # of pictures in memory
 
 
 def photographs(
@@ -99,7 +99,7 @@ def photographs(
         options=options,
         keep_images=keep_images,
         threads=threads,
-        pixels=_Pixels(_MAX_BYTES),
+        pixels=_Pixels(MAX_BYTES),
     )
     return _classified(
         finder,

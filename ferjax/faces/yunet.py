@@ -106,15 +106,15 @@ def find(image: UInt8Array, *, min_score: float, min_size: float | None = None) 
         return []
     low = min(min_score, CANDIDATE)
     with quiet_opencv():
-        faces = _sure(image, _candidates(image, low, min_size), min_score)
+        faces = confirmed(image, _candidates(image, low, min_size), min_score)
         if not faces:
             last = merged(list(_last_looks(image, low)))
-            faces = _sure(image, last, min_score + LAST_DOUBT)
+            faces = confirmed(image, last, min_score + LAST_DOUBT)
             faces = [replace(face, score=face.score - LAST_DOUBT) for face in faces]
     return [face for face in faces if face.height >= (min_size or MIN_SIDE)]
 
 
-def _sure(image: UInt8Array, candidates: Sequence[Pose], min_score: float) -> list[Pose]:
+def confirmed(image: UInt8Array, candidates: Sequence[Pose], min_score: float) -> list[Pose]:
     """Look at each candidate by itself and return those that are faces."""
     poses = [refine(image, pose) for pose in candidates if _is_in(image, pose)]
     return merged([pose for pose in poses if pose.score >= min_score])
@@ -170,8 +170,8 @@ def _look(image: UInt8Array, scale: float, min_score: float) -> Iterator[Pose]:
     height, width = image.shape[:2]
     # A face in the core of a tile, half an overlap away from what is cut off, is seen whole.
     margin = math.ceil(SEEN_FROM * STEP)
-    for top, bottom, above, below in _tiles(height, scale, margin):
-        for left, right, before, after in _tiles(width, scale, margin):
+    for top, bottom, above, below in tiles(height, scale, margin):
+        for left, right, before, after in tiles(width, scale, margin):
             tile = image[top:bottom, left:right]
             seen = _scaled(tile, scale)
             by = np.array([tile.shape[1] / seen.shape[1], tile.shape[0] / seen.shape[0]])
@@ -216,7 +216,7 @@ def _last_looks(image: UInt8Array, min_score: float) -> Iterator[Pose]:
             )
 
 
-def _tiles(length: int, scale: float, margin: int) -> list[tuple[int, int, float, float]]:
+def tiles(length: int, scale: float, margin: int) -> list[tuple[int, int, float, float]]:
     """Return the tiles along a side as (start, end, start of its core, end of its core).
 
     Cores meet; at the ends of the side they reach as far as a box's centre may lie.

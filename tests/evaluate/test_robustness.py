@@ -48,7 +48,7 @@ def report(path: Path, *, clean: float = 0.9, value: float = 0.5, checksum: str 
 def test_accuracies_are_those_of_predictions_on_corrupted_images(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ferjax.evaluate.robustness._CHUNK", 7)  # as if they did not fit at once
+    monkeypatch.setattr("ferjax.evaluate.robustness.CHUNK", 7)  # as if they did not fit at once
     steps: list[tuple[int, int, str]] = []
     found = robustness(
         Bright(),

@@ -660,7 +660,7 @@ def test_large_pictures_wait_for_room(
         return alive.watch(load(*arguments, **options))
 
     monkeypatch.setattr(streaming.preprocessing, "load_picture", watched)
-    monkeypatch.setattr(streaming, "_MAX_BYTES", 20_000)
+    monkeypatch.setattr(streaming, "MAX_BYTES", 20_000)
     paths = [tmp_path / f"{n}.png" for n in range(24)]
     for n, path in enumerate(paths):
         cv2.imwrite(str(path), gray(n, side=100))  # 30,000 bytes of RGB

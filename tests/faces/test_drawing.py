@@ -255,7 +255,7 @@ def test_colours_are_told_apart_by_the_colour_blind(missing: str) -> None:
         "blue": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
                  [0.004733, 0.691367, 0.303900]],
     }[missing]  # fmt: skip
-    colours = np.array(list(marks._COLOURS.values())) / 255
+    colours = np.array(list(marks.COLOURS.values())) / 255
     linear = np.clip(colours**2.2 @ np.array(seen).T, 0, 1)
     lab = cv2.cvtColor((linear ** (1 / 2.2)).astype(np.float32)[None], cv2.COLOR_RGB2Lab)[0]
     apart = np.linalg.norm(lab[:, None] - lab[None], axis=-1)

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from ferjax.faces.yunet import Pose, _sure, _tiles, merged, scales, wrapped
+from ferjax.faces.yunet import Pose, confirmed, merged, scales, tiles, wrapped
 
 
 def pose(x: float, y: float, side: float, score: float) -> Pose:
@@ -32,15 +32,15 @@ def test_a_panorama_is_not_shrunk_to_a_line() -> None:
 
 @pytest.mark.parametrize("length", [1601, 2000, 2719, 2720, 5000, 30_000])
 def test_tiles_overlap_by_more_than_the_largest_face_that_they_are_for(length: int) -> None:
-    tiles = _tiles(length, 1.0, 120)
-    assert tiles[0][0] == 0
-    assert tiles[-1][1] == length
-    for start, end, low, high in tiles:
+    parts = tiles(length, 1.0, 120)
+    assert parts[0][0] == 0
+    assert parts[-1][1] == length
+    for start, end, low, high in parts:
         assert end - start == 1600
         # Half a face of 240 pixels about a centre in the core is in the tile.
         assert start == 0 or low - start >= 119
         assert end == length or end - high >= 119
-    for (*_, high), (_, _, low, _) in itertools.pairwise(tiles):
+    for (*_, high), (_, _, low, _) in itertools.pairwise(parts):
         assert high == low  # each centre is in one core
 
 
@@ -54,7 +54,7 @@ def test_the_same_face_is_kept_once() -> None:
 @pytest.mark.parametrize("x", [-3e7, -41.0, 141.0])
 def test_a_face_outside_the_picture_is_none(x: float) -> None:
     image = np.full((60, 100, 3), 90, np.uint8)
-    assert _sure(image, [pose(x, 30, 40, 1.0), pose(50, x, 40, 1.0)], 0.0) == []
+    assert confirmed(image, [pose(x, 30, 40, 1.0), pose(50, x, 40, 1.0)], 0.0) == []
 
 
 def test_angles() -> None:
