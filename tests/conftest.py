@@ -166,6 +166,18 @@ def fixtures() -> Path:
     return FIXTURES
 
 
+@pytest.fixture(scope="session")
+def source(fixtures: Path) -> Path:
+    """A whole model of Keras 2.15: 12x12x1, 7 classes, no labels, Adam's state."""
+    return fixtures / "keras-2.15.0" / "sequential.h5"
+
+
+@pytest.fixture(scope="session")
+def config(fixtures: Path) -> Path:
+    """The config of the same network."""
+    return fixtures / "keras-2.15.0" / "sequential.json"
+
+
 def _shared(name: str) -> Path:
     path = SHARED / name
     if not path.exists():

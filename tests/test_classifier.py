@@ -410,13 +410,13 @@ def test_labels_that_do_not_fit_are_an_error(labels: Any, message: str) -> None:
         EmotionClassifier(network, drawn(network), labels)
 
 
-def test_nameless_classes_are_numbered_with_a_warning(fixtures: Path) -> None:
+def test_nameless_classes_are_numbered_with_a_warning(source: Path) -> None:
     message = (
         "the weights come without label names and are of no known network: the classes are called "
         r"0 to 6; --labels \(labels=\) names them, `ferjax inspect FILE --data FACES` tells"
     )
     with pytest.warns(UserWarning, match=message) as warned:
-        loaded = ferjax.load(fixtures / "keras-2.15.0" / "sequential.h5")
+        loaded = ferjax.load(source)
     assert len(warned) == 1
     assert loaded.labels == ("0", "1", "2", "3", "4", "5", "6")
     (prediction,) = loaded.predict(np.zeros((12, 12), np.uint8))
@@ -437,16 +437,16 @@ def test_a_known_network_gets_its_order_with_a_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("order", ["fer2013", " FER2013 ", ["fer2013"]])
-def test_labels_may_be_an_order(fixtures: Path, order: Any) -> None:
-    loaded = ferjax.load(fixtures / "keras-2.15.0" / "sequential.h5", labels=order)
+def test_labels_may_be_an_order(source: Path, order: Any) -> None:
+    loaded = ferjax.load(source, labels=order)
     assert loaded.labels == FER2013_CSV_ORDER
 
 
-def test_labels_given_for_a_nameless_file_are_taken_without_a_warning(fixtures: Path) -> None:
+def test_labels_given_for_a_nameless_file_are_taken_without_a_warning(source: Path) -> None:
     names = tuple("abcdefg")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        loaded = ferjax.load(fixtures / "keras-2.15.0" / "sequential.h5", labels=names)
+        loaded = ferjax.load(source, labels=names)
     assert loaded.labels == names
 
 
@@ -471,9 +471,9 @@ def test_labels_travel_with_the_weights(tmp_path: Path, name: str) -> None:
 
 
 def test_labels_and_value_range_come_from_the_metadata_beside_a_file(
-    fixtures: Path, tmp_path: Path
+    source: Path, tmp_path: Path
 ) -> None:
-    path = shutil.copy(fixtures / "keras-2.15.0" / "sequential.h5", tmp_path / "model.h5")
+    path = shutil.copy(source, tmp_path / "model.h5")
     names = list("gfedcba")
     metadata.write(path, {"labels": names, "value_range": [-1, 1], "source": "here"})
     loaded = ferjax.load(path)
@@ -483,8 +483,8 @@ def test_labels_and_value_range_come_from_the_metadata_beside_a_file(
     assert ferjax.load(path, value_range=(0, 255)).value_range == (0, 255)
 
 
-def test_a_value_range_that_is_none_is_an_error(fixtures: Path, tmp_path: Path) -> None:
-    path = shutil.copy(fixtures / "keras-2.15.0" / "sequential.h5", tmp_path / "model.h5")
+def test_a_value_range_that_is_none_is_an_error(source: Path, tmp_path: Path) -> None:
+    path = shutil.copy(source, tmp_path / "model.h5")
     for wrong in ([1, 0], [0], [0, 1, 2], ["a", "b"], 255, [0, float("inf")]):
         metadata.write(path, {"labels": list("abcdefg"), "value_range": wrong})
         with pytest.raises(WeightFileError, match=r"expected \[black, white\] for value_range"):

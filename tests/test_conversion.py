@@ -35,17 +35,6 @@ SUFFIXES = {
 }
 
 
-@pytest.fixture
-def source(fixtures: Path) -> Path:
-    """A whole model of Keras 2.15 with Adam's state."""
-    return fixtures / "keras-2.15.0" / "sequential.h5"
-
-
-@pytest.fixture
-def config(fixtures: Path) -> Path:
-    return fixtures / "keras-2.15.0" / "sequential.json"
-
-
 def assert_equal_trees(found: Any, expected: Any) -> None:
     assert jax.tree.structure(found) == jax.tree.structure(expected)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):

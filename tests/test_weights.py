@@ -20,16 +20,6 @@ from .networks import chain
 LABELS = list("abcdefg")
 
 
-@pytest.fixture
-def source(fixtures: Path) -> Path:
-    return fixtures / "keras-2.15.0" / "sequential.h5"
-
-
-@pytest.fixture
-def config(fixtures: Path) -> Path:
-    return fixtures / "keras-2.15.0" / "sequential.json"
-
-
 @pytest.mark.parametrize("name", released.NAMES)
 def test_weights_that_ferjax_brings_go_by_their_names(name: str) -> None:
     path = released.path_of(name)

@@ -58,11 +58,6 @@ def model(fixtures: Path) -> Path:
 
 
 @pytest.fixture
-def config(fixtures: Path) -> Path:
-    return fixtures / "keras-2.15.0" / "sequential.json"
-
-
-@pytest.fixture
 def faces(tmp_path: Path) -> Path:
     """A folder of three images."""
     folder = tmp_path / "faces"
