@@ -34,11 +34,9 @@ from ferjax.nets.layers import (
 
 _SIGMOIDS = ("sigmoid", "hard_sigmoid", "keras2_hard_sigmoid")
 _MOST_VALUES = 1 << 28  # of one image, in what a layer gives: 1 GiB
-# Of numbers in [0, 1] these make such numbers; a mean of several networks' sigmoids is one.
-_KEEP_UNIT_INTERVAL = (
-    *("Average", "Maximum", "Minimum", "Multiply", "Cropping2D"),
-    *("AveragePooling2D", "GlobalAveragePooling2D", "MaxPooling2D", "GlobalMaxPooling2D"),
-)
+# Beside those that only move values, these make of numbers in [0, 1] such numbers; a mean of
+# several networks' sigmoids is one.
+_KEEP_UNIT_INTERVAL = ("Average", "Maximum", "Minimum", "Multiply")
 
 
 @dataclass(frozen=True)
@@ -263,7 +261,8 @@ class Graph:
         """Whether all outputs lie in [0, 1] and may lie anywhere there, as those of sigmoids."""
         bounded: list[bool] = []
         for call, activation in zip(self.calls, self._activations):
-            keeps = self.by_name[call.layer].kind in _KEEP_UNIT_INTERVAL
+            layer = self.by_name[call.layer]
+            keeps = layer.moves or layer.kind in _KEEP_UNIT_INTERVAL
             inside = keeps and all(bounded[self._computing[i]] for i in call.inputs)
             bounded.append(inside if keeps else activation in _SIGMOIDS)
         return bounded[self.final_call]

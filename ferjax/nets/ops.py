@@ -98,6 +98,16 @@ def max_pool2d(
     )
 
 
+def max_pool1d(
+    x: Array, pool_size: tuple[int], strides: tuple[int], padding: str, data_format: str
+) -> Array:
+    """Take the maximum of each window of sequences, (B, T, C) or (B, C, T)."""
+    column = spatial_axes(data_format)[1]  # sequences are images of one column
+    images = jnp.expand_dims(x, column)
+    pooled = max_pool2d(images, (*pool_size, 1), (*strides, 1), padding, data_format)
+    return pooled.squeeze(column)
+
+
 def average_pool2d(
     x: Array, pool_size: tuple[int, int], strides: tuple[int, int], padding: str, data_format: str
 ) -> Array:

@@ -8,41 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ferjax.nets.layers import (
-    AveragePooling2D,
-    BatchNormalization,
-    CenterCrop,
-    Cropping2D,
-    Flatten,
-    Layer,
-    MaxPooling2D,
-    Normalization,
-    Permute,
-    RepeatVector,
-    Rescaling,
-    Resizing,
-    TimeDistributed,
-    UpSampling2D,
-    ZeroPadding2D,
-)
+from ferjax.nets.layers import BatchNormalization, Layer, Normalization, Rescaling
 from ferjax.settings import Range
 
 if TYPE_CHECKING:
     from ferjax.nets.graph import Graph
 
 UNIT, SIGNED, BYTES = (0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)
-_MOVING = (
-    AveragePooling2D,
-    CenterCrop,
-    Cropping2D,
-    Flatten,
-    MaxPooling2D,
-    Permute,
-    RepeatVector,
-    Resizing,
-    UpSampling2D,
-    ZeroPadding2D,
-)
 _MOST_SCALINGS = 4096  # by which pixels may be scaled and shifted before it is not followed
 _SLACK = 0.02  # of a range's width, for statistics that are rounded or moving averages
 
@@ -59,7 +31,7 @@ def of_layers(graph: Graph) -> Range:
     for position, call in enumerate(graph.calls[1:], start=1):
         pixels = [scaled[i] for i in call.inputs if i in scaled]
         before = frozenset(pair for pairs in pixels for pair in pairs)
-        affine = _affine(graph.by_name[call.layer]) if before else None
+        affine = graph.by_name[call.layer].affine() if before else None
         after: frozenset[tuple[float, float]] = frozenset()
         if affine is not None and len(pixels) == len(call.inputs):
             after = frozenset((s * a, o * a + b) for s, o in before for a, b in affine)
@@ -75,13 +47,6 @@ def of_layers(graph: Graph) -> Range:
     if all(abs(scale) < 0.1 for scale, _ in pairs) or max(black) > 2:
         return BYTES
     return SIGNED if all(abs(value + 1) < 1e-6 for value in black) else UNIT
-
-
-def _affine(layer: Layer) -> tuple[tuple[float, float], ...] | None:
-    """Return `layer.affine()`, where pixels that are moved or averaged are still pixels."""
-    if isinstance(layer, TimeDistributed):
-        return _affine(layer.layer)
-    return ((1.0, 0.0),) if isinstance(layer, _MOVING) else layer.affine()
 
 
 def of_statistics(graph: Graph, variables: Mapping[str, Any]) -> Range | None:

@@ -20,6 +20,7 @@ from ferjax.nets.layers import (
     GlobalAveragePooling2D,
     GlobalMaxPooling1D,
     GlobalMaxPooling2D,
+    MaxPooling1D,
     MaxPooling2D,
     SeparableConv2D,
     Shape,
@@ -32,7 +33,7 @@ _CHANNELS_FIRST = {"channels_last": (0, 3, 1, 2), "channels_first": (0, 1, 2, 3)
 _SEQUENCES = {"channels_last": (0, 2, 1), "channels_first": (0, 1, 2)}
 
 Convolution = Conv1D | Conv2D | DepthwiseConv2D | SeparableConv2D
-Pooling = MaxPooling2D | AveragePooling2D
+Pooling = MaxPooling1D | MaxPooling2D | AveragePooling2D
 GlobalPooling1D = GlobalAveragePooling1D | GlobalMaxPooling1D
 GlobalPooling = GlobalAveragePooling2D | GlobalMaxPooling2D
 
@@ -40,6 +41,11 @@ GlobalPooling = GlobalAveragePooling2D | GlobalMaxPooling2D
 def images(layer: Any, b: Builder, x: Tensor) -> Tensor:
     """Return images as (B, C, H, W), whichever of Keras's axes the layer takes for channels."""
     return b.arranged(x, _CHANNELS_FIRST[layer.data_format])
+
+
+def _sequences(layer: Any, b: Builder, x: Tensor) -> Tensor:
+    """Return sequences as (B, C, T), as `images` does."""
+    return b.arranged(x, _SEQUENCES[layer.data_format])
 
 
 def _padding(
@@ -108,7 +114,7 @@ def _conv2d(layer: Conv2D, b: Builder, x: Tensor) -> Tensor:
 
 def _conv1d(layer: Conv1D, b: Builder, x: Tensor) -> Tensor:
     kernel = b.constant("kernel", b.array("kernel").transpose(2, 1, 0))  # (F, C/groups, k)
-    geometry, sequences = _geometry(layer, x.shape), b.arranged(x, _SEQUENCES[layer.data_format])
+    geometry, sequences = _geometry(layer, x.shape), _sequences(layer, b, x)
     x = b.node("Conv", sequences, kernel, *_bias(layer, b), group=layer.groups, **geometry)
     return activated(b, layer.activation, x)
 
@@ -130,9 +136,10 @@ def _separable_conv2d(layer: SeparableConv2D, b: Builder, x: Tensor) -> Tensor:
 
 def _pooling(op: str, **attributes: Any) -> Callable[[Pooling, Builder, Tensor], Tensor]:
     def write(layer: Pooling, b: Builder, x: Tensor) -> Tensor:
+        arranged = _sequences if isinstance(layer, MaxPooling1D) else images
         return b.node(
             op,
-            images(layer, b, x),
+            arranged(layer, b, x),
             kernel_shape=list(layer.pool_size),
             strides=list(layer.strides),
             **_padding(layer, x.shape, layer.pool_size),
@@ -183,6 +190,7 @@ LAYERS: dict[type, Callable[..., Tensor]] = {
     Conv2D: _conv2d,
     DepthwiseConv2D: _depthwise_conv2d,
     SeparableConv2D: _separable_conv2d,
+    MaxPooling1D: _pooling("MaxPool"),
     MaxPooling2D: _pooling("MaxPool"),
     AveragePooling2D: _pooling("AveragePool", count_include_pad=0),
     GlobalAveragePooling2D: _global_pooling("GlobalAveragePool"),

@@ -19,8 +19,10 @@ from ferjax.nets.layers import (
     Dropout,
     Flatten,
     GlobalAveragePooling2D,
+    GlobalMaxPooling1D,
     InputLayer,
     Layer,
+    MaxPooling1D,
     Multiply,
     ReLU,
     Rescaling,
@@ -58,6 +60,7 @@ OTHERS_IN_UNIT_INTERVAL = [
         GlobalAveragePooling2D(),
         shape=(2, 2, 1),
     ),
+    chain(Dense(units=1, activation="sigmoid"), MaxPooling1D(), GlobalMaxPooling1D(), shape=(4, 3)),
     MULTIPLIED,
 ]
 

@@ -40,6 +40,7 @@ from ferjax.nets.layers import (
     Layer,
     LayerNormalization,
     LeakyReLU,
+    MaxPooling1D,
     MaxPooling2D,
     Multiply,
     Normalization,
@@ -79,6 +80,15 @@ def apply(layer: Layer, x: Any, **variables: Any) -> np.ndarray:
     return np.asarray(network.apply(variables, x))
 
 
+def accepts(layer: Layer, shape: Any) -> bool:
+    """Return whether a network can begin with a layer on images of a shape."""
+    try:
+        Graph.sequential([layer], input_shape=shape)
+    except LayerError:
+        return False
+    return True
+
+
 # --- shapes ------------------------------------------------------------------------------------
 
 
@@ -98,6 +108,10 @@ def apply(layer: Layer, x: Any, **variables: Any) -> np.ndarray:
         (MaxPooling2D(padding="same"), (11, 10, 3), (6, 5, 3)),
         (MaxPooling2D(pool_size=3, strides=2), (11, 10, 3), (5, 4, 3)),
         (AveragePooling2D(pool_size=(2, 5), data_format=FIRST), (3, 11, 10), (3, 5, 2)),
+        (MaxPooling1D(), (11, 3), (5, 3)),
+        (MaxPooling1D(pool_size=3, strides=2, padding="same"), (11, 3), (6, 3)),
+        (MaxPooling1D(pool_size=3, data_format=FIRST), (3, 11), (3, 3)),
+        (MaxPooling1D(), (None, 3), (None, 3)),
         (GlobalAveragePooling2D(), (11, 10, 3), (3,)),
         (GlobalAveragePooling1D(keepdims=True), (11, 3), (1, 3)),
         (GlobalMaxPooling1D(keepdims=True, data_format=FIRST), (11, 3), (11, 1)),
@@ -213,6 +227,7 @@ def test_only_statistics_are_outside_params() -> None:
 def test_defaults_are_keras_s() -> None:
     assert Conv2D(filters=1, kernel_size=3).padding == "valid"
     assert MaxPooling2D(pool_size=(2, 3)).strides == (2, 3)
+    assert MaxPooling1D(pool_size=(3,)).strides == (3,)
     assert BatchNormalization().epsilon == 1e-3
     assert BatchNormalization().momentum == 0.99
     assert LeakyReLU().negative_slope == 0.3
@@ -304,6 +319,23 @@ def test_layers_are_frozen_hashable_and_equal_by_value(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "kind", [k for k, known in VOCABULARY.items() if not known.merges and k != "InputLayer"]
+)
+def test_layers_that_only_move_values_say_so(kind: str) -> None:
+    layer = VOCABULARY[kind](name="a", **REQUIRED.get(kind, {}))
+    shape = next(s for s in [(4, 4, 3), (4, 4, 2), (4, 3), (4,), (32,)] if accepts(layer, s))
+    if layer.weights(shape):
+        assert not layer.moves
+        return
+    images = np.random.default_rng(0).uniform(2, 3, (1, *shape)).astype(np.float32)
+    outputs = np.concatenate([apply(layer, images), -apply(layer, -images)])
+    # Between the least and the most of the inputs, but for the zeros of padding.
+    within = (outputs >= images.min()) & (outputs <= images.max())
+    kept = (within | (outputs == 0)).all() and within.reshape(2, -1).any(axis=1).all()
+    assert layer.moves == kept, f"set `moves` in {kind}"
+
+
+@pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
         ("Conv2D", {"filters": 0, "kernel_size": 3}, "filters: expected a positive integer, got 0"),
@@ -327,6 +359,9 @@ def test_layers_are_frozen_hashable_and_equal_by_value(kind: str) -> None:
          "padding: expected one of 'valid', 'same', 'causal', got 'full'"),
         ("Conv1D", {"filters": 8, "kernel_size": 3, "strides": 2, "dilation_rate": 2},
          "Keras has not both at once"),
+        ("MaxPooling1D", {"pool_size": [2, 2]}, r"pool_size: .* list of one, got \[2, 2\]"),
+        ("MaxPooling1D", {"strides": 0}, "strides: expected a positive integer, got 0"),
+        ("MaxPooling1D", {"padding": "causal"}, "padding: expected one of 'valid', 'same', got"),
         ("Conv2D", {"filters": 8, "kernel_size": 3, "data_format": "NHWC"}, "got 'NHWC'"),
         ("Conv2D", {"filters": 8, "kernel_size": 3, "use_bias": 1}, "use_bias: expected true or"),
         ("Conv2D", {"filters": 8, "kernel_size": 3, "strides": 2, "dilation_rate": 2},
@@ -391,6 +426,8 @@ def test_required_settings_have_to_be_given() -> None:
     [
         (Conv2D(filters=1, kernel_size=5), [(4, 9, 1)], "nothing is left of its input: axis H"),
         (MaxPooling2D(pool_size=3), [(9, 2, 1)], "nothing is left of its input: axis W"),
+        (MaxPooling1D(pool_size=3), [(2, 1)], "nothing is left of its input: axis T"),
+        (MaxPooling1D(), [(4, 4, 1)], "expected inputs of 2 axes"),
         (Cropping2D(cropping=2), [(4, 9, 1)], "axis H would have 0"),
         (Conv2D(filters=1, kernel_size=1), [(4,)], "expected inputs of 3 axes"),
         (Conv1D(filters=1, kernel_size=5), [(4, 1)], "nothing is left of its input: axis T"),
@@ -522,6 +559,8 @@ def test_relu_layer_has_a_threshold_a_slope_and_a_ceiling() -> None:
         (MaxPooling2D(pool_size=3, strides=2), (6, 5, 2)),
         (MaxPooling2D(padding="same"), (5, 5, 2)),
         (MaxPooling2D(pool_size=3, strides=2, data_format=FIRST), (2, 6, 5)),
+        (MaxPooling1D(), (7, 2)),
+        (MaxPooling1D(pool_size=3, strides=2, padding="same", data_format=FIRST), (2, 7)),
         (AveragePooling2D(), (6, 5, 2)),
         (AveragePooling2D(pool_size=3, strides=2), (6, 5, 2)),
         (AveragePooling2D(padding="same"), (5, 5, 2)),
@@ -590,6 +629,24 @@ def test_average_pooling_leaves_padding_out_of_the_mean() -> None:
 def test_max_pooling_leaves_an_odd_rest_out() -> None:
     image = np.arange(15.0).reshape(1, 3, 5, 1)
     np.testing.assert_array_equal(apply(MaxPooling2D(), image).ravel(), [6, 8])
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (MaxPooling1D(), [4, 5]),  # the odd rest is left out
+        (MaxPooling1D(padding="same"), [4, 5, -3]),
+        (MaxPooling1D(strides=1), [4, 5, 5, 2]),
+        (MaxPooling1D(pool_size=3, strides=2, padding="same"), [4, 5, 2]),
+        (MaxPooling1D(pool_size=2, strides=3), [4, 2]),
+    ],
+    ids=repr,
+)
+def test_max_pooling_of_a_sequence_by_hand(layer: MaxPooling1D, expected: list[float]) -> None:
+    steps = np.array([-1.0, 4.0, 5.0, 2.0, -3.0]).reshape(1, 5, 1)
+    assert apply(layer, steps).ravel().tolist() == expected
+    first = dataclasses.replace(layer, data_format=FIRST)
+    assert apply(first, steps.reshape(1, 1, 5)).ravel().tolist() == expected
 
 
 def test_convolution_is_a_cross_correlation_with_keras_s_padding() -> None:

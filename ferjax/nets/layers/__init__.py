@@ -29,7 +29,7 @@ __all__ = [
     "RMSNormalization", "UnitNormalization",
     "Activation", "ReLU", "LeakyReLU", "PReLU", "ELU", "Softmax",
     "MaxPooling2D", "AveragePooling2D", "GlobalAveragePooling2D", "GlobalMaxPooling2D",
-    "GlobalAveragePooling1D", "GlobalMaxPooling1D",
+    "MaxPooling1D", "GlobalAveragePooling1D", "GlobalMaxPooling1D",
     "ZeroPadding2D", "Cropping2D", "UpSampling2D", "Resizing", "CenterCrop",
     "Flatten", "Reshape", "Permute", "RepeatVector",
     "TimeDistributed", "LSTM", "GRU", "SimpleRNN", "Bidirectional",

@@ -108,6 +108,8 @@ class Layer:
     merges: ClassVar[bool] = False
     # Whether it may be the `activation` of another layer.
     activates: ClassVar[bool] = False
+    # Whether it only moves, leaves out, repeats or averages values: of pixels it makes pixels.
+    moves: ClassVar[bool] = False
     # Whether it computes in float32 even where the network computes in bfloat16.
     full_precision: ClassVar[bool] = False
 
@@ -174,9 +176,10 @@ class Layer:
     def affine(self) -> tuple[tuple[float, float], ...] | None:
         """Return which (scale, offset) there are where outputs are inputs * scale + offset.
 
-        Several where channels differ; None for a layer that computes anything else.
+        Several where channels differ; None for a layer that computes anything else. Of one that
+        moves values, as pooling, each is still what it was.
         """
-        return None
+        return ((1.0, 0.0),) if self.moves else None
 
     def check_rank(self, shape: Shape, expected: int) -> None:
         if len(shape) != expected:

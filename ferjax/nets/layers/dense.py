@@ -27,6 +27,8 @@ from ferjax.settings import each, scalings, setting
 class Flatten(Layer):
     """All axes as one, in the order (H, W, C) also where the image is channels_first."""
 
+    moves: ClassVar[bool] = True
+
     data_format: str = setting(DATA_FORMAT, "channels_last")
 
     def output_shape(self, *shapes: Shape) -> Shape:
@@ -43,6 +45,8 @@ class Flatten(Layer):
 @dataclass(frozen=True, kw_only=True)
 class Reshape(Layer):
     """Another shape, row by row; one axis may be -1."""
+
+    moves: ClassVar[bool] = True
 
     target_shape: tuple[int, ...] = setting(
         settings.tuple_of(settings.integer, "a shape such as (7,)")
@@ -65,13 +69,12 @@ class Reshape(Layer):
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         return inputs[0].reshape(inputs[0].shape[0], *self.target_shape)
 
-    def affine(self) -> tuple[tuple[float, float], ...]:
-        return ((1.0, 0.0),)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Permute(Layer):
     """The axes in another order: `dims` counts them from 1, without the batch."""
+
+    moves: ClassVar[bool] = True
 
     dims: tuple[int, ...] = setting(settings.tuple_of(settings.positive_int, "axes such as (2, 1)"))
 
@@ -89,6 +92,8 @@ class Permute(Layer):
 @dataclass(frozen=True, kw_only=True)
 class RepeatVector(Layer):
     """A vector n times: (C,) becomes (n, C)."""
+
+    moves: ClassVar[bool] = True
 
     n: int = setting(settings.positive_int)
 

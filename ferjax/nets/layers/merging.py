@@ -99,6 +99,8 @@ class Multiply(_Merge):
 class Concatenate(_Merge):
     """The inputs side by side along `axis` (counted from the batch)."""
 
+    moves: ClassVar[bool] = True
+
     axis: int = setting(settings.integer, -1)
 
     def output_shape(self, *shapes: Shape) -> Shape:
@@ -115,6 +117,3 @@ class Concatenate(_Merge):
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         return jnp.concatenate(inputs, axis=self.axis)
-
-    def affine(self) -> tuple[tuple[float, float], ...]:
-        return ((1.0, 0.0),)

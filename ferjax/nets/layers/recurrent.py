@@ -248,6 +248,9 @@ class TimeDistributed(Layer):
         )
         return x.reshape(batch, steps, *x.shape[1:])
 
+    def affine(self) -> tuple[tuple[float, float], ...] | None:
+        return self.layer.affine()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bidirectional(Layer):

@@ -23,6 +23,7 @@ _INTERPOLATION = settings.choice(*INTERPOLATIONS)
 class _ToSize(Spatial):
     """Base of those that give images of `height` and `width`."""
 
+    moves: ClassVar[bool] = True
     full_precision: ClassVar[bool] = True  # gray levels up to 255 have 8 bits
 
     height: int = setting(settings.positive_int)
@@ -136,6 +137,8 @@ class RandomCrop(_ToSize):
 @dataclass(frozen=True, kw_only=True)
 class UpSampling2D(Spatial):
     """The image `size` times as high and wide."""
+
+    moves: ClassVar[bool] = True
 
     size: Pair = setting(settings.positive_pair, (2, 2))
     interpolation: str = setting(_INTERPOLATION, "nearest")

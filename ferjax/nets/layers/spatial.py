@@ -225,8 +225,10 @@ class SeparableConv2D(_Convolution):
 
 @dataclass(frozen=True, kw_only=True)
 class _Pooling(Spatial):
-    pool_size: Pair = setting(settings.positive_pair, (2, 2))
-    strides: Pair = setting(settings.optional(settings.positive_pair), None)
+    moves: ClassVar[bool] = True
+
+    pool_size: tuple[int, ...] = setting(settings.positive_pair, (2, 2))
+    strides: tuple[int, ...] = setting(settings.optional(settings.positive_pair), None)
     padding: str = setting(_PADDING, "valid")
 
     def __post_init__(self) -> None:
@@ -234,13 +236,19 @@ class _Pooling(Spatial):
         if self.strides is None:  # Keras's default
             object.__setattr__(self, "strides", self.pool_size)
 
+    @property
+    def geometry(self) -> dict[str, Any]:
+        """What the arithmetic takes."""
+        names = ("pool_size", "strides", "padding", "data_format")
+        return {name: getattr(self, name) for name in names}
+
     def output_shape(self, *shapes: Shape) -> Shape:
-        height, width, channels = self.split(shapes[0])
-        return self.join(
-            _windows(height, self.pool_size[0], self.strides[0], self.padding),
-            _windows(width, self.pool_size[1], self.strides[1], self.padding),
-            channels,
-        )
+        *sizes, channels = self.split(shapes[0])
+        windows = [
+            _windows(size, window, stride, self.padding)
+            for size, window, stride in zip(sizes, self.pool_size, self.strides)
+        ]
+        return self.join(*windows, channels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,9 +256,20 @@ class MaxPooling2D(_Pooling):
     """The maximum of each window."""
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
-        return ops.max_pool2d(
-            inputs[0], self.pool_size, self.strides, self.padding, self.data_format
-        )
+        return ops.max_pool2d(inputs[0], **self.geometry)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaxPooling1D(_Pooling):
+    """The maximum of each window of a sequence, (T, C) or (C, T)."""
+
+    axes: ClassVar[str] = "T"
+
+    pool_size: tuple[int, ...] = setting(settings.positive_single, (2,))
+    strides: tuple[int, ...] = setting(settings.optional(settings.positive_single), None)
+
+    def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
+        return ops.max_pool1d(inputs[0], **self.geometry)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,13 +277,13 @@ class AveragePooling2D(_Pooling):
     """The mean of each window, without what padding adds."""
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
-        return ops.average_pool2d(
-            inputs[0], self.pool_size, self.strides, self.padding, self.data_format
-        )
+        return ops.average_pool2d(inputs[0], **self.geometry)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _GlobalPooling(Spatial):
+    moves: ClassVar[bool] = True
+
     keepdims: bool = setting(settings.boolean, False)
 
     def output_shape(self, *shapes: Shape) -> Shape:
@@ -291,6 +310,8 @@ class GlobalMaxPooling2D(_GlobalPooling):
 @dataclass(frozen=True, kw_only=True)
 class _GlobalPooling1D(Layer):
     """Base of those that pool a sequence, (T, C) or, channels_first, (C, T)."""
+
+    moves: ClassVar[bool] = True
 
     data_format: str = setting(DATA_FORMAT, "channels_last")
     keepdims: bool = setting(settings.boolean, False)
@@ -327,6 +348,8 @@ class GlobalMaxPooling1D(_GlobalPooling1D):
 class ZeroPadding2D(Spatial):
     """Zeros around the image: ((top, bottom), (left, right))."""
 
+    moves: ClassVar[bool] = True
+
     padding: tuple[Pair, Pair] = setting(settings.edges, ((1, 1), (1, 1)))
 
     def output_shape(self, *shapes: Shape) -> Shape:
@@ -347,6 +370,8 @@ class ZeroPadding2D(Spatial):
 @dataclass(frozen=True, kw_only=True)
 class Cropping2D(Spatial):
     """The image without its edges: ((top, bottom), (left, right))."""
+
+    moves: ClassVar[bool] = True
 
     cropping: tuple[Pair, Pair] = setting(settings.edges, ((0, 0), (0, 0)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,14 +18,13 @@ from ferjax.settings import Range, setting
 class TrainingOnly(Layer):
     """The identity at inference; what else it is, training alone sees."""
 
+    moves: ClassVar[bool] = True
+
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         return self.disturb(run, inputs[0]) if run.train else inputs[0]
 
     def disturb(self, run: Run, x: Array) -> Array:
         return x
-
-    def affine(self) -> tuple[tuple[float, float], ...]:
-        return ((1.0, 0.0),)
 
 
 @dataclass(frozen=True, kw_only=True)
