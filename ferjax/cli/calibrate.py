@@ -23,7 +23,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
-from ferjax.cli.options import add_labels, add_output, add_value_range, add_weights, value_range_of
+from ferjax.cli.options import add_measured, keeps_programs, value_range_of
 from ferjax.cli.progress import reported
 from ferjax.errors import printable
 
@@ -32,13 +32,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_weights(parser)
-    add_labels(parser)
-    add_value_range(parser, "as the metadata or the layers say")
-    add_output(parser)
-    parser.add_argument(
-        "--data", required=True, metavar="DIR", help="what `ferjax data prepare` made"
-    )
+    add_measured(parser)
     parser.add_argument(
         "--method",
         choices=("temperature", "vector", "auto"),
@@ -57,14 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
+@keeps_programs
 def run(args: argparse.Namespace) -> int:
-    from ferjax.xla import compile_cache
-
-    with compile_cache():
-        return _run(args)
-
-
-def _run(args: argparse.Namespace) -> int:
     from ferjax.evaluate import calibrate
 
     with reported() as progress:

@@ -26,10 +26,12 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ferjax.cli.options import fraction, order_names, pixels
 from ferjax.cli.progress import reported
+from ferjax.errors import FerjaxError, printable
 
 if TYPE_CHECKING:
     from ferjax.data.checks import Report
@@ -40,10 +42,11 @@ _NAMED = 20  # bad items named on stderr
 _PICTURES = 5  # pictures named in a note
 # Importing them takes a while.
 SEVERAL = ("clear", "largest", "skip")
-_PRESETS = ("none", "light", "medium", "published", "strong", "photographs")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from ferjax.data.augmentation import PRESETS
+
     parser.add_argument("source", metavar="SOURCE")
     add_reading(parser)
     parser.add_argument(
@@ -52,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--augment",
         metavar="PRESET",
-        help=f"with --sheet: show each row again as training would see it ({', '.join(_PRESETS)})",
+        help=f"with --sheet: show each row again as training would see it ({', '.join(PRESETS)})",
     )
     add_votes(parser)
     parser.add_argument(
@@ -128,8 +131,6 @@ def add_votes(parser: argparse.ArgumentParser) -> None:
 
 def check_reading(args: argparse.Namespace) -> None:
     """Raise where the options that `add_reading` adds do not go together."""
-    from ferjax.errors import FerjaxError
-
     if args.seed is not None and args.split != "card":
         raise FerjaxError("--seed is for --split card; the official split has none")
     for name in ("several", "min_score", "min_size"):
@@ -156,8 +157,6 @@ def tell_faces(without: Sequence[str], several: Sequence[tuple[str, bool]]) -> N
 
 
 def _tell(finding: str, names: Sequence[str], consequence: str) -> None:
-    from ferjax.errors import printable
-
     if not names:
         return
     listed = ", ".join(printable(name, 100) for name in names[:_PICTURES])
@@ -169,11 +168,8 @@ def _tell(finding: str, names: Sequence[str], consequence: str) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ferjax.data import checks, preparation, sheet_rows
-    from ferjax.errors import FerjaxError
+    from ferjax.data.augmentation import preset
     from ferjax.pictures import sheet
-
-    if args.augment:
-        from ferjax.data.augment import preset
 
     if args.augment and not args.sheet:
         raise FerjaxError("--augment shows images: give --sheet FILE.png too")
@@ -214,10 +210,7 @@ def _read(args: argparse.Namespace) -> tuple[Read, dict[str, Any]]:
         What it holds, with votes where they are given, and what they say: under "votes", or
         nothing.
     """
-    from dataclasses import replace
-
     from ferjax.data import agreement, sources, splits, votes_files, votes_joining
-    from ferjax.errors import printable
 
     check_reading(args)
     table = None if args.votes is None else votes_files.read(args.votes)
@@ -255,7 +248,6 @@ def _read_prepared(args: argparse.Namespace) -> tuple[Read, dict[str, Any]]:
     Its split stands in `args` then.
     """
     from ferjax.data import agreement, preparation
-    from ferjax.errors import FerjaxError
 
     reading = "skip_bad classes_level labels find_faces several min_score min_size votes seed"
     options = [name for name in reading.split() if getattr(args, name) not in (None, False)]
@@ -298,7 +290,6 @@ def _as_json(args: argparse.Namespace, source: Read, report: Report) -> dict[str
 
 def _print(args: argparse.Namespace, source: Read, report: Report) -> None:
     from ferjax.data.sources import KINDS
-    from ferjax.errors import printable
 
     def by_split(counts: dict[str, int]) -> str:
         return ", ".join(f"{n:,} in {split}" for split, n in counts.items() if n)
@@ -344,8 +335,6 @@ def _print(args: argparse.Namespace, source: Read, report: Report) -> None:
 
 
 def _print_votes(args: argparse.Namespace, votes: dict[str, Any]) -> None:
-    from ferjax.errors import printable
-
     def share(part: int, whole: int) -> str:
         return f"{part / whole:.1%}" if whole else "-"
 
@@ -388,8 +377,6 @@ def _print_votes(args: argparse.Namespace, votes: dict[str, Any]) -> None:
 
 
 def _table(report: Report) -> str:
-    from ferjax.errors import printable
-
     splits = list(report.counts)
     rows = [["class", *splits, "total"]]
     for name in report.class_names:

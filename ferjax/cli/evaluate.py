@@ -25,18 +25,13 @@ import json
 import sys
 
 from ferjax import released
-from ferjax.cli.options import add_labels, add_output, add_value_range, add_weights, value_range_of
+from ferjax.cli.options import add_measured, keeps_programs, value_range_of
 from ferjax.cli.progress import reported
+from ferjax.errors import FerjaxError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_weights(parser)
-    add_labels(parser)
-    add_value_range(parser, "as the metadata or the layers say")
-    add_output(parser)
-    parser.add_argument(
-        "--data", required=True, metavar="DIR", help="what `ferjax data prepare` made"
-    )
+    add_measured(parser)
     parser.add_argument(
         "--split",
         choices=("train", "validation", "test"),
@@ -80,15 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
+@keeps_programs
 def run(args: argparse.Namespace) -> int:
-    from ferjax.xla import compile_cache
-
-    with compile_cache():
-        return _run(args)
-
-
-def _run(args: argparse.Namespace) -> int:
-    from ferjax.errors import FerjaxError
     from ferjax.evaluate import evaluation, recording, report
     from ferjax.files import check_folder
 

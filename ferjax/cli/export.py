@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 from ferjax.cli.options import add_architecture, add_labels, add_output, add_weights
+from ferjax.errors import WriteError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ferjax import onnx, released, weights
-    from ferjax.errors import WriteError
     from ferjax.nets.head import checked_labels
     from ferjax.nets.known import recognise
 

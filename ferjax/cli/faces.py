@@ -40,16 +40,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ferjax.cli.options import (
-    add_classifier,
-    add_confidence,
-    add_prior,
-    check_given,
-    fraction,
-    load_classifier,
-    note_unread_images,
-    pixels,
-)
+from ferjax.cli import options
 from ferjax.cli.progress import Progress
 from ferjax.errors import printable
 
@@ -69,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_written(parser)
     _add_which(parser)
     network = parser.add_argument_group("what says the expression")
-    add_classifier(network)
+    options.add_classifier(network)
     network.add_argument(
         "--resize",
         choices=("area", "linear"),
@@ -77,8 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how a face comes to the network's size: by the mean of its pixels, or bilinear as "
         "published, which skips pixels of large faces (default: area)",
     )
-    add_confidence(network)
-    add_prior(network)
+    options.add_confidence(network)
+    options.add_prior(network)
 
 
 def _add_written(parser: argparse.ArgumentParser) -> None:
@@ -116,13 +107,13 @@ def _add_which(parser: argparse.ArgumentParser) -> None:
     chosen = parser.add_argument_group("which faces")
     chosen.add_argument(
         "--min-score",
-        type=fraction,
+        type=options.fraction,
         metavar="P",
         help="leave out what is less surely a face, in [0, 1] (default: 0.7)",
     )
     chosen.add_argument(
         "--min-size",
-        type=pixels,
+        type=options.pixels,
         metavar="PIXELS",
         help="leave out faces of less height, and look closely enough to find those of this "
         "height, down to about 11 (default: all that are found, from about 24 in ordinary "
@@ -140,14 +131,8 @@ def _add_which(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@options.keeps_programs
 def run(args: argparse.Namespace) -> int:
-    from ferjax.xla import compile_cache
-
-    with compile_cache():
-        return _run(args)
-
-
-def _run(args: argparse.Namespace) -> int:
     from ferjax.faces import results
     from ferjax.faces.batch import Batch
     from ferjax.faces.detection import MIN_SCORE
@@ -171,8 +156,8 @@ def _run(args: argparse.Namespace) -> int:
         force=args.force,
     )
     settings.check()
-    classifier = load_classifier(args)
-    check_given(args.photographs)
+    classifier = options.load_classifier(args)
+    options.check_given(args.photographs)
     batch = Batch(classifier, args.photographs, settings)
     if batch.left_out:
         print(f"ferjax: note: {batch.left_out:,} drawings and crops are left out", file=sys.stderr)
@@ -180,7 +165,7 @@ def _run(args: argparse.Namespace) -> int:
         print(
             f"ferjax: note: {batch.recorded:,} of {batch.total:,} are done already", file=sys.stderr
         )
-    note_unread_images(args.photographs)
+    options.note_unread_images(args.photographs)
     if args.prior == "adapt":
         _tell_prior(batch)
     progress = Progress(batch.total - batch.recorded, "photographs")

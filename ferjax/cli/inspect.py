@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from ferjax.cli.options import add_architecture, add_output, add_value_range, value_range_of
 from ferjax.cli.progress import reported
+from ferjax.emotions import ORDERS
+from ferjax.errors import FerjaxError, LayerError, printable
 
 if TYPE_CHECKING:
     from ferjax.evaluate import LabelOrder
@@ -46,8 +48,6 @@ def run(args: argparse.Namespace) -> int:
 
     value_range = value_range_of(args)
     if value_range is not None and args.data is None:
-        from ferjax.errors import FerjaxError
-
         raise FerjaxError("--value-range is for --data, which measures with it: give both")
     inspection = inspect(args.file, args.config, args.architecture, output=args.output)
     described = describe(inspection)
@@ -120,7 +120,6 @@ def describe(inspection: Inspection) -> dict[str, Any]:
 
 def _classes(graph: Graph) -> tuple[int | None, str]:
     """Return how many classes a network tells apart, None where it does not, and that in words."""
-    from ferjax.errors import LayerError
     from ferjax.nets.head import Head
 
     try:
@@ -149,8 +148,6 @@ def _recognised(graph: Graph) -> dict[str, Any] | None:
 
 
 def _print(described: dict[str, Any], inspection: Inspection) -> None:
-    from ferjax.emotions import ORDERS
-    from ferjax.errors import printable
     from ferjax.keras import KINDS
     from ferjax.nets.summary import summary
 
@@ -189,8 +186,6 @@ def _print(described: dict[str, Any], inspection: Inspection) -> None:
 
 
 def _print_order(measured: LabelOrder) -> None:
-    from ferjax.errors import printable
-
     def line(c: Candidate) -> str:
         order = f" ({c.order})" if c.order else ""
         return printable(f"{', '.join(c.labels)}{order}: {c.accuracy:.1%} right")

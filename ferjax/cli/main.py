@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import io
 import os
 import shlex
@@ -13,36 +14,12 @@ from typing import Any, NoReturn
 
 from ferjax import hardware
 from ferjax._version import __version__
-from ferjax.cli import (
-    calibrate,
-    card,
-    convert,
-    data,
-    evaluate,
-    export,
-    faces,
-    inspect,
-    predict,
-    process,
-    train,
-    verify,
-)
+from ferjax.cli import process
 from ferjax.cli.options import add_command
 from ferjax.errors import BackendError, FerjaxError
 
-_COMMANDS = {
-    "predict": predict,
-    "faces": faces,
-    "convert": convert,
-    "export": export,
-    "inspect": inspect,
-    "verify": verify,
-    "data": data,
-    "train": train,
-    "evaluate": evaluate,
-    "calibrate": calibrate,
-    "card": card,
-}
+# Each a module of this folder.
+_COMMANDS = "predict faces convert export inspect verify data train evaluate calibrate card".split()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -72,7 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ferjax {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, module in _COMMANDS.items():
+    for name in _COMMANDS:
+        module = importlib.import_module(f"ferjax.cli.{name}")
         command = add_command(commands, name, module)
         command.set_defaults(run=module.run)
     return parser

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import inspect
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from ferjax import released
 from ferjax.emotions import ORDERS
-from ferjax.errors import printable
+from ferjax.errors import FerjaxError, ImageError, PriorError, printable
 
 if TYPE_CHECKING:
     from ferjax.classifier import EmotionClassifier
@@ -49,6 +50,19 @@ def _docstring(module: ModuleType) -> str:
         return ""
 
 
+def keeps_programs(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """Have a command's `run` keep the programs that XLA compiles for the next call."""
+
+    @functools.wraps(run)
+    def keeping(args: argparse.Namespace) -> int:
+        from ferjax.xla import compile_cache
+
+        with compile_cache():
+            return run(args)
+
+    return keeping
+
+
 def add_weights(parser: argparse._ActionsContainer) -> None:
     """Add `--weights`, a path or None."""
     parser.add_argument(
@@ -56,6 +70,17 @@ def add_weights(parser: argparse._ActionsContainer) -> None:
         metavar="FILE",
         help="any weight file of Keras or Flax, or, of those that ferjax brings, "
         f"{' or '.join(released.NAMES)} (default: {released.DEFAULT})",
+    )
+
+
+def add_measured(parser: argparse._ActionsContainer) -> None:
+    """Add the options that say which weights are measured on which prepared faces."""
+    add_weights(parser)
+    add_labels(parser)
+    add_value_range(parser, "as the metadata or the layers say")
+    add_output(parser)
+    parser.add_argument(
+        "--data", required=True, metavar="DIR", help="what `ferjax data prepare` made"
     )
 
 
@@ -128,7 +153,6 @@ def add_prior(parser: argparse._ActionsContainer) -> None:
 
 def _prior(text: str) -> str | dict[str, float]:
     from ferjax import priors
-    from ferjax.errors import PriorError
 
     try:
         return priors.parse(text)
@@ -151,8 +175,6 @@ def check_given(paths: Sequence[str]) -> None:
     Raises:
         ImageError: there is nothing at any of the paths.
     """
-    from ferjax.errors import ImageError
-
     if all(map(_is_missing, paths)):
         others = f" and {len(paths) - 1:,} more" if len(paths) > 1 else ""
         raise ImageError(f"{printable(paths[0])}{others}: no such file")
@@ -248,8 +270,6 @@ def value_range_of(args: argparse.Namespace) -> tuple[float, float] | None:
         return None
     black, white = args.value_range
     if not -math.inf < black < white < math.inf:
-        from ferjax.errors import FerjaxError
-
         raise FerjaxError(f"expected BLACK below WHITE for --value-range, got {black} {white}")
     return black, white
 

@@ -31,16 +31,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ferjax.cli.options import (
-    add_classifier,
-    add_confidence,
-    add_prior,
-    check_given,
-    load_classifier,
-    note_unread_images,
-)
+from ferjax.cli import options
 from ferjax.cli.progress import Progress
-from ferjax.errors import printable
+from ferjax.errors import ImageError, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,15 +49,15 @@ _LOOKED_AT: Final = 16  # images in which a small face is looked for
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE_OR_FOLDER")
-    add_classifier(parser)
+    options.add_classifier(parser)
     parser.add_argument(
         "--resize",
         choices=("linear", "area"),
         help="how images come to the network's size: linear, bilinear as published (default), or "
         "area, the mean of the pixels, better where they are much larger",
     )
-    add_confidence(parser)
-    add_prior(parser)
+    options.add_confidence(parser)
+    options.add_prior(parser)
     parser.add_argument(
         "--top", type=_positive, default=1, metavar="K", help="classes to print (default: 1)"
     )
@@ -76,21 +69,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON list on stdout")
 
 
+@options.keeps_programs
 def run(args: argparse.Namespace) -> int:
-    from ferjax.xla import compile_cache
-
-    with compile_cache():
-        return _run(args)
-
-
-def _run(args: argparse.Namespace) -> int:
     from ferjax.preprocessing import find_images
     from ferjax.priors import as_text
 
     paths = find_images(args.images)
-    note_unread_images(args.images)
-    classifier = load_classifier(args)
-    check_given(args.images)
+    options.note_unread_images(args.images)
+    classifier = options.load_classifier(args)
+    options.check_given(args.images)
     # What cannot be done is said before any image is read.
     classifier.check_confidence(calibrated=args.calibrated, prior=args.prior)
     if args.explain is not None:
@@ -123,7 +110,6 @@ def _predicted(
     """Return the images that can be read, N, and their probabilities, float32 (N, K)."""
     import numpy as np
 
-    from ferjax.errors import ImageError
     from ferjax.preprocessing import read_image
 
     channels: Any = classifier.network.graph.image_shape[2]

@@ -20,7 +20,7 @@ import json
 import shlex
 from typing import TYPE_CHECKING
 
-from ferjax.errors import FerjaxError, printable
+from ferjax.errors import DataError, FerjaxError, printable
 
 if TYPE_CHECKING:
     from ferjax.train.result import TrainingResult
@@ -170,7 +170,6 @@ def _print(result: TrainingResult, out: str) -> None:
 def _measurable(data: str) -> str | None:
     """Return a split beside train that the data has: where images were held out, perhaps none."""
     from ferjax.data.preparation import load
-    from ferjax.errors import DataError
 
     try:
         faces = load(data)
