@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ferjax.files import replacing
-from ferjax.pictures.figures import percent_ticks
+from ferjax.pictures import palette
+from ferjax.pictures.figures import new_figure, percent_ticks, tidy
+from ferjax.pictures.palette import INK, in_hex
 
 CSV, CURVES, EVENTS = "log.csv", "curves.png", "tensorboard"
 _DRAW_EVERY = 30.0  # seconds between pictures of the learning curves
@@ -91,16 +93,15 @@ class Logs:
 def draw_curves(path: Path, history: Sequence[Row], *, title: str, best_epoch: int) -> bool:
     """Draw loss, accuracy and learning rate by epoch; False where matplotlib is not installed."""
     try:
-        from matplotlib.figure import Figure
         from matplotlib.ticker import MaxNLocator
     except ImportError:
         return False
     epochs = [row["epoch"] for row in history]
-    figure = Figure(figsize=(11, 3.8), layout="constrained")
+    figure = new_figure(11, 3.8)
     loss, accuracy, rate = figure.subplots(1, 3)
-    # Blue and orange of a palette that colour-blind readers tell apart (Okabe and Ito, 2008).
-    train = {"color": "#0072B2", "label": "training (augmented)", "linestyle": "--"}
-    validation = {"color": "#D55E00", "label": "validation"}
+    blue, orange, green = map(in_hex, (palette.BLUE, palette.VERMILLION, palette.GREEN))
+    train = {"color": blue, "label": "training (augmented)", "linestyle": "--"}
+    validation = {"color": orange, "label": "validation"}
     for axes, name, label in ((loss, "loss", "loss (nats)"), (accuracy, "accuracy", "accuracy")):
         axes.plot(epochs, [row[name] for row in history], **train)
         axes.plot(epochs, [row[f"val_{name}"] for row in history], **validation)
@@ -109,19 +110,16 @@ def draw_curves(path: Path, history: Sequence[Row], *, title: str, best_epoch: i
         if best is not None:
             value = best[f"val_{name}"]
             text = f"{value:.1%}" if name == "accuracy" else f"{value:.3f}"
-            axes.plot(
-                [best_epoch], [value], "o", color="#000000", markersize=4, label=f"best: {text}"
-            )
+            axes.plot([best_epoch], [value], "o", color=INK, markersize=4, label=f"best: {text}")
         axes.legend(frameon=False, fontsize="small")
     percent_ticks(accuracy.yaxis)
-    rate.plot(epochs, [row["learning_rate"] for row in history], color="#009E73")
+    rate.plot(epochs, [row["learning_rate"] for row in history], color=green)
     rate.set_ylabel("learning rate")
     rate.set_ylim(bottom=0)
     for axes in (loss, accuracy, rate):
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes)
     figure.suptitle(title, fontsize="medium")
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
