@@ -127,6 +127,17 @@ def json_text(value: Any, *, allow_nan: bool = True) -> str:
     return (text if is_utf8(text) else json.dumps(value, indent=2)) + "\n"
 
 
+def read_json(path: str | os.PathLike[str], most: int) -> Any:
+    """Return what a JSON file of at most so many bytes holds.
+
+    Raises:
+        OSError, ValueError, RecursionError: it cannot be read, is larger, or holds something else.
+    """
+    if os.path.getsize(path) > most:
+        raise ValueError("too large")
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
 def make_folder(path: str | os.PathLike[str]) -> None:
     """Make a folder, and those above it, unless it is there.
 

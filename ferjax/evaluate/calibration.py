@@ -23,25 +23,13 @@ from ferjax import metadata, released
 from ferjax.classifier import EmotionClassifier
 from ferjax.data import checks, splits, votes
 from ferjax.data.dataset import Faces, checksum, in_classes_of
+from ferjax.data.reading import Progress
 from ferjax.emotions import Labels
 from ferjax.errors import DataError, WeightFileError
-from ferjax.evaluate import metrics, provenance
+from ferjax.evaluate import metrics, predictions, provenance, scaling_fits
 from ferjax.evaluate.evaluation import read
 from ferjax.evaluate.metrics import Calibration
-from ferjax.evaluate.predictions import (
-    Progress,
-    loaded,
-    outputs_of_classes,
-    predict,
-    predicted_classes,
-)
-from ferjax.evaluate.scaling_fits import (
-    FOLDS,
-    Float64Array,
-    fits,
-    negative_log_likelihood,
-    shares_of,
-)
+from ferjax.evaluate.scaling_fits import Float64Array, Floats
 from ferjax.scaling import Scaling, sum_to_one
 
 METHODS: Final = ("temperature", "vector", "auto")
@@ -155,14 +143,15 @@ def calibrate(
             f"expected data with people's votes, {folder or 'these'} have none; "
             "`ferjax data prepare --votes` adds them"
         )
-    classifier = loaded(path, labels=labels, value_range=value_range, output=output)
+    classifier = predictions.loaded(path, labels=labels, value_range=value_range, output=output)
     if store and (form := metadata.in_parts(path)):
         raise WeightFileError(
             path, f"{form} has no place for metadata; `ferjax convert` makes a file of it"
         )
     own = metadata.own(path) if store else {}
     images = _images(classifier, faces, chosen, folder, targets)
-    probabilities = predict(classifier, images.faces.images, progress=progress)[:, images.order]
+    by_output = predictions.predict(classifier, images.faces.images, progress=progress)
+    probabilities = by_output[:, images.order]
     if not sum_to_one(probabilities):
         raise WeightFileError(path, "its outputs do not sum to 1, so that no temperature fits")
     fitted, scaling = _fitted(classifier, images, probabilities, method, targets)
@@ -203,7 +192,7 @@ def _images(
     targets: str,
 ) -> _Images:
     faces = in_classes_of(faces, classifier.labels)
-    order = outputs_of_classes(classifier, faces)
+    order = predictions.outputs_of_classes(classifier, faces)
     copies = checks.copies_of_training(faces)[chosen]
     if copies.all():
         raise DataError("expected validation images that are no copies of training images")
@@ -228,25 +217,21 @@ def _images(
 
 
 def _fitted(
-    classifier: EmotionClassifier,
-    images: _Images,
-    probabilities: npt.NDArray[np.float32],
-    method: str,
-    targets: str,
+    classifier: EmotionClassifier, images: _Images, probabilities: Floats, method: str, targets: str
 ) -> tuple[Fitted, Scaling]:
     """Return what is fitted, not yet stored, and the calibration of the data's classes."""
 
-    def figures(rows: npt.NDArray[np.float32], *, keeps_order: bool = True) -> Calibration:
+    def figures(rows: Floats, *, keeps_order: bool = True) -> Calibration:
         # A temperature changes no answer, as rounding might where two are equally probable.
         answered = probabilities if keeps_order else rows
-        predicted = predicted_classes(classifier.head, images.order, answered)
+        predicted = predictions.predicted_classes(classifier.head, images.order, answered)
         if targets == "votes":
             return _against_shares(images.shares, rows, predicted)
         against_labels = metrics.calibration(images.faces.labels, rows, predicted=predicted)
         assert against_labels is not None
         return against_labels
 
-    tried = fits(images.shares, probabilities, method, images.faces.class_names)
+    tried = scaling_fits.fits(images.shares, probabilities, method, images.faces.class_names)
     after = {
         kind: figures(rows, keeps_order=scaling.keeps_order)
         for kind, (scaling, rows) in tried.items()
@@ -269,7 +254,7 @@ def _fitted(
         alone=after.get("temperature") if method != "temperature" else None,
         with_offsets=after.get("vector"),
         fits={
-            kind: negative_log_likelihood(images.shares, fit(probabilities))
+            kind: scaling_fits.negative_log_likelihood(images.shares, fit(probabilities))
             for kind, (fit, _) in tried.items()
         },
         path=None,
@@ -281,20 +266,20 @@ def _fitted(
 def _targets(faces: Faces, targets: str) -> Float64Array:
     """Return the share of each class, (N, K); rows of zeros have no votes for any."""
     if targets == "labels":
-        return shares_of(faces.labels, len(faces.class_names))
+        return scaling_fits.shares_of(faces.labels, len(faces.class_names))
     assert faces.votes is not None
     # Single votes count: a confidence is to be how many people would agree.
     return votes.distribution(faces.votes, faces.class_names, outliers=0).astype(np.float64)
 
 
 def _against_shares(
-    shares: Float64Array, probabilities: npt.NDArray[np.floating], predicted: npt.NDArray[Any]
+    shares: Float64Array, probabilities: Floats, predicted: npt.NDArray[Any]
 ) -> Calibration:
     """Return the figures of calibration against shares of votes."""
     rows = np.asarray(probabilities, np.float64)
     bins = metrics.reliability(rows.max(1), shares[np.arange(len(rows)), predicted])
     return Calibration(
-        negative_log_likelihood=negative_log_likelihood(shares, rows),
+        negative_log_likelihood=scaling_fits.negative_log_likelihood(shares, rows),
         brier_score=float(((rows - shares) ** 2).sum(1).mean()),
         **vars(bins),
     )
@@ -329,7 +314,7 @@ def _record(
     record |= {
         "fitted_on": fitted_on,
         "before": figures(fitted.before),
-        "after": {**figures(fitted.after), "note": f"cross-fitted over {FOLDS} folds"},
+        "after": {**figures(fitted.after), "note": f"cross-fitted over {scaling_fits.FOLDS} folds"},
     }
     if fitted.alone is not None and scaling.offsets is not None:
         record["temperature_alone"] = figures(fitted.alone)

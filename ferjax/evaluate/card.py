@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -24,9 +23,10 @@ from ferjax.evaluate import provenance, seeds
 from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS
 from ferjax.evaluate.evaluation import Evaluation
 from ferjax.evaluate.report import render
+from ferjax.evaluate.robustness import MOST_BYTES
 from ferjax.evaluate.tables import percent
 from ferjax.evaluate.votes_tables import EXPLAINED, Table, tables
-from ferjax.files import replacing
+from ferjax.files import read_json, replacing
 from ferjax.keras import KerasModel
 from ferjax.nets.head import checked_labels
 from ferjax.nets.known import recognise
@@ -34,7 +34,6 @@ from ferjax.weights import read as read_weights
 
 _MARK: Final = "<!-- written by `ferjax card` -->"
 _MADE_BY: Final = "`ferjax evaluate --out`"
-_MOST_BYTES: Final = 64 << 20
 _PARTS: Final = {part.name for part in dataclasses.fields(Evaluation)} - {"predictions", "votes"}
 
 
@@ -181,9 +180,7 @@ def read_report(path: str | os.PathLike[str]) -> dict[str, Any]:
         DataError: it is none, or lacks a part.
     """
     try:
-        if os.path.getsize(path) > _MOST_BYTES:
-            raise ValueError("too large")
-        report = json.loads(Path(path).read_text(encoding="utf-8"))
+        report = read_json(path, MOST_BYTES)
         if report["format"] != "ferjax evaluation 1" or not report.keys() >= _PARTS:
             raise ValueError("another format, or not whole")
     except FileNotFoundError:

@@ -21,22 +21,14 @@ from ferjax._version import __version__
 from ferjax.classifier import EmotionClassifier
 from ferjax.data import checks, preparation, splits
 from ferjax.data.dataset import SPLITS, Faces, in_classes_of
+from ferjax.data.reading import Progress
 from ferjax.data.votes import OUTLIERS
 from ferjax.emotions import Labels
 from ferjax.errors import DataError
-from ferjax.evaluate import provenance, votes
+from ferjax.evaluate import metrics, provenance, votes
 from ferjax.evaluate.attributes import read_attributes
-from ferjax.evaluate.metrics import (
-    Abstention,
-    Calibration,
-    Metrics,
-    abstention,
-    calibration,
-    measure,
-    require_sklearn,
-)
+from ferjax.evaluate.metrics import Abstention, Calibration, Metrics
 from ferjax.evaluate.predictions import (
-    Progress,
     Weights,
     calibrated_classes,
     outputs_of_classes,
@@ -199,7 +191,7 @@ def evaluate(
         FerjaxError: scikit-learn is missing.
     """
     begun = time.monotonic()
-    require_sklearn()
+    metrics.require_sklearn()
     check(tta)
     path, faces, chosen = read(data, split)
     described = None  # read before the network computes for minutes
@@ -296,7 +288,7 @@ def _twice(predictions: Predictions, figures: Callable[[Rows], T]) -> tuple[T, T
 
 
 def _metrics(part: Faces, predictions: Predictions, seed: int, rows: Rows) -> Metrics:
-    return measure(
+    return metrics.measure(
         part.labels[rows],
         predictions.probabilities[rows],
         part.class_names,
@@ -320,7 +312,7 @@ def _calibrated(
 
     def figures(images: Rows) -> tuple[Calibration | None, int]:
         labels = predictions.labels[images]
-        after = calibration(labels, rows[images], predicted=predicted[images])
+        after = metrics.calibration(labels, rows[images], predicted=predicted[images])
         return after, int(is_correct[images].sum())
 
     (whole, correct), apart = _twice(predictions, figures)
@@ -333,7 +325,7 @@ def _calibrated(
         fitted_here=provenance.fitted_here(classifier.metadata, images),
         whole=whole,
         without_copies=apart[0] if apart else None,
-        abstention=abstention(predictions.labels, rows, predicted=predicted),
+        abstention=metrics.abstention(predictions.labels, rows, predicted=predicted),
         correct=correct,
         correct_without_copies=apart[1] if apart else None,
     )

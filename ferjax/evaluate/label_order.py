@@ -25,11 +25,15 @@ from ferjax import metadata, released
 from ferjax.classifier import EmotionClassifier, load
 from ferjax.data import preparation, sources, splits
 from ferjax.data.dataset import SPLITS, Faces
+from ferjax.data.reading import Progress
 from ferjax.emotions import ORDERS, are_names, numbers, order_of, plain_name
 from ferjax.errors import DataError, LabelsWarning
 from ferjax.evaluate.evaluation import Data
-from ferjax.evaluate.predictions import Progress, Weights, predict
+from ferjax.evaluate.predictions import Weights, predict
 from ferjax.nets.known import recognise
+
+Integers = npt.NDArray[np.integer]
+Floats = npt.NDArray[np.floating]
 
 _MOST_IMAGES: Final = 3000  # a standard error of a point
 _FEW_IMAGES: Final = 10  # of a class, below which nothing is called clear
@@ -152,8 +156,8 @@ def label_order(
 
 
 def measure_order(
-    labels: npt.NDArray[np.integer],
-    probabilities: npt.NDArray[np.floating],
+    labels: Integers,
+    probabilities: Floats,
     classes: Sequence[str],
     *,
     data: str = "",
@@ -209,11 +213,7 @@ def measure_order(
     )
 
 
-def _centred(
-    labels: npt.NDArray[np.integer],
-    probabilities: npt.NDArray[np.floating],
-    counts: npt.NDArray[np.integer],
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _centred(labels: Integers, probabilities: Floats, counts: Integers) -> tuple[Floats, Floats]:
     """Return the logarithms of probabilities, (N, K), and their means by class, (C, K).
 
     Both without the mean of each row, and without how high each output is whatever the image.
@@ -227,10 +227,7 @@ def _centred(
 
 
 def _candidate(
-    labels: npt.NDArray[np.integer],
-    probabilities: npt.NDArray[np.floating],
-    classes: Sequence[str],
-    assigned: npt.NDArray[np.integer],
+    labels: Integers, probabilities: Floats, classes: Sequence[str], assigned: Integers
 ) -> Candidate:
     """Return the names for an assignment, (C,), the output of each class or -1."""
     names = list(numbers(probabilities.shape[1]))
@@ -241,9 +238,7 @@ def _candidate(
     return Candidate(labels=tuple(names), order=order_of(names), accuracy=float(hits.mean()))
 
 
-def _lacking(
-    classes: Sequence[str], counts: npt.NDArray[np.integer], labels: Sequence[str]
-) -> list[str]:
+def _lacking(classes: Sequence[str], counts: Integers, labels: Sequence[str]) -> list[str]:
     """Return what the data lacks to tell all of the outputs, measured to be `labels`, by."""
     reasons = []
     if len(classes) > len(labels):
@@ -258,7 +253,7 @@ def _lacking(
     return reasons
 
 
-def _assigned(fit: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+def _assigned(fit: Floats) -> Integers:
     """Return the output of each class, (C,), -1 where there is none left for it."""
     from scipy.optimize import linear_sum_assignment
 
@@ -268,9 +263,7 @@ def _assigned(fit: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     return assigned
 
 
-def _second(
-    fit: npt.NDArray[np.float64], best: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64] | None:
+def _second(fit: Floats, best: Integers) -> Integers | None:
     """Return the best assignment that differs from the best in a pair at least."""
     second, highest = None, -np.inf
     for row in np.flatnonzero(best >= 0):
@@ -285,11 +278,7 @@ def _second(
 
 
 def _standard_errors(
-    logs: npt.NDArray[np.float64],
-    labels: npt.NDArray[np.integer],
-    counts: npt.NDArray[np.integer],
-    best: npt.NDArray[np.int64],
-    second: npt.NDArray[np.int64],
+    logs: Floats, labels: Integers, counts: Integers, best: Integers, second: Integers
 ) -> float:
     """Return by how many standard errors the best assignment fits better than the second."""
     padded = np.concatenate([logs, np.zeros((len(logs), 1))], axis=1)  # -1: a class without output
@@ -301,7 +290,7 @@ def _standard_errors(
     return float(sums.sum() / np.sqrt(variance)) if variance > 0 else 0.0
 
 
-def _places(names: Sequence[str], classes: Sequence[str]) -> npt.NDArray[np.int64] | None:
+def _places(names: Sequence[str], classes: Sequence[str]) -> Integers | None:
     """Return where an order has each class, (C,); None where it lacks one."""
     plain = [plain_name(name) for name in classes]
     if not set(plain) <= set(names):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ferjax import metadata, released
 from ferjax.classifier import EmotionClassifier, load
 from ferjax.data.dataset import Faces
+from ferjax.data.reading import Progress
 from ferjax.emotions import TELL_THE_ORDER, Labels, are_names, positions
 from ferjax.errors import FerjaxError, LabelsError, NoLabelsWarning
 from ferjax.evaluate import provenance
@@ -24,7 +25,6 @@ from ferjax.nets.head import Head
 from ferjax.scaling import Scaling
 
 Weights = EmotionClassifier | str | os.PathLike[str] | None
-Progress = Callable[[int, int, str], None]
 _CHUNK = 512  # images predicted at once
 
 

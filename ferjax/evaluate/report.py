@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ferjax.data.reading import Progress
 from ferjax.errors import FerjaxError, printable
 from ferjax.evaluate import gallery
 from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS, SEVERITIES
 from ferjax.evaluate.evaluation import Evaluation
 from ferjax.evaluate.metrics import Calibration, Metrics
-from ferjax.evaluate.predictions import Progress
 from ferjax.evaluate.subgroups_text import text as subgroups_text
 from ferjax.evaluate.tables import aligned, between, percent
 from ferjax.evaluate.votes_tables import EXPLAINED

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,14 +19,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ferjax.classifier import EmotionClassifier
+from ferjax.data.reading import Progress
 from ferjax.errors import DataError
 from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS, SEVERITIES, corrupt, occlude
+from ferjax.files import read_json
 
 # The released fer_cnn5 on FER2013's PublicTest, as `ferjax evaluate --robustness` measured it.
 BASELINE: Final = Path(__file__).with_name("baseline.json")
+MOST_BYTES: Final = 64 << 20  # of a report.json
 CHUNK: Final = 512
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +175,7 @@ def read_baseline(path: str | os.PathLike[str]) -> dict[str, Any]:
         DataError: it is no report, or was made without robustness.
     """
     try:
-        report = json.loads(Path(path).read_text(encoding="utf-8"))
+        report = read_json(path, MOST_BYTES)
         measured = report["robustness"]
         if measured is None:
             raise DataError(f"{path}: a report without robustness; evaluate with --robustness")

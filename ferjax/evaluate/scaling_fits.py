@@ -20,15 +20,14 @@ _LIMITS: Final = (0.05, 20.0)  # of a temperature
 _FARTHEST: Final = 12.0  # offset, beyond which the images ask for ever more
 _NOTHING: Final = 1e-6  # nats, below which nothing is left to fit
 
+Floats = npt.NDArray[np.floating]
+Numbers = npt.NDArray[np.integer] | Floats
 Float64Array = npt.NDArray[np.float64]
 
 
 def fits(
-    shares: Float64Array,
-    probabilities: npt.NDArray[np.float32],
-    method: str,
-    class_names: Sequence[str],
-) -> dict[str, tuple[Scaling, npt.NDArray[np.float32]]]:
+    shares: Float64Array, probabilities: Floats, method: str, class_names: Sequence[str]
+) -> dict[str, tuple[Scaling, Floats]]:
     """Return by kind what fits, and probabilities by what was fitted on the other images.
 
     Args:
@@ -45,24 +44,23 @@ def fits(
     Raises:
         DataError: nothing fits; that offsets do not, where they are asked for.
     """
-    fitted: dict[str, tuple[Scaling, npt.NDArray[np.float32]]] = {}
+    fitted: dict[str, tuple[Scaling, Floats]] = {}
     for kind in ("temperature",) if method == "temperature" else ("vector", "temperature"):
         try:
             if kind == "vector":
                 _check_classes(shares, class_names)
                 fitted[kind] = _cross_fitted(shares, probabilities, fit_vector)
             else:
-                fitted[kind] = _cross_fitted(shares, probabilities, _fit_temperature_alone)
+                fitted[kind] = _cross_fitted(
+                    shares, probabilities, lambda s, p: Scaling(temperature=fit_temperature(s, p))
+                )
         except DataError:  # of another kind than is asked for it does not matter
             if kind == method or (method == "auto" and kind == "temperature" and not fitted):
                 raise
     return fitted
 
 
-def fit_temperature(
-    labels: npt.NDArray[np.integer] | npt.NDArray[np.floating],
-    probabilities: npt.NDArray[np.floating],
-) -> float:
+def fit_temperature(labels: Numbers, probabilities: Floats) -> float:
     """Return the temperature of the lowest negative log-likelihood.
 
     Args:
@@ -87,10 +85,7 @@ def fit_temperature(
     return float(np.exp(optimum))
 
 
-def fit_vector(
-    labels: npt.NDArray[np.integer] | npt.NDArray[np.floating],
-    probabilities: npt.NDArray[np.floating],
-) -> Scaling:
+def fit_vector(labels: Numbers, probabilities: Floats) -> Scaling:
     """Return the temperature and the offsets of the lowest negative log-likelihood.
 
     The calibrated probabilities then hold for the classes as common as they are here, which the
@@ -147,7 +142,7 @@ def shares_of(labels: npt.NDArray[Any], classes: int) -> Float64Array:
     return np.eye(classes)[labels] if labels.ndim == 1 else np.asarray(labels, np.float64)
 
 
-def _logits(probabilities: npt.NDArray[np.floating]) -> Float64Array:
+def _logits(probabilities: Floats) -> Float64Array:
     # In float32 a softmax leaves nothing of logits 100 and more below the highest.
     return np.log(np.maximum(np.asarray(probabilities, np.float64), 1e-45))
 
@@ -159,7 +154,7 @@ def _cross_entropy(shares: Float64Array, logits: Float64Array) -> float:
     return float(-(shares * log_softmax(logits, axis=1)).sum(1).mean())
 
 
-def negative_log_likelihood(shares: Float64Array, probabilities: npt.NDArray[np.floating]) -> float:
+def negative_log_likelihood(shares: Float64Array, probabilities: Floats) -> float:
     """Return the mean over images, in nats; against shares it is their cross-entropy."""
     return _cross_entropy(shares, _logits(probabilities))
 
@@ -183,15 +178,11 @@ def _check_classes(shares: Float64Array, class_names: Sequence[str]) -> None:
         )
 
 
-def _fit_temperature_alone(shares: Float64Array, probabilities: npt.NDArray[Any]) -> Scaling:
-    return Scaling(temperature=fit_temperature(shares, probabilities))
-
-
 def _cross_fitted(
     shares: Float64Array,
-    probabilities: npt.NDArray[np.float32],
+    probabilities: Floats,
     fit: Callable[[Float64Array, npt.NDArray[Any]], Scaling],
-) -> tuple[Scaling, npt.NDArray[np.float32]]:
+) -> tuple[Scaling, Floats]:
     """Return what fits all images, and their probabilities by fits to the other images."""
     whole = fit(shares, probabilities)
     scaled = np.empty_like(probabilities)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from ferjax import metadata
 from ferjax.errors import DataError
+from ferjax.files import read_json
 
 _MOST_BYTES: Final = 1 << 20
 # What an accuracy is of.
@@ -93,9 +92,7 @@ def _figure(entry: Mapping[str, Any], trainings: Sequence[Mapping[str, Any]]) ->
 
 def _read(path: str | os.PathLike[str]) -> Mapping[str, Any]:
     try:
-        if os.path.getsize(path) > _MOST_BYTES:
-            raise ValueError("too large")
-        training = json.loads(Path(path).read_text(encoding="utf-8"))
+        training = read_json(path, _MOST_BYTES)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, ValueError, RecursionError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,14 @@ def test_the_stored_baseline_is_complete() -> None:
     assert found["name"] == "fer_cnn5.h5"
     assert found["clean"] == pytest.approx(2398 / 3589)
     assert set(found["corruptions"]) == set(CORRUPTIONS)
+
+
+def test_a_baseline_beyond_the_bound_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text("{}")
+    os.truncate(path, (64 << 20) + 1)  # takes no place on the disk
+    with pytest.raises(DataError, match=r"expected the report\.json of"):
+        read_baseline(path)
 
 
 def test_a_baseline_of_other_images(tmp_path: Path) -> None:
