@@ -103,6 +103,12 @@ def printable(text: str, limit: int = 4000) -> str:
     return line if len(line) <= limit else f"{line[: limit // 2]} ... {line[-limit // 2 :]}"
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what another library says of an error, as `printable`."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return printable(lines[0], 300)
+
+
 def listed(names: Sequence[str]) -> str:
     """Return names for a line of text, ten at most, each as `printable`."""
     shown = ", ".join(printable(name, 40) for name in names[:10])

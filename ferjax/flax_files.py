@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ferjax.errors import FerjaxError, WeightFileError, printable
+from ferjax.errors import FerjaxError, WeightFileError, first_line, printable
 from ferjax.files import replacing
 from ferjax.nets.architectures import ARCHITECTURES
 from ferjax.nets.graph import Graph
@@ -111,8 +111,7 @@ def _read_orbax(path: Path) -> Mapping[str, Any]:
     try:
         tree = checkpointer.restore(path.absolute())
     except Exception as error:  # Orbax and TensorStore raise many kinds
-        first = (str(error).strip().splitlines() or ["no details"])[0]
-        raise WeightFileError(path, f"not an Orbax checkpoint ({printable(first, 160)})") from None
+        raise WeightFileError(path, f"not an Orbax checkpoint ({first_line(error)})") from None
     return _checked_tree(path, _numpy(tree))
 
 

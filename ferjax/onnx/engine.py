@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ferjax.errors import FerjaxError, LayerError, WeightFileError, printable
+from ferjax.errors import FerjaxError, LayerError, WeightFileError, first_line
 from ferjax.metadata import METADATA
 from ferjax.nets.graph import Graph
 
@@ -66,10 +66,8 @@ class Engine:
             self.session = runtime.InferenceSession(content, options, providers=providers)
             (output,), (images,) = self.session.get_outputs(), self.session.get_inputs()
         except Exception as error:  # the runtime's errors have no common base
-            reason = (str(error).strip().splitlines() or ["no details"])[0]
-            raise WeightFileError(
-                place, f"not an ONNX model that can be run ({printable(reason, 200)})"
-            ) from None
+            reason = first_line(error)
+            raise WeightFileError(place, f"not an ONNX model that can be run ({reason})") from None
         if (images.type, output.type) != ("tensor(float)", "tensor(float)"):
             raise WeightFileError(
                 place, f"expected a model from float32 to float32, got {images.type}, {output.type}"

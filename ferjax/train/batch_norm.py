@@ -18,16 +18,9 @@ from ferjax.data.augment import unit_range
 from ferjax.data.dataset import Faces
 from ferjax.data.device_pipeline import DevicePipeline, to_device
 from ferjax.data.order import EvaluationBatches
+from ferjax.nets import layers
 from ferjax.nets.graph import Graph
-from ferjax.nets.layers import (
-    Activation,
-    BatchNormalization,
-    Layer,
-    RandomCrop,
-    Recurrent,
-    Resizing,
-)
-from ferjax.nets.layers.training import TrainingOnly
+from ferjax.nets.layers import BatchNormalization, Layer
 from ferjax.nets.network import Network
 from ferjax.train.devices import Devices
 from ferjax.train.recipes import Recipe
@@ -118,20 +111,20 @@ def _without_noise(graph: Graph) -> Graph:
     """Return the graph without dropout and the like; its statistics become those of the batch."""
 
     def changed(layer: Layer) -> Layer:
-        if isinstance(layer, TrainingOnly):
-            return Activation(name=layer.name, activation="linear")
-        if isinstance(layer, RandomCrop):
+        if isinstance(layer, layers.TrainingOnly):
+            return layers.Activation(name=layer.name, activation="linear")
+        if isinstance(layer, layers.RandomCrop):
             size: dict[str, Any] = {"height": layer.height, "width": layer.width}
             size["data_format"] = layer.data_format
-            return Resizing(name=layer.name, crop_to_aspect_ratio=True, **size)
+            return layers.Resizing(name=layer.name, crop_to_aspect_ratio=True, **size)
         settings: dict[str, Any] = {}
         if isinstance(layer, BatchNormalization):
             settings["momentum"] = 0.0
-        if isinstance(layer, Recurrent):
+        if isinstance(layer, layers.Recurrent):
             settings |= {"dropout": 0.0, "recurrent_dropout": 0.0}
         for field in dataclasses.fields(layer):
             if isinstance(inner := getattr(layer, field.name), Layer):
                 settings[field.name] = changed(inner)
         return dataclasses.replace(layer, **settings) if settings else layer
 
-    return dataclasses.replace(graph, layers=tuple(map(changed, graph.layers)))
+    return graph.map_layers(changed)

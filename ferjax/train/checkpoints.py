@@ -23,7 +23,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from ferjax.errors import printable
+from ferjax.errors import first_line
 from ferjax.train.controllers import Controllers
 from ferjax.train.errors import TrainingError
 from ferjax.train.logs import Row
@@ -187,14 +187,13 @@ class Checkpoints:
             restored = self._manager.restore(
                 step,
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardRestore(abstract),
-                    record=ocp.args.JsonRestore(),
+                    state=ocp.args.StandardRestore(abstract), record=ocp.args.JsonRestore()
                 ),
             )
             state, record = restored["state"], dict(restored["record"])
             sums = [int(value) for value in np.asarray(checksums(state))]
         except Exception as error:  # Orbax and TensorStore raise many kinds
-            raise TrainingError(f"{place} is damaged ({_first_line(error)})") from None
+            raise TrainingError(f"{place} is damaged ({first_line(error)})") from None
         if record.pop("checksums", None) != sums or int(state.step) != step:
             raise TrainingError(f"{place} is damaged (its arrays are not those that were saved)")
         return state, Progress.from_json(record)
@@ -230,12 +229,7 @@ def _one_line_error(message: str, hint: Any = lambda: "") -> Iterator[None]:
     except TrainingError:
         raise
     except Exception as error:
-        raise TrainingError(f"{message} ({_first_line(error)}){hint()}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return printable(lines[0], 300)
+        raise TrainingError(f"{message} ({first_line(error)}){hint()}") from error
 
 
 def _quieten() -> None:

@@ -9,6 +9,7 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from ferjax import hardware
+from ferjax.errors import first_line
 from ferjax.train.errors import TrainingError
 
 _AXIS = "data"
@@ -90,10 +91,9 @@ def initialize(
     try:
         jax.distributed.initialize(coordinator, num_processes, process_id)
     except Exception as error:  # jax raises ValueError, RuntimeError and its own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise TrainingError(
-            f"no distributed run ({reason}); outside of Slurm, Open MPI and Cloud TPU give "
-            "--coordinator HOST:PORT, --num-processes and --process-id"
+            f"no distributed run ({first_line(error)}); outside of Slurm, Open MPI and Cloud TPU "
+            "give --coordinator HOST:PORT, --num-processes and --process-id"
         ) from None
 
 

@@ -23,7 +23,7 @@ from ferjax.nets.architectures import ARCHITECTURES, architecture
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import Head, has_logits
 from ferjax.nets.known import recognise
-from ferjax.nets.layers import Dropout, SpatialDropout2D
+from ferjax.nets.layers import Dropout, Layer, SpatialDropout2D
 from ferjax.nets.network import Network
 from ferjax.nets.variables import to_variables
 from ferjax.train.distillation import PathLike
@@ -156,18 +156,16 @@ def _graph(recipe: Recipe, chosen: PathLike | Network | None, faces: Faces) -> G
 
 def with_dropout(graph: Graph, scale: float) -> Graph:
     """Return the graph with every dropout layer's rate times `scale`."""
-    if scale == 1:
-        return graph
+
+    def scaled(layer: Layer) -> Layer:
+        if not isinstance(layer, Dropout | SpatialDropout2D):
+            return layer
+        return dataclasses.replace(layer, rate=layer.rate * scale)
+
     try:
-        layers = tuple(
-            dataclasses.replace(layer, rate=layer.rate * scale)
-            if isinstance(layer, Dropout | SpatialDropout2D)
-            else layer
-            for layer in graph.layers
-        )
+        return graph.map_layers(scaled)
     except LayerError as error:
         raise TrainingError(f"`dropout_scale`: {scale:g} is too much: {error}") from None
-    return dataclasses.replace(graph, layers=layers)
 
 
 def _check_fits(network: Network, faces: Faces, recipe: Recipe, model: KerasModel | None) -> None:

@@ -246,7 +246,5 @@ def order(recipe: Recipe, labels: npt.NDArray[np.int32]) -> Order:
         labels: int32 (N,), by which they are balanced, if at all.
     """
     if recipe.sampling == "balanced":
-        from ferjax.data.balance import Balanced
-
-        return Balanced(labels=labels, seed=recipe.seed)
+        return balance.Balanced(labels=labels, seed=recipe.seed)
     return Shuffled(size=len(labels), seed=recipe.seed)
