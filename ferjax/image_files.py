@@ -70,9 +70,7 @@ def check_channels(channels: object) -> None:
         raise ValueError(f"expected 1 (gray) or 3 (RGB) for `channels`, got {channels!r}")
 
 
-def find_images(
-    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-) -> list[Path]:
+def find_images(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
     """List image files: folders are searched in depth, other paths are kept as they are.
 
     In folders, files with an image suffix count; hidden files and folders do not. A folder's files

@@ -36,9 +36,8 @@ ROW_LABELS_FILE: Final = Path(__file__).with_name("fer2013_row_labels.txt.xz")
 @lru_cache(maxsize=1)
 def row_labels() -> npt.NDArray[np.int32]:
     """Return the label of each row of fer2013.csv, int32 (35887,): positions in `EMOTIONS`."""
-    digits = np.frombuffer(lzma.decompress(ROW_LABELS_FILE.read_bytes()).strip(), np.uint8) - ord(
-        "0"
-    )
+    text = lzma.decompress(ROW_LABELS_FILE.read_bytes()).strip()
+    digits = np.frombuffer(text, np.uint8) - ord("0")
     of_digit = np.array([EMOTIONS.index(name) for name in FER2013_CSV_ORDER], np.int32)
     labels = of_digit[digits]
     labels.setflags(write=False)

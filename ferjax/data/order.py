@@ -245,11 +245,7 @@ class EvaluationBatches(_Batches):
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {
-            "order": "in sequence",
-            "size": int(self.size),
-            "batch_size": int(self.batch_size),
-        }
+        return {"order": "in sequence", "size": int(self.size), "batch_size": int(self.batch_size)}
 
 
 Batches = TrainingBatches | EvaluationBatches

@@ -270,6 +270,10 @@ def load(path: str | os.PathLike[str]) -> Faces:
     file = Path(path) / ARRAYS if Path(path).is_dir() else Path(path)
     try:
         with np.load(file, allow_pickle=False) as arrays:
+            votes = None
+            if "votes" in arrays:
+                names = tuple(arrays["vote_names"].tolist())
+                votes = Votes(counts=arrays["votes"], names=names)
             return Faces(
                 images=arrays["images"],
                 labels=arrays["labels"],
@@ -278,7 +282,7 @@ def load(path: str | os.PathLike[str]) -> Faces:
                 class_names=tuple(arrays["class_names"].tolist()),
                 source_sizes=arrays["source_sizes"],
                 notes=tuple(arrays["notes"].tolist()),
-                votes=_votes_of(arrays),
+                votes=votes,
             )
     except FileNotFoundError:
         raise DataError(f"{path}: no {ARRAYS}; `ferjax data prepare` makes it") from None
@@ -309,12 +313,6 @@ def read_prepared(path: str | os.PathLike[str]) -> tuple[Read, dict[str, Any]]:
             f"{folder / MANIFEST}: damaged; `ferjax data prepare --force` makes it anew"
         ) from None
     return Read(faces=faces, bad=(), kind="prepared", container="folder"), manifest
-
-
-def _votes_of(arrays: Any) -> Votes | None:
-    if "votes" not in arrays:
-        return None
-    return Votes(counts=arrays["votes"], names=tuple(arrays["vote_names"].tolist()))
 
 
 def fingerprint(source: str | os.PathLike[str]) -> str:
@@ -365,10 +363,7 @@ def _drop(faces: Faces, drop: Sequence[str]) -> tuple[Faces, list[dict[str, str]
 def _write_arrays(path: Path, faces: Faces) -> None:
     votes: dict[str, Any] = {}
     if faces.votes is not None:
-        votes = {
-            "votes": faces.votes.counts,
-            "vote_names": np.array(faces.votes.names, np.str_),
-        }
+        votes = {"votes": faces.votes.counts, "vote_names": np.array(faces.votes.names, np.str_)}
     # Uncompressed: faces hardly compress, and training starts in a tenth of the time.
     np.savez(
         path,

@@ -11,23 +11,13 @@ from typing import Final
 
 import numpy as np
 
-from ferjax.data import class_numbers, csv_dialect, parquet, pixel_csv, split_names
+from ferjax.data import class_numbers, csv_dialect, parquet, pixel_csv, reading, split_names
 from ferjax.data.class_names import classes_in_order
 from ferjax.data.containers import Container, Member
 from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.image_folders import mirror_split
 from ferjax.data.photographs import Picture
-from ferjax.data.reading import (
-    Options,
-    Read,
-    Rows,
-    checked_row,
-    decoded,
-    fit,
-    named,
-    opened_member,
-    suffix,
-)
+from ferjax.data.reading import Options, Read, Rows
 from ferjax.emotions import EMOTIONS
 from ferjax.errors import DataError, printable
 from ferjax.image_files import MAX_FILE_BYTES
@@ -54,7 +44,7 @@ def read_tables(
 
     parts = {}
     for member, dialect in dialects.items():
-        with opened_member(container, member) as stream:
+        with reading.opened_member(container, member) as stream:
             parts[member] = _fitted(pixel_csv.read(stream, dialect, advance), options.size)
         before += member.size or 0
     dialect = next(iter(dialects.values()))
@@ -99,10 +89,7 @@ def _of_rows(
 ) -> Read:
     """Return the faces of tables, each in its split, or "" where its rows say it."""
     classes, bad_labels, notes = class_numbers.classes_of(
-        [label for rows in parts.values() for label in rows.labels],
-        options.labels,
-        column,
-        ask=ask,
+        [label for rows in parts.values() for label in rows.labels], options.labels, column, ask=ask
     )
     class_names, position = _table_classes(classes)
     bad = sorted(container.bad)
@@ -155,7 +142,7 @@ def _fitted(rows: Rows, size: tuple[int, int]) -> Rows:
         return rows
     images = np.empty((len(rows.images), *size), np.uint8)
     for image, target in zip(rows.images, images):
-        fit(image, target)
+        reading.fit(image, target)
     return replace(rows, images=images)
 
 
@@ -164,16 +151,16 @@ def _fitted(rows: Rows, size: tuple[int, int]) -> Rows:
 
 def is_parquet(container: Container, member: Member) -> bool:
     """Whether a file is one of parquet, by its content."""
-    if container.kind != "file" and suffix(member) != ".parquet":
+    if container.kind != "file" and reading.suffix(member) != ".parquet":
         return False
-    with opened_member(container, member) as stream:
+    with reading.opened_member(container, member) as stream:
         return stream.peek(4)[:4] == b"PAR1"
 
 
 @contextmanager
 def _opened_parquet(container: Container, member: Member) -> Iterator[parquet.Table]:
     """Open a parquet file whose errors name it."""
-    with named(container, member):
+    with reading.named(container, member):
         path = container.path(member)
         source: str | bytes = path or b""
         if path is None:
@@ -264,7 +251,7 @@ def _pixel_rows(table: parquet.Table, options: Options, before: int) -> Rows:
     def records() -> Iterator[tuple[str, int, str] | str]:
         for batch in parquet.rows_of(table):
             for row in batch:
-                checked = checked_row(row.label, row.usage, table.label)
+                checked = reading.checked_row(row.label, row.usage, table.label)
                 if isinstance(checked, str):
                     yield checked
                 elif not isinstance(row.image, str):
@@ -296,7 +283,7 @@ def _image_rows(table: parquet.Table, options: Options, split: str) -> Rows:
         for batch in parquet.rows_of(table):
             images = []
             for at, row in enumerate(batch, start):
-                checked = checked_row(row.label, row.usage, table.label)
+                checked = reading.checked_row(row.label, row.usage, table.label)
                 if isinstance(checked, str):
                     reasons[at] = checked
                 elif not isinstance(row.image, bytes) or not row.image:
@@ -310,7 +297,7 @@ def _image_rows(table: parquet.Table, options: Options, split: str) -> Rows:
             start += len(batch)
             yield images
 
-    result = decoded(batches(), table.rows, options)
+    result = reading.decoded(batches(), table.rows, options)
     reasons |= result.reasons
     left_out = reasons.keys() | result.left_out
     rows = [row for row in range(table.rows) if row not in left_out]

@@ -184,9 +184,8 @@ def _largest(
         hits = open_[:, None] & (left == left.max(1, keepdims=True)) & (left > 0)
         emotions = hits & of_emotions
         no_emotion = hits & ~of_emotions
-        first = (
-            np.cumsum(no_emotion, 1) == 1
-        )  # of "unknown" and "not a face" with equal counts, one
+        # Of "unknown" and "not a face" with equal counts, one.
+        first = np.cumsum(no_emotion, 1) == 1
         alone = ~(taken.any(1) | emotions.any(1))
         new = emotions | (no_emotion & first & alone[:, None])
         taken = np.where(new, left, taken)

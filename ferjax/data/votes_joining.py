@@ -59,10 +59,7 @@ class Joined:
         assert self.faces.votes is not None
         origin: dict[str, Any] = {}
         if table.is_ferplus:
-            origin = {
-                "source": votes_files.FERPLUS_SOURCE,
-                "licence": votes_files.FERPLUS_LICENCE,
-            }
+            origin = {"source": votes_files.FERPLUS_SOURCE, "licence": votes_files.FERPLUS_LICENCE}
         return {
             "file": table.name,
             "sha256": table.sha256,

@@ -12,15 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ferjax.errors import WriteError, printable
-from ferjax.evaluate import plots
-from ferjax.evaluate.corruptions import (
-    CORRUPTIONS,
-    OCCLUSIONS,
-    SEVERITIES,
-    Images,
-    corrupt,
-    occlude,
-)
+from ferjax.evaluate import corruptions, plots
+from ferjax.evaluate.corruptions import CORRUPTIONS, OCCLUSIONS, SEVERITIES, Images
 from ferjax.files import replacing
 from ferjax.pictures import sheet
 from ferjax.pictures.figures import missing_letters_told
@@ -122,11 +115,12 @@ def corrupted_rows(images: Images, *, seed: int = 0) -> list[Row]:
 
     rows = []
     for kind in CORRUPTIONS.values():
-        worse = [corrupt(images, kind.name, severity, seed=seed) for severity in SEVERITIES]
+        worse = [corruptions.corrupt(images, kind.name, s, seed=seed) for s in SEVERITIES]
         rows.append(row(kind.title, " ".join(f"{v:g}" for v in kind.values), worse))
     titles = [occlusion.title.lower() for occlusion in OCCLUSIONS.values()]
     detail = f"{', '.join(titles[:3])},\n{', '.join(titles[3:])}"
-    return [*rows, row("Occlusions", detail, [occlude(images, name) for name in OCCLUSIONS])]
+    covered = [corruptions.occlude(images, name) for name in OCCLUSIONS]
+    return [*rows, row("Occlusions", detail, covered)]
 
 
 def remove_others(folder: Path, drawn: Collection[str]) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _BLUE: Final = in_hex(palette.BLUE)
 _ORANGE: Final = in_hex(palette.VERMILLION)
 _GREEN: Final = in_hex(palette.GREEN)
+_CENTRED: Final[dict[str, Any]] = {"ha": "center", "va": "center"}
 _MISTAKES: Final = 32
 _COLUMNS: Final = 8
 
@@ -41,25 +42,10 @@ def confusion(e: Evaluation) -> Any:
     axes = figure.subplots()
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(share):
-        axes.text(
-            column,
-            row,
-            f"{100 * value:.0f}\n",
-            ha="center",
-            va="center",
-            fontsize=10,
-            color="white" if value > 0.7 else INK,
-            linespacing=0.9,
-        )
-        axes.text(
-            column,
-            row,
-            f"\n{counts[row, column]:,}",
-            ha="center",
-            va="center",
-            fontsize=7,
-            color="white" if value > 0.7 else INK,
-        )
+        color = "white" if value > 0.7 else INK
+        percent = {"fontsize": 10, "color": color, "linespacing": 0.9}
+        axes.text(column, row, f"{100 * value:.0f}\n", **_CENTRED, **percent)
+        axes.text(column, row, f"\n{counts[row, column]:,}", **_CENTRED, fontsize=7, color=color)
     names = [_short(name) for name in e.class_names]
     axes.set_xticks(range(k), names, rotation=30, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(k), [f"{n} ({s:,})" for n, s in zip(names, support[:, 0])])
@@ -197,12 +183,10 @@ def coverage(e: Evaluation) -> Any:
     p = e.predictions
     figure = new_figure(6.4, 4.4)
     axes = figure.subplots()
-    for keep, color, style, label in (
-        (np.ones(len(p.labels), bool), _BLUE, "-", "all images"),
-        (~p.copies, _ORANGE, "--", "without copies of training images"),
-    ):
-        if label != "all images" and e.without_copies is None:
-            continue
+    curves = [(np.ones(len(p.labels), bool), _BLUE, "-", "all images")]
+    if e.without_copies is not None:
+        curves.append((~p.copies, _ORANGE, "--", "without copies of training images"))
+    for keep, color, style, label in curves:
         confidence = p.probabilities[keep].max(1)
         correct = p.predicted[keep] == p.labels[keep]
         order = np.argsort(-confidence, kind="stable")
@@ -318,15 +302,8 @@ def robustness(e: Evaluation) -> Any:
     left.imshow(table, cmap="cividis", vmin=0, vmax=max(r.clean, table.max()), aspect="auto")
     middle = max(r.clean, table.max()) / 2
     for (row, column), value in np.ndenumerate(table):
-        left.text(
-            column,
-            row,
-            f"{100 * value:.1f}",
-            ha="center",
-            va="center",
-            fontsize=8.5,
-            color="white" if value < middle else INK,
-        )
+        color = "white" if value < middle else INK
+        left.text(column, row, f"{100 * value:.1f}", **_CENTRED, fontsize=8.5, color=color)
     left.set_xticks(range(len(SEVERITIES)), [str(s) for s in SEVERITIES])
     left.set_yticks(range(len(table)), [c.title for c in CORRUPTIONS.values()])
     left.set_xlabel("severity")

@@ -16,15 +16,8 @@ import numpy.typing as npt
 
 from ferjax import priors
 from ferjax.classifier import EmotionClassifier
-from ferjax.data.votes import (
-    NO_EMOTION,
-    NO_MAJORITY,
-    NO_VOTES,
-    Votes,
-    distribution,
-    majority,
-    paper_protocol,
-)
+from ferjax.data import votes as of_people
+from ferjax.data.votes import Votes
 from ferjax.emotions import EMOTIONS
 from ferjax.errors import PriorError
 from ferjax.evaluate.intervals import Interval, bootstrap_ratio
@@ -182,7 +175,7 @@ def class_sets(class_names: Sequence[str], vote_names: Sequence[str]) -> dict[st
     ['2 classes', '3 classes']
     """
     own = tuple(class_names)
-    beyond = tuple(name for name in vote_names if name not in (*own, *NO_EMOTION))
+    beyond = tuple(name for name in vote_names if name not in (*own, *of_people.NO_EMOTION))
     sets = [own]
     if beyond:
         sets.append((*own, *beyond))
@@ -212,7 +205,7 @@ def against_votes(
     if not asked.any():
         return None
     sets = class_sets(class_names, votes.names)
-    own = majority(votes, class_names)
+    own = of_people.majority(votes, class_names)
     has_majority = own >= 0
     return Part(
         left_out={name: _left_out(votes, names) for name, names in sets.items()},
@@ -270,7 +263,7 @@ def people(votes: Votes, class_names: Sequence[str], *, seed: int = 0) -> People
     asked = votes.take(votes.asked)
     counts = asked.counts.astype(np.float64)
     totals = counts.sum(1)
-    has_majority = majority(asked, class_names) >= 0
+    has_majority = of_people.majority(asked, class_names) >= 0
     largest_share = counts.max(1) / totals
     second = second_with_majority = against_others = None
     if not asked.are_shares:
@@ -301,7 +294,7 @@ def _against_others(votes: Votes, class_names: Sequence[str], *, seed: int) -> M
         share = votes.counts[:, column] / totals  # of the people who say this
         others = votes.counts.copy()
         others[:, column] = np.maximum(others[:, column] - 1, 0)
-        of_others = majority(Votes(counts=others, names=votes.names), class_names)
+        of_others = of_people.majority(Votes(counts=others, names=votes.names), class_names)
         weights += share * (of_others >= 0)
         hits += share * ((of_others >= 0) & (of_others == position.get(name, -1)))
     return _mean(hits, weights, seed=seed)
@@ -318,7 +311,7 @@ def _answers(
     """Measure one way to answer on images that have votes."""
     probabilities, predicted = np.asarray(answer.probabilities, np.float64), answer.predicted
     shares = _shares_of(votes, class_names)[np.arange(len(predicted)), predicted]
-    has_majority = majority(votes, class_names) >= 0
+    has_majority = of_people.majority(votes, class_names) >= 0
     sums = probabilities.sum(1, keepdims=True)
     is_distribution = sum_to_one(probabilities)
     single = _mean(shares, seed=seed)
@@ -351,7 +344,7 @@ def _majority(
 ) -> Metrics | None:
     """Measure against the majority, of the images that have one for a `wanted` class."""
     names = [*class_names, *(name for name in wanted if name not in class_names)]
-    labels = majority(votes, names)
+    labels = of_people.majority(votes, names)
     has_majority = np.isin(labels, [names.index(name) for name in wanted])
     if not has_majority.any():
         return None
@@ -374,7 +367,7 @@ def distances(
     """Return how far probabilities, (N, K), whose rows sum to 1, are from the votes."""
     from scipy.spatial.distance import jensenshannon
 
-    shares = distribution(votes, class_names).astype(np.float64)
+    shares = of_people.distribution(votes, class_names).astype(np.float64)
     has_votes = shares.any(1)
     if not has_votes.any():
         return None
@@ -399,8 +392,8 @@ def _shares_of(votes: Votes, class_names: Sequence[str]) -> npt.NDArray[np.float
 
 def _left_out(votes: Votes, class_names: Sequence[str]) -> dict[str, int]:
     """Return why images have no majority for the classes, and how many."""
-    counts = Counter(paper_protocol(votes, class_names).reasons.tolist())
-    reasons = (NO_VOTES, NO_MAJORITY, *votes.names)
+    counts = Counter(of_people.paper_protocol(votes, class_names).reasons.tolist())
+    reasons = (of_people.NO_VOTES, of_people.NO_MAJORITY, *votes.names)
     return {reason: counts[reason] for reason in reasons if counts[reason]}
 
 

@@ -22,21 +22,12 @@ import numpy as np
 
 from ferjax.classifier import EmotionClassifier
 from ferjax.errors import FerjaxError, WriteError
-from ferjax.faces import prior, results
+from ferjax.faces import outputs, prior, results
 from ferjax.faces.cropping import crop
 from ferjax.faces.drawing import draw
 from ferjax.faces.explaining import heatmaps
 from ferjax.faces.face import Face, Photograph
 from ferjax.faces.journal import Journal, State, state_of
-from ferjax.faces.outputs import (
-    ENCODINGS,
-    as_png,
-    crop_name,
-    crop_names,
-    drawing_names,
-    find_photographs,
-    marked,
-)
 from ferjax.faces.settings import Settings, check_resumed
 from ferjax.faces.stream import photographs
 from ferjax.faces.yunet_network import read_model
@@ -101,10 +92,10 @@ class Batch:
         self._prior = settings.prior
         self.counts = results.Counts()
         self.processed = 0
-        outputs = [folder for folder in (settings.draw, settings.crops) if folder is not None]
-        self._inputs, self.left_out = find_photographs(given)
+        folders = [folder for folder in (settings.draw, settings.crops) if folder is not None]
+        self._inputs, self.left_out = outputs.find_photographs(given)
         self._sources = {os.path.realpath(item.path) for item in self._inputs}
-        for folder in outputs:
+        for folder in folders:
             check_folder(folder)
         if settings.table is not None:
             check_file(settings.table)
@@ -112,17 +103,17 @@ class Batch:
         self._drawings: list[Path] = []
         self._crops: list[Path] = []  # what the names of each photograph's crops begin with
         if settings.draw is not None:
-            self._drawings = drawing_names(settings.draw, self._inputs)
+            self._drawings = outputs.drawing_names(settings.draw, self._inputs)
         if settings.crops is not None:
-            self._crops = crop_names(settings.crops, self._inputs)
+            self._crops = outputs.crop_names(settings.crops, self._inputs)
         self._journal: Journal | None = None
         self._going_on = False
         self._folders: list[str | Path] = []
         asked = self._asked = settings.asked(classifier, given)
-        if outputs or settings.table is not None:
+        if folders or settings.table is not None:
             # Runs over other photographs may draw into the same folder, at the same time.
             name = hashlib.sha256("\0".join(asked["given"]).encode(errors="replace")).hexdigest()
-            self._prepare(asked, settings.table or Path(outputs[0], f"ferjax-faces-{name[:12]}"))
+            self._prepare(asked, settings.table or Path(folders[0], f"ferjax-faces-{name[:12]}"))
         self._done = frozenset(index for index in range(self.total) if self._is_done(index))
 
     @property
@@ -241,11 +232,11 @@ class Batch:
         files = []
         if self._drawings:
             expected = self._drawings[index]
-            if drawing not in (expected.name, as_png(expected).name):
+            if drawing not in (expected.name, outputs.as_png(expected).name):
                 return None
             files.append(expected.with_name(str(drawing)))
         if self._crops:
-            files += [crop_name(self._crops[index], number + 1) for number in range(faces)]
+            files += [outputs.crop_name(self._crops[index], number + 1) for number in range(faces)]
         return files
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -339,10 +330,12 @@ class Batch:
         if image is not None and self._drawings:
             path = self._drawings[index]
             drawn = self._draw(image, photograph.faces)
-            files.append(pool.submit(self._save, path, drawn, ENCODINGS[path.suffix.lower()]))
+            files.append(
+                pool.submit(self._save, path, drawn, outputs.ENCODINGS[path.suffix.lower()])
+            )
         if image is not None and self._crops:
             for number, face in enumerate(photograph.faces, start=1):
-                path = crop_name(self._crops[index], number)
+                path = outputs.crop_name(self._crops[index], number)
                 files.append(pool.submit(self._save, path, self._crop(image, face), ".png"))
         return _Written(index, entry, None if photograph.error else state, files)
 
@@ -365,7 +358,7 @@ class Batch:
         earlier = 0 if record is None else len(record["entry"].get("faces", ()))
         for number in range(faces, earlier):
             with suppress(OSError):
-                crop_name(self._crops[index], number + 1).unlink()
+                outputs.crop_name(self._crops[index], number + 1).unlink()
 
     def _crop(self, image: UInt8Array, face: Face) -> UInt8Array:
         """Return what the network is shown of a face: gray, (h, h), where it takes gray.
@@ -390,7 +383,7 @@ class Batch:
         """Write a picture, as PNG where its format does not take it, and return where."""
         data = encode(image, encoding)
         if data is None:
-            path, encoding = as_png(path), ".png"
+            path, encoding = outputs.as_png(path), ".png"
             data = encode(image, encoding)
         if data is None:
             raise WriteError(f"{path}: no format takes {image.shape[1]} x {image.shape[0]} pixels")
@@ -398,7 +391,7 @@ class Batch:
             raise WriteError(f"{path}: leads to one of the photographs; give another folder")
         make_folder(path.parent)
         with replacing(path) as temporary:
-            temporary.write_bytes(marked(data, encoding))
+            temporary.write_bytes(outputs.marked(data, encoding))
         return path
 
 

@@ -48,17 +48,11 @@ _FOREIGN = (
     (rb"\x1f\x8b", "gzip-compressed; unpack it first"),
     (rb"BZh\d|\xfd7zXZ|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd", f"a compressed archive; {_UNPACK}"),
     (rb".{257}ustar", f"a tar archive; {_UNPACK}"),
-    (
-        rb"\x93numpy",
-        "a NumPy file; ferjax.keras.save writes a pytree of arrays as a Keras file",
-    ),
+    (rb"\x93numpy", "a NumPy file; ferjax.keras.save writes a pytree of arrays as a Keras file"),
     (rb"\x80\x02\x8a\x0al\xfc\x9cf\xf9 j\xa8p\x19", _PYTORCH),
     (rb"\x80[\x02-\x05]|cnumpy|ccopy_reg", _PICKLE),
     (rb".{4}tfl3", f"a TensorFlow Lite model, which is for inference alone; {SAVE_AS_KERAS}"),
-    (
-        rb".{8}\{\"",
-        f"safetensors, arrays without a network; bring them {_INTO_KERAS}",
-    ),
+    (rb".{8}\{\"", f"safetensors, arrays without a network; bring them {_INTO_KERAS}"),
     (rb"\x08\x01\x12", f"the saved_model.pb of a TensorFlow SavedModel; {SAVE_AS_KERAS}"),
     (
         rb"\x08[\x03-\x20][\x12\x3a\x42]",

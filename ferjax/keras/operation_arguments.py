@@ -119,11 +119,7 @@ def written_call(
     tensors = [
         {
             "class_name": "__keras_tensor__",
-            "config": {
-                "shape": [None, *shape],
-                "dtype": "float32",
-                "keras_history": [*origin, 0],
-            },
+            "config": {"shape": [None, *shape], "dtype": "float32", "keras_history": [*origin, 0]},
         }
         for origin, shape in zip(origins, shapes)
     ]

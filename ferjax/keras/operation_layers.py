@@ -11,15 +11,7 @@ from ferjax import settings
 from ferjax.errors import LayerError, printable
 from ferjax.keras.inbound_nodes import Origin
 from ferjax.keras.operation_arguments import ELLIPSIS, Slice, origins_in
-from ferjax.nets.layers import (
-    VOCABULARY,
-    Activation,
-    Layer,
-    Rescaling,
-    Reshape,
-    Resizing,
-    Shape,
-)
+from ferjax.nets.layers import VOCABULARY, Activation, Layer, Rescaling, Reshape, Resizing, Shape
 from ferjax.nets.layers.operations import Operation
 
 _MOST_NUMBERS = 100_000  # in a constant

@@ -26,12 +26,7 @@ def read_weights(root: h5py.Group, graph: Graph, layout: ModelTree, problems: Pr
 
 
 def _read_model(
-    group: hdf5.Group,
-    graph: Graph,
-    model: ModelTree,
-    path: str,
-    problems: Problems,
-    arrays: Arrays,
+    group: hdf5.Group, graph: Graph, model: ModelTree, path: str, problems: Problems, arrays: Arrays
 ) -> None:
     """Read the arrays of a model's layers, and of the models among them."""
     if not expected_weights(graph, model):

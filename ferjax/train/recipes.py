@@ -211,10 +211,7 @@ _VOTES_GPU = NamedRecipe(
     ),
 )
 
-NAMED = (
-    *(_PUBLISHED, _FAST, _FLAGSHIP, _FLAGSHIP_CPU, _FINE_TUNE, _ROBUST),
-    *(_VOTES, _VOTES_GPU),
-)
+NAMED = (_PUBLISHED, _FAST, _FLAGSHIP, _FLAGSHIP_CPU, _FINE_TUNE, _ROBUST, _VOTES, _VOTES_GPU)
 RECIPES: Mapping[str, Recipe] = {named.recipe.name: named.recipe for named in NAMED}
 NEED_WEIGHTS = frozenset(named.recipe.name for named in NAMED if named.start == "init")
 FROM_DEFAULT = frozenset(named.recipe.name for named in NAMED if named.start == "released")

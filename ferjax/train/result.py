@@ -55,10 +55,7 @@ class TrainingResult:
 
 
 def finish(
-    run: Run,
-    train_state: TrainState,
-    progress: Progress,
-    interrupted: int | None,
+    run: Run, train_state: TrainState, progress: Progress, interrupted: int | None
 ) -> TrainingResult:
     """Measure the last and the best weights, save them, and return what the run came to.
 
