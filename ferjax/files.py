@@ -138,6 +138,22 @@ def read_json(path: str | os.PathLike[str], most: int) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+def lock(handle: int) -> bool:
+    """Keep other processes out of an open file; False where one has it. It ends with the process.
+
+    On Windows, and in file systems without locks, all have it.
+    """
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        pass
+    return True
+
+
 def make_folder(path: str | os.PathLike[str]) -> None:
     """Make a folder, and those above it, unless it is there.
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from ferjax.errors import WriteError
+from ferjax.files import lock
 
 _FORMAT: Final = 1
 _ENDED: Final = {"ended": True}
@@ -135,7 +136,9 @@ class Journal:
         try:
             handle = _opened(self.path, os.O_RDWR | os.O_CREAT)
             self._file = os.fdopen(handle, "r+b")
-            _lock(handle, self.path)
+            if not lock(handle):
+                where = self.path.parent
+                raise WriteError(f"{where}: another process is writing the same there")
             self._file.truncate(size)
             self._file.seek(size)
         except WriteError:
@@ -168,20 +171,6 @@ def _opened(path: Path, flags: int) -> int:
         os.close(handle)
         raise WriteError(f"{path}: is not a regular file; remove it")
     return handle
-
-
-def _lock(handle: int, path: Path) -> None:
-    """Keep other processes out; a killed process leaves no lock behind."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise WriteError(f"{path.parent}: another process is writing the same there") from None
-    except OSError:  # a file system without locks
-        pass
 
 
 def _parsed(line: bytes) -> dict[str, Any]:

@@ -26,7 +26,7 @@ import jax
 from ferjax import metadata
 from ferjax._version import __version__
 from ferjax.errors import WriteError
-from ferjax.files import json_text, replacing
+from ferjax.files import json_text, lock, replacing
 from ferjax.train import checkpoints, distillation, logs
 from ferjax.train.distillation import PathLike
 from ferjax.train.errors import RecipeError, TrainingError
@@ -251,20 +251,14 @@ def locked(folder: Path) -> Iterator[None]:
     if sys.platform == "win32" or jax.process_index():
         yield
         return
-    import fcntl
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise WriteError(f"{folder}: cannot be written to ({error.strerror})") from None
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TrainingError(f"{folder}: another process is training in it") from None
-        except OSError:  # a file system without locks
-            pass
+        if not lock(handle):
+            raise TrainingError(f"{folder}: another process is training in it")
         yield
     finally:
         os.close(handle)
