@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import functools
 import inspect
 import math
@@ -276,21 +277,16 @@ def value_range_of(args: argparse.Namespace) -> tuple[float, float] | None:
 
 def fraction(text: str) -> float:
     """Read a number from 0 to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
-    return value
+    return _number(text, "a number from 0 to 1", lambda value: 0 <= value <= 1)
 
 
 def pixels(text: str) -> float:
     """Read a positive number of pixels."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a positive number of pixels, got {text!r}")
-    return value
+    return _number(text, "a positive number of pixels", lambda value: 0 < value < math.inf)
+
+
+def _number(text: str, expected: str, fits: Callable[[float], bool]) -> float:
+    with contextlib.suppress(ValueError):
+        if fits(value := float(text)):
+            return value
+    raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")

@@ -144,16 +144,7 @@ def _print(
     classifier: EmotionClassifier, results: list[tuple[Path, Prediction]], args: argparse.Namespace
 ) -> None:
     if args.json:
-        entries = [
-            {
-                "path": os.fspath(path),
-                "label": prediction.label,
-                "index": prediction.index,
-                "confidence": prediction.confidence,
-                "probabilities": prediction.probabilities,
-            }
-            for path, prediction in results
-        ]
+        entries = [{"path": os.fspath(path), **vars(said)} for path, said in results]
         print(json.dumps(entries, indent=2))
     else:
         names = [printable(os.fspath(path)) for path, _ in results]
