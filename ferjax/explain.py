@@ -26,18 +26,8 @@ import numpy.typing as npt
 
 from ferjax.classifier import EmotionClassifier
 from ferjax.errors import FerjaxError, LabelsError, LayerError, near_misses, printable
-from ferjax.nets import Graph, Network
+from ferjax.nets import Graph, Network, layers
 from ferjax.nets.head import Head, without_activation
-from ferjax.nets.layers import (
-    CenterCrop,
-    Cropping2D,
-    Layer,
-    Permute,
-    Resizing,
-    TrainingOnly,
-    UpSampling2D,
-    ZeroPadding2D,
-)
 from ferjax.pictures import sheet
 from ferjax.preprocessing import ChannelOrder, Resize, Source
 
@@ -189,7 +179,7 @@ def _scored(classifier: EmotionClassifier) -> Graph:
     (height, width), channels = classifier.image_size, graph.image_shape[2]
     first = graph.data_format == "channels_first"
     shape = (channels, height, width) if first else (height, width, channels)
-    changed: dict[str, Layer] = {graph.input.name: dataclasses.replace(graph.input, shape=shape)}
+    changed: dict[str, Any] = {graph.input.name: dataclasses.replace(graph.input, shape=shape)}
     last = graph.by_name[graph.calls[graph.final_call].layer]
     shared = [call.layer for call in graph.calls].count(last.name) > 1
     if graph.final_activation not in ("linear", "other") and not shared:
@@ -285,22 +275,22 @@ def _spread(
 def looked_at(graph: Graph, name: str | None) -> tuple[int, _Grid]:
     """Return the position of the call to look at, and where its output lies; see `explain`."""
     grids = _grids(graph)
-    layers = [graph.by_name[call.layer] for call in graph.calls]
-    looking = [p for p, layer in enumerate(layers) if hasattr(layer, "kernel_size")]
+    called = [graph.by_name[call.layer] for call in graph.calls]
+    looking = [p for p, layer in enumerate(called) if hasattr(layer, "kernel_size")]
     taps = [p for p in grids if looking and p >= looking[0]]
     if not taps:
-        kinds = printable(", ".join(dict.fromkeys(layer.kind for layer in layers)), 400)
+        kinds = printable(", ".join(dict.fromkeys(layer.kind for layer in called)), 400)
         raise LayerError(
             "expected a network with convolutions over the image; nothing else says where a score "
             f"comes from, and its layers are {kinds}"
         )
-    listed = printable(", ".join(dict.fromkeys(layers[p].name for p in taps)), 400)
+    listed = printable(", ".join(dict.fromkeys(called[p].name for p in taps)), 400)
     if name is None:
-        taps = [p for p in taps if not isinstance(layers[p], TrainingOnly)]
+        taps = [p for p in taps if not isinstance(called[p], layers.TrainingOnly)]
     elif name not in graph.by_name:
         close = near_misses(name, graph.by_name)
         raise LayerError(f"expected a layer among {listed}, got {name[:100]!r}{close}")
-    elif not (taps := [p for p in taps if layers[p].name == name]):
+    elif not (taps := [p for p in taps if called[p].name == name]):
         raise graph.by_name[name].error(
             f"its output does not lie over the image; expected a layer among {listed}"
         )
@@ -333,9 +323,7 @@ def _grids(graph: Graph) -> dict[int, _Grid]:
                 for (first, step), (window, stride, before) in zip(grids[sources[0]], windows)
             )
             grids[position] = y, x
-        elif len(graph.shapes[position]) == 3 and not isinstance(
-            graph.by_name[call.layer], Permute
-        ):
+        elif graph.by_name[call.layer].kind != "Permute" and len(graph.shapes[position]) == 3:
             # Other layers keep rows and columns or lose them; what a layer merges may be of 1x1.
             alike = [i for i in sources if _space(graph, i) == _space(graph, position)]
             grids.update((position, grids[i]) for i in alike[:1])
@@ -344,16 +332,16 @@ def _grids(graph: Graph) -> dict[int, _Grid]:
 
 def _windows(layer: Any, space: tuple[int, int]) -> list[tuple[float, float, float]]:
     """Return (window, stride, padding in front) for rows and columns; none for other layers."""
-    if isinstance(layer, UpSampling2D):
+    if isinstance(layer, layers.UpSampling2D):
         return [(1 / times, 1 / times, 0) for times in layer.size]
-    if isinstance(layer, Resizing | CenterCrop):
-        added = layer.padding(*space) if isinstance(layer, Resizing) else (0, 0)
+    if isinstance(layer, layers.Resizing | layers.CenterCrop):
+        added = layer.padding(*space) if isinstance(layer, layers.Resizing) else (0, 0)
         y, x, *sizes = layer.window(*(s + 2 * a for s, a in zip(space, added)))
         steps = (s / new for s, new in zip(sizes, (layer.height, layer.width)))
         return [(s, s, a - start) for s, a, start in zip(steps, added, (y, x))]
-    if isinstance(layer, ZeroPadding2D):
+    if isinstance(layer, layers.ZeroPadding2D):
         return [(1, 1, before) for before, _ in layer.padding]
-    if isinstance(layer, Cropping2D):
+    if isinstance(layer, layers.Cropping2D):
         return [(1, 1, -before) for before, _ in layer.cropping]
     if not hasattr(layer, "strides"):
         return []

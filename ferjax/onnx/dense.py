@@ -7,28 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from ferjax.nets.layers import (
-    BatchNormalization,
-    Dense,
-    Flatten,
-    Normalization,
-    Permute,
-    RepeatVector,
-    Rescaling,
-    Reshape,
-)
+from ferjax.nets import layers
 from ferjax.onnx.activations import activated
 from ferjax.onnx.builder import Builder, Tensor
 
 
-def _flatten(layer: Flatten, b: Builder, x: Tensor) -> Tensor:
+def _flatten(layer: layers.Flatten, b: Builder, x: Tensor) -> Tensor:
     order = list(range(x.ndim))
     if layer.data_format == "channels_first" and x.ndim > 2:
         order.append(order.pop(1))  # (H, W, C) also then
     return b.node("Flatten", b.arranged(x, tuple(order)), stored=(0, 1), axis=1)
 
 
-def _reshape(layer: Reshape, b: Builder, x: Tensor) -> Tensor:
+def _reshape(layer: layers.Reshape, b: Builder, x: Tensor) -> Tensor:
     shape = layer.output_shape(x.shape)
     sizes = [layer.known_size(shape, axis) for axis in range(len(shape))]
     axes = tuple(range(len(shape) + 1))
@@ -36,17 +27,17 @@ def _reshape(layer: Reshape, b: Builder, x: Tensor) -> Tensor:
     return b.node("Reshape", b.plain(x), b.integers(0, *sizes), stored=axes)
 
 
-def _permute(layer: Permute, b: Builder, x: Tensor) -> Tensor:
+def _permute(layer: layers.Permute, b: Builder, x: Tensor) -> Tensor:
     order = (0, *layer.dims)
     return b.node("Transpose", b.plain(x), perm=list(order), stored=tuple(range(x.ndim)))
 
 
-def _repeat_vector(layer: RepeatVector, b: Builder, x: Tensor) -> Tensor:
+def _repeat_vector(layer: layers.RepeatVector, b: Builder, x: Tensor) -> Tensor:
     row = b.node("Unsqueeze", x, b.integers(1), stored=(0, 1, 2))
     return b.node("Tile", row, b.integers(1, layer.n, 1))
 
 
-def _dense(layer: Dense, b: Builder, x: Tensor) -> Tensor:
+def _dense(layer: layers.Dense, b: Builder, x: Tensor) -> Tensor:
     parts = [b.weight("kernel"), *([b.weight("bias")] if layer.use_bias else [])]
     x = b.plain(x)
     if x.ndim == 2:
@@ -58,7 +49,7 @@ def _dense(layer: Dense, b: Builder, x: Tensor) -> Tensor:
     return activated(b, layer.activation, x)
 
 
-def _batch_normalization(layer: BatchNormalization, b: Builder, x: Tensor) -> Tensor:
+def _batch_normalization(layer: layers.BatchNormalization, b: Builder, x: Tensor) -> Tensor:
     mean, variance = b.array("mean"), b.array("var")
     gamma = b.array("scale") if layer.scale else np.ones_like(mean)
     beta = b.array("bias") if layer.center else np.zeros_like(mean)
@@ -75,13 +66,13 @@ def _batch_normalization(layer: BatchNormalization, b: Builder, x: Tensor) -> Te
     return x
 
 
-def _rescaling(layer: Rescaling, b: Builder, x: Tensor) -> Tensor:
+def _rescaling(layer: layers.Rescaling, b: Builder, x: Tensor) -> Tensor:
     scale, offset = (np.asarray(v, np.float32) for v in (layer.scale, layer.offset))
     x = b.node("Mul", x, b.spread("scale", scale, x))
     return b.node("Add", x, b.spread("offset", offset, x)) if offset.any() else x
 
 
-def _normalization(layer: Normalization, b: Builder, x: Tensor) -> Tensor:
+def _normalization(layer: layers.Normalization, b: Builder, x: Tensor) -> Tensor:
     axes = layer.kept_axes(x.ndim)
 
     def spread(name: str, value: Any) -> str:
@@ -102,12 +93,12 @@ def _normalization(layer: Normalization, b: Builder, x: Tensor) -> Tensor:
 
 
 LAYERS: dict[type, Callable[..., Tensor]] = {
-    Flatten: _flatten,
-    Reshape: _reshape,
-    Permute: _permute,
-    RepeatVector: _repeat_vector,
-    Dense: _dense,
-    BatchNormalization: _batch_normalization,
-    Rescaling: _rescaling,
-    Normalization: _normalization,
+    layers.Flatten: _flatten,
+    layers.Reshape: _reshape,
+    layers.Permute: _permute,
+    layers.RepeatVector: _repeat_vector,
+    layers.Dense: _dense,
+    layers.BatchNormalization: _batch_normalization,
+    layers.Rescaling: _rescaling,
+    layers.Normalization: _normalization,
 }

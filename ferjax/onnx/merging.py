@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ferjax.nets.layers import (
-    Add,
-    Average,
-    Concatenate,
-    Layer,
-    Maximum,
-    Minimum,
-    Multiply,
-    Subtract,
-)
+from ferjax.nets import layers
 from ferjax.onnx.builder import Axes, Builder, Tensor
 
 
@@ -36,7 +27,7 @@ def _expanded(b: Builder, x: Tensor, axes: Axes) -> Tensor:
 
 
 def _combined(op: str) -> Callable[..., Tensor]:
-    def write(layer: Layer, b: Builder, *inputs: Tensor) -> Tensor:
+    def write(layer: layers.Layer, b: Builder, *inputs: Tensor) -> Tensor:
         axes = common_axes(inputs)
         result, *others = (_expanded(b, x, axes) for x in inputs)
         for x in others:
@@ -46,22 +37,22 @@ def _combined(op: str) -> Callable[..., Tensor]:
     return write
 
 
-def _average(layer: Average, b: Builder, *inputs: Tensor) -> Tensor:
+def _average(layer: layers.Average, b: Builder, *inputs: Tensor) -> Tensor:
     return b.node("Div", _combined("Add")(layer, b, *inputs), b.number(len(inputs)))
 
 
-def _concatenate(layer: Concatenate, b: Builder, *inputs: Tensor) -> Tensor:
+def _concatenate(layer: layers.Concatenate, b: Builder, *inputs: Tensor) -> Tensor:
     axes = common_axes(inputs)
     parts = [b.arranged(x, axes) for x in inputs]
     return b.node("Concat", *parts, axis=parts[0].position(layer.axis))
 
 
 LAYERS: dict[type, Callable[..., Tensor]] = {
-    Add: _combined("Add"),
-    Subtract: _combined("Sub"),
-    Multiply: _combined("Mul"),
-    Average: _average,
-    Maximum: _combined("Max"),
-    Minimum: _combined("Min"),
-    Concatenate: _concatenate,
+    layers.Add: _combined("Add"),
+    layers.Subtract: _combined("Sub"),
+    layers.Multiply: _combined("Mul"),
+    layers.Average: _average,
+    layers.Maximum: _combined("Max"),
+    layers.Minimum: _combined("Min"),
+    layers.Concatenate: _concatenate,
 }

@@ -7,19 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ferjax.nets.layers import (
-    GRU,
-    LSTM,
-    Bidirectional,
-    Layer,
-    Recurrent,
-    SimpleRNN,
-    TimeDistributed,
-)
+from ferjax.nets import layers
 from ferjax.onnx.activations import activated
 from ferjax.onnx.builder import TO_THE_END, Builder, Tensor
 
-Write = Callable[[Layer, Builder, Tensor], Tensor]
+Write = Callable[[layers.Layer, Builder, Tensor], Tensor]
 State = tuple[Tensor, ...]
 
 _MOST_STEPS = 500
@@ -34,12 +26,12 @@ def _plus_product(b: Builder, x: Tensor, state: Tensor, kernel: str) -> Tensor:
     return b.node("Add", x, b.node("MatMul", state, kernel))
 
 
-def _simple_rnn(layer: SimpleRNN, b: Builder) -> Callable[[Tensor, State], State]:
+def _simple_rnn(layer: layers.SimpleRNN, b: Builder) -> Callable[[Tensor, State], State]:
     kernel = b.weight("recurrent_kernel")
     return lambda x, state: (activated(b, layer.activation, _plus_product(b, x, state[0], kernel)),)
 
 
-def _lstm(layer: LSTM, b: Builder) -> Callable[[Tensor, State], State]:
+def _lstm(layer: layers.LSTM, b: Builder) -> Callable[[Tensor, State], State]:
     kernel, units = b.weight("recurrent_kernel"), layer.units
 
     def step(x: Tensor, state: State) -> State:
@@ -55,7 +47,7 @@ def _lstm(layer: LSTM, b: Builder) -> Callable[[Tensor, State], State]:
     return step
 
 
-def _gru(layer: GRU, b: Builder) -> Callable[[Tensor, State], State]:
+def _gru(layer: layers.GRU, b: Builder) -> Callable[[Tensor, State], State]:
     units, array = layer.units, b.array("recurrent_kernel")
     gate_kernel = b.constant("gate_kernel", np.ascontiguousarray(array[:, : 2 * units]))
     new_kernel = b.constant("new_kernel", np.ascontiguousarray(array[:, 2 * units :]))
@@ -84,13 +76,13 @@ def _gru(layer: GRU, b: Builder) -> Callable[[Tensor, State], State]:
 
 
 _STEPS: dict[type, Callable[..., Callable[[Tensor, State], State]]] = {
-    SimpleRNN: _simple_rnn,
-    LSTM: _lstm,
-    GRU: _gru,
+    layers.SimpleRNN: _simple_rnn,
+    layers.LSTM: _lstm,
+    layers.GRU: _gru,
 }
 
 
-def _recurrent(layer: Recurrent, b: Builder, x: Tensor) -> Tensor:
+def _recurrent(layer: layers.Recurrent, b: Builder, x: Tensor) -> Tensor:
     steps = layer.known_size(x.shape, 0)
     if steps > _MOST_STEPS:
         raise layer.error(f"there is no ONNX for more than {_MOST_STEPS} steps, got {steps}")
@@ -114,7 +106,7 @@ def _recurrent(layer: Recurrent, b: Builder, x: Tensor) -> Tensor:
     return b.node("Concat", *rows, axis=1)
 
 
-def _bidirectional(layer: Bidirectional, b: Builder, x: Tensor) -> Tensor:
+def _bidirectional(layer: layers.Bidirectional, b: Builder, x: Tensor) -> Tensor:
     with b.inside("forward_layer"):
         forward = _recurrent(layer.layer, b, x)  # type: ignore[arg-type]
     with b.inside("backward_layer"):
@@ -128,10 +120,10 @@ def _bidirectional(layer: Bidirectional, b: Builder, x: Tensor) -> Tensor:
     return b.node("Div", merged, b.number(2)) if layer.merge_mode == "ave" else merged
 
 
-def time_distributed(write: Write) -> Callable[[TimeDistributed, Builder, Tensor], Tensor]:
+def time_distributed(write: Write) -> Callable[[layers.TimeDistributed, Builder, Tensor], Tensor]:
     """Return what writes a layer for every step, as for a larger batch; `write` writes one."""
 
-    def layer_of_every_step(layer: TimeDistributed, b: Builder, x: Tensor) -> Tensor:
+    def layer_of_every_step(layer: layers.TimeDistributed, b: Builder, x: Tensor) -> Tensor:
         steps, *inner = (layer.known_size(x.shape, axis) for axis in range(len(x.shape)))
         axes = tuple(range(len(inner) + 1))
         flat = b.node("Reshape", b.plain(x), b.integers(-1, *inner), stored=axes)
@@ -146,8 +138,8 @@ def time_distributed(write: Write) -> Callable[[TimeDistributed, Builder, Tensor
 
 
 LAYERS: dict[type, Callable[..., Tensor]] = {
-    SimpleRNN: _recurrent,
-    LSTM: _recurrent,
-    GRU: _recurrent,
-    Bidirectional: _bidirectional,
+    layers.SimpleRNN: _recurrent,
+    layers.LSTM: _recurrent,
+    layers.GRU: _recurrent,
+    layers.Bidirectional: _bidirectional,
 }
