@@ -257,7 +257,7 @@ class _Tar(Container):
         total = 0
         for count, info in enumerate(archive, start=1):
             guards.check_number(count)
-            # guards.Checked before the next header is sought, for which this member is unpacked.
+            # Checked before the next header is sought, for which this member is unpacked.
             total += info.size
             stream.check(total)
             member = Member(name=info.name, size=info.size, key=info.offset_data)

@@ -81,7 +81,7 @@ class Recipe:
     vote_outliers: float = setting(settings.non_negative, 1.0)
     # Training images whose votes name no class: their own label is learnt, or nothing.
     unclear: str = setting(settings.choice("own label", "leave out"), "own label")
-    # `ferjax.data.augment.preset("light")`, or a preset's name.
+    # `ferjax.data.augmentation.preset("light")`, or a preset's name.
     augmentation: Augmentation = setting(_augmentation, "none")
     # Where batches are gathered: the same batches, "tf.data" needs TensorFlow.
     pipeline: str = setting(settings.choice("device", "tf.data"), "device")
