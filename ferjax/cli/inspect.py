@@ -136,15 +136,8 @@ def _recognised(graph: Graph) -> dict[str, Any] | None:
     from ferjax.nets.known import recognise
 
     network = recognise(graph)
-    if network is None:
-        return None
-    return {
-        "name": network.name,
-        "order": network.order,
-        "labels": network.labels,
-        "value_range": network.value_range,
-        "source": network.source,
-    }
+    names = ("name", "order", "labels", "value_range", "source")
+    return None if network is None else {name: getattr(network, name) for name in names}
 
 
 def _print(described: dict[str, Any], inspection: Inspection) -> None:

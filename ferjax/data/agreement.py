@@ -100,12 +100,11 @@ def agreement(faces: Faces) -> Agreement:
         alpha, missing = krippendorffs_alpha(votes), ""
     except FerjaxError as error:
         alpha, missing = None, str(error)
+    voters = int(sums.min()), int(np.median(sums)), int(sums.max())
     return Agreement(
         images=len(asked),
         without_votes=len(faces) - len(asked),
-        voters=None
-        if votes.are_shares
-        else (int(sums.min()), int(np.median(sums)), int(sums.max())),
+        voters=None if votes.are_shares else voters,
         clear=int(clear.sum()),
         agree=int(agree.sum()),
         entropy=float(bits.mean()),

@@ -198,9 +198,8 @@ def _check_target(
     if target.exists() and any(target.iterdir()):
         _refuse_parts(source, target)
         if not force:
-            content = (
-                "something else" if manifest_of(target) is None else "another prepared dataset"
-            )
+            is_other = manifest_of(target) is None
+            content = "something else" if is_other else "another prepared dataset"
             raise DataError(f"{target}: holds {content}; --force (force=True) replaces it")
 
 

@@ -54,11 +54,8 @@ class TFPipeline(Pipeline):
 
         def gather(rows: Any, mask: Any) -> Batch | VotedBatch:
             images, labels, *votes = (tf.gather(array, rows) for array in arrays)
-            return (
-                VotedBatch(images, labels, rows, mask, *votes)
-                if votes
-                else Batch(images, labels, rows, mask)
-            )
+            batch = (images, labels, rows, mask)
+            return VotedBatch(*batch, *votes) if votes else Batch(*batch)
 
         as_it_is = tf.autograph.experimental.do_not_convert  # no loops or branches to translate
         options = tf.data.Options()

@@ -217,17 +217,16 @@ def _class_metrics(
     )
     result = {}
     for k, name in enumerate(class_names):
-        has_images = bool(support[k])
+        interval = average = None
+        if support[k]:
+            interval = wilson(int(counts[k, k]), int(support[k]))
+            average = float(sklearn.average_precision_score(labels == k, probabilities[:, k]))
         result[name] = ClassMetrics(
             precision=_number(precision[k]),
             recall=_number(recall[k]),
-            recall_interval=wilson(int(counts[k, k]), int(support[k])) if has_images else None,
+            recall_interval=interval,
             f1=_number(f1[k]),
-            average_precision=float(
-                sklearn.average_precision_score(labels == k, probabilities[:, k])
-            )
-            if has_images
-            else None,
+            average_precision=average,
             support=int(support[k]),
             predicted=int(counts[:, k].sum()),
         )

@@ -164,14 +164,9 @@ def robustness_lines(e: Evaluation) -> list[str]:
     for name, kind in CORRUPTIONS.items():
         values = r.corruptions[name]
         rows.append([kind.title, *map(percent, values), percent(sum(values) / len(values))])
-    lines = aligned(rows)
-    lines += [
-        "",
-        *aligned(
-            [["covered", f"{view}accuracy"], ["nothing", percent(r.clean)]]
-            + [[o.title, percent(r.occlusions[name])] for name, o in OCCLUSIONS.items()]
-        ),
-    ]
+    covered = [["covered", f"{view}accuracy"], ["nothing", percent(r.clean)]]
+    covered += [[o.title, percent(r.occlusions[name])] for name, o in OCCLUSIONS.items()]
+    lines = [*aligned(rows), "", *aligned(covered)]
     lines += ["", f"mean over corruptions: {percent(r.mean)}"]
     if r.mean_corruption_error is None:
         lines.append("mean corruption error: the baseline was measured on other images")

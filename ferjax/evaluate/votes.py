@@ -316,14 +316,12 @@ def _answers(
     is_distribution = sum_to_one(probabilities)
     single = _mean(shares, seed=seed)
     assert single is not None
+    measured = {
+        name: _majority(votes, class_names, names, probabilities, predicted, seed=seed)
+        for name, names in sets.items()
+    }
     return Answers(
-        majorities={
-            name: metrics
-            for name, names in sets.items()
-            if (
-                metrics := _majority(votes, class_names, names, probabilities, predicted, seed=seed)
-            )
-        },
+        majorities={name: metrics for name, metrics in measured.items() if metrics is not None},
         single_tagger=single,
         single_tagger_with_majority=_mean(shares[has_majority], seed=seed),
         distances=distances(votes, class_names, probabilities / sums, seed=seed)

@@ -132,12 +132,8 @@ def _figure_rows(part: Mapping[str, Any], heading: str) -> list[list[str]]:
             ("jensen_shannon", "Jensen-Shannon distance (base 2, 0 to 1)"),
         ):
             rows.append([words, *(f"{d[key]['value']:.4f}" for d in distances)])
-            rows.append(
-                [
-                    "  95 % interval",
-                    *("{:.4f} to {:.4f}".format(*d[key]["interval"]) for d in distances),
-                ]
-            )
+            ends = ("{:.4f} to {:.4f}".format(*d[key]["interval"]) for d in distances)
+            rows.append(["  95 % interval", *ends])
     reliability = [a["reliability"] for a in answers]
     if all(reliability):
         for key, words in (("width", "equal width"), ("mass", "equal mass")):

@@ -94,16 +94,12 @@ def train_step(
             # A short memory at first (as TensorFlow's num_updates): the start is soon forgotten.
             done = (state.step + 1).astype("float32")
             decay = jnp.minimum(recipe.ema_decay, done / (done + 10))
-            ema = jax.tree.map(
-                # Counts are taken as they are.
-                lambda old, new: (
-                    decay * old + (1 - decay) * new
-                    if jnp.issubdtype(new.dtype, jnp.floating)
-                    else new
-                ),
-                ema,
-                {"params": params, "batch_stats": batch_stats},
-            )
+
+            def averaged(old: Array, new: Array) -> Array:
+                is_count = not jnp.issubdtype(new.dtype, jnp.floating)
+                return new if is_count else decay * old + (1 - decay) * new
+
+            ema = jax.tree.map(averaged, ema, {"params": params, "batch_stats": batch_stats})
         return dataclasses.replace(
             state,
             step=state.step + 1,
