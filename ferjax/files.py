@@ -1,4 +1,4 @@
-"""Writing files so that a crash leaves the old one or the new one, never half of one."""
+"""Files: written so that a crash leaves the old or the new one, never half of one; read, locked."""
 
 from __future__ import annotations
 
