@@ -41,6 +41,7 @@ _VOTES: Final = frozenset("neutral happiness surprise sadness anger".split())
 _NUMBERED: Final = re.compile(r"([^\W\d_]*)[\s_.-]*[0-9]+(?:[\s_.x-]+[0-9]+)?")
 _NUMBERS: Final = re.compile(r"[\s\[(]*+[0-9.]++(?:[\s,;\[\]()]++[0-9.][0-9.e+-]*+){3}")
 SEPARATOR: Final = re.compile(r'"?sep=.?"?\s*', re.IGNORECASE)  # Excel's own first line
+_MOST_DIGITS: Final = 9
 _EXPECTED: Final = "expected columns such as those of fer2013.csv, emotion, pixels and Usage"
 
 
@@ -243,7 +244,8 @@ def _numbered_columns(names: Sequence[str], but: set[int | None]) -> tuple[int, 
             by_stem[match[1].lower()].append(i)
     if "" in by_stem:  # numbers alone are names if they count
         texts = [names[i].strip() for i in by_stem[""]]
-        values = sorted(int(text) for text in texts if text.isdecimal())
+        # Python refuses to read thousands of digits, and no column has such a number.
+        values = sorted(int(text[:_MOST_DIGITS]) for text in texts if text.isdecimal())
         if values and values != list(range(values[0], values[0] + len(values))):
             by_stem.pop("")
     columns = max(by_stem.values(), key=len, default=[])

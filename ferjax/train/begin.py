@@ -250,9 +250,9 @@ def _introduce(
     recipe, graph, note, whole = record.recipe, network.graph, reporter.note, data.whole
     note(f"recipe {recipe.name}:\n{recipe}")
     note(
-        f"{graph.name}, {graph.num_params:,} parameters; {len(whole.train):,} training and "
-        f"{len(whole.validation):,} validation images ({data.name('validation')}); "
-        f"{devices.describe()}"
+        f"{printable(graph.name, 100)}, {graph.num_params:,} parameters; "
+        f"{len(whole.train):,} training and {len(whole.validation):,} validation images "
+        f"({data.name('validation')}); {devices.describe()}"
     )
     if recipe.compute_dtype == "bfloat16" and jax.default_backend() == "cpu":
         note(

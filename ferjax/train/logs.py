@@ -13,9 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ferjax.errors import printable
 from ferjax.files import replacing
 from ferjax.pictures import palette
 from ferjax.pictures.figures import new_figure, percent_ticks, tidy
+from ferjax.pictures.figures import title as write_title
 from ferjax.pictures.palette import INK, in_hex
 
 CSV, CURVES, EVENTS = "log.csv", "curves.png", "tensorboard"
@@ -120,7 +122,7 @@ def draw_curves(path: Path, history: Sequence[Row], *, title: str, best_epoch: i
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         tidy(axes)
-    figure.suptitle(title, fontsize="medium")
+    write_title(figure, printable(title))
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
     return True

@@ -67,6 +67,12 @@ def test_lines_without_bound(data: bytes, tmp_path: Path) -> None:
     assert time.monotonic() - start < 20
 
 
+def test_a_header_of_a_number_of_thousands_of_digits(tmp_path: Path) -> None:
+    """Python reads 4,300 digits at most."""
+    with pytest.raises(DataError, match="and no pixels among them"):
+        read(tmp_path / "a.csv", f"emotion,{'9' * 5000},Usage\n3,1 2 3 4,Training\n")
+
+
 def test_a_packed_header_without_bound(tmp_path: Path) -> None:
     data = gzip.compress(b"emotion,pixels," + b"x," * (50 * 2**20), 1)
     with pytest.raises(DataError, match="a line of more than 1,048,576 characters"):

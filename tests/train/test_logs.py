@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ferjax.train import logs
+
+
+def row(epoch: int, accuracy: float) -> dict[str, Any]:
+    names = ("loss", "val_loss", "accuracy", "val_accuracy", "learning_rate")
+    return {"epoch": epoch, **dict.fromkeys(names, accuracy)}
+
+
+@pytest.mark.parametrize("title", ["$x_$", "a\x00b", "\ud800", "a\nb", "很" * 300])
+def test_a_title_may_be_any_text(tmp_path: Path, title: str) -> None:
+    """A recipe's and a network's names are anybody's."""
+    pytest.importorskip("matplotlib")
+    with warnings.catch_warnings(action="ignore"):  # letters that the font lacks
+        assert logs.draw_curves(tmp_path / "a.png", [row(1, 0.5)], title=title, best_epoch=1)
 
 
 @pytest.mark.parametrize(
@@ -25,17 +39,7 @@ def test_no_two_ticks_of_accuracy_are_named_alike(
         save(self, *args, **kwargs)
 
     monkeypatch.setattr(figure.Figure, "savefig", saved)
-    history = [
-        {
-            "epoch": epoch,
-            "loss": 1.0,
-            "val_loss": 1.0,
-            "accuracy": lowest,
-            "val_accuracy": accuracy,
-            "learning_rate": 1e-3,
-        }
-        for epoch, accuracy in ((1, lowest), (2, highest))
-    ]
+    history = [row(1, lowest), row(2, highest)]
     assert logs.draw_curves(tmp_path / "curves.png", history, title="a", best_epoch=2)
     _, accuracy, _ = drawn[0].axes
     names = [tick.get_text() for tick in accuracy.get_yticklabels()]
