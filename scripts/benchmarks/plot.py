@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ferjax.pictures import palette
+from ferjax.pictures.palette import INK, SOFT_INK, in_hex
+
 from .figures import describe, number
 
-# The palette of Okabe and Ito (2008), which colour-blind readers tell apart.
 _COLOURS = {
-    "ferjax": "#0072B2",
-    "keras-tf": "#E69F00",
-    "keras-jax": "#009E73",
-    "torch-compile": "#D55E00",
-    "torch": "#CC79A7",
-    "onnxruntime": "#56B4E9",
+    "ferjax": palette.BLUE,
+    "keras-tf": palette.ORANGE,
+    "keras-jax": palette.GREEN,
+    "torch-compile": palette.VERMILLION,
+    "torch": palette.PURPLE,
+    "onnxruntime": palette.SKY,
 }
-_INK, _SOFT_INK = "#1a1a1a", "#5c5c5c"
 _COLUMNS = 2
 _DPI = 150
 
@@ -42,7 +43,7 @@ def draw(results: Mapping[str, Any], path: Path) -> bool:
         ax.set_axis_off()
     title = f"Times the best (1 is best, shorter is better)\n{describe(results['machine'])}, "
     title += f"{results['settings']['dtype']}, {results['date'][:10]}"
-    figure.suptitle(title, color=_INK, fontsize=12)
+    figure.suptitle(title, color=INK, fontsize=12)
     figure.savefig(path, dpi=_DPI, format="png")
     return True
 
@@ -53,17 +54,17 @@ def _panel(ax: Any, title: str, metric: Mapping[str, Any]) -> None:
     ratios = [row["ratio"] for row in rows]
     bars = ax.barh(names, ratios, color=[colour(name) for name in names], height=0.7)
     labels = [f"{row['ratio']:.2f}x   {number(row['median'])} {metric['unit']}" for row in rows]
-    ax.bar_label(bars, labels, padding=4, fontsize=9, color=_INK)
-    ax.axvline(1, color=_SOFT_INK, linewidth=0.8, linestyle=":")
+    ax.bar_label(bars, labels, padding=4, fontsize=9, color=INK)
+    ax.axvline(1, color=SOFT_INK, linewidth=0.8, linestyle=":")
     ax.set_xlim(0, 1.45 * max(ratios))  # room for the labels
     ax.invert_yaxis()
-    ax.set_title(title, fontsize=11, color=_INK, loc="left")
-    ax.tick_params(axis="y", labelsize=10, labelcolor=_INK, length=0)
-    ax.tick_params(axis="x", labelsize=9, labelcolor=_SOFT_INK)
+    ax.set_title(title, fontsize=11, color=INK, loc="left")
+    ax.tick_params(axis="y", labelsize=10, labelcolor=INK, length=0)
+    ax.tick_params(axis="x", labelsize=9, labelcolor=SOFT_INK)
     ax.spines[["top", "right", "left"]].set_visible(False)
 
 
 def colour(entry: str) -> str:
     """Return the colour of a row: that of its peer, whose name its own begins with."""
     peer = max((name for name in _COLOURS if entry.startswith(name)), key=len)
-    return _COLOURS[peer]
+    return in_hex(_COLOURS[peer])
