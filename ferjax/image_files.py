@@ -46,16 +46,16 @@ def read_image(
     """Read an image file, from its path, its bytes or an open file, as gray or RGB.
 
     Args:
-      source: path of the file, the file's content, or a file opened in binary mode, which is read
-        to its end from where it stands.
-      channels: 1 for gray, 3 for RGB.
+        source: path of the file, the file's content, or a file opened in binary mode, which is read
+            to its end from where it stands.
+        channels: 1 for gray, 3 for RGB.
 
     Returns:
-      uint8 in [0, 255]: (H, W) for one channel, (H, W, 3) in RGB order for three; upright by the
-      file's EXIF orientation, transparency shown over white.
+        uint8 in [0, 255]: (H, W) for one channel, (H, W, 3) in RGB order for three; upright by the
+        file's EXIF orientation, transparency shown over white.
 
     Raises:
-      ImageError: the file cannot be read; one line that names it.
+        ImageError: the file cannot be read; one line that names it.
     """
     check_channels(channels)
     if not is_file(source):
@@ -79,7 +79,7 @@ def find_images(paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
     kept as well.
 
     Raises:
-      ImageError: a path is empty, or a folder holds no images or cannot be listed.
+        ImageError: a path is empty, or a folder holds no images or cannot be listed.
     """
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
@@ -108,7 +108,7 @@ def find_unread_images(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
     They are told by the suffixes of formats that are not read, such as .heic and .nef.
 
     Raises:
-      ImageError: a folder cannot be listed.
+        ImageError: a folder cannot be listed.
     """
     folders = [Path(path) for path in paths if os.path.isdir(path)]
     return [path for folder in folders for path in _walk(folder, _UNREAD_SUFFIXES)]
@@ -134,9 +134,9 @@ def encode(image: UInt8Array, suffix: str, *, quality: int = 95) -> bytes | None
     """Return a picture as an image file, or None where the format does not take one of its size.
 
     Args:
-      image: uint8 in [0, 255], (H, W) or (H, W, 3) in RGB order.
-      suffix: the format, such as ".png".
-      quality: of JPEG and WebP, to 100.
+        image: uint8 in [0, 255], (H, W) or (H, W, 3) in RGB order.
+        suffix: the format, such as ".png".
+        quality: of JPEG and WebP, to 100.
     """
     with quiet_opencv() as cv2:
         settings = {

@@ -71,29 +71,29 @@ def preprocess(
     """Turn images into network input, float32 (B, H, W, C), exactly as the published recipe does.
 
     Args:
-      images: one image or a sequence of them. An image is a path, the bytes of an image file, a
-        file opened in binary mode (or another object with `.read()`, such as an upload; it is read
-        to its end from where it stands), a PIL image or an array. Arrays, NumPy's or what turns
-        into them, hold uint8 in [0, 255] or floats of any width in [0, 1] and are (H, W),
-        (H, W, 1|3|4) or, on their own and not in a sequence, a batch (B, H, W), (B, H, W, 1|3|4).
-        Three axes of which the last is 1, 3 or 4 long are ONE image (H, W, C). Four channels are
-        colour and alpha; the picture is then shown over white.
-      size: (H, W) of the result in pixels.
-      channels: 1 for gray, 3 for RGB.
-      channel_order: order of the colours in arrays of three or four channels: "rgb" or "bgr".
-      value_range: what black and white become: (0, 1) is x / 255, (0, 255) keeps the values,
-        (-1, 1) is x / 127.5 - 1.
-      resize: "linear" is bilinear, as published; "area" averages where the image shrinks in both
-        directions and is bilinear elsewhere, see `resized`. None: "linear", with a
-        SkippedPixelsWarning where an image is more than twice as high and as wide as `size`.
+        images: one image or a sequence of them. An image is a path, the bytes of an image file, a
+            file opened in binary mode (or another object with `.read()`, such as an upload; it is
+            read to its end from where it stands), a PIL image or an array. Arrays, NumPy's or what
+            turns into them, hold uint8 in [0, 255] or floats of any width in [0, 1] and are (H, W),
+            (H, W, 1|3|4) or, on their own and not in a sequence, a batch (B, H, W) or
+            (B, H, W, 1|3|4). Three axes of which the last is 1, 3 or 4 long are ONE image
+            (H, W, C). Four channels are colour and alpha; the picture is then shown over white.
+        size: (H, W) of the result in pixels.
+        channels: 1 for gray, 3 for RGB.
+        channel_order: order of the colours in arrays of three or four channels: "rgb" or "bgr".
+        value_range: what black and white become: (0, 1) is x / 255, (0, 255) keeps the values,
+            (-1, 1) is x / 127.5 - 1.
+        resize: "linear" is bilinear, as published; "area" averages where the image shrinks in both
+            directions and is bilinear elsewhere, see `resized`. None: "linear", with a
+            SkippedPixelsWarning where an image is more than twice as high and as wide as `size`.
 
     Returns:
-      float32 (B, H, W, C) in `value_range`.
+        float32 (B, H, W, C) in `value_range`.
 
     Raises:
-      ImageError: an image cannot be read, or an array is not as above. In a sequence all bad items
-        are named at once, one line each.
-      ValueError: an option is out of range.
+        ImageError: an image cannot be read, or an array is not as above. In a sequence all bad
+            items are named at once, one line each.
+        ValueError: an option is out of range.
 
     >>> preprocess(np.full((2, 6, 6), 255, np.uint8), size=(3, 3))[:, 0, 0, 0]
     array([1., 1.], dtype=float32)
@@ -143,12 +143,12 @@ def load_picture(
     """Return one image as a viewer shows it, uint8 (H, W, 3) in RGB order, at its full size.
 
     Args:
-      source: one image, see `preprocess`; floats are rounded to uint8, gray becomes RGB.
-      name: what an error calls the image; None: its path or its kind.
-      channel_order: order of the colours in arrays of three or four channels: "rgb" or "bgr".
+        source: one image, see `preprocess`; floats are rounded to uint8, gray becomes RGB.
+        name: what an error calls the image; None: its path or its kind.
+        channel_order: order of the colours in arrays of three or four channels: "rgb" or "bgr".
 
     Raises:
-      ImageError: it cannot be read, or is no image; one line that names it.
+        ImageError: it cannot be read, or is no image; one line that names it.
     """
     check_channel_order(channel_order)
     name = name or name_of(source)
@@ -163,11 +163,11 @@ def resized(image: npt.NDArray[Any], height: int, width: int, resize: Resize) ->
     """Return an image, uint8 or float32 (H, W) or (H, W, 1|3), resized in its own dtype.
 
     Args:
-      image: the image; a channel axis stays.
-      height, width: of the result, in pixels.
-      resize: "linear" is `cv2.resize` as it is called by default, bilinear. "area" is INTER_AREA,
-        the mean of the pixels that fall into each of the result, where neither side grows, and
-        bilinear otherwise: enlarging, INTER_AREA repeats pixels.
+        image: the image; a channel axis stays.
+        height, width: of the result, in pixels.
+        resize: "linear" is `cv2.resize` as it is called by default, bilinear. "area" is INTER_AREA,
+            the mean of the pixels that fall into each of the result, where neither side grows, and
+            bilinear otherwise: enlarging, INTER_AREA repeats pixels.
 
     >>> resized(np.array([[0, 0, 0, 255]] * 4, np.uint8), 1, 1, "area")
     array([[64]], dtype=uint8)
