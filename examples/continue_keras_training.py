@@ -44,7 +44,7 @@ def main() -> None:
     training, (low, high) = faces.in_split("train"), model.network.graph.value_range
     params, rest = model.variables["params"], {"batch_stats": model.variables["batch_stats"]}
     optimizer = optax.adam(1e-4, eps=1e-7)  # Keras's epsilon
-    state, step = optimizer.init(params), make_step(model.network, optimizer)
+    state, step, loss = optimizer.init(params), make_step(model.network, optimizer), np.nan
     for number in range(args.steps):
         rows = np.random.default_rng(number).choice(np.flatnonzero(training), 64)
         images = low + (high - low) * np.float32(faces.images[rows, :, :, None]) / 255

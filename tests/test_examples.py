@@ -132,3 +132,14 @@ def test_continue_keras_training(
         m.variables["params"]["dense"]["kernel"] for m in (trained, ferjax.keras.load(model))
     ]
     assert np.abs(kernels[0] - kernels[1]).max() > 1e-3
+
+
+def test_no_step_writes_what_was_read(
+    example: Example, model: Path, faces: Path, tmp_path: Path
+) -> None:
+    prepare(faces, tmp_path / "data", with_tfds=False)
+    out = tmp_path / "same.keras"
+    arguments = (model, tmp_path / "data", "--out", out, "--steps", 0)
+    assert example("continue_keras_training.py", *arguments) == "loss of step 0: nan\n"
+    kernels = [ferjax.keras.load(p).variables["params"]["dense"]["kernel"] for p in (model, out)]
+    np.testing.assert_array_equal(*kernels)
