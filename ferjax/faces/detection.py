@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from ferjax.errors import DetectorError, FerjaxError, printable
 from ferjax.faces import yunet
+from ferjax.faces.own_look import Pose, follow, is_sideways, wrapped
 from ferjax.image_files import UInt8Array
 from ferjax.preprocessing import ChannelOrder, Source, load_picture, resized
 
@@ -52,7 +53,7 @@ class Detection:
     def size(self) -> float:
         """The face's height in pixels, along the head: the box's width where the head lies."""
         _, _, width, height = self.box
-        return width if yunet.is_sideways(self.roll) else height
+        return width if is_sideways(self.roll) else height
 
     @property
     def centre(self) -> tuple[float, float]:
@@ -115,6 +116,26 @@ def detect(
     else:
         faces = [face for face in _detected(detector, picture) if face.score >= min_score]
     return in_order([f for f in faces if min_size is None or f.size >= min_size], order)
+
+
+def followed(
+    picture: UInt8Array, face: Detection, *, min_score: float = MIN_SCORE
+) -> Detection | None:
+    """Return where a face is that was, or is expected, at a place; None where none is seen there.
+
+    By YuNet, in a part of the time of `detect`: what follows a face from frame to frame in a film.
+
+    Args:
+        picture: uint8 (H, W, 3) in RGB order.
+        face: where it was; it may have moved by 0.4 of its height since.
+        min_score: the score that it needs, in [0, 1].
+    """
+    (x, y), (_, _, width, height) = face.centre, face.box
+    if is_sideways(face.roll):
+        width, height = height, width
+    pose = Pose(x, y, width, height, face.score, np.zeros((5, 2)), face.roll)
+    seen = follow(picture, pose)
+    return None if seen is None or seen.score < min_score else _of_pose(seen)
 
 
 def has_small_face(image: UInt8Array) -> bool:
@@ -201,9 +222,9 @@ def in_order(faces: Sequence[D], order: str) -> list[D]:
     return ordered
 
 
-def _of_pose(pose: yunet.Pose) -> Detection:
+def _of_pose(pose: Pose) -> Detection:
     width, height = pose.width, pose.height
-    if yunet.is_sideways(pose.roll):
+    if is_sideways(pose.roll):
         width, height = height, width
     return Detection(
         box=(pose.x - width / 2, pose.y - height / 2, width, height),
@@ -290,9 +311,7 @@ def _checked(item: Any, name: str, width: int, height: int) -> Detection:
     if roll is None:
         roll = 0.0 if points is None else _roll(points)
     marks = None if points is None else points.astype(np.float32)
-    return Detection(
-        box=(x, y, w, h), score=score, landmarks=marks, roll=yunet.wrapped(float(roll))
-    )
+    return Detection(box=(x, y, w, h), score=score, landmarks=marks, roll=wrapped(float(roll)))
 
 
 def _sequence(item: Any, name: str) -> list[Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from ferjax.errors import ImageError
 from ferjax.faces.detection import Detection
@@ -39,6 +40,11 @@ class Face(Detection):
             f"Face(label={self.label!r}, confidence={self.confidence:.3f}, "
             f"box=({x}, {y}, {width}, {height}), score={self.score:.3f}, roll={self.roll:.1f})"
         )
+
+
+def placed(face: Detection) -> dict[str, Any]:
+    """Return where a face is, as the fields of a Detection."""
+    return {field.name: getattr(face, field.name) for field in fields(Detection)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

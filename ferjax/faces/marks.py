@@ -6,6 +6,7 @@ Dimension keys: H height, W width of a picture; h and w of a plate's letters.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
@@ -16,8 +17,8 @@ import numpy.typing as npt
 from ferjax.faces.cropping import rectangle, turn_of
 from ferjax.faces.detection import Detection
 from ferjax.faces.face import Face
+from ferjax.faces.own_look import is_sideways
 from ferjax.faces.placing import Place, Rect
-from ferjax.faces.yunet import is_sideways
 from ferjax.image_files import UInt8Array
 from ferjax.pictures.lettering import Lettering
 from ferjax.pictures.palette import (
@@ -141,7 +142,9 @@ class Mark:
         self.name, self.share = "", 0.0
         if isinstance(face, Face):
             self.name, self.share = face.most_probable, face.confidence
-        self.colour = _colour(self.name, face) if self.name and not self.abstains else INK
+        self.colour = INK
+        if isinstance(face, Face) and self.name and not self.abstains:
+            self.colour = colour_of(self.name, list(face.probabilities))
         self.least = least
         self.has_bars = isinstance(face, Face)
         self.plates: list[Plate] = []  # the best first
@@ -176,7 +179,7 @@ class Mark:
             number = write.line(str(self.number), size)
             chip = number.shape[1] + 2 * round(0.25 * size)
             boxes.append((Rect(0, 0, chip, height), self.colour))
-            texts.append((round(0.25 * size), above, number, _on(self.colour)))
+            texts.append((round(0.25 * size), above, number, on_colour(self.colour)))
             x = chip + pad
         if self.name:
             heading = write.line(self._heading(size), size)
@@ -190,7 +193,7 @@ class Mark:
         pad, height = round(0.25 * size), write.height(size)
         width = number.shape[1] + 2 * pad
         boxes = [(Rect(0, 0, width, height), self.colour)]
-        texts = [(pad, 0, number, _on(self.colour))]
+        texts = [(pad, 0, number, on_colour(self.colour))]
         return Plate(width=width, height=height, boxes=boxes, texts=texts)
 
     def _label(self, size: int) -> Plate:
@@ -310,14 +313,14 @@ def _pieces(
     return pieces
 
 
-def _colour(name: str, face: Detection) -> Colour:
+def colour_of(name: str, names: Sequence[str]) -> Colour:
+    """Return the colour of a class, one of `names`."""
     if name in COLOURS:
         return COLOURS[name]
-    names = list(face.probabilities) if isinstance(face, Face) else []
     return _CYCLE[names.index(name) % len(_CYCLE)] if name in names else _GRAY
 
 
-def _on(colour: Colour) -> Colour:
+def on_colour(colour: Colour) -> Colour:
     """Return black or white, whichever is read better on a colour."""
     light = 0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2]
     return (0, 0, 0) if light > 110 else INK

@@ -45,11 +45,14 @@ def entry_of(path: str, photograph: Photograph) -> dict[str, Any]:
         "width": width,
         "height": height,
         "error": None if photograph.error is None else str(photograph.error),
-        "faces": [_face(number, face) for number, face in enumerate(photograph.faces, start=1)],
+        "faces": [
+            face_entry(number, face) for number, face in enumerate(photograph.faces, start=1)
+        ],
     }
 
 
-def _face(number: int, face: Face) -> dict[str, Any]:
+def face_entry(number: int, face: Face) -> dict[str, Any]:
+    """Return what JSON says of a face."""
     marks = face.landmarks
     return {
         "face": number,
@@ -179,7 +182,7 @@ def columns(labels: Sequence[str]) -> list[str]:
     """
     fixed = {name.casefold() for name in (*_BEFORE, *_AFTER)}
     prefix = "p_" if fixed.intersection(label.casefold() for label in labels) else ""
-    return [*_BEFORE, *(_text(prefix + label) for label in labels), *_AFTER]
+    return [*_BEFORE, *(cell(prefix + label) for label in labels), *_AFTER]
 
 
 def rows(entry: dict[str, Any]) -> Iterator[list[str]]:
@@ -192,20 +195,21 @@ def rows(entry: dict[str, Any]) -> Iterator[list[str]]:
         yield [
             path,
             str(face["face"]),
-            *(_decimal(value, 2) for value in face["box"]),
-            _decimal(face["score"], 4),
-            *(_decimal(value, 2) for xy in marks for value in xy),
-            _decimal(face["roll"], 2),
-            _decimal(face["size"], 2),
+            *(decimal(value, 2) for value in face["box"]),
+            decimal(face["score"], 4),
+            *(decimal(value, 2) for xy in marks for value in xy),
+            decimal(face["roll"], 2),
+            decimal(face["size"], 2),
             str(face["too_small"]),
-            _text(face["label"] or ""),
-            _decimal(face["confidence"], 6),
-            *(_decimal(p, 6) for p in face["probabilities"].values()),
+            cell(face["label"] or ""),
+            decimal(face["confidence"], 6),
+            *(decimal(p, 6) for p in face["probabilities"].values()),
             "",
         ]
 
 
-def _decimal(value: float | None, digits: int) -> str:
+def decimal(value: float | None, digits: int) -> str:
+    """Return a number as tables have it, or "" for none."""
     return "" if value is None else f"{value:.{digits}f}"
 
 
@@ -218,7 +222,8 @@ def _path(text: str) -> str:
     return f"./{text}" if text.startswith(_FORMULA) else text
 
 
-def _text(text: str) -> str:
+def cell(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula."""
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 

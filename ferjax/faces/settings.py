@@ -71,7 +71,7 @@ class Settings(FaceOptions):
 
         return {
             "ferjax": __version__,
-            "--weights": _fingerprint(classifier),
+            "--weights": fingerprint(classifier),
             "--labels": list(classifier.labels),
             "--value-range": list(classifier.value_range),
             "--engine": classifier.engine,
@@ -81,7 +81,7 @@ class Settings(FaceOptions):
             "--order": self.order,
             "--resize": self.resize,
             "--calibrated": self.calibrated,
-            **_prior(classifier, self.prior),
+            **prior_options(classifier, self.prior),
             "--abstain-below": self.abstain_below,
             "--anonymise": self.anonymise,
             "--explain": self.explain,
@@ -92,7 +92,7 @@ class Settings(FaceOptions):
         }
 
 
-def _fingerprint(classifier: EmotionClassifier) -> str:
+def fingerprint(classifier: EmotionClassifier) -> str:
     """Return what differs for another network, other weights or another temperature."""
     digest = hashlib.sha256(repr(classifier.network.graph.layers).encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(classifier.variables):
@@ -104,7 +104,7 @@ def _fingerprint(classifier: EmotionClassifier) -> str:
     return digest.hexdigest()[:16]
 
 
-def _prior(classifier: EmotionClassifier, prior: Prior) -> dict[str, Any]:
+def prior_options(classifier: EmotionClassifier, prior: Prior) -> dict[str, Any]:
     """Return the options of a prior that changes results, by their names."""
     if priors.is_training(prior):
         return {}

@@ -16,19 +16,20 @@ from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
 from ferjax import hardware, image_formats, preprocessing
 from ferjax.errors import ImageError, PriorError
+from ferjax.faces.classifying import classified
 from ferjax.faces.cropping import crop
 from ferjax.faces.detection import Detection, detect
-from ferjax.faces.face import Face, Photograph
+from ferjax.faces.face import Face, Photograph, placed
 from ferjax.faces.options import FaceOptions
 from ferjax.image_files import UInt8Array, file_bytes, is_file
-from ferjax.prediction import Prediction
 from ferjax.preprocessing import Float32Array, Source
 from ferjax.priors import Prior, is_adapt
 
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 AHEAD: Final = 16  # photographs that may wait for the crops of others
 _MAX_THREADS: Final = 4
-_MAX_CROPS: Final = 64  # that wait for the network, whatever it takes at once
 MAX_BYTES: Final = 200_000_000  # of pictures in memory
 
 
@@ -316,55 +316,21 @@ def _classified(
     full_batches: bool,
 ) -> Generator[Photograph, None, None]:
     """Yield photographs with their faces, whose crops go through the network in full batches."""
-    classifier = finder.classifier
-    batch = min(classifier.largest_batch, _MAX_CROPS)
-    waiting: deque[_Located] = deque()
-    crops: list[Float32Array] = []
-    predictions: deque[Prediction] = deque()  # of the faces of the photographs that wait
-    failure: Exception | None = None
-    padded = full_batches
 
-    def classify(count: int) -> None:
-        nonlocal padded
-        if count:
-            images = np.stack(crops[:count])
-            # To compile for the sizes of what is left over takes longer than a full batch.
-            padded |= count == batch and classifier.engine == "jax"
-            if padded:
-                images = np.pad(images, [(0, -count % batch), (0, 0), (0, 0), (0, 0)])
-            rows = classifier.predict_batch(images, calibrated=calibrated, prior=prior)[:count]
-            del crops[:count]
-            predictions.extend(classifier.describe(r, abstain_below=abstain_below) for r in rows)
-
-    def finished(item: _Located) -> Photograph:
+    def finished(item: _Located, rows: Sequence[Any]) -> Photograph:
         finder.pixels.drop(item.number)
-        faces = []
-        for face in item.detections:
-            where = {part.name: getattr(face, part.name) for part in fields(Detection)}
-            faces.append(Face(**where, **vars(predictions.popleft())))
+        predictions = [finder.classifier.describe(r, abstain_below=abstain_below) for r in rows]
+        faces = [Face(**placed(d), **vars(p)) for d, p in zip(item.detections, predictions)]
         return replace(item.photograph, faces=faces)
 
-    with closing(located) as stream:
-        while True:
-            try:
-                item = next(stream)
-            except StopIteration:
-                break
-            except Exception as error:
-                failure = error
-                break
-            crops.extend(item.crops)
-            item.crops = ()
-            waiting.append(item)
-            del item
-            while len(crops) >= batch:
-                classify(batch)
-            if len(waiting) > ahead or finder.pixels.full:
-                classify(len(crops))
-            while waiting and len(waiting[0].detections) <= len(predictions):
-                yield finished(waiting.popleft())
-        classify(len(crops))
-        while waiting:
-            yield finished(waiting.popleft())
-        if failure is not None:
-            raise failure
+    stream = classified(
+        finder.classifier,
+        located,
+        ahead=ahead,
+        is_full=lambda: finder.pixels.full,
+        calibrated=calibrated,
+        prior=prior,
+        full_batches=full_batches,
+    )
+    with closing(stream):
+        yield from starmap(finished, stream)  # which keeps none of them

@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 
 from ferjax.errors import DetectorError, FerjaxError, ImageError
-from ferjax.faces import Detection, crop, detect, yunet, yunet_network
-from ferjax.faces.detection import in_order
+from ferjax.faces import Detection, crop, detect, own_look, yunet, yunet_network
+from ferjax.faces.detection import followed, in_order
 from ferjax.image_files import read_image
 
 ROOT = Path(__file__).parents[2]
@@ -132,7 +132,8 @@ def test_a_sure_upright_face_takes_four_small_views(monkeypatch: pytest.MonkeyPa
         sides.extend(max(image.shape) for image in images)
         return run(images, min_score)
 
-    monkeypatch.setattr(yunet, "run", counted)
+    for module in (yunet, own_look):
+        monkeypatch.setattr(module, "run", counted)
     the_face(ASTRONAUT)
     assert sides == [SIDE, 128, 128, 128, 128]
     sides.clear()
@@ -471,3 +472,27 @@ def test_several_threads_at_once() -> None:
         thread.join()
     for number, box in enumerate(expected):
         assert results[number] == [pytest.approx(box, abs=0.01)] * 5
+
+
+# --- following -----------------------------------------------------------------------------------
+
+
+def test_a_face_is_followed_from_where_it_was() -> None:
+    face = the_face(ASTRONAUT)
+    x, y, width, height = face.box
+    for dx, dy, roll in ((0.0, 0.0, 0.0), (0.3, -0.2, 8.0), (-0.3, 0.3, -8.0)):
+        was = Detection(box=(x + dx * height, y + dy * height, width, height), roll=roll)
+        seen = followed(ASTRONAUT, was)
+        assert seen is not None
+        assert seen.centre == pytest.approx(face.centre, abs=0.04 * height)
+        assert seen.size == pytest.approx(face.size, rel=0.08)
+        assert seen.roll == pytest.approx(face.roll, abs=8)
+
+
+def test_a_face_that_is_gone_is_not_followed() -> None:
+    face = the_face(ASTRONAUT)
+    assert followed(np.full_like(ASTRONAUT, 90), face) is None
+    x, y, width, height = face.box
+    for away in (-1e4, 1e4):
+        assert followed(ASTRONAUT, Detection(box=(x + away, y, width, height))) is None
+    assert followed(ASTRONAUT, face, min_score=1.0) is None

@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from ferjax.faces.yunet import Pose, confirmed, merged, scales, tiles, wrapped
+from ferjax.faces.own_look import Pose, wrapped
+from ferjax.faces.yunet import confirmed, merged, scales, tiles
 
 
 def pose(x: float, y: float, side: float, score: float) -> Pose:
