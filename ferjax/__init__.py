@@ -15,7 +15,7 @@ from ferjax.emotions import EMOTIONS
 from ferjax.errors import FerjaxError
 
 if TYPE_CHECKING:
-    from ferjax import data, evaluate, explain, faces, keras, nets, onnx, priors, train
+    from ferjax import data, evaluate, explain, faces, keras, nets, onnx, priors, train, video
     from ferjax.classifier import EmotionClassifier, Prediction, load, predict_emotion
 
 __all__ = [
@@ -34,12 +34,15 @@ __all__ = [
     "predict_emotion",
     "priors",
     "train",
+    "video",
 ]
+
+_ROOMS = set("data evaluate explain faces keras nets onnx priors train video".split())
 
 
 def __getattr__(name: str) -> Any:
     # Imported when first used: jax takes most of a second.
-    if name in ("data", "evaluate", "explain", "faces", "keras", "nets", "onnx", "priors", "train"):
+    if name in _ROOMS:
         return importlib.import_module(f"ferjax.{name}")
     if name in __all__:
         return getattr(importlib.import_module("ferjax.classifier"), name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Unpack, cast, overload
 
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
     from ferjax.faces import Detector, Face
     from ferjax.faces.analysis import Options
+    from ferjax.video.seen import VideoFrame
+    from ferjax.video.settings import Options as VideoOptions
+    from ferjax.video.sources import Source as VideoSource
 
 __all__ = ["ENGINES", "EmotionClassifier", "Prediction", "load", "predict_emotion"]
 
@@ -428,6 +431,38 @@ class EmotionClassifier:
             prior=prior,
             abstain_below=abstain_below,
         )
+
+    def analyze_video(
+        self, source: VideoSource, **options: Unpack[VideoOptions]
+    ) -> Iterator[VideoFrame]:
+        """Yield the frames of a film with their faces, each with its track and its expression.
+
+        Results come as they are made, and memory does not grow with the film's length. Reading
+        films takes PyAV (`pip install "ferjax[video]"`); cameras and frames of one's own do not.
+
+        Args:
+            source: a path, a stream's address (https://, rtsp://, ...), the number of a camera, a
+                film opened in binary mode, or an iterable of pairs (seconds, image), images as
+                `analyze` takes them; these may be taken in another thread.
+            **options: see `ferjax.video.Settings`: which frames (`every`, `fps`, `start`, `end`,
+                `region`), how they are looked at (`latency`, `detect_every`, `max_faces`,
+                `max_gap`, `timeout`), how probabilities are smoothed (`smooth`, in seconds, 0 for
+                not at all, `smoothing`, `transition`), `keep_images`, and those of `analyze`.
+
+        Returns:
+            An iterator of `ferjax.video.VideoFrame`: `number`, `time` in seconds as the film states
+            it, and `faces`, each a Face with `track`, smoothed `probabilities` and `raw` ones.
+            `ferjax.video.find_events` makes events of them, `ferjax.video.to_pandas` a table.
+
+        Raises:
+            VideoError: the film cannot be opened; from the iterator, it has no frame, or breaks
+                off, or gives nothing for too long, once all frames before were given.
+            ValueError: an option is out of range.
+            FerjaxError: as for `predict`, or PyAV is missing.
+        """
+        from ferjax.video import analysis
+
+        return analysis.analyze(self, source, **options)
 
     def describe(
         self, probabilities: npt.NDArray[np.float32], *, abstain_below: float = 0.0

@@ -24,6 +24,14 @@ class DetectorError(FerjaxError, ValueError):
     """A face detector cannot be loaded, fails, or returns what are no faces."""
 
 
+class VideoError(FerjaxError, ValueError):
+    """A film, camera or stream cannot be used, or ends where it should go on."""
+
+
+class VideoWarning(UserWarning):
+    """Frames of a film are damaged, or its times are not what times are."""
+
+
 class DataError(FerjaxError, ValueError):
     """A dataset cannot be used: a file, a member of an archive, a row or a class in it."""
 

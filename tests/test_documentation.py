@@ -31,7 +31,7 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 PACKAGE = ROOT / "ferjax"
 PACKAGES = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 # Imports that lead down the map, inside functions.
-DOWNWARD = {("classifier", "faces"), ("faces", "explain")}
+DOWNWARD = {("classifier", "faces"), ("classifier", "video"), ("faces", "explain")}
 
 sys.path.insert(0, str(DOCS))
 robustness, tables = (importlib.import_module(name) for name in ("robustness", "tables"))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from ferjax.errors import FerjaxError, printable
-from ferjax.pictures.palette import PAPER
+from ferjax.pictures.palette import PAPER, SOFT_INK, Colour, in_hex
 
 
 def require_matplotlib() -> None:
@@ -32,6 +32,37 @@ def new_figure(width: float | None = None, height: float | None = None, **option
     figure = Figure(facecolor=PAPER, **options)
     FigureCanvasAgg(figure)
     return figure
+
+
+def named_ticks(axis: Any, step: float, name: Callable[[float], str]) -> None:
+    """Set ticks on a matplotlib axis at multiples of a step, and name each by a function of it."""
+    from matplotlib.ticker import FuncFormatter, MultipleLocator
+
+    axis.set_major_locator(MultipleLocator(step))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: name(value)))
+
+
+def colour_legend(
+    figure: Any, names: Sequence[str], colours: Sequence[Colour], corner: tuple[float, float]
+) -> None:
+    """Say in a row what colours stand for; its upper left corner in fractions of the figure."""
+    from matplotlib.patches import Patch
+
+    legend = figure.legend(
+        handles=[
+            Patch(facecolor=in_hex(colour), edgecolor=SOFT_INK, linewidth=0.4) for colour in colours
+        ],
+        labels=list(names),
+        loc="upper left",
+        bbox_to_anchor=corner,
+        ncols=min(len(names), 10),
+        frameon=False,
+        fontsize=9,
+        handlelength=1.1,
+        columnspacing=1.2,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def percent_ticks(axis: Any) -> None:

@@ -1,0 +1,385 @@
+"""A run over one film: what is seen in it, and the files that are made of that.
+
+Results come frame by frame and are kept nowhere, so that memory does not grow with the film. What
+was written is whole after each frame; a `Checkpoint` lets an interrupted run go on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import ferjax
+from ferjax.classifier import EmotionClassifier
+from ferjax.errors import FerjaxError, WriteError
+from ferjax.faces.settings import fingerprint, prior_options
+from ferjax.files import check_file, make_folder
+from ferjax.video import tables
+from ferjax.video.analysis import Analysis
+from ferjax.video.checkpoint import Checkpoint
+from ferjax.video.events import MIN_EVENT, Event, Events
+from ferjax.video.seen import VideoFrame
+from ferjax.video.settings import Settings
+from ferjax.video.sources import Source
+from ferjax.video.webm import Webm
+
+SNAPSHOTS: Final = 2.0  # seconds between two checkpoints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """What is made of a film.
+
+    Attributes:
+        table: the CSV file with a row for each face of each frame, or None.
+        events: the CSV file with a row for each event, or None.
+        parquet: the same rows as `table` as a Parquet file, or None.
+        drawing: the annotated film, a .webm file, or None.
+        plot: the timeline, a picture, or None.
+        min_event: seconds that an expression needs to last to be an event.
+        anonymise: pixelate the faces in what is drawn.
+        resume: go on where an interrupted run with the same settings was.
+        force: replace an unfinished run, and files that ferjax did not write.
+    """
+
+    table: str | None = None
+    events: str | None = None
+    parquet: str | None = None
+    drawing: str | None = None
+    plot: str | None = None
+    min_event: float = MIN_EVENT
+    anonymise: bool = False
+    resume: bool = False
+    force: bool = False
+
+    @property
+    def files(self) -> dict[str, str | None]:
+        """The files, by the names of their options."""
+        return {
+            "--csv": self.table,
+            "--events": self.events,
+            "--parquet": self.parquet,
+            "--draw": self.drawing,
+            "--plot": self.plot,
+        }
+
+    def check(self, settings: Settings) -> None:
+        """Raise a FerjaxError where what is asked for does not go together."""
+        given = {name: path for name, path in self.files.items() if path is not None}
+        for name, path in given.items():
+            if path == "":
+                raise FerjaxError(f"expected a path for {name}, got an empty string")
+            if name == "--draw" and not path.lower().endswith(".webm"):
+                raise FerjaxError(f"expected a name that ends in .webm for --draw, got {path}")
+        real = {os.path.realpath(path) for path in given.values()}
+        if len(real) < len(given):
+            raise FerjaxError(f"expected another file for each of {', '.join(given)}")
+        if self.anonymise and self.drawing is None:
+            raise FerjaxError("--anonymise is for what --draw draws: give --draw FILE.webm too")
+        if self.anonymise and (settings.max_faces or settings.region):
+            raise FerjaxError(
+                "--max-faces and --region would leave faces as they are that --anonymise is to hide"
+            )
+        if self.resume and not (self.table or self.events or self.parquet or self.plot):
+            raise FerjaxError(
+                "--resume goes on with what --csv, --events, --parquet or --plot wrote: give one"
+            )
+        if self.parquet is not None:
+            tables.require_pyarrow()
+        if self.plot is not None:
+            from ferjax.video.timeline import check_plot
+
+            check_plot(self.plot)
+
+
+@dataclass
+class Counts:
+    """What was seen so far.
+
+    >>> print(Counts(frames=300, faces=280, tracks=2, events=5))
+    300 frames: 280 faces of 2 tracks, 5 events
+    """
+
+    frames: int = 0
+    faces: int = 0
+    tracks: int = 0
+    events: int = 0
+
+    def add(self, frame: VideoFrame, events: Sequence[Event]) -> None:
+        self.frames += 1
+        self.faces += len(frame.faces)
+        self.tracks = max([self.tracks, *(face.track for face in frame.faces)])
+        self.events += len(events)
+
+    def __str__(self) -> str:
+        counted = {name: _counted(number, name[:-1]) for name, number in vars(self).items()}
+        return "{frames}: {faces} of {tracks}, {events}".format(**counted)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+@dataclass
+class _Files:
+    """The tables that are being written."""
+
+    rows: tables.CsvFile | None = None
+    events: tables.CsvFile | None = None
+    hidden: list[str] = field(default_factory=list)
+
+    @property
+    def listed(self) -> list[tables.CsvFile]:
+        return [file for file in (self.rows, self.events) if file is not None]
+
+    def offsets(self) -> list[int | None]:
+        return [None if file is None else file.offset for file in (self.rows, self.events)]
+
+
+class Run:
+    """A run over one film.
+
+    Attributes:
+        analysis: what finds the faces.
+        counts: what was seen so far.
+        resumed_at: the time of the frame that the run goes on after, in seconds, or None.
+        ending: once the run has ended, the events that went on to the end.
+
+    >>> run = Run(classifier, "film.mp4", Settings(), Outputs(table="film.csv"))  # doctest: +SKIP
+    >>> for frame, events in run:  # doctest: +SKIP
+    ...     print(frame.time, [face.label for face in frame.faces])
+    """
+
+    def __init__(
+        self,
+        classifier: EmotionClassifier,
+        source: Source,
+        settings: Settings,
+        outputs: Outputs,
+    ) -> None:
+        """Open the film and make ready to write; nothing is written yet.
+
+        Raises:
+            FerjaxError: what is asked for does not go together, or there is no run that `resume`
+                can go on with.
+            VideoError: the film cannot be opened.
+            WriteError: something is in the way that `force` replaces, or cannot be written.
+        """
+        outputs.check(settings)
+        self._classifier, self._settings, self._outputs = classifier, settings, outputs
+        self._source = source
+        self.counts = Counts()
+        self.resumed_at: float | None = None
+        self.ending: list[Event] = []
+        self._files = _Files()
+        self._webm: Webm | None = None
+        self._events = Events(min_event=outputs.min_event)
+        self._asked = self._said(source)
+        self._checkpoint, saved = self._prepared()
+        self.analysis = Analysis(
+            classifier,
+            source,
+            settings,
+            state=None if saved is None else saved["state"],
+            snapshots=SNAPSHOTS if self.goes_on else None,
+        )
+        self._saved = saved
+        if saved is not None:
+            self._events.restore(saved["events"])
+            self.counts = Counts(*saved["counts"])
+            self.resumed_at = float(saved["time"])
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether `resume` can go on with the run where it was interrupted.
+
+        An annotated film that was cut off cannot be gone on with, so that such a run begins anew.
+        """
+        return self._checkpoint is not None and self._outputs.drawing is None
+
+    # --- before ----------------------------------------------------------------------------------
+
+    def _said(self, source: Source) -> dict[str, Any]:
+        """Return all that results depend on, by the names of the options."""
+        classifier, settings = self._classifier, self._settings
+        options = {
+            f"--{name.replace('_', '-')}": value
+            for name, value in vars(settings).items()
+            if name not in ("detector", "channel_order", "keep_images", "prior", "timeout")
+        }
+        options["--region"] = None if settings.region is None else list(settings.region)
+        rates = settings.transition
+        options["--transition"] = None if rates is None else [list(map(float, r)) for r in rates]
+        files = self._outputs.files
+        return {
+            "ferjax": ferjax.__version__,
+            "--weights": fingerprint(classifier),
+            "--labels": list(classifier.labels),
+            "--value-range": list(classifier.value_range),
+            "--engine": classifier.engine,
+            **options,
+            **prior_options(classifier, settings.prior),
+            "--min-event": self._outputs.min_event,
+            **{n: p if p is None else os.path.realpath(p) for n, p in files.items()},
+            "given": [os.path.abspath(source) if isinstance(source, (str, os.PathLike)) else ""],
+        }
+
+    def _prepared(self) -> tuple[Checkpoint | None, dict[str, Any] | None]:
+        """Check what is in the way, and return the record of the run and what is saved in it."""
+        outputs, source = self._outputs, self._source
+        paths = [path for path in outputs.files.values() if path is not None]
+        film = os.path.realpath(source) if isinstance(source, (str, os.PathLike)) else None
+        for path in paths:
+            check_file(path)
+            if os.path.realpath(path) == film:
+                raise WriteError(f"{path}: is the film itself; give another name")
+        is_file = film is not None and os.path.isfile(film)
+        if outputs.resume and not is_file:
+            raise FerjaxError("--resume is for films in files; a camera or a stream has gone on")
+        record, saved = None, None
+        if is_file and any((outputs.table, outputs.events, outputs.parquet, outputs.plot)):
+            first = outputs.table or outputs.events or outputs.parquet or outputs.plot
+            assert first is not None
+            record = Checkpoint(first)
+            if record.saved is not None and outputs.resume and not outputs.force:
+                if outputs.drawing is None:
+                    saved = record.check(self._asked, os.fspath(source), first)
+            elif record.saved is not None and not outputs.force and os.path.exists(first):
+                raise WriteError(
+                    f"{first}: is of an unfinished run; --resume goes on with it, --force replaces "
+                    "it"
+                )
+        if saved is None and not outputs.force:
+            self._check_kinds()
+        return record, saved
+
+    def _check_kinds(self) -> None:
+        """Raise where a file is in the way that ferjax did not write."""
+        outputs = self._outputs
+        kinds = (
+            (outputs.table, tables.is_table),
+            (outputs.events, lambda path: tables.begins_as(path, tables.EVENTS)),
+            (outputs.drawing, Webm.is_made),
+        )
+        for path, is_ours in kinds:
+            if path is not None and os.path.exists(path) and not is_ours(path):
+                raise WriteError(f"{path}: ferjax did not write it; --force replaces it")
+
+    def _open(self) -> None:
+        """Begin the files, or go on with them."""
+        outputs = self._outputs
+        for path in outputs.files.values():
+            if path is not None:
+                make_folder(os.path.dirname(os.path.realpath(path)))
+        offsets = [None, None] if self._saved is None else self._saved["offsets"]
+        rows, events = outputs.table, outputs.events
+        last = outputs.parquet or outputs.plot
+        if last is not None:  # they are made of tables, in the end
+            rows = rows or self._hidden(last, "rows")
+            events = events or (self._hidden(last, "events") if outputs.plot else None)
+        self._rows_path, self._events_path = rows, events
+        columns = tables.columns(self._classifier.labels)
+        if rows is not None:
+            self._files.rows = tables.CsvFile(rows, columns, offset=offsets[0])
+        if events is not None:
+            self._files.events = tables.CsvFile(events, tables.EVENTS, offset=offsets[1])
+
+    def _hidden(self, beside: str, what: str) -> str:
+        real = Path(os.path.realpath(beside))
+        path = str(real.with_name(f".{real.name[:100]}.{what}.csv"))
+        self._files.hidden.append(path)
+        return path
+
+    # --- meanwhile -------------------------------------------------------------------------------
+
+    def __iter__(self) -> Generator[tuple[VideoFrame, list[Event]], None, None]:
+        """Yield each frame with the events that are over with it, once they are written.
+
+        However it ends, by an error or because it is closed, the files that were begun are whole,
+        and `ending` has the events that went on.
+
+        Raises:
+            VideoError: as for `Analysis`.
+            WriteError: a file cannot be written.
+        """
+        self._open()
+        frames = iter(self.analysis)
+        is_done = False
+        try:
+            for frame in frames:
+                faces = [(face.track, face.label, face.confidence) for face in frame.faces]
+                events = self._events.add(frame.time, faces, set(frame.live))
+                self._write(frame, events)
+                yield frame, events
+            is_done = True
+        finally:
+            frames.close()
+            self._finish(is_done)
+
+    def _write(self, frame: VideoFrame, events: list[Event]) -> None:
+        if self._files.rows is not None:
+            self._files.rows.add([tables.row_of(frame, face) for face in frame.faces])
+        if self._files.events is not None:
+            self._files.events.add([tables.event_row(event) for event in events])
+        self.counts.add(frame, events)
+        if self._outputs.drawing is not None:
+            assert frame.image is not None
+            if self._webm is None:
+                self._webm = Webm(self._outputs.drawing, anonymise=self._outputs.anonymise)
+            self._webm.add(frame)
+        if self.goes_on and self.analysis.state is not None:
+            assert self._checkpoint is not None
+            self._checkpoint.save(
+                self._asked,
+                os.fspath(self._source),
+                {
+                    "state": self.analysis.state,
+                    "events": self._events.state(),
+                    "counts": list(vars(self.counts).values()),
+                    "offsets": self._files.offsets(),
+                    "time": frame.time,
+                },
+            )
+
+    # --- in the end ------------------------------------------------------------------------------
+
+    def _finish(self, is_done: bool) -> None:
+        """Close all files, and make those that are made of others."""
+        over = self.ending = self._events.finish()
+        problem: FerjaxError | None = None
+        try:
+            if self._files.events is not None:
+                self._files.events.add([tables.event_row(event) for event in over])
+            self.counts.events += len(over)
+            for file in self._files.listed:
+                file.close()
+        except WriteError as error:
+            problem = error
+        if self._webm is not None:
+            self._webm.close()
+        if problem is None:
+            self._make_of_tables()
+        if problem is None and (is_done or not self.goes_on):
+            if self._checkpoint is not None:
+                self._checkpoint.remove()
+            for path in self._files.hidden:
+                with suppress(OSError):
+                    os.unlink(path)
+        if problem is not None and is_done:
+            raise problem
+
+    def _make_of_tables(self) -> None:
+        outputs, labels = self._outputs, self._classifier.labels
+        if outputs.parquet is not None:
+            assert self._rows_path is not None
+            tables.write_parquet(outputs.parquet, self._rows_path, labels)
+        if outputs.plot is not None:
+            from ferjax.video.timeline import plot_tables
+
+            assert self._rows_path is not None and self._events_path is not None
+            name = os.path.basename(self.analysis.name) or self.analysis.name
+            plot_tables(outputs.plot, self._rows_path, self._events_path, labels, title=name)

@@ -1,0 +1,491 @@
+"""Films: exact times, which frames are looked at, turned and stretched pictures, and bad files."""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from ferjax.errors import FerjaxError, ImageError, VideoError
+from ferjax.video.films import Film, is_live, scheme_of
+from ferjax.video.pictures import Choice, Frame, Given
+from ferjax.video.sources import latency_of, opened
+
+from .films import damage, levels, packets, write_film
+
+
+def frames_of(source: Any, **choice: Any) -> tuple[list[Frame], list[str]]:
+    """Return the frames that are looked at, and what is said of problems."""
+    film = opened(source)
+    try:
+        return list(Choice(**choice).frames(film)), film.problems.lines("film")
+    finally:
+        film.close()
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 frames at 25 frames/s."""
+    return write_film(tmp_path_factory.mktemp("films") / "film.mp4", levels(40), rate=25)
+
+
+# --- times ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.mp4", "libx264"), ("a.mkv", "mpeg4"), ("a.avi", "mjpeg"), ("a.webm", "libvpx-vp9")],
+)
+def test_times_at_a_constant_rate(tmp_path: Path, name: str, codec: str) -> None:
+    frames, problems = frames_of(write_film(tmp_path / name, levels(12), rate=25, codec=codec))
+    assert [frame.number for frame in frames] == list(range(12))
+    assert [frame.time for frame in frames] == pytest.approx([i / 25 for i in range(12)], abs=6e-4)
+    assert problems == []
+    means = [frame.image[24:, 24:].mean() for frame in frames]
+    assert means == sorted(means)
+
+
+def test_times_at_a_variable_rate(tmp_path: Path) -> None:
+    times = [0.0, 0.04, 0.05, 0.5, 0.533, 0.567, 2.0, 2.001, 7.25]
+    frames, problems = frames_of(write_film(tmp_path / "a.mp4", levels(9), times=times))
+    assert [frame.time for frame in frames] == pytest.approx(times, abs=1e-9)
+    assert problems == []
+
+
+def test_times_count_from_where_the_film_begins(tmp_path: Path) -> None:
+    times = [100 + i / 10 for i in range(5)]
+    frames, _ = frames_of(write_film(tmp_path / "a.ts", levels(5), times=times))
+    assert [frame.time for frame in frames] == pytest.approx([i / 10 for i in range(5)], abs=1e-4)
+
+
+def test_a_film_says_how_long_it_is(film: Path) -> None:
+    opened_film = Film(film)
+    assert opened_film.rate == pytest.approx(25)
+    assert opened_film.duration == pytest.approx(1.6)
+    assert not opened_film.is_live
+    opened_film.close()
+
+
+def test_an_open_file(film: Path) -> None:
+    with open(film, "rb") as file:
+        frames, _ = frames_of(file)
+    assert len(frames) == 40
+
+
+# --- which frames --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "numbers"),
+    [
+        ({"every": 15}, [0, 15, 30]),
+        ({"fps": 5}, [0, 5, 10, 15, 20, 25, 30, 35]),
+        ({"fps": 10}, [0, 3, 5, 8, 10, 13, 15, 18, 20, 23, 25, 28, 30, 33, 35, 38]),
+        ({"fps": 1000}, list(range(40))),
+        ({"start": 1.0, "every": 6}, [25, 31, 37]),
+        ({"end": 0.12}, [0, 1, 2]),
+        ({"start": 0.5, "end": 0.6}, [13, 14]),
+        ({"start": 99}, []),
+        ({"every": 15, "first": 16}, [30]),
+    ],
+)
+def test_which_frames_are_looked_at(
+    film: Path, options: dict[str, Any], numbers: list[int]
+) -> None:
+    frames, _ = frames_of(film, **options)
+    assert [frame.number for frame in frames] == numbers
+    assert [frame.time for frame in frames] == pytest.approx([n / 25 for n in numbers])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"every": 0}, "expected an integer of at least 1 for `every`, got 0"),
+        ({"every": True}, "for `every`, got True"),
+        ({"fps": 0}, "expected a positive number for `fps`, got 0"),
+        ({"fps": float("inf")}, "for `fps`, got inf"),
+        ({"fps": 5, "every": 2}, "expected `every` or `fps`, got both"),
+        ({"start": -1}, "expected seconds from 0 on for `start`, got -1"),
+        ({"start": 5, "end": 5}, "expected seconds after `start`, 5, for `end`, got 5"),
+    ],
+)
+def test_bad_choices(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Choice(**options)
+
+
+# --- as a viewer shows it ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("turned", "corner"), [(90, (0, -1)), (180, (-1, -1)), (270, (-1, 0))])
+def test_a_turned_film_is_turned_back(tmp_path: Path, turned: int, corner: tuple[int, int]) -> None:
+    (frame, *_), _ = frames_of(write_film(tmp_path / "a.mp4", levels(3), turned=turned))
+    assert frame.image.shape == ((64, 48, 3) if turned != 180 else (48, 64, 3))
+    corners = {(y, x): frame.image[y, x].mean() for y in (0, -1) for x in (0, -1)}
+    assert max(corners, key=lambda at: corners[at]) == corner  # where the white one is
+
+
+def test_pixels_that_are_not_square_are_stretched(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "a.mp4", levels(3), aspect=Fraction(3, 2))
+    (frame, *_), _ = frames_of(path)
+    assert frame.image.shape == (48, 96, 3)
+
+
+def test_cuts(tmp_path: Path) -> None:
+    from .films import texture
+
+    a, b = texture(1, 64, 48), texture(2, 64, 48)
+    brighter = np.clip(a.astype(int) + 60, 0, 255).astype(np.uint8)  # a flash is no cut
+    path = write_film(tmp_path / "a.mp4", [a, a, brighter, a, b, b, b, a])
+    frames, _ = frames_of(path)
+    assert [frame.number for frame in frames if frame.cut] == [4, 7]
+    frames, _ = frames_of(path, every=3)  # also where the frame itself is not looked at
+    assert [(frame.number, frame.cut) for frame in frames] == [(0, False), (3, False), (6, True)]
+
+
+# --- what is wrong with a film -------------------------------------------------------------------
+
+
+def test_damaged_frames_are_skipped_counted_and_named(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "a.mp4", levels(40), rate=25)
+    damaged = damage(path, slice(15, 18))
+    frames, problems = frames_of(path)
+    (line,) = problems
+    assert line.startswith("film: 3 damaged frames were skipped, the first at ")
+    assert float(line.split()[-2]) == pytest.approx(damaged[0], abs=0.2)
+    assert len(frames) == 37
+    assert frames[-1].number == 39
+    assert frames[-1].time == pytest.approx(39 / 25)
+
+
+def test_a_film_that_breaks_off(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "a.mkv", levels(60), rate=10, codec="mpeg4")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: packets(path)[30][0]])
+    frames, problems = frames_of(path)
+    assert 25 <= len(frames) <= 31
+    assert any("where it should go on to 6.00 s; it was cut off" in line for line in problems)
+
+
+def test_a_film_without_its_index(tmp_path: Path, film: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(film.read_bytes()[:2000])
+    with pytest.raises(VideoError, match=r"a\.mp4: is cut off, or no film: the index at the end"):
+        Film(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.mp4", b"", "empty, 0 bytes"),
+        ("text.mp4", b"no film\n" * 100, "is no film, or one of a kind that is not read"),
+        ("list.mp4", b"#EXTM3U\n#EXTINF:1,\nother.ts\n", "is no film"),
+        ("list.txt", b"ffconcat version 1.0\nfile other.mp4\n", "is no film"),
+        ("photo.mp4", b"\xff\xd8\xff\xe0" + bytes(100), "is an image, no film; `ferjax faces`"),
+    ],
+)
+def test_what_is_no_film(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(VideoError, match=f"{name}: {message}") as caught:
+        Film(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_paths_without_a_film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(VideoError, match=r"none\.mp4: no such file"):
+        Film(tmp_path / "none.mp4")
+    with pytest.raises(VideoError, match="is a folder; give one film"):
+        Film(tmp_path)
+    with pytest.raises(VideoError, match="no such file"):
+        Film("a\0b")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(VideoError, match="no such file"):
+        Film("concat:a.mp4|b.mp4")  # a name, not a protocol
+    with pytest.raises(VideoError, match=r"expected an address that begins with .*, got file://"):
+        Film("file:///etc/passwd")
+
+
+def test_a_film_may_be_called_like_a_protocol(
+    tmp_path: Path, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("concat:a.mp4").write_bytes(film.read_bytes())
+    assert len(frames_of("concat:a.mp4")[0]) == 40
+
+
+def test_sound_without_pictures(tmp_path: Path) -> None:
+    path = tmp_path / "a.m4a"
+    with av.open(str(path), "w", format="mp4") as container:
+        stream: Any = container.add_stream("aac", rate=44100, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        frame.sample_rate = 44100
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with pytest.raises(VideoError, match="expected a film, got a file without pictures but sound"):
+        Film(path)
+
+
+def test_a_film_without_a_frame_that_can_be_decoded(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "a.mp4", levels(5))
+    damage(path, slice(None))
+    film = Film(path)
+    with pytest.raises(VideoError, match="has no frame that can be decoded: all 5 are damaged"):
+        list(film)
+    film.close()
+
+
+def test_an_absurd_rate_is_said(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "a.mp4", levels(5), rate=50_000)
+    frames, problems = frames_of(path)
+    assert [frame.time for frame in frames] == pytest.approx([i / 50_000 for i in range(5)])
+    assert problems == ["film: says that it has 50,000 frames a second; its times may be wrong"]
+
+
+def test_too_many_pixels(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ferjax.video.films.MAX_PIXELS", 100)
+    with pytest.raises(VideoError, match="expected at most 100 pixels, got 64 x 48"):
+        Film(film)
+
+
+def test_without_pyav(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "av", None)
+    with pytest.raises(FerjaxError, match=r'not installed: pip install "ferjax\[video\]"'):
+        Film(film)
+
+
+# --- streams -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of a server on this machine that takes calls and says nothing."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        calls: list[socket.socket] = []
+
+        def take() -> None:
+            try:
+                while True:
+                    calls.append(server.accept()[0])
+            except OSError:
+                pass
+
+        threading.Thread(target=take, daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        for call in calls:
+            call.close()
+
+
+def test_a_stream_that_says_nothing_is_given_up(silent: str) -> None:
+    with pytest.raises(VideoError, match=r"gave nothing for 0\.3 s; is it on\?"):
+        Film(f"http://{silent}/film.mp4", timeout=0.3)
+
+
+def test_a_stream_that_is_absent() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}/film.mp4"
+        with pytest.raises(VideoError, match=r"film\.mp4: cannot be opened \(.+\)"):
+            Film(address, timeout=2)
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """Gives the first half of a film, and then nothing more, or closes."""
+
+    content = b""
+    stalls = False
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+        half = len(self.content) if not self.stalls else len(self.content) // 2
+        self.wfile.write(self.content[:half])
+        self.wfile.flush()
+        if self.stalls:
+            time.sleep(1.0)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("stalls", [False, True])
+def test_a_stream_over_http(tmp_path: Path, stalls: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_film(tmp_path / "a.mkv", levels(60), rate=25, codec="mpeg4")
+    monkeypatch.setattr(Server, "content", path.read_bytes())
+    monkeypatch.setattr(Server, "stalls", stalls)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        film = Film(f"http://127.0.0.1:{server.server_port}/a.mkv", timeout=0.4)
+        frames = []
+        try:
+            for frame in Choice().frames(film):
+                frames.append(frame)
+        except VideoError as error:
+            assert stalls
+            assert str(error).endswith("gave nothing for 0.4 s, and is given up")
+        else:
+            assert not stalls
+        finally:
+            film.close()
+            server.shutdown()
+    assert len(frames) == 60 if not stalls else 10 < len(frames) < 50
+    assert frames[5].time == pytest.approx(0.2, abs=1e-3)
+
+
+def test_addresses() -> None:
+    assert [scheme_of(a) for a in ("RTSP://x", "x", "C:\\x", "://x")] == ["rtsp", "", "", ""]
+    assert is_live("rtsp://camera/1")
+    assert not is_live("https://example.org/film.mp4")
+    assert latency_of(0, None) == latency_of("udp://@:1", None) == latency_of("x", "low") == "low"
+    assert latency_of("https://x/a.mp4", None) == latency_of([], None) == "throughput"
+    with pytest.raises(
+        ValueError, match="expected 'low' or 'throughput' for `latency`, got 'fast'"
+    ):
+        latency_of(0, "fast")
+
+
+# --- a user's own frames -------------------------------------------------------------------------
+
+
+def times_of(pairs: Any) -> tuple[list[float], list[str]]:
+    frames, problems = frames_of(pairs)
+    return [frame.time for frame in frames], problems
+
+
+def test_pairs_of_a_time_and_an_image() -> None:
+    images = list(levels(3))
+    frames, problems = frames_of(zip((0.5, 1.0, 4.0), images))
+    assert [(frame.number, frame.time) for frame in frames] == [(0, 0.5), (1, 1.0), (2, 4.0)]
+    assert np.array_equal(frames[1].image, images[1])
+    assert problems == []
+    again, _ = frames_of(frames)
+    assert [(frame.number, frame.time) for frame in again] == [(0, 0.5), (1, 1.0), (2, 4.0)]
+
+
+def test_an_image_may_be_written_to_again() -> None:
+    image = np.zeros((48, 64, 3), np.uint8)
+
+    def filled() -> Iterator[tuple[float, np.ndarray]]:
+        for i in range(3):
+            image[:] = i
+            yield float(i), image
+
+    frames, _ = frames_of(filled())
+    assert [frame.image.max() for frame in frames] == [0, 1, 2]
+
+
+def test_times_that_run_backwards() -> None:
+    image = np.zeros((8, 8, 3), np.uint8)
+    times, problems = times_of([(t, image) for t in (0.0, 0.5, 0.4, 0.5, 1.0)])
+    assert times == [0.0, 0.5, 1.0]
+    (line,) = problems
+    assert line.startswith("film: 2 frames were left out whose time is not after that of the frame")
+    assert line.endswith("the first at 0.40 s")
+    times, problems = times_of([(t, image) for t in (8.0, 8.5, 0.0, 0.5)])
+    assert times == [8.0, 8.5, 9.0, 9.5]  # of another recording
+    assert problems == ["film: times began anew 1 times, and are counted on from there"]
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        (
+            [np.zeros((8, 8, 3), np.uint8)],
+            VideoError,
+            r"frame 0: expected a pair \(seconds, image\)",
+        ),
+        (
+            [("x", np.zeros((8, 8, 3)))],
+            VideoError,
+            "frame 0: expected its time in seconds, got 'x'",
+        ),
+        ([(float("nan"), np.zeros((8, 8, 3)))], VideoError, "frame 0: expected its time"),
+        ([(0, np.zeros((8, 8, 3))), (1, b"")], ImageError, "frame 1"),
+    ],
+)
+def test_frames_that_are_none(source: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        list(Given(source))
+
+
+@pytest.mark.parametrize("source", [b"bytes", {}, 1.5, None, True, np.zeros((8, 8, 3))])
+def test_what_no_pictures_come_from(source: Any) -> None:
+    with pytest.raises(VideoError, match="expected a path, a stream's address, a camera's number"):
+        opened(source)
+
+
+# --- cameras -------------------------------------------------------------------------------------
+
+
+class Capture:
+    """A camera of OpenCV's that gives a few pictures."""
+
+    is_there = True
+    pictures = 5
+
+    def __init__(self, number: int) -> None:
+        self.left = self.pictures
+
+    def isOpened(self) -> bool:
+        return self.is_there
+
+    def get(self, what: int) -> float:
+        return 30.0
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        self.left -= 1
+        return (
+            (True, np.full((8, 8, 3), (255, 0, 0), np.uint8)) if self.left >= 0 else (False, None)
+        )
+
+    def release(self) -> None:
+        self.left = 0
+
+
+def test_a_camera_that_is_unplugged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", Capture)
+    monkeypatch.setattr("ferjax.video.cameras.time.sleep", lambda seconds: None)
+    camera = opened(0)
+    assert (camera.name, camera.rate, camera.is_live) == ("camera 0", 30, True)
+    pictures = []
+    with pytest.raises(VideoError, match=r"camera 0: gives no more pictures; was it unplugged"):
+        pictures.extend(camera)  # type: ignore[arg-type]
+    frames = []
+    with pytest.raises(VideoError, match="unplugged"):
+        for frame in Choice().frames(opened(0)):
+            frames.append(frame)
+    assert [frame.number for frame in frames] == [0, 1, 2, 3, 4]
+    assert frames[0].time == 0
+    assert frames[0].image[0, 0].tolist() == [0, 0, 255]  # OpenCV's are BGR
+
+
+def test_a_camera_that_is_absent_or_busy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", Capture)
+    monkeypatch.setattr(Capture, "is_there", False)
+    monkeypatch.setattr("ferjax.video.cameras.sys.platform", "linux")
+    with pytest.raises(
+        VideoError, match="camera 77: there is none: the system has no /dev/video77"
+    ):
+        opened(77)
+    monkeypatch.setattr("ferjax.video.cameras.os.path.exists", lambda path: True)
+    monkeypatch.setattr("ferjax.video.cameras.os.access", lambda path, mode: False)
+    with pytest.raises(VideoError, match="/dev/video7 is not yours to read"):
+        opened(7)
+    monkeypatch.setattr("ferjax.video.cameras.sys.platform", "darwin")
+    with pytest.raises(VideoError, match="another program uses it, or the system does not let"):
+        opened(0)
+    with pytest.raises(VideoError, match="expected the number of a camera from 0 on, got -1"):
+        opened(-1)
