@@ -19,7 +19,9 @@ from ferjax.cli.options import add_command
 from ferjax.errors import BackendError, FerjaxError
 
 # Each a module of this folder.
-_COMMANDS = "predict faces convert export inspect verify data train evaluate calibrate card".split()
+_COMMANDS = (
+    "predict faces video convert export inspect verify data train evaluate calibrate card".split()
+)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -70,6 +70,7 @@ def test_a_wrong_call_gives_one_line_and_exit_code_2(
 COMMANDS = [
     "predict",
     "faces",
+    "video",
     "convert",
     "export",
     "inspect",

@@ -1,0 +1,476 @@
+"""ferjax video: what is on stdout and stderr, the files that are written, and the exit code."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+import ferjax
+from ferjax.errors import WriteError
+from ferjax.video import run as running
+from ferjax.video.settings import Settings
+
+from ..video.films import damage, head, levels, pasted, texture, write_film
+
+Cli = Callable[..., Any]
+LABELS = ["--labels", "a,b,c,d,e,f,g"]
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A head that moves for 30 frames at 20 a second, 320x240."""
+    path = tmp_path_factory.mktemp("films") / "film.mp4"
+    ground = texture(0)
+    return write_film(
+        path, (pasted(ground, [(40 + 3 * i, 60, head(100))]) for i in range(30)), rate=20
+    )
+
+
+@pytest.fixture
+def video(cli: Cli, model: Path) -> Cli:
+    """Run the command with a small network: `video(path, "--json")`."""
+
+    def run(*arguments: object) -> Any:
+        return cli("video", *arguments, "--weights", model, *LABELS)
+
+    return run
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_events_are_printed_and_the_rest_is_on_stderr(video: Cli, film: Path) -> None:
+    done = video(film, "--smooth", 0)
+    assert done.code == 0
+    assert "0.00 - " in done.out
+    assert " s  track 1 " in done.out
+    (line,) = done.err.splitlines()
+    assert line.startswith("30 frames: 30 faces of 1 track, ")
+    assert " frames/s, " in line
+    assert line.endswith(" times real time")
+
+
+def test_a_line_of_json_for_each_frame(video: Cli, film: Path) -> None:
+    done = video(film, "--json", "--every", 10)
+    lines = [json.loads(line) for line in done.out.splitlines()]
+    assert [(line["frame"], line["time"]) for line in lines] == [(0, 0.0), (10, 0.5), (20, 1.0)]
+    (face,) = lines[1]["faces"]
+    assert face["track"] == 1
+    assert list(face["raw"]) == list(face["probabilities"]) == list("abcdefg")
+    assert face["confidence"] == max(face["probabilities"].values())
+    assert set(face) >= {"box", "score", "landmarks", "roll", "label", "index", "size"}
+
+
+def test_tables_a_parquet_file_and_pandas_have_the_same_rows(
+    video: Cli, film: Path, tmp_path: Path, model: Path
+) -> None:
+    import pyarrow.parquet
+
+    table, events, parquet = (tmp_path / "new" / name for name in ("a.csv", "e.csv", "a.parquet"))
+    done = video(film, "--csv", table, "--events", events, "--parquet", parquet)
+    assert done.code == 0
+    rows = rows_of(table)
+    assert [(int(row["frame"]), row["track"]) for row in rows] == [(i, "1") for i in range(30)]
+    assert [float(row["time"]) for row in rows] == pytest.approx([i / 20 for i in range(30)])
+    labels = list("abcdefg")
+    for kind in ("raw", "smoothed"):
+        sums = [sum(float(row[f"{kind}_{label}"]) for label in labels) for row in rows]
+        assert sums == pytest.approx([1] * 30, abs=1e-5)
+    assert rows[5]["raw_a"] != rows[5]["smoothed_a"]
+    stored = pyarrow.parquet.read_table(parquet).to_pylist()
+    assert list(stored[0]) == list(rows[0])
+    for row, other in zip(rows, stored, strict=True):
+        assert (int(row["frame"]), row["label"]) == (other["frame"], other["label"])
+        assert float(row["smoothed_b"]) == other["smoothed_b"]
+    spans = rows_of(events)
+    assert {row["track"] for row in spans} == {"1"}
+    for row in spans:
+        length = float(row["end"]) - float(row["start"])
+        assert length == pytest.approx(float(row["duration"]), abs=2e-3)
+        assert length >= 0.25
+    assert sorted(p.name for p in table.parent.iterdir()) == ["a.csv", "a.parquet", "e.csv"]
+    pandas = pytest.importorskip("pandas")
+    classifier = ferjax.load(model, labels=labels)
+    frame = ferjax.video.to_pandas(classifier.analyze_video(film, end=0.5))
+    assert isinstance(frame, pandas.DataFrame)
+    assert list(frame.columns) == list(rows[0])
+    assert frame["smoothed_c"].tolist() == pytest.approx(
+        [float(row["smoothed_c"]) for row in rows[:10]], abs=1e-6
+    )
+
+
+def test_an_annotated_film(video: Cli, film: Path, tmp_path: Path) -> None:
+    path = tmp_path / "drawn.webm"
+    done = video(film, "--draw", path)
+    assert done.code == 0
+    assert "ferjax: note: the annotated film has no sound" in done.err
+    with av.open(str(path)) as container:
+        (stream,) = container.streams
+        assert stream.codec_context.name == "vp9"
+        frames = list(container.decode(stream))
+    assert [frame.time for frame in frames] == pytest.approx([i / 20 for i in range(30)])
+    plain = list(ferjax.video.sources.opened(film))  # type: ignore[attr-defined]
+    for i in (5, 25):
+        shown, was = frames[i].to_ndarray(format="rgb24"), plain[i].image()
+        assert shown.shape == (240, 320, 3)
+        changed = np.abs(shown.astype(int) - was).mean(axis=2) > 60
+        assert 0.03 < changed.mean() < 0.5  # a box and a plate
+    assert video(film, "--draw", path).code == 0  # its own is replaced
+    path.write_bytes(b"a user's")
+    assert "ferjax did not write it; --force replaces it" in video(film, "--draw", path).error
+
+
+def test_anonymised_faces_are_pixelated(video: Cli, film: Path, tmp_path: Path) -> None:
+    path = tmp_path / "drawn.webm"
+    assert video(film, "--draw", path, "--anonymise").code == 0
+    assert not [face for face in ferjax.faces.detect(frame_of(path, 20)) if face.size > 40]
+    assert video(film, "--anonymise").error.endswith("give --draw FILE.webm or --live too")
+    done = video(film, "--draw", path, "--anonymise", "--max-faces", 1)
+    assert "would leave faces as they are" in done.error
+
+
+def frame_of(path: Path, number: int) -> np.ndarray:
+    with av.open(str(path)) as container:
+        frames = container.decode(video=0)
+        return next(f for i, f in enumerate(frames) if i == number).to_ndarray(format="rgb24")
+
+
+def test_a_timeline(video: Cli, film: Path, tmp_path: Path) -> None:
+    path = tmp_path / "plot.png"
+    assert video(film, "--plot", path).code == 0
+    picture = cv2.imread(str(path))
+    assert picture.shape[1] == 1560
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
+    assert [p.name for p in tmp_path.iterdir()] == ["plot.png"]
+    assert "expected a name that ends in .png" in video(film, "--plot", tmp_path / "x.txt").error
+
+
+# --- which frames --------------------------------------------------------------------------------
+
+
+def test_options_of_frames(video: Cli, film: Path) -> None:
+    def frames(*options: object) -> list[int]:
+        out = video(film, "--json", *options).out
+        return [json.loads(line)["frame"] for line in out.splitlines()]
+
+    assert frames("--fps", 4) == [0, 5, 10, 15, 20, 25]
+    assert frames("--start", 1.0, "--end", 1.2) == [20, 21, 22, 23]
+    assert frames("--start", 99) == []
+    out = video(film, "--json", "--region", "0,0,30,240", "--every", 9).out
+    assert [json.loads(line)["faces"] for line in out.splitlines()] == [[]] * 4
+    out = video(film, "--json", "--abstain-below", 1, "--every", 15, "--detect-every", 2).out
+    assert json.loads(out.splitlines()[0])["faces"][0]["label"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--every", "0"], "argument --every: expected an integer from 1 on, got '0'"),
+        (["--every", "2", "--fps", "3"], "not allowed with argument"),
+        (["--fps", "nan"], "argument --fps: expected a positive number, got 'nan'"),
+        (["--start", "-1"], "argument --start: expected"),
+        (["--start", "5", "--end", "4"], "expected seconds after `start`, 5, for `end`, got 4"),
+        (["--region", "1,2,3"], "expected X,Y,WIDTH,HEIGHT in pixels, such as 0,0,640,480"),
+        (["--region", "1,2,3,0"], "expected X,Y,WIDTH,HEIGHT"),
+        (["--draw", "a.mp4"], "expected a name that ends in .webm for --draw, got a.mp4"),
+        (["--csv", ""], "expected a path for --csv, got an empty string"),
+        (["--csv", "a.csv", "--events", "./a.csv"], "expected another file for each of --csv"),
+        (["--resume"], "--resume goes on with what --csv"),
+        (["--prior", "adapt"], "needs all faces before the first result"),
+        (["--calibrated"], "without a temperature"),
+    ],
+)
+def test_mistakes(
+    video: Cli,
+    film: Path,
+    options: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = video(film, *options)
+    assert done.code == 2
+    assert message in done.error
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- bad films -----------------------------------------------------------------------------------
+
+
+def test_what_is_no_film_is_a_mistake(video: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_text("no film\n")
+    table = tmp_path / "a.csv"
+    assert video(path, "--csv", table).error == (
+        f"ferjax: error: {path}: is no film, or one of a kind that is not read"
+    )
+    assert not table.exists()
+    assert video(tmp_path / "none.mp4").error.endswith("none.mp4: no such file")
+    assert video("77").error.startswith("ferjax: error: camera 77: ")
+
+
+def test_a_damaged_film_is_done_as_far_as_it_goes(video: Cli, tmp_path: Path) -> None:
+    path = write_film(tmp_path / "a.mp4", levels(40))
+    damage(path, slice(15, 18))
+    done = video(path, "--json")
+    assert done.code == 1
+    assert len(done.out.splitlines()) == 37
+    (line,) = [line for line in done.err.splitlines() if "warning" in line]
+    assert f"ferjax: warning: {path}: 3 damaged frames were skipped, the first at" in line
+
+
+def test_the_film_itself_is_not_overwritten(video: Cli, film: Path, tmp_path: Path) -> None:
+    path = tmp_path / "film.webm"
+    path.write_bytes(film.read_bytes())
+    for options in (["--draw", path], ["--csv", path], ["--plot", tmp_path / "a.png"]):
+        done = video(path, *options, "--force")
+        if options[0] != "--plot":
+            assert f"{path}: is the film itself; give another name" in done.error
+    assert path.read_bytes() == film.read_bytes()
+    table = tmp_path / "user.csv"
+    table.write_text("a,b\n1,2\n")
+    assert "ferjax did not write it; --force replaces it" in video(film, "--csv", table).error
+    assert video(film, "--csv", table, "--force", "--every", 10).code == 0
+
+
+def test_a_full_disk_keeps_what_was_written(
+    video: Cli, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "a.csv"
+    opened = open
+
+    class Full:
+        """A file on a disk that takes 1,500 bytes."""
+
+        def __init__(self, file: Any) -> None:
+            self.file = file
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.file, name)
+
+        def __enter__(self) -> Any:
+            return self.file.__enter__()
+
+        def __exit__(self, *error: object) -> None:
+            self.file.__exit__(*error)
+
+        def write(self, data: Any) -> int:
+            room = 1500 - self.file.tell()
+            if room <= 0:
+                raise OSError(28, "No space left on device")
+            return int(self.file.write(data[:room]))
+
+    def opening(path: Any, *arguments: Any, **options: Any) -> Any:
+        file = opened(path, *arguments, **options)
+        return Full(file) if str(path) == str(table) and "b" in arguments[0] else file
+
+    monkeypatch.setattr("ferjax.video.tables.open", opening, raising=False)
+    done = video(film, "--csv", table)
+    assert done.code == 2
+    assert f"ferjax: error: {table}: cannot be written (No space left on device)" in done.err
+    rows = rows_of(table)
+    assert len(rows) > 2
+    assert None not in rows[-1].values()  # whole rows
+
+
+# --- interrupted ---------------------------------------------------------------------------------
+
+
+def interrupted_at(count: int, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> None:
+    """Let a run be interrupted after some frames, and save its state after each."""
+    monkeypatch.setattr(running, "SNAPSHOTS", 0.0)
+    write = running.Run._write
+    done = 0
+
+    def failing(self: Any, frame: Any, events: Any) -> None:
+        nonlocal done
+        write(self, frame, events)
+        done += 1
+        if done == count:
+            raise error
+
+    monkeypatch.setattr(running.Run, "_write", failing)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_files(
+    video: Cli, film: Path, tmp_path: Path
+) -> None:
+    names = {"--csv": "a.csv", "--events": "e.csv", "--parquet": "a.parquet"}
+    whole = {option: tmp_path / "whole" / name for option, name in names.items()}
+    options = [part for pair in whole.items() for part in pair]
+    assert video(film, *options, "--smooth", 0.1).code == 0
+    expected = [path.read_bytes() for path in whole.values()]
+    for count in (1, 13, 29):
+        folder = tmp_path / str(count)
+        paths = {option: folder / name for option, name in names.items()}
+        options = [part for pair in paths.items() for part in pair]
+        with pytest.MonkeyPatch.context() as patch:
+            interrupted_at(count, patch, KeyboardInterrupt)
+            done = video(film, *options, "--smooth", 0.1)
+        assert done.code == 130
+        assert f"interrupted at {(count - 1) / 20:.2f} s; --resume goes on with it" in done.err
+        assert len(rows_of(paths["--csv"])) == count  # and the files are whole
+        assert {row["track"] for row in rows_of(paths["--events"])} <= {"1"}
+        assert "is of an unfinished run; --resume goes on with it" in video(film, *options).error
+        other = video(film, *options, "--resume", "--smooth", 0.2)
+        assert "the run was begun with --smooth 0.1, expected the same to go on" in other.error
+        done = video(film, *options, "--smooth", 0.1, "--resume")
+        assert done.code == 0
+        assert f"ferjax: note: goes on after {(count - 1) / 20:.2f} s" in done.err
+        assert done.err.splitlines()[-1].startswith("30 frames: 30 faces of 1 track")
+        assert [path.read_bytes() for path in paths.values()] == expected
+        assert sorted(p.name for p in folder.iterdir()) == sorted(names.values())
+
+
+def test_a_run_over_another_film_is_not_gone_on_with(
+    video: Cli, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, copy = tmp_path / "a.csv", tmp_path / "copy.mp4"
+    copy.write_bytes(film.read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        interrupted_at(5, patch, KeyboardInterrupt)
+        assert video(copy, "--csv", table).code == 130
+    assert f"the run was begun with {copy}" in video(film, "--csv", table, "--resume").error
+    size = table.stat().st_size
+    table.write_bytes(table.read_bytes()[: size // 2])
+    assert "expected the" in video(copy, "--csv", table, "--resume").err
+    os.utime(copy, (1, 1))
+    assert "was changed since the run was begun" in video(copy, "--csv", table, "--resume").error
+    assert video(copy, "--csv", table, "--force").code == 0
+    assert len(rows_of(table)) == 30
+    done = video(copy, "--csv", table, "--resume")
+    assert "note: begins anew: no run is unfinished" in done.err
+    assert "--resume is for films in files" in video("77", "--csv", table, "--resume").error
+
+
+def test_an_annotated_film_begins_anew(video: Cli, film: Path, tmp_path: Path) -> None:
+    table, drawing = tmp_path / "a.csv", tmp_path / "a.webm"
+    with pytest.MonkeyPatch.context() as patch:
+        interrupted_at(12, patch, KeyboardInterrupt)
+        done = video(film, "--csv", table, "--draw", drawing)
+    assert (done.code, done.err.splitlines()[-1]) == (130, "interrupted at 0.55 s")
+    with av.open(str(drawing)) as container:
+        assert len(list(container.decode(video=0))) == 12
+    done = video(film, "--csv", table, "--draw", drawing, "--resume")
+    assert done.code == 0
+    assert "note: begins anew: an annotated film has to" in done.err
+    assert len(rows_of(table)) == 30
+    with av.open(str(drawing)) as container:
+        assert len(list(container.decode(video=0))) == 30
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.csv", "a.webm"]
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_rows(tmp_path: Path, model: Path) -> None:
+    ground = texture(3)
+    film = write_film(
+        tmp_path / "long.mp4",
+        (
+            pasted(ground, [(90 + 60 * np.sin(i / 9), 60, head(100)), (10, 5 + i % 40, head(60))])
+            for i in range(1500)
+        ),
+    )
+
+    def start(table: Path, *options: str) -> subprocess.Popen[bytes]:
+        call = ["video", film, "--csv", table, "--weights", model, *LABELS, *options]
+        return subprocess.Popen(
+            [sys.executable, "-m", "ferjax", *map(str, call)], stderr=subprocess.PIPE
+        )
+
+    whole, table = tmp_path / "whole.csv", tmp_path / "a.csv"
+    assert start(whole).wait() == 0
+    for tries in range(3):
+        process = start(table, *(["--resume"] if tries else []))
+        before = table.stat().st_size if table.exists() else 0
+        while process.poll() is None and (
+            not table.exists() or table.stat().st_size < before + whole.stat().st_size / 5
+        ):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        content = table.read_bytes()
+        assert whole.read_bytes().startswith(content)
+    assert start(table, "--resume").wait() == 0
+    assert table.read_bytes() == whole.read_bytes()
+
+
+# --- cameras and windows -------------------------------------------------------------------------
+
+
+def test_live_takes_a_window(video: Cli, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_window(*arguments: Any) -> None:
+        raise cv2.error("The function is not implemented")
+
+    monkeypatch.setattr(cv2, "namedWindow", no_window)
+    assert "put opencv-python in its place" in video(film, "--live").error
+
+
+def test_live_shows_frames_until_it_is_closed(
+    video: Cli, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[np.ndarray] = []
+    for name, value in {
+        "namedWindow": lambda *_: None,
+        "imshow": lambda name, picture: shown.append(picture),
+        "waitKey": lambda wait: ord("q") if len(shown) == 4 else -1,
+        "getWindowProperty": lambda *_: 1.0,
+        "destroyAllWindows": lambda: None,
+    }.items():
+        monkeypatch.setattr(cv2, name, value)
+    done = video(film, "--live", "--latency", "low")
+    assert done.code == 0
+    assert len(shown) == 4
+    assert shown[0].shape == (240, 320, 3)
+
+
+def test_a_camera_that_is_unplugged_ends_the_run(
+    video: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ..video.test_films import Capture
+
+    monkeypatch.setattr(cv2, "VideoCapture", Capture)
+    table = tmp_path / "a.csv"
+    done = video("0", "--csv", table)
+    assert done.code == 1
+    assert "ferjax: error: camera 0: gives no more pictures" in done.err
+    assert rows_of(table) == []
+    assert table.read_text().startswith("time,frame,track")
+
+
+def test_an_error_of_writing_is_one_line(
+    video: Cli, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(self: Any, frame: Any) -> None:
+        raise WriteError("a.webm: cannot be written (No space left on device)")
+
+    monkeypatch.setattr("ferjax.video.webm.Webm._put", failing)
+    table = tmp_path / "a.csv"
+    done = video(film, "--draw", tmp_path / "a.webm", "--csv", table)
+    assert done.code == 2
+    assert "ferjax: error: a.webm: cannot be written (No space left on device)" in done.err
+    assert len(rows_of(table)) == 1
+
+
+def test_the_defaults_are_those_of_python(cli: Cli) -> None:
+    from ferjax.cli.main import build_parser
+    from ferjax.cli.video import _settings
+
+    args = build_parser().parse_args(["video", "a.mp4"])
+    assert _settings(args) == Settings()
+    assert args.min_event == running.Outputs().min_event
