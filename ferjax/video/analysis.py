@@ -17,7 +17,6 @@ import numpy.typing as npt
 from ferjax.errors import VideoWarning, warn_caller
 from ferjax.faces.classifying import MAX_CROPS, classified
 from ferjax.faces.face import placed
-from ferjax.prediction import check_threshold
 from ferjax.video.ahead import MOST_BYTES, Ahead
 from ferjax.video.finding import Finder, Seen
 from ferjax.video.pictures import Frame
@@ -69,8 +68,7 @@ class Analysis:
             VideoError: the film cannot be opened.
             FerjaxError: the settings do not suit the classifier, or PyAV is not installed.
         """
-        check_threshold(settings.abstain_below)
-        classifier.check_confidence(calibrated=settings.calibrated, prior=settings.prior)
+        settings.of_faces.check_values(classifier)
         self._classifier, self._settings, self._snapshots = classifier, settings, snapshots
         self._smoother = Smoother(
             len(classifier.labels),

@@ -7,10 +7,9 @@ from typing import Any, Final, TypedDict
 
 import numpy as np
 
-from ferjax import preprocessing
 from ferjax.errors import PriorError
-from ferjax.faces import detection
 from ferjax.faces.detection import MIN_SCORE, Detector, is_number
+from ferjax.faces.options import FaceOptions
 from ferjax.preprocessing import ChannelOrder, Resize
 from ferjax.priors import TRAINING, Prior, is_adapt
 from ferjax.video.pictures import Choice
@@ -109,11 +108,6 @@ class Settings:
 
     def __post_init__(self) -> None:
         self.choice()
-        detection.check_options(self.detector, self.min_score, self.min_size)
-        if self.resize is None:
-            raise ValueError("expected 'linear' or 'area' for `resize`, got None")
-        preprocessing.check_resize(self.resize)
-        preprocessing.check_channel_order(self.channel_order)
         if self.latency is not None and self.latency not in LATENCIES:
             raise ValueError(f"expected 'low' or 'throughput' for `latency`, got {self.latency!r}")
         for name in ("detect_every", "max_faces"):
@@ -141,6 +135,20 @@ class Settings:
     def choice(self, first: int = 0) -> Choice:
         """Return which frames are looked at, from a number on."""
         return Choice(every=self.every, fps=self.fps, start=self.start, end=self.end, first=first)
+
+    @property
+    def of_faces(self) -> FaceOptions:
+        """The options that photographs have too."""
+        return FaceOptions(
+            detector=self.detector,
+            min_score=self.min_score,
+            min_size=self.min_size,
+            resize=self.resize,
+            channel_order=self.channel_order,
+            calibrated=self.calibrated,
+            prior=self.prior,
+            abstain_below=self.abstain_below,
+        )
 
     @property
     def keep_score(self) -> float:
