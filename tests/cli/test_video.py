@@ -442,7 +442,7 @@ def test_live_shows_frames_until_it_is_closed(
 def test_a_camera_that_is_unplugged_ends_the_run(
     video: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ..video.test_films import Capture
+    from ..video.test_sources import Capture
 
     monkeypatch.setattr(cv2, "VideoCapture", Capture)
     table = tmp_path / "a.csv"
