@@ -28,7 +28,7 @@ from ferjax.video.sources import Source, latency_of, opened
 if TYPE_CHECKING:
     from ferjax.classifier import EmotionClassifier
 
-BATCH: Final = 8  # crops that go through the network at once
+BATCH: Final = 8  # crops that go through ONNX Runtime at once; it is no faster with more
 AHEAD: Final = 64  # frames that may wait so that it gets so many
 
 
@@ -122,11 +122,19 @@ class Analysis:
                 calibrated=settings.calibrated,
                 prior=settings.prior,
                 full_batches=not self._low,
-                batch=MAX_CROPS if self._low else BATCH,
+                batch=self._batch,
             )
             with closing(rows) as stream:
                 for seen, probabilities in stream:
                     yield self._finished(seen, probabilities)
+
+    @property
+    def _batch(self) -> int:
+        """How many crops go through the network at once."""
+        if self._low:  # as many as a frame has
+            return MAX_CROPS
+        engine = self._classifier.engine
+        return BATCH if engine == "onnx" else min(self._classifier.largest_batch, MAX_CROPS)
 
     def _found(self, frames: Generator[Frame, None, None]) -> Generator[Seen, None, None]:
         """Yield frames with what is found in them, and count the bytes that they hold."""

@@ -26,7 +26,9 @@ _STREAMS: Final = f"{_FORMATS},rtsp,rtp,sdp,hls,live_flv"
 _LIVE: Final = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "srt", "tcp")
 _WEB: Final = ("http", "https")
 _PROTOCOLS: Final = "http,https,httpproxy,tcp,tls,udp,rtp,srtp,rtmp,rtmps,srt,crypto"
-_MOST_RATE: Final = 1000.0  # frames a second; no camera that people use takes more
+# Frames a second that a film may have: no camera that people use takes more, none so few.
+_LEAST_RATE: Final = 1 / 3600
+_MOST_RATE: Final = 1000.0
 _LARGE: Final = 1920 * 1088  # pixels; larger frames are decoded several at a time
 _TRIES: Final = 50  # errors in a row, after which a film counts as at its end
 _SLACK: Final = 1.0  # seconds that a film may be shorter than it says
@@ -109,10 +111,11 @@ class Film:
             raise
         stream, container = self._stream, self._container
         rate = float(stream.average_rate or stream.base_rate or 0)
-        self.rate = rate if 0 < rate <= _MOST_RATE else None
-        if rate > _MOST_RATE:
+        is_usual = _LEAST_RATE <= rate <= _MOST_RATE
+        self.rate = rate if is_usual else None
+        if rate > 0 and not is_usual:
             self.problems.more.append(
-                f"says that it has {rate:,.0f} frames a second; its times may be wrong"
+                f"says that it has {rate:,.6g} frames a second; its times may be wrong"
             )
         self.duration = None
         if container.duration is not None and container.duration > 0 and not self.is_live:
@@ -169,7 +172,7 @@ class Film:
         Raises:
             VideoError: none can be decoded, or a stream breaks off or gives nothing for too long.
         """
-        clock, number, last = Clock(self.problems), 0, 0.0
+        clock, number, last, step = Clock(self.problems), 0, 0.0, 0.0
         for frame in self._frames():
             if frame is not None:
                 stated = None
@@ -177,14 +180,13 @@ class Film:
                     stated = float(frame.pts * frame.time_base - self._begin)
                 time = clock.time(stated, self.rate)
                 if time is not None:
-                    last = time
+                    last, step = time, time - last
                     aspect = float(self._stream.sample_aspect_ratio or 1) or 1.0
                     yield Picture(number=number, time=time, content=frame, aspect=aspect)
             number += 1
         if number == self.problems.damaged:
             damaged = f": all {number:,} are damaged" if number else ""
             raise VideoError(f"{self.name}: has no frame that can be decoded{damaged}")
-        step = 1 / self.rate if self.rate else 0.0
         if self.duration is not None and last + step < self.duration - _SLACK:
             self.problems.more.append(
                 f"ends at {last:.2f} s, where it should go on to {self.duration:.2f} s; it was cut "

@@ -253,7 +253,8 @@ def _draw_line(
         text = f"and {line.left_out:,} more tracks"
         axes.text(1.0, 1.0, text, transform=axes.transAxes, ha="right", fontsize=7, color=SOFT_INK)
     axes.set_yticks([])
-    step = next((s for s in _TICKS if line.stop - line.start <= _MOST_TICKS * s), _TICKS[-1])
+    span = line.stop - line.start
+    step = next((s for s in _TICKS if span <= _MOST_TICKS * s), span / _MOST_TICKS)
     named_ticks(axes.xaxis, step, lambda value: clock(max(0.0, value), tenths=step < 1))
     axes.tick_params(labelsize=8, colors=SOFT_INK, length=3)
     for side in ("left", "right", "top"):

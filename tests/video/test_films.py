@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -245,6 +246,31 @@ def test_an_absurd_rate_is_said(tmp_path: Path) -> None:
     frames, problems = frames_of(path)
     assert [frame.time for frame in frames] == pytest.approx([i / 50_000 for i in range(5)])
     assert problems == ["film: says that it has 50,000 frames a second; its times may be wrong"]
+
+
+@pytest.mark.parametrize(
+    ("scale", "rate", "step", "said"),
+    [
+        (1, 0, 0.04, []),  # FFmpeg takes 25 then
+        (0, 0, 0.04, []),
+        (2**32 - 1, 1, 2147483647, ["4.65661e-10 frames a second"]),
+        (1, 2**32 - 1, 1 / 90_000, ["90,000 frames a second"]),
+    ],
+)
+def test_rates_that_make_no_sense(
+    tmp_path: Path, scale: int, rate: int, step: float, said: list[str]
+) -> None:
+    path = write_film(tmp_path / "a.avi", levels(4), rate=25, codec="mjpeg")
+    content = bytearray(path.read_bytes())
+    at = content.index(b"strh") + 28
+    content[at : at + 8] = struct.pack("<II", scale, rate)
+    at = content.index(b"avih") + 8  # microseconds for each frame
+    content[at : at + 4] = bytes(4)
+    path.write_bytes(content)
+    frames, problems = frames_of(path)
+    assert [frame.time for frame in frames] == pytest.approx([i * step for i in range(4)])
+    assert len(problems) == len(said)
+    assert all(text in line for text, line in zip(said, problems))
 
 
 def test_too_many_pixels(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
