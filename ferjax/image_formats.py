@@ -40,7 +40,7 @@ _OTHERS: Final = (
             rb"....(?:ftyp|moov|mdat)|RIFF....AVI |\x1aE\xdf\xa3|FLV\x01|\x00\x00\x01\xba",
             re.DOTALL,
         ),
-        "save its frames as images",
+        "`ferjax video` takes films; or save its frames as images",
     ),
 )
 # In a JPEG's compressed data 0xFF is followed by 0x00 (a stuffed byte), a restart marker or a fill
