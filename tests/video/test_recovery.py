@@ -1,4 +1,4 @@
-"""What is worth of smoothing and events: known sequences of expressions, with FER2013's faces."""
+"""Known sequences of expressions and known ways of faces, with FER2013's faces in films."""
 
 from __future__ import annotations
 
@@ -114,3 +114,42 @@ def test_known_sequences_are_recovered(
     events = list(find_events(frames))
     right = matches(events, true)
     assert 2 * right / (len(events) + len(true)) >= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rate", [30, 10])
+def test_faces_that_cross_leave_and_come_back(
+    classifier: EmotionClassifier, pools: dict[str, list[np.ndarray]], tmp_path: Path, rate: int
+) -> None:
+    first, second, third = (pools[label][0] for label in ("happy", "surprise", "neutral"))
+    ground = texture(5, 640, 480)
+
+    def places(t: float) -> dict[int, tuple[float, float]]:
+        ways = {0: (20 + 160 * t, 60.0), 1: (500 - 160 * t, 72.0)}  # the first in front
+        if not 1.0 <= t < 2.4:  # behind something
+            ways[2] = (250 + 30 * t, 300.0)
+        return ways
+
+    def frames() -> Iterator[np.ndarray]:
+        for i in range(3 * rate):
+            ways = places(i / rate)
+            faces = {0: first, 1: second, 2: third}
+            yield pasted(ground, [(*ways[k], faces[k]) for k in sorted(ways, reverse=True)])
+
+    path = write_film(tmp_path / "a.mp4", frames(), rate=rate)
+    tracks: dict[int, set[int]] = {0: set(), 1: set(), 2: set()}
+    seen = 0
+    for frame in classifier.analyze_video(path):
+        ways = places(frame.time)
+        hidden = abs(ways[0][0] - ways[1][0]) < 90
+        for way, (x, y) in ways.items():
+            near = [
+                face.track
+                for face in frame.faces
+                if abs(face.centre[0] - x - 60) < 25 and abs(face.centre[1] - y - 60) < 25
+            ]
+            if not (hidden and way < 2):
+                tracks[way] |= set(near)
+                seen += len(near) == 1
+    assert seen > 0.9 * sum(len(places(i / rate)) for i in range(3 * rate)) - 2 * rate
+    assert sorted(map(sorted, tracks.values())) == [[1], [2], [3]]
