@@ -77,9 +77,7 @@ def _add_written(group: Any) -> None:
     group.add_argument("--events", metavar="FILE.csv", help="a table of the events")
     group.add_argument("--parquet", metavar="FILE", help="the rows of --csv as a Parquet file")
     group.add_argument("--draw", metavar="FILE.webm", help="an annotated film, VP9, without sound")
-    group.add_argument(
-        "--plot", metavar="FILE.png", help="a timeline; also .pdf, .svg, .jpg, .webp"
-    )
+    group.add_argument("--plot", metavar="FILE.png", help="a timeline; also .pdf and .svg")
     group.add_argument("--live", action="store_true", help="show the annotated frames in a window")
     group.add_argument(
         "--anonymise",

@@ -22,6 +22,7 @@ from ferjax.video import tables
 from ferjax.video.analysis import Analysis
 from ferjax.video.checkpoint import Checkpoint
 from ferjax.video.events import MIN_EVENT, Event, Events
+from ferjax.video.made import is_made
 from ferjax.video.seen import VideoFrame
 from ferjax.video.settings import Settings
 from ferjax.video.sources import Source
@@ -263,7 +264,9 @@ class Run:
         kinds = (
             (outputs.table, tables.is_table),
             (outputs.events, lambda path: tables.begins_as(path, tables.EVENTS)),
-            (outputs.drawing, Webm.is_made),
+            (outputs.parquet, is_made),
+            (outputs.drawing, is_made),
+            (outputs.plot, is_made),
         )
         for path, is_ours in kinds:
             if path is not None and os.path.exists(path) and not is_ours(path):

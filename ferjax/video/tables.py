@@ -21,6 +21,7 @@ from ferjax.errors import FerjaxError, WriteError
 from ferjax.faces.results import cell, decimal, face_entry
 from ferjax.files import replacing
 from ferjax.video.events import Event
+from ferjax.video.made import MARK
 from ferjax.video.seen import VideoFace, VideoFrame
 
 _FIXED: Final = (
@@ -265,13 +266,14 @@ def write_parquet(path: str, table: str, labels: Sequence[str]) -> None:
         read_options=arrow.csv.ReadOptions(block_size=_BLOCK),
         convert_options=arrow.csv.ConvertOptions(column_types=types, strings_can_be_null=True),
     )
+    schema = reader.schema.with_metadata({"made by": MARK})
     with (
         replacing(path) as temporary,
         reader,
-        arrow.parquet.ParquetWriter(temporary, reader.schema) as writer,
+        arrow.parquet.ParquetWriter(temporary, schema) as writer,
     ):
         for batch in reader:
-            writer.write_batch(batch)
+            writer.write_batch(batch.replace_schema_metadata(schema.metadata))
 
 
 def read_rows(table: str) -> Iterator[dict[str, str]]:

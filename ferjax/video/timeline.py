@@ -27,11 +27,12 @@ from ferjax.image_files import UInt8Array
 from ferjax.pictures.figures import colour_legend, named_ticks, new_figure, require_matplotlib
 from ferjax.pictures.palette import INK, SOFT_INK, in_hex
 from ferjax.video.events import Event, find_events
+from ferjax.video.made import MARK
 from ferjax.video.painting import clock
 from ferjax.video.seen import VideoFrame
 from ferjax.video.tables import read_rows
 
-SUFFIXES: Final = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp")
+SUFFIXES: Final = (".png", ".pdf", ".svg")
 NOTE: Final = "What the faces look like to the network, not what people feel."
 
 _LINES: Final = (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200)  # seconds of one
@@ -74,7 +75,8 @@ class Timeline:
         figure = self.drawn(events, title=title)
         suffix = Path(path).suffix.lower().lstrip(".")
         with replacing(path) as temporary:
-            figure.savefig(temporary, format=suffix, dpi=_DPI)
+            mark = {"Software" if suffix == "png" else "Creator": MARK}
+            figure.savefig(temporary, format=suffix, dpi=_DPI, metadata=mark)
 
     def drawn(self, events: Sequence[Event], *, title: str = "") -> Any:
         """Return the picture as a matplotlib figure."""
@@ -322,7 +324,7 @@ def plot(
 
     Args:
         frames: what `EmotionClassifier.analyze_video` gave.
-        path: of the picture: .png, .pdf, .svg, .jpg or .webp.
+        path: of the picture: .png, .pdf or .svg.
         title: what stands above it.
 
     Raises:

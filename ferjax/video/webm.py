@@ -12,10 +12,10 @@ import numpy as np
 from ferjax.errors import WriteError
 from ferjax.image_files import UInt8Array
 from ferjax.video.films import require_av
+from ferjax.video.made import MARK
 from ferjax.video.painting import Painter
 from ferjax.video.seen import VideoFrame
 
-_MARK: Final = "ferjax video"
 _TICK: Final = Fraction(1, 1000)  # seconds; finer times a .webm file does not have
 # Fast enough to go along with the analysis; about the quality of a film in a browser.
 _OPTIONS: Final = {
@@ -47,7 +47,7 @@ class Webm:
         self._last = -1
         try:
             self._container = self._av.open(os.path.realpath(path), "w", format="webm")
-            self._container.metadata["comment"] = _MARK
+            self._container.metadata["comment"] = MARK
         except (OSError, ValueError) as error:
             raise self._error(error) from error
 
@@ -116,13 +116,3 @@ class Webm:
     def _error(self, error: Exception) -> WriteError:
         reason = getattr(error, "strerror", None) or error
         return WriteError(f"{self._path}: cannot be written ({reason})")
-
-    @staticmethod
-    def is_made(path: str) -> bool:
-        """Whether a file is empty, or a film that this class wrote."""
-        try:
-            with open(path, "rb") as file:
-                head = file.read(4096)
-        except OSError:
-            return False
-        return not head or _MARK.encode() in head

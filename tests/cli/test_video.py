@@ -247,6 +247,12 @@ def test_the_film_itself_is_not_overwritten(video: Cli, film: Path, tmp_path: Pa
     table.write_text("a,b\n1,2\n")
     assert "ferjax did not write it; --force replaces it" in video(film, "--csv", table).error
     assert video(film, "--csv", table, "--force", "--every", 10).code == 0
+    for option, name in (("--plot", "a.png"), ("--plot", "a.svg"), ("--parquet", "a.parquet")):
+        other = tmp_path / "others" / name
+        assert video(film, option, other, "--every", 15).code == 0
+        assert video(film, option, other, "--every", 15).code == 0  # its own is replaced
+        other.write_bytes(b"a user's")
+        assert "ferjax did not write it" in video(film, option, other).error
 
 
 def test_a_full_disk_keeps_what_was_written(
