@@ -147,7 +147,7 @@ class Finder:
         for frame, found, schedule in self._looked(frames):
             begin = clock.perf_counter()
             seen = self._tracked(frame, None if found is None else found.result())
-            self._schedule.spent(clock.perf_counter() - begin, whole=found is not None)
+            whole = found is not None
             if snapshots is not None and clock.monotonic() >= next_snapshot:
                 next_snapshot = clock.monotonic() + snapshots
                 seen.state = {
@@ -158,6 +158,8 @@ class Finder:
                 }
             del frame, found
             yield seen
+            # With the network, and with what is made of the frame.
+            self._schedule.spent(clock.perf_counter() - begin, whole=whole)
 
     def _looked(
         self, frames: Iterable[Frame]
