@@ -61,7 +61,6 @@ def require_av() -> Any:
         raise FerjaxError(
             'films are read through PyAV, which is not installed: pip install "ferjax[video]"'
         ) from None
-    av.logging.set_level(av.logging.PANIC)  # what is wrong with a film is said by its problems
     return av
 
 
