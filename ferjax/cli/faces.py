@@ -61,13 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_which(parser)
     network = parser.add_argument_group("what says the expression")
     options.add_classifier(network)
-    network.add_argument(
-        "--resize",
-        choices=("area", "linear"),
-        default="area",
-        help="how a face comes to the network's size: by the mean of its pixels, or bilinear as "
-        "published, which skips pixels of large faces (default: area)",
-    )
+    options.add_face_resize(network)
     options.add_confidence(network)
     options.add_prior(network)
 
@@ -92,15 +86,7 @@ def _add_written(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with --draw: show on each face where the score of the predicted class comes from",
     )
-    group = written.add_mutually_exclusive_group()
-    group.add_argument(
-        "--resume", action="store_true", help="go on where an interrupted run was, if there is one"
-    )
-    group.add_argument(
-        "--force",
-        action="store_true",
-        help="replace an unfinished run, or a --csv FILE that ferjax did not write",
-    )
+    options.add_going_on(written, "a --csv FILE")
 
 
 def _add_which(parser: argparse.ArgumentParser) -> None:

@@ -132,6 +132,30 @@ def add_confidence(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_face_resize(parser: argparse._ActionsContainer) -> None:
+    """Add --resize, of faces that are found in pictures."""
+    parser.add_argument(
+        "--resize",
+        choices=("area", "linear"),
+        default="area",
+        help="how a face comes to the network's size: by the mean of its pixels, or bilinear as "
+        "published, which skips pixels of large faces (default: area)",
+    )
+
+
+def add_going_on(parser: argparse._ActionsContainer, replaced: str) -> None:
+    """Add --resume and --force; `replaced` says what the latter replaces beside a run."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--resume", action="store_true", help="go on where an interrupted run was, if there is one"
+    )
+    group.add_argument(
+        "--force",
+        action="store_true",
+        help=f"replace an unfinished run, or {replaced} that ferjax did not write",
+    )
+
+
 def add_prior(parser: argparse._ActionsContainer) -> None:
     """Add --prior and --training-frequencies."""
     parser.add_argument(

@@ -39,6 +39,8 @@ from typing import TYPE_CHECKING, Any
 from ferjax.cli.options import (
     add_classifier,
     add_confidence,
+    add_face_resize,
+    add_going_on,
     add_prior,
     fraction,
     load_classifier,
@@ -60,13 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_time(parser.add_argument_group("over time"))
     network = parser.add_argument_group("what says the expression")
     add_classifier(network)
-    network.add_argument(
-        "--resize",
-        choices=("area", "linear"),
-        default="area",
-        help="how a face comes to the network's size: by the mean of its pixels, or bilinear as "
-        "published (default: area)",
-    )
+    add_face_resize(network)
     add_confidence(network)
     add_prior(network)
 
@@ -85,15 +81,7 @@ def _add_written(group: Any) -> None:
         action="store_true",
         help="with --draw or --live: pixelate the faces; each frame is looked at as a whole then",
     )
-    chosen = group.add_mutually_exclusive_group()
-    chosen.add_argument(
-        "--resume", action="store_true", help="go on where an interrupted run was, if there is one"
-    )
-    chosen.add_argument(
-        "--force",
-        action="store_true",
-        help="replace an unfinished run, or a file that ferjax did not write",
-    )
+    add_going_on(group, "a file")
 
 
 def _add_frames(group: Any) -> None:

@@ -294,11 +294,21 @@ def is_table(path: str) -> bool:
     Raises:
         WriteError: it cannot be read.
     """
-    begins = f"{','.join(_BEFORE)},".encode()
+    return begins_as(path, _BEFORE)
+
+
+def begins_as(path: str, header: Sequence[str]) -> bool:
+    """Whether a file is empty, or a table that begins with these columns.
+
+    Raises:
+        WriteError: it cannot be read.
+    """
+    begins = ",".join(header).encode()
     try:
         with open(path, "rb") as file:
-            head = file.read(len(begins) + 3)
+            head = file.read(len(begins) + 4)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise WriteError(f"{path}: cannot be read ({reason})") from error
-    return not head or head.removeprefix(_BOM.encode()).startswith(begins)
+    head = head.removeprefix(_BOM.encode())
+    return not head or (head.startswith(begins) and head[len(begins) :][:1] in (b",", b"\n", b"\r"))

@@ -263,7 +263,7 @@ class Run:
         outputs = self._outputs
         kinds = (
             (outputs.table, tables.is_table),
-            (outputs.events, lambda path: tables.begins_as(path, tables.EVENTS)),
+            (outputs.events, tables.is_events),
             (outputs.parquet, is_made),
             (outputs.drawing, is_made),
             (outputs.plot, is_made),

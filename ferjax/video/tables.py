@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import IO, Any, Final
 
 from ferjax.errors import FerjaxError, WriteError
-from ferjax.faces.results import cell, decimal, face_entry
+from ferjax.faces.results import begins_as, cell, decimal, face_entry
 from ferjax.files import replacing
 from ferjax.video.events import Event
 from ferjax.video.made import MARK
@@ -183,25 +183,14 @@ def _lines(rows: Iterable[Sequence[str]]) -> str:
     return text.getvalue()
 
 
-def begins_as(path: str, header: Sequence[str]) -> bool:
-    """Whether a file is empty, or begins with a table's columns.
-
-    Raises:
-        WriteError: it cannot be read.
-    """
-    begins = ",".join(header).encode()
-    try:
-        with open(path, "rb") as file:
-            head = file.read(len(begins) + 3)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise WriteError(f"{path}: cannot be read ({reason})") from error
-    return not head or head.removeprefix(_BOM.encode()).startswith(begins)
-
-
 def is_table(path: str) -> bool:
     """Whether a file is empty, or begins as a table of faces does."""
     return begins_as(path, _FIXED)
+
+
+def is_events(path: str) -> bool:
+    """Whether a file is empty, or begins as a table of events does."""
+    return begins_as(path, EVENTS)
 
 
 # --- pandas and Parquet --------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ferjax.errors import FerjaxError, WriteError
+from ferjax.faces.results import begins_as
 from ferjax.video import tables
 from ferjax.video.events import Event
 from ferjax.video.seen import VideoFace, VideoFrame
@@ -82,7 +83,7 @@ def test_a_file_goes_on_after_a_number_of_bytes(tmp_path: Path) -> None:
         {"a": "2", "b": 'say "z"'},
         {"a": "4", "b": "new"},
     ]
-    assert tables.begins_as(path, ["a", "b"])
+    assert begins_as(path, ["a", "b"])
     assert not tables.is_table(path)
     with pytest.raises(WriteError, match=r"has .* bytes, expected the 999 that the run wrote"):
         tables.CsvFile(path, ["a", "b"], offset=999)
@@ -93,7 +94,7 @@ def test_letters_beyond_ascii_begin_with_a_mark(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     tables.CsvFile(str(path), ["fröhlich"]).close()
     assert path.read_bytes() == b"\xef\xbb\xbffr\xc3\xb6hlich\n"
-    assert tables.begins_as(str(path), ["fröhlich"])
+    assert begins_as(str(path), ["fröhlich"])
 
 
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
