@@ -37,7 +37,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -107,8 +107,11 @@ class Benchmark:
             "seed": self._args.seed,
             "data": None if self._args.data is None else str(self._args.data.absolute()),
         }
+        return self._prepared(__file__, settings)
+
+    def _prepared(self, script: str, settings: dict[str, Any]) -> str | None:
         # In a process of its own: a child's peak memory is counted from its parent's size.
-        command = [sys.executable, __file__, "prepare", json.dumps(settings)]
+        command = [sys.executable, script, "prepare", json.dumps(settings)]
         return processes.run(command, self._env, self._folder).reason
 
     def measure(self) -> None:
@@ -126,27 +129,40 @@ class Benchmark:
                 value = self._command() if peer == "command" else self._worker(peer)
                 if "reason" in value:
                     self.reasons[peer] = value["reason"]
-                    _say(f"{peer}: not measured: {value['reason']}")
+                    say(f"{peer}: not measured: {value['reason']}")
                 else:
                     self.values.setdefault(peer, []).append(value)
-                    _say(f"{peer} ({repeat + 1} of {self._args.repeats}): {_line(value)}")
+                    said = self.line(value)
+                    say(f"{peer} ({repeat + 1} of {self._args.repeats}): {said}")
+
+    @staticmethod
+    def line(value: dict[str, Any]) -> str:
+        """Return what a process measured, in a line."""
+        rates = ", ".join(
+            f"{TITLES[kind]} {found['rate']:.1f} pictures/s, {found['faces']:.2f} found"
+            for kind, found in value["kinds"].items()
+        )
+        return f"{rates}; {value['peak_mb']:.0f} MB"
 
     def follow_memory(self) -> dict[str, Any]:
         """Return how the memory of ferjax's stream goes, or the reason of a failure."""
         return self._worker("ferjax", many=self._args.many)
 
     def _worker(self, peer: str, many: int = 0) -> dict[str, Any]:
+        settings = {
+            "folder": str(self._folder / "pictures"),
+            "seconds": self._args.seconds,
+            "many": many,
+        }
+        return self._measured(peer, str(face_worker.__file__), settings)
+
+    def _measured(self, peer: str, worker: str, settings: dict[str, Any]) -> dict[str, Any]:
+        """Return what a process of a peer measured, or the reason why there is nothing."""
         theirs = peer.startswith("fer-") or peer == REFERENCE
         python = [sys.executable]
         if theirs:  # isolated: without PYTHONPATH and without this folder's modules
             python = [str(self._args.fer_python.absolute()), "-I"]
-        settings = {
-            "folder": str(self._folder / "pictures"),
-            "seconds": self._args.seconds,
-            "began": time.time(),
-            "many": many,
-        }
-        command = [*python, str(face_worker.__file__), peer, json.dumps(settings)]
+        command = [*python, worker, peer, json.dumps({**settings, "began": time.time()})]
         done = processes.run(command, self._env, self._folder)
         if done.reason is not None:
             return {"reason": done.reason}
@@ -173,15 +189,7 @@ class Benchmark:
         return result
 
 
-def _line(value: dict[str, Any]) -> str:
-    rates = ", ".join(
-        f"{TITLES[kind]} {found['rate']:.1f} pictures/s, {found['faces']:.2f} found"
-        for kind, found in value["kinds"].items()
-    )
-    return f"{rates}; {value['peak_mb']:.0f} MB"
-
-
-def _say(text: str) -> None:
+def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
@@ -211,15 +219,20 @@ def summary(benchmark: Benchmark) -> list[dict[str, Any]]:
     return rows
 
 
-def table(results: dict[str, Any]) -> str:
-    """Return the results as Markdown."""
+def machine_lines(results: dict[str, Any]) -> list[str]:
+    """Return what was measured on, and with which versions."""
     of = results["machine"]
     versions = ", ".join(f"{name} {value}" for name, value in results["versions"].items())
-    lines = [
+    return [
         f"Measured on {results['date'][:10]}: {of['cpu']}, {of['threads']} threads, "
         f"{of['memory_gib']:g} GiB, {of['os']}; load before it {of['load']:g}.",
         f"{versions}.",
     ]
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return the results as Markdown."""
+    lines = machine_lines(results)
     if "memory" in results:
         return "\n".join([*lines, "", *_memory_rows(results["memory"])])
     lines += [
@@ -300,6 +313,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.quick:
         args.repeats, args.seconds, args.pictures = 1, 1, 10
+    load = ready(parser, args)
+    with tempfile.TemporaryDirectory(prefix="ferjax-benchmark-") as folder:
+        return run(args, Path(folder), load)
+
+
+def ready(parser: argparse.ArgumentParser, args: argparse.Namespace) -> float:
+    """Check what is given, keep to the cores, and return the machine's load before."""
     available = processes.available_threads()
     if args.threads > available:
         parser.error(f"argument --threads: expected at most {available}, got {args.threads}")
@@ -310,9 +330,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     processes.bind(args.threads)
     load = os.getloadavg()[0]
     if load > 0.5:
-        _say(f"note: the machine is busy, with a load of {load:.1f}")
-    with tempfile.TemporaryDirectory(prefix="ferjax-benchmark-") as folder:
-        return run(args, Path(folder), load)
+        say(f"note: the machine is busy, with a load of {load:.1f}")
+    return load
 
 
 def run(args: argparse.Namespace, folder: Path, load: float) -> int:
@@ -320,31 +339,41 @@ def run(args: argparse.Namespace, folder: Path, load: float) -> int:
     benchmark = Benchmark(args, folder)
     reason = benchmark.prepare()
     if reason is not None:
-        _say(f"benchmark_faces: error: no pictures: {reason}")
+        say(f"benchmark_faces: error: no pictures: {reason}")
         return 1
-    results: dict[str, Any] = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine.describe(args.threads, {"platform": "cpu", "kind": ""}, load),
-        "versions": _versions(args.fer_python),
-        "pictures": args.pictures,
-        "repeats": args.repeats,
-        "missing": benchmark.reasons,
-    }
+    results = {**begun(args, load), "pictures": args.pictures, "missing": benchmark.reasons}
     if args.many:
         measured = benchmark.follow_memory()
         if "reason" in measured:
-            _say(f"benchmark_faces: error: {measured['reason']}")
+            say(f"benchmark_faces: error: {measured['reason']}")
             return 1
         results["memory"] = growth(measured["memory"], measured["peak_mb"])
     else:
         benchmark.measure()
         results["peers"] = summary(benchmark)
+    give(args, results, table)
+    return 1 if benchmark.reasons else 0
+
+
+def begun(args: argparse.Namespace, load: float) -> dict[str, Any]:
+    """Return what is known before anything is measured."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine.describe(args.threads, {"platform": "cpu", "kind": ""}, load),
+        "versions": _versions(args.fer_python),
+        "repeats": args.repeats,
+    }
+
+
+def give(
+    args: argparse.Namespace, results: dict[str, Any], table: Callable[[dict[str, Any]], str]
+) -> None:
+    """Store and print the results."""
     text = json.dumps(results, indent=1)
     if args.out is not None:
         args.out.write_text(text + "\n", encoding="utf-8")
-        _say(f"results: {args.out}")
+        say(f"results: {args.out}")
     print(text if args.json else table(results))
-    return 1 if benchmark.reasons else 0
 
 
 def _versions(fer_python: Path | None) -> dict[str, str]:

@@ -30,18 +30,15 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import benchmark_faces
-from benchmarks import machine, processes, video_worker
+from benchmarks import processes, video_worker
 from benchmarks.arguments import Parser, among, count
 
 ROOT: Final = Path(__file__).parents[1]
@@ -78,22 +75,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-class Benchmark:
-    """The measurements of one call.
-
-    Attributes:
-        values: of each peer, what each of its processes measured.
-        reasons: why which peer is not measured, or not often enough.
-    """
-
-    def __init__(self, args: argparse.Namespace, folder: Path) -> None:
-        self._args, self._folder = args, folder
-        env = {**processes.environment(args.threads, folder), "KERAS_BACKEND": "tensorflow"}
-        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-        env["PYTHONPATH"] = os.pathsep.join(paths)
-        self._env = processes.with_caches_in(env, folder)
-        self.values: dict[str, list[dict[str, Any]]] = {}
-        self.reasons: dict[str, str] = {}
+class Benchmark(benchmark_faces.Benchmark):
+    """The measurements of one call."""
 
     def prepare(self) -> str | None:
         """Make the films; return why that fails, or None."""
@@ -105,52 +88,19 @@ class Benchmark:
             "seed": self._args.seed,
             "data": None if self._args.data is None else str(self._args.data.absolute()),
         }
-        # In a process of its own: a child's peak memory is counted from its parent's size.
-        command = [sys.executable, __file__, "prepare", json.dumps(settings)]
-        return processes.run(command, self._env, self._folder).reason
-
-    def measure(self) -> None:
-        """Measure all peers in turn, each repeat beginning with another."""
-        peers = list(self._args.peers)
-        if self._args.fer_python is None:
-            for peer in [peer for peer in peers if peer.startswith(REFERENCE + "-")] + [REFERENCE]:
-                if peer in peers:
-                    self.reasons[peer] = "--fer-python names no environment with it"
-                    peers.remove(peer)
-        for repeat in range(self._args.repeats):
-            start = repeat % max(1, len(peers))
-            for peer in peers[start:] + peers[:start]:
-                if peer in self.reasons:
-                    continue
-                value = self._command() if peer == "command" else self.worker(peer)
-                if "reason" in value:
-                    self.reasons[peer] = value["reason"]
-                    _say(f"{peer}: not measured: {value['reason']}")
-                else:
-                    self.values.setdefault(peer, []).append(value)
-                    _say(f"{peer} ({repeat + 1} of {self._args.repeats}): {_line(value)}")
+        return self._prepared(__file__, settings)
 
     def _film(self, kind: str) -> str:
         return str(self._folder / "films" / f"{kind}.mp4")
 
-    def worker(self, peer: str, **more: Any) -> dict[str, Any]:
-        """Return what a process of a peer measured, or the reason why there is nothing."""
-        python = [sys.executable]
-        if peer.startswith(REFERENCE + "-") or peer == REFERENCE:  # without this folder's modules
-            python = [str(self._args.fer_python.absolute()), "-I"]
+    def _worker(self, peer: str, many: int = 0, **more: Any) -> dict[str, Any]:
         settings = {
             "films": [self._film(kind) for kind in TITLES],
             "warm_up": self._film("warm_up"),
             "seconds": self._args.seconds,
-            "began": time.time(),
             **more,
         }
-        command = [*python, str(video_worker.__file__), peer, json.dumps(settings)]
-        done = processes.run(command, self._env, self._folder)
-        if done.reason is not None:
-            return {"reason": done.reason}
-        measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return {**measured, "peak_mb": done.peak_bytes / 1e6}
+        return self._measured(peer, str(video_worker.__file__), settings)
 
     def _command(self) -> dict[str, Any]:
         """Return what the command takes for each film."""
@@ -168,25 +118,22 @@ class Benchmark:
             result["peak_mb"] = max(result["peak_mb"], done.peak_bytes / 1e6)
         return result
 
+    @staticmethod
+    def line(value: dict[str, Any]) -> str:
+        """Return what a process measured, in a line."""
+        if "median_ms" in value:
+            return f"{value['median_ms']:.0f} ms, 95 % within {value['p95_ms']:.0f} ms"
+        rates = ", ".join(
+            f"{TITLES[kind]} {measured['rate']:.1f} frames/s, {measured['faces']:.2f} found"
+            for kind, measured in value["films"].items()
+        )
+        return f"{rates}; {value['peak_mb']:.0f} MB"
+
     def follow_memory(self) -> dict[str, Any]:
         """Return how the memory of a long run goes, or the reason of a failure."""
         frames = round(self._args.hours * 3600 * 30)
         table = str(self._folder / "long.csv")
-        return self.worker("memory", films=[self._film("long")], frames=frames, table=table)
-
-
-def _line(value: dict[str, Any]) -> str:
-    if "median_ms" in value:
-        return f"{value['median_ms']:.0f} ms, 95 % within {value['p95_ms']:.0f} ms"
-    rates = ", ".join(
-        f"{TITLES[kind]} {measured['rate']:.1f} frames/s, {measured['faces']:.2f} found"
-        for kind, measured in value["films"].items()
-    )
-    return f"{rates}; {value['peak_mb']:.0f} MB"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+        return self._worker("memory", films=[self._film("long")], frames=frames, table=table)
 
 
 def summary(values: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -218,13 +165,7 @@ def summary(values: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
 
 def table(results: dict[str, Any]) -> str:
     """Return the results as Markdown."""
-    of = results["machine"]
-    versions = ", ".join(f"{name} {value}" for name, value in results["versions"].items())
-    lines = [
-        f"Measured on {results['date'][:10]}: {of['cpu']}, {of['threads']} threads, "
-        f"{of['memory_gib']:g} GiB, {of['os']}; load before it {of['load']:g}.",
-        f"{versions}.",
-    ]
+    lines = benchmark_faces.machine_lines(results)
     if "memory" in results:
         memory = results["memory"]
         lines += ["", "| frames done | memory, MB |", "|---|---|"]
@@ -291,17 +232,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.quick:
         args.repeats, args.seconds = 1, 2
-    available = processes.available_threads()
-    if args.threads > available:
-        parser.error(f"argument --threads: expected at most {available}, got {args.threads}")
-    for name in ("fer_python", "data"):
-        path = getattr(args, name)
-        if path is not None and not path.exists():
-            parser.error(f"argument --{name.replace('_', '-')}: {path}: no such file")
-    processes.bind(args.threads)
-    load = os.getloadavg()[0]
-    if load > 0.5:
-        _say(f"note: the machine is busy, with a load of {load:.1f}")
+    load = benchmark_faces.ready(parser, args)
     with tempfile.TemporaryDirectory(prefix="ferjax-benchmark-") as folder:
         return run(args, Path(folder), load)
 
@@ -311,31 +242,24 @@ def run(args: argparse.Namespace, folder: Path, load: float) -> int:
     benchmark = Benchmark(args, folder)
     reason = benchmark.prepare()
     if reason is not None:
-        _say(f"benchmark_video: error: no films: {reason}")
+        benchmark_faces.say(f"benchmark_video: error: no films: {reason}")
         return 1
-    results: dict[str, Any] = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine.describe(args.threads, {"platform": "cpu", "kind": ""}, load),
-        "versions": machine.versions(ROOT),
+    results = {
+        **benchmark_faces.begun(args, load),
         "film_seconds": args.seconds,
-        "repeats": args.repeats,
         "missing": benchmark.reasons,
     }
     if args.hours:
         measured = benchmark.follow_memory()
         if "reason" in measured:
-            _say(f"benchmark_video: error: {measured['reason']}")
+            benchmark_faces.say(f"benchmark_video: error: {measured['reason']}")
             return 1
         results["memory"] = benchmark_faces.growth(measured["memory"], measured["peak_mb"])
         results |= {"rows": measured["rows"], "seconds": measured["seconds"]}
     else:
         benchmark.measure()
         results["peers"] = summary(benchmark.values)
-    text = json.dumps(results, indent=1)
-    if args.out is not None:
-        args.out.write_text(text + "\n", encoding="utf-8")
-        _say(f"results: {args.out}")
-    print(text if args.json else table(results))
+    benchmark_faces.give(args, results, table)
     return 1 if benchmark.reasons else 0
 
 
