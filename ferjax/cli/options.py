@@ -309,6 +309,16 @@ def pixels(text: str) -> float:
     return _number(text, "a positive number of pixels", lambda value: 0 < value < math.inf)
 
 
+def positive(text: str) -> float:
+    """Read a positive number."""
+    return _number(text, "a positive number", lambda value: 0 < value < math.inf)
+
+
+def seconds(text: str) -> float:
+    """Read seconds from 0 on."""
+    return _number(text, "seconds from 0 on", lambda value: 0 <= value < math.inf)
+
+
 def _number(text: str, expected: str, fits: Callable[[float], bool]) -> float:
     with contextlib.suppress(ValueError):
         if fits(value := float(text)):

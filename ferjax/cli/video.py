@@ -30,22 +30,12 @@ examples:
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from ferjax.cli.options import (
-    add_classifier,
-    add_confidence,
-    add_face_resize,
-    add_going_on,
-    add_prior,
-    fraction,
-    load_classifier,
-    pixels,
-)
+from ferjax.cli import options
 from ferjax.errors import FerjaxError, VideoError, printable
 
 if TYPE_CHECKING:
@@ -61,10 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_frames(parser.add_argument_group("which frames and faces"))
     _add_time(parser.add_argument_group("over time"))
     network = parser.add_argument_group("what says the expression")
-    add_classifier(network)
-    add_face_resize(network)
-    add_confidence(network)
-    add_prior(network)
+    options.add_classifier(network)
+    options.add_face_resize(network)
+    options.add_confidence(network)
+    options.add_prior(network)
 
 
 def _add_written(group: Any) -> None:
@@ -81,7 +71,7 @@ def _add_written(group: Any) -> None:
         action="store_true",
         help="with --draw or --live: pixelate the faces; each frame is looked at as a whole then",
     )
-    add_going_on(group, "a file")
+    options.add_going_on(group, "a file")
 
 
 def _add_frames(group: Any) -> None:
@@ -89,9 +79,13 @@ def _add_frames(group: Any) -> None:
     chosen.add_argument(
         "--every", type=count, default=1, metavar="N", help="each Nth frame (default: 1)"
     )
-    chosen.add_argument("--fps", type=positive, metavar="F", help="so many frames a second")
-    group.add_argument("--start", type=seconds, default=0.0, metavar="S", help="from this time on")
-    group.add_argument("--end", type=seconds, metavar="S", help="up to this time, in seconds")
+    chosen.add_argument("--fps", type=options.positive, metavar="F", help="so many frames a second")
+    group.add_argument(
+        "--start", type=options.seconds, default=0.0, metavar="S", help="from this time on"
+    )
+    group.add_argument(
+        "--end", type=options.seconds, metavar="S", help="up to this time, in seconds"
+    )
     group.add_argument(
         "--region", type=region, metavar="X,Y,W,H", help="find faces in this part alone, in pixels"
     )
@@ -113,19 +107,19 @@ def _add_frames(group: Any) -> None:
     )
     group.add_argument(
         "--min-score",
-        type=fraction,
+        type=options.fraction,
         metavar="P",
         help="what is less surely a face begins no track, in [0, 1] (default: 0.7)",
     )
     group.add_argument(
-        "--min-size", type=pixels, metavar="PIXELS", help="leave out faces of less height"
+        "--min-size", type=options.pixels, metavar="PIXELS", help="leave out faces of less height"
     )
 
 
 def _add_time(group: Any) -> None:
     group.add_argument(
         "--smooth",
-        type=seconds,
+        type=options.seconds,
         default=0.2,
         metavar="S",
         help="seconds to smooth probabilities over; 0: not at all (default: 0.2)",
@@ -138,32 +132,25 @@ def _add_time(group: Any) -> None:
     )
     group.add_argument(
         "--min-event",
-        type=seconds,
+        type=options.seconds,
         default=0.25,
         metavar="S",
         help="seconds that an expression lasts to be an event (default: 0.25)",
     )
     group.add_argument(
         "--max-gap",
-        type=seconds,
+        type=options.seconds,
         default=2.0,
         metavar="S",
         help="seconds for which a face may be unseen and stay the same (default: 2)",
     )
     group.add_argument(
         "--timeout",
-        type=positive,
+        type=options.positive,
         default=10.0,
         metavar="S",
         help="give up a camera or stream that gives nothing for so long (default: 10)",
     )
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
 
 
 def count(text: str) -> int:
@@ -173,40 +160,21 @@ def count(text: str) -> int:
     return int(text)
 
 
-def positive(text: str) -> float:
-    """Read a positive number."""
-    value = _number(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a positive number, got {text!r}")
-    return value
-
-
-def seconds(text: str) -> float:
-    """Read seconds from 0 on."""
-    value = _number(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected seconds from 0 on, got {text!r}")
-    return value
-
-
 def region(text: str) -> tuple[float, float, float, float]:
     """Read x,y,width,height."""
-    values = [_number(part) for part in text.split(",")]
-    if len(values) != 4 or not all(0 <= v < math.inf for v in values) or min(values[2:]) < 1:
+    try:
+        x, y, width, height = map(options.seconds, text.split(","))
+    except (argparse.ArgumentTypeError, ValueError):
+        width = height = 0.0
+    if min(width, height) < 1:
         raise argparse.ArgumentTypeError(
             f"expected X,Y,WIDTH,HEIGHT in pixels, such as 0,0,640,480, got {text!r}"
         )
-    return (values[0], values[1], values[2], values[3])
+    return x, y, width, height
 
 
+@options.keeps_programs
 def run(args: argparse.Namespace) -> int:
-    from ferjax.xla import compile_cache
-
-    with compile_cache():
-        return _run(args)
-
-
-def _run(args: argparse.Namespace) -> int:
     from ferjax.video.run import Outputs, Run
 
     settings = _settings(args)
@@ -232,7 +200,7 @@ def _run(args: argparse.Namespace) -> int:
     source = args.source
     if source.isascii() and source.isdigit() and not os.path.exists(source):
         source = int(source)
-    work = Run(load_classifier(args), source, settings, outputs)
+    work = Run(options.load_classifier(args), source, settings, outputs)
     if work.resumed_at is not None:
         print(f"ferjax: note: goes on after {work.resumed_at:.2f} s", file=sys.stderr)
     elif args.resume:
@@ -247,7 +215,7 @@ def _settings(args: argparse.Namespace) -> Any:
     from ferjax.faces.detection import MIN_SCORE
     from ferjax.video.settings import Settings
 
-    options = {
+    given = {
         name: getattr(args, name)
         for name in (
             *("every", "fps", "start", "end", "region", "latency", "detect_every", "max_faces"),
@@ -255,11 +223,11 @@ def _settings(args: argparse.Namespace) -> Any:
             *("smoothing", "timeout"),
         )
     }
-    options["min_score"] = MIN_SCORE if args.min_score is None else args.min_score
+    given["min_score"] = MIN_SCORE if args.min_score is None else args.min_score
     if args.anonymise and args.detect_every is None:
-        options["detect_every"] = 1
+        given["detect_every"] = 1
     try:
-        return Settings(**options, keep_images=args.draw is not None or args.live)
+        return Settings(**given, keep_images=args.draw is not None or args.live)
     except ValueError as error:
         if isinstance(error, FerjaxError):
             raise
