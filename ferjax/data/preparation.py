@@ -9,13 +9,14 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from ferjax._version import __version__
 from ferjax.data import checks, photographs, sources, splits, votes_files, votes_joining
@@ -271,25 +272,38 @@ def load(path: str | os.PathLike[str]) -> Faces:
         with np.load(file, allow_pickle=False) as arrays:
             votes = None
             if "votes" in arrays:
-                names = tuple(arrays["vote_names"].tolist())
-                votes = Votes(counts=arrays["votes"], names=names)
+                votes = Votes(counts=arrays["votes"], names=_texts(arrays, "vote_names"))
             return Faces(
                 images=arrays["images"],
-                labels=arrays["labels"],
-                splits=arrays["splits"],
-                names=tuple(arrays["names"].tolist()),
-                class_names=tuple(arrays["class_names"].tolist()),
-                source_sizes=arrays["source_sizes"],
-                notes=tuple(arrays["notes"].tolist()),
+                labels=_integers(arrays, "labels"),
+                splits=_integers(arrays, "splits"),
+                names=_texts(arrays, "names"),
+                class_names=_texts(arrays, "class_names"),
+                source_sizes=_integers(arrays, "source_sizes"),
+                notes=_texts(arrays, "notes"),
                 votes=votes,
             )
     except FileNotFoundError:
         raise DataError(f"{path}: no {ARRAYS}; `ferjax data prepare` makes it") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{file}: not a prepared dataset, or damaged ({error}); `ferjax data prepare` makes "
             "one of archives, tables and folders"
         ) from None
+
+
+def _integers(arrays: Mapping[str, Any], name: str) -> npt.NDArray[Any]:
+    values: npt.NDArray[Any] = arrays[name]
+    if values.dtype.kind not in "iu":
+        raise ValueError(f"expected integers for {name!r}, got {values.dtype}")
+    return values
+
+
+def _texts(arrays: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    values = arrays[name]
+    if values.dtype.kind != "U" or values.ndim != 1:
+        raise ValueError(f"expected texts for {name!r}, got {values.dtype} {values.shape}")
+    return tuple(values.tolist())
 
 
 def read_prepared(path: str | os.PathLike[str]) -> tuple[Read, dict[str, Any]]:
@@ -307,7 +321,9 @@ def read_prepared(path: str | os.PathLike[str]) -> tuple[Read, dict[str, Any]]:
             left_out = f"{len(manifest['dropped']):,} dropped, {len(manifest['bad']):,} bad"
             note = f"prepared from {source}, {split} split; left out: {left_out}"
             faces = faces.with_notes(note)
-    except (KeyError, TypeError):
+            if not isinstance(manifest.get("votes", {}), dict):
+                raise TypeError("votes")
+    except (KeyError, TypeError, AttributeError):
         raise DataError(
             f"{folder / MANIFEST}: damaged; `ferjax data prepare --force` makes it anew"
         ) from None
@@ -340,7 +356,7 @@ def manifest_of(folder: Path) -> dict[str, Any] | None:
     """Return the manifest of a complete prepared folder, None for any other."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return manifest if isinstance(manifest, dict) and (folder / ARRAYS).is_file() else None
 

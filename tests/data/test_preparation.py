@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ import pytest
 from ferjax.cli.main import main
 from ferjax.data import preparation as module
 from ferjax.data.dataset import SPLITS
-from ferjax.data.preparation import ARRAYS, MANIFEST, fingerprint, load, prepare
+from ferjax.data.preparation import ARRAYS, MANIFEST, fingerprint, load, prepare, read_prepared
 from ferjax.errors import DataError, WriteError
 
 CLASSES = ("calm", "frown", "grin")
@@ -290,6 +291,35 @@ def test_damaged_arrays_are_named(source: Path, tmp_path: Path, damage: bytes) -
         match=f"{ARRAYS}: not a prepared dataset, or damaged.* `ferjax data prepare` makes one",
     ):
         load(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "match"),
+    [
+        ("labels", np.full(24, np.nan), "expected integers for 'labels', got float64"),
+        ("splits", np.array(["0"] * 24), "expected integers for 'splits', got <U1"),
+        ("names", np.array(3), r"expected texts for 'names', got int64 \(\)"),
+        ("class_names", np.arange(3.0), r"expected texts for 'class_names', got float64 \(3,\)"),
+    ],
+)
+def test_arrays_of_other_types_are_named(
+    source: Path, tmp_path: Path, name: str, values: np.ndarray, match: str
+) -> None:
+    run(source, tmp_path / "out")
+    file = tmp_path / "out" / ARRAYS
+    with np.load(file) as arrays:
+        np.savez(file, **{**arrays, name: values})
+    with pytest.raises(DataError, match=rf"{ARRAYS}: not a prepared dataset.*{match}"):
+        load(tmp_path / "out")
+
+
+@pytest.mark.parametrize("change", [{"source": [1]}, {"votes": 3}, {"options": 1}, {"bad": 2}])
+def test_a_damaged_manifest_is_named(source: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+    run(source, tmp_path / "out")
+    file = tmp_path / "out" / MANIFEST
+    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+    with pytest.raises(DataError, match=r"manifest\.json: damaged; .* --force"):
+        read_prepared(tmp_path / "out")
 
 
 def test_a_folder_without_arrays_says_what_to_do(tmp_path: Path) -> None:
