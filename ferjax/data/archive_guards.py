@@ -84,11 +84,13 @@ def hidden(name: str) -> bool:
 def fault_in_zip(info: zipfile.ZipInfo) -> str | None:
     if stat.S_ISLNK(info.external_attr >> 16):
         return "a link"
-    if info.flag_bits & 1:
-        return "encrypted"
+    return "encrypted" if info.flag_bits & 1 else None
+
+
+def check_method(info: zipfile.ZipInfo) -> None:
+    """Raise for a member of a .zip that is packed by other means than deflate."""
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        return f"packed by method {info.compress_type}; expected a .zip packed by deflate"
-    return None
+        raise DataError(f"packed by method {info.compress_type}; expected a .zip packed by deflate")
 
 
 def fault_in_tar(info: tarfile.TarInfo) -> str | None:

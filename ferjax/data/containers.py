@@ -239,11 +239,13 @@ class _Zip(Container):
 
     def read(self, member: Member) -> bytes:
         guards.check_size(member.key.file_size)
+        guards.check_method(member.key)
         with guards.told():
             return self._archive.read(member.key)
 
     def open(self, member: Member) -> io.BufferedReader:
         guards.check_size(member.key.file_size, guards.MAX_STREAM_BYTES)
+        guards.check_method(member.key)
         with guards.told():
             return guards.buffered(guards.Checked(self._archive.open(member.key)))
 

@@ -174,6 +174,20 @@ def test_other_methods_in_a_zip(method: int, tmp_path: Path) -> None:
     assert len(sources.read(path, skip_bad=True).faces) == 14
 
 
+def test_another_method_of_a_file_that_is_not_read(tmp_path: Path) -> None:
+    path = write_zip(kaggle_tree(1, 1), tmp_path / "a.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("LICENCE.pdf", "CC0", zipfile.ZIP_BZIP2)
+    assert len(sources.read(path).faces) == 14
+
+
+def test_another_method_of_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("fer2013.csv", "emotion,pixels,Usage\n")
+    fails(path, r"a\.zip: fer2013\.csv: packed by method 14; expected a \.zip packed by deflate")
+
+
 def test_windows_names_in_a_zip(tmp_path: Path) -> None:
     tree = {name.replace("/", "\\"): data for name, data in kaggle_tree(1, 1).items()}
     assert len(sources.read(write_zip(tree, tmp_path / "a.zip")).faces) == 14
