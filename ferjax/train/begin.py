@@ -132,7 +132,12 @@ def begun(
     # Lock the folder and begin, or go on.
     with run_folder.locked(folder):
         if begins and jax.process_index() == 0:
-            if force and run_folder.read(folder) is not None:
+            if run_folder.read(folder) is not None:
+                if not force:  # there was none when this process looked
+                    raise TrainingError(
+                        f"{folder}: another process began a run in it; give another folder, or "
+                        "--resume to go on with it"
+                    )
                 run_folder.clear(folder)
             size = sum(leaf.nbytes for leaf in jax.tree.leaves(first))
             run_folder.begin(folder, record, size, soft_labels)

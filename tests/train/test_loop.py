@@ -710,6 +710,21 @@ def test_a_run_is_neither_overwritten_nor_mixed_with_another(
     assert_equal(result, train(faces, tmp_path / "other", shorter))
 
 
+def test_a_run_that_another_process_began_meanwhile_stays(
+    tmp_path: Path, finished: Path, faces: Faces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked = run_folder.locked
+
+    def after_another(folder: Path) -> Any:
+        shutil.copytree(finished, folder)
+        return locked(folder)
+
+    monkeypatch.setattr(run_folder, "locked", after_another)
+    with pytest.raises(TrainingError, match="another process began a run in it; give another"):
+        train(faces, tmp_path / "new", replace(RECIPE, seed=1))
+    assert list(files(tmp_path / "new").values()) == list(files(finished).values())
+
+
 @pytest.mark.parametrize("options", [{}, {"resume": True}, {"force": True}])
 def test_a_folder_of_something_else_is_left_alone(
     tmp_path: Path, faces: Faces, options: dict[str, Any]
