@@ -47,3 +47,19 @@ def path_of(weights: str | os.PathLike[str] | None = None) -> Path:
         if (folder / file).is_file():
             return folder / file
     raise FerjaxError(f"this installation lacks its weights, {file}; reinstall ferjax")
+
+
+def own_path(weights: str | os.PathLike[str] | None) -> Path:
+    """Return the path of weights beside which something is to be stored, as `path_of` finds it.
+
+    Raises:
+        WeightFileError: as for `path_of`; or they are those that ferjax brings, by their name.
+    """
+    path = path_of(weights)
+    if weights is None or path != Path(weights):
+        raise WeightFileError(
+            path,
+            "what is stored with the weights that ferjax brings stays as it is; "
+            f"`ferjax convert {path.stem} mine.h5` makes a copy of your own",
+        )
+    return path

@@ -130,7 +130,7 @@ def calibrate(
         if value not in choices:
             raise ValueError(f"expected one of {', '.join(choices)} for `{name}`, got {value!r}")
     metrics.require_sklearn()
-    path = released.path_of(weights)
+    path = released.own_path(weights) if store else released.path_of(weights)
     if store and output is not None:
         raise WeightFileError(
             path,

@@ -20,9 +20,10 @@ def recordable(weights: str | os.PathLike[str] | None) -> tuple[Path, dict[str, 
     """Return the path and the metadata that `record` writes to.
 
     Raises:
-        WeightFileError: the file has no metadata, or that of other weights.
+        WeightFileError: the file has no metadata, or that of other weights; or it is one that
+            ferjax brings.
     """
-    path = released.path_of(weights)
+    path = released.own_path(weights)
     stored = metadata.own(path)
     if not stored:
         raise WeightFileError(path, "no metadata beside it that the accuracy could go into")

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import ferjax
-from ferjax import keras, metadata
+from ferjax import keras, metadata, released
 from ferjax.data.dataset import Faces, checksum
 from ferjax.data.votes import Votes
 from ferjax.errors import DataError, FerjaxError, LabelsError, WeightFileError
-from ferjax.evaluate import calibrate
+from ferjax.evaluate import calibrate, recording
 from ferjax.evaluate.scaling_fits import fit_temperature, fit_vector, fits
 from ferjax.scaling import Scaling
 
@@ -150,6 +150,18 @@ def test_calibrate_stores_what_load_finds(weights: Path) -> None:
     calibrated = after.predict_proba(images, calibrated=True)
     np.testing.assert_allclose(calibrated, Scaling(temperature=after.temperature or 0)(plain))
     assert calibrate(weights, faces).previous == pytest.approx(found.temperature, abs=1e-6)
+
+
+@pytest.mark.parametrize("brought", [None, "fer_cnn8"])
+def test_what_is_stored_with_brought_weights_stays(brought: str | None) -> None:
+    path = released.path_of(brought)
+    before = metadata.sidecar(path).read_bytes()
+    match = rf"{path.name}: what is stored .* stays as it is; `ferjax convert {path.stem} mine.h5`"
+    with pytest.raises(WeightFileError, match=match):
+        calibrate(brought, make_faces())
+    with pytest.raises(WeightFileError, match=match):
+        recording.recordable(brought)
+    assert metadata.sidecar(path).read_bytes() == before
 
 
 def test_the_temperature_travels_with_conversions_and_gives_way_to_a_new_one(

@@ -19,6 +19,7 @@ from ferjax.evaluate import Evaluation, card, evaluate, gallery, plots, provenan
 from ferjax.evaluate import write_report as write
 from ferjax.evaluate.recording import record
 from ferjax.evaluate.report import text
+from ferjax.evaluate.tables import percent
 from ferjax.scaling import Scaling
 
 from ..networks import drawn, tiny
@@ -309,6 +310,13 @@ def test_the_page_and_its_pictures(
     page = write(found, tmp_path).read_text(encoding="utf-8")
     assert "What several people said" in page
     assert "66.67 % of the images that have a majority" in page.replace("\n", " ")
+    first = " ".join(page[page.index("<h1>") : page.index("<h2>")].split())
+    measured = found.votes.whole.answers["training"].majorities if found.votes else {}
+    assert list(measured) == ["7 classes", "8 classes"]
+    for classes, figures in measured.items():
+        agreed = f"Of the {figures.images} on which most of the people who were asked agree"
+        share = f"{percent(figures.accuracy)} get what these say"
+        assert f"{agreed} ({classes}), {share}" in first
     assert page.count("<td>majority, 8 classes: images</td>") == 2
     pictures = {path.stem for path in tmp_path.glob("*.png")}
     assert {"votes_recall", "votes_reliability"} <= pictures
