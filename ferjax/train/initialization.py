@@ -180,7 +180,7 @@ def _check_fits(network: Network, faces: Faces, recipe: Recipe, model: KerasMode
         raise TrainingError(
             f"expected a network with an output for each of the data's {num_classes} classes "
             f"({names}), got one of shape {graph.output_shape}, which tells {outputs} apart; "
-            "without --init and --architecture, recipes such as fast make one for the data's classes"
+            "without --init and --architecture recipes such as fast make one for the classes"
         )
     if model is not None:
         _check_weights(model, faces)
