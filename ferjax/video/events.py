@@ -24,7 +24,8 @@ class Event:
         track: the face's track.
         label: the expression.
         start: seconds; when the first frame is shown that shows it.
-        end: seconds; when the next frame is shown that does not, or that the face is not in.
+        end: seconds; when the next frame is shown that does not, or that the face is not in. Gaps
+            after which it shows the same expression belong to the event.
         confidence: the mean of its smoothed probability over the frames that show it.
         frames: how many these are.
     """
@@ -48,6 +49,7 @@ class _Run:
 
     label: str | None
     start: float
+    after: float  # when what was shown before was over: at the start, or where a gap began
     total: float = 0.0
     frames: int = 0
 
@@ -62,6 +64,7 @@ class _Face:
     run: _Run  # which counts
     change: _Run | None  # which may come to count, once it lasts
     left: float | None  # since when it shows something else than what counts
+    over: float  # when what counts was over, if `left` is not None
     end: float  # of what it has shown so far; that of the frame before counts up to the next
     visible: bool = True
     events: list[Event] = field(default_factory=list)
@@ -102,9 +105,11 @@ class Events:
         for state in self._faces.values():
             if state.visible:
                 state.end = time
-            state.visible = False
         for track, label, confidence in faces:
             self._see(track, time, label, confidence)
+        seen = {track for track, _, _ in faces}
+        for track, state in self._faces.items():
+            state.visible = track in seen
         over = []
         for track in [track for track in self._faces if track not in live]:
             over += self._over(track)
@@ -116,15 +121,16 @@ class Events:
     def _see(self, track: int, time: float, label: str | None, confidence: float) -> None:
         state = self._faces.get(track)
         if state is None:
-            state = self._faces[track] = _Face(_Run(label, time), None, None, time)
-        state.visible = True
+            state = self._faces[track] = _Face(_Run(label, time, time), None, None, time, time)
         if label == state.run.label:
             state.change = state.left = None
             state.run.add(confidence)
             return
-        state.left = time if state.left is None else state.left
+        before = time if state.visible else state.end
+        if state.left is None:
+            state.left, state.over = time, before
         if state.change is None or state.change.label != label:
-            state.change = _Run(label, time)
+            state.change = _Run(label, time, before)
         state.change.add(confidence)
         self._settle(track, state, time)
 
@@ -132,11 +138,13 @@ class Events:
         """Let a change count that has lasted long enough."""
         change, left = state.change, state.left
         if change is not None and self._lasts(end - change.start):
-            state.events += self._made(track, state.run, change.start)
+            has_gap = left is not None and state.over < left  # what counted was over before it
+            end_of_run = state.over if has_gap else change.after
+            state.events += self._made(track, state.run, end_of_run)
             state.run, state.change, state.left = change, None, None
         elif left is not None and self._lasts((end - left) / 2):  # none of several lasts
-            state.events += self._made(track, state.run, left)
-            state.run, state.left = _Run(None, left), None
+            state.events += self._made(track, state.run, state.over)
+            state.run, state.left = _Run(None, left, left), None
 
     def _lasts(self, seconds: float) -> bool:
         return seconds >= self._least - 1e-9
@@ -172,13 +180,16 @@ class Events:
         """Return all that is known, as JSON has it."""
 
         def listed(run: _Run | None) -> list[Any] | None:
-            return None if run is None else [run.label, run.start, run.total, run.frames]
+            return None if run is None else [run.label, run.start, run.after, run.total, run.frames]
 
         return {
             "time": self._time,
             "step": self._step,
             "faces": [
-                [track, listed(face.run), listed(face.change), face.left, face.end, face.visible]
+                [
+                    *(track, listed(face.run), listed(face.change)),
+                    *(face.left, face.over, face.end, face.visible),
+                ]
                 for track, face in self._faces.items()
             ],
         }
@@ -187,8 +198,8 @@ class Events:
         """Go on from what `state` gave."""
         self._time, self._step = state["time"], state["step"]
         self._faces = {
-            track: _Face(_Run(*run), None if change is None else _Run(*change), left, end, visible)
-            for track, run, change, left, end, visible in state["faces"]
+            track: _Face(_Run(*run), None if change is None else _Run(*change), *rest)
+            for track, run, change, *rest in state["faces"]
         }
 
 

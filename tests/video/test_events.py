@@ -65,6 +65,15 @@ def test_a_short_gap_is_bridged() -> None:
     assert spans("aaaa...") == [("a", 0.0, 0.4)]
 
 
+def test_a_gap_before_another_expression_belongs_to_neither() -> None:
+    assert spans("aaaa......bbbb") == [("a", 0.0, 0.4), ("b", 1.0, 1.4)]
+    assert spans("aaaa......----") == [("a", 0.0, 0.4)]
+    assert spans("aaaa...c..bbbb") == [("a", 0.0, 0.4), ("b", 1.0, 1.4)]
+    assert spans("aaaa..c.bbbb") == [("a", 0.0, 0.4), ("b", 0.8, 1.2)]
+    assert spans("aaaac.bbbb") == [("a", 0.0, 0.5), ("b", 0.6, 1.0)]
+    assert spans("aaaa......" + "bc" * 5) == [("a", 0.0, 0.4)]
+
+
 def test_a_track_that_is_over_ends_its_events() -> None:
     frames = said("aaaaaa")
     for frame in frames[4:]:
