@@ -144,8 +144,8 @@ def refine(image: UInt8Array, candidate: Pose) -> Pose:
 def follow(image: UInt8Array, pose: Pose) -> Pose | None:
     """Return where a face is that was, or is expected, at `pose`; None where none is seen.
 
-    It costs a sixth of a look at a picture of 640x480. The face may have moved by 0.4 of its height
-    and turned by some 20 degrees.
+    It costs a seventh of a look at a picture of 640x480. The face may have moved by 0.4 of its
+    height and turned by some 20 degrees.
     """
     with quiet_opencv():
         near = _near(image, pose)

@@ -14,6 +14,7 @@ from ferjax.errors import VideoError
 from ferjax.image_files import quiet_opencv
 from ferjax.video.pictures import Picture, Problems
 
+_LAST: Final = 9_999  # more cameras no system has; OpenCV takes higher numbers for something else
 _FAILURES: Final = 10  # pictures in a row that a camera does not give, before it counts as gone
 
 
@@ -39,8 +40,8 @@ class Camera:
         """
         self.name = f"camera {number}"
         self.problems = Problems()
-        if number < 0:
-            raise VideoError(f"expected the number of a camera from 0 on, got {number}")
+        if not 0 <= number <= _LAST:
+            raise VideoError(f"expected the number of a camera, from 0 to {_LAST}, got {number}")
         with quiet_opencv() as cv2:
             self._capture: Any = cv2.VideoCapture(number)
             if not self._capture.isOpened():

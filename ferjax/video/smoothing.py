@@ -28,6 +28,7 @@ from ferjax.faces.detection import is_number
 METHODS: Final = ("exponential", "hmm")
 SMOOTH: Final = 0.2  # seconds; more loses at changes what it gains between them
 _LEAST: Final = 1e-4  # a probability below which the network is not believed; it never says never
+_FASTEST: Final = 1e6  # changes a second; faster ones are over between any two frames
 _KEPT: Final = 64  # of expm's results; times in a film are mostly equally far apart
 
 Row = npt.NDArray[np.float32]
@@ -138,7 +139,7 @@ def rates_of(transition: Any, classes: int, smooth: float) -> npt.NDArray[np.flo
     """
     rates: npt.NDArray[np.float64]
     if transition is None:
-        rates = np.full((classes, classes), 1 / smooth / max(1, classes - 1))
+        rates = np.full((classes, classes), min(1 / smooth, _FASTEST) / max(1, classes - 1))
     else:
         try:
             rates = np.array(transition, np.float64)
@@ -152,5 +153,6 @@ def rates_of(transition: Any, classes: int, smooth: float) -> npt.NDArray[np.flo
     np.fill_diagonal(rates, 0)
     if not np.isfinite(rates).all() or rates.min(initial=0) < 0:
         raise FerjaxError("expected finite rates from 0 on for `transition`, changes a second")
+    rates = np.minimum(rates, _FASTEST)
     np.fill_diagonal(rates, -rates.sum(axis=1))
     return rates

@@ -121,3 +121,12 @@ def test_a_track_that_is_over_is_forgotten() -> None:
 def test_bad_options(options: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         Smoother(2, **options)
+
+
+@pytest.mark.parametrize("options", [{"smooth": 1e-300}, {"transition": [[0, 1e300], [1e-300, 0]]}])
+def test_rates_beyond_all_frames_give_numbers(options: dict[str, Any]) -> None:
+    smoother = Smoother(2, method="hmm", **options)
+    smoother.smoothed(1, 0.0, UP)
+    row = smoother.smoothed(1, 0.04, DOWN)
+    assert np.isfinite(row).all()
+    assert row.sum() == pytest.approx(1)

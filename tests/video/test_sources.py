@@ -173,5 +173,11 @@ def test_a_camera_that_is_absent_or_busy(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr("ferjax.video.cameras.sys.platform", "darwin")
     with pytest.raises(VideoError, match="another program uses it, or the system does not let"):
         opened(0)
-    with pytest.raises(VideoError, match="expected the number of a camera from 0 on, got -1"):
+    with pytest.raises(VideoError, match="the number of a camera, from 0 to 9999, got -1"):
         opened(-1)
+
+
+@pytest.mark.parametrize("number", [-1, 10_000, 10**20])
+def test_no_camera_has_such_a_number(number: int) -> None:
+    with pytest.raises(VideoError, match=f"the number of a camera, from 0 to 9999, got {number}"):
+        opened(number)
