@@ -198,7 +198,7 @@ def run(args: argparse.Namespace) -> int:
 
         window = Window(anonymise=args.anonymise)
     source = args.source
-    if source.isascii() and source.isdigit() and not os.path.exists(source):
+    if source.isascii() and source.isdigit() and len(source) < 10 and not os.path.exists(source):
         source = int(source)
     work = Run(options.load_classifier(args), source, settings, outputs)
     if work.resumed_at is not None:
@@ -305,7 +305,7 @@ class VideoProgress:
     """Say on stderr how far a film is, how fast, and how long the rest takes."""
 
     def __init__(self, start: float, end: float | None) -> None:
-        self._from, self._end = start, end
+        self._end = end
         self._begin = time.monotonic()
         self._next = self._begin + _FIRST
         self._frames = 0
@@ -344,7 +344,8 @@ class VideoProgress:
         """Return what to say of the speed in the end."""
         if self._first is None or frames < 2:
             return ""
-        spent = max(1e-3, time.monotonic() - self._first[0])
+        # From the beginning: the frames of a short film come all at once.
+        spent = max(1e-3, time.monotonic() - self._begin)
         covered = self._time - self._first[1]
         return f"; {self._frames / spent:.1f} frames/s, {covered / spent:.2f} times real time"
 

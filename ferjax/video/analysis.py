@@ -156,8 +156,14 @@ class Analysis:
 
     def _read(self) -> Generator[Frame, None, None]:
         """Yield the frames that are looked at; the thread that reads them closes the film too."""
+        settings, is_empty = self._settings, self._first == 0
         try:
-            yield from self._settings.choice(self._first).frames(self._opened)
+            for frame in settings.choice(self._first).frames(self._opened):
+                is_empty = False
+                yield frame
+            if is_empty and (settings.start or settings.end is not None):
+                end = "on" if settings.end is None else f"to {settings.end:g} s"
+                self._opened.problems.more.append(f"has no frame from {settings.start:g} s {end}")
         finally:
             self._opened.close()
 

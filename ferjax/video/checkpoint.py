@@ -21,6 +21,9 @@ from ferjax.faces.settings import check_resumed
 from ferjax.files import replacing
 
 _FORMAT: Final = 1
+_PARTS: Final = frozenset(
+    ("format", "asked", "source", "state", "events", "counts", "offsets", "time")
+)
 
 
 class Checkpoint:
@@ -38,7 +41,8 @@ class Checkpoint:
         self.saved: dict[str, Any] | None = None
         with suppress(OSError, ValueError, RecursionError):
             value = json.loads(self.path.read_text(encoding="utf-8"))
-            if isinstance(value, dict) and value.get("format") == _FORMAT:
+            is_whole = isinstance(value, dict) and value.keys() >= _PARTS
+            if is_whole and value["format"] == _FORMAT and isinstance(value["asked"], dict):
                 self.saved = value
 
     def check(self, asked: Mapping[str, Any], source: str, run: str) -> dict[str, Any]:

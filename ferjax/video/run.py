@@ -76,8 +76,8 @@ class Outputs:
                 raise FerjaxError(f"expected a path for {name}, got an empty string")
             if name == "--draw" and not path.lower().endswith(".webm"):
                 raise FerjaxError(f"expected a name that ends in .webm for --draw, got {path}")
-        real = {os.path.realpath(path) for path in given.values()}
-        if len(real) < len(given):
+        paths = list(given.values())
+        if any(is_same(a, b) for i, a in enumerate(paths) for b in paths[:i]):
             raise FerjaxError(f"expected another file for each of {', '.join(given)}")
         if self.anonymise and self.drawing is None:
             raise FerjaxError("--anonymise is for what --draw draws: give --draw FILE.webm too")
@@ -95,6 +95,16 @@ class Outputs:
             from ferjax.video.timeline import check_plot
 
             check_plot(self.plot)
+
+
+def is_same(first: str, second: str) -> bool:
+    """Whether two paths are of one file, by whatever links, be it there or not."""
+    if os.path.realpath(first) == os.path.realpath(second):
+        return True
+    try:
+        return os.path.samefile(first, second)
+    except (OSError, ValueError):
+        return False
 
 
 @dataclass
@@ -202,6 +212,11 @@ class Run:
         """
         return self._checkpoint is not None and self._outputs.drawing is None
 
+    @property
+    def _is_unfinished(self) -> bool:
+        """Whether there is a record by which `resume` goes on with the run."""
+        return self.goes_on and self._checkpoint is not None and self._checkpoint.path.exists()
+
     # --- before ----------------------------------------------------------------------------------
 
     def _said(self, source: Source) -> dict[str, Any]:
@@ -236,7 +251,7 @@ class Run:
         film = os.path.realpath(source) if isinstance(source, (str, os.PathLike)) else None
         for path in paths:
             check_file(path)
-            if os.path.realpath(path) == film:
+            if film is not None and is_same(path, film):
                 raise WriteError(f"{path}: is the film itself; give another name")
         is_file = film is not None and os.path.isfile(film)
         if outputs.resume and not is_file:
@@ -366,7 +381,7 @@ class Run:
             self._webm.close()
         if problem is None:
             self._make_of_tables()
-        if problem is None and (is_done or not self.goes_on):
+        if problem is None and (is_done or not self._is_unfinished):
             if self._checkpoint is not None:
                 self._checkpoint.remove()
             for path in self._files.hidden:

@@ -480,3 +480,45 @@ def test_the_defaults_are_those_of_python(cli: Cli) -> None:
     args = build_parser().parse_args(["video", "a.mp4"])
     assert _settings(args) == Settings()
     assert args.min_event == running.Outputs().min_event
+
+
+@pytest.mark.parametrize("number", ["10000", "9" * 20, "9" * 5000])
+def test_no_camera_has_such_a_number(video: Cli, number: str) -> None:
+    assert video(number).code == 2
+
+
+def test_a_time_without_frames_is_said(video: Cli, film: Path) -> None:
+    done = video(film, "--start", 100)
+    assert done.code == 1
+    assert "film.mp4: has no frame from 100 s on" in done.err
+    assert "has no frame from 50 s to 60 s" in video(film, "--start", 50, "--end", 60).err
+
+
+def test_links_to_one_file(video: Cli, film: Path, tmp_path: Path) -> None:
+    copy, linked = tmp_path / "copy.mp4", tmp_path / "linked.csv"
+    copy.write_bytes(film.read_bytes())
+    linked.hardlink_to(copy)
+    assert "is the film itself" in video(copy, "--csv", linked, "--force").error
+    assert copy.read_bytes() == film.read_bytes()
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    first.touch()
+    second.hardlink_to(first)
+    expected = "expected another file for each of --csv, --events"
+    assert expected in video(film, "--csv", first, "--events", second).error
+
+
+def test_a_run_that_fails_at_its_first_frame_leaves_nothing_hidden(
+    video: Cli, film: Path, tmp_path: Path
+) -> None:
+    assert video(film, "--plot", tmp_path / "a.png", "--region", "5000,0,9,9").code == 2
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("record", ["{}", '{"format": 1}', '{"format": 1, "asked": 3}'])
+def test_a_record_that_is_none_is_passed_over(
+    video: Cli, film: Path, tmp_path: Path, record: str
+) -> None:
+    (tmp_path / ".a.csv.resume").write_text(record)
+    done = video(film, "--csv", tmp_path / "a.csv", "--resume", "--every", 30)
+    assert done.code == 0
+    assert "begins anew: no run is unfinished" in done.err
