@@ -42,7 +42,7 @@ class Checkpoint:
         with suppress(OSError, ValueError, RecursionError):
             value = json.loads(self.path.read_text(encoding="utf-8"))
             is_whole = isinstance(value, dict) and value.keys() >= _PARTS
-            if is_whole and value["format"] == _FORMAT and isinstance(value["asked"], dict):
+            if is_whole and value["format"] == _FORMAT and _is_usable(value):
                 self.saved = value
 
     def check(self, asked: Mapping[str, Any], source: str, run: str) -> dict[str, Any]:
@@ -88,3 +88,15 @@ class Checkpoint:
         """Remove the record, if there is one."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
+
+
+def _is_usable(value: Mapping[str, Any]) -> bool:
+    """Whether the parts of a record are of the right kinds."""
+    offsets = value["offsets"]
+    return (
+        isinstance(value["asked"], dict)
+        and isinstance(value["state"], dict)
+        and isinstance(offsets, list)
+        and len(offsets) == 2
+        and all(part is None or (isinstance(part, int) and part >= 0) for part in offsets)
+    )

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import ferjax
 from ferjax.classifier import EmotionClassifier
-from ferjax.errors import FerjaxError, WriteError
+from ferjax.errors import FerjaxError, WriteError, printable
 from ferjax.faces.settings import fingerprint, prior_options
 from ferjax.files import check_file, make_folder
 from ferjax.video import tables
@@ -190,19 +190,31 @@ class Run:
         self._webm: Webm | None = None
         self._events = Events(min_event=outputs.min_event)
         self._asked = self._said(source)
-        self._checkpoint, saved = self._prepared()
-        self.analysis = Analysis(
-            classifier,
-            source,
-            settings,
-            state=None if saved is None else saved["state"],
-            snapshots=SNAPSHOTS if self.goes_on else None,
-        )
-        self._saved = saved
+        self._checkpoint, self._saved = self._prepared()
+        try:
+            self.analysis = self._begun()
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            if self._saved is None or isinstance(error, FerjaxError):
+                raise
+            assert self._checkpoint is not None
+            raise FerjaxError(
+                printable(f"{self._checkpoint.path}: is damaged; --force begins the run anew")
+            ) from error
+
+    def _begun(self) -> Analysis:
+        """Open the film, and restore what is known of a run that is gone on with."""
+        saved = self._saved
         if saved is not None:
             self._events.restore(saved["events"])
             self.counts = Counts(*saved["counts"])
             self.resumed_at = float(saved["time"])
+        return Analysis(
+            self._classifier,
+            self._source,
+            self._settings,
+            state=None if saved is None else saved["state"],
+            snapshots=SNAPSHOTS if self.goes_on else None,
+        )
 
     @property
     def goes_on(self) -> bool:
@@ -269,7 +281,7 @@ class Run:
                     f"{first}: is of an unfinished run; --resume goes on with it, --force replaces "
                     "it"
                 )
-        if saved is None and not outputs.force:
+        if not outputs.force:
             self._check_kinds()
         return record, saved
 

@@ -127,6 +127,12 @@ class CsvFile:
             size = self._file.seek(0, os.SEEK_END)
             self._file.truncate(min(size, offset or 0))
             self._file.seek(0, os.SEEK_END)
+        except FileNotFoundError as error:
+            if offset is None:
+                raise self._error(error) from error
+            raise WriteError(
+                f"{path}: is gone, which the run wrote; --force begins anew"
+            ) from error
         except (OSError, ValueError) as error:
             raise self._error(error) from error
         if size < (offset or 0):

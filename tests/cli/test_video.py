@@ -514,6 +514,28 @@ def test_a_run_that_fails_at_its_first_frame_leaves_nothing_hidden(
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+def test_what_is_left_of_an_interrupted_run_may_be_damaged(
+    video: Cli, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, record = tmp_path / "a.csv", tmp_path / ".a.csv.resume"
+    with monkeypatch.context() as patch:
+        interrupted_at(12, patch, KeyboardInterrupt)
+        assert video(film, "--csv", table).code == 130
+    rows, saved = table.read_bytes(), json.loads(record.read_text())
+    for part, value in (("state", {}), ("events", {}), ("events", []), ("time", "x")):
+        record.write_text(json.dumps({**saved, part: value}))
+        assert "a.csv.resume: is damaged" in video(film, "--csv", table, "--resume").error
+        assert table.read_bytes() == rows
+    record.write_text(json.dumps(saved))
+    table.write_text("a diary\n" * 10_000)
+    assert "ferjax did not write it" in video(film, "--csv", table, "--resume").error
+    assert table.read_text() == "a diary\n" * 10_000
+    table.unlink()
+    assert "is gone, which the run wrote" in video(film, "--csv", table, "--resume").err
+    table.write_bytes(rows)
+    assert video(film, "--csv", table, "--resume").code == 0
+
+
 @pytest.mark.parametrize("record", ["{}", '{"format": 1}', '{"format": 1, "asked": 3}'])
 def test_a_record_that_is_none_is_passed_over(
     video: Cli, film: Path, tmp_path: Path, record: str
