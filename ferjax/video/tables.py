@@ -259,7 +259,11 @@ def write_parquet(path: str, table: str, labels: Sequence[str]) -> None:
     reader = arrow.csv.open_csv(
         table,
         read_options=arrow.csv.ReadOptions(block_size=_BLOCK),
-        convert_options=arrow.csv.ConvertOptions(column_types=types, strings_can_be_null=True),
+        convert_options=arrow.csv.ConvertOptions(
+            column_types=types,
+            strings_can_be_null=True,
+            null_values=[""],  # a class may be called NA
+        ),
     )
     schema = reader.schema.with_metadata({"made by": MARK})
     with (

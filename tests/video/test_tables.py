@@ -102,6 +102,18 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
         tables.CsvFile(str(tmp_path / "none" / "a.csv"), ["a"])
 
 
+def test_a_class_called_na_is_not_missing_in_parquet(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table, path = str(tmp_path / "a.csv"), str(tmp_path / "a.parquet")
+    seen = frame("NA")
+    file = tables.CsvFile(table, tables.columns(["NA", "sad"]))
+    file.add([tables.row_of(seen, seen.faces[0])])
+    file.close()
+    tables.write_parquet(path, table, ["NA", "sad"])
+    (row,) = parquet.read_table(path).to_pylist()
+    assert (row["label"], row["raw_NA"], row["frame"]) == ("NA", 0.5, 12)
+
+
 def test_without_pandas_and_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
     modules = __import__("sys").modules
     monkeypatch.setitem(modules, "pandas", None)
