@@ -31,7 +31,15 @@ from ferjax.faces.journal import Journal, State, state_of
 from ferjax.faces.settings import Settings, check_resumed
 from ferjax.faces.stream import photographs
 from ferjax.faces.yunet_network import read_model
-from ferjax.files import LETTERS, check_file, check_folder, make_folder, remove_left_over, replacing
+from ferjax.files import (
+    LETTERS,
+    check_file,
+    check_folder,
+    is_same_file,
+    make_folder,
+    remove_left_over,
+    replacing,
+)
 from ferjax.image_files import UInt8Array, encode
 from ferjax.priors import Prior, is_adapt
 
@@ -137,9 +145,14 @@ class Batch:
         return [os.fspath(item.path) for item in self._inputs]
 
     def _check_table(self, table: str) -> None:
-        if os.path.realpath(table) in self._sources:
-            raise WriteError(f"{table}: is one of the photographs; give another name for --csv")
         exists = os.path.exists(table)
+        is_linked = (
+            exists and os.stat(table).st_nlink > 1
+        )  # few files are; the photographs are many
+        if os.path.realpath(table) in self._sources or (
+            is_linked and any(is_same_file(table, source) for source in self._sources)
+        ):
+            raise WriteError(f"{table}: is one of the photographs; give another name for --csv")
         if exists and not self._settings.force and not results.is_table(table):
             raise WriteError(f"{table}: is no table that ferjax wrote; --force replaces it")
 

@@ -17,7 +17,7 @@ import ferjax
 from ferjax.classifier import EmotionClassifier
 from ferjax.errors import FerjaxError, WriteError, printable
 from ferjax.faces.settings import fingerprint, prior_options
-from ferjax.files import check_file, make_folder
+from ferjax.files import check_file, is_same_file, make_folder
 from ferjax.video import tables
 from ferjax.video.analysis import Analysis
 from ferjax.video.checkpoint import Checkpoint
@@ -77,7 +77,7 @@ class Outputs:
             if name == "--draw" and not path.lower().endswith(".webm"):
                 raise FerjaxError(f"expected a name that ends in .webm for --draw, got {path}")
         paths = list(given.values())
-        if any(is_same(a, b) for i, a in enumerate(paths) for b in paths[:i]):
+        if any(is_same_file(a, b) for i, a in enumerate(paths) for b in paths[:i]):
             raise FerjaxError(f"expected another file for each of {', '.join(given)}")
         if self.anonymise and self.drawing is None:
             raise FerjaxError("--anonymise is for what --draw draws: give --draw FILE.webm too")
@@ -95,16 +95,6 @@ class Outputs:
             from ferjax.video.timeline import check_plot
 
             check_plot(self.plot)
-
-
-def is_same(first: str, second: str) -> bool:
-    """Whether two paths are of one file, by whatever links, be it there or not."""
-    if os.path.realpath(first) == os.path.realpath(second):
-        return True
-    try:
-        return os.path.samefile(first, second)
-    except (OSError, ValueError):
-        return False
 
 
 @dataclass
@@ -263,7 +253,7 @@ class Run:
         film = os.path.realpath(source) if isinstance(source, (str, os.PathLike)) else None
         for path in paths:
             check_file(path)
-            if film is not None and is_same(path, film):
+            if film is not None and is_same_file(path, film):
                 raise WriteError(f"{path}: is the film itself; give another name")
         is_file = film is not None and os.path.isfile(film)
         if outputs.resume and not is_file:

@@ -350,6 +350,14 @@ def test_mistakes_are_told_before_any_photograph_is_read(
     assert files_in(photos) == before
 
 
+def test_a_table_is_no_link_to_a_photograph(faces: Cli, photos: Path) -> None:
+    table, before = photos / "linked.csv", (photos / "one.png").read_bytes()
+    table.hardlink_to(photos / "one.png")
+    done = faces(photos / "one.png", "--csv", table, "--force")
+    assert "linked.csv: is one of the photographs" in done.error
+    assert (photos / "one.png").read_bytes() == before
+
+
 @pytest.mark.parametrize("content", [None, b"another network"])
 def test_a_detector_that_was_altered_is_told_first(
     faces: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
