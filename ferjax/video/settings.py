@@ -13,8 +13,8 @@ from ferjax.faces.options import FaceOptions
 from ferjax.preprocessing import ChannelOrder, Resize
 from ferjax.priors import TRAINING, Prior, is_adapt
 from ferjax.video.pictures import Choice
-from ferjax.video.smoothing import METHODS, SMOOTH
-from ferjax.video.sources import LATENCIES
+from ferjax.video.smoothing import SMOOTH, check_method
+from ferjax.video.sources import latency_of
 from ferjax.video.tracks import MAX_GAP
 
 Region = tuple[float, float, float, float]
@@ -108,8 +108,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         self.choice()
-        if self.latency is not None and self.latency not in LATENCIES:
-            raise ValueError(f"expected 'low' or 'throughput' for `latency`, got {self.latency!r}")
+        latency_of(None, self.latency)
         for name in ("detect_every", "max_faces"):
             value = getattr(self, name)
             if value is None:
@@ -120,10 +119,7 @@ class Settings:
             value = getattr(self, name)
             if not (is_number(value) and value >= least):
                 raise ValueError(f"expected seconds from {least:g} on for `{name}`, got {value!r}")
-        if self.smoothing not in METHODS:
-            raise ValueError(
-                f"expected {' or '.join(METHODS)} for `smoothing`, got {self.smoothing!r}"
-            )
+        check_method(self.smoothing)
         if self.region is not None:
             _check_region(self.region)
         if is_adapt(self.prior):

@@ -64,8 +64,7 @@ class Smoother:
         """
         if not (is_number(smooth) and smooth >= 0):
             raise ValueError(f"expected seconds from 0 on for `smooth`, got {smooth!r}")
-        if method not in METHODS:
-            raise ValueError(f"expected {' or '.join(METHODS)} for `smoothing`, got {method!r}")
+        check_method(method)
         if transition is not None and method != "hmm":
             raise FerjaxError("`transition` is for smoothing='hmm'")
         self._smooth, self._method = float(smooth), method
@@ -129,6 +128,12 @@ class Smoother:
     def restore(self, state: Sequence[Any]) -> None:
         """Go on from what `state` gave."""
         self._last = {track: (time, np.array(value)) for track, time, value in state}
+
+
+def check_method(method: str) -> None:
+    """Raise a ValueError where there is no such method of smoothing."""
+    if method not in METHODS:
+        raise ValueError(f"expected {' or '.join(METHODS)} for `smoothing`, got {method!r}")
 
 
 def rates_of(transition: Any, classes: int, smooth: float) -> npt.NDArray[np.float64]:
