@@ -96,6 +96,7 @@ def test_a_prediction_imports_no_tensorflow_keras_matplotlib_or_pillow() -> None
     assert not found & {"keras", "matplotlib", "optax", "orbax", "PIL", "tensorflow"}
 
 
+@pytest.mark.slow
 def test_everything_of_the_core_works_where_keras_and_tensorflow_cannot_be_imported(
     tmp_path: Path, fixtures: Path
 ) -> None:

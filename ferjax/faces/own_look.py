@@ -234,8 +234,8 @@ def _mean(sights: Sequence[_Sight]) -> _Sight:
 def _sights(near: _Near, pose: Pose, views: Sequence[tuple[float, View]]) -> list[_Sight | None]:
     """Return what is seen of a face in each view, turned back by so much."""
     patches = [_patch(near, pose, turn, view) for turn, view in views]
-    found = run(patches, CANDIDATE)
-    return [_sight(rows, view) for rows, (_, view) in zip(found, views, strict=True)]
+    outputs = run(patches, CANDIDATE)
+    return [_sight(rows, view) for rows, (_, view) in zip(outputs, views, strict=True)]
 
 
 def _patch(near: _Near, pose: Pose, turn: float, view: View) -> UInt8Array:

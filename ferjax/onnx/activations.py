@@ -22,7 +22,7 @@ def _linear(b: Builder, x: Tensor) -> Tensor:
     return x
 
 
-def _one(op: str, **attributes: Any) -> Callable[[Builder, Tensor], Tensor]:
+def _operation(op: str, **attributes: Any) -> Callable[[Builder, Tensor], Tensor]:
     """Return the activation that is one operation."""
     return lambda b, x: b.node(op, x, **attributes)
 
@@ -62,37 +62,37 @@ def _sparse_plus(b: Builder, x: Tensor) -> Tensor:
     return b.node("Where", b.node("GreaterOrEqual", x, b.number(1)), x, curve)
 
 
-_hard_sigmoid = _one("HardSigmoid", alpha=1 / 6, beta=0.5)
-_silu = _times(_one("Sigmoid"))
+_hard_sigmoid = _operation("HardSigmoid", alpha=1 / 6, beta=0.5)
+_silu = _times(_operation("Sigmoid"))
 
 ACTIVATIONS: dict[str, Callable[[Builder, Tensor], Tensor]] = {
     "linear": _linear,
-    "relu": _one("Relu"),
+    "relu": _operation("Relu"),
     "relu6": _clipped(0, 6),
-    "elu": _one("Elu", alpha=1.0),
-    "selu": _one("Selu", alpha=1.6732632423543772, gamma=1.0507009873554805),
-    "celu": _one("Elu", alpha=1.0),  # of alpha 1 they are the same
-    "tanh": _one("Tanh"),
-    "sigmoid": _one("Sigmoid"),
+    "elu": _operation("Elu", alpha=1.0),
+    "selu": _operation("Selu", alpha=1.6732632423543772, gamma=1.0507009873554805),
+    "celu": _operation("Elu", alpha=1.0),  # of alpha 1 they are the same
+    "tanh": _operation("Tanh"),
+    "sigmoid": _operation("Sigmoid"),
     "log_sigmoid": _log_sigmoid,
-    "softplus": _one("Softplus"),
-    "softsign": _one("Softsign"),
+    "softplus": _operation("Softplus"),
+    "softsign": _operation("Softsign"),
     "swish": _silu,
     "silu": _silu,
     "mish": _times(lambda b, x: b.node("Tanh", b.node("Softplus", x))),
     "gelu": _gelu,
-    "leaky_relu": _one("LeakyRelu", alpha=0.2),
+    "leaky_relu": _operation("LeakyRelu", alpha=0.2),
     "hard_sigmoid": _hard_sigmoid,
-    "keras2_hard_sigmoid": _one("HardSigmoid", alpha=0.2, beta=0.5),
+    "keras2_hard_sigmoid": _operation("HardSigmoid", alpha=0.2, beta=0.5),
     "hard_silu": _times(_hard_sigmoid),
     "hard_swish": _times(_hard_sigmoid),
     "hard_tanh": _clipped(-1, 1),
-    "hard_shrink": _one("Shrink", lambd=0.5, bias=0.0),
-    "soft_shrink": _one("Shrink", lambd=0.5, bias=0.5),
+    "hard_shrink": _operation("Shrink", lambd=0.5, bias=0.0),
+    "soft_shrink": _operation("Shrink", lambd=0.5, bias=0.5),
     "tanh_shrink": lambda b, x: b.node("Sub", x, b.node("Tanh", x)),
     "squareplus": _squareplus,
     "sparse_plus": _sparse_plus,
-    "exponential": _one("Exp"),
+    "exponential": _operation("Exp"),
     "softmax": _over_last_axis("Softmax"),
     "log_softmax": _over_last_axis("LogSoftmax"),
 }

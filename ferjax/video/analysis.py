@@ -116,7 +116,7 @@ class Analysis:
         with closing(self._frames()) as frames:
             rows = classified(
                 self._classifier,
-                self._found(frames),
+                self._counted(frames),
                 ahead=0 if self._low else AHEAD,
                 is_full=lambda: self._held > MOST_BYTES,
                 calibrated=settings.calibrated,
@@ -136,9 +136,9 @@ class Analysis:
         engine = self._classifier.engine
         return BATCH if engine == "onnx" else min(self._classifier.largest_batch, MAX_CROPS)
 
-    def _found(self, frames: Generator[Frame, None, None]) -> Generator[Seen, None, None]:
+    def _counted(self, frames: Generator[Frame, None, None]) -> Generator[Seen, None, None]:
         """Yield frames with what is found in them, and count the bytes that they hold."""
-        for seen in self._finder.found(frames, snapshots=self._snapshots):
+        for seen in self._finder.faces_of(frames, snapshots=self._snapshots):
             self._held += 0 if seen.image is None else seen.image.nbytes
             yield seen
 

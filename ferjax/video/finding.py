@@ -134,7 +134,7 @@ class Finder:
         self._schedule.restore(state["schedule"])
         self._taken = set(state["taken"])
 
-    def found(
+    def faces_of(
         self, frames: Iterable[Frame], *, snapshots: float | None = None
     ) -> Generator[Seen, None, None]:
         """Yield each frame with its faces.
@@ -144,10 +144,10 @@ class Finder:
             snapshots: seconds after which a frame gets a `state` again; None: none has one.
         """
         next_snapshot = clock.monotonic()
-        for frame, found, schedule in self._looked(frames):
+        for frame, whole_look, schedule in self._looked(frames):
             begin = clock.perf_counter()
-            seen = self._tracked(frame, None if found is None else found.result())
-            whole = found is not None
+            seen = self._tracked(frame, None if whole_look is None else whole_look.result())
+            whole = whole_look is not None
             if snapshots is not None and clock.monotonic() >= next_snapshot:
                 next_snapshot = clock.monotonic() + snapshots
                 seen.state = {
@@ -156,7 +156,7 @@ class Finder:
                     "schedule": schedule,
                     "taken": sorted(self._taken),
                 }
-            del frame, found
+            del frame, whole_look
             yield seen
             # With the network, and with what is made of the frame.
             self._schedule.spent(clock.perf_counter() - begin, whole=whole)
@@ -226,21 +226,21 @@ class Finder:
             )
         return left, top, part
 
-    def _tracked(self, frame: Frame, found: list[Detection] | None) -> Seen:
-        """Return a frame with its faces, given what was found in the whole of it, if anything."""
+    def _tracked(self, frame: Frame, detections: list[Detection] | None) -> Seen:
+        """Return a frame with its faces, given those of the whole of it, if it was looked at."""
         tracker, settings = self._tracker, self._settings
         if frame.cut:
             tracker.cut()
-        if found is None and settings.detector is not None:
+        if detections is None and settings.detector is not None:
             moved = tracker.moved_on(frame.time)
             faces, numbers = [face for _, face in moved], [number for number, _ in moved]
             crops = [self._crop(frame.image, face) for face in faces]
         else:
-            faces = self._followed(frame) if found is None else found
+            faces = self._followed(frame) if detections is None else detections
             faces = [face for face in faces if _is_inside(face, frame.image)]
             crops = [self._crop(frame.image, face) for face in faces]
             looks = [look_of(image) for image in crops]
-            given = tracker.update(frame.time, faces, looks, begin=found is not None)
+            given = tracker.update(frame.time, faces, looks, begin=detections is not None)
             kept = [i for i, number in enumerate(given) if number is not None]
             faces, crops = [faces[i] for i in kept], [crops[i] for i in kept]
             numbers = [number for number in given if number is not None]

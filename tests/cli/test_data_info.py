@@ -263,6 +263,7 @@ def test_mistakes_in_the_call(cli: Cli, faces: Path, tmp_path: Path) -> None:
     assert cli("data").code == 2
 
 
+@pytest.mark.slow
 def test_the_real_archive(cli: Cli, fer_zip: Path) -> None:
     done = cli("data", "info", fer_zip)
     assert done.code == 0

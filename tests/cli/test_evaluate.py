@@ -96,6 +96,7 @@ def test_weights_without_class_names(cli: Cli, tmp_path: Path, data: Path) -> No
     assert "(angry, disgust, fear, happy, sad, surprise, neutral); " in done.out
 
 
+@pytest.mark.slow
 def test_from_evaluation_to_card(cli: Cli, tmp_path: Path, weights: Path, data: Path) -> None:
     people = tmp_path / "people.csv"
     rows = [f"face {256 + row};{'young' if row % 2 else 'old'}" for row in range(60)]

@@ -50,6 +50,7 @@ def _equal(ours: Batch, theirs: Batch) -> None:
 
 
 @pytest.mark.parametrize("make", PIPELINES)
+@pytest.mark.slow
 def test_batches_carry_the_votes_of_their_rows(make: Callable[..., Pipeline]) -> None:
     counts = RNG.integers(0, 9, (N, 3)).astype(np.float32)
     votes = Votes(counts=counts, names=("calm", "tense", "unknown"))

@@ -415,6 +415,7 @@ def real(fer_zip: Path) -> sources.Read:
     return sources.read(fer_zip)
 
 
+@pytest.mark.slow
 def test_the_real_archive(real: sources.Read, fer_zip: Path) -> None:
     faces = real.faces
     assert (real.kind, real.container, real.bad) == ("kaggle", "zip", ())

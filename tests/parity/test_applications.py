@@ -19,6 +19,7 @@ BOTH = (".keras", ".h5")
 IMAGES = np.random.default_rng(1).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
 
 
+@pytest.mark.slow
 def test_layer_scale(compare: Compare) -> None:
     layer = keras.src.applications.convnext.LayerScale(0.5, 3)
     model = keras.Sequential([keras.Input((2, 2, 3)), layer, layers.Flatten()])
