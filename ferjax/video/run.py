@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import ferjax
+from ferjax._version import __version__
 from ferjax.classifier import EmotionClassifier
 from ferjax.errors import FerjaxError, WriteError, printable
 from ferjax.faces.settings import fingerprint, prior_options
@@ -234,7 +234,7 @@ class Run:
         options["--transition"] = None if rates is None else [list(map(float, r)) for r in rates]
         files = self._outputs.files
         return {
-            "ferjax": ferjax.__version__,
+            "ferjax": __version__,
             "--weights": fingerprint(classifier),
             "--labels": list(classifier.labels),
             "--value-range": list(classifier.value_range),
