@@ -208,7 +208,7 @@ class Rounded(doctest.OutputChecker):
         number = r"[0-9]+\.?[0-9]*"
         values, stated = (list(map(float, re.findall(number, t))) for t in (got, want))
         return re.sub(number, "0", got) == re.sub(number, "0", want) and values == pytest.approx(
-            stated, rel=0.03, abs=0.011
+            stated, rel=0.015, abs=0.011
         )
 
 

@@ -70,18 +70,13 @@ class Settings(FaceOptions):
             return None if path is None else os.path.realpath(path)
 
         return {
-            "ferjax": __version__,
-            "--weights": fingerprint(classifier),
-            "--labels": list(classifier.labels),
-            "--value-range": list(classifier.value_range),
-            "--engine": classifier.engine,
+            **asked_of(classifier, self.prior),
             "--min-score": self.min_score,
             "--min-size": self.min_size,
             "--largest": self.largest,
             "--order": self.order,
             "--resize": self.resize,
             "--calibrated": self.calibrated,
-            **prior_options(classifier, self.prior),
             "--abstain-below": self.abstain_below,
             "--anonymise": self.anonymise,
             "--explain": self.explain,
@@ -92,7 +87,19 @@ class Settings(FaceOptions):
         }
 
 
-def fingerprint(classifier: EmotionClassifier) -> str:
+def asked_of(classifier: EmotionClassifier, prior: Prior) -> dict[str, Any]:
+    """Return what results depend on that is the classifier's, by the names of the options."""
+    return {
+        "ferjax": __version__,
+        "--weights": _fingerprint(classifier),
+        "--labels": list(classifier.labels),
+        "--value-range": list(classifier.value_range),
+        "--engine": classifier.engine,
+        **_prior_options(classifier, prior),
+    }
+
+
+def _fingerprint(classifier: EmotionClassifier) -> str:
     """Return what differs for another network, other weights or another temperature."""
     digest = hashlib.sha256(repr(classifier.network.graph.layers).encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(classifier.variables):
@@ -104,7 +111,7 @@ def fingerprint(classifier: EmotionClassifier) -> str:
     return digest.hexdigest()[:16]
 
 
-def prior_options(classifier: EmotionClassifier, prior: Prior) -> dict[str, Any]:
+def _prior_options(classifier: EmotionClassifier, prior: Prior) -> dict[str, Any]:
     """Return the options of a prior that changes results, by their names."""
     if priors.is_training(prior):
         return {}

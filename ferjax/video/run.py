@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from ferjax._version import __version__
 from ferjax.classifier import EmotionClassifier
 from ferjax.errors import FerjaxError, WriteError, printable
-from ferjax.faces.settings import fingerprint, prior_options
+from ferjax.faces.settings import asked_of
 from ferjax.files import check_file, is_same_file, make_folder
 from ferjax.video import tables
 from ferjax.video.analysis import Analysis
@@ -234,13 +233,8 @@ class Run:
         options["--transition"] = None if rates is None else [list(map(float, r)) for r in rates]
         files = self._outputs.files
         return {
-            "ferjax": __version__,
-            "--weights": fingerprint(classifier),
-            "--labels": list(classifier.labels),
-            "--value-range": list(classifier.value_range),
-            "--engine": classifier.engine,
+            **asked_of(classifier, settings.prior),
             **options,
-            **prior_options(classifier, settings.prior),
             "--min-event": self._outputs.min_event,
             **{n: p if p is None else os.path.realpath(p) for n, p in files.items()},
             "given": [os.path.abspath(source) if isinstance(source, (str, os.PathLike)) else ""],
