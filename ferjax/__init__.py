@@ -15,7 +15,7 @@ from ferjax.emotions import EMOTIONS
 from ferjax.errors import FerjaxError
 
 if TYPE_CHECKING:
-    from ferjax import data, evaluate, explain, faces, keras, nets, onnx, priors, train, video
+    from ferjax import data, evaluate, explain, faces, keras, nets, onnx, priors, train, video, web
     from ferjax.classifier import EmotionClassifier, Prediction, load, predict_emotion
 
 __all__ = [
@@ -35,9 +35,10 @@ __all__ = [
     "priors",
     "train",
     "video",
+    "web",
 ]
 
-_ROOMS = set("data evaluate explain faces keras nets onnx priors train video".split())
+_ROOMS = set("data evaluate explain faces keras nets onnx priors train video web".split())
 
 
 def __getattr__(name: str) -> Any:

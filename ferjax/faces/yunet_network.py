@@ -52,6 +52,11 @@ def read_model(path: Path = MODEL) -> bytes:
     return data
 
 
+def model_of_open_sizes() -> bytes:
+    """Return the network as ONNX for pictures of any size, multiples of 32, and any number."""
+    return read_model().replace(_FIXED, _OPEN)
+
+
 def run(images: Sequence[UInt8Array], min_score: float) -> list[Float32Array]:
     """Return what the network sees in pictures of one size, uint8 (H, W, 3) in RGB order.
 
@@ -90,7 +95,7 @@ def open_session() -> Any:
     options.intra_op_num_threads = 1  # several pictures are looked at in as many threads
     options.enable_mem_pattern = False  # sizes differ from call to call
     options.log_severity_level = 4  # it warns of the outputs' shapes, which the file has for 640
-    content = read_model().replace(_FIXED, _OPEN)
+    content = model_of_open_sizes()
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 

@@ -1,0 +1,14 @@
+"""The page that finds faces and tells expressions in the browser, where photographs stay.
+
+`write` makes a static site of a classifier; `serve` shows one on this machine. Behind them:
+`runtime`, which finds ONNX Runtime Web, `card`, what the page says of the weights, and `headers`,
+what any server should send with it. What runs in the browser lies in `page/`.
+"""
+
+from __future__ import annotations
+
+from ferjax.web.runtime import Runtime
+from ferjax.web.runtime import find as find_runtime
+from ferjax.web.site import Site, write
+
+__all__ = ["Runtime", "Site", "find_runtime", "write"]
