@@ -20,8 +20,8 @@ from ferjax.errors import BackendError, FerjaxError
 
 # Each a module of this folder.
 _COMMANDS = (
-    "predict faces video convert export inspect verify data train evaluate calibrate card".split()
-)
+    "predict faces video web convert export inspect verify data train evaluate calibrate card"
+).split()
 
 
 class _Parser(argparse.ArgumentParser):

@@ -167,6 +167,11 @@ def add_prior(parser: argparse._ActionsContainer) -> None:
         "estimated from all faces given, or as is stated for every class; but for training, "
         "probabilities are calibrated where the weights have a calibration (default: training)",
     )
+    add_training_frequencies(parser)
+
+
+def add_training_frequencies(parser: argparse._ActionsContainer) -> None:
+    """Add --training-frequencies."""
     parser.add_argument(
         "--training-frequencies",
         type=_shares,

@@ -1,8 +1,8 @@
 """The page that finds faces and tells expressions in the browser, where photographs stay.
 
-`write` makes a static site of a classifier; `serve` shows one on this machine. Behind them:
-`runtime`, which finds ONNX Runtime Web, `card`, what the page says of the weights, and `headers`,
-what any server should send with it. What runs in the browser lies in `page/`.
+`write` makes a static site of a classifier. Behind it: `site`; `runtime`, which finds ONNX Runtime
+Web; `card`, what the page says of the weights; `headers`, what any server should send with it, as
+`serving` does on this machine alone. What runs in the browser lies in `page`.
 """
 
 from __future__ import annotations

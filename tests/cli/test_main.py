@@ -71,6 +71,7 @@ COMMANDS = [
     "predict",
     "faces",
     "video",
+    "web",
     "convert",
     "export",
     "inspect",
