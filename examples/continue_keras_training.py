@@ -6,6 +6,7 @@ The network takes gray images and ends in a softmax; DATA is what `ferjax data p
 """
 
 import argparse
+import sys
 from typing import Any
 
 import jax
@@ -56,4 +57,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ferjax.FerjaxError, OSError) as error:
+        sys.exit(f"error: {error}")

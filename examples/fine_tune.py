@@ -8,6 +8,7 @@ FACES has a folder for each class: happy/1.jpg, neutral/2.jpg, ... Run:
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import ferjax
@@ -46,4 +47,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ferjax.FerjaxError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -13,6 +13,7 @@ VOTES: Final = "fer_cnn8_votes"  # went on from those of FER2013 with what ten p
 FER2013: Final = "fer_cnn8"  # learnt FER2013's own labels
 DEFAULT: Final = VOTES
 NAMES: Final = (VOTES, FER2013)  # those that are installed with ferjax
+OTHERS: Final = ("fer_cnn8_robust", "fer_cnn5")  # those that a checkout has beside them
 
 
 def path_of(weights: str | os.PathLike[str] | None = None) -> Path:
@@ -39,7 +40,7 @@ def path_of(weights: str | os.PathLike[str] | None = None) -> Path:
             raise WeightFileError(
                 path,
                 f"no such file, and none of the weights that ferjax brings, {', '.join(NAMES)}"
-                f"{near_misses(name, NAMES)}",
+                f"{_hint(name)}",
             )
     file = f"{name}.h5"
     package = Path(__file__).parent
@@ -47,6 +48,13 @@ def path_of(weights: str | os.PathLike[str] | None = None) -> Path:
         if (folder / file).is_file():
             return folder / file
     raise FerjaxError(f"this installation lacks its weights, {file}; reinstall ferjax")
+
+
+def _hint(name: str) -> str:
+    """Return what may help where there are no weights of that name, or nothing."""
+    if name in OTHERS:
+        return f"; checkouts of ferjax have it as checkpoints/{name}.h5"
+    return near_misses(name, NAMES)
 
 
 def own_path(weights: str | os.PathLike[str] | None) -> Path:

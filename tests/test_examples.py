@@ -75,10 +75,31 @@ def faces(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
 def test_examples_are_short_and_say_how_to_run_them(path: Path, example: Example) -> None:
     text = path.read_text(encoding="utf-8")
-    assert text.count("\n") < 60
+    assert text.count("\n") < 65
     assert f"\n    python examples/{path.name} " in text
     with pytest.raises(SystemExit, match="0"):
         example(path.name, "--help")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("predict_folder.py", (".", "--weights", "no.h5"), "error: no.h5: no such file"),
+        ("fine_tune.py", ("no", "--out", "out"), "error: no: no such file or folder"),
+        ("continue_keras_training.py", ("no.h5", "no"), "error: no.h5: no such file"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    example: Example,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=f"^{message}$"):
+        example(name, *arguments)
 
 
 def test_predict_folder(example: Example, model: Path, faces: Path, tmp_path: Path) -> None:

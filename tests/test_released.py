@@ -41,6 +41,13 @@ def test_another_name_is_told_from_a_path() -> None:
     assert released.path_of("runs/fer_cnn9") == Path("runs/fer_cnn9")
 
 
+@pytest.mark.parametrize("name", released.OTHERS)
+def test_weights_that_are_not_installed_are_pointed_to(name: str) -> None:
+    assert (Path(__file__).parents[1] / "checkpoints" / f"{name}.h5").is_file()
+    with pytest.raises(WeightFileError, match=rf"; checkouts of ferjax have it as .*/{name}\.h5$"):
+        released.path_of(name)
+
+
 def test_what_a_checkpoint_goes_by_is_a_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -248,6 +248,7 @@ def _read_prepared(args: argparse.Namespace) -> tuple[Read, dict[str, Any]]:
     Its split stands in `args` then.
     """
     from ferjax.data import agreement, preparation
+    from ferjax.data.manifest import ARRAYS
 
     reading = "skip_bad classes_level labels find_faces several min_score min_size votes seed"
     options = [name for name in reading.split() if getattr(args, name) not in (None, False)]
@@ -265,7 +266,7 @@ def _read_prepared(args: argparse.Namespace) -> tuple[Read, dict[str, Any]]:
         raise FerjaxError(f"{args.source}: has no votes; `ferjax data prepare --votes` adds some")
     if source.faces.votes is None:
         return source, {}
-    about = {"file": preparation.ARRAYS, "joined_by": "ferjax data prepare"}
+    about = {"file": ARRAYS, "joined_by": "ferjax data prepare"}
     about |= manifest.get("votes", {})
     return source, {"votes": {**about, **agreement.agreement(source.faces).to_json()}}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import io
-import json
 import os
 import shutil
 import zipfile
@@ -21,16 +20,14 @@ import numpy.typing as npt
 from ferjax._version import __version__
 from ferjax.data import checks, photographs, sources, splits, votes_files, votes_joining
 from ferjax.data.class_numbers import NumberNames, as_text
-from ferjax.data.containers import PREPARED, files_of
+from ferjax.data.containers import files_of
 from ferjax.data.dataset import SPLITS, Faces
+from ferjax.data.manifest import ARRAYS, FORMAT, MANIFEST, differences, manifest_of
 from ferjax.data.reading import Read
 from ferjax.data.votes import Votes
 from ferjax.errors import DataError, WriteError, printable
 from ferjax.files import check_folder, is_utf8, json_text, make_folder, replacing
 from ferjax.metadata import sha256
-
-ARRAYS, MANIFEST = PREPARED
-_FORMAT = 1
 
 # What may be dropped: a mask of images, and why they are.
 DROPS: Final[dict[str, tuple[Callable[[Faces], checks.Mask], str]]] = {
@@ -119,11 +116,13 @@ def prepare(
         "classes": classes,
     }
     options |= {name: value for name, value in further.items() if value is not None}
-    wanted = {"format": _FORMAT, "source_sha256": fingerprint(source), "options": options}
-    earlier = manifest_of(target)
-    if earlier is not None and _is_same(earlier, wanted, tfds_too=with_tfds is not None):
-        return Prepared(target, earlier, False)
-    _check_target(target, source, force=force, with_tfds=options["tfds"])
+    wanted = {"format": FORMAT, "source_sha256": fingerprint(source), "options": options}
+    unlike: list[str] = []
+    if (earlier := _earlier(target, force=force)) is not None:
+        unlike = differences(earlier, wanted, tfds_too=with_tfds is not None)
+        if not unlike:
+            return Prepared(target, earlier, False)
+    _check_target(target, source, unlike, force=force, with_tfds=options["tfds"])
 
     read = sources.read(
         source,
@@ -184,10 +183,28 @@ def _check_choices(
         votes_joining.check_classes(classes)
 
 
+def _earlier(target: Path, *, force: bool) -> dict[str, Any] | None:
+    """Return the manifest of what was prepared before, or None; with `force` a damaged one is."""
+    try:
+        return manifest_of(target)
+    except DataError:
+        if not force:
+            raise
+    return None
+
+
 def _check_target(
-    target: Path, source: str | os.PathLike[str], *, force: bool, with_tfds: bool
+    target: Path,
+    source: str | os.PathLike[str],
+    unlike: Sequence[str],
+    *,
+    force: bool,
+    with_tfds: bool,
 ) -> None:
-    """Raise where a dataset cannot be written, before reading, which takes a while."""
+    """Raise where a dataset cannot be written, before reading, which takes a while.
+
+    `unlike` says in what a dataset that was prepared there before is another one.
+    """
     if with_tfds and not is_utf8(os.path.realpath(target)):
         raise WriteError(
             f"{printable(str(target))}: TensorFlow writes to paths in UTF-8 alone; --no-tfds "
@@ -199,8 +216,8 @@ def _check_target(
     if target.exists() and any(target.iterdir()):
         _refuse_parts(source, target)
         if not force:
-            is_other = manifest_of(target) is None
-            content = "something else" if is_other else "another prepared dataset"
+            other = f"another prepared dataset: {'; '.join(unlike)}"
+            content = other if unlike else "something else"
             raise DataError(f"{target}: holds {content}; --force (force=True) replaces it")
 
 
@@ -230,7 +247,7 @@ def _refuse_parts(source: str | os.PathLike[str], target: Path) -> None:
             )
 
 
-# --- the manifest --------------------------------------------------------------------------------
+# --- what is written and read --------------------------------------------------------------------
 
 
 def _described(read: Read, faces: Faces) -> dict[str, Any]:
@@ -247,18 +264,10 @@ def _described(read: Read, faces: Faces) -> dict[str, Any]:
     }
 
 
-def _is_same(earlier: dict[str, Any], wanted: dict[str, Any], *, tfds_too: bool) -> bool:
-    """Whether a manifest is that of what is wanted."""
-    same_keys = {key: earlier.get(key) for key in wanted}
-    if not tfds_too and isinstance(same_keys["options"], dict):
-        same_keys["options"] = {**same_keys["options"], "tfds": wanted["options"]["tfds"]}
-    return same_keys == wanted
-
-
 def is_prepared(path: str | os.PathLike[str]) -> bool:
     """Whether `load` is for it: a folder that `prepare` made, or its `faces.npz`."""
     path = Path(path)
-    return path.name == ARRAYS or all((path / name).is_file() for name in PREPARED)
+    return path.name == ARRAYS or all((path / name).is_file() for name in (ARRAYS, MANIFEST))
 
 
 def load(path: str | os.PathLike[str]) -> Faces:
@@ -315,18 +324,11 @@ def read_prepared(path: str | os.PathLike[str]) -> tuple[Read, dict[str, Any]]:
     faces = load(path)
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
     manifest = manifest_of(folder) or {}
-    try:
-        if manifest:
-            source, split = printable(manifest["source"], 80), manifest["options"]["split"]
-            left_out = f"{len(manifest['dropped']):,} dropped, {len(manifest['bad']):,} bad"
-            note = f"prepared from {source}, {split} split; left out: {left_out}"
-            faces = faces.with_notes(note)
-            if not isinstance(manifest.get("votes", {}), dict):
-                raise TypeError("votes")
-    except (KeyError, TypeError, AttributeError):
-        raise DataError(
-            f"{folder / MANIFEST}: damaged; `ferjax data prepare --force` makes it anew"
-        ) from None
+    if manifest:
+        source, split = printable(manifest["source"], 80), manifest["options"]["split"]
+        left_out = f"{len(manifest['dropped']):,} dropped, {len(manifest['bad']):,} bad"
+        note = f"prepared from {source}, {split} split; left out: {left_out}"
+        faces = faces.with_notes(note)
     return Read(faces=faces, bad=(), kind="prepared", container="folder"), manifest
 
 
@@ -350,15 +352,6 @@ def _files(source: Path) -> Iterator[tuple[str, str]]:
         yield from files_of(source)
     except DataError as error:
         raise DataError(f"{source}: {error}") from None
-
-
-def manifest_of(folder: Path) -> dict[str, Any] | None:
-    """Return the manifest of a complete prepared folder, None for any other."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return manifest if isinstance(manifest, dict) and (folder / ARRAYS).is_file() else None
 
 
 def _drop(faces: Faces, drop: Sequence[str]) -> tuple[Faces, list[dict[str, str]]]:

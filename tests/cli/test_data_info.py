@@ -193,9 +193,10 @@ def test_a_damaged_manifest(cli: Cli, faces: Path, tmp_path: Path, text: str) ->
     (out / "manifest.json").write_text(text)
     done = cli("data", "info", out)
     assert done.code == 2
-    assert done.error.endswith(
-        "manifest.json: damaged; `ferjax data prepare --force` makes it anew"
-    )
+    assert "manifest.json: damaged, at " in done.error
+    assert done.error.endswith("--force` (force=True) makes the folder anew")
+    again = cli("data", "prepare", faces, "--out", out, "--no-tfds")
+    assert again.code == 2 and "manifest.json: damaged" in again.error
 
 
 def test_mistakes_with_augment(cli: Cli, faces: Path, tmp_path: Path) -> None:

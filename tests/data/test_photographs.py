@@ -20,8 +20,9 @@ import ferjax
 from ferjax.cli.data_info import SEVERAL as CLI_SEVERAL
 from ferjax.cli.main import main
 from ferjax.data import load, sources
+from ferjax.data.manifest import MANIFEST
 from ferjax.data.photographs import CLEARLY, SEVERAL, FindFaces
-from ferjax.data.preparation import MANIFEST, Prepared, prepare
+from ferjax.data.preparation import Prepared, prepare
 from ferjax.errors import DataError, DetectorError
 from ferjax.faces import Detection, crop, detect
 from ferjax.faces.detection import MIN_SCORE
@@ -221,7 +222,7 @@ def test_a_second_call_does_nothing_and_other_options_are_noticed(
         FindFaces(detector=squares, min_score=0.6),
         FindFaces(detector=squares, min_score=0.5, min_size=10),
     ):
-        with pytest.raises(DataError, match="holds another prepared dataset; --force"):
+        with pytest.raises(DataError, match=r"holds another prepared dataset: .*--force"):
             run(photos, tmp_path / "out", find)
     assert run(photos, tmp_path / "out", False, force=True).fresh
     assert "find_faces" not in run(photos, tmp_path / "out", False).manifest["options"]
@@ -457,7 +458,8 @@ def test_the_command(people: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         assert found.err == "ferjax: note: no face in 1 picture, left out: grin/b.png\n"
         assert "left out" not in found.out
     assert main(call) == 2
-    assert "holds another prepared dataset; --force" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "holds another prepared dataset: its find_faces is" in error and "; --force" in error
     assert main(["data", "info", str(people), "--find-faces", "--json"]) == 0
     found = capsys.readouterr()
     assert found.err == "ferjax: note: no face in 1 picture, left out: grin/b.png\n"

@@ -18,7 +18,8 @@ import pytest
 from ferjax.cli.main import main
 from ferjax.data import preparation as module
 from ferjax.data.dataset import SPLITS
-from ferjax.data.preparation import ARRAYS, MANIFEST, fingerprint, load, prepare, read_prepared
+from ferjax.data.manifest import ARRAYS, MANIFEST
+from ferjax.data.preparation import fingerprint, load, prepare, read_prepared
 from ferjax.errors import DataError, WriteError
 
 CLASSES = ("calm", "frown", "grin")
@@ -122,10 +123,15 @@ def test_names_that_are_no_text(
 
 def test_a_changed_source_or_option_asks_for_force(source: Path, tmp_path: Path) -> None:
     run(source, tmp_path / "out")
-    with pytest.raises(DataError, match="holds another prepared dataset; --force"):
+    with pytest.raises(
+        DataError, match=r"holds another prepared dataset: its drop is \[\], asked for is .*--force"
+    ):
         run(source, tmp_path / "out", drop=["blank"])
     write(source / "train/calm/im9.png", np.full((48, 48), 7, np.uint8))
-    with pytest.raises(DataError, match="holds another prepared dataset; --force"):
+    with pytest.raises(
+        DataError,
+        match=r"holds another prepared dataset: it was made from other content, of .*--force",
+    ):
         run(source, tmp_path / "out")
     assert len(load(tmp_path / "out")) == 24
     assert run(source, tmp_path / "out", force=True).fresh
@@ -313,13 +319,38 @@ def test_arrays_of_other_types_are_named(
         load(tmp_path / "out")
 
 
-@pytest.mark.parametrize("change", [{"source": [1]}, {"votes": 3}, {"options": 1}, {"bad": 2}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source": [1]},
+        {"votes": 3},
+        {"options": 1},
+        {"options": {}},
+        {"bad": 2},
+        {"bad": [{}]},
+        {"dropped": ["leaks"]},
+        {"counts": {"train": {"calm": "3"}}},
+        {"notes": [1]},
+        {"source_sha256": None},
+    ],
+    ids=str,
+)
 def test_a_damaged_manifest_is_named(source: Path, tmp_path: Path, change: dict[str, Any]) -> None:
-    run(source, tmp_path / "out")
-    file = tmp_path / "out" / MANIFEST
-    file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
-    with pytest.raises(DataError, match=r"manifest\.json: damaged; .* --force"):
-        read_prepared(tmp_path / "out")
+    out = tmp_path / "out"
+    run(source, out)
+    file, (key,) = out / MANIFEST, change
+    whole = json.loads(file.read_text())
+    for text in ({**whole, **change}, {name: whole[name] for name in whole if name != key}):
+        if key == "votes" and "votes" not in text:
+            continue  # most datasets have none
+        file.write_text(json.dumps(text))
+        match = rf"manifest\.json: damaged, at '{key}'; .* --force"
+        with pytest.raises(DataError, match=match):
+            read_prepared(out)
+        with pytest.raises(DataError, match=match):
+            run(source, out)
+    assert run(source, out, force=True).fresh
+    assert json.loads(file.read_text()) == whole
 
 
 def test_a_folder_without_arrays_says_what_to_do(tmp_path: Path) -> None:
@@ -367,7 +398,7 @@ def test_a_change_behind_a_link_is_seen(source: Path, tmp_path: Path) -> None:
     assert not run(source, tmp_path / "out").fresh
     for gone in ("train/calm/im3.png", "validation/grin/im1.png"):
         (tmp_path / "elsewhere" / gone).unlink()
-        with pytest.raises(DataError, match="holds another prepared dataset; --force"):
+        with pytest.raises(DataError, match=r"holds another prepared dataset: .*--force"):
             run(source, tmp_path / "out")
         assert run(source, tmp_path / "out", force=True).fresh
     assert len(load(tmp_path / "out")) == 22
