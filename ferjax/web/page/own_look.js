@@ -1,0 +1,409 @@
+/**
+ * Look at a face by itself, where YuNet sees it in one size and upright; as ferjax/faces/own_look.py,
+ * which says why.
+ *
+ * Dimension keys: H height, W width of a picture; h and w of a patch; N faces.
+ *
+ * @import { Affine } from "./warp.js"
+ * @import { Detector, Row } from "./yunet.js"
+ * @import { Picture } from "./picture.js"
+ * @import { Point, Pose } from "./pose.js"
+ *
+ * @typedef {[boolean, number, number]} View mirrored or not, moved by so many pixels, enlarged by
+ *   so much
+ *
+ * @typedef {object} Near the neighbourhood of a face, shrunk to about the scale of its patch
+ * @property {Picture} image
+ * @property {number} left
+ * @property {number} top
+ * @property {number} scale
+ *
+ * @typedef {object} Sight a face in its patch, about the patch's centre
+ * @property {number} score
+ * @property {[number, number, number, number]} box centre, width, height
+ * @property {Point[]} landmarks
+ */
+
+import { degrees, fround, radians, rounded } from "./numbers.js";
+import { part } from "./picture.js";
+import { wrapped } from "./pose.js";
+import { resized } from "./resize.js";
+import { warped } from "./warp.js";
+
+/** A score that is worth a look at the face by itself. */
+export const CANDIDATE = 0.3;
+/** The weight of that look in the score. */
+const OWN_LOOK = 0.75;
+/** Taken off a face's score that by itself looks like none. */
+const DOUBT = 0.1;
+
+const PATCH = 128;
+const FACE = 80;
+const REACH = 1.9;
+const UPRIGHT_SCORE = 0.9;
+const TURN_GAIN = 0.03;
+const ROLL_GAIN = 2;
+/** @type {View} */
+const AS_IT_IS = [false, 0, 1];
+/** @type {View[]} */
+const VIEWS = [AS_IT_IS, [true, 4, 0.75]];
+/** @type {View[]} */
+const LAST_VIEWS = [
+  [true, 0, 0.7],
+  [false, 4, 0.7],
+];
+const MIRRORED = [1, 0, 2, 4, 3];
+const TURNS = [45, -45, 90, -90, 135, -135, 180];
+/** @type {View[]} */
+const SURE_VIEWS = [
+  [true, 4, 1.1],
+  [false, 4, 1.2],
+];
+/** @type {View[]} */
+const MORE_SURE_VIEWS = [
+  [false, 0, 0.7],
+  [true, 0, 0.7],
+];
+const SURE_SIZE = 24;
+const SURE_CANDIDATE = 0.8;
+const SURE_AWAY = 0.1;
+const SURE_ROLL = 7;
+const ROUNDS = 3;
+const STEADY = 0.03;
+const STEADY_ROLL = 3;
+const BLUR = 0.3;
+
+/**
+ * Look at a face by itself and return it upright, with a low score where it looks like none.
+ *
+ * @param {Detector} detector
+ * @param {Picture} image
+ * @param {Pose} candidate
+ * @returns {Promise<Pose>}
+ */
+export async function refine(detector, image, candidate) {
+  const near = nearby(image, candidate);
+  const placed =
+    (await surePose(detector, near, candidate)) ?? (await searched(detector, near, candidate));
+  const seen = candidate.score - DOUBT;
+  if (placed === null) return { ...candidate, score: seen };
+  const score = Math.max(seen, OWN_LOOK * placed.score + (1 - OWN_LOOK) * candidate.score);
+  return { ...placed, width: placed.width + BLUR, height: placed.height + BLUR, score };
+}
+
+/**
+ * Return where each face is that was, or is expected, at a pose; null where none is seen. All are
+ * looked at together.
+ *
+ * @param {Detector} detector
+ * @param {Picture} image
+ * @param {Pose[]} poses
+ * @returns {Promise<(Pose | null)[]>}
+ */
+export async function follow(detector, image, poses) {
+  const nears = poses.map((pose) => nearby(image, pose));
+  /** @type {Picture[]} */
+  const patches = [];
+  poses.forEach((pose, i) => {
+    if (isEmpty(nears[i])) return;
+    for (const view of VIEWS) patches.push(patch(nears[i], pose, pose.roll, view));
+  });
+  const outputs = patches.length ? await detector.run(patches, CANDIDATE) : [];
+  return poses.map((pose, i) => {
+    if (isEmpty(nears[i])) return null;
+    const sight = together(VIEWS.map((view) => sightOf(outputs.shift() ?? [], view)));
+    if (sight === null) return null;
+    const placed = place(pose, pose.roll, sight);
+    return { ...placed, width: placed.width + BLUR, height: placed.height + BLUR };
+  });
+}
+
+/** @param {Near} near */
+function isEmpty({ image }) {
+  return image.width === 0 || image.height === 0;
+}
+
+/**
+ * Return a face that is sure and upright as it is; null: it is to be searched for.
+ *
+ * @param {Detector} detector
+ * @param {Near} near
+ * @param {Pose} candidate
+ */
+async function surePose(detector, near, candidate) {
+  if (candidate.score < SURE_CANDIDATE || candidate.height < SURE_SIZE) return null;
+  const views = [...SURE_VIEWS, ...MORE_SURE_VIEWS];
+  const sights = await sightsOf(
+    detector,
+    near,
+    candidate,
+    views.map((view) => [0, view]),
+  );
+  const sight = together(sights.slice(0, SURE_VIEWS.length));
+  const more = together(sights.slice(SURE_VIEWS.length));
+  if (sight === null || !isSure(sight) || more === null) return null;
+  const both = mean([sight, more]); // of tilted heads the second are less sure
+  return isSure(both) ? place(candidate, 0, both) : null;
+}
+
+/**
+ * Turn and move a face until it looks upright; null where it looks like none.
+ *
+ * @param {Detector} detector
+ * @param {Near} near
+ * @param {Pose} candidate
+ */
+async function searched(detector, near, candidate) {
+  let [pose, turn] = [candidate, 0];
+  let sight = await see(detector, near, pose, turn, VIEWS);
+  if (sight === null || sight.score < UPRIGHT_SCORE) {
+    const turns = [turn, ...TURNS]; // perhaps it is turned
+    const sights = await sightsOf(
+      detector,
+      near,
+      pose,
+      turns.map((angle) => [angle, AS_IT_IS]),
+    );
+    const scores = sights.map((seen) => (seen === null ? -Infinity : seen.score));
+    scores[0] += TURN_GAIN;
+    const best = scores.indexOf(Math.max(...scores));
+    if (best > 0 || sight === null) [turn, sight] = [turns[best], sights[best]];
+  }
+  for (let round = 0; round < ROUNDS && sight !== null && !isSteady(sight); round++) {
+    pose = place(pose, turn, sight);
+    turn = pose.roll;
+    sight = await see(detector, near, pose, turn, VIEWS);
+  }
+  if (sight === null) return null;
+  const last = await see(detector, near, pose, turn, LAST_VIEWS);
+  // It tells the place; of faces so small in their patch scores are lower.
+  if (last !== null) sight = { ...mean([sight, last]), score: sight.score };
+  return place(pose, turn, sight);
+}
+
+/**
+ * @param {Picture} image
+ * @param {Pose} pose
+ * @returns {Near}
+ */
+function nearby(image, pose) {
+  const reach = Math.ceil(REACH * pose.height) + 2;
+  const left = Math.max(0, rounded(pose.x) - reach);
+  const right = Math.min(image.width, rounded(pose.x) + reach);
+  const top = Math.max(0, rounded(pose.y) - reach);
+  const bottom = Math.min(image.height, rounded(pose.y) + reach);
+  const by = Math.trunc(pose.height / FACE);
+  if (by < 2 || right <= left || bottom <= top) {
+    return { image: part(image, left, top, right, bottom), left, top, scale: 1 };
+  }
+  const rows = Math.max(1, Math.floor((bottom - top) / by));
+  const columns = Math.max(1, Math.floor((right - left) / by));
+  // What is left over at the right and the bottom would make the two scales differ.
+  const whole = part(
+    image,
+    left,
+    top,
+    Math.min(right, left + columns * by),
+    Math.min(bottom, top + rows * by),
+  );
+  return { image: resized(whole, rows, columns), left, top, scale: 1 / by };
+}
+
+/**
+ * Return the mean of what is seen of a face, turned back by `turn`, or null.
+ *
+ * @param {Detector} detector
+ * @param {Near} near
+ * @param {Pose} pose
+ * @param {number} turn
+ * @param {View[]} views
+ */
+async function see(detector, near, pose, turn, views) {
+  const sights = await sightsOf(
+    detector,
+    near,
+    pose,
+    views.map((view) => [turn, view]),
+  );
+  return together(sights);
+}
+
+/**
+ * Return the mean of sights, whose score is less where some show no face, or null.
+ *
+ * @param {(Sight | null)[]} sights
+ * @returns {Sight | null}
+ */
+function together(sights) {
+  const seen = sights.filter((sight) => sight !== null);
+  if (!seen.length) return null;
+  const score = seen.reduce((sum, sight) => sum + sight.score, 0) / sights.length;
+  return { ...mean(seen), score };
+}
+
+/**
+ * @param {Sight[]} sights
+ * @returns {Sight}
+ */
+function mean(sights) {
+  /** @param {(sight: Sight) => number} number */
+  const of = (number) => sights.reduce((sum, sight) => sum + number(sight), 0) / sights.length;
+  return {
+    score: of((sight) => sight.score),
+    box: [
+      of((sight) => sight.box[0]),
+      of((sight) => sight.box[1]),
+      of((sight) => sight.box[2]),
+      of((sight) => sight.box[3]),
+    ],
+    landmarks: sights[0].landmarks.map((_, i) => [
+      of((sight) => sight.landmarks[i][0]),
+      of((sight) => sight.landmarks[i][1]),
+    ]),
+  };
+}
+
+/**
+ * Return what is seen of a face in each view, turned back by so much.
+ *
+ * @param {Detector} detector
+ * @param {Near} near
+ * @param {Pose} pose
+ * @param {[number, View][]} views
+ */
+async function sightsOf(detector, near, pose, views) {
+  const patches = views.map(([turn, view]) => patch(near, pose, turn, view));
+  const outputs = await detector.run(patches, CANDIDATE);
+  return outputs.map((rows, i) => sightOf(rows, views[i][1]));
+}
+
+/**
+ * Return a view of a face, (h, w, 3).
+ *
+ * @param {Near} near
+ * @param {Pose} pose
+ * @param {number} turn
+ * @param {View} view
+ */
+function patch(near, pose, turn, [mirrored, offset, zoom]) {
+  const scale = (zoom * FACE) / pose.height / near.scale;
+  const cosine = scale * Math.cos(radians(turn));
+  const sine = scale * Math.sin(radians(turn));
+  const across = mirrored ? -1 : 1;
+  // Where the face's centre is in what is near; pixels' centres lie at whole numbers.
+  const x = (pose.x - near.left) * near.scale - 0.5;
+  const y = (pose.y - near.top) * near.scale - 0.5;
+  const middle = PATCH / 2 - 0.5 + offset;
+  /** @type {Affine} */
+  const affine = [
+    across * cosine,
+    across * sine,
+    middle - across * (cosine * x + sine * y),
+    -sine,
+    cosine,
+    middle - (cosine * y - sine * x),
+  ];
+  return warped(near.image, affine, PATCH, { cubic: scale > 1 });
+}
+
+/**
+ * Return the face in the middle of a view, of what the network sees there.
+ *
+ * @param {Row[]} rows
+ * @param {View} view
+ * @returns {Sight | null}
+ */
+function sightOf(rows, [mirrored, offset, zoom]) {
+  const middle = PATCH / 2 + offset;
+  const farthest = fround(0.4 * zoom * FACE);
+  /** @type {Sight | null} */
+  let best = null;
+  for (const row of rows) {
+    const x = fround(fround(row[0] + row[2] / 2) - middle);
+    const y = fround(fround(row[1] + row[3] / 2) - middle);
+    if (Math.max(Math.abs(x), Math.abs(y)) >= farthest) continue;
+    if (best !== null && row[14] <= best.score) continue;
+    /** @type {Point[]} */
+    const landmarks = MIRRORED.map((other, i) => {
+      const k = 4 + 2 * (mirrored ? other : i);
+      const across = row[k] - middle;
+      return [(mirrored ? -across : across) / zoom, (row[k + 1] - middle) / zoom];
+    });
+    best = {
+      score: row[14],
+      box: [(mirrored ? -x : x) / zoom, y / zoom, row[2] / zoom, row[3] / zoom],
+      landmarks,
+    };
+  }
+  return best;
+}
+
+/**
+ * Return the degrees by which a head is turned from where its patch has it upright.
+ *
+ * @param {Sight} sight
+ */
+function rollOf({ landmarks: [rightEye, leftEye, , rightMouth, leftMouth] }) {
+  const eyes = degrees(Math.atan2(leftEye[1] - rightEye[1], leftEye[0] - rightEye[0]));
+  const [x, y] = [0, 1].map(
+    (axis) => (rightMouth[axis] + leftMouth[axis] - rightEye[axis] - leftEye[axis]) / 2,
+  );
+  return (ROLL_GAIN * (eyes + degrees(Math.atan2(-x, y)))) / 2;
+}
+
+/**
+ * Whether a face is as its patch has it, but for a part of its height and a few degrees.
+ *
+ * @param {Sight} sight
+ * @param {number} away
+ * @param {number} roll
+ */
+function isWithin(sight, away, roll) {
+  const [x, y, , height] = sight.box;
+  const farthest = Math.max(Math.abs(x), Math.abs(y), Math.abs(height - FACE));
+  return farthest < away * FACE && Math.abs(rollOf(sight)) < roll;
+}
+
+/**
+ * Whether a patch about this box would show much the same.
+ *
+ * @param {Sight} sight
+ */
+function isSteady(sight) {
+  return isWithin(sight, STEADY, STEADY_ROLL);
+}
+
+/**
+ * Whether a face needs no search.
+ *
+ * @param {Sight} sight
+ */
+function isSure(sight) {
+  return sight.score >= UPRIGHT_SCORE && isWithin(sight, SURE_AWAY, SURE_ROLL);
+}
+
+/**
+ * Return a face where the picture has it, from where its patch about `pose` has it.
+ *
+ * @param {Pose} pose
+ * @param {number} turn
+ * @param {Sight} sight
+ * @returns {Pose}
+ */
+function place(pose, turn, sight) {
+  const by = pose.height / FACE;
+  const cosine = by * Math.cos(radians(turn));
+  const sine = by * Math.sin(radians(turn));
+  /** @type {(x: number, y: number) => Point} */
+  const back = (x, y) => [cosine * x - sine * y + pose.x, sine * x + cosine * y + pose.y];
+  const [x, y] = back(sight.box[0], sight.box[1]);
+  return {
+    x,
+    y,
+    width: sight.box[2] * by,
+    height: sight.box[3] * by,
+    score: sight.score,
+    landmarks: sight.landmarks.map(([across, down]) => back(across, down)),
+    roll: wrapped(turn + rollOf(sight)),
+  };
+}

@@ -1,0 +1,148 @@
+/**
+ * Pictures as arrays: their parts, borders, quarter turns and gray, as NumPy and OpenCV make them.
+ *
+ * @typedef {object} Picture
+ * @property {Uint8ClampedArray} data (H, W, C), in RGB order; C is 1 for gray and 3 for colours
+ * @property {number} width
+ * @property {number} height
+ * @property {number} channels
+ */
+
+import { clamped } from "./numbers.js";
+
+/**
+ * Return a black picture.
+ *
+ * @param {number} width
+ * @param {number} height
+ * @param {number} channels
+ * @returns {Picture}
+ */
+export function blank(width, height, channels) {
+  return { data: new Uint8ClampedArray(width * height * channels), width, height, channels };
+}
+
+/**
+ * Return the part from a column and a row on to others, which are outside of it.
+ *
+ * @param {Picture} picture
+ * @param {number} left
+ * @param {number} top
+ * @param {number} right
+ * @param {number} bottom
+ * @returns {Picture}
+ */
+export function part(picture, left, top, right, bottom) {
+  const { data, width, height, channels } = picture;
+  if (left === 0 && top === 0 && right === width && bottom === height) return picture;
+  const result = blank(Math.max(0, right - left), Math.max(0, bottom - top), channels);
+  const length = result.width * channels;
+  for (let row = 0; row < result.height; row++) {
+    const start = ((top + row) * width + left) * channels;
+    result.data.set(data.subarray(start, start + length), row * length);
+  }
+  return result;
+}
+
+/**
+ * Return the part of some columns and rows, of which those outside repeat the picture's edge.
+ *
+ * @param {Picture} picture
+ * @param {number} left may be negative
+ * @param {number} top may be negative
+ * @param {number} width
+ * @param {number} height
+ * @returns {Picture}
+ */
+export function partWithEdges(picture, left, top, width, height) {
+  const { data, channels } = picture;
+  const result = blank(width, height, channels);
+  for (let y = 0, to = 0; y < height; y++) {
+    const row = clamped(top + y, 0, picture.height - 1) * picture.width;
+    for (let x = 0; x < width; x++) {
+      let from = (row + clamped(left + x, 0, picture.width - 1)) * channels;
+      for (let c = 0; c < channels; c++) result.data[to++] = data[from++];
+    }
+  }
+  return result;
+}
+
+/**
+ * Return a picture with black columns at its right and rows at its bottom.
+ *
+ * @param {Picture} picture
+ * @param {number} width
+ * @param {number} height
+ * @returns {Picture}
+ */
+export function filledUp(picture, width, height) {
+  const result = blank(width, height, picture.channels);
+  const length = picture.width * picture.channels;
+  for (let row = 0; row < picture.height; row++) {
+    const source = picture.data.subarray(row * length, (row + 1) * length);
+    result.data.set(source, row * width * picture.channels);
+  }
+  return result;
+}
+
+/**
+ * Return a picture turned counter-clockwise by quarters.
+ *
+ * @param {Picture} picture
+ * @param {number} quarters whole, also negative
+ * @returns {Picture}
+ */
+export function turned(picture, quarters) {
+  const { data, width, height, channels } = picture;
+  const turns = ((quarters % 4) + 4) % 4;
+  if (turns === 0) return picture;
+  const lies = turns % 2 === 1;
+  const result = blank(lies ? height : width, lies ? width : height, channels);
+  for (let y = 0, to = 0; y < result.height; y++) {
+    for (let x = 0; x < result.width; x++) {
+      const column = turns === 1 ? width - 1 - y : turns === 2 ? width - 1 - x : y;
+      const row = turns === 1 ? x : turns === 2 ? height - 1 - y : height - 1 - x;
+      let from = (row * width + column) * channels;
+      for (let c = 0; c < channels; c++) result.data[to++] = data[from++];
+    }
+  }
+  return result;
+}
+
+/**
+ * Return colours as gray, by OpenCV's integers: 0.299 R + 0.587 G + 0.114 B.
+ *
+ * @param {Picture} picture
+ * @returns {Picture}
+ */
+export function gray(picture) {
+  if (picture.channels === 1) return picture;
+  const { data } = picture;
+  const result = blank(picture.width, picture.height, 1);
+  for (let i = 0, from = 0; i < result.data.length; i++, from += 3) {
+    const sum = 9798 * data[from] + 19235 * data[from + 1] + 3735 * data[from + 2];
+    result.data[i] = (sum + 16384) >> 15;
+  }
+  return result;
+}
+
+/**
+ * Return a picture of red, green, blue and alpha as RGB over white.
+ *
+ * @param {ArrayLike<number>} data (H, W, 4)
+ * @param {number} width
+ * @param {number} height
+ * @returns {Picture}
+ */
+export function fromRgba(data, width, height) {
+  const result = blank(width, height, 3);
+  for (let from = 0, to = 0; to < result.data.length; from += 4, to += 3) {
+    const alpha = data[from + 3];
+    for (let c = 0; c < 3; c++) {
+      const value = data[from + c];
+      result.data[to + c] =
+        alpha === 255 ? value : Math.floor((value * alpha + 255 * (255 - alpha) + 127) / 255);
+    }
+  }
+  return result;
+}

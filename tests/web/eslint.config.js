@@ -1,0 +1,16 @@
+import js from "@eslint/js";
+
+export default [
+  { ignores: ["**/node_modules/"] },
+  js.configs.recommended,
+  {
+    rules: {
+      "no-undef": "off", // types say what is defined
+      "no-var": "error",
+      "prefer-const": ["error", { destructuring: "all" }],
+      eqeqeq: "error",
+      "no-eval": "error",
+      "no-implied-eval": "error",
+    },
+  },
+];
