@@ -20,12 +20,18 @@ export class Analysis {
 
   constructor() {
     this.#worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
-    this.#worker.addEventListener("message", ({ data }) => this.#settle(data));
+    this.#worker.addEventListener("message", ({ data }) => {
+      if ("loaded" in data) this.onProgress(data.loaded, data.total);
+      else this.#settle(data);
+    });
     this.#worker.addEventListener("error", (event) => {
       event.preventDefault();
       this.#fail(`The analysis stopped: ${event.message || "its script cannot be loaded"}.`);
     });
   }
+
+  /** @type {(loaded: number, total: number) => void} is told how many bytes have arrived */
+  onProgress = () => {};
 
   /** settings.json, as parsed. */
   get settings() {
@@ -97,10 +103,13 @@ export class Analysis {
  *   in; relative to the document
  * @param {object} [options]
  * @param {number} [options.threads]
+ * @param {(loaded: number, total: number) => void} [options.onProgress] is told how many bytes of
+ *   the networks have arrived; a total of 0 is not known
  * @returns {Promise<Analysis>}
  */
-export async function load(base = "./", { threads } = {}) {
+export async function load(base = "./", { threads, onProgress } = {}) {
   const analysis = new Analysis();
+  if (onProgress) analysis.onProgress = onProgress;
   try {
     await analysis.load(new URL(base, document.baseURI).href, threads);
   } catch (error) {

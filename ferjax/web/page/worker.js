@@ -30,6 +30,7 @@ import { crop } from "./crop.js";
 import { detect, followed } from "./detect.js";
 import { AnalysisError } from "./errors.js";
 import { decoded, fromBitmap, fromImageData } from "./image.js";
+import { Progress } from "./progress.js";
 import { loadRuntime, openNetwork } from "./runtime.js";
 import { Detector } from "./yunet.js";
 
@@ -67,14 +68,15 @@ async function answer(request) {
  * @returns {Promise<Settings>}
  */
 async function load(base, threads) {
+  const progress = new Progress((loaded, total) => self.postMessage({ loaded, total }));
   const [runtime, settings, detectorModel, networkModel] = await Promise.all([
     loadRuntime(base, threads),
     fetched(base, "settings.json").then((response) => response.json()),
-    fetched(base, "detector.onnx").then((response) => response.arrayBuffer()),
-    fetched(base, "network.onnx").then((response) => response.arrayBuffer()),
+    fetched(base, "detector.onnx").then((response) => progress.read(response)),
+    fetched(base, "network.onnx").then((response) => progress.read(response)),
   ]);
-  const detector = new Detector(runtime, await openNetwork(runtime, new Uint8Array(detectorModel)));
-  const network = await openNetwork(runtime, new Uint8Array(networkModel));
+  const detector = new Detector(runtime, await openNetwork(runtime, detectorModel));
+  const network = await openNetwork(runtime, networkModel);
   const classifier = new Classifier(runtime, network, settings);
   networks = { detector, classifier };
   return settings;
