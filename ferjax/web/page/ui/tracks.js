@@ -6,9 +6,12 @@
 
 /** Seconds for which a face may be unseen and stay the same. */
 const MOST_GAP = 2;
-/** The least intersection over union of boxes, and the distance in heights, of one face. */
-const LEAST_OVERLAP = 0.2;
-const MOST_DISTANCE = 0.6;
+/** How far a face may be from where it was, in heights: at once, for each second since, at most. */
+const AT_ONCE = 0.6;
+const EACH_SECOND = 5;
+const AT_MOST = 2.5;
+/** How many times as large it may be, or as small. */
+const GROWTH = 1.6;
 
 export class Tracks {
   constructor() {
@@ -29,9 +32,9 @@ export class Tracks {
       if (time - seen > MOST_GAP || time < seen) this.live.delete(track);
     }
     const pairs = [];
-    for (const [track, { face: before }] of this.live) {
+    for (const [track, { face: before, time: seen }] of this.live) {
       for (const [index, face] of faces.entries()) {
-        const likeness = likenessOf(before, face);
+        const likeness = likenessOf(before, face, time - seen);
         if (likeness > 0) pairs.push({ track, index, likeness });
       }
     }
@@ -57,16 +60,14 @@ export class Tracks {
  *
  * @param {Face} before
  * @param {Face} after
+ * @param {number} seconds between them
  */
-function likenessOf(before, after) {
+function likenessOf(before, after, seconds) {
   const [left, top, width, height] = before.box;
   const [x, y, across, down] = after.box;
-  const common =
-    Math.max(0, Math.min(left + width, x + across) - Math.max(left, x)) *
-    Math.max(0, Math.min(top + height, y + down) - Math.max(top, y));
-  const overlap = common / (width * height + across * down - common);
-  if (overlap >= LEAST_OVERLAP) return 1 + overlap;
+  const growth = down / height;
+  if (!(growth < GROWTH && growth > 1 / GROWTH)) return 0;
   const away = Math.hypot(left + width / 2 - x - across / 2, top + height / 2 - y - down / 2);
-  const distance = away / Math.max(height, down, 1);
-  return distance <= MOST_DISTANCE ? 1 - distance : 0;
+  const reach = Math.min(AT_MOST, AT_ONCE + EACH_SECOND * seconds);
+  return 1 - away / height / reach;
 }
