@@ -6,7 +6,8 @@
  */
 
 import { AnalysisError } from "./errors.js";
-import { fromRgba } from "./picture.js";
+import { checkWhole, headerSize, kindOf, webpOrientation, whyNot } from "./image_formats.js";
+import { fromRgba, upright } from "./picture.js";
 
 const MAX_PIXELS = 178_956_970;
 const MAX_FILE_BYTES = 256 * 1024 * 1024;
@@ -25,17 +26,23 @@ export async function decoded(blob) {
       `The file has ${Math.round(blob.size / 2 ** 20)} MiB; a picture may have 256 at most.`,
     );
   }
+  const bytes = new Uint8Array(await blob.arrayBuffer());
+  const kind = kindOf(bytes);
+  const size = headerSize(bytes, kind);
+  if (size !== null) checkPixels(...size);
+  checkWhole(bytes, kind);
   let bitmap;
   try {
     bitmap = await createImageBitmap(blob, {
-      imageOrientation: "from-image",
+      imageOrientation: kind === "WebP" ? "none" : "from-image",
       colorSpaceConversion: "none",
     });
   } catch {
-    throw new AnalysisError("This is not a picture that the browser can read.");
+    throw new AnalysisError(whyNot(kind));
   }
   try {
-    return fromBitmap(bitmap);
+    const picture = fromBitmap(bitmap);
+    return kind === "WebP" ? upright(picture, webpOrientation(bytes)) : picture;
   } finally {
     bitmap.close();
   }

@@ -110,6 +110,31 @@ export function turned(picture, quarters) {
 }
 
 /**
+ * Return a picture that is stored with an EXIF orientation as a viewer shows it.
+ *
+ * @param {Picture} picture
+ * @param {number} orientation 1 to 8
+ * @returns {Picture}
+ */
+export function upright(picture, orientation) {
+  if (orientation === 1) return picture;
+  const { data, width, height, channels } = picture;
+  const lies = orientation >= 5; // rows are columns
+  const result = blank(lies ? height : width, lies ? width : height, channels);
+  const isFlipped = [3, 4, 7, 8].includes(orientation);
+  const isMirrored = [2, 3, 6, 7].includes(orientation);
+  for (let y = 0, to = 0; y < result.height; y++) {
+    const row = isFlipped ? result.height - 1 - y : y;
+    for (let x = 0; x < result.width; x++) {
+      const column = isMirrored ? result.width - 1 - x : x;
+      let from = (lies ? column * width + row : row * width + column) * channels;
+      for (let c = 0; c < channels; c++) result.data[to++] = data[from++];
+    }
+  }
+  return result;
+}
+
+/**
  * Return colours as gray, by OpenCV's integers: 0.299 R + 0.587 G + 0.114 B.
  *
  * @param {Picture} picture

@@ -1,0 +1,58 @@
+"""The page in a real browser: a site that is written and served once, and headless Chromium."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ferjax
+from ferjax.classifier import EmotionClassifier
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+
+
+@pytest.fixture(scope="session")
+def classifier() -> EmotionClassifier:
+    return ferjax.load()
+
+
+@pytest.fixture(scope="session")
+def site(classifier: EmotionClassifier, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the page with the default weights, with all headers."""
+    from ferjax.web import runtime, serving
+    from ferjax.web import site as sites
+
+    try:
+        found = runtime.find()
+    except runtime.RuntimeMissingError as error:
+        pytest.skip(str(error))
+    folder: Path = tmp_path_factory.mktemp("web") / "site"
+    sites.write(classifier, folder, runtime=found)
+    server = serving.open_server(folder, 0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium, by Playwright."""
+    if not CHROMIUM:
+        pytest.skip("needs Chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    is_root = hasattr(os, "geteuid") and os.geteuid() == 0
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"] if is_root else []
+        )
+        yield browser
+        browser.close()
