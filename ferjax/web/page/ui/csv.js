@@ -127,7 +127,6 @@ function csv(rows) {
   const quoted = (/** @type {string} */ text) =>
     /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   const text = rows.map((row) => `${row.map(quoted).join(",")}\n`).join("");
-  // eslint-disable-next-line no-control-regex -- ASCII begins with control characters
   return /^[\x00-\x7f]*$/.test(text) ? text : BYTE_ORDER_MARK + text;
 }
 
