@@ -72,6 +72,7 @@ class EmotionClassifier:
         scaling: Scaling | None = None,
         training_frequencies: Shares | None = None,
         engine: str = "jax",
+        threads: int | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
         """Make ready to predict; the default device gets the weights at the first prediction, so
@@ -81,7 +82,7 @@ class EmotionClassifier:
             network: from images (H, W, C), C of 1 (gray) or 3 (RGB), to K classes.
             variables: {"params", "batch_stats"}, float32; other floats are cast to it, under
                 jax_enable_x64 too.
-            labels, training_frequencies, engine: as for `load`.
+            labels, training_frequencies, engine, threads: as for `load`.
             value_range: what black and white are to the network; None: as its layers and the
                 statistics of a Normalization say; see `ferjax.nets.value_range`.
             temperature: what calibrates the probabilities, positive; see `predict_proba`.
@@ -93,8 +94,8 @@ class EmotionClassifier:
             LayerError: the network does not classify images, or begins with statistics of no usual
                 range of values and `value_range` is not given.
             PriorError: `training_frequencies` are no positive numbers of all classes.
-            FerjaxError: there is no such engine, ONNX Runtime is missing, or the temperature is not
-                positive.
+            FerjaxError: there is no such engine, ONNX Runtime is missing, `threads` is not for this
+                engine, or the temperature is not positive.
         """
         if engine not in ENGINES:
             raise FerjaxError(f"expected an engine among {', '.join(ENGINES)}, got {engine!r}")
@@ -130,6 +131,9 @@ class EmotionClassifier:
         self.image_size = (height or usual[0], width or usual[1])
         self._channels = channels
         self.variables = dict(variables)
+        if threads is not None and engine != "onnx":
+            raise FerjaxError(f"expected `threads` for engine 'onnx' alone, got engine {engine!r}")
+        self._threads = threads
         self._make(engine)
 
     @cached_property
@@ -187,7 +191,7 @@ class EmotionClassifier:
         if engine == "onnx":
             from ferjax.onnx import Engine
 
-            self._engine = Engine.of(self.network, self.variables)
+            self._engine = Engine.of(self.network, self.variables, threads=self._threads)
         self._compiled: Compiled | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -290,9 +294,28 @@ class EmotionClassifier:
         parts = [batch[i : i + largest] for i in range(0, len(batch), largest)]
         none = np.zeros((0, len(self.labels)), np.float32)
         rows = np.concatenate([self._predict(part) for part in parts]) if parts else none
+        return self.with_confidence(rows, calibrated=calibrated, prior=prior)
+
+    def with_confidence(
+        self,
+        probabilities: npt.NDArray[np.float32],
+        *,
+        calibrated: bool = False,
+        prior: Prior = TRAINING,
+    ) -> npt.NDArray[np.float32]:
+        """Return what the network's own probabilities become as `predict_proba` is asked for them.
+
+        Args:
+            probabilities: float32 (B, K), as `predict_proba` gives them without options.
+            calibrated, prior: as for `predict_proba`.
+
+        Raises:
+            FerjaxError: as for `predict_proba`.
+        """
+        self.check_confidence(calibrated=calibrated, prior=prior)
         if calibrated or not priors.is_training(prior):
-            rows = self._confidence.calibrated(rows)
-        return self.with_prior(rows, prior)
+            probabilities = self._confidence.calibrated(probabilities)
+        return self.with_prior(probabilities, prior)
 
     def with_prior(
         self, probabilities: npt.NDArray[np.float32], prior: Prior
@@ -498,13 +521,13 @@ def load(
     value_range: tuple[float, float] | None = None,
     training_frequencies: Shares | None = None,
     engine: str = "jax",
+    threads: int | None = None,
 ) -> EmotionClassifier:
     """Load weights, ready to predict.
 
     Args:
         path: any file that `ferjax.keras.load` reads, a Flax msgpack or an Orbax folder, or one of
-            `ferjax.released.NAMES`, the weights that ferjax brings, or an address of a hub, as
-            hf://owner/name/file; None: the default among the first.
+            `ferjax.released.NAMES`, the weights that ferjax brings; None: the default among them.
         config: the architecture of a weights-only file, as for `ferjax.keras.load`.
         architecture: instead, a named architecture.
         output: of several outputs the one to predict, by its name or its number from 0.
@@ -516,11 +539,14 @@ def load(
         training_frequencies: how common each class was in training, by label or in output order,
             for `prior` of `predict_proba`; None: as the metadata says.
         engine: "jax", or "onnx" for ONNX Runtime, which on CPUs is faster.
+        threads: how many compute a batch together by ONNX Runtime; None: one for each core. 1 where
+            several threads predict at once: each batch takes less of the CPU's time.
 
     Raises:
         WeightFileError: the file cannot be used.
         LabelsError: the labels do not fit the network.
-        FerjaxError: there is no such engine, or ONNX Runtime is missing.
+        FerjaxError: there is no such engine, ONNX Runtime is missing, or `threads` is not for this
+            engine.
     """
     path = released.path_of(path)
     model = weights.read(path, config, architecture, output=output)
@@ -531,6 +557,7 @@ def load(
         value_range=value_range or metadata.value_range(model.metadata, path),
         training_frequencies=training_frequencies,
         engine=engine,
+        threads=threads,
         metadata=model.metadata,
     )
     classifier.scaling = metadata.scaling(model.metadata, path, classifier.labels)

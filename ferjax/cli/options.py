@@ -69,9 +69,8 @@ def add_weights(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--weights",
         metavar="FILE",
-        help="any weight file of Keras or Flax; of those that ferjax brings, "
-        f"{' or '.join(released.NAMES)}; of a hub its address, hf://owner/name[/file] or "
-        f"kaggle://owner/model[/...] (default: {released.DEFAULT})",
+        help="any weight file of Keras or Flax, or, of those that ferjax brings, "
+        f"{' or '.join(released.NAMES)} (default: {released.DEFAULT})",
     )
 
 
@@ -86,8 +85,12 @@ def add_measured(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_classifier(parser: argparse._ActionsContainer) -> None:
-    """Add the options that say what predicts, which `load_classifier` takes."""
+def add_classifier(parser: argparse._ActionsContainer, *, engine: str = "jax") -> None:
+    """Add the options that say what predicts, which `load_classifier` takes.
+
+    Args:
+        engine: what computes without --engine.
+    """
     add_weights(parser)
     add_architecture(parser)
     add_output(parser)
@@ -96,8 +99,8 @@ def add_classifier(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--engine",
         choices=("jax", "onnx"),
-        default="jax",
-        help="what computes; onnx is ONNX Runtime (default: jax)",
+        default=engine,
+        help=f"what computes; onnx is ONNX Runtime (default: {engine})",
     )
 
 
@@ -105,16 +108,21 @@ def load_classifier(args: argparse.Namespace) -> EmotionClassifier:
     """Return the classifier that the options of `add_classifier` say."""
     import ferjax
 
-    return ferjax.load(
-        args.weights,
-        config=args.config,
-        architecture=args.architecture,
-        output=args.output,
-        labels=args.labels,
-        value_range=value_range_of(args),
-        training_frequencies=getattr(args, "training_frequencies", None),  # not every command's
-        engine=args.engine,
-    )
+    return ferjax.load(**classifier_arguments(args))
+
+
+def classifier_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of `ferjax.load` that the options of `add_classifier` say."""
+    return {
+        "path": args.weights,
+        "config": args.config,
+        "architecture": args.architecture,
+        "output": args.output,
+        "labels": args.labels,
+        "value_range": value_range_of(args),
+        "training_frequencies": getattr(args, "training_frequencies", None),  # not every command's
+        "engine": args.engine,
+    }
 
 
 def add_confidence(parser: argparse._ActionsContainer) -> None:

@@ -78,6 +78,7 @@ def detect(
     min_size: float | None = None,
     order: str = "reading",
     channel_order: ChannelOrder = "rgb",
+    max_faces: int | None = None,
 ) -> list[Detection]:
     """Return the faces in a picture; an empty list where it shows none.
 
@@ -98,9 +99,10 @@ def detect(
             second time at 1,600 pixels, where faces of 48 pixels are found and many smaller ones.
         order: "reading", line by line, each from left to right, or "size", the largest first.
         channel_order: order of the colours in arrays of three or four channels: "rgb" or "bgr".
+        max_faces: the faces that a picture may have, of any size; None: any number.
 
     Raises:
-        ImageError: the image cannot be read.
+        ImageError: the image cannot be read, or has more than `max_faces`.
         DetectorError: the detector fails, or what it returns are no faces.
         ValueError: an option is out of range.
 
@@ -111,10 +113,11 @@ def detect(
     picture = load_picture(image, channel_order=channel_order)
     faces: list[Detection]
     if detector is None:
-        poses = yunet.find(picture, min_score=min_score, min_size=min_size)
+        poses = yunet.find(picture, min_score=min_score, min_size=min_size, max_faces=max_faces)
         faces = [_of_pose(pose) for pose in poses]
     else:
         faces = [face for face in _detected(detector, picture) if face.score >= min_score]
+    yunet.check_count(len(faces), max_faces)
     return in_order([f for f in faces if min_size is None or f.size >= min_size], order)
 
 

@@ -204,26 +204,43 @@ class _Finder:
 
     def located(self, source: Source, image: UInt8Array, number: int) -> _Located:
         """Find and crop the faces of a picture."""
-        options = self.options
-        detections = detect(
-            image,
-            detector=options.detector,
-            min_score=options.min_score,
-            min_size=options.min_size,
-            order=options.order,
-        )
-        if options.largest and detections:
-            detections = [max(detections, key=lambda face: face.size)]
-        crops = [
-            self.classifier.preprocess(crop(image, face), resize=options.resize)[0]
-            for face in detections
-        ]
+        detections, crops = find_and_crop(self.classifier, image, self.options)
         height, width = image.shape[:2]
         kept = image if self.keep_images else None
         photograph = Photograph(source=source, faces=[], shape=(height, width), image=kept)
         if kept is None and not preprocessing.is_array(source):
             self.pixels.drop(number)
         return _Located(number=number, photograph=photograph, detections=detections, crops=crops)
+
+
+def find_and_crop(
+    classifier: EmotionClassifier,
+    image: UInt8Array,
+    options: FaceOptions,
+    *,
+    max_faces: int | None = None,
+) -> tuple[list[Detection], list[Float32Array]]:
+    """Return the faces of a picture, uint8 (H, W, 3) in RGB order, and each as the network takes
+    it, float32 (h, w, C).
+
+    Raises:
+        ImageError: the picture has more than `max_faces`.
+        DetectorError: a detector of one's own fails, or what it returns are no faces.
+    """
+    detections = detect(
+        image,
+        detector=options.detector,
+        min_score=options.min_score,
+        min_size=options.min_size,
+        order=options.order,
+        max_faces=max_faces,
+    )
+    if options.largest and detections:
+        detections = [max(detections, key=lambda face: face.size)]
+    crops = [
+        classifier.preprocess(crop(image, face), resize=options.resize)[0] for face in detections
+    ]
+    return detections, crops
 
 
 _Future: TypeAlias = "Future[_Located | UInt8Array | None]"

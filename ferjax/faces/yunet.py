@@ -25,6 +25,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from ferjax.errors import ImageError
 from ferjax.faces.own_look import CANDIDATE, Pose, is_sideways, refine
 from ferjax.faces.yunet_network import run
 from ferjax.image_files import UInt8Array, quiet_opencv
@@ -42,9 +43,16 @@ TILE: Final = 1600
 MAX_SCALE: Final = 3.0  # of looks in tiles; more shows nothing new
 MIN_SIDE: Final = 8  # pixels; what is smaller or in a narrower picture is no face
 LAST_DOUBT: Final = 0.1  # taken off the score of a face that only a last look shows
+CANDIDATES: Final = 4  # times as many as faces are allowed
 
 
-def find(image: UInt8Array, *, min_score: float, min_size: float | None = None) -> list[Pose]:
+def find(
+    image: UInt8Array,
+    *,
+    min_score: float,
+    min_size: float | None = None,
+    max_faces: int | None = None,
+) -> list[Pose]:
     """Return the faces in a picture, uint8 (H, W, 3) in RGB order.
 
     Args:
@@ -52,17 +60,34 @@ def find(image: UInt8Array, *, min_score: float, min_size: float | None = None) 
         min_score: the score that a face needs, in [0, 1].
         min_size: the height in pixels that a face needs, and from which on faces are to be found
             however large the picture; None: what two looks find.
+        max_faces: the faces that a picture may have. Candidates of more than four times as many are
+            refused before each is looked at by itself, which takes most of the time.
+
+    Raises:
+        ImageError: there are more faces, or candidates, than are allowed.
     """
     if min(image.shape[:2]) < MIN_SIDE:
         return []
     low = min(min_score, CANDIDATE)
     with quiet_opencv():
-        faces = confirmed(image, _candidates(image, low, min_size), min_score)
+        candidates = _candidates(image, low, min_size)
+        check_count(len(candidates), max_faces, CANDIDATES)
+        faces = confirmed(image, candidates, min_score)
         if not faces:
             last = merged(list(_last_looks(image, low)))
+            check_count(len(last), max_faces, CANDIDATES)
             faces = confirmed(image, last, min_score + LAST_DOUBT)
             faces = [replace(face, score=face.score - LAST_DOUBT) for face in faces]
     return [face for face in faces if face.height >= (min_size or MIN_SIDE)]
+
+
+def check_count(count: int, max_faces: int | None, times: int = 1) -> None:
+    """Raise an ImageError where a picture has more faces than are allowed."""
+    if max_faces is not None and count > max_faces * times:
+        raise ImageError(
+            f"expected at most {max_faces} faces in a picture, got more; raise `min_size` or "
+            "`min_score`, or cut the picture into parts"
+        )
 
 
 def confirmed(image: UInt8Array, candidates: Sequence[Pose], min_score: float) -> list[Pose]:

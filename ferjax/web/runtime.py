@@ -68,7 +68,12 @@ class RuntimeMissingError(FerjaxError):
     """ONNX Runtime Web is not at hand; the message says how to get it."""
 
 
-def find(named: str | os.PathLike[str] | None = None, *, report: Report | None = None) -> Runtime:
+def find(
+    named: str | os.PathLike[str] | None = None,
+    *,
+    report: Report | None = None,
+    fetch: bool = True,
+) -> Runtime:
     """Return ONNX Runtime Web's files.
 
     In this order: what is named; the companion package, where it is installed; what was fetched
@@ -77,6 +82,7 @@ def find(named: str | os.PathLike[str] | None = None, *, report: Report | None =
     Args:
         named: a folder that has the files, such as the npm package's `dist`, or its tarball.
         report: is told of what takes long.
+        fetch: have npm fetch it; False: nothing is fetched.
 
     Raises:
         RuntimeMissingError: there is none of these.
@@ -86,7 +92,7 @@ def find(named: str | os.PathLike[str] | None = None, *, report: Report | None =
         return _named(Path(named))
     say = report or (lambda message: None)
     problems: list[str] = []
-    for source in (_of_companion, _of_cache, _of_npm):
+    for source in (_of_companion, _of_cache, _of_npm) if fetch else (_of_companion, _of_cache):
         try:
             runtime = source(say)
         except FerjaxError as error:

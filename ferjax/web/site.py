@@ -218,12 +218,13 @@ def sample() -> bytes:
 
 def _files(classifier: EmotionClassifier, runtime: runtimes.Runtime) -> list[tuple[str, bytes]]:
     from ferjax.faces.yunet_network import model_of_open_sizes
-    from ferjax.web.compact import network_file
+    from ferjax.onnx import to_model
 
+    network = to_model(classifier.network, classifier.variables, labels=list(classifier.labels))
     return [
         *page_files(),
         ("detector.onnx", model_of_open_sizes()),
-        ("network.onnx", network_file(classifier)),
+        ("network.onnx", network.SerializeToString()),
         *((f"runtime/{name}", content) for name, content in runtime.files.items()),
         ("runtime/LICENSE.txt", runtimes.LICENSE.read_bytes()),
     ]

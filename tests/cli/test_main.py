@@ -72,6 +72,7 @@ COMMANDS = [
     "faces",
     "video",
     "web",
+    "serve",
     "convert",
     "export",
     "inspect",

@@ -1,0 +1,86 @@
+"""Connections: how many, and how long one may take for a request's head, or to read an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any, Final
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ferjax.serve.refusals import Refusal
+from ferjax.serve.settings import Limits
+
+_UNREAD: Final = 30_000  # milliseconds in which a client has to take some of what it is sent
+
+
+def protocol(limits: Limits) -> type[H11Protocol]:
+    """Return uvicorn's protocol under limits.
+
+    It limits the idle time of a connection that has had an answer, but neither that of one which
+    never asked nor the time in which the head of a request trickles in (slowloris). Bodies and
+    answers are limited where they are read and made.
+    """
+
+    class Connection(H11Protocol):
+        head_timer: asyncio.TimerHandle | None = None
+        is_refused = False
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            if len(self.connections) >= limits.connections:
+                transport.write(_full())
+                transport.close()
+                self.is_refused = True
+                return
+            super().connection_made(transport)
+            at: Any = transport.get_extra_info("socket")
+            if at is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+                at.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD)
+            self._watch_head()
+
+        def data_received(self, data: bytes) -> None:
+            if self.is_refused:
+                return
+            super().data_received(data)
+            self._watch_head()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_watching()
+            if not self.is_refused:
+                super().connection_lost(exc)
+
+        def _watch_head(self) -> None:
+            """Give the head of the next request a time in which to come, once it is waited for."""
+            if self.cycle is not None and not self.cycle.response_complete:
+                self._stop_watching()
+            elif (
+                self.head_timer is None
+                and self.timeout_keep_alive_task is None
+                and not self.transport.is_closing()
+            ):
+                self.head_timer = self.loop.call_later(limits.head_timeout, self._head_is_late)
+
+        def _stop_watching(self) -> None:
+            if self.head_timer is not None:
+                self.head_timer.cancel()
+                self.head_timer = None
+
+        def _head_is_late(self) -> None:
+            self.head_timer = None
+            if not self.transport.is_closing():
+                if self.conn.our_state is h11.IDLE:
+                    self.conn.send(h11.ConnectionClosed())
+                self.transport.close()
+
+    return Connection
+
+
+def _full() -> bytes:
+    """Return the answer where too many connections are open."""
+    refusal = Refusal("busy", "too many connections are open; try again later")
+    response = refusal.response()
+    head = "".join(f"{name}: {value}\r\n" for name, value in response.headers.items())
+    return f"HTTP/1.1 503 Service Unavailable\r\n{head}connection: close\r\n\r\n".encode() + bytes(
+        response.body
+    )

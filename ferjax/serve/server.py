@@ -1,0 +1,146 @@
+"""One process of the service: it answers until it is told to end, and then loses no request.
+
+On SIGTERM or SIGINT, in this order: it is ready no more; every answer closes its connection; what
+the system has accepted is taken, and nothing more is; connections that wait have a moment in which
+to bring the request that is on its way; what is asked is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import uvicorn
+
+import ferjax
+from ferjax import released
+from ferjax.serve.app import create_app
+from ferjax.serve.page import Page
+from ferjax.serve.protocol import protocol
+from ferjax.serve.service import Service
+from ferjax.serve.settings import Settings
+
+_TICK: Final = 0.02  # seconds between looks at the connections that are left
+_HANDLED: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+def open_service(settings: Settings, folder: Path | None) -> Service:
+    """Return a service with its weights loaded, not yet warmed up.
+
+    Args:
+        settings: what is asked for.
+        folder: where the page is, or is to be written; None: there is none.
+
+    Raises:
+        FerjaxError: the weights cannot be used.
+    """
+    weights = dict(settings.weights)
+    path = released.path_of(weights.pop("path", None))
+    classifier = ferjax.load(path, **weights)
+    page = None if folder is None else Page(folder)
+    return Service(classifier, settings, weights=path, page=page)
+
+
+def answer(service: Service, listener: socket.socket) -> None:
+    """Answer what comes to a socket until the process is told to end.
+
+    Raises:
+        FerjaxError: the tokens cannot be read, or the networks or the page cannot be made.
+    """
+    limits = service.settings.limits
+    config = uvicorn.Config(
+        create_app(service),
+        http=protocol(limits),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=int(limits.idle_timeout),
+        timeout_graceful_shutdown=int(service.settings.grace),
+    )
+    _Server(config, service).run(sockets=[listener])
+    if service.failure is not None:
+        raise service.failure
+
+
+class _Server(uvicorn.Server):
+    should_exit: bool
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """End on signals in order, with the exit code 0."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in _HANDLED}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end; a second interrupt ends at once."""
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        self.should_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Return whether to end."""
+        service = self._service
+        return await super().on_tick(counter) or service.is_ending or service.failure is not None
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer what was accepted, and end."""
+        self._service.is_ending = True
+        await self._take_accepted(sockets or [])
+        await self._drain()
+        await super().shutdown(sockets)
+
+    async def _take_accepted(self, listeners: Sequence[socket.socket]) -> None:
+        """Take the connections that the system has accepted, and have it accept no more.
+
+        Closing a socket resets those that nobody has taken.
+        """
+        loop = asyncio.get_running_loop()
+        accepted = []
+        for listener in listeners:
+            listener.listen(0)
+            while True:
+                try:
+                    accepted.append(listener.accept()[0])
+                except OSError:  # none is left
+                    break
+        for server in self.servers:
+            server.close()
+        for connection in accepted:
+            connection.setblocking(False)
+            await loop.connect_accepted_socket(self._connection, connection)
+
+    def _connection(self) -> asyncio.Protocol:
+        make: Any = self.config.http_protocol_class
+        connection: asyncio.Protocol = make(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return connection
+
+    async def _drain(self) -> None:
+        """Wait until each connection has had its last answer, or a moment has passed."""
+        end = asyncio.get_running_loop().time() + self._service.settings.drain
+        while self.server_state.connections and not self.force_exit:
+            if asyncio.get_running_loop().time() >= end:
+                break
+            await asyncio.sleep(_TICK)
