@@ -527,7 +527,8 @@ def load(
 
     Args:
         path: any file that `ferjax.keras.load` reads, a Flax msgpack or an Orbax folder, or one of
-            `ferjax.released.NAMES`, the weights that ferjax brings; None: the default among them.
+            `ferjax.released.NAMES`, the weights that ferjax brings, or an address of a hub, as
+            hf://owner/name/file; None: the default among the first.
         config: the architecture of a weights-only file, as for `ferjax.keras.load`.
         architecture: instead, a named architecture.
         output: of several outputs the one to predict, by its name or its number from 0.

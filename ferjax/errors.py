@@ -86,6 +86,10 @@ class WeightFileError(FerjaxError, ValueError):
         return printable(f"{self.path}: {count}{'; '.join(self.problems)}")
 
 
+class HubError(WeightFileError):
+    """Weights cannot be had from a hub, or an address of theirs is none."""
+
+
 class BackendError(FerjaxError, RuntimeError):
     """JAX cannot use the device that it is told to use."""
 
@@ -115,6 +119,15 @@ def first_line(error: BaseException) -> str:
     """Return the first line of what another library says of an error, as `printable`."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return printable(lines[0], 300)
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """Return the error that one of another library began with."""
+    seen = []
+    while error not in seen:
+        seen.append(error)
+        error = error.__cause__ or error.__context__ or error
+    return error
 
 
 def listed(names: Sequence[str]) -> str:

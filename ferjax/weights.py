@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ferjax import keras, metadata, released
-from ferjax.errors import FerjaxError, WeightFileError
+from ferjax.errors import FerjaxError, HubError, WeightFileError
 from ferjax.keras import Inspection, KerasModel
 from ferjax.problems import checked_path
 
@@ -18,10 +18,12 @@ PathLike = str | os.PathLike[str]
 
 
 def located(source: PathLike) -> Path:
-    """Return the path of weights that are given by their path or a name of `released.NAMES`.
+    """Return the path of weights that are given by their path, a name of `released.NAMES`, or an
+    address of a hub.
 
     Raises:
         WeightFileError: it is no path, or a name that is none of these.
+        HubError: the weights at the address cannot be had.
     """
     checked_path(source)
     return released.path_of(source)
@@ -72,7 +74,8 @@ def inspect(
             return Inspection(str(path), kind, None, model)
     except FerjaxError as error:
         problems = error.problems if isinstance(error, WeightFileError) else [str(error)]
-        return Inspection(str(path), kind, None, None, problems)
+        name = error.path if isinstance(error, HubError) else str(path)
+        return Inspection(name, kind, None, None, problems)
     inspection = keras.inspect(path, config, architecture, output=output)
     if inspection.model is not None:
         _with_sidecar(inspection.model)

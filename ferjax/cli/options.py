@@ -69,8 +69,9 @@ def add_weights(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--weights",
         metavar="FILE",
-        help="any weight file of Keras or Flax, or, of those that ferjax brings, "
-        f"{' or '.join(released.NAMES)} (default: {released.DEFAULT})",
+        help="any weight file of Keras or Flax; of those that ferjax brings, "
+        f"{' or '.join(released.NAMES)}; of a hub its address, hf://owner/name[/file] or "
+        f"kaggle://owner/model[/...] (default: {released.DEFAULT})",
     )
 
 

@@ -7,14 +7,9 @@ import stat
 from itertools import islice
 from pathlib import Path
 
+from ferjax.foreign import CHECKPOINT, SAVE_AS_KERAS
 from ferjax.problems import Problem
 
-# What to do about a model that is no file of Keras's.
-SAVE_AS_KERAS = "save the model as .h5 or .keras, with the Keras that made it"
-CHECKPOINT = (
-    "a TensorFlow checkpoint; load it into its Keras model with `load_weights` and save that as "
-    ".h5 or .keras"
-)
 _MOST_ENTRIES = 1000
 _WEIGHTS = (".h5", ".hdf5", ".keras", ".weights.json", ".msgpack")
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ferjax import hub
 from ferjax.errors import FerjaxError, WeightFileError
 from ferjax.keras.kinds import identify
 from ferjax.keras.reader import KerasModel, load_whole
@@ -38,9 +39,9 @@ def inspect(
     Of several `model.outputs` without a choice the model has all layers.
 
     Raises:
-        WeightFileError: `path` is no path.
+        WeightFileError: `path` is no path, or an address of a hub that gives no file.
     """
-    checked_path(path)
+    path = checked_path(hub.local(path))
     kind = version = None
     try:
         kind = identify(path)

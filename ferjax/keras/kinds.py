@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ferjax import released
+from ferjax import foreign, released
 from ferjax.errors import printable
+from ferjax.foreign import CHECKPOINT, PICKLE, PYTORCH, SAVE_AS_KERAS
+from ferjax.hub import address
 from ferjax.keras import folders, hdf5, shards
 from ferjax.keras.config_entries import MODELS
-from ferjax.keras.folders import CHECKPOINT, SAVE_AS_KERAS
 from ferjax.keras.json_text import is_json, read_json
 from ferjax.problems import Problem
 
@@ -27,9 +28,6 @@ ARCHIVE_METADATA = "metadata.json"
 FOLDER_INDEX = "model.weights.json"  # of shards, in an unzipped archive
 _ARCHIVE_NUMPY = "model.weights.npz"
 
-_INTO_KERAS = "into a Keras model and save that as .h5 or .keras"
-_PYTORCH = f"a PyTorch file, not one of Keras; bring its weights {_INTO_KERAS}"
-_PICKLE = f"a Python pickle, which is never opened; {SAVE_AS_KERAS}"
 TENSORFLOW_JS = (
     "the model.json of TensorFlow.js; `tensorflowjs_converter --input_format tfjs_layers_model "
     "--output_format keras` makes an .h5 of it"
@@ -49,23 +47,12 @@ _FOREIGN = (
     (rb"BZh\d|\xfd7zXZ|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd", f"a compressed archive; {_UNPACK}"),
     (rb".{257}ustar", f"a tar archive; {_UNPACK}"),
     (rb"\x93numpy", "a NumPy file; ferjax.keras.save writes a pytree of arrays as a Keras file"),
-    (rb"\x80\x02\x8a\x0al\xfc\x9cf\xf9 j\xa8p\x19", _PYTORCH),
-    (rb"\x80[\x02-\x05]|cnumpy|ccopy_reg", _PICKLE),
-    (rb".{4}tfl3", f"a TensorFlow Lite model, which is for inference alone; {SAVE_AS_KERAS}"),
-    (rb".{8}\{\"", f"safetensors, arrays without a network; bring them {_INTO_KERAS}"),
+    (rb"\x80\x02\x8a\x0al\xfc\x9cf\xf9 j\xa8p\x19", PYTORCH),
+    (rb"\x80[\x02-\x05]|cnumpy|ccopy_reg", PICKLE),
+    (rb".{4}tfl3", foreign.TENSORFLOW_LITE),
+    (rb".{8}\{\"", foreign.SAFETENSORS),
     (rb"\x08\x01\x12", f"the saved_model.pb of a TensorFlow SavedModel; {SAVE_AS_KERAS}"),
-    (
-        rb"\x08[\x03-\x20][\x12\x3a\x42]",
-        "an ONNX model, which ferjax writes and does not read; give the Keras file that it was "
-        "made from",
-    ),
-)
-# What begins like nothing in particular, by the ends of names.
-_FOREIGN_NAMES = (
-    (r"\.(index|data-\d+-of-\d+)", f"a part of {CHECKPOINT}"),
-    (r"\.pb", f"a TensorFlow graph; {SAVE_AS_KERAS}"),
-    (r"\.(pt|pth)", _PYTORCH),
-    (r"\.(pkl|pickle|joblib)", _PICKLE),
+    (rb"\x08[\x03-\x20][\x12\x3a\x42]", foreign.ONNX),
 )
 
 
@@ -144,7 +131,9 @@ def _instead(name: str) -> str:
     base = os.path.splitext(name)[0]
     if base.endswith(".weights") and os.path.isfile(f"{base}.json"):
         return f", but {os.path.basename(base)}.json, the index of shards; give that"
-    return "; `ferjax.load` knows the weights of this name" if name in released.NAMES else ""
+    if name in released.NAMES:
+        return "; `ferjax.load` knows the weights of this name"
+    return address.hint(name)
 
 
 def _identify_zip(path: str | os.PathLike[str]) -> str:
@@ -166,7 +155,7 @@ def _foreign_zip(names: set[str]) -> str:
     if len(lacking) == 1:
         return f"a .keras archive without {lacking.pop()}"
     if any(name.endswith("data.pkl") for name in names):
-        return _PYTORCH
+        return PYTORCH
     if any(name.rpartition("/")[2] == "saved_model.pb" for name in names):
         return f"a zip archive with a TensorFlow SavedModel; {SAVE_AS_KERAS}"
     if all(name.endswith(".npy") for name in names):
@@ -212,7 +201,6 @@ def _foreign(path: str | os.PathLike[str], head: bytes) -> str:
     for start, description in _FOREIGN:
         if re.match(start, head, re.DOTALL | re.IGNORECASE):
             return description
-    for end, description in _FOREIGN_NAMES:
-        if re.search(f"{end}$", Path(path).name.lower()):
-            return description
+    if (told := foreign.by_name(Path(path).name)) is not None:
+        return told
     return f"neither HDF5 nor a .keras archive (it starts with {head[:16]!r})"

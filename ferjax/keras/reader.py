@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ferjax import hub
 from ferjax.errors import WeightFileError, printable
 from ferjax.keras import folders, hdf5, kinds, legacy_h5, optimizer, shards, weights_h5
 from ferjax.keras.architecture import Architecture, Output
@@ -88,7 +89,8 @@ def load(
 
     Args:
         path: a whole-model or weights-only `.h5`, a `.weights.h5`, the `.weights.json` of its
-            shards, or a `.keras` file, or its unzipped folder.
+            shards, or a `.keras` file, or its unzipped folder; or an address of a hub, as
+            hf://owner/name/file, from which it is fetched.
         config: the architecture of a weights-only file: a `model.json`, any Keras file that has a
             config, or the parsed JSON.
         architecture: instead, a named architecture ("fer_cnn8", "fer_cnn5") or a Network.
@@ -117,6 +119,7 @@ def load_whole(
     """
     if config is not None and architecture is not None:
         raise WeightFileError(path, "give a config or an architecture, not both")
+    path = hub.local(path)
     with fatal(path):
         kind = kinds.identify(path)
         with opened(path, kind) as file:
@@ -153,6 +156,7 @@ def has_architecture(path: PathLike) -> bool:
     Raises:
         WeightFileError: it is no Keras file, or damaged.
     """
+    path = hub.local(path)
     with fatal(path), opened(path, kinds.identify(path)) as file:
         return file.config() is not None
 
@@ -204,6 +208,7 @@ def _read_config(config: PathLike | Mapping[str, Any]) -> _Described:
     if isinstance(config, Mapping):
         with fatal("config"):
             return _Described(_parsed(config), compiled_in(config))
+    config = hub.local(config)
     with fatal(config):
         if not kinds.is_folder(config) and is_json(kinds.first_bytes(config)):
             value = read_json(config, "model config")

@@ -218,13 +218,12 @@ def sample() -> bytes:
 
 def _files(classifier: EmotionClassifier, runtime: runtimes.Runtime) -> list[tuple[str, bytes]]:
     from ferjax.faces.yunet_network import model_of_open_sizes
-    from ferjax.onnx import to_model
+    from ferjax.web.compact import network_file
 
-    network = to_model(classifier.network, classifier.variables, labels=list(classifier.labels))
     return [
         *page_files(),
         ("detector.onnx", model_of_open_sizes()),
-        ("network.onnx", network.SerializeToString()),
+        ("network.onnx", network_file(classifier)),
         *((f"runtime/{name}", content) for name, content in runtime.files.items()),
         ("runtime/LICENSE.txt", runtimes.LICENSE.read_bytes()),
     ]

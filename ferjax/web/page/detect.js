@@ -21,6 +21,8 @@ import { follow } from "./own_look.js";
 import { isSideways } from "./pose.js";
 
 export const MIN_SCORE = 0.7;
+/** The overlap from which on two boxes are of one face that was followed. */
+const SAME = 0.4;
 /** Pixels; smaller faces hardly show an expression. */
 const SMALLEST = 24;
 
@@ -41,18 +43,41 @@ export async function detect(detector, picture, minScore = MIN_SCORE, minSize = 
 
 /**
  * Return the faces that are still seen near where they were, in their order: in a part of the time
- * of `detect`. Each may have moved by 0.4 of its height.
+ * of `detect`. Each may have moved by 0.4 of its height. Where two have come to be one, the surer
+ * one is left.
  *
  * @param {Detector} detector
  * @param {Picture} picture
  * @param {Pick<Detection, "box" | "score" | "roll">[]} faces
  * @param {number} [minScore]
+ * @param {number | null} [minSize]
  */
-export async function followed(detector, picture, faces, minScore = MIN_SCORE) {
+export async function followed(detector, picture, faces, minScore = MIN_SCORE, minSize = null) {
   const poses = await follow(detector, picture, faces.map(toPose));
-  return poses
-    .filter((pose) => pose !== null && pose.score >= minScore)
-    .map((pose) => ofPose(/** @type {Pose} */ (pose)));
+  const seen = poses
+    .filter((pose) => pose !== null)
+    .filter((pose) => pose.score >= minScore && pose.height >= (minSize ?? 0))
+    .map(ofPose);
+  return seen.filter(
+    (face, i) =>
+      !seen.some((other, j) => {
+        const isSurer = other.score > face.score || (other.score === face.score && j < i);
+        return j !== i && isSurer && overlap(face.box, other.box) >= SAME;
+      }),
+  );
+}
+
+/**
+ * Return the intersection of two boxes over their union, in [0, 1].
+ *
+ * @param {Detection["box"]} first
+ * @param {Detection["box"]} second
+ */
+function overlap([x, y, width, height], [left, top, across, down]) {
+  const right = Math.min(x + width, left + across) - Math.max(x, left);
+  const below = Math.min(y + height, top + down) - Math.max(y, top);
+  const common = Math.max(0, right) * Math.max(0, below);
+  return common / (width * height + across * down - common);
 }
 
 /**

@@ -69,15 +69,23 @@ async function answer(request) {
  */
 async function load(base, threads) {
   const progress = new Progress((loaded, total) => self.postMessage({ loaded, total }));
-  const [runtime, settings, detectorModel, networkModel] = await Promise.all([
-    loadRuntime(base, threads),
+  const loading = loadRuntime(base, threads);
+  /** @param {string} name */
+  const opened = async (name) => {
+    const model = fetched(base, name).then((response) => progress.read(response));
+    const runtime = await loading;
+    return { runtime, session: await openNetwork(runtime, await model) };
+  };
+  const [settings, detector, network] = await Promise.all([
     fetched(base, "settings.json").then((response) => response.json()),
-    fetched(base, "detector.onnx").then((response) => progress.read(response)),
-    fetched(base, "network.onnx").then((response) => progress.read(response)),
+    opened("detector.onnx").then(async ({ runtime, session }) => {
+      const detector = new Detector(runtime, session);
+      await detector.warmUp(); // while the other network, which is larger, is on its way
+      return detector;
+    }),
+    opened("network.onnx"),
   ]);
-  const detector = new Detector(runtime, await openNetwork(runtime, detectorModel));
-  const network = await openNetwork(runtime, networkModel);
-  const classifier = new Classifier(runtime, network, settings);
+  const classifier = new Classifier(network.runtime, network.session, settings);
   networks = { detector, classifier };
   return settings;
 }
@@ -109,7 +117,7 @@ async function analyze(image, options) {
   const picture = await pictureOf(image);
   const { minScore, minSize, largest = false, follow } = options;
   let faces = follow
-    ? await followed(detector, picture, follow, minScore)
+    ? await followed(detector, picture, follow, minScore, minSize)
     : await detect(detector, picture, minScore, minSize);
   if (largest && faces.length) {
     faces = [faces.reduce((most, face) => (face.size > most.size ? face : most))];

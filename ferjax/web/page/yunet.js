@@ -12,7 +12,7 @@
  */
 
 import { clamped, fround } from "./numbers.js";
-import { filledUp } from "./picture.js";
+import { blank, filledUp } from "./picture.js";
 
 /** Pixels that the network takes; of fewer OpenCV sees faces at random. */
 const NARROWEST = 64;
@@ -63,6 +63,12 @@ export class Detector {
         row.every(Number.isFinite),
       ),
     );
+  }
+
+  /** Look at nothing, so that the first picture does not wait for memory and compilation. */
+  async warmUp() {
+    await this.run([blank(640, 480, 3)], 1);
+    await this.run(new Array(4).fill(blank(128, 128, 3)), 1);
   }
 
   /**

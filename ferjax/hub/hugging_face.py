@@ -1,0 +1,229 @@
+"""Fetch weights from Hugging Face by huggingface-hub, or take them from its cache."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ferjax import metadata
+from ferjax.errors import HubError, first_line, near_misses, printable, root_cause, warn_caller
+from ferjax.hub import choice
+from ferjax.hub.address import Address
+from ferjax.hub.choice import Choice
+
+_LOG_IN = "log in by `hf auth login`, or set HF_TOKEN"
+
+
+def library(address: object) -> Any:
+    """Return the module huggingface_hub, with its telemetry off.
+
+    Raises:
+        HubError: it is not installed.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # read at import
+    try:
+        hub = importlib.import_module("huggingface_hub")
+        for part in ("constants", "errors"):
+            importlib.import_module(f"huggingface_hub.{part}")
+    except ImportError:
+        raise HubError(address, 'needs huggingface-hub: pip install "ferjax[hub]"') from None
+    hub.constants.HF_HUB_DISABLE_TELEMETRY = True  # where it was imported before
+    return hub
+
+
+def fetched(address: Address) -> Path:
+    """Return the path of the weights in the cache, fetched where they are not.
+
+    A branch or tag is looked up each time, where that is possible; what has a commit and is in the
+    cache takes no network.
+
+    Raises:
+        HubError: they cannot be had.
+
+    Warns:
+        UserWarning: the hub does not answer, and what is in the cache is used.
+    """
+    hub = library(address)
+    if hub.constants.HF_HUB_OFFLINE:
+        return _cached(hub, address, "HF_HUB_OFFLINE is set")
+    if (path := _cached_commit(hub, address)) is not None:
+        return path
+    try:
+        commit, chosen, digest = _looked_up(hub, address)
+    except HubError:
+        raise
+    except Exception as error:  # whatever a library of its own raises
+        why = explained(hub, address, error)
+        if isinstance(error, hub.errors.RevisionNotFoundError):
+            raise HubError(address, why) from error
+        try:
+            path = _cached(hub, address, why)
+        except HubError:
+            raise HubError(address, why) from error
+        warn_caller(f"{address}: {why}; the copy in the cache is used, {path}", UserWarning)
+        return path
+    with translated(hub, address):
+        return _downloaded(hub, address, commit, chosen, digest)
+
+
+def _looked_up(hub: Any, address: Address) -> tuple[str | None, Choice, str | None]:
+    """Return the commit, what is to be fetched, and the weights' hash where the hub has it."""
+    revision = address.revision
+    if address.file is None or address.file.endswith(".weights.json"):
+        info = hub.HfApi().model_info(
+            address.repository,
+            revision=revision,
+            files_metadata=True,
+            timeout=hub.constants.HF_HUB_ETAG_TIMEOUT,
+        )
+        sizes = {file.rfilename: file.size for file in info.siblings or []}
+        return info.sha or revision, choice.chosen(address, sizes), None
+    chosen = choice.of_file(address, address.file)
+    url = hub.hf_hub_url(address.repository, address.file, revision=revision)
+    try:
+        head = hub.get_hf_file_metadata(url, timeout=hub.constants.HF_HUB_ETAG_TIMEOUT)
+    except hub.errors.EntryNotFoundError as error:
+        names: list[str] = []
+        with suppress(Exception):  # it is for the error alone
+            names = hub.HfApi().list_repo_files(address.repository, revision=revision)
+        choice.chosen(address, dict.fromkeys(name for name in names if name != address.file))
+        raise AssertionError("a file that is not in the list is refused") from error
+    choice.check_size(address, head.size)
+    # Of large files, which are stored by it.
+    digest = head.etag if re.fullmatch("[0-9a-f]{64}", head.etag or "") else None
+    return head.commit_hash or revision, chosen, digest
+
+
+def _downloaded(
+    hub: Any, address: Address, commit: str | None, chosen: Choice, digest: str | None
+) -> Path:
+    def download(name: str, revision: str | None) -> Path:
+        return Path(hub.hf_hub_download(address.repository, name, revision=revision))
+
+    if chosen.metadata is not None:  # first, so that whoever has the weights has it
+        with suppress(hub.errors.EntryNotFoundError):
+            download(chosen.metadata, commit)
+    first, *others = chosen.files
+    before = hub.try_to_load_from_cache(address.repository, first, revision=commit)
+    # By the branch or tag, so that the cache knows what it stands for.
+    path = download(first, address.revision)
+    folder = path.parents[first.count("/")]
+    if commit is not None and folder.name != commit:
+        raise HubError(address, "was changed while it was fetched; try again")
+    for name in others:
+        download(name, commit)
+    if not chosen.path:
+        return folder
+    is_new = not isinstance(before, str)
+    if digest and is_new and metadata.sha256(path) != digest:
+        for copy in (path.resolve(), path):  # what the link leads to, and the link
+            copy.unlink(missing_ok=True)
+        raise HubError(address, "arrived damaged, with another SHA-256 than the hub has; try again")
+    return path
+
+
+def _snapshot(hub: Any, address: Address) -> Path | None:
+    """Return the folder of the cache with a revision's files, or None where there is none."""
+    root = _folder(hub, address)
+    revision = address.revision or "main"
+    with suppress(OSError, ValueError):
+        if not (root / "snapshots" / revision).is_dir():
+            revision = (root / "refs" / revision).read_text(encoding="ascii").strip()
+        folder = root / "snapshots" / revision
+        if re.fullmatch("[0-9A-Za-z._-]+", revision) and folder.is_dir():
+            return folder
+    return None
+
+
+def _cached(hub: Any, address: Address, why: str) -> Path:
+    """Return the path of weights that the cache has; `why` says why it must have them.
+
+    Raises:
+        HubError: it has not.
+    """
+    folder = _snapshot(hub, address)
+    if folder is None:
+        raise HubError(address, f"not in the cache{_refs(hub, address)}, and {why}{choice.FETCH}")
+    chosen = choice.chosen(address, choice.files_under(folder), f" in the cache ({why})")
+    return folder / chosen.path
+
+
+def _refs(hub: Any, address: Address) -> str:
+    """Return, for an error, the branches and tags of a repository that the cache has."""
+    refs = _folder(hub, address) / "refs"
+    names = [
+        path.relative_to(refs).as_posix() for path in sorted(refs.rglob("*")) if path.is_file()
+    ]
+    return f", which has {printable(', '.join(names[:10]), 300)}" if names else ""
+
+
+def _folder(hub: Any, address: Address) -> Path:
+    """Return the cache's folder of a repository."""
+    return Path(hub.constants.HF_HUB_CACHE) / f"models--{address.repository.replace('/', '--')}"
+
+
+def _cached_commit(hub: Any, address: Address) -> Path | None:
+    """Return the path of weights by their commit, which cannot change, where all is cached."""
+    if address.file is None or not re.fullmatch("[0-9a-f]{40}", address.revision or ""):
+        return None
+    folder = _snapshot(hub, address)
+    if folder is None or not metadata.sidecar(folder / address.file).is_file():
+        return None
+    with suppress(HubError):
+        return _cached(hub, address, "")
+    return None
+
+
+@contextmanager
+def translated(hub: Any, address: Address) -> Iterator[None]:
+    """Turn what the library raises in the block into errors of one line."""
+    try:
+        yield
+    except HubError:
+        raise
+    except Exception as error:
+        raise HubError(address, explained(hub, address, error)) from error
+
+
+def explained(hub: Any, address: Address, error: Exception) -> str:
+    """Return in one line what the library's error means, and what to do."""
+    errors, repository = hub.errors, address.repository
+    if isinstance(error, errors.GatedRepoError):
+        return (
+            "is given only to those who accept its conditions, at "
+            f"{hub.constants.ENDPOINT}/{repository}; then {_LOG_IN}"
+        )
+    if isinstance(error, errors.RepositoryNotFoundError):
+        if hub.get_token():
+            return "no such repository, or one that the token in use may not read"
+        return f"no such repository, or a private one: {_LOG_IN}"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"no such revision, {address.revision}{_revisions(hub, address)}"
+    if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, OSError):
+        return "no such file"
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status in (401, 403):
+        return f"not allowed (HTTP {status}): the token in use is not valid for it; {_LOG_IN}"
+    if status is not None:
+        return f"{hub.constants.ENDPOINT} answers with HTTP {status}; try again later"
+    said = re.sub(r"\?\S+", "?...", first_line(root_cause(error)))
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be kept in the cache, {hub.constants.HF_HUB_CACHE} ({error.strerror})"
+    if "Consistency check failed" in said:
+        return "the download broke off; try again"
+    return f"{hub.constants.ENDPOINT} cannot be reached ({said})"
+
+
+def _revisions(hub: Any, address: Address) -> str:
+    """Return, for an error, the branches and tags of a repository, where the hub gives them."""
+    with suppress(Exception):
+        refs = hub.HfApi().list_repo_refs(address.repository)
+        names = [ref.name for ref in (*refs.branches, *refs.tags)]
+        close = near_misses(str(address.revision), names)
+        return close or f"; it has {printable(', '.join(names[:10]), 300)}"
+    return ""
