@@ -230,7 +230,7 @@ class Finder:
         """Return a frame with its faces, given those of the whole of it, if it was looked at."""
         tracker, settings = self._tracker, self._settings
         if frame.cut:
-            tracker.cut()
+            tracker.cut(frame.dissolved)
         if detections is None and settings.detector is not None:
             moved = tracker.moved_on(frame.time)
             faces, numbers = [face for _, face in moved], [number for number, _ in moved]

@@ -19,7 +19,7 @@ from ferjax.errors import VideoError, printable
 from ferjax.faces.detection import is_number
 from ferjax.image_files import UInt8Array
 from ferjax.preprocessing import ChannelOrder, load_picture
-from ferjax.video.cuts import is_cut, shrunk
+from ferjax.video.cuts import Dissolves, is_cut, shrunk
 
 _WIDEST: Final = 8.0  # that a pixel may be, in its height; more is a mistake in the file
 _NEW_PIECE: Final = 1.0  # seconds; times that run backwards by more are of another recording
@@ -33,13 +33,15 @@ class Frame:
         number: its number in the film, from 0; frames that are damaged or left out count too.
         time: seconds from the film's beginning, as the film states them.
         image: the picture as a viewer shows it, uint8 (H, W, 3) in RGB order.
-        cut: whether the film was cut since the frame before this one.
+        cut: whether the film went to another shot since the frame before this one.
+        dissolved: where it did by a dissolve, the time of its middle, in seconds; else None.
     """
 
     number: int
     time: float
     image: UInt8Array = field(repr=False)
     cut: bool = False
+    dissolved: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -245,12 +247,18 @@ class Choice:
         """Yield those of some pictures that are looked at; cuts are looked for in all."""
         count, due = 0, 0  # pictures in the range; the next of those that `fps` asks for
         before: UInt8Array | None = None
-        cut = False
+        dissolves = Dissolves()
+        cut, middle = False, None  # since the last frame that is looked at
         begin: float | None = None
         for picture in pictures:
             gray = picture.gray()
-            cut |= before is not None and is_cut(before, gray)
+            if before is not None and is_cut(before, gray):
+                cut, middle = True, None
+                dissolves.clear()
             before = gray
+            dissolved = dissolves.middle(picture.time, gray)
+            if dissolved is not None and (not cut or middle is not None):
+                cut, middle = True, dissolved
             if picture.time < self.start:
                 continue
             if self.end is not None and picture.time >= self.end:
@@ -264,7 +272,12 @@ class Choice:
                 wanted, due = reached >= due, max(due, reached + 1)
             count += 1
             if wanted and picture.number >= self.first:
-                image = picture.image()
-                yield Frame(number=picture.number, time=picture.time, image=image, cut=cut)
+                yield Frame(
+                    number=picture.number,
+                    time=picture.time,
+                    image=picture.image(),
+                    cut=cut,
+                    dissolved=middle,
+                )
             if wanted:
-                cut = False
+                cut, middle = False, None

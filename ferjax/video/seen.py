@@ -34,7 +34,8 @@ class VideoFrame:
         number: its number in the film, from 0.
         time: seconds from the film's beginning.
         faces: in the order of their tracks; perhaps none.
-        cut: whether the film was cut since the frame before, with which all tracks end.
+        cut: whether the film went to another shot since the frame before, by a cut or a dissolve,
+            with which tracks end.
         shape: (H, W) of the picture as a viewer shows it, in pixels.
         live: the tracks that go on, seen in this frame or not.
         unseen: where the faces of those that are not seen are expected.

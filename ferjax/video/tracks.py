@@ -60,6 +60,7 @@ class Track:
     look: Look
     time: float  # when it was seen last
     score: float  # then
+    begin: float  # when it was seen first
     missed: int = 0  # times since then that it was looked for
 
     def expected(self, time: float) -> Motion:
@@ -85,9 +86,13 @@ class Tracker:
         self._tracks: list[Track] = []
         self._last = 0  # the number given last
 
-    def cut(self) -> None:
-        """End all tracks, as where the film is cut."""
-        self._tracks = []
+    def cut(self, middle: float | None = None) -> None:
+        """End all tracks, as where the film is cut.
+
+        Args:
+            middle: of a dissolve, in seconds: tracks that began later are of the new shot.
+        """
+        self._tracks = [t for t in self._tracks if middle is not None and t.begin >= middle]
 
     def expected(self, time: float, *, unseen: bool = True) -> list[Detection]:
         """Return where faces are expected at a time.
@@ -165,7 +170,7 @@ class Tracker:
     def _begin(self, time: float, face: Detection, look: Look) -> int:
         self._last += 1
         motion = Motion.of(face.box)
-        self._tracks.append(Track(self._last, motion, face.roll, look, time, face.score))
+        self._tracks.append(Track(self._last, motion, face.roll, look, time, face.score, time))
         return self._last
 
     @property
@@ -183,7 +188,10 @@ class Tracker:
         return {
             "last": self._last,
             "tracks": [
-                [t.number, t.motion.state(), t.roll, t.look.tolist(), t.time, t.score, t.missed]
+                [
+                    *(t.number, t.motion.state(), t.roll, t.look.tolist()),
+                    *(t.time, t.score, t.begin, t.missed),
+                ]
                 for t in self._tracks
             ],
         }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,6 +61,7 @@ class Server(http.server.BaseHTTPRequestHandler):
 
     content = b""
     stalls = False
+    done = threading.Event()
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -71,7 +71,7 @@ class Server(http.server.BaseHTTPRequestHandler):
         self.wfile.write(self.content[:half])
         self.wfile.flush()
         if self.stalls:
-            time.sleep(1.0)
+            self.done.wait(10)
 
     def log_message(self, *arguments: object) -> None:
         pass
@@ -82,6 +82,7 @@ def test_a_stream_over_http(tmp_path: Path, stalls: bool, monkeypatch: pytest.Mo
     path = write_film(tmp_path / "a.mkv", levels(60), rate=25, codec="mpeg4")
     monkeypatch.setattr(Server, "content", path.read_bytes())
     monkeypatch.setattr(Server, "stalls", stalls)
+    monkeypatch.setattr(Server, "done", threading.Event())
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         film = Film(f"http://127.0.0.1:{server.server_port}/a.mkv", timeout=0.4)
@@ -96,6 +97,7 @@ def test_a_stream_over_http(tmp_path: Path, stalls: bool, monkeypatch: pytest.Mo
             assert not stalls
         finally:
             film.close()
+            Server.done.set()
             server.shutdown()
     assert len(frames) == 60 if not stalls else 10 < len(frames) < 50
     assert frames[5].time == pytest.approx(0.2, abs=1e-3)

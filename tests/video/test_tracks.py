@@ -157,6 +157,17 @@ def test_a_cut_ends_all_tracks() -> None:
     assert tracker.update(0.1, [face(200, 200)], [look(0)], begin=True) == [2]
 
 
+def test_a_dissolve_ends_the_tracks_that_began_before_its_middle() -> None:
+    tracker = Tracker()
+    tracker.update(0.0, [face(200, 200)], [look(0)], begin=True)
+    for time in (0.5, 0.6):
+        tracker.update(time, [face(200, 200), face(600, 200)], [look(0), look(1)], begin=True)
+    tracker.cut(0.4)
+    assert tracker.live == {2}
+    faces, looks = [face(200, 200), face(600, 200)], [look(0), look(1)]
+    assert tracker.update(0.7, faces, looks, begin=True) == [3, 2]
+
+
 def test_where_faces_are_expected() -> None:
     tracker = Tracker()
     for i in range(30):
