@@ -96,7 +96,10 @@ export class FaceList {
     while (this.cards.length < shown.length) this.cards.push(new FaceCard(this.labels));
     shown.forEach((face, index) => this.cards[index].show(face, source, faces.length > 1));
     const elements = this.cards.slice(0, shown.length).map(({ element }) => element);
-    if (this.list.children.length !== elements.length) this.list.replaceChildren(...elements);
+    if (this.list.children.length !== elements.length) {
+      this.list.replaceChildren(...elements);
+      this.allowScrolling();
+    }
     this.note.hidden = faces.length > 0 && faces.length <= MOST;
     setText(
       this.note,
@@ -104,9 +107,17 @@ export class FaceList {
     );
   }
 
+  /** Have the list be reached by Tab where there is something to scroll. */
+  allowScrolling() {
+    const region = part("faces-scroll");
+    if (region.scrollHeight > region.clientHeight) region.tabIndex = 0;
+    else region.removeAttribute("tabindex");
+  }
+
   /** @param {string} words what stands there instead of faces */
   clear(words) {
     this.list.replaceChildren();
+    this.allowScrolling();
     this.note.hidden = false;
     setText(this.note, words);
   }

@@ -159,17 +159,11 @@ export class Camera {
     while (this.stream === stream) {
       await nextFrame(this.video);
       if (this.stream !== stream || !this.grab()) continue;
-      const image = await createImageBitmap(this.frame);
       const now = performance.now();
-      const isFull = now - full >= FULL_EVERY;
       try {
-        const { minScore } = this.page.choices();
-        const found = await this.page.analysis.analyze(
-          image,
-          isFull ? { minScore } : { minScore, follow: faces },
-        );
-        if (isFull) full = now;
-        faces = found.faces;
+        const followed = now - full < FULL_EVERY ? await this.look(faces) : null;
+        if (followed && followed.length === faces.length) faces = followed;
+        else [faces, full] = [await this.look(), now]; // too, where a face was lost
         failures = 0;
       } catch (error) {
         if (++failures < 3) continue;
@@ -181,6 +175,17 @@ export class Camera {
       while (ends.length > 1 && ends[0] < ends[ends.length - 1] - 2000) ends.shift();
       this.showFrame(faces, (now - (this.begun ?? now)) / 1000, ends);
     }
+  }
+
+  /**
+   * Return the faces of the frame that is kept.
+   *
+   * @param {Face[]} [follow] only these, near where they were
+   */
+  async look(follow) {
+    const image = await createImageBitmap(this.frame);
+    const { minScore } = this.page.choices();
+    return (await this.page.analysis.analyze(image, { minScore, follow })).faces;
   }
 
   /** Keep what the camera shows now; false where it shows nothing yet. */

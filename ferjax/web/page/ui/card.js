@@ -24,16 +24,16 @@ function content({ card, labels }) {
   /** @type {[string, string | null][]} */
   const facts = [
     ["Name", card.name],
-    ["File", card.file],
-    ["SHA-256", card.sha256],
-    ["Parameters", whole(card.parameters)],
-    ["Takes", `faces of ${card.input} pixels`],
-    ["Tells", labels.join(", ")],
+    ["Licence", card.licence ?? "not known"],
+    ["Source", card.source ?? "not known"],
     ["Trained on", card.trainedOn ?? "not known"],
     ["Selected on", card.selectedOn],
     ["Calibration", card.calibration ?? "none"],
-    ["Source", card.source ?? "not known"],
-    ["Licence", card.licence ?? "not known"],
+    ["Tells", labels.join(", ")],
+    ["Takes", `faces of ${card.input} pixels`],
+    ["Parameters", whole(card.parameters)],
+    ["File", card.file],
+    ["SHA-256", card.sha256],
   ];
   const list = make("dl", { class: "facts" });
   for (const [name, value] of facts) {
@@ -41,9 +41,9 @@ function content({ card, labels }) {
   }
   const limits = make("ul", {}, ...card.limits.map((text) => make("li", {}, text)));
   return [
-    list,
-    make("div", {}, make("h3", {}, "Accuracy as measured"), accuracy(card.accuracy)),
     make("div", {}, make("h3", {}, "Limits"), limits),
+    make("div", {}, make("h3", {}, "Accuracy as measured"), accuracy(card.accuracy)),
+    make("div", {}, make("h3", {}, "Origin"), list),
   ];
 }
 

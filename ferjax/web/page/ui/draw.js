@@ -8,7 +8,7 @@
 
 import { drawing } from "./elements.js";
 import { colourOf, GROUND, INK, onColour } from "./palette.js";
-import { guess, roundPercent } from "./words.js";
+import { roundPercent } from "./words.js";
 
 /** Degrees from upright, or lying, up to which a box stays upright. */
 const LEVEL = 15;
@@ -41,11 +41,10 @@ export function drawPicture(
   context.drawImage(source, 0, 0, width, height);
   context.setTransform(1, 0, 0, 1, left, 0);
   const shown = mirrored ? faces.map((face) => mirroredFace(face, size.width)) : faces;
-  const text = Math.round(Math.max(13, Math.min(17, width / 40 / ratio())) * ratio());
-  const several = faces.length > 1;
+  const least = faces.length > 3 ? 11 : 13; // pixels of the page
+  const text = Math.round(Math.max(least, Math.min(17, width / 40 / ratio())) * ratio());
   for (const face of shown) drawBox(context, face, scale, labels);
-  for (const face of shown)
-    drawLabel(context, face, { scale, labels, text, several, width, height });
+  drawLabels(context, shown, { scale, labels, text, width, height });
 }
 
 /** How many pixels of the screen are one of the page. */
@@ -131,39 +130,117 @@ function drawBox(context, face, scale, labels) {
 }
 
 /**
- * Draw the label above the box, or in it or below where there is no room.
+ * @typedef {object} Rect
+ * @property {number} left
+ * @property {number} top
+ * @property {number} right
+ * @property {number} bottom
+ *
+ * @typedef {object} Label what stands at a face
+ * @property {ReadFace} face
+ * @property {string} number "" where there is one face alone
+ * @property {string} words "" where there is no room for them
+ * @property {Rect} rect
+ */
+
+/**
+ * Draw a label for each face: above its box or below, where it covers no other face and no other
+ * label; where there is no room, its number alone, which the list of faces has too.
  *
  * @param {CanvasRenderingContext2D} context
- * @param {ReadFace} face
- * @param {{scale: number, labels: string[], text: number, several: boolean, width: number, height: number}} place
+ * @param {ReadFace[]} faces
+ * @param {{scale: number, labels: string[], text: number, width: number, height: number}} picture
  */
-function drawLabel(context, face, { scale, labels, text, several, width, height }) {
-  const words = `${face.label === null ? "? " : ""}${labels[face.best] ?? guess(face, labels)}  ${roundPercent(face.confidence)}`;
-  const number = String(face.number);
+function drawLabels(context, faces, { scale, labels, text, width, height }) {
   context.font = `600 ${text}px ${FONT}`;
   context.textBaseline = "middle";
-  const [pad, tall] = [text * 0.45, text * 1.6];
-  const chip = several ? context.measureText(number).width + 2 * pad : pad * 0.9;
-  const wide = chip + context.measureText(words).width + 2 * pad;
-  const points = outline(face);
-  const left = Math.min(...points.map(([x]) => x * scale));
-  const top = Math.min(...points.map(([, y]) => y * scale));
-  const bottom = Math.max(...points.map(([, y]) => y * scale));
-  const x = Math.max(0, Math.min(left, width - wide));
-  let y = top - tall - text * 0.25;
-  if (y < 0)
-    y =
-      bottom + tall + text * 0.25 <= height ? bottom + text * 0.25 : Math.max(0, top + text * 0.25);
+  const [tall, gap] = [text * 1.6, text * 0.25];
+  const outlines = faces.map((face) => bounds(outline(face), scale));
+  /** @type {Rect[]} */
+  const taken = [];
+  faces.forEach((face, index) => {
+    const { left, top, bottom } = outlines[index];
+    const number = faces.length > 1 ? String(face.number) : "";
+    const doubt = face.label === null ? "? " : "";
+    const all = `${doubt}${labels[face.best]}  ${roundPercent(face.confidence)}`;
+    /** @type {(words: string, y: number) => Label} */
+    const at = (words, y) => {
+      const wide = widthOf(context, number, words, text);
+      const x = Math.max(0, Math.min(left, width - wide));
+      const rect = { left: x, top: Math.max(0, y), right: x + wide, bottom: Math.max(0, y) + tall };
+      return { face, number, words, rect };
+    };
+    const outside = [top - tall - gap, bottom + gap];
+    const inside = at(all, top + gap);
+    const hasRoom = 3 * tall < bottom - top && inside.rect.right <= outlines[index].right;
+    const places = outside.map((y) => at(all, y));
+    if (hasRoom) places.push(inside);
+    if (number) places.push(...outside.map((y) => at("", y)));
+    const others = outlines.filter((_, k) => k !== index);
+    const chosen =
+      places.find(
+        ({ rect }) =>
+          rect.bottom <= height &&
+          ![...taken, ...others].some((other) => overlap(rect, other)) &&
+          (rect === inside.rect || !overlap(rect, outlines[index])),
+      ) ?? at(number ? "" : all, top);
+    taken.push(chosen.rect);
+    drawLabel(context, chosen, colour(face, labels), text);
+  });
+}
+
+/**
+ * @param {[number, number][]} points
+ * @param {number} scale
+ * @returns {Rect}
+ */
+function bounds(points, scale) {
+  const [xs, ys] = [0, 1].map((axis) => points.map((point) => point[axis] * scale));
+  const [left, top] = [Math.min(...xs), Math.min(...ys)];
+  return { left, top, right: Math.max(...xs), bottom: Math.max(...ys) };
+}
+
+/**
+ * @param {Rect} a
+ * @param {Rect} b
+ */
+function overlap(a, b) {
+  return a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+}
+
+/** How much room is beside letters, in parts of their size. */
+const PAD = 0.45;
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {string} number
+ * @param {string} words
+ * @param {number} text
+ */
+function widthOf(context, number, words, text) {
+  const pad = PAD * text;
+  const chip = number ? context.measureText(number).width + 2 * pad : 0.9 * pad;
+  return chip + (words ? context.measureText(words).width + 2 * pad : 0);
+}
+
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {Label} label
+ * @param {string} fill
+ * @param {number} text
+ */
+function drawLabel(context, { number, words, rect }, fill, text) {
+  const { left, top, right, bottom } = rect;
+  const [pad, middle] = [PAD * text, (top + bottom) / 2];
+  const chip = widthOf(context, number, "", text);
   context.fillStyle = GROUND;
-  context.fillRect(x, y, wide, tall);
-  context.fillStyle = colour(face, labels);
-  context.fillRect(x, y, chip, tall);
-  if (several) {
-    context.fillStyle = onColour(colour(face, labels));
-    context.fillText(number, x + pad, y + tall / 2);
-  }
+  context.fillRect(left, top, right - left, bottom - top);
+  context.fillStyle = fill;
+  context.fillRect(left, top, chip, bottom - top);
+  context.fillStyle = onColour(fill);
+  if (number) context.fillText(number, left + pad, middle);
   context.fillStyle = INK;
-  context.fillText(words, x + chip + pad, y + tall / 2);
+  if (words) context.fillText(words, left + chip + pad, middle);
 }
 
 /**

@@ -49,6 +49,7 @@ export function wordsOf(error, otherwise) {
 
 /** @param {string} text */
 function sentenceOf(text) {
-  const begun = text.charAt(0).toUpperCase() + text.slice(1);
+  const isName = /^\S+\.\S/.test(text); // of a file, which stays as it is
+  const begun = isName ? text : text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?]$/.test(begun) ? begun : `${begun}.`;
 }

@@ -22,6 +22,9 @@ const LONGEST = 1280; // pixels of a frame as it is looked at
 const PATIENCE = 10_000; // milliseconds that a browser may take to show a place in a video
 const SLOWLY = 500; // milliseconds between timelines and tables
 
+/** The browser cannot show a video, or a place in it. */
+class VideoError extends Error {}
+
 /** @implements {Mode} */
 export class Video {
   /** @param {Page} page */
@@ -98,19 +101,16 @@ export class Video {
       this.video.src = this.address;
       await once(this.video, "loadeddata");
       await this.findLength();
-      if (!this.video.videoWidth) throw new Error("no picture");
+      if (!this.video.videoWidth) throw new VideoError("no picture");
       if (run === this.runs) await this.lookAtAll(run);
     } catch (error) {
       if (run !== this.runs) return;
       this.close();
       this.layOut();
       this.page.view.clear(HINT);
-      complain(
-        wordsOf(
-          error,
-          `${file.name}: this browser cannot play it as a video. WebM and MP4 it mostly can.`,
-        ),
-      );
+      const why = "this browser cannot play it as a video. WebM and MP4 it mostly can.";
+      const isKnown = error instanceof VideoError;
+      complain(`${file.name}: ${isKnown ? why : wordsOf(error, "it could not be looked at.")}`);
     }
   }
 
@@ -307,14 +307,14 @@ export class Video {
 function once(video, event) {
   return new Promise((resolve, reject) => {
     const end = new AbortController();
-    const late = setTimeout(() => done(() => reject(new Error(`no ${event}`))), PATIENCE);
+    const late = setTimeout(() => done(() => reject(new VideoError(`no ${event}`))), PATIENCE);
     const done = (/** @type {() => void} */ then) => {
       clearTimeout(late);
       end.abort();
       then();
     };
     video.addEventListener(event, () => done(resolve), { signal: end.signal });
-    video.addEventListener("error", () => done(() => reject(new Error("not a video"))), {
+    video.addEventListener("error", () => done(() => reject(new VideoError("not a video"))), {
       signal: end.signal,
     });
   });
