@@ -19,6 +19,14 @@ CHROMIUM = next(
 )
 
 
+def launch(chromium: Any, *flags: str) -> Any:
+    """Start Chromium, Playwright's browser type, with flags; root's takes another one."""
+    is_root = hasattr(os, "geteuid") and os.geteuid() == 0
+    return chromium.launch(
+        executable_path=CHROMIUM, args=[*flags, *(["--no-sandbox"] if is_root else [])]
+    )
+
+
 @pytest.fixture(scope="session")
 def classifier() -> EmotionClassifier:
     return ferjax.load()
@@ -49,10 +57,7 @@ def browser() -> Iterator[Any]:
     if not CHROMIUM:
         pytest.skip("needs Chromium")
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    is_root = hasattr(os, "geteuid") and os.geteuid() == 0
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"] if is_root else []
-        )
+        browser = launch(started.chromium)
         yield browser
         browser.close()

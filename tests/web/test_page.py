@@ -19,6 +19,7 @@ import ferjax
 from ferjax.classifier import EmotionClassifier
 from ferjax.faces.results import Table, entry_of
 from ferjax.image_files import UInt8Array
+from tests.web.conftest import launch
 
 pytestmark = pytest.mark.slow
 
@@ -320,22 +321,13 @@ def camera(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[A
     """Chromium whose camera shows a film."""
     film = tmp_path_factory.mktemp("camera") / "film.mjpeg"
     film.write_bytes(b"".join(picture(frame(10 * abs(i - 8)), ".jpg") for i in range(16)))
-    chromium = browser.browser_type.launch(
-        executable_path=browser_path(browser),
-        args=[
-            "--no-sandbox",
-            "--use-fake-device-for-media-stream",
-            f"--use-file-for-fake-video-capture={film}",
-        ],
+    chromium = launch(
+        browser.browser_type,
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-video-capture={film}",
     )
     yield chromium
     chromium.close()
-
-
-def browser_path(browser: Any) -> str:
-    from tests.web import conftest
-
-    return conftest.CHROMIUM
 
 
 def test_the_camera_is_looked_at_and_recorded(open_page: Open, camera: Any):

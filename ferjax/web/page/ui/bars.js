@@ -109,9 +109,8 @@ export class FaceList {
 
   /** Have the list be reached by Tab where there is something to scroll. */
   allowScrolling() {
-    const region = part("faces-scroll");
-    if (region.scrollHeight > region.clientHeight) region.tabIndex = 0;
-    else region.removeAttribute("tabindex");
+    if (this.list.scrollHeight > this.list.clientHeight) this.list.tabIndex = 0;
+    else this.list.removeAttribute("tabindex");
   }
 
   /** @param {string} words what stands there instead of faces */
