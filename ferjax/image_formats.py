@@ -43,6 +43,7 @@ _OTHERS: Final = (
         "`ferjax video` takes films; or save its frames as images",
     ),
 )
+_MAX_SCANS: Final = 200  # of a JPEG; what makes them writes about ten
 # In a JPEG's compressed data 0xFF is followed by 0x00 (a stuffed byte), a restart marker or a fill
 # byte; anything else begins the next segment. A pattern that begins with a plain byte is ten times
 # as fast as one that takes fill bytes along.
@@ -109,9 +110,12 @@ def header_size(data: bytes, kind: str) -> tuple[int, int]:
 def _check_jpeg(data: bytes, name: str) -> None:
     """Raise if a JPEG ends before its end-of-image marker; bytes after it do not matter.
 
-    Without it OpenCV shows what is there over gray, or nothing, depending on how it reads.
+    Without it OpenCV shows what is there over gray, or nothing, depending on how it reads. Each
+    scan of a progressive one may go over all pixels in a few bytes, so that a small file of
+    thousands would be decoded for hours.
     """
     position = 2
+    scans = 0
     while match := _JPEG_MARKER.search(data, position):
         position = match.end()
         marker = match[1][0]
@@ -119,6 +123,11 @@ def _check_jpeg(data: bytes, name: str) -> None:
             return
         if marker in (0x01, 0xD8):  # these have no length
             continue
+        scans += marker == 0xDA
+        if scans > _MAX_SCANS:
+            raise ImageError(
+                f"{name}: a JPEG of more than {_MAX_SCANS} scans; expected a dozen, save it anew"
+            )
         if position + 2 > len(data):
             break
         # A segment is skipped whole: an embedded thumbnail has an end marker of its own.

@@ -897,6 +897,16 @@ class TestBadFiles:
         with pytest.raises(ImageError, match="truncated: a JPEG without its end-of-image marker"):
             read_image(data[:-200])
 
+    def test_a_jpeg_of_thousands_of_scans(self) -> None:
+        """Each goes over the whole picture, in ten bytes."""
+        data = FILES["progressive.jpg"]
+        starts = [match.start() for match in re.finditer(rb"\xff\xda", data)]
+        first = data[starts[0] : starts[1]]
+        many = data[: starts[0]] + 190 * first + data[starts[0] :]
+        np.testing.assert_array_equal(read_image(many).shape, read_image(data).shape)
+        with pytest.raises(ImageError, match="bytes: a JPEG of more than 200 scans"):
+            read_image(data[: starts[0]] + 5000 * first + data[starts[0] :])
+
     def test_corrupt_png(self) -> None:
         data = bytearray(FILES["rgb.png"])
         data[len(data) // 2] ^= 1

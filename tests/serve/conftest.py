@@ -6,23 +6,19 @@ import base64
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-pytest.importorskip("fastapi", reason="needs the extra `serve`")
-
-from fastapi.testclient import TestClient
-
 from ferjax import EMOTIONS, EmotionClassifier
-from ferjax.serve.app import create_app
-from ferjax.serve.service import Service
-from ferjax.serve.settings import Limits, Settings
 
 from ..networks import as_trained, tiny
 
+if TYPE_CHECKING:  # the modules of tests say where the extra `serve` is missing
+    from fastapi.testclient import TestClient
+
 ROOT = Path(__file__).parents[2]
-Serve = Callable[..., TestClient]
+Serve = Callable[..., Any]
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +40,12 @@ def classifier() -> EmotionClassifier:
 @pytest.fixture(scope="module")
 def serve(classifier: EmotionClassifier) -> Iterator[Serve]:
     """Start services in this process with limits and settings: `serve(max_body=100)`."""
+    from fastapi.testclient import TestClient
+
+    from ferjax.serve.app import create_app
+    from ferjax.serve.service import Service
+    from ferjax.serve.settings import Limits, Settings
+
     with ExitStack() as stack:
 
         def start(**options: Any) -> TestClient:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytest.importorskip("fastapi", reason="needs the extra `serve`")
+
 from ferjax.errors import FerjaxError
 from ferjax.serve import addresses
 from ferjax.serve.settings import Limits, Settings

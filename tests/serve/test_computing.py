@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytest.importorskip("fastapi", reason="needs the extra `serve`")
+
 from ferjax.serve.computing import Computer
 
 Crops = Sequence[Any]

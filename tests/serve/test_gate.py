@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("fastapi", reason="needs the extra `serve`")
 from fastapi.testclient import TestClient
 
 from .conftest import Serve

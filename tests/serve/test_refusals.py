@@ -13,6 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+
+pytest.importorskip("fastapi", reason="needs the extra `serve`")
 from fastapi.testclient import TestClient
 
 from ferjax.serve.pictures import check_looks

@@ -21,6 +21,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("fastapi", reason="needs the extra `serve`")
+
 from ferjax import EmotionClassifier
 from ferjax.serve import addresses, server
 from ferjax.serve.service import Service

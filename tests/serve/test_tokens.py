@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("fastapi", reason="needs the extra `serve`")
+
 from ferjax.errors import FerjaxError
 from ferjax.serve.tokens import Tokens
 
