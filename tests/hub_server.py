@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import threading
 from collections.abc import Iterator, Mapping
@@ -11,8 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+import pytest
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LARGE = (".h5", ".keras", ".onnx", ".msgpack")  # stored by their SHA-256
@@ -43,6 +47,40 @@ class Hub:
     commits: list[list[dict[str, Any]]] = field(default_factory=list)
     bodies: list[tuple[str, Any]] = field(default_factory=list)
     url: str = ""
+
+
+def hugging_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Set the library up as environment variables do at import: a cache of its own, offline."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+
+    def online(url: str) -> None:
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "ENDPOINT", url)
+        template = url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_URL_HOSTS", {"127.0.0.1"}, raising=False)
+
+    return SimpleNamespace(cache=tmp_path / "hf", online=online, constants=constants)
+
+
+def plant(cache: Path, files: Mapping[str, bytes], commit: str = COMMIT, ref: str = "main") -> Path:
+    """Put files into a cache as Hugging Face's library does, and return their folder."""
+    root = cache / "models--someone--emotions"
+    for folder in ("refs", "blobs", f"snapshots/{commit}"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    (root / "refs" / ref).write_text(commit)
+    for name, content in files.items():
+        blob = root / "blobs" / hashlib.sha256(content).hexdigest()
+        blob.write_bytes(content)
+        link = root / "snapshots" / commit / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(os.path.relpath(blob, link.parent))
+    return root / "snapshots" / commit
 
 
 @contextmanager
@@ -154,6 +192,51 @@ class HuggingFace(_Handler):
             self.close_connection = True
             return None
         return self.answer(body, headers=headers)
+
+    def do_POST(self) -> None:
+        path, hub = self.noted(), self.hub
+        body = self.body()
+        if "application/x-ndjson" in self.headers.get("Content-Type", ""):
+            asked: Any = [json.loads(line) for line in body.splitlines()]
+        else:
+            asked = json.loads(body or b"{}")
+        hub.bodies.append((path, asked))
+        if hub.fault == "read only":
+            return self.answer({"error": "no"}, 403)
+        if path == "/api/repos/create":
+            hub.exists, hub.is_private = True, bool(asked.get("private") or asked.get("visibility"))
+            return self.answer({"url": f"{hub.url}/someone/emotions"})
+        if path == "/api/validate-yaml":
+            errors = [{"message": "no"}] if hub.fault == "card" else []
+            return self.answer({"errors": errors, "warnings": []}, 400 if errors else 200)
+        if "/preupload/" in path:
+            kinds = {
+                f["path"]: "lfs" if f["path"].endswith(LARGE) else "regular" for f in asked["files"]
+            }
+            modes = [{"path": p, "uploadMode": m, "shouldIgnore": False} for p, m in kinds.items()]
+            return self.answer({"files": modes})
+        if path.endswith("/objects/batch"):
+            uploads = [
+                {**o, "actions": {"upload": {"href": f"{hub.url}/upload/{o['oid']}"}}}
+                for o in asked["objects"]
+            ]
+            return self.answer(
+                {"transfer": "basic", "objects": uploads},
+                headers={"Content-Type": "application/vnd.git-lfs+json"},
+            )
+        if "/branch/" in path:
+            hub.refs += (path.rpartition("/")[2],)
+            return self.answer({})
+        if "/commit/" in path:
+            hub.commits.append(asked)
+            page = f"{hub.url}/someone/emotions/commit/{COMMIT}"
+            return self.answer({"success": True, "commitUrl": page, "commitOid": COMMIT})
+        return self.answer({}, 404)
+
+    def do_PUT(self) -> None:
+        path = self.noted()
+        self.hub.received[path.rpartition("/")[2]] = self.body()
+        self.answer()
 
 
 class Kaggle(_Handler):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import SimpleNamespace
@@ -20,7 +20,8 @@ from ferjax.errors import HubError, WeightFileError
 from ferjax.hub import choice
 from ferjax.hub.address import Address, hint, parse
 
-from .hub_server import COMMIT, Hub, HuggingFace, Kaggle, serving
+from . import hub_server
+from .hub_server import COMMIT, Hub, HuggingFace, Kaggle, plant, serving
 from .networks import drawn, tiny
 
 SHA = "a" * 64
@@ -246,39 +247,9 @@ def files(model: Path) -> dict[str, bytes]:
     return {"tiny.h5": model.read_bytes(), sidecar.name: sidecar.read_bytes(), "README.md": b"x"}
 
 
-def plant(cache: Path, files: dict[str, bytes], commit: str = COMMIT, ref: str = "main") -> Path:
-    """Put files into a cache as Hugging Face's library does, and return their folder."""
-    root = cache / "models--someone--emotions"
-    for folder in ("refs", "blobs", f"snapshots/{commit}"):
-        (root / folder).mkdir(parents=True, exist_ok=True)
-    (root / "refs" / ref).write_text(commit)
-    for name, content in files.items():
-        blob = root / "blobs" / hashlib.sha256(content).hexdigest()
-        blob.write_bytes(content)
-        link = root / "snapshots" / commit / name
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(os.path.relpath(blob, link.parent))
-    return root / "snapshots" / commit
-
-
 @pytest.fixture
 def hugging_face(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Set the library up as environment variables do at import: a cache of its own, offline."""
-    constants = pytest.importorskip("huggingface_hub.constants")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-
-    def online(url: str) -> None:
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "ENDPOINT", url)
-        template = url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_URL_HOSTS", {"127.0.0.1"}, raising=False)
-
-    return SimpleNamespace(cache=tmp_path / "hf", online=online, constants=constants)
+    return hub_server.hugging_face(tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -348,6 +319,18 @@ def test_all_that_takes_weights_takes_addresses(
     assert ferjax.keras.inspect(address).kind == weights.inspect(address).kind == "h5"
     with pytest.raises(WeightFileError, match=r"`ferjax convert hf://someone.* mine.h5` makes a"):
         released.own_path(address)
+
+
+def test_a_model_that_keras_saved_to_a_repository_is_read(
+    hugging_face: SimpleNamespace, fixtures: Path
+) -> None:
+    with zipfile.ZipFile(fixtures / "keras-3.15.1" / "nested_sequential.keras") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    folder = plant(hugging_face.cache, {**members, "README.md": b"x"})
+    assert released.path_of("hf://someone/emotions") == folder
+    assert ferjax.keras.load("hf://someone/emotions").kind == "keras"
+    with pytest.raises(HubError, match="a hash is of one file, and these weights are a folder"):
+        released.path_of(f"hf://someone/emotions#sha256={SHA}")
 
 
 def test_hostile_files_are_refused_as_any_others(

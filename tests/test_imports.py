@@ -16,10 +16,8 @@ ROOT = Path(__file__).parents[1]
 WEIGHTS = ROOT / "checkpoints" / "fer_cnn5.h5"
 IMAGE = ROOT / "examples" / "astronaut.png"
 
-COMMANDS = (
-    "predict faces web serve convert export inspect verify train evaluate calibrate card".split()
-)
-COMMANDS += ["data", "data info", "data prepare"]
+COMMANDS = "predict faces web serve convert export inspect verify train evaluate calibrate".split()
+COMMANDS += ["card", "push", "data", "data info", "data prepare"]
 
 # Imports of these raise, as where they are not installed.
 BLOCK = """

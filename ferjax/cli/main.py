@@ -20,7 +20,8 @@ from ferjax.errors import BackendError, FerjaxError
 
 # Each a module of this folder.
 _COMMANDS = (
-    "predict faces video web serve convert export inspect verify data train evaluate calibrate card"
+    "predict faces video web serve convert export inspect verify data train evaluate calibrate "
+    "card push"
 ).split()
 
 

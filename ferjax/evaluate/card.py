@@ -32,7 +32,7 @@ from ferjax.nets.head import checked_labels
 from ferjax.nets.known import recognise
 from ferjax.weights import read as read_weights
 
-_MARK: Final = "<!-- written by `ferjax card` -->"
+MARK: Final = "<!-- written by `ferjax card` -->"
 _MADE_BY: Final = "`ferjax evaluate --out`"
 _PARTS: Final = {part.name for part in dataclasses.fields(Evaluation)} - {"predictions", "votes"}
 
@@ -68,7 +68,7 @@ def write_card(
     path = Path(out)
     if path.is_file() and not force:
         with open(path, "rb") as file:
-            if _MARK.encode() not in file.read(4096):
+            if MARK.encode() not in file.read(4096):
                 raise WriteError(f"{out}: is no card that ferjax wrote; --force replaces it")
     with replacing(path) as temporary:
         temporary.write_text(card, encoding="utf-8")
@@ -123,7 +123,7 @@ def _filled(
     names, names_from = _labels(model, labels)
     return render(
         "card.md",
-        mark=_MARK,
+        mark=MARK,
         version=__version__,
         file=path.name,
         digest=digest,

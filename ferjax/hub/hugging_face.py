@@ -16,7 +16,7 @@ from ferjax.hub import choice
 from ferjax.hub.address import Address
 from ferjax.hub.choice import Choice
 
-_LOG_IN = "log in by `hf auth login`, or set HF_TOKEN"
+LOG_IN = "log in by `hf auth login`, or set HF_TOKEN"
 
 
 def library(address: object) -> Any:
@@ -196,21 +196,23 @@ def explained(hub: Any, address: Address, error: Exception) -> str:
     if isinstance(error, errors.GatedRepoError):
         return (
             "is given only to those who accept its conditions, at "
-            f"{hub.constants.ENDPOINT}/{repository}; then {_LOG_IN}"
+            f"{hub.constants.ENDPOINT}/{repository}; then {LOG_IN}"
         )
     if isinstance(error, errors.RepositoryNotFoundError):
         if hub.get_token():
             return "no such repository, or one that the token in use may not read"
-        return f"no such repository, or a private one: {_LOG_IN}"
+        return f"no such repository, or a private one: {LOG_IN}"
     if isinstance(error, errors.RevisionNotFoundError):
         return f"no such revision, {address.revision}{_revisions(hub, address)}"
     if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, OSError):
         return "no such file"
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in (401, 403):
-        return f"not allowed (HTTP {status}): the token in use is not valid for it; {_LOG_IN}"
+        return f"not allowed (HTTP {status}): the token in use is not valid for it; {LOG_IN}"
     if status is not None:
         return f"{hub.constants.ENDPOINT} answers with HTTP {status}; try again later"
+    if isinstance(error, ValueError):  # such as a card whose header it does not take
+        return f"is refused ({printable(' '.join(str(error).split()), 300)})"
     said = re.sub(r"\?\S+", "?...", first_line(root_cause(error)))
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be kept in the cache, {hub.constants.HF_HUB_CACHE} ({error.strerror})"

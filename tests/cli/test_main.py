@@ -81,6 +81,7 @@ COMMANDS = [
     "evaluate",
     "calibrate",
     "card",
+    "push",
 ]
 
 
