@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -41,6 +42,7 @@ FILES: Final[Mapping[str, str]] = {
     ),
 }
 COMPANION: Final = "ferjax_web_runtime"  # an installed package that brings them
+NOTICES: Final = "ThirdPartyNotices.txt"
 LICENSE: Final = Path(__file__).parent / "ONNXRUNTIME_LICENSE.txt"
 
 _MOST_BYTES: Final = 64 << 20  # of a file; the largest has 14 MB
@@ -143,6 +145,18 @@ def of_tarball(path: Path) -> Runtime:
             f"got a file that cannot be read as one ({first_line(error)})"
         ) from None
     return _checked(files, str(path))
+
+
+def licences() -> dict[str, bytes]:
+    """Return the runtime's licence and, where onnxruntime is installed, which has the same, what it
+    says of parts by others; by the names of their files.
+    """
+    texts = {"LICENSE.txt": LICENSE.read_bytes()}
+    spec = importlib.util.find_spec("onnxruntime")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        with suppress(OSError):
+            texts[NOTICES] = (Path(folder) / NOTICES).read_bytes()
+    return texts
 
 
 def _members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:

@@ -225,5 +225,5 @@ def _files(classifier: EmotionClassifier, runtime: runtimes.Runtime) -> list[tup
         ("detector.onnx", model_of_open_sizes()),
         ("network.onnx", network_file(classifier)),
         *((f"runtime/{name}", content) for name, content in runtime.files.items()),
-        ("runtime/LICENSE.txt", runtimes.LICENSE.read_bytes()),
+        *((f"runtime/{name}", content) for name, content in runtimes.licences().items()),
     ]

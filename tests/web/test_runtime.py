@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import csv
 import hashlib
+import importlib
 import io
 import shutil
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from ferjax import FerjaxError
 from ferjax.web import runtime
+from tests.conftest import RunScript
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+script = importlib.import_module("build_web_runtime")
 
 CONTENT = {name: f"content of {name}".encode() for name in runtime.FILES}
 
@@ -142,3 +150,36 @@ def test_npm_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(runtime.RuntimeMissingError, match="npm gave another onnxruntime-web"):
         runtime.find()
     assert not (tmp_path / "cache").exists()
+
+
+def test_the_companion_is_a_wheel_whose_record_is_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_script: RunScript
+):
+    done = run_script(script, "--out", tmp_path / "out")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "expected npm, or the package's tarball" in done.stderr
+    package = tarball(tmp_path / "a.tgz")
+    done = run_script(script, "--tarball", package, "--out", tmp_path / "out")
+    wheel = tmp_path / "out" / f"ferjax_web_runtime-{runtime.VERSION}-py3-none-any.whl"
+    assert (done.returncode, done.stdout) == (0, f"{wheel}\n")
+    first = wheel.read_bytes()
+    assert run_script(script, "--tarball", package, "--out", tmp_path / "out").returncode == 0
+    assert wheel.read_bytes() == first
+    site_packages = tmp_path / "site-packages"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site_packages)
+    info = site_packages / script.INFO
+    assert "MIT License" in (info / "licenses" / "LICENSE.txt").read_text()
+    listed = list(csv.reader((info / "RECORD").read_text().splitlines()))
+    files = {
+        p.relative_to(site_packages).as_posix() for p in site_packages.rglob("*") if p.is_file()
+    }
+    assert {name for name, _, _ in listed} == files
+    for name, digest, size in listed[:-1]:
+        data = (site_packages / name).read_bytes()
+        known = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
+        assert (digest, size) == (f"sha256={known}", str(len(data)))
+    monkeypatch.syspath_prepend(str(site_packages))
+    monkeypatch.delitem(sys.modules, runtime.COMPANION)
+    assert runtime.find().source == "the installed package ferjax_web_runtime"
+    monkeypatch.delitem(sys.modules, runtime.COMPANION)
