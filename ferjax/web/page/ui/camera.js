@@ -221,7 +221,7 @@ export class Camera {
       ends.length > 1 ? ((ends.length - 1) * 1000) / (ends[ends.length - 1] - ends[0]) : 0;
     if (rate)
       setText(part("camera-status"), `${rate.toFixed(0)} frames a second, ${width} × ${height}`);
-    part("camera-status").dataset.rate = rate.toFixed(2);
+    part("camera-status").dataset.frames = String(this.recording.number);
     const now = ends[ends.length - 1];
     if (now - this.last.slow >= SLOWLY) {
       this.last.slow = now;
