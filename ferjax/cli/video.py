@@ -14,7 +14,7 @@ when. --live shows the annotated frames in a window, which q closes.
 
 Ctrl-C ends a run; all files are whole then. With the same options and --resume an interrupted run
 over a file goes on, and leaves the same rows as one that was not interrupted: it decodes up to
-where that was without looking, which is much faster. With --draw it begins anew.
+where that was without looking, which is much faster.
 
 Probabilities are smoothed over --smooth seconds, and labels are those of the smoothed ones; hmm
 filters them by a hidden Markov model in which an expression lasts --smooth seconds on average.
@@ -204,8 +204,7 @@ def run(args: argparse.Namespace) -> int:
     if work.resumed_at is not None:
         print(f"ferjax: note: goes on after {work.resumed_at:.2f} s", file=sys.stderr)
     elif args.resume:
-        why = "an annotated film has to" if args.draw is not None else "no run is unfinished"
-        print(f"ferjax: note: begins anew: {why}", file=sys.stderr)
+        print("ferjax: note: begins anew: no run is unfinished", file=sys.stderr)
     if args.draw is not None:
         print("ferjax: note: the annotated film has no sound", file=sys.stderr)
     return _done(work, args, window)

@@ -22,7 +22,7 @@ from ferjax.files import replacing
 
 _FORMAT: Final = 2
 _PARTS: Final = frozenset(
-    ("format", "asked", "source", "state", "events", "counts", "offsets", "time")
+    ("format", "asked", "source", "state", "events", "counts", "offsets", "drawing", "time")
 )
 
 
@@ -99,4 +99,18 @@ def _is_usable(value: Mapping[str, Any]) -> bool:
         and isinstance(offsets, list)
         and len(offsets) == 2
         and all(part is None or (isinstance(part, int) and part >= 0) for part in offsets)
+        and (value["drawing"] is None or _is_drawing(value["drawing"]))
+    )
+
+
+def _is_drawing(state: Any) -> bool:
+    """Whether a part of a record is what `Webm.state` gives."""
+    return (
+        isinstance(state, dict)
+        and isinstance(state.get("offset"), int)
+        and isinstance(state.get("size"), list)
+        and len(state["size"]) == 2
+        and all(isinstance(side, int) and 0 < side < 1 << 16 for side in state["size"])
+        and isinstance(state.get("sides"), list)
+        and all(isinstance(pair, list) and len(pair) == 2 for pair in state["sides"])
     )

@@ -152,7 +152,7 @@ class Film:
         if not streams:
             sound = " but sound" if self._container.streams.audio else ""
             raise VideoError(f"{self.name}: expected a film, got a file without pictures{sound}")
-        stream = max(streams, key=lambda s: (s.codec_context or 0) and s.codec_context.width)
+        stream = max(streams, key=_rank)
         if stream.codec_context is None:
             raise VideoError(f"{self.name}: its pictures are in a code that cannot be read here")
         width, height = stream.codec_context.width, stream.codec_context.height
@@ -240,6 +240,12 @@ class Film:
             self._container.close()
 
 
+def _rank(stream: Any) -> tuple[bool, int]:
+    """Return how much a stream is of a film: an animated AVIF has its first picture apart."""
+    context = stream.codec_context
+    return stream.frames != 1, 0 if context is None else context.width
+
+
 def _check_path(path: str, name: str) -> None:
     """Raise where there is no file at a path."""
     try:
@@ -266,12 +272,18 @@ def _reason(source: Any, scheme: str, error: Exception) -> str:
         return f"cannot be opened ({printable(reason, 200)})"
     try:
         with open(source, "rb") as file:
-            head = file.read(12)
+            head = file.read(21)
     except OSError as failure:
         return f"cannot be read ({failure.strerror})"
     if head[4:8] == b"ftyp":
         return "is cut off, or no film: the index at the end of its file is missing"
+    is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    if is_webp and head[12:16] == b"VP8X" and head[20:21] and head[20] & 2:
+        return (
+            "is an animated WebP, which is not read; save it as a film, a GIF or an animated PNG, "
+            "or give its frames with their times in Python"
+        )
     images = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*")
-    if head.startswith(images) or (head[:4] == b"RIFF" and head[8:] == b"WEBP"):
+    if head.startswith(images) or is_webp:
         return "is an image, no film; `ferjax faces` takes photographs"
     return "is no film, or one of a kind that is not read"

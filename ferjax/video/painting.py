@@ -9,6 +9,7 @@ Dimension keys: H height, W width of a frame.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -63,6 +64,14 @@ class Painter:
         live = set(frame.live)
         self._sides = {track: side for track, side in self._sides.items() if track in live}
         return canvas
+
+    def state(self) -> list[tuple[int, str]]:
+        """Return where plates are, as JSON has it."""
+        return list(self._sides.items())
+
+    def restore(self, state: Iterable[tuple[int, str]]) -> None:
+        """Go on from what `state` gave."""
+        self._sides = dict(state)
 
     def _place(
         self, track: int, mark: Mark, taken: list[Rect], shape: tuple[int, int]

@@ -7,7 +7,7 @@ was written is whole after each frame; a `Checkpoint` lets an interrupted run go
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from ferjax.video import tables
 from ferjax.video.analysis import Analysis
 from ferjax.video.checkpoint import Checkpoint
 from ferjax.video.events import MIN_EVENT, Event, Events
+from ferjax.video.interrupts import held_back
 from ferjax.video.made import is_made
 from ferjax.video.seen import VideoFrame
 from ferjax.video.settings import Settings
@@ -84,10 +85,8 @@ class Outputs:
             raise FerjaxError(
                 "--max-faces and --region would leave faces as they are that --anonymise is to hide"
             )
-        if self.resume and not (self.table or self.events or self.parquet or self.plot):
-            raise FerjaxError(
-                "--resume goes on with what --csv, --events, --parquet or --plot wrote: give one"
-            )
+        if self.resume and not given:
+            raise FerjaxError(f"--resume goes on with what a run wrote: give {_listed(self.files)}")
         if self.parquet is not None:
             tables.require_pyarrow()
         if self.plot is not None:
@@ -118,6 +117,11 @@ class Counts:
     def __str__(self) -> str:
         counted = {name: _counted(number, name[:-1]) for name, number in vars(self).items()}
         return "{frames}: {faces} of {tracks}, {events}".format(**counted)
+
+
+def _listed(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} or {last}"
 
 
 def _counted(number: int, what: str) -> str:
@@ -207,16 +211,13 @@ class Run:
 
     @property
     def goes_on(self) -> bool:
-        """Whether `resume` can go on with the run where it was interrupted.
-
-        An annotated film that was cut off cannot be gone on with, so that such a run begins anew.
-        """
-        return self._checkpoint is not None and self._outputs.drawing is None
+        """Whether `resume` can go on with the run where it was interrupted."""
+        return self._checkpoint is not None
 
     @property
     def _is_unfinished(self) -> bool:
         """Whether there is a record by which `resume` goes on with the run."""
-        return self.goes_on and self._checkpoint is not None and self._checkpoint.path.exists()
+        return self._checkpoint is not None and self._checkpoint.path.exists()
 
     # --- before ----------------------------------------------------------------------------------
 
@@ -236,6 +237,7 @@ class Run:
             **asked_of(classifier, settings.prior),
             **options,
             "--min-event": self._outputs.min_event,
+            "--anonymise": self._outputs.anonymise,
             **{n: p if p is None else os.path.realpath(p) for n, p in files.items()},
             "given": [os.path.abspath(source) if isinstance(source, (str, os.PathLike)) else ""],
         }
@@ -253,13 +255,11 @@ class Run:
         if outputs.resume and not is_file:
             raise FerjaxError("--resume is for films in files; a camera or a stream has gone on")
         record, saved = None, None
-        if is_file and any((outputs.table, outputs.events, outputs.parquet, outputs.plot)):
-            first = outputs.table or outputs.events or outputs.parquet or outputs.plot
-            assert first is not None
+        if is_file and paths:
+            first = paths[0]
             record = Checkpoint(first)
             if record.saved is not None and outputs.resume and not outputs.force:
-                if outputs.drawing is None:
-                    saved = record.check(self._asked, os.fspath(source), first)
+                saved = record.check(self._asked, os.fspath(source), first)
             elif record.saved is not None and not outputs.force and os.path.exists(first):
                 raise WriteError(
                     f"{first}: is of an unfinished run; --resume goes on with it, --force replaces "
@@ -301,6 +301,12 @@ class Run:
             self._files.rows = tables.CsvFile(rows, columns, offset=offsets[0])
         if events is not None:
             self._files.events = tables.CsvFile(events, tables.EVENTS, offset=offsets[1])
+        if outputs.drawing is not None:
+            self._webm = Webm(
+                outputs.drawing,
+                anonymise=outputs.anonymise,
+                state=None if self._saved is None else self._saved["drawing"],
+            )
 
     def _hidden(self, beside: str, what: str) -> str:
         real = Path(os.path.realpath(beside))
@@ -325,14 +331,20 @@ class Run:
         is_done = False
         try:
             for frame in frames:
-                faces = [(face.track, face.label, face.confidence) for face in frame.faces]
-                events = self._events.add(frame.time, faces, set(frame.live))
-                self._write(frame, events)
+                with held_back():
+                    events = self._add(frame)
                 yield frame, events
             is_done = True
         finally:
             frames.close()
             self._finish(is_done)
+
+    def _add(self, frame: VideoFrame) -> list[Event]:
+        """Write a frame, and return the events that are over with it."""
+        faces = [(face.track, face.label, face.confidence) for face in frame.faces]
+        events = self._events.add(frame.time, faces, set(frame.live))
+        self._write(frame, events)
+        return events
 
     def _write(self, frame: VideoFrame, events: list[Event]) -> None:
         if self._files.rows is not None:
@@ -340,13 +352,9 @@ class Run:
         if self._files.events is not None:
             self._files.events.add([tables.event_row(event) for event in events])
         self.counts.add(frame, events)
-        if self._outputs.drawing is not None:
-            assert frame.image is not None
-            if self._webm is None:
-                self._webm = Webm(self._outputs.drawing, anonymise=self._outputs.anonymise)
+        if self._webm is not None:
             self._webm.add(frame)
-        if self.goes_on and self.analysis.state is not None:
-            assert self._checkpoint is not None
+        if self._checkpoint is not None and self.analysis.state is not None:
             self._checkpoint.save(
                 self._asked,
                 os.fspath(self._source),
@@ -355,6 +363,7 @@ class Run:
                     "events": self._events.state(),
                     "counts": list(vars(self.counts).values()),
                     "offsets": self._files.offsets(),
+                    "drawing": None if self._webm is None else self._webm.state(),
                     "time": frame.time,
                 },
             )
@@ -363,18 +372,12 @@ class Run:
 
     def _finish(self, is_done: bool) -> None:
         """Close all files, and make those that are made of others."""
-        over = self.ending = self._events.finish()
-        problem: FerjaxError | None = None
+        problem: WriteError | None = None
         try:
-            if self._files.events is not None:
-                self._files.events.add([tables.event_row(event) for event in over])
-            self.counts.events += len(over)
-            for file in self._files.listed:
-                file.close()
+            with held_back():
+                self._close()
         except WriteError as error:
             problem = error
-        if self._webm is not None:
-            self._webm.close()
         if problem is None:
             self._make_of_tables()
         if problem is None and (is_done or not self._is_unfinished):
@@ -385,6 +388,19 @@ class Run:
                     os.unlink(path)
         if problem is not None and is_done:
             raise problem
+
+    def _close(self) -> None:
+        """Write the events that went on, and close the tables and the annotated film."""
+        over = self.ending = self._events.finish()
+        self.counts.events += len(over)
+        try:
+            if self._files.events is not None:
+                self._files.events.add([tables.event_row(event) for event in over])
+            for file in self._files.listed:
+                file.close()
+        finally:
+            if self._webm is not None:
+                self._webm.close()
 
     def _make_of_tables(self) -> None:
         outputs, labels = self._outputs, self._classifier.labels

@@ -12,15 +12,14 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from ferjax.errors import FerjaxError, WriteError
 from ferjax.faces.results import begins_as, cell, decimal, face_entry
 from ferjax.files import replacing
 from ferjax.video.events import Event
+from ferjax.video.growing import GrowingFile
 from ferjax.video.made import MARK
 from ferjax.video.seen import VideoFace, VideoFrame
 
@@ -102,11 +101,7 @@ def json_line(frame: VideoFrame) -> str:
 
 
 class CsvFile:
-    """A CSV file that grows by rows, each as a whole or not at all as far as `offset` says.
-
-    Attributes:
-        offset: bytes that were written, all of which the operating system has.
-    """
+    """A CSV file that grows by rows, each as a whole or not at all as far as `offset` says."""
 
     def __init__(self, path: str, header: Sequence[str], *, offset: int | None = None) -> None:
         """Begin a table in the place of what is at a path, or go on with one.
@@ -117,34 +112,17 @@ class CsvFile:
             offset: bytes of a table that was begun before, after which it goes on; None: anew.
 
         Raises:
-            WriteError: the file cannot be written, here and in the methods, or has fewer bytes.
+            WriteError: as for GrowingFile, here and in the methods.
         """
-        self._path = path
-        mode = "wb" if offset is None else "r+b"
-        try:
-            # Without a buffer, which would go on trying to write what a full disk did not take.
-            self._file: IO[bytes] = open(os.path.realpath(path), mode, buffering=0)  # noqa: SIM115
-            size = self._file.seek(0, os.SEEK_END)
-            self._file.truncate(min(size, offset or 0))
-            self._file.seek(0, os.SEEK_END)
-        except FileNotFoundError as error:
-            if offset is None:
-                raise self._error(error) from error
-            raise WriteError(
-                f"{path}: is gone, which the run wrote; --force begins anew"
-            ) from error
-        except (OSError, ValueError) as error:
-            raise self._error(error) from error
-        if size < (offset or 0):
-            self._file.close()
-            raise WriteError(
-                f"{path}: has {size:,} bytes, expected the {offset:,} that the run wrote; --force "
-                "begins anew"
-            )
-        self.offset = offset or 0
+        self._file = GrowingFile(path, offset=offset)
         if offset is None:
             plain = all(name.isascii() for name in header)
             self._put(("" if plain else _BOM) + _lines([header]))
+
+    @property
+    def offset(self) -> int:
+        """Bytes that were written, all of which the operating system has."""
+        return self._file.offset
 
     def add(self, rows: Iterable[Sequence[str]]) -> None:
         """Write rows, and have the operating system take them."""
@@ -153,34 +131,15 @@ class CsvFile:
             self._put(text)
 
     def _put(self, text: str) -> None:
-        data = text.encode("utf-8", "backslashreplace")
-        left = memoryview(data)
         try:
-            while left:
-                left = left[self._file.write(left) :]
-        except (OSError, ValueError) as error:
-            self.abandon()
-            raise self._error(error) from error
-        self.offset += len(data)
+            self._file.put(text.encode("utf-8", "backslashreplace"))
+        except WriteError:
+            self._file.abandon()
+            raise
 
     def close(self) -> None:
         """Have the operating system write the table to the disk."""
-        try:
-            with self._file:
-                os.fsync(self._file.fileno())
-        except (OSError, ValueError) as error:
-            raise self._error(error) from error
-
-    def abandon(self) -> None:
-        """Close the file as it is, without the part of a row that a full disk took."""
-        with suppress(OSError, ValueError):
-            self._file.truncate(self.offset)
-        with suppress(OSError, ValueError):
-            self._file.close()
-
-    def _error(self, error: Exception) -> WriteError:
-        reason = getattr(error, "strerror", None) or error
-        return WriteError(f"{self._path}: cannot be written ({reason})")
+        self._file.close()
 
 
 def _lines(rows: Iterable[Sequence[str]]) -> str:

@@ -1,9 +1,9 @@
-"""Annotated films: VP9 in a .webm file, which browsers play, through PyAV. Without sound."""
+"""Annotated films: VP9 in a .webm file, which browsers play, encoded by PyAV. Without sound."""
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ import numpy as np
 from ferjax.errors import WriteError
 from ferjax.image_files import UInt8Array
 from ferjax.video.films import require_av
-from ferjax.video.made import MARK
+from ferjax.video.matroska import WebmFile
 from ferjax.video.painting import Painter
 from ferjax.video.seen import VideoFrame
 
@@ -24,61 +24,65 @@ _OPTIONS: Final = {
     "row-mt": "1",
     "crf": "34",
     "b": "0",
+    "lag-in-frames": "0",  # a frame is written before the next comes
 }
+_KEYS: Final = 150  # frames from one that can be jumped to to the next
 
 
 class Webm:
     """An annotated film that is written frame by frame, with the times of the film."""
 
-    def __init__(self, path: str, *, anonymise: bool = False) -> None:
-        """Begin a film, in the place of what is at a path.
+    def __init__(
+        self, path: str, *, anonymise: bool = False, state: Mapping[str, Any] | None = None
+    ) -> None:
+        """Begin a film in the place of what is at a path, or go on with one.
 
         Args:
-            path: the file.
+            path: the file, which is opened with the first frame.
             anonymise: pixelate the faces.
+            state: of a film that was begun before, to go on with; None: anew.
 
         Raises:
-            WriteError: the file cannot be written, here and in the methods.
+            WriteError: the file cannot be written, in the methods too, or is not that film.
         """
         self._av = require_av()
         self._path = path
         self._painter = Painter(anonymise=anonymise)
-        self._stream: Any = None
-        self._last = -1
-        try:
-            self._container = self._av.open(os.path.realpath(path), "w", format="webm")
-            self._container.metadata["comment"] = MARK
-        except (OSError, ValueError) as error:
-            raise self._error(error) from error
+        self._file: WebmFile | None = None
+        self._encoder: Any = None
+        if state is not None:
+            self._painter.restore(state["sides"])
+            width, height = state["size"]
+            self._file = WebmFile(path, (width, height), offset=state["offset"])
 
     def add(self, frame: VideoFrame) -> None:
         """Draw a frame, which has its picture, and write it."""
         assert frame.image is not None
         picture = self._painter.painted(frame)
-        if self._stream is None:
-            self._begin(picture)
-        picture = self._fitted(picture)
+        if self._file is None:
+            height, width = picture.shape[:2]
+            self._file = WebmFile(self._path, (width + width % 2, height + height % 2))
+        if self._encoder is None:
+            self._encoder = self._begun(*self._file.size)
+        picture = self._fitted(picture, *self._file.size)
         shown = self._av.VideoFrame.from_ndarray(picture, format="rgb24")
-        shown.pts = self._last = max(self._last + 1, round(frame.time / _TICK))
+        shown.pts = max(self._file.last + 1, round(frame.time / _TICK))
         shown.time_base = _TICK
         self._put(shown)
 
-    def _begin(self, picture: UInt8Array) -> None:
-        stream = self._container.add_stream("libvpx-vp9", rate=30)
-        height, width = picture.shape[:2]
-        stream.height, stream.width = height + height % 2, width + width % 2
-        stream.pix_fmt = "yuv420p"
-        stream.time_base = stream.codec_context.time_base = _TICK
-        stream.options = _OPTIONS
-        stream.codec_context.gop_size = 150
-        stream.codec_context.thread_count = min(4, os.cpu_count() or 1)
-        self._stream = stream
+    def _begun(self, width: int, height: int) -> Any:
+        encoder = self._av.CodecContext.create("libvpx-vp9", "w")
+        encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+        encoder.time_base, encoder.framerate = _TICK, Fraction(30)
+        encoder.options = _OPTIONS
+        encoder.gop_size = _KEYS
+        encoder.thread_count = min(4, os.cpu_count() or 1)
+        return encoder
 
-    def _fitted(self, picture: UInt8Array) -> UInt8Array:
+    def _fitted(self, picture: UInt8Array, width: int, height: int) -> UInt8Array:
         """Return a picture of the film's size, whose sides are even."""
         import cv2
 
-        height, width = self._stream.height, self._stream.width
         down, across = height - picture.shape[0], width - picture.shape[1]
         if (down, across) == (0, 0):
             return np.ascontiguousarray(picture)
@@ -88,31 +92,29 @@ class Webm:
         return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
     def _put(self, frame: Any) -> None:
+        assert self._file is not None
         try:
-            for packet in self._stream.encode(frame):
-                self._container.mux(packet)
+            for packet in self._encoder.encode(frame):
+                self._file.add(packet.pts, bytes(packet), is_key=packet.is_keyframe)
+        except WriteError:
+            self._file = self._encoder = None
+            raise
         except (OSError, ValueError) as error:
-            self._abandon()
-            raise self._error(error) from error
+            raise WriteError(f"{self._path}: cannot be written ({error})") from error
+
+    def state(self) -> dict[str, Any]:
+        """Return what another film goes on from, as JSON has it; once a frame was added."""
+        assert self._file is not None
+        sides = self._painter.state()
+        return {"offset": self._file.offset, "size": list(self._file.size), "sides": sides}
 
     def close(self) -> None:
         """Write what is left, after which the file is whole."""
-        if self._container is None:
+        if self._file is None:
             return
-        if self._stream is not None:
-            self._put(None)
         try:
-            self._container.close()
-        except (OSError, ValueError) as error:
-            raise self._error(error) from error
+            if self._encoder is not None:
+                self._put(None)
+            self._file.close()
         finally:
-            self._container = None
-
-    def _abandon(self) -> None:
-        with suppress(Exception):
-            self._container.close()
-        self._container = None
-
-    def _error(self, error: Exception) -> WriteError:
-        reason = getattr(error, "strerror", None) or error
-        return WriteError(f"{self._path}: cannot be written ({reason})")
+            self._file = None

@@ -59,7 +59,7 @@ def test_events_are_printed_and_the_rest_is_on_stderr(video: Cli, film: Path) ->
     assert done.code == 0
     assert "0.00 - " in done.out
     assert " s  track 1 " in done.out
-    (line,) = done.err.splitlines()
+    line = done.err.splitlines()[-1]  # after those on progress, where that takes long
     assert line.startswith("30 frames: 30 faces of 1 track, ")
     assert " frames/s, " in line
     assert line.endswith(" times real time")
@@ -190,7 +190,7 @@ def test_options_of_frames(video: Cli, film: Path) -> None:
         (["--draw", "a.mp4"], "expected a name that ends in .webm for --draw, got a.mp4"),
         (["--csv", ""], "expected a path for --csv, got an empty string"),
         (["--csv", "a.csv", "--events", "./a.csv"], "expected another file for each of --csv"),
-        (["--resume"], "--resume goes on with what --csv"),
+        (["--resume"], "--resume goes on with what a run wrote: give --csv, --events"),
         (["--prior", "adapt"], "needs all faces before the first result"),
         (["--calibrated"], "without a temperature"),
     ],
@@ -286,7 +286,7 @@ def test_a_full_disk_keeps_what_was_written(
         file = opened(path, *arguments, **options)
         return Full(file) if str(path) == str(table) and "b" in arguments[0] else file
 
-    monkeypatch.setattr("ferjax.video.tables.open", opening, raising=False)
+    monkeypatch.setattr("ferjax.video.growing.open", opening, raising=False)
     done = video(film, "--csv", table)
     assert done.code == 2
     assert f"ferjax: error: {table}: cannot be written (No space left on device)" in done.err
@@ -365,21 +365,68 @@ def test_a_run_over_another_film_is_not_gone_on_with(
     assert "--resume is for films in files" in video("77", "--csv", table, "--resume").error
 
 
-def test_an_annotated_film_begins_anew(video: Cli, film: Path, tmp_path: Path) -> None:
-    table, drawing = tmp_path / "a.csv", tmp_path / "a.webm"
+def times_of(path: Path) -> list[float]:
+    """Return the times of the frames of an annotated film."""
+    with av.open(str(path)) as container:
+        return [float(frame.time) for frame in container.decode(video=0)]
+
+
+def test_an_annotated_film_goes_on(video: Cli, film: Path, tmp_path: Path) -> None:
+    whole, drawing = tmp_path / "whole.webm", tmp_path / "a.webm"
+    assert video(film, "--draw", whole).code == 0
+    for options in ([], ["--csv", tmp_path / "a.csv"]):
+        options = [*options, "--draw", drawing]
+        with pytest.MonkeyPatch.context() as patch:
+            interrupted_at(12, patch, KeyboardInterrupt)
+            done = video(film, *options)
+        assert done.code == 130
+        assert done.err.splitlines()[-1] == "interrupted at 0.55 s; --resume goes on with it"
+        assert times_of(drawing) == times_of(whole)[:12]
+        other = video(film, *options, "--resume", "--anonymise").error
+        assert "begun with --anonymise False" in other or "--detect-every" in other
+        done = video(film, *options, "--resume")
+        assert done.code == 0
+        assert "note: goes on after 0.55 s" in done.err
+        assert times_of(drawing) == times_of(whole)
+        assert np.abs(frame_of(drawing, 25).astype(int) - frame_of(whole, 25)).mean() < 3
+        assert not list(tmp_path.glob(".*"))
+    assert len(rows_of(tmp_path / "a.csv")) == 30
+
+
+def test_another_annotated_film_is_not_gone_on_with(video: Cli, film: Path, tmp_path: Path) -> None:
+    drawing = tmp_path / "a.webm"
     with pytest.MonkeyPatch.context() as patch:
         interrupted_at(12, patch, KeyboardInterrupt)
-        done = video(film, "--csv", table, "--draw", drawing)
-    assert (done.code, done.err.splitlines()[-1]) == (130, "interrupted at 0.55 s")
-    with av.open(str(drawing)) as container:
-        assert len(list(container.decode(video=0))) == 12
-    done = video(film, "--csv", table, "--draw", drawing, "--resume")
-    assert done.code == 0
-    assert "note: begins anew: an annotated film has to" in done.err
-    assert len(rows_of(table)) == 30
-    with av.open(str(drawing)) as container:
-        assert len(list(container.decode(video=0))) == 30
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.csv", "a.webm"]
+        assert video(film, "--draw", drawing).code == 130
+    content = drawing.read_bytes()
+    for other in (content[:300], content[:256] + b"ferjax video" * 10_000):
+        drawing.write_bytes(other)
+        done = video(film, "--draw", drawing, "--resume")
+        assert "is not the film that the run wrote; --force begins anew" in done.err
+    drawing.unlink()
+    assert "is gone, which the run wrote" in video(film, "--draw", drawing, "--resume").err
+    record = tmp_path / ".a.webm.resume"
+    record.write_text(record.read_text().replace('"size"', '"sides"'))
+    assert "begins anew: no run is unfinished" in video(film, "--draw", drawing, "--resume").err
+
+
+@pytest.mark.skipif(not hasattr(signal, "raise_signal"), reason="signals are missing")
+def test_ctrl_c_leaves_the_same_frames_in_all_files(
+    video: Cli, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add, count = running.tables.CsvFile.add, 0
+
+    def pressed(self: Any, rows: Any) -> None:
+        nonlocal count
+        add(self, rows)
+        count += 1
+        if count == 7:  # the film has six frames now
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(running.tables.CsvFile, "add", pressed)
+    table, drawing = tmp_path / "a.csv", tmp_path / "a.webm"
+    assert video(film, "--csv", table, "--draw", drawing).code == 130
+    assert len(rows_of(table)) == len(times_of(drawing)) == 7
 
 
 @pytest.mark.slow
@@ -394,7 +441,8 @@ def test_a_killed_run_goes_on_to_the_same_rows(tmp_path: Path, model: Path) -> N
     )
 
     def start(table: Path, *options: str) -> subprocess.Popen[bytes]:
-        call = ["video", film, "--csv", table, "--weights", model, *LABELS, *options]
+        drawing = ["--draw", table.with_suffix(".webm")]
+        call = ["video", film, "--csv", table, *drawing, "--weights", model, *LABELS, *options]
         return subprocess.Popen(
             [sys.executable, "-m", "ferjax", *map(str, call)], stderr=subprocess.PIPE
         )
@@ -412,8 +460,11 @@ def test_a_killed_run_goes_on_to_the_same_rows(tmp_path: Path, model: Path) -> N
         process.wait()
         content = table.read_bytes()
         assert whole.read_bytes().startswith(content)
+        assert len(times_of(table.with_suffix(".webm"))) > 20  # what was written is whole
     assert start(table, "--resume").wait() == 0
     assert table.read_bytes() == whole.read_bytes()
+    films = [times_of(path.with_suffix(".webm")) for path in (table, whole)]
+    assert films[0] == films[1] == pytest.approx([i / 30 for i in range(1500)], abs=6e-4)
 
 
 # --- cameras and windows -------------------------------------------------------------------------

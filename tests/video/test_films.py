@@ -58,6 +58,20 @@ def test_times_at_a_variable_rate(tmp_path: Path) -> None:
     assert problems == []
 
 
+@pytest.mark.parametrize("name", ["a.gif", "a.png", "a.avif"])
+def test_animated_pictures_are_films(tmp_path: Path, name: str) -> None:
+    from PIL import Image, features
+
+    if name == "a.avif" and not features.check("avif"):
+        pytest.skip("AVIF in Pillow is missing")
+    first, *others = map(Image.fromarray, levels(6))
+    lengths = [100, 100, 100, 250, 250, 250]
+    first.save(tmp_path / name, save_all=True, append_images=others, duration=lengths)
+    frames, problems = frames_of(tmp_path / name)
+    assert [frame.time for frame in frames] == pytest.approx([0, 0.1, 0.2, 0.3, 0.55, 0.8])
+    assert problems == []
+
+
 def test_times_count_from_where_the_film_begins(tmp_path: Path) -> None:
     times = [100 + i / 10 for i in range(5)]
     frames, _ = frames_of(write_film(tmp_path / "a.ts", levels(5), times=times))
@@ -187,6 +201,16 @@ def test_a_film_without_its_index(tmp_path: Path, film: Path) -> None:
         ("text.mp4", b"no film\n" * 100, "is no film, or one of a kind that is not read"),
         ("list.mp4", b"#EXTM3U\n#EXTINF:1,\nother.ts\n", "is no film"),
         ("list.txt", b"ffconcat version 1.0\nfile other.mp4\n", "is no film"),
+        (
+            "moves.webp",
+            b"RIFF\x1e\0\0\0WEBPVP8X\x0a\0\0\0\x02" + bytes(20),
+            "is an animated WebP, which is not read; save it as a film, a GIF or an animated PNG",
+        ),
+        (
+            "still.webp",
+            b"RIFF\x1e\0\0\0WEBPVP8X\x0a\0\0\0\x10" + bytes(20),
+            "is an image, no film; `ferjax faces`",
+        ),
         ("photo.mp4", b"\xff\xd8\xff\xe0" + bytes(100), "is an image, no film; `ferjax faces`"),
     ],
 )
