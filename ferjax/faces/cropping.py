@@ -68,7 +68,8 @@ def crop(
 
 
 def turn_of(roll: float) -> float:
-    """Return by how many degrees a face of this roll is turned to be upright.
+    """Return by how many degrees a face of this roll is turned to be upright: in eighths, so that
+    what CPUs compute a little differently changes no pixel.
 
     Exactly by a multiple of 90 up to 15 degrees from there: FER2013's own faces roll as much.
 
@@ -76,7 +77,7 @@ def turn_of(roll: float) -> float:
     [0.0, -90.0, 40.0, 180.0]
     """
     quarter = 90.0 * round(roll / 90)
-    return quarter if abs(roll - quarter) <= LEVEL_FROM else roll
+    return quarter if abs(roll - quarter) <= LEVEL_FROM else round(8 * roll) / 8
 
 
 def crop_corners(face: Detection) -> npt.NDArray[np.float64]:
@@ -155,6 +156,7 @@ def _turned(
     """Return the square about a point, turned counter-clockwise by `turn` degrees."""
     import cv2
 
+    centre = round(16 * centre[0]) / 16, round(16 * centre[1]) / 16  # as `turn_of` rounds
     # Only what the square covers: OpenCV turns no picture with a side of 32,768 pixels or more.
     reach = math.ceil(length * math.sqrt(0.5)) + 2
     top, bottom = (max(0, math.floor(centre[1]) - reach), math.ceil(centre[1]) + reach)

@@ -33,26 +33,27 @@ export function crop(picture, face) {
 }
 
 /**
- * Return by how many degrees a face of this roll is turned to be upright: exactly by a multiple of
- * 90 up to 15 degrees from there.
+ * Return by how many degrees a face of this roll is turned to be upright, in eighths: exactly by a
+ * multiple of 90 up to 15 degrees from there.
  *
  * @param {number} roll
  */
 export function turnOf(roll) {
   const quarter = 90 * rounded(roll / 90);
-  return Math.abs(roll - quarter) <= LEVEL_FROM ? quarter : roll;
+  return Math.abs(roll - quarter) <= LEVEL_FROM ? quarter : rounded(8 * roll) / 8;
 }
 
 /**
  * Return the square about a point, turned counter-clockwise.
  *
  * @param {Picture} picture
- * @param {number} x
- * @param {number} y
+ * @param {number} centreX
+ * @param {number} centreY
  * @param {number} length
  * @param {number} turn degrees
  */
-function turnedSquare(picture, x, y, length, turn) {
+function turnedSquare(picture, centreX, centreY, length, turn) {
+  const [x, y] = [rounded(16 * centreX) / 16, rounded(16 * centreY) / 16];
   const reach = Math.ceil(length * Math.sqrt(0.5)) + 2;
   const left = Math.min(Math.max(0, Math.floor(x) - reach), picture.width - 1);
   const top = Math.min(Math.max(0, Math.floor(y) - reach), picture.height - 1);

@@ -71,6 +71,7 @@ const SURE_ROLL = 7;
 const ROUNDS = 3;
 const STEADY = 0.03;
 const STEADY_ROLL = 3;
+const GRID = 1024;
 const BLUR = 0.3;
 
 /**
@@ -78,10 +79,11 @@ const BLUR = 0.3;
  *
  * @param {Detector} detector
  * @param {Picture} image
- * @param {Pose} candidate
+ * @param {Pose} seenAt
  * @returns {Promise<Pose>}
  */
-export async function refine(detector, image, candidate) {
+export async function refine(detector, image, seenAt) {
+  const candidate = onGrid(seenAt);
   const near = nearby(image, candidate);
   const placed =
     (await surePose(detector, near, candidate)) ?? (await searched(detector, near, candidate));
@@ -97,10 +99,11 @@ export async function refine(detector, image, candidate) {
  *
  * @param {Detector} detector
  * @param {Picture} image
- * @param {Pose[]} poses
+ * @param {Pose[]} expected
  * @returns {Promise<(Pose | null)[]>}
  */
-export async function follow(detector, image, poses) {
+export async function follow(detector, image, expected) {
+  const poses = expected.map(onGrid);
   const nears = poses.map((pose) => nearby(image, pose));
   /** @type {Picture[]} */
   const patches = [];
@@ -170,7 +173,7 @@ async function searched(detector, near, candidate) {
     if (best > 0 || sight === null) [turn, sight] = [turns[best], sights[best]];
   }
   for (let round = 0; round < ROUNDS && sight !== null && !isSteady(sight); round++) {
-    pose = place(pose, turn, sight);
+    pose = onGrid(place(pose, turn, sight));
     turn = pose.roll;
     sight = await see(detector, near, pose, turn, VIEWS);
   }
@@ -179,6 +182,27 @@ async function searched(detector, near, candidate) {
   // It tells the place; of faces so small in their patch scores are lower.
   if (last !== null) sight = { ...mean([sight, last]), score: sight.score };
   return place(pose, turn, sight);
+}
+
+/**
+ * Return a pose rounded to about a 1000th of the face's height and an eighth of a degree, so that
+ * what another CPU or runtime adds in another order changes no pixel of the next look.
+ *
+ * @param {Pose} pose
+ * @returns {Pose}
+ */
+function onGrid(pose) {
+  const step = 2 ** rounded(Math.log2(pose.height)) / GRID;
+  /** @param {number} value */
+  const near = (value) => step * rounded(value / step);
+  return {
+    ...pose,
+    x: near(pose.x),
+    y: near(pose.y),
+    width: near(pose.width),
+    height: near(pose.height),
+    roll: rounded(8 * pose.roll) / 8,
+  };
 }
 
 /**
