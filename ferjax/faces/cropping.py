@@ -68,7 +68,7 @@ def crop(
 
 
 def turn_of(roll: float) -> float:
-    """Return by how many degrees a face of this roll is turned to be upright: in eighths, so that
+    """Return by how many degrees a face of this roll is turned to be upright: whole ones, so that
     what CPUs compute a little differently changes no pixel.
 
     Exactly by a multiple of 90 up to 15 degrees from there: FER2013's own faces roll as much.
@@ -77,7 +77,7 @@ def turn_of(roll: float) -> float:
     [0.0, -90.0, 40.0, 180.0]
     """
     quarter = 90.0 * round(roll / 90)
-    return quarter if abs(roll - quarter) <= LEVEL_FROM else round(8 * roll) / 8
+    return quarter if abs(roll - quarter) <= LEVEL_FROM else float(round(roll))
 
 
 def crop_corners(face: Detection) -> npt.NDArray[np.float64]:

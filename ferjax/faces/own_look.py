@@ -52,7 +52,7 @@ FOLLOWING: Final = VIEWS  # of faces from one frame of a film to the next
 ROUNDS: Final = 3
 STEADY: Final = 0.03  # of the face's height, by which its box may still move
 STEADY_ROLL: Final = 3.0  # degrees
-GRID: Final = 1024  # parts of about a face's height in which its place is told to the next look
+GRID: Final = 192  # parts of about a face's height by which its place is told to the next look
 BLUR: Final = 0.3  # pixels by which faces are seen too small, measured on faces of 16 to 32 pixels
 
 
@@ -200,7 +200,7 @@ def _searched(near: _Near, candidate: Pose) -> Pose | None:
 
 
 def _on_grid(pose: Pose) -> Pose:
-    """Return a pose rounded to about a 1000th of the face's height and an eighth of a degree.
+    """Return a pose rounded to about a 200th of the face's height and a whole degree.
 
     CPUs and runtimes add in other orders. What that changes in one look would otherwise change
     pixels of the next, and grow from look to look.
@@ -209,7 +209,7 @@ def _on_grid(pose: Pose) -> Pose:
     x, y, width, height = (
         step * round(value / step) for value in (pose.x, pose.y, pose.width, pose.height)
     )
-    return replace(pose, x=x, y=y, width=width, height=height, roll=round(8 * pose.roll) / 8)
+    return replace(pose, x=x, y=y, width=width, height=height, roll=float(round(pose.roll)))
 
 
 def _near(image: UInt8Array, pose: Pose) -> _Near:

@@ -81,7 +81,7 @@ def test_other_rolls_are_turned_upright(roll: float) -> None:
 
 @pytest.mark.parametrize(
     ("roll", "turn"),
-    [(0, 0), (15, 0), (-15, 0), (15.5, 15.5), (76, 90), (-104, -90), (105.5, 105.5), (170, 180)],
+    [(0, 0), (15, 0), (-15, 0), (15.5, 16), (76, 90), (-104, -90), (105.5, 106), (170, 180)],
 )
 def test_turns(roll: float, turn: float) -> None:
     assert turn_of(roll) == turn

@@ -33,14 +33,14 @@ export function crop(picture, face) {
 }
 
 /**
- * Return by how many degrees a face of this roll is turned to be upright, in eighths: exactly by a
+ * Return by how many degrees a face of this roll is turned to be upright, whole ones: exactly by a
  * multiple of 90 up to 15 degrees from there.
  *
  * @param {number} roll
  */
 export function turnOf(roll) {
   const quarter = 90 * rounded(roll / 90);
-  return Math.abs(roll - quarter) <= LEVEL_FROM ? quarter : rounded(8 * roll) / 8;
+  return Math.abs(roll - quarter) <= LEVEL_FROM ? quarter : rounded(roll);
 }
 
 /**

@@ -71,7 +71,7 @@ const SURE_ROLL = 7;
 const ROUNDS = 3;
 const STEADY = 0.03;
 const STEADY_ROLL = 3;
-const GRID = 1024;
+const GRID = 192;
 const BLUR = 0.3;
 
 /**
@@ -185,7 +185,7 @@ async function searched(detector, near, candidate) {
 }
 
 /**
- * Return a pose rounded to about a 1000th of the face's height and an eighth of a degree, so that
+ * Return a pose rounded to about a 200th of the face's height and a whole degree, so that
  * what another CPU or runtime adds in another order changes no pixel of the next look.
  *
  * @param {Pose} pose
@@ -201,7 +201,7 @@ function onGrid(pose) {
     y: near(pose.y),
     width: near(pose.width),
     height: near(pose.height),
-    roll: rounded(8 * pose.roll) / 8,
+    roll: rounded(pose.roll),
   };
 }
 
