@@ -85,7 +85,9 @@ def _formats(base: Image.Image) -> Iterator[tuple[str, bytes]]:
     yield "WebP of quality 80", encoded(base, "WEBP", quality=80)
     yield "WebP without loss", encoded(base, "WEBP", lossless=True)
     yield "GIF", encoded(base, "GIF")
-    yield "BMP", encoded(base, "BMP")
+    still = {"save_all": True, "default_image": True}
+    frames = [base.rotate(90), base.rotate(180)]
+    yield "animated PNG", encoded(base, "PNG", append_images=frames, duration=100, **still)
     yield "PNG of 64 colours", encoded(base.quantize(64), "PNG")
     yield "AVIF", encoded(base, "AVIF", quality=85)
     yield "JPEG of four inks", encoded(base.convert("CMYK"), "JPEG", quality=90)

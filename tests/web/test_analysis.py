@@ -184,6 +184,23 @@ def test_what_cannot_be_loaded_is_told(browser: Any, site: str):
     page.close()
 
 
+def test_nothing_is_answered_after_the_end(browser: Any, site: str):
+    page = browser.new_page()
+    page.goto(f"{site}settings.json")
+    page.evaluate(_SETUP, site)
+    told = page.evaluate(
+        """async (text) => {
+          const told = ({ message }) => message;
+          const asked = window.analysis.analyze(window.blob(text)).catch(told);
+          window.analysis.close();
+          return [await asked, await window.analysis.analyze(window.blob(text)).catch(told)];
+        }""",
+        text(ASTRONAUT.read_bytes()),
+    )
+    assert told == ["The analysis was ended."] * 2
+    page.close()
+
+
 # --- other servers and other networks ------------------------------------------------------------
 
 

@@ -17,6 +17,8 @@ export class Analysis {
   #waiting = new Map();
   /** @type {Settings | null} */
   #settings = null;
+  /** Why nothing is answered any more. */
+  #ended = "";
 
   constructor() {
     this.#worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
@@ -75,6 +77,7 @@ export class Analysis {
    */
   #ask(request, taken) {
     const id = this.#count++;
+    if (this.#ended) return Promise.reject(new AnalysisError(this.#ended));
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject });
       this.#worker.postMessage({ ...request, id }, taken);
@@ -91,6 +94,7 @@ export class Analysis {
 
   /** @param {string} message */
   #fail(message) {
+    this.#ended = message;
     for (const { reject } of this.#waiting.values()) reject(new AnalysisError(message));
     this.#waiting.clear();
   }

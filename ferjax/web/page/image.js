@@ -6,7 +6,14 @@
  */
 
 import { AnalysisError } from "./errors.js";
-import { checkWhole, headerSize, kindOf, webpOrientation, whyNot } from "./image_formats.js";
+import {
+  checkWhole,
+  headerSize,
+  kindOf,
+  stillPng,
+  webpOrientation,
+  whyNot,
+} from "./image_formats.js";
 import { fromRgba, upright } from "./picture.js";
 
 const MAX_PIXELS = 178_956_970;
@@ -33,7 +40,8 @@ export async function decoded(blob) {
   checkWhole(bytes, kind);
   let bitmap;
   try {
-    bitmap = await createImageBitmap(blob, {
+    const still = kind === "PNG" ? stillPng(blob, bytes) : blob;
+    bitmap = await createImageBitmap(still, {
       imageOrientation: kind === "WebP" ? "none" : "from-image",
       colorSpaceConversion: "none",
     });

@@ -169,6 +169,30 @@ function pngEnds(view) {
 }
 
 /**
+ * Return a whole PNG without its animation: browsers show an animation's first frame, which may be
+ * another picture than the still one.
+ *
+ * @param {Blob} blob
+ * @param {Uint8Array} bytes of the blob
+ * @returns {Blob}
+ */
+export function stillPng(blob, bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  /** @type {Blob[]} */
+  const parts = [blob.slice(0, 8)];
+  let isAnimated = false;
+  for (let position = 8; position + 12 <= view.byteLength;) {
+    const end = position + 12 + view.getUint32(position);
+    const kind = String.fromCharCode(...bytes.subarray(position + 4, position + 8));
+    if (["acTL", "fcTL", "fdAT"].includes(kind)) isAnimated = true;
+    else parts.push(blob.slice(position, end));
+    if (kind === "IEND") break;
+    position = end;
+  }
+  return isAnimated ? new Blob(parts) : blob;
+}
+
+/**
  * Return the EXIF orientation of a WebP, 1 to 8, which browsers do not apply; 1 where it says none.
  *
  * @param {Uint8Array} bytes
