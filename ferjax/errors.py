@@ -121,13 +121,13 @@ def first_line(error: BaseException) -> str:
     return printable(lines[0], 300)
 
 
-def root_cause(error: BaseException) -> BaseException:
-    """Return the error that one of another library began with."""
-    seen = []
-    while error not in seen:
-        seen.append(error)
+def causes(error: BaseException) -> list[BaseException]:
+    """Return an error and those that led to it, the one that it began with last."""
+    chain: list[BaseException] = []
+    while error not in chain:
+        chain.append(error)
         error = error.__cause__ or error.__context__ or error
-    return error
+    return chain
 
 
 def listed(names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -173,6 +174,10 @@ class HuggingFace(_Handler):
         elif hub.fault == "moved" and name in hub.files:
             where = f"/someone/emotions/resolve/{revision}/moved/{name}"
             return self.answer(status=302, headers={**commit, "Location": where})
+        if hub.fault == "half" and name.endswith(".json"):
+            return self.answer(status=503)
+        if hub.fault == "plain" and name not in hub.files:  # as a server of somebody's own
+            return self.answer(status=404)
         if name not in hub.files:
             return self.answer(status=404, headers={**commit, "X-Error-Code": "EntryNotFound"})
         body = hub.files[name]
@@ -260,5 +265,12 @@ class Kaggle(_Handler):
             files = [{"name": name, "size": len(body)} for name, body in hub.files.items()]
             return self.answer({"files": files, "nextPageToken": ""})
         if call == "DownloadModelInstanceVersion" and asked.get("path") in hub.files:
-            return self.answer(hub.files[asked["path"]])
+            body = hub.files[asked["path"]]
+            if hub.fault == "truncated":
+                self.close_connection = True
+                return self.answer(body[:9], headers={"Content-Length": str(len(body))})
+            if hub.fault == "damaged":
+                md5 = base64.b64encode(hashlib.md5(body[:9]).digest()).decode()
+                return self.answer(body, headers={"X-Goog-Hash": f"md5={md5}"})
+            return self.answer(body)
         return self.answer({}, 404)

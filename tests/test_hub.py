@@ -73,6 +73,9 @@ def test_paths_are_no_addresses(path: Any) -> None:
     [
         ("hf://", "names no repository; expected hf://owner/name"),
         ("hf://owner", "names no repository, which is owner/name"),
+        ("hf://name/best.h5", "names no repository, which is owner/name"),
+        (f"hf://o/n@{COMMIT}/{'x' * 300}", "is longer than names of files are"),
+        (f"hf://o/n/{'x/' * 600}", "is longer than names of files are"),
         ("hf:o/n", "did you mean hf://o/n"),
         ("hf:/o/n/f.h5", "did you mean hf://o/n/f.h5"),
         ("hf:///o/n", "hf://o/n has none"),
@@ -375,6 +378,14 @@ def test_weights_without_metadata_are_fetched(served: Hub) -> None:
     assert path.is_file() and not metadata.sidecar(path).exists()
 
 
+def test_a_server_that_says_no_more_than_404_will_do(served: Hub) -> None:
+    served.fault = "plain"
+    del served.files["tiny.metadata.json"]
+    assert released.path_of("hf://someone/emotions/tiny.h5").is_file()
+    with pytest.raises(HubError, match=r"no such repository, revision or file \(HTTP 404\)"):
+        released.path_of("hf://someone/emotions/tny.h5")
+
+
 def test_a_file_that_is_elsewhere_is_followed(served: Hub) -> None:
     served.fault = "moved"
     path = released.path_of("hf://someone/emotions/tiny.h5")
@@ -391,6 +402,7 @@ def test_a_file_that_is_elsewhere_is_followed(served: Hub) -> None:
         ("", "private", "no such repository, or a private one"),
         ("/tiny.h5", "gated", "to those who accept its conditions, at http://127.*/someone/emot"),
         ("/tiny.h5", "broken", "answers with HTTP 503; try again later"),
+        ("/tiny.h5", "half", "answers with HTTP 503"),
         ("/tiny.h5", "damaged", "arrived damaged, with another SHA-256"),
     ],
 )
@@ -543,6 +555,8 @@ def test_weights_are_fetched_from_kaggle(
         ("other/keras/default/1", "", "no such model, or one that is private .* KAGGLE_API_TOKEN"),
         ("emotions", "private", "no such model, or one that is private"),
         ("emotions/keras/default/3", "broken", "Kaggle answers with HTTP 503"),
+        ("emotions/keras/default/3", "truncated", "the download broke off; try again"),
+        ("emotions/keras/default/3", "damaged", "arrived damaged, with another hash than Kaggle"),
     ],
 )
 def test_kaggles_answers_that_give_no_file(
@@ -552,6 +566,10 @@ def test_kaggles_answers_that_give_no_file(
     with pytest.raises(HubError, match=message) as error:
         released.path_of(f"kaggle://someone/{rest}")
     assert "\n" not in str(error.value)
+    if rest.endswith("/3"):  # nothing of it is taken for whole
+        kaggle_served.fault = ""
+        path = released.path_of(f"kaggle://someone/{rest}")
+        assert path.read_bytes() == kaggle_served.files["tiny.h5"]
 
 
 def test_kaggle_that_does_not_answer(kaggle: SimpleNamespace) -> None:

@@ -22,6 +22,7 @@ FRAMEWORKS: Final = (
     "keras tensorFlow1 tensorFlow2 tfLite tfJs pyTorch jax flax onnx transformers scikitLearn api "
     "coral gemmaCpp ggml gguf maxText mxnet other pax tensorRtLlm triton vllm"
 ).split()
+_LONGEST: Final = 1024
 _NAME: Final = re.compile(r"[A-Za-z0-9_](?:[\w.-]{0,94}[A-Za-z0-9_])?", re.ASCII)
 _HOSTS: Final = ("huggingface.co", "hf.co", "kaggle.com")
 # Of a pull request, or what Hugging Face has converted: the revisions that have a / in them.
@@ -111,6 +112,8 @@ class _Parser:
         if "" in parts:
             better = "/".join(part for part in parts if part)
             raise self.wrong(f"a name between two / is missing, {self.hub}://{better} has none")
+        if len(rest) > _LONGEST or any(len(part.encode()) > 255 for part in parts):
+            raise self.wrong("is longer than names of files are")
         if set(parts) & {".", ".."}:
             raise self.wrong("`.` and `..` lead nowhere in a repository")
         read: Callable[[list[str], str | None], Address]
@@ -156,6 +159,8 @@ class _Parser:
             raise self.wrong("names no repository, which is owner/name")
         owner, (name, at, revision), file = parts[0], parts[1].partition("@"), "/".join(parts[2:])
         self._names([owner, name])
+        if not file and name.lower().endswith((".h5", ".hdf5", ".keras", ".msgpack")):
+            raise self.wrong("names no repository, which is owner/name")
         if at:
             match = _REFS.match("/".join((revision, file)))
             if match and revision == "refs":
@@ -238,6 +243,11 @@ def _of_hugging_face(path: list[str]) -> str:
         revision = "" if path[3] == "main" else f"@{path[3]}"
         file = "".join(f"/{part}" for part in path[4:])
     return f"hf://{path[0]}/{path[1]}{revision}{file}"
+
+
+def offline_by_environment() -> bool:
+    """Whether HF_HUB_OFFLINE says that the network is to be left alone."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 def hint(name: str) -> str:

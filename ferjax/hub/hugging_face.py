@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ferjax import metadata
-from ferjax.errors import HubError, first_line, near_misses, printable, root_cause, warn_caller
+from ferjax.errors import HubError, causes, first_line, near_misses, printable, warn_caller
 from ferjax.hub import choice
-from ferjax.hub.address import Address
+from ferjax.hub.address import Address, offline_by_environment
 from ferjax.hub.choice import Choice
 
 LOG_IN = "log in by `hf auth login`, or set HF_TOKEN"
@@ -36,6 +36,11 @@ def library(address: object) -> Any:
     return hub
 
 
+def is_offline(hub: Any) -> bool:
+    """Whether the network is to be left alone: as was set at import, or is now."""
+    return hub.constants.HF_HUB_OFFLINE or offline_by_environment()
+
+
 def fetched(address: Address) -> Path:
     """Return the path of the weights in the cache, fetched where they are not.
 
@@ -49,7 +54,7 @@ def fetched(address: Address) -> Path:
         UserWarning: the hub does not answer, and what is in the cache is used.
     """
     hub = library(address)
-    if hub.constants.HF_HUB_OFFLINE:
+    if is_offline(hub):
         return _cached(hub, address, "HF_HUB_OFFLINE is set")
     if (path := _cached_commit(hub, address)) is not None:
         return path
@@ -106,8 +111,11 @@ def _downloaded(
         return Path(hub.hf_hub_download(address.repository, name, revision=revision))
 
     if chosen.metadata is not None:  # first, so that whoever has the weights has it
-        with suppress(hub.errors.EntryNotFoundError):
+        try:
             download(chosen.metadata, commit)
+        except Exception as error:
+            if _status(error) != 404:  # weights without it would predict something else
+                raise
     first, *others = chosen.files
     before = hub.try_to_load_from_cache(address.repository, first, revision=commit)
     # By the branch or tag, so that the cache knows what it stands for.
@@ -206,19 +214,30 @@ def explained(hub: Any, address: Address, error: Exception) -> str:
         return f"no such revision, {address.revision}{_revisions(hub, address)}"
     if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, OSError):
         return "no such file"
-    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, ValueError):  # such as a card whose header it does not take
+        return f"is refused ({printable(' '.join(str(error).split()), 300)})"
+    status = _status(error)
+    if status == 404:
+        return "no such repository, revision or file (HTTP 404)"
     if status in (401, 403):
         return f"not allowed (HTTP {status}): the token in use is not valid for it; {LOG_IN}"
     if status is not None:
         return f"{hub.constants.ENDPOINT} answers with HTTP {status}; try again later"
-    if isinstance(error, ValueError):  # such as a card whose header it does not take
-        return f"is refused ({printable(' '.join(str(error).split()), 300)})"
-    said = re.sub(r"\?\S+", "?...", first_line(root_cause(error)))
+    said = re.sub(r"\?\S+", "?...", first_line(causes(error)[-1]))
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be kept in the cache, {hub.constants.HF_HUB_CACHE} ({error.strerror})"
     if "Consistency check failed" in said:
         return "the download broke off; try again"
     return f"{hub.constants.ENDPOINT} cannot be reached ({said})"
+
+
+def _status(error: BaseException) -> int | None:
+    """Return the HTTP status that an error began with, or None where it is none of HTTP."""
+    for cause in causes(error):
+        status = getattr(getattr(cause, "response", None), "status_code", None)
+        if status is not None:
+            return int(status)
+    return None
 
 
 def _revisions(hub: Any, address: Address) -> str:

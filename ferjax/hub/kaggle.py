@@ -5,20 +5,18 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
-import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from ferjax.errors import HubError, first_line, root_cause, warn_caller
+from ferjax.errors import HubError, causes, first_line, warn_caller
 from ferjax.hub import choice
-from ferjax.hub.address import Address
+from ferjax.hub.address import Address, offline_by_environment
 
 _MOST_PAGES: Final = 50  # of names of files
 _LOG_IN: Final = "set KAGGLE_API_TOKEN, or have ~/.kaggle/kaggle.json"
-_TRUE: Final = ("1", "ON", "YES", "TRUE")
 
 
 def library(address: object) -> Any:
@@ -50,7 +48,7 @@ def fetched(address: Address) -> Path:
     """
     with _on_stderr():
         hub = library(address)
-        if os.environ.get("HF_HUB_OFFLINE", "").upper() in _TRUE:
+        if offline_by_environment():
             return _cached(hub, address, "HF_HUB_OFFLINE is set")
         if address.revision is not None:
             with contextlib.suppress(HubError):
@@ -199,9 +197,11 @@ def explained(error: Exception) -> str:
         return f"Kaggle answers with HTTP {status}; try again later"
     if "Corruption" in type(error).__name__:
         return "arrived damaged, with another hash than Kaggle has; try again"
+    if "Chunked" in type(error).__name__ or "IncompleteRead" in str(error):
+        return "the download broke off; try again"
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"cannot be kept in the cache, {error.filename} ({error.strerror})"
-    return f"Kaggle cannot be reached ({first_line(root_cause(error))})"
+    return f"Kaggle cannot be reached ({first_line(causes(error)[-1])})"
 
 
 @contextlib.contextmanager

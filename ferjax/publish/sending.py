@@ -51,7 +51,7 @@ def push(
     if not message.strip():
         raise HubError(target, "expected words for the commit (--message)")
     hub = hugging_face.library(target)
-    if hub.constants.HF_HUB_OFFLINE:
+    if hugging_face.is_offline(hub):
         raise HubError(target, "HF_HUB_OFFLINE is set, and nothing can be pushed")
     if not hub.get_token():
         raise HubError(target, f"nobody is logged in: {hugging_face.LOG_IN}")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ferjax import keras, metadata, released
+from ferjax import hub, keras, metadata, released
 from ferjax.data.augment import AugmentationError
 from ferjax.data.dataset import Faces
 from ferjax.emotions import EMOTIONS, positions
@@ -145,7 +145,7 @@ def _graph(recipe: Recipe, chosen: PathLike | Network | None, faces: Faces) -> G
     """Return the chosen network, or the recipe's; a named one with its dropout scaled."""
     if isinstance(chosen, Network):
         return chosen.graph
-    name = str(recipe.architecture if chosen is None else chosen)
+    name = str(recipe.architecture if chosen is None else hub.local(chosen))
     if os.path.isfile(name) or os.path.isdir(name):
         return keras.load_architecture(name).graph
     if name not in ARCHITECTURES and Path(name).suffix:
