@@ -78,12 +78,13 @@ class Analysis:
             shares=_shares(classifier, settings),
         )
         latency = latency_of(source, settings.latency)
-        self._low = latency == "low"
         self._opened = opened(
             source, latency=latency, timeout=settings.timeout, channel_order=settings.channel_order
         )
         self.name, self.rate = self._opened.name, self._opened.rate
         self.duration, self.is_live = self._opened.duration, self._opened.is_live
+        # What an address does not say, what comes from it may.
+        self._low = latency == "low" or (self.is_live and settings.latency is None)
         self.number, self.time = -1, 0.0
         self.state: dict[str, Any] | None = None
         self._ahead: Ahead[Frame] | None = None

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final
 
 from ferjax.errors import FerjaxError, VideoError, printable
@@ -32,6 +33,7 @@ _MOST_RATE: Final = 1000.0
 _LARGE: Final = 1920 * 1088  # pixels; larger frames are decoded several at a time
 _TRIES: Final = 50  # errors in a row, after which a film counts as at its end
 _SLACK: Final = 1.0  # seconds that a film may be shorter than it says
+_TIMELESS: Final = ("mpjpeg",)  # what has no times: pictures one after the other, as cameras send
 
 
 def scheme_of(address: str) -> str:
@@ -71,7 +73,7 @@ class Film:
         name: what errors call it.
         rate: frames a second on average, as the film says; None where it says nothing sensible.
         duration: seconds, as the film says; None where it does not.
-        is_live: whether it goes on while nobody reads it.
+        is_live: whether it goes on while nobody reads it, as a camera's pictures over HTTP do.
         problems: what was wrong so far.
     """
 
@@ -116,6 +118,8 @@ class Film:
             self.problems.more.append(
                 f"says that it has {rate:,.6g} frames a second; its times may be wrong"
             )
+        self._is_timeless = bool(scheme) and container.format.name in _TIMELESS
+        self.is_live = self.is_live or self._is_timeless
         self.duration = None
         if container.duration is not None and container.duration > 0 and not self.is_live:
             self.duration = container.duration / self._av.time_base
@@ -131,19 +135,22 @@ class Film:
         options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
         if scheme:
             options = {"format_whitelist": _STREAMS, "protocol_whitelist": _PROTOCOLS}
-        if scheme in ("rtsp", "rtsps"):
-            options["rtsp_transport"] = "tcp"
+        choices = [options]
+        if scheme in ("rtsp", "rtsps"):  # by TCP nothing is lost, but some cameras know UDP alone
+            choices = [{**options, "rtsp_transport": transport} for transport in ("tcp", "udp")]
         limit = self._timeout if scheme else None
         # A path that begins like a protocol, such as `concat:`, is none.
         path = source if scheme or not isinstance(source, str) else os.path.abspath(source)
-        try:
-            return self._av.open(path, options=options, timeout=limit)
-        except self._av.error.ExitError:
-            raise VideoError(
-                f"{self.name}: gave nothing for {self._timeout:g} s; is it on?"
-            ) from None
-        except (self._av.error.FFmpegError, OSError, ValueError) as error:
-            raise VideoError(f"{self.name}: {_reason(source, scheme, error)}") from None
+        reason = ""
+        for choice in choices:
+            try:
+                return self._av.open(path, options=choice, timeout=limit)
+            except self._av.error.ExitError:
+                reason = f"gave nothing for {self._timeout:g} s; is it on?"
+                break
+            except (self._av.error.FFmpegError, OSError, ValueError) as error:
+                reason = reason or _reason(source, scheme, error)
+        raise VideoError(f"{self.name}: {reason}")
 
     def _pictures(self, low_latency: bool) -> Any:
         """Return the stream of pictures, ready to be decoded."""
@@ -172,10 +179,14 @@ class Film:
             VideoError: none can be decoded, or a stream breaks off or gives nothing for too long.
         """
         clock, number, last, step = Clock(self.problems), 0, 0.0, 0.0
+        begin: float | None = None
         for frame in self._frames():
             if frame is not None:
                 stated = None
-                if frame.pts is not None and frame.time_base:
+                if self._is_timeless:  # when it came
+                    begin = monotonic() if begin is None else begin
+                    stated = monotonic() - begin
+                elif frame.pts is not None and frame.time_base:
                     stated = float(frame.pts * frame.time_base - self._begin)
                 time = clock.time(stated, self.rate)
                 if time is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any, Final
 
 from ferjax.errors import FerjaxError
@@ -11,6 +13,10 @@ from ferjax.video.seen import VideoFrame
 
 _NAME: Final = "ferjax video (q closes it)"
 _CLOSE: Final = (ord("q"), 27)  # 27 is Escape
+_NEEDS: Final = (
+    "--live takes a display, and a window, which opencv-python-headless has not: put opencv-python "
+    "in its place, or write --draw FILE.webm"
+)
 
 
 class Window:
@@ -23,15 +29,16 @@ class Window:
             FerjaxError: this OpenCV has no windows, or there is no display.
         """
         self._painter = Painter(anonymise=anonymise)
+        displays = ("DISPLAY", "WAYLAND_DISPLAY")
+        if sys.platform.startswith("linux") and not any(map(os.environ.get, displays)):
+            raise FerjaxError(_NEEDS)  # Qt, which draws OpenCV's windows, would end the program
+        os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false")  # of fonts that it has not
         with quiet_opencv() as cv2:
             self._cv2: Any = cv2
             try:
                 cv2.namedWindow(_NAME, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
             except (cv2.error, AttributeError):
-                raise FerjaxError(
-                    "--live takes a window, which this OpenCV (opencv-python-headless) has not, or "
-                    "a display: put opencv-python in its place, or write --draw FILE.webm"
-                ) from None
+                raise FerjaxError(_NEEDS) from None
 
     def show(self, frame: VideoFrame) -> bool:
         """Show a frame, which has its picture; False: the window was closed."""

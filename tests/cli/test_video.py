@@ -475,6 +475,12 @@ def test_live_takes_a_window(video: Cli, film: Path, monkeypatch: pytest.MonkeyP
         raise cv2.error("The function is not implemented")
 
     monkeypatch.setattr(cv2, "namedWindow", no_window)
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert "put opencv-python in its place" in video(film, "--live").error
+    monkeypatch.setattr(cv2, "namedWindow", lambda *_: None)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("DISPLAY", "")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     assert "put opencv-python in its place" in video(film, "--live").error
 
 
@@ -482,6 +488,7 @@ def test_live_shows_frames_until_it_is_closed(
     video: Cli, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[np.ndarray] = []
+    monkeypatch.setenv("DISPLAY", ":0")
     for name, value in {
         "namedWindow": lambda *_: None,
         "imshow": lambda name, picture: shown.append(picture),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import http.server
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -101,6 +103,53 @@ def test_a_stream_over_http(tmp_path: Path, stalls: bool, monkeypatch: pytest.Mo
             server.shutdown()
     assert len(frames) == 60 if not stalls else 10 < len(frames) < 50
     assert frames[5].time == pytest.approx(0.2, abs=1e-3)
+
+
+class Motion(http.server.BaseHTTPRequestHandler):
+    """Gives pictures as cameras do, one after the other, without times."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=next")
+        self.end_headers()
+        for picture in levels(12):
+            content = cv2.imencode(".jpg", picture)[1].tobytes()
+            self.wfile.write(b"--next\r\nContent-Type: image/jpeg\r\n")
+            self.wfile.write(b"Content-Length: %d\r\n\r\n%s\r\n" % (len(content), content))
+            time.sleep(0.08)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+def test_pictures_without_times_have_those_at_which_they_came() -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Motion) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        film = Film(f"http://127.0.0.1:{server.server_port}/camera", timeout=5)
+        assert (film.is_live, film.duration) == (True, None)
+        times = []
+        with pytest.raises(VideoError, match="breaks off"):
+            times.extend(picture.time for picture in film)
+        film.close()
+        server.shutdown()
+    assert len(times) >= 11
+    assert times[0] == 0
+    assert times[-1] > 0.6  # by its number the last would be at 0.44 s
+
+
+def test_a_stream_is_asked_for_by_udp_where_it_is_refused_by_tcp(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def refusing(address: str, *, options: dict[str, str], timeout: float) -> None:
+        asked.append(options["rtsp_transport"])
+        raise av.error.InvalidDataError(1, f"no {asked[-1]}")
+
+    monkeypatch.setattr(av, "open", refusing)
+    with pytest.raises(VideoError, match=r"rtsp://camera/1: cannot be opened \(no tcp\)"):
+        Film("rtsp://camera/1")
+    assert asked == ["tcp", "udp"]
 
 
 def test_addresses() -> None:
