@@ -13,6 +13,8 @@ import pytest
 
 import ferjax
 from ferjax.classifier import EmotionClassifier
+from ferjax.web import Runtime, find_runtime, serving, write
+from ferjax.web.runtime import RuntimeMissingError
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
@@ -32,18 +34,22 @@ def classifier() -> EmotionClassifier:
     return ferjax.load()
 
 
-@pytest.fixture(scope="session")
-def site(classifier: EmotionClassifier, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the page with the default weights, with all headers."""
-    from ferjax.web import runtime, serving
-    from ferjax.web import site as sites
-
+@pytest.fixture(scope="session")  # before tests have a cache folder of their own
+def runtime() -> Runtime:
+    """ONNX Runtime Web, from where `ferjax web` takes it."""
     try:
-        found = runtime.find()
-    except runtime.RuntimeMissingError as error:
+        return find_runtime()
+    except RuntimeMissingError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def site(
+    classifier: EmotionClassifier, runtime: Runtime, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The address of the page with the default weights, with all headers."""
     folder: Path = tmp_path_factory.mktemp("web") / "site"
-    sites.write(classifier, folder, runtime=found)
+    write(classifier, folder, runtime=runtime)
     server = serving.open_server(folder, 0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}/"
@@ -51,7 +57,7 @@ def site(classifier: EmotionClassifier, tmp_path_factory: pytest.TempPathFactory
     server.server_close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open, no other test's event loop runs in this thread
 def browser() -> Iterator[Any]:
     """Headless Chromium, by Playwright."""
     if not CHROMIUM:

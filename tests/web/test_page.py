@@ -6,8 +6,12 @@ import base64
 import csv
 import io
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,8 @@ import ferjax
 from ferjax.classifier import EmotionClassifier
 from ferjax.faces.results import Table, entry_of
 from ferjax.image_files import UInt8Array
+from ferjax.web import Runtime, write
+from tests.networks import dense_weights, one_dense
 from tests.web.conftest import launch
 
 pytestmark = pytest.mark.slow
@@ -90,11 +96,10 @@ def open_page(browser: Any, site: str) -> Iterator[Open]:
     contexts = []
     pages: list[Opened] = []
 
-    def open_in(chromium: Any = browser, *, ready: bool = True, **options: Any) -> Opened:
+    def open_in(chromium: Any = browser, *, address: str = site, **options: Any) -> Opened:
         contexts.append(chromium.new_context(**options))
-        pages.append(Opened(contexts[-1], site))
-        if ready:
-            pages[-1].wait_until_ready()
+        pages.append(Opened(contexts[-1], address))
+        pages[-1].wait_until_ready()
         return pages[-1]
 
     yield open_in
@@ -104,7 +109,8 @@ def open_page(browser: Any, site: str) -> Iterator[Open]:
     for context, page in zip(contexts, pages):
         assert page.tab.evaluate(stored) == ["", 0, 0, 0, 0, 0]
         assert page.requests
-        other = [url for url in page.requests if not url.startswith((site, "blob:", "data:"))]
+        own = (page.address, "blob:", "data:")
+        other = [url for url in page.requests if not url.startswith(own)]
         assert not other
         assert not page.errors
         context.close()
@@ -394,6 +400,16 @@ def test_a_camera_that_is_unplugged_is_told(open_page: Open, camera: Any):
     assert page.tab.is_visible("#start-camera")
 
 
+def test_a_camera_takes_a_secure_address(open_page: Open):
+    page = open_page()
+    page.tab.evaluate(
+        "() => { Object.defineProperty(navigator, 'mediaDevices', {value: undefined}); }"
+    )
+    page.tab.click("[data-mode=camera]")
+    page.tab.click("#start-camera")
+    assert page.said().startswith("The camera needs an address that begins with https://")
+
+
 # --- video ---------------------------------------------------------------------------------------
 
 
@@ -532,6 +548,57 @@ def test_a_page_that_cannot_start_says_what_to_do(browser: Any, tmp_path: Path, 
     assert tab.is_visible("text=python3 -m http.server")
     assert tab.is_visible("#not-started noscript p") is not scripts
     context.close()
+
+
+# --- other weights and other servers -------------------------------------------------------------
+
+
+class Plain(SimpleHTTPRequestHandler):
+    """Python's own server, without any header of ours."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def plainly_served(folder: Path) -> Iterator[str]:
+    handler = partial(Plain, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+
+
+LABELS = ["<b>bold</b>", "=1+1", "a very long name of a class that fits nowhere", "score", "e"]
+
+
+def test_other_weights_on_any_server_below_any_path(
+    open_page: Open, runtime: Runtime, tmp_path: Path
+):
+    network = one_dense(5, "sigmoid", shape=(20, 30, 3))
+    variables = dense_weights(np.random.default_rng(0).normal(0, 0.02, (1800, 5)))
+    classifier = EmotionClassifier(network, variables, LABELS, value_range=(-1, 1))
+    write(classifier, tmp_path / "some" / "path", runtime=runtime, title="<i>Mine</i>")
+    with plainly_served(tmp_path) as server:
+        page = open_page(address=f"{server}some/path/", viewport={"width": 360, "height": 700})
+        assert page.tab.inner_text("h1") == "<i>Mine</i>"
+        assert not page.tab.evaluate("crossOriginIsolated")
+        page.tab.click("#try-sample")
+        page.tab.wait_for_selector(FACES)
+        (face,) = classifier.analyze(SAMPLE)
+        (row,) = page.table()
+        names = ["p_<b>bold</b>", "p_=1+1", f"p_{LABELS[2]}", "p_score", "p_e"]
+        shares = [float(row[name]) for name in names]
+        assert shares == pytest.approx(list(face.probabilities.values()), abs=1e-3)
+        assert page.tab.locator(".bars .name").all_inner_texts() == LABELS
+        assert page.tab.locator("b, i").count() == 0
+        assert page.tab.is_disabled("[value=uniform]")
+        assert page.tab.is_disabled("#calibrated")
+        assert "do not say how common" in page.tab.inner_text("#prior-problem")
+        assert page.tab.evaluate("document.documentElement.scrollWidth") == 360
+        page.tab.click("#open-card")
+        assert "Not measured" in page.tab.inner_text("#card-content")
+        assert page.tab.evaluate("document.documentElement.scrollWidth") == 360
 
 
 # --- for everybody -------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import { count, guess } from "./words.js";
 
 const HINT = "Faces and their expressions stand here.";
 const SPAN = 30; // seconds that the timeline shows
-const FULL_EVERY = 200; // milliseconds between looks at whole frames; in between faces are followed
+const FULL_AFTER = 200; // milliseconds from a look at a whole frame to the next; faces are followed
 const SLOWLY = 500; // milliseconds between timelines and tables
 const TOLD_EVERY = 4000; // milliseconds between what is read out
 
@@ -156,14 +156,15 @@ export class Camera {
     let [full, failures] = [-Infinity, 0];
     /** @type {number[]} */
     const ends = [];
+    const frames = new Frames(this.video);
     while (this.stream === stream) {
-      await nextFrame(this.video);
+      await frames.next();
       if (this.stream !== stream || !this.grab()) continue;
       const now = performance.now();
       try {
-        const followed = now - full < FULL_EVERY ? await this.look(faces) : null;
+        const followed = now - full < FULL_AFTER ? await this.look(faces) : null;
         if (followed && followed.length === faces.length) faces = followed;
-        else [faces, full] = [await this.look(), now]; // too, where a face was lost
+        else [faces, full] = [await this.look(), performance.now()]; // too, where one was lost
         failures = 0;
       } catch (error) {
         if (++failures < 3) continue;
@@ -279,20 +280,41 @@ export class Camera {
   }
 }
 
-/**
- * Wait for a frame that was not shown before; not for ever, for a camera may freeze.
- *
- * @param {HTMLVideoElement} video
- * @returns {Promise<void>}
- */
-function nextFrame(video) {
-  return new Promise((resolve) => {
-    const late = setTimeout(resolve, 500);
-    const done = () => {
-      clearTimeout(late);
-      resolve();
+/** The frames of a video as they come, of which those are left out for which there is no time. */
+class Frames {
+  #isNew = false;
+  /** @type {() => void} */
+  #arrived = () => {};
+
+  /** @param {HTMLVideoElement} video */
+  constructor(video) {
+    const wait = () => {
+      if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback(arrive);
+      else requestAnimationFrame(arrive);
     };
-    if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback(done);
-    else requestAnimationFrame(done);
-  });
+    const arrive = () => {
+      this.#isNew = true;
+      this.#arrived();
+      if (video.srcObject) wait();
+    };
+    wait();
+  }
+
+  /**
+   * Wait until there is one that was not taken; not for ever, for a camera may freeze.
+   *
+   * @returns {Promise<void>}
+   */
+  async next() {
+    if (!this.#isNew) {
+      await new Promise((resolve) => {
+        const late = setTimeout(resolve, 500);
+        this.#arrived = () => {
+          clearTimeout(late);
+          resolve(undefined);
+        };
+      });
+    }
+    this.#isNew = false;
+  }
 }

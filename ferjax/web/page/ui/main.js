@@ -74,7 +74,8 @@ function stopLoading(why) {
 function showProgress(loaded, total) {
   const bar = /** @type {HTMLProgressElement} */ (part("loading-bar"));
   if (total) [bar.max, bar.value] = [total, loaded];
-  setText(part("loading-words"), `${megabytes(loaded)} of ${megabytes(total)} are loaded…`);
+  const words = `${megabytes(loaded)} of ${megabytes(total)} are loaded…`;
+  setText(part("loading-words"), loaded < total ? words : "The networks are prepared…");
 }
 
 /**
@@ -130,6 +131,7 @@ function setUp(analysis, sample) {
   }
   button("download-csv").addEventListener("click", () => modes[current].save());
   takeDropsAndPastes(part("stage"), (files) => {
+    if (!files.length) return complain("Only files can be dropped here.");
     const [film] = files.filter(({ type }) => type.startsWith("video/"));
     change(film ? "video" : "photographs");
     if (film) void video.open(film);
