@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ferjax import keras, metadata
+from ferjax import hub, keras, metadata
 from ferjax.emotions import Labels, are_names
 from ferjax.errors import WriteError
 from ferjax.keras import KINDS, KerasModel
@@ -62,6 +62,8 @@ def convert(
         LabelsError: there are not as many different labels as the network has classes.
         WriteError: `target` cannot be written, or its kind is not told by its name.
     """
+    if (address := hub.parse(target)) is not None:
+        raise WriteError(f"{address}: a hub is written to by `ferjax push {address} WEIGHTS`")
     kind = to or _target_kind(target)
     model = read(source, config, architecture, output=output, with_optimizer=True)
     notes = list(model.notes)

@@ -320,6 +320,8 @@ def test_all_that_takes_weights_takes_addresses(
     read = ferjax.keras.load(address)
     assert read.graph == ferjax.keras.load(address, config=address).graph
     assert ferjax.keras.inspect(address).kind == weights.inspect(address).kind == "h5"
+    assert main(["convert", str(target), "hf://someone/emotions"]) == 2
+    assert "written to by `ferjax push hf://someone/emotions WEIGHTS`" in capsys.readouterr().err
     with pytest.raises(WeightFileError, match=r"`ferjax convert hf://someone.* mine.h5` makes a"):
         released.own_path(address)
 
