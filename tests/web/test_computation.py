@@ -25,6 +25,7 @@ from ferjax.nets.head import Head
 from ferjax.scaling import Scaling
 
 NODE = shutil.which("node")
+OPENCV = int(cv2.__version__.split(".")[0])
 pytestmark = pytest.mark.skipif(NODE is None, reason="needs node")
 
 
@@ -124,7 +125,7 @@ def test_warped_is_opencvs(cubic: bool, repeats_edge: bool):
             borderMode=cv2.BORDER_REPLICATE if repeats_edge else cv2.BORDER_CONSTANT,
         )
         off = np.abs(result.astype(int) - expected)
-        if cv2.__version__ < "5":  # places in 32nds of a pixel
+        if OPENCV < 5:  # places in 32nds of a pixel
             assert off.mean() < 1
         else:  # to the bit where the CPU adds unrounded products, as x86 does since 2013
             assert off.max() <= 1 and (off > 0).mean() < (1e-4 if cubic else 1e-3)
@@ -295,7 +296,7 @@ def test_crops_are_pythons():
     for face, result in zip(faces, results):
         off = np.abs(result.astype(int) - crop(image, face))
         assert off.max() <= (1 if face.roll in (33.3, -130.0) else 0), face
-        assert (off > 0).mean() < 1e-2
+        assert (off > 0).mean() < (1e-2 if OPENCV >= 5 else 0.3)
 
 
 def test_halves_are_rounded_to_even_numbers():

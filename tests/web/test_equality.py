@@ -7,6 +7,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -14,7 +15,13 @@ from ferjax import preprocessing
 from ferjax.classifier import EmotionClassifier
 from ferjax.faces import Face
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        int(cv2.__version__.split(".")[0]) < 5,
+        reason="needs OpenCV 5: earlier ones turn pictures to 32nds of a pixel",
+    ),
+]
 
 PIXEL = 1.0
 PROBABILITY = 1e-3
