@@ -184,8 +184,9 @@ class Film:
             if frame is not None:
                 stated = None
                 if self._is_timeless:  # when it came
-                    begin = monotonic() if begin is None else begin
-                    stated = monotonic() - begin
+                    now = monotonic()
+                    begin = now if begin is None else begin
+                    stated = now - begin
                 elif frame.pts is not None and frame.time_base:
                     stated = float(frame.pts * frame.time_base - self._begin)
                 time = clock.time(stated, self.rate)
