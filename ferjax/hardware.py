@@ -1,4 +1,4 @@
-"""What computes: the cores of this process, and devices in words."""
+"""What computes: the cores of this process, ONNX Runtime, and devices in words."""
 
 from __future__ import annotations
 
@@ -16,6 +16,24 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def onnx_runtime() -> Any:
+    """Import ONNX Runtime, without what it would tell its maker.
+
+    From 1.29 on it keeps an identifier of the machine in the user's cache folder and sends what it
+    does over the network, unless this variable says otherwise before it is first imported.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    disable = getattr(onnxruntime, "disable_telemetry_events", None)
+    if disable is not None and os.environ["ORT_DISABLE_TELEMETRY"] == "1":
+        disable()  # where it was imported before, and on Windows
+    return onnxruntime
 
 
 def described(devices: Sequence[Any]) -> str:

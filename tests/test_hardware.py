@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
+import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import jax
@@ -12,6 +15,7 @@ import pytest
 from ferjax import hardware
 from ferjax.errors import BackendError
 
+ROOT = Path(__file__).parents[1]
 CPU = SimpleNamespace(platform="cpu", device_kind="cpu")
 GPU = SimpleNamespace(platform="gpu", device_kind="NVIDIA H100")
 
@@ -70,3 +74,22 @@ def test_a_platform_that_is_not_there_is_named(
     monkeypatch.setattr(jax, "config", SimpleNamespace(jax_platforms=asked))
     with pytest.raises(BackendError, match=message):
         anew().check_backend()
+
+
+def test_onnx_runtime_keeps_and_sends_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    code = """
+import os, numpy as np, ferjax
+ferjax.faces.detect(np.zeros((64, 64, 3), np.uint8))
+ferjax.load("checkpoints/fer_cnn5.h5", engine="onnx").predict(np.zeros((48, 48), np.uint8))
+print(os.environ["ORT_DISABLE_TELEMETRY"])
+"""
+    off = ("ORT_DISABLE_TELEMETRY", "CI")  # it sends nothing of CI's machines
+    env = {name: value for name, value in os.environ.items() if name not in off}
+    env |= dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME"), str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=env
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "1\n"
+    assert not [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name]

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from ferjax import hardware
 from ferjax.errors import DetectorError
 from ferjax.image_files import UInt8Array, quiet_opencv
 from ferjax.preprocessing import Float32Array
@@ -88,7 +89,7 @@ def session() -> Any:
 def open_session() -> Any:
     """Open a session; see `session`, which opens one alone."""
     try:
-        import onnxruntime
+        onnxruntime = hardware.onnx_runtime()
     except ImportError:
         return None
     options = onnxruntime.SessionOptions()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ferjax import hardware
 from ferjax.errors import FerjaxError, LayerError, WeightFileError, first_line
 from ferjax.metadata import METADATA
 from ferjax.nets.graph import Graph
@@ -147,7 +148,6 @@ def _shape(shape: Sequence[Any]) -> tuple[int | None, ...]:
 
 def _onnxruntime() -> Any:
     try:
-        import onnxruntime
+        return hardware.onnx_runtime()
     except ImportError:
         raise FerjaxError("running ONNX needs onnxruntime: pip install 'ferjax[onnx]'") from None
-    return onnxruntime

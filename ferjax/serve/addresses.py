@@ -46,7 +46,7 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         FerjaxError: it cannot listen there.
     """
-    (address, *_) = _numbers(host)
+    address = min(_numbers(host), key=lambda number: ":" in number)  # as most clients expect
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:

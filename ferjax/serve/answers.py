@@ -165,7 +165,7 @@ async def _computed(
 
 async def _one(service: Service, computer: Computer, kind: Kind, work: Any) -> Any:
     """Return what came of a picture: its entry, or a Refusal."""
-    outcome = "left"
+    outcome = "given-up"
     try:
         entry = await asyncio.wrap_future(computer.submit(work))
         outcome = "done"

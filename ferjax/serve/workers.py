@@ -172,7 +172,7 @@ def work(settings: Settings, listener: socket.socket, folder: Path, channel: Any
 
     logs.set_up()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's goes to all; the watching one acts
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, _exit)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with compile_cache():
         try:
@@ -183,7 +183,16 @@ def work(settings: Settings, listener: socket.socket, folder: Path, channel: Any
             channel.send(str(error))
             sys.exit(2)
         channel.send(None)
-        server.answer(service, listener)
+        try:
+            server.answer(service, listener)
+        except FerjaxError as error:
+            logger.error("%s", error)
+            sys.exit(2)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    """End where nothing is asked yet."""
+    sys.exit(0)
 
 
 def _end_with_parent() -> None:
@@ -201,14 +210,22 @@ def run(settings: Settings, listener: socket.socket) -> None:
         FerjaxError: the service cannot begin.
     """
     logs.set_up()
-    with tempfile.TemporaryDirectory(prefix="ferjax-serve-") as name:
-        folder = Path(name)
-        if settings.workers > 1:
-            Workers(settings, listener, folder).run()
-            return
-        from ferjax.serve import server
-        from ferjax.xla import compile_cache
+    before = signal.signal(signal.SIGTERM, _exit)
+    try:
+        with tempfile.TemporaryDirectory(prefix="ferjax-serve-") as name:
+            folder = Path(name)
+            if settings.workers > 1:
+                Workers(settings, listener, folder).run()
+            else:
+                _run_alone(settings, listener, folder)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
-        with compile_cache():
-            page = folder / "page" if settings.has_page else None
-            server.answer(server.open_service(settings, page), listener)
+
+def _run_alone(settings: Settings, listener: socket.socket, folder: Path) -> None:
+    from ferjax.serve import server
+    from ferjax.xla import compile_cache
+
+    with compile_cache():
+        page = folder / "page" if settings.has_page else None
+        server.answer(server.open_service(settings, page), listener)
