@@ -572,6 +572,25 @@ def plainly_served(folder: Path) -> Iterator[str]:
 LABELS = ["<b>bold</b>", "=1+1", "a very long name of a class that fits nowhere", "score", "e"]
 
 
+def test_outputs_that_need_not_sum_to_1_stay_as_they_are_under_a_prior(
+    open_page: Open, runtime: Runtime, tmp_path: Path
+):
+    network, variables = one_dense(2, "sigmoid"), dense_weights(np.zeros((1, 2)), [2.0, 3.0])
+    frequencies = [0.5, 0.5]
+    classifier = EmotionClassifier(
+        network, variables, ["calm", "tense"], training_frequencies=frequencies
+    )
+    write(classifier, tmp_path / "page", runtime=runtime)
+    with plainly_served(tmp_path / "page") as server:
+        page = open_page(address=server)
+        page.tab.click("#try-sample")
+        page.tab.wait_for_selector(FACES)
+        assert page.faces == ["tense 95.3 %"]
+        page.tab.check("[value=uniform]")
+        assert page.said().startswith("Expected outputs that sum to 1")
+        assert page.faces == ["tense 95.3 %"]
+
+
 def test_other_weights_on_any_server_below_any_path(
     open_page: Open, runtime: Runtime, tmp_path: Path
 ):

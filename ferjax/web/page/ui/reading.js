@@ -23,6 +23,24 @@
  */
 
 import { confident } from "../probabilities.js";
+import { complain, wordsOf } from "./messages.js";
+
+/**
+ * Return what is said of a face; as the network says it, and a sentence for people, where its
+ * outputs cannot be calibrated or brought under a prior.
+ *
+ * @param {number[]} raw
+ * @param {Settings} settings
+ * @param {Choices} choices
+ */
+function guessed(raw, settings, choices) {
+  try {
+    return confident(raw, settings, choices);
+  } catch (error) {
+    complain(wordsOf(error, "The controls cannot be applied to what these weights say."));
+    return confident(raw, settings, { abstainBelow: choices.abstainBelow });
+  }
+}
 
 /**
  * Return the faces that count, with their probabilities.
@@ -41,7 +59,7 @@ export function read(faces, settings, choices) {
         label,
         index: said,
         confidence,
-      } = confident(face.raw, settings, choices);
+      } = guessed(face.raw, settings, choices);
       const best = said ?? probabilities.indexOf(Math.max(...probabilities));
       return {
         ...face,

@@ -161,8 +161,9 @@ export class Video {
     setText(part("video-status"), `${count(frames.length, "frame")} looked at`);
     this.showSlow();
     this.goTo(0);
+    if (!this.active) return;
     announce(`${this.name}: ${part("timeline").getAttribute("aria-label")}`);
-    if (this.active) button("play-video").focus();
+    button("play-video").focus();
   }
 
   stopLooking() {
