@@ -45,7 +45,7 @@ COLOURS: Final[dict[str, Colour]] = {
     "surprise": ORANGE,
     "contempt": BLUE,
 }
-_CYCLE: Final = (SKY, ORANGE, GREEN, YELLOW, PURPLE, VERMILLION, BLUE, _GRAY)
+CYCLE: Final = (SKY, ORANGE, GREEN, YELLOW, PURPLE, VERMILLION, BLUE, _GRAY)
 GROUND: Final[Colour] = (18, 20, 24)
 _STRENGTH: Final = 0.88
 INK: Final[Colour] = (255, 255, 255)
@@ -317,7 +317,7 @@ def colour_of(name: str, names: Sequence[str]) -> Colour:
     """Return the colour of a class, one of `names`."""
     if name in COLOURS:
         return COLOURS[name]
-    return _CYCLE[names.index(name) % len(_CYCLE)] if name in names else _GRAY
+    return CYCLE[names.index(name) % len(CYCLE)] if name in names else _GRAY
 
 
 def on_colour(colour: Colour) -> Colour:

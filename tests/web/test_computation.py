@@ -19,10 +19,11 @@ from PIL import Image, ImageOps
 
 from ferjax import preprocessing
 from ferjax.confidence import Confidence
-from ferjax.faces import Detection, crop, detection, yunet, yunet_network
+from ferjax.faces import Detection, crop, detection, results, yunet, yunet_network
 from ferjax.faces.own_look import Pose
 from ferjax.nets.head import Head
 from ferjax.scaling import Scaling
+from ferjax.video import tables
 
 NODE = shutil.which("node")
 OPENCV = int(cv2.__version__.split(".")[0])
@@ -453,3 +454,17 @@ def test_outputs_become_probabilities(kind: str, activation: str, single: bool):
     head = Head(2 if single else 3, activation, single)
     (result,) = called(("classify.js", "probabilities", [outputs[0].tolist(), kind]))
     np.testing.assert_allclose(result, head.probabilities(outputs)[0], rtol=1e-6)
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("labels", [["happy", "=sad"], ["happy", "Label"]])
+def test_columns_of_tables(labels: list[str]):
+    (header,) = called(("ui/csv.js", "photographsTable", [[], labels]))
+    assert header == ",".join(results.columns(labels)) + "\n"
+
+
+def test_columns_of_tables_over_time():
+    (header,) = called(("ui/csv.js", "framesTable", [[], ["happy", "sad"]]))
+    assert header == ",".join([*tables.columns([]), "happy", "sad"]) + "\n"

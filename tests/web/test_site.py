@@ -243,13 +243,3 @@ def test_scripts_name_files_and_elements_that_there_are():
             assert (path.parent / name).is_file(), (path.name, name)
         for name in re.findall(r'(?:byId|button|input|part)\("([\w-]+)"', text):
             assert name in ids, (path.name, name)
-
-
-def test_colours_are_those_of_annotated_pictures():
-    from ferjax.faces.marks import COLOURS
-    from ferjax.pictures.palette import in_hex
-
-    text = (PAGE / "ui" / "palette.js").read_text(encoding="utf-8")
-    constants = dict(re.findall(r'^const (\w+) = "(#\w+)";', text, re.M))
-    shown = {name: constants[value] for name, value in re.findall(r"^  (\w+): (\w+),", text, re.M)}
-    assert shown == {name: in_hex(colour) for name, colour in COLOURS.items()}
