@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ferjax.faces import marks
+from ferjax.faces.detection import MIN_SCORE
 from ferjax.pictures.palette import in_hex
 from ferjax.web.site import PAGE
 
@@ -54,3 +55,9 @@ def test_colours():
     assert palette["BY_NAME"] == {name: in_hex(c) for name, c in marks.COLOURS.items()}
     assert palette["CYCLE"] == [in_hex(colour) for colour in marks.CYCLE]
     assert palette["INK"] == in_hex(marks.INK)
+
+
+def test_the_score_that_a_face_needs_at_first():
+    markup = (PAGE / "index.html").read_text(encoding="utf-8")
+    (value,) = re.findall(r'id="min-score"[^>]* value="([\d.]+)"', markup)
+    assert float(value) == MIN_SCORE

@@ -71,7 +71,7 @@ export function takesPriors(settings) {
  *
  * @param {Settings} settings
  */
-function priorOf({ scaling, trainingFrequencies }) {
+export function priorOf({ scaling, trainingFrequencies }) {
   return scaling === null ? trainingFrequencies : scaling.prior;
 }
 

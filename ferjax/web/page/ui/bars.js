@@ -83,6 +83,7 @@ export class FaceList {
     this.cards = [];
     this.list = part("faces");
     this.note = part("no-faces");
+    this.hint = this.note.textContent ?? "";
   }
 
   /**
@@ -113,11 +114,11 @@ export class FaceList {
     else this.list.removeAttribute("tabindex");
   }
 
-  /** @param {string} words what stands there instead of faces */
-  clear(words) {
+  /** Show what the page shows before there is any picture. */
+  clear() {
     this.list.replaceChildren();
     this.allowScrolling();
     this.note.hidden = false;
-    setText(this.note, words);
+    setText(this.note, this.hint);
   }
 }

@@ -14,7 +14,6 @@ import { hideTable, showTracks } from "./table.js";
 import { drawTimeline, timelineWords } from "./timeline.js";
 import { count, guess } from "./words.js";
 
-const HINT = "Faces and their expressions stand here.";
 const SPAN = 30; // seconds that the timeline shows
 const FULL_AFTER = 200; // milliseconds from a look at a whole frame to the next; faces are followed
 const SLOWLY = 500; // milliseconds between timelines and tables
@@ -56,7 +55,7 @@ export class Camera {
   enter() {
     this.active = true;
     this.layOut();
-    this.page.view.clear(HINT);
+    this.page.view.clear();
     this.showSlow();
   }
 
@@ -268,7 +267,7 @@ export class Camera {
     const ran = this.stream !== null;
     this.release();
     if (!this.active || !ran) return;
-    this.page.view.clear(HINT);
+    this.page.view.clear();
     this.layOut();
     this.showSlow();
     announce("The camera is off.");

@@ -5,11 +5,9 @@
  * @import { Choices } from "./reading.js"
  */
 
-import { takesPriors } from "../probabilities.js";
+import { priorOf, takesPriors } from "../probabilities.js";
 import { button, byId, input, make, part, setText } from "./elements.js";
 import { percent, roundPercent } from "./words.js";
-
-const MIN_SCORE = 0.7;
 
 export class Controls {
   /**
@@ -31,13 +29,19 @@ export class Controls {
     );
     button("reset-controls").addEventListener("click", () => this.reset());
     /** @type {Choices} */
-    this.choices = { prior: "training", calibrated: false, abstainBelow: 0, minScore: MIN_SCORE };
+    this.choices = {
+      prior: "training",
+      calibrated: false,
+      abstainBelow: 0,
+      minScore: this.minScore.valueAsNumber,
+    };
     this.reset();
   }
 
   /** Make a field for the share of each class, in percent. */
   makeNumbers() {
-    const shares = this.priorAfter() ?? this.settings.labels.map((_, __, all) => 1 / all.length);
+    const shares =
+      priorOf(this.settings) ?? this.settings.labels.map((_, __, all) => 1 / all.length);
     const fields = this.settings.labels.map((label, index) => {
       const field = make("input", {
         type: "number",
@@ -53,17 +57,11 @@ export class Controls {
     return fields.map(({ field }) => field);
   }
 
-  /** Return what probabilities hold for once they are calibrated, where they can be. */
-  priorAfter() {
-    const { scaling, trainingFrequencies } = this.settings;
-    return scaling ? scaling.prior : trainingFrequencies;
-  }
-
   /** Leave only what these weights allow, and say why. */
   allow() {
     const { settings } = this;
     let why = "";
-    if (!this.priorAfter())
+    if (!priorOf(settings))
       why = "The weights do not say how common each class was in their training.";
     else if (!takesPriors(settings))
       why = "Not with these weights, whose outputs need not sum to 1.";
@@ -86,7 +84,6 @@ export class Controls {
 
   reset() {
     this.form.reset();
-    this.minScore.value = String(MIN_SCORE);
     this.update("score");
   }
 

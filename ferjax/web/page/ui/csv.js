@@ -1,5 +1,6 @@
 /**
- * Tables as `ferjax faces --csv` and `ferjax video --csv` write them, in UTF-8.
+ * Tables in UTF-8: of photographs as `ferjax faces --csv` writes them; of films and cameras as
+ * `ferjax video --csv`, but with the probabilities once, for nothing is smoothed.
  *
  * @import { ReadFace } from "./reading.js"
  *

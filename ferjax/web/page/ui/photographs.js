@@ -27,7 +27,6 @@ import { count, sentence } from "./words.js";
 
 const LONGEST = 1920; // pixels of a picture as it is drawn
 const MOST = 500; // photographs at once
-const HINT = "Faces and their expressions stand here.";
 
 /** @implements {Mode} */
 export class Photographs {
@@ -65,7 +64,7 @@ export class Photographs {
     this.active = true;
     this.layOut();
     if (this.current) void this.show(this.current);
-    else this.page.view.clear(HINT);
+    else this.page.view.clear();
     this.showTable();
   }
 
@@ -242,7 +241,7 @@ export class Photographs {
     this.bitmap?.close();
     this.bitmap = null;
     part("strip").replaceChildren();
-    this.page.view.clear(HINT);
+    this.page.view.clear();
     this.layOut();
     hideTable();
     setText(part("photographs-status"), "");

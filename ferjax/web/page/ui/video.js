@@ -15,7 +15,6 @@ import { hideTable, showTracks } from "./table.js";
 import { drawTimeline, timelineWords } from "./timeline.js";
 import { clock, count } from "./words.js";
 
-const HINT = "Faces and their expressions stand here.";
 const STEP = 0.1; // seconds between frames that are looked at
 const MOST_FRAMES = 6000; // ten minutes
 const LONGEST = 1280; // pixels of a frame as it is looked at
@@ -68,7 +67,7 @@ export class Video {
   enter() {
     this.active = true;
     this.layOut();
-    this.page.view.clear(HINT);
+    this.page.view.clear();
     if (this.name) this.showNow();
     this.showSlow();
   }
@@ -107,7 +106,7 @@ export class Video {
       if (run !== this.runs) return;
       this.close();
       this.layOut();
-      this.page.view.clear(HINT);
+      this.page.view.clear();
       const why = "this browser cannot play it as a video. WebM and MP4 it mostly can.";
       const isKnown = error instanceof VideoError;
       complain(`${file.name}: ${isKnown ? why : wordsOf(error, "it could not be looked at.")}`);

@@ -47,11 +47,10 @@ export class View {
     drawPicture(this.canvas, image, size, faces, this.labels, { mirrored });
   }
 
-  /** @param {string} words what stands in the place of faces */
-  clear(words) {
+  clear() {
     this.shown = null;
     this.canvas.hidden = true;
-    this.list.clear(words);
+    this.list.clear();
   }
 }
 
