@@ -14,29 +14,13 @@ from __future__ import annotations
 
 import argparse
 
-from ferjax.cli.options import add_labels, add_weights
+from ferjax.cli.options import add_labels, add_reports, add_weights
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights(parser)
     add_labels(parser)
-    parser.add_argument(
-        "--report",
-        dest="reports",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="REPORT.json",
-        help="of `ferjax evaluate --out` with these weights; may be several, the main one first",
-    )
-    parser.add_argument(
-        "--other-seeds",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="METADATA.json",
-        help="metadata beside weights that the same recipe gave with other seeds, to be compared",
-    )
+    add_reports(parser)
     parser.add_argument(
         "--out",
         metavar="FILE.md",

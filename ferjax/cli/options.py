@@ -279,6 +279,28 @@ def add_labels(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_reports(parser: argparse._ActionsContainer) -> None:
+    """Add --report and --other-seeds, of which a card is made."""
+    parser.add_argument(
+        "--report",
+        dest="reports",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="REPORT.json",
+        help="of `ferjax evaluate --out` with these weights; may be several, the main one first",
+    )
+    parser.add_argument(
+        "--other-seeds",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="METADATA.json",
+        help="metadata beside weights that the same recipe gave with other seeds, to be compared "
+        "on the card",
+    )
+
+
 def order_names() -> str:
     """Return the names of the orders of emotions, as a list in a sentence."""
     *names, last = ORDERS

@@ -17,8 +17,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from ferjax.cli.options import add_labels
-from ferjax.errors import FerjaxError
+from ferjax.cli.options import add_labels, add_reports
 
 # As in `ferjax.publish.folder.EXTRAS`; here too, because that module imports h5py.
 _EXTRAS = ("h5", "keras", "weights.h5", "msgpack", "onnx")
@@ -47,23 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"write the weights in other formats too, of {', '.join(_EXTRAS)}",
     )
     add_labels(parser)
-    parser.add_argument(
-        "--report",
-        dest="reports",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="REPORT.json",
-        help="of `ferjax evaluate --out` with these weights; may be several, the main one first",
-    )
-    parser.add_argument(
-        "--other-seeds",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="METADATA.json",
-        help="metadata beside weights that the same recipe gave with other seeds, for the card",
-    )
+    add_reports(parser)
     parser.add_argument(
         "--licence", metavar="NAME", help="as the hub calls it (default: the metadata's)"
     )
@@ -105,12 +88,9 @@ def run(args: argparse.Namespace) -> int:
         )
         print(page)
         return 0
-    address = args.address
-    if args.revision is not None:
-        if folder.repository(address).revision not in (None, args.revision):
-            raise FerjaxError("two branches are given, one in the address and --revision")
-        address = f"{address.partition('@')[0]}@{args.revision}"
-    path = folder.write_folder(address, args.weights, args.dry_run, contents)
+    path = folder.write_folder(
+        args.address, args.weights, args.dry_run, contents, revision=args.revision
+    )
     for name, size in folder.listing(path):
         print(f"{path / name}, {size:,} bytes")
     return 0

@@ -59,11 +59,15 @@ class Contents:
     also: Sequence[Extra] = field(default=())
 
 
-def repository(address: object) -> Address:
+def repository(address: object, revision: str | None = None) -> Address:
     """Return the address of a repository that weights can be pushed to.
 
+    Args:
+        address: hf://owner/name[@branch].
+        revision: the branch; None: that of the address.
+
     Raises:
-        HubError: it is another kind of address, or none.
+        HubError: it is another kind of address, or none; or it names another branch.
     """
     form = FORMS[HUGGING_FACE].partition("[/")[0]
     parsed = parse(address)
@@ -71,13 +75,22 @@ def repository(address: object) -> Address:
         raise HubError(address, f"expected {form} to push to")
     if parsed.file is not None or parsed.sha256 is not None:
         raise HubError(parsed, f"expected {form} to push to, without a file or hash")
+    if revision is not None:
+        if parsed.revision not in (None, revision):
+            raise HubError(parsed, f"two branches are given, {parsed.revision} and {revision}")
+        return repository(str(replace(parsed, revision=revision)))  # which checks its name
     if re.fullmatch("[0-9a-f]{40}", parsed.revision or ""):
         raise HubError(parsed, "expected a branch to push to, not a commit")
     return parsed
 
 
 def write_folder(
-    address: str, weights: PathLike, folder: PathLike, contents: Contents | None = None
+    address: str,
+    weights: PathLike,
+    folder: PathLike,
+    contents: Contents | None = None,
+    *,
+    revision: str | None = None,
 ) -> Path:
     """Write the folder that `push` would send, and return its path; nothing is sent.
 
@@ -86,15 +99,16 @@ def write_folder(
         weights: one file that says what network it is of, as it is; by path, name or address.
         folder: is made; one that is not empty is not touched.
         contents: what goes beside the weights; None: what is known of them.
+        revision: the branch; None: that of the address.
 
     Raises:
-        HubError: the address is none, or huggingface-hub is missing.
+        HubError: the address is none, or names another branch, or huggingface-hub is missing.
         WeightFileError: the weights cannot be used, or are not one file.
         FerjaxError: the licence or a dataset is unknown to the hub, a token is in a file, or as for
             `ferjax.evaluate.card.text`.
         WriteError: the folder cannot be written, or is not empty.
     """
-    target, path = repository(address), Path(folder)
+    target, path = repository(address, revision), Path(folder)
     if path.is_dir() and any(path.iterdir()):
         raise WriteError(f"{path}: is not empty; remove it, or give another folder")
     with replacing(path, directory=True) as temporary:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,10 +43,7 @@ def push(
         HubError: nobody is logged in, the hub refuses, or does not answer; no commit is made then.
         FerjaxError: as for `write_folder`.
     """
-    target = repository(address)
-    if revision is not None and target.revision not in (None, revision):
-        raise HubError(target, f"two branches are given, {target.revision} and {revision}")
-    target = repository(str(replace(target, revision=revision or target.revision)))
+    target = repository(address, revision)
     if not message.strip():
         raise HubError(target, "expected words for the commit (--message)")
     hub = hugging_face.library(target)
@@ -67,17 +63,17 @@ def _sent(
     hub: Any, target: Address, folder: Path, private: bool, message: str, force: bool, note: Note
 ) -> str:
     api, name = hub.HfApi(), target.repository
-    about = _repository(hub, api, name)
+    about = _described(hub, api, name)
     if about is not None and private and not about.private:
         raise HubError(target, "is public already, and --private does not hide it")
     branch = target.revision or "main"
-    there = _files(hub, api, name, branch) if about is not None else []
-    if CARD in there and not force:
+    present = _files(hub, api, name, branch) if about is not None else []
+    if CARD in present and not force:
         _check_card(hub, target, branch)
     kind = ("private" if private else "new") if about is None else "existing"
     note(f"to hf://{name}, {kind}, branch {branch}:")
     for file, size in listing(folder):
-        note(f"  {file}, {size:,} bytes{', replaced' if file in there else ''}")
+        note(f"  {file}, {size:,} bytes{', replaced' if file in present else ''}")
     if about is None:
         api.create_repo(name, private=True if private else None)
     if branch != "main":
@@ -90,7 +86,7 @@ def _sent(
     return str(commit.commit_url)
 
 
-def _repository(hub: Any, api: Any, name: str) -> Any:
+def _described(hub: Any, api: Any, name: str) -> Any:
     """Return what the hub says of a repository, or None where it says that there is none."""
     try:
         return api.model_info(name)
