@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Unpack, cast, overload
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
@@ -17,12 +15,12 @@ from ferjax.confidence import Confidence
 from ferjax.emotions import Labels
 from ferjax.errors import FerjaxError, ImageError, LayerError
 from ferjax.metadata import image_size
-from ferjax.nets.compiled import LARGEST_BATCH, Compiled, largest_batch
+from ferjax.nets.graph import Graph
 from ferjax.nets.head import Head
 from ferjax.nets.known import labels_of
-from ferjax.nets.network import Network
 from ferjax.nets.value_range import of_statistics
 from ferjax.prediction import Prediction, check_threshold
+from ferjax.prediction_engines import AUTO, ENGINES, Predictor, Variables
 from ferjax.preprocessing import ChannelOrder, Resize, Source
 from ferjax.priors import TRAINING, Prior, Shares
 from ferjax.scaling import Scaling
@@ -32,21 +30,21 @@ if TYPE_CHECKING:
 
     from ferjax.faces import Detector, Face
     from ferjax.faces.analysis import Options
+    from ferjax.nets.network import Network
     from ferjax.video.seen import VideoFrame
     from ferjax.video.settings import Options as VideoOptions
     from ferjax.video.sources import Source as VideoSource
 
 __all__ = ["ENGINES", "EmotionClassifier", "Prediction", "load", "predict_emotion"]
 
-ENGINES = ("jax", "onnx")
-
 
 class EmotionClassifier:
     """A network with its weights and the names of its classes.
 
     Attributes:
-        network: the network.
-        variables: {"params", "batch_stats"}; on the device from the first prediction on.
+        graph: the network's layers and their connections; `network` is it as a Flax module.
+        variables: {"params", "batch_stats"}; from the first prediction on they are where that is
+            computed, and cannot be written to, but replaced.
         labels: the K class names in output order; "0", "1", ... where nobody knows them.
         image_size: (H, W) that images are resized to.
         value_range: what black and white are to the network.
@@ -63,23 +61,24 @@ class EmotionClassifier:
 
     def __init__(
         self,
-        network: Network,
-        variables: Mapping[str, Any],
+        network: Network | Graph,
+        variables: Variables,
         labels: Labels | None = None,
         *,
         value_range: tuple[float, float] | None = None,
         temperature: float | None = None,
         scaling: Scaling | None = None,
         training_frequencies: Shares | None = None,
-        engine: str = "jax",
+        engine: str = AUTO,
         threads: int | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        """Make ready to predict; the default device gets the weights at the first prediction, so
-        that a process may load and then fork workers.
+        """Make ready to predict; what computes is made at the first prediction, so that a process
+        may load and then fork workers.
 
         Args:
-            network: from images (H, W, C), C of 1 (gray) or 3 (RGB), to K classes.
+            network: a Network or its Graph, from images (H, W, C), C of 1 (gray) or 3 (RGB), to K
+                classes.
             variables: {"params", "batch_stats"}, float32; other floats are cast to it, under
                 jax_enable_x64 too.
             labels, training_frequencies, engine, threads: as for `load`.
@@ -94,18 +93,17 @@ class EmotionClassifier:
             LayerError: the network does not classify images, or begins with statistics of no usual
                 range of values and `value_range` is not given.
             PriorError: `training_frequencies` are no positive numbers of all classes.
-            FerjaxError: there is no such engine, ONNX Runtime is missing, `threads` is not for this
-                engine, or the temperature is not positive.
+            FerjaxError: there is no such engine, or ONNX Runtime is asked for and is missing or
+                cannot run the network, or `threads` is not for this engine, or the temperature is
+                not positive.
         """
-        if engine not in ENGINES:
-            raise FerjaxError(f"expected an engine among {', '.join(ENGINES)}, got {engine!r}")
         if temperature is not None and scaling is not None:
             raise FerjaxError("expected `temperature` or `scaling`, got both")
-        graph = network.graph
+        graph = network if isinstance(network, Graph) else network.graph
         height, width, channels = graph.image_shape
         if channels not in (1, 3):
             raise LayerError(f"expected images of 1 or 3 channels, the network takes {channels}")
-        self.network = network
+        self._predictor = Predictor(network, Head.of(graph), variables, engine, threads=threads)
         self.metadata = dict(metadata or {})
         classes = self.head.num_classes
         if value_range is None:
@@ -129,17 +127,54 @@ class EmotionClassifier:
         # A network of open size gets the one it was trained at, if that is known.
         usual = image_size(self.metadata) or (48, 48)
         self.image_size = (height or usual[0], width or usual[1])
-        self._channels = channels
-        self.variables = dict(variables)
-        if threads is not None and engine != "onnx":
-            raise FerjaxError(f"expected `threads` for engine 'onnx' alone, got engine {engine!r}")
-        self._threads = threads
-        self._make(engine)
 
-    @cached_property
+    def __repr__(self) -> str:
+        labels = ", ".join(self.labels)
+        return (
+            f"<EmotionClassifier {self.graph.name!r} of {labels}; engine {self._predictor.current}>"
+        )
+
+    @property
+    def graph(self) -> Graph:
+        """The network's layers and their connections."""
+        return self._predictor.graph
+
+    @property
+    def network(self) -> Network:
+        """The network as a Flax module."""
+        return self._predictor.network
+
+    @property
     def head(self) -> Head:
         """How the network's outputs become probabilities of classes."""
-        return Head.of(self.network.graph)
+        return self._predictor.head
+
+    @property
+    def variables(self) -> Variables:
+        """What the network computes with: {"params": {layer: {weight: array}}, "batch_stats"}."""
+        return self._predictor.variables
+
+    @variables.setter
+    def variables(self, variables: Variables) -> None:
+        self._predictor.variables = variables
+
+    @property
+    def engine(self) -> str:
+        """What computes: "jax" or "onnx"; it is made ready to, if it was not."""
+        return self._predictor.engine().name
+
+    def prepare(self, *, threads: int | None = None) -> str:
+        """Make ready what computes, as the first prediction does, and return its name.
+
+        Args:
+            threads: as for the `predict_batch` that follows.
+        """
+        return self._predictor.engine(threads).name
+
+    @property
+    def largest_batch(self) -> int:
+        """How many images go through the network at once; more are cut into such parts."""
+        return self._predictor.engine().largest_batch
 
     @property
     def temperature(self) -> float | None:
@@ -184,25 +219,6 @@ class EmotionClassifier:
             training_frequencies=self.training_frequencies,
             metadata=self.metadata,
         )
-
-    def _make(self, engine: str) -> None:
-        """Make what computes, which belongs to a process."""
-        self._engine: Any = None
-        if engine == "onnx":
-            from ferjax.onnx import Engine
-
-            self._engine = Engine.of(self.network, self.variables, threads=self._threads)
-        self._compiled: Compiled | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what another process, or a copy, makes the classifier of."""
-        state = {k: v for k, v in vars(self).items() if k not in ("_engine", "_compiled")}
-        return {**state, "engine": self.engine}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        engine = state.pop("engine")
-        vars(self).update(state)
-        self._make(engine)
 
     def predict_proba(
         self,
@@ -262,18 +278,28 @@ class EmotionClassifier:
         return preprocessing.preprocess(
             images,
             size=self.image_size,
-            channels=cast(Any, self._channels),
+            channels=cast(Any, self.graph.image_shape[2]),
             channel_order=channel_order,
             value_range=self.value_range,
             resize=resize,
         )
 
     def predict_batch(
-        self, batch: npt.NDArray[np.floating], *, calibrated: bool = False, prior: Prior = TRAINING
+        self,
+        batch: npt.NDArray[np.floating],
+        *,
+        calibrated: bool = False,
+        prior: Prior = TRAINING,
+        threads: int | None = None,
     ) -> npt.NDArray[np.float32]:
         """Return probabilities, float32 (B, K), of preprocessed images, float32 (B, H, W, C).
 
         Other floats, NumPy's, JAX's or another library's, are cast to float32.
+
+        Args:
+            batch: what `preprocess` returned.
+            calibrated, prior: as for `predict_proba`.
+            threads: as for `load`, for this batch; None: as the classifier was loaded.
 
         Raises:
             ImageError: the images are integers, as before `preprocess`.
@@ -282,18 +308,19 @@ class EmotionClassifier:
         """
         self.check_confidence(calibrated=calibrated, prior=prior)
         batch = np.asarray(batch)
-        if not jnp.issubdtype(batch.dtype, jnp.floating):  # NumPy's does not know bfloat16
+        if not _is_float(batch.dtype):
             raise ImageError(
                 f"expected preprocessed images, float32, got {batch.dtype}; "
                 "`preprocess` makes them, `predict_proba` takes images as they are"
             )
         batch = batch.astype(np.float32, copy=False)
-        if self.network.graph.data_format == "channels_first":
+        if self.graph.data_format == "channels_first":
             batch = np.moveaxis(batch, -1, 1)
-        largest = self.largest_batch
+        largest = self._predictor.engine(threads).largest_batch
         parts = [batch[i : i + largest] for i in range(0, len(batch), largest)]
-        none = np.zeros((0, len(self.labels)), np.float32)
-        rows = np.concatenate([self._predict(part) for part in parts]) if parts else none
+        rows = np.zeros((0, len(self.labels)), np.float32)
+        if parts:
+            rows = np.concatenate([self._predictor(part, threads=threads) for part in parts])
         return self.with_confidence(rows, calibrated=calibrated, prior=prior)
 
     def with_confidence(
@@ -342,16 +369,6 @@ class EmotionClassifier:
     def check_confidence(self, *, calibrated: bool = False, prior: Prior = TRAINING) -> None:
         """Raise what `predict_proba` would for any image; worth a call before reading many."""
         self._confidence.check(calibrated=calibrated, prior=prior)
-
-    @property
-    def engine(self) -> str:
-        """What computes: "jax" or "onnx"."""
-        return "jax" if self._engine is None else "onnx"
-
-    @property
-    def largest_batch(self) -> int:
-        """How many images go through the network at once; more are cut into such parts."""
-        return largest_batch() if self._engine is None else LARGEST_BATCH
 
     def predict(
         self,
@@ -502,14 +519,6 @@ class EmotionClassifier:
         """Return the temperature, or raise a FerjaxError that says how to get one."""
         return self._confidence.require_temperature()
 
-    def _predict(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        if self._engine is not None:
-            return np.asarray(self.head.probabilities(self._engine(batch)))
-        if self._compiled is None:
-            self.variables = jax.device_put(self.variables)
-            self._compiled = Compiled(self.network, self.head)
-        return self._compiled(self.variables, batch)
-
 
 def load(
     path: str | os.PathLike[str] | None = None,
@@ -520,7 +529,7 @@ def load(
     labels: Labels | None = None,
     value_range: tuple[float, float] | None = None,
     training_frequencies: Shares | None = None,
-    engine: str = "jax",
+    engine: str = AUTO,
     threads: int | None = None,
 ) -> EmotionClassifier:
     """Load weights, ready to predict.
@@ -539,20 +548,22 @@ def load(
             say.
         training_frequencies: how common each class was in training, by label or in output order,
             for `prior` of `predict_proba`; None: as the metadata says.
-        engine: "jax", or "onnx" for ONNX Runtime, which on CPUs is faster.
+        engine: what computes. "auto": JAX on an accelerator; on CPUs ONNX Runtime, which is faster
+            there, and JAX for what ONNX Runtime cannot do. "jax", "onnx": that one. Probabilities
+            differ by less than 1e-6 between them. `EmotionClassifier.engine` says which it is.
         threads: how many compute a batch together by ONNX Runtime; None: one for each core. 1 where
             several threads predict at once: each batch takes less of the CPU's time.
 
     Raises:
         WeightFileError: the file cannot be used.
         LabelsError: the labels do not fit the network.
-        FerjaxError: there is no such engine, ONNX Runtime is missing, or `threads` is not for this
-            engine.
+        FerjaxError: there is no such engine, or ONNX Runtime is asked for and is missing or cannot
+            run the network, or `threads` is not for this engine.
     """
     path = released.path_of(path)
     model = weights.read(path, config, architecture, output=output)
     classifier = EmotionClassifier(
-        model.network,
+        model.graph,
         model.variables,
         model.labels if labels is None else labels,
         value_range=value_range or metadata.value_range(model.metadata, path),
@@ -563,6 +574,12 @@ def load(
     )
     classifier.scaling = metadata.scaling(model.metadata, path, classifier.labels)
     return classifier
+
+
+def _is_float(dtype: np.dtype) -> bool:
+    """Whether numbers are floats; NumPy itself does not know bfloat16 and its like for some."""
+    is_extension = dtype.kind == "V" and dtype.names is None
+    return dtype.kind == "f" or (is_extension and dtype.name.startswith(("bfloat", "float")))
 
 
 @lru_cache(maxsize=1)

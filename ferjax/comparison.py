@@ -102,5 +102,7 @@ def _classifier(
     classes = Head.of(model.graph).num_classes
     labels = model.labels or [f"class {index}" for index in range(classes)]
     value_range = metadata.value_range(model.metadata, path)
-    classifier = EmotionClassifier(model.network, model.variables, labels, value_range=value_range)
+    classifier = EmotionClassifier(
+        model.graph, model.variables, labels, value_range=value_range, engine="jax"
+    )
     return classifier, bool(model.labels)

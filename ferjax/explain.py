@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import cv2
 import jax
@@ -24,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
+from ferjax import xla
 from ferjax.classifier import EmotionClassifier
 from ferjax.errors import FerjaxError, LabelsError, LayerError, near_misses, printable
 from ferjax.nets import Graph, Network, layers
@@ -175,7 +177,7 @@ def _overlay(explanation: Explanation) -> npt.NDArray[np.float32]:
 
 def _scored(classifier: EmotionClassifier) -> Graph:
     """Return the graph for images of one size, with scores at its end that do not saturate."""
-    graph = classifier.network.graph
+    graph = classifier.graph
     (height, width), channels = classifier.image_size, graph.image_shape[2]
     first = graph.data_format == "channels_first"
     shape = (channels, height, width) if first else (height, width, channels)
@@ -218,6 +220,8 @@ def _maps(
     """Return the maps, (B, h, w), of preprocessed images, (B, H, W, C)."""
     if network.graph.data_format == "channels_first":
         batch = np.moveaxis(batch, -1, 1)
+    xla.begin_keeping()
+    variables = _on_device(classifier)
     parts = []
     for start in range(0, len(batch), _CHUNK):
         images, wanted = batch[start : start + _CHUNK], indices[start : start + _CHUNK]
@@ -226,9 +230,23 @@ def _maps(
         padded = np.pad(images, [(0, missing), (0, 0), (0, 0), (0, 0)])
         wanted = np.pad(wanted, (0, missing))
         with jax.default_matmul_precision("highest"), jax.enable_x64(False):
-            maps = _layer_cam(network, classifier.head, tap, classifier.variables, padded, wanted)
+            maps = _layer_cam(network, classifier.head, tap, variables, padded, wanted)
         parts.append(np.asarray(maps)[: len(images)])
     return np.concatenate(parts)
+
+
+# The arrays of classifiers, and what JAX has of them on its device.
+_placed: WeakKeyDictionary[EmotionClassifier, tuple[list[Any], Any]] = WeakKeyDictionary()
+
+
+def _on_device(classifier: EmotionClassifier) -> Any:
+    """Return the variables on JAX's device, where they may be from the time before."""
+    arrays = jax.tree.leaves(classifier.variables)
+    known, placed = _placed.get(classifier, ([], None))
+    if len(arrays) != len(known) or any(a is not b for a, b in zip(arrays, known)):
+        placed = jax.device_put(dict(classifier.variables))
+        _placed[classifier] = arrays, placed
+    return placed
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))

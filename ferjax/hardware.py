@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,6 +47,42 @@ def described(devices: Sequence[Any]) -> str:
         return f"CPU, {number} core{'s' if number > 1 else ''}{virtual}"
     kind = str(devices[0].device_kind)
     return kind if count == 1 else f"{count} x {kind}"
+
+
+def has_accelerator() -> bool:
+    """Whether JAX computes on anything but the CPU; jax is imported only where that may be.
+
+    Raises:
+        BackendError: as for `check_backend`.
+    """
+    if not _may_have_accelerator():
+        return False
+    check_backend()
+    import jax
+
+    return jax.default_backend() != "cpu"
+
+
+def _may_have_accelerator() -> bool:
+    """Whether JAX is asked for a platform by name, or has a plugin for one but the CPU."""
+    jax: Any = sys.modules.get("jax")
+    try:
+        platforms = jax.config.jax_platforms
+    except AttributeError:  # not imported, or only in part
+        platforms = os.environ.get("JAX_PLATFORMS")
+    if platforms:
+        return bool(platforms.split(",")[0] != "cpu")
+    # Plugins for CUDA, ROCm and Metal are in the first, that for TPUs is the second.
+    return any(importlib.util.find_spec(name) is not None for name in ("jax_plugins", "libtpu"))
+
+
+def has_float64() -> bool:
+    """Whether JAX is asked to compute in float64, by `jax_enable_x64`."""
+    jax: Any = sys.modules.get("jax")
+    try:
+        return bool(jax.config.jax_enable_x64)
+    except AttributeError:
+        return os.environ.get("JAX_ENABLE_X64", "").lower() in ("1", "true", "t", "yes", "y", "on")
 
 
 def check_backend() -> None:

@@ -86,8 +86,11 @@ def checked(data: bytes, kind: str, name: str) -> tuple[bytes, bytes, bool]:
 
 def header_size(data: bytes, kind: str) -> tuple[int, int]:
     """Return (width, height) from the header alone, (-1, -1) if it does not say."""
-    import imagesize  # type: ignore[import-untyped,unused-ignore]
-
+    if kind == "PNG" and data[12:16] == b"IHDR" and len(data) >= 24:
+        width, height = struct.unpack_from(">II", data, 16)
+        return width, height
+    if kind == "JPEG" and (size := _jpeg_size(data)) is not None:
+        return size
     # Where the general reader takes unsigned numbers for signed ones, or knows newer headers only.
     if kind == "GIF" and len(data) >= 10:
         width, height = struct.unpack_from("<HH", data, 6)
@@ -100,11 +103,30 @@ def header_size(data: bytes, kind: str) -> tuple[int, int]:
         # Tiles and thumbnails have sizes as well; the largest is the whole picture.
         pairs = [(int.from_bytes(w, "big"), int.from_bytes(h, "big")) for w, h in sizes]
         return max(pairs, key=lambda pair: pair[0] * pair[1], default=(-1, -1))
+    import imagesize  # type: ignore[import-untyped,unused-ignore]  # takes longer than a prediction
+
     try:
         width, height = imagesize.get(io.BytesIO(data))
     except (ValueError, TypeError, LookupError, ArithmeticError, OSError, struct.error):
         return -1, -1
     return int(width), int(height)
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Return (width, height) from the first segment that has them, or None where none is found."""
+    position = 2
+    while position + 9 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xFF:  # a fill byte
+            position += 1
+            continue
+        length, _, height, width = struct.unpack_from(">HBHH", data, position + 2)
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return width, height
+        if length < 2:
+            return None
+        position += 2 + length
+    return None
 
 
 def _check_jpeg(data: bytes, name: str) -> None:

@@ -13,9 +13,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from ferjax import hardware
+from ferjax._lazy import LazyModule
+
+jax: Any = LazyModule("jax")  # what predicts without it need not wait for it
+
+_waiting: contextlib.ExitStack | None = None  # of a `compile_cache` from before jax was imported
 
 
 @lru_cache(maxsize=1)
@@ -44,6 +47,32 @@ def compiler_options() -> dict[str, str]:
 @contextlib.contextmanager
 def compile_cache() -> Iterator[None]:
     """Keep compiled code between processes, so that a second start does not compile.
+
+    Where jax is not imported yet, it is kept from `begin_keeping` on.
+    """
+    global _waiting
+    with contextlib.ExitStack() as stack:
+        if "jax" in sys.modules:
+            stack.enter_context(_kept())
+        else:
+            _waiting = stack
+        try:
+            yield
+        finally:
+            _waiting = None
+
+
+def begin_keeping() -> None:
+    """Keep what is compiled from here on, if this is inside of `compile_cache`."""
+    global _waiting
+    stack, _waiting = _waiting, None
+    if stack is not None:
+        stack.enter_context(_kept())
+
+
+@contextlib.contextmanager
+def _kept() -> Iterator[None]:
+    """Do what `compile_cache` says.
 
     JAX's own settings come first: JAX_COMPILATION_CACHE_DIR, or the config's. Otherwise the code
     goes to the user's cache folder, in a folder for each kind of machine and of packing: code for

@@ -15,6 +15,7 @@ import ferjax
 ROOT = Path(__file__).parents[1]
 WEIGHTS = ROOT / "checkpoints" / "fer_cnn5.h5"
 IMAGE = ROOT / "examples" / "astronaut.png"
+PHOTOGRAPH = IMAGE.with_suffix(".jpg")
 
 COMMANDS = "predict faces web serve convert export inspect verify train evaluate calibrate".split()
 COMMANDS += ["card", "push", "data", "data info", "data prepare"]
@@ -88,12 +89,36 @@ def test_a_conversion_between_keras_files_needs_no_jax(tmp_path: Path, name: str
     assert not found & {"cv2", "flax", "jax", "keras", "matplotlib", "PIL", "tensorflow"}
 
 
-def test_a_prediction_imports_no_tensorflow_keras_matplotlib_or_pillow() -> None:
+def test_a_prediction_by_jax_imports_no_tensorflow_keras_matplotlib_or_pillow() -> None:
     found = imported_by(
-        f"import ferjax\nassert ferjax.load().predict({str(IMAGE)!r})[0].label == 'happy'"
+        "import ferjax\nclassifier = ferjax.load(engine='jax')\n"
+        f"assert classifier.predict({str(IMAGE)!r})[0].label == 'happy'"
     )
     assert {"jax", "cv2"} <= found
-    assert not found & {"keras", "matplotlib", "optax", "orbax", "PIL", "tensorflow"}
+    assert not found & {"keras", "matplotlib", "onnxruntime", "optax", "orbax", "PIL", "tensorflow"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["predict", str(IMAGE), "--json", "--prior", "uniform"],
+        ["faces", str(PHOTOGRAPH), "--json", "--csv", "faces.csv"],
+    ],
+)
+def test_the_commands_that_predict_import_no_jax_on_cpus(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    code = f"import os; os.chdir({str(tmp_path)!r})\nfrom ferjax.cli.main import main"
+    lines = run(f"{code}\nassert main({arguments!r}) == 0\n{MODULES}")
+    (entry,) = json.loads("\n".join(lines[:-1]))
+    assert entry["engine"] == "onnx"
+    assert entry.get("label", "happy") == "happy"
+    found = set(json.loads(lines[-1]))
+    assert {"cv2", "h5py", "onnxruntime"} <= found
+    heavy = {"flax", "jax", "jaxlib", "keras", "onnx", "matplotlib", "PIL", "tensorflow"}
+    assert not found & {*heavy, "imagesize", "scipy", "ssl"}
 
 
 @pytest.mark.slow

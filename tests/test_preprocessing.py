@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps, features
 
-from ferjax import image_files
+from ferjax import image_files, image_formats
 from ferjax.errors import FerjaxError, ImageError, SkippedPixelsWarning
 from ferjax.image_files import MAX_PIXELS, find_images, read_image
 from ferjax.preprocessing import load_picture, preprocess
@@ -1186,3 +1186,23 @@ def test_the_example_image() -> None:
     path = Path(__file__).resolve().parents[1] / "examples/astronaut.png"
     assert read_image(path, channels=3).shape == (160, 160, 3)
     np.testing.assert_array_equal(preprocess(path), published(path))
+
+
+@pytest.mark.parametrize(
+    ("segments", "expected"),
+    [
+        (b"", (300, 200)),
+        (b"\xff\xff\xff", (300, 200)),  # fill bytes
+        (b"\xff\xe1\x00\x04\xff\xc0", (300, 200)),  # what is in a segment is none
+        (b"\xff\xc4\x00\x09" + b"\x00\x01\x00\x01\x00\x01\x00", (300, 200)),  # a Huffman table
+        (b"\xff\xe1\x00\x00", (-1, -1)),  # shorter than its own length
+        (b"\xff\xe1\xff\xff", (-1, -1)),  # beyond the end
+    ],
+)
+@pytest.mark.parametrize("marker", [0xC0, 0xC2, 0xCF])
+def test_the_size_of_a_jpeg_is_that_of_its_frame(
+    segments: bytes, expected: tuple[int, int], marker: int
+) -> None:
+    frame = bytes([0xFF, marker, 0, 17, 8, 0, 200, 1, 44, 3]) + b"\x00" * 9
+    data = b"\xff\xd8" + segments + frame
+    assert image_formats.header_size(data, "JPEG") == expected

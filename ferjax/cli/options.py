@@ -86,12 +86,8 @@ def add_measured(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_classifier(parser: argparse._ActionsContainer, *, engine: str = "jax") -> None:
-    """Add the options that say what predicts, which `load_classifier` takes.
-
-    Args:
-        engine: what computes without --engine.
-    """
+def add_classifier(parser: argparse._ActionsContainer) -> None:
+    """Add the options that say what predicts, which `load_classifier` takes."""
     add_weights(parser)
     add_architecture(parser)
     add_output(parser)
@@ -99,9 +95,10 @@ def add_classifier(parser: argparse._ActionsContainer, *, engine: str = "jax") -
     add_value_range(parser, "as its layers say; 0 1")
     parser.add_argument(
         "--engine",
-        choices=("jax", "onnx"),
-        default=engine,
-        help=f"what computes; onnx is ONNX Runtime (default: {engine})",
+        choices=("auto", "jax", "onnx"),
+        default="auto",
+        help="what computes; onnx is ONNX Runtime (default: auto, JAX on an accelerator, on CPUs "
+        "ONNX Runtime, and JAX for what that cannot do)",
     )
 
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ferjax.prediction import Prediction
 
 _CHUNK = 256
+_FEW: Final = 8  # images that one thread predicts before others would be there to help
 _LOOKED_AT: Final = 16  # images in which a small face is looked for
 
 
@@ -112,7 +113,7 @@ def _predicted(
 
     from ferjax.preprocessing import read_image
 
-    channels: Any = classifier.network.graph.image_shape[2]
+    channels: Any = classifier.graph.image_shape[2]
     resize: Any = args.resize or "linear"
     # A prior is for calibrated probabilities, and for all of them together.
     calibrated = args.calibrated or (args.prior != "training" and classifier.scaling is not None)
@@ -132,7 +133,8 @@ def _predicted(
             except ImageError as error:
                 print(f"ferjax: error: {error}", file=sys.stderr)
         if batches:
-            parts.append(classifier.predict_batch(np.concatenate(batches), calibrated=calibrated))
+            batch, threads = np.concatenate(batches), 1 if len(paths) <= _FEW else None
+            parts.append(classifier.predict_batch(batch, calibrated=calibrated, threads=threads))
         notes.say()
         progress.advance(len(chunk))
     progress.close()
@@ -144,7 +146,10 @@ def _print(
     classifier: EmotionClassifier, results: list[tuple[Path, Prediction]], args: argparse.Namespace
 ) -> None:
     if args.json:
-        entries = [{"path": os.fspath(path), **vars(said)} for path, said in results]
+        entries = [
+            {"path": os.fspath(path), "engine": classifier.engine, **vars(said)}
+            for path, said in results
+        ]
         print(json.dumps(entries, indent=2))
     else:
         names = [printable(os.fspath(path)) for path, _ in results]

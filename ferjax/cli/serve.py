@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port", type=int, default=8000, help="the port; 0: any that is free (default: 8000)"
     )
-    options.add_classifier(parser, engine="onnx")
+    options.add_classifier(parser)
     options.add_training_frequencies(parser)
     _add_access(parser)
     _add_page(parser)
@@ -158,7 +158,7 @@ def _settings(args: argparse.Namespace) -> Any:
     from ferjax.serve.settings import MIB, Limits, Settings
 
     weights = options.classifier_arguments(args)
-    if args.engine == "onnx":
+    if args.engine != "jax":
         weights["threads"] = 1  # a batch for each thread of the service, which has one a core
     limits = Limits(
         max_body=int(args.max_body * MIB),

@@ -127,7 +127,7 @@ class Evaluation:
             the split.
         notes: why the figures flatter, or may; a sentence each.
         robustness, subgroups: where asked for.
-        made: when, by which version and hardware, in how many seconds.
+        made: when, by which version, engine and hardware, in how many seconds.
         predictions: image by image; not in the report.
     """
 
@@ -245,7 +245,7 @@ def evaluate(
         notes=provenance.overlaps(classifier.metadata, images),
         robustness=robust,
         subgroups=subgroups,
-        made=_made(begun, seed),
+        made=_made(begun, seed, classifier.engine),
         predictions=predictions,
     )
 
@@ -269,11 +269,12 @@ def _predictions(
     )
 
 
-def _made(begun: float, seed: int) -> dict[str, Any]:
+def _made(begun: float, seed: int, engine: str) -> dict[str, Any]:
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "ferjax": __version__,
         "jax": jax.__version__,
+        "engine": engine,
         "hardware": hardware.described(jax.local_devices()),
         "seconds": round(time.monotonic() - begun, 1),
         "seed": seed,

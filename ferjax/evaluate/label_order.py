@@ -315,7 +315,7 @@ def _classifier(
             path, config=config, architecture=architecture, output=output, value_range=value_range
         )
     if value_range is None and metadata.value_range(classifier.metadata, path) is None:
-        known = recognise(classifier.network.graph)
+        known = recognise(classifier.graph)
         if known is not None:
             classifier.value_range = known.value_range
     return classifier

@@ -52,7 +52,7 @@ def read_weights(
         raise FerjaxError(
             "`labels`, `value_range` and `output` are of weights in a file, not of a classifier"
         )
-    stated, graph = weights.metadata, weights.network.graph
+    stated, graph = weights.metadata, weights.graph
     about = {
         "name": path.name if path is not None else str(stated.get("name") or graph.name),
         "sha256": None if path is None or metadata.in_parts(path) else metadata.sha256(path),
@@ -68,13 +68,14 @@ def read_weights(
 
 
 def loaded(path: str | os.PathLike[str], **options: Any) -> EmotionClassifier:
-    """Return what `ferjax.load` does, whose warning of classes without names is left out.
+    """Return what `ferjax.load` does with JAX, without its warning of classes without names.
 
-    Where classes are compared, as by `outputs_of_classes`, that they have none is an error.
+    JAX computes wherever weights are measured, so that figures compare. Where classes are
+    compared, as by `outputs_of_classes`, that they have no names is an error.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NoLabelsWarning)
-        return load(path, **options)
+        return load(path, engine="jax", **options)
 
 
 def predict(

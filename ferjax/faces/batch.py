@@ -117,8 +117,10 @@ class Batch:
         self._journal: Journal | None = None
         self._going_on = False
         self._folders: list[str | Path] = []
-        asked = self._asked = settings.asked(classifier, given)
+        self._asked: dict[str, Any] = {}  # of a run that is recorded
         if folders or settings.table is not None:
+            classifier.prepare(threads=1)
+            asked = self._asked = settings.asked(classifier, given)
             # Runs over other photographs may draw into the same folder, at the same time.
             name = hashlib.sha256("\0".join(asked["given"]).encode(errors="replace")).hexdigest()
             self._prepare(asked, settings.table or Path(folders[0], f"ferjax-faces-{name[:12]}"))
@@ -307,7 +309,8 @@ class Batch:
                 self._sources_left(states),
                 replace(self._settings, prior=self._prior),
                 keep_images=bool(self._drawings or self._crops),
-                full_batches=True,  # so that a face's numbers do not depend on its neighbours'
+                # So that a face's numbers do not depend on its neighbours', where there are any.
+                full_batches=self.total > 1,
             )
         ) as fresh:
             writing: deque[_Written] = deque()
@@ -339,7 +342,8 @@ class Batch:
     ) -> _Written:
         """Begin to write the files of a photograph."""
         image, files = photograph.image, []
-        entry = results.entry_of(os.fspath(self._inputs[index].path), photograph)
+        name, engine = os.fspath(self._inputs[index].path), self._classifier.prepare(threads=1)
+        entry = {"path": name, "engine": engine, **results.entry_of(name, photograph)}
         if image is not None and self._drawings:
             path = self._drawings[index]
             drawn = self._draw(image, photograph.faces)
@@ -381,7 +385,7 @@ class Batch:
         import cv2
 
         cut = crop(image, face)
-        if self._classifier.network.graph.image_shape[2] == 3:
+        if self._classifier.graph.image_shape[2] == 3:
             return cut
         return np.asarray(cv2.cvtColor(cut, cv2.COLOR_RGB2GRAY), np.uint8)
 

@@ -57,7 +57,6 @@ def classified(
             a face are the same to the last bit whatever faces come before and after it.
         batch: crops that go through the network at once; None: as many as it takes, 64 at most.
     """
-    batch = batch or min(classifier.largest_batch, MAX_CROPS)
     waiting: deque[tuple[T, int]] = deque()  # with how many faces
     crops: list[Float32Array] = []
     rows: deque[npt.NDArray[np.float32]] = deque()  # of the faces of the pictures that wait
@@ -66,7 +65,7 @@ def classified(
 
     def classify(count: int) -> None:
         nonlocal padded
-        if count:
+        if count and batch:
             images = np.stack(crops[:count])
             # To compile for the sizes of what is left over takes longer than a full batch.
             padded |= count == batch and classifier.engine == "jax"
@@ -90,11 +89,13 @@ def classified(
             except Exception as error:
                 failure = error
                 break
+            if picture.crops and batch is None:
+                batch = min(classifier.largest_batch, MAX_CROPS)
             crops.extend(picture.crops)
             waiting.append((picture, len(picture.crops)))
             picture.crops = ()
             del picture
-            while len(crops) >= batch:
+            while batch and len(crops) >= batch:
                 classify(batch)
             if len(waiting) > ahead or is_full():
                 classify(len(crops))

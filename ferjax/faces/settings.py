@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import jax
 import numpy as np
 
 from ferjax import priors
@@ -101,10 +100,12 @@ def asked_of(classifier: EmotionClassifier, prior: Prior) -> dict[str, Any]:
 
 def _fingerprint(classifier: EmotionClassifier) -> str:
     """Return what differs for another network, other weights or another temperature."""
-    digest = hashlib.sha256(repr(classifier.network.graph.layers).encode())
-    for path, leaf in jax.tree_util.tree_leaves_with_path(classifier.variables):
-        digest.update(f"{jax.tree_util.keystr(path)} {np.shape(leaf)}".encode())
-        digest.update(np.ascontiguousarray(leaf).tobytes())
+    digest = hashlib.sha256(repr(classifier.graph.layers).encode())
+    for collection, layers in sorted(classifier.variables.items()):
+        for layer, arrays in sorted(layers.items()):
+            for name, array in sorted(arrays.items()):
+                digest.update(f"{collection} {layer!r} {name} {np.shape(array)}".encode())
+                digest.update(np.ascontiguousarray(array).tobytes())
     digest.update(f"{classifier.temperature} {classifier.image_size}".encode())
     if classifier.scaling is not None and classifier.scaling.offsets is not None:
         digest.update(repr(classifier.scaling).encode())

@@ -1,8 +1,9 @@
 """A stream of photographs, through the detector and the network.
 
-Files are decoded, and their faces found and cropped, ahead in a few threads; the crops of several
-photographs go through the network together; results come in the order of the photographs. What is
-held at any time does not depend on how many there are.
+Files are decoded, and their faces found and cropped, ahead in a few threads. ONNX Runtime predicts
+there too, so that all cores have something to do; JAX in the thread that asks. The crops of several
+photographs go through the network together, and results come in the order of the photographs. What
+is held at any time does not depend on how many there are.
 
 Dimension keys: B crops, H height, W width of a picture, C channels; h and w of the network's input.
 """
@@ -29,7 +30,9 @@ from ferjax.faces.cropping import crop
 from ferjax.faces.detection import Detection, detect
 from ferjax.faces.face import Face, Photograph, placed
 from ferjax.faces.options import FaceOptions
+from ferjax.faces.together import Together
 from ferjax.image_files import UInt8Array, file_bytes, is_file
+from ferjax.prediction_engines import ONNX
 from ferjax.preprocessing import Float32Array, Source
 from ferjax.priors import Prior, is_adapt
 
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from ferjax.classifier import EmotionClassifier
 
 AHEAD: Final = 16  # photographs that may wait for the crops of others
+BATCH: Final = 8  # crops that ONNX Runtime gets at once; in one thread it is no faster with more
 _MAX_THREADS: Final = 4
 MAX_BYTES: Final = 200_000_000  # of pictures in memory
 
@@ -54,7 +58,7 @@ def photographs(
     """Yield a Photograph for every source, in order; bad ones carry their error.
 
     Sources may be endless, and are taken in the thread that asks for the next Photograph: at most
-    `ahead` + `threads` + 3 of them before theirs is given. Pictures in memory take at most about
+    `ahead` + 2 `threads` + 3 of them before theirs is given. Pictures in memory take at most about
     200 MB in all, or are two. Closing the iterator ends its threads.
 
     Args:
@@ -100,10 +104,17 @@ def photographs(
         keep_images=keep_images,
         threads=threads,
         pixels=_Pixels(MAX_BYTES),
+        together=Together(
+            lambda crops: classifier.predict_batch(
+                crops, calibrated=options.calibrated, prior=options.prior, threads=1
+            ),
+            batch=BATCH,
+            padded=full_batches,
+        ),
     )
     return _classified(
         finder,
-        _located(finder, sources, ahead),
+        _predicted(finder, _located(finder, sources, ahead), ahead),
         ahead,
         calibrated=options.calibrated,
         prior=options.prior,
@@ -158,6 +169,7 @@ class _Located:
     photograph: Photograph
     detections: Sequence[Detection] = ()
     crops: Sequence[Float32Array] = ()  # (h, w, C) each, until they wait for the network
+    rows: Future[Float32Array] | None = None  # their probabilities, (N, K), where they have none
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -169,6 +181,7 @@ class _Finder:
     keep_images: bool
     threads: int
     pixels: _Pixels
+    together: Together
 
     def taken(self, source: Source, number: int, name: str) -> _Taken:
         """Return what a source is now; it may be closed, or become the next picture, afterwards."""
@@ -200,7 +213,12 @@ class _Finder:
             if not self.pixels.add(number, 3 * width * height, due=due):
                 return None
             image = preprocessing.load_picture(data, name=name)
-        return image if self.options.detector is not None else self.located(source, image, number)
+        if self.options.detector is not None:
+            return image
+        item = self.located(source, image, number)
+        if self.threads and item.crops and self.classifier.prepare(threads=1) == ONNX:
+            item.rows, item.crops = self.together.add(item.crops), ()
+        return item
 
     def located(self, source: Source, image: UInt8Array, number: int) -> _Located:
         """Find and crop the faces of a picture."""
@@ -282,6 +300,7 @@ def _located(
     pool = ThreadPoolExecutor(finder.threads, "ferjax-faces") if finder.threads else _Here()
     # Called below, or where a process ends before the iterator does.
     stop = weakref.finalize(finder, pool.shutdown, wait=True, cancel_futures=True)
+    most = 2 * finder.threads + 2
     numbered = not isinstance(sources, Single)
     iterator = iter(sources)
     failure: Exception | None = None
@@ -309,7 +328,9 @@ def _located(
             waiting.append((number, name, source, taken, future))
             del source, future, taken
             number += 1
-            while waiting and (len(waiting) > min(finder.threads + 2, ahead) or finder.pixels.full):
+            if number == 1 and finder.threads:  # meanwhile
+                finder.classifier.prepare(threads=1)
+            while waiting and (len(waiting) > min(most, ahead) or finder.pixels.full):
                 yield result(*waiting.popleft())
         while waiting:
             yield result(*waiting.popleft())
@@ -322,6 +343,38 @@ def _located(
 # --- classifying ---------------------------------------------------------------------------------
 
 
+def _predicted(
+    finder: _Finder, located: Generator[_Located, None, None], ahead: int
+) -> Generator[_Located, None, None]:
+    """Yield what was located, in order, once its rows are there, if it waits for any."""
+    waiting: deque[_Located] = deque()
+    failure: Exception | None = None
+    with closing(located) as stream:
+        while True:
+            try:
+                item = next(stream)
+            except StopIteration:
+                break
+            except Exception as error:
+                failure = error
+                break
+            waiting.append(item)
+            del item
+            while waiting and (_is_ready(waiting[0]) or len(waiting) > ahead or finder.pixels.full):
+                if not _is_ready(waiting[0]):
+                    finder.together.flush()
+                yield waiting.popleft()
+        finder.together.flush()
+        while waiting:
+            yield waiting.popleft()
+        if failure is not None:
+            raise failure
+
+
+def _is_ready(item: _Located) -> bool:
+    return item.rows is None or item.rows.done()
+
+
 def _classified(
     finder: _Finder,
     located: Generator[_Located, None, None],
@@ -332,11 +385,14 @@ def _classified(
     abstain_below: float,
     full_batches: bool,
 ) -> Generator[Photograph, None, None]:
-    """Yield photographs with their faces, whose crops go through the network in full batches."""
+    """Yield photographs with their faces; crops that are left go through the network in batches."""
 
     def finished(item: _Located, rows: Sequence[Any]) -> Photograph:
         finder.pixels.drop(item.number)
-        predictions = [finder.classifier.describe(r, abstain_below=abstain_below) for r in rows]
+        predictions = [
+            finder.classifier.describe(row, abstain_below=abstain_below)
+            for row in (rows if item.rows is None else item.rows.result())
+        ]
         faces = [Face(**placed(d), **vars(p)) for d, p in zip(item.detections, predictions)]
         return replace(item.photograph, faces=faces)
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ferjax import hardware
+from ferjax import hardware, onnx_runtime
 from ferjax.errors import DetectorError
 from ferjax.image_files import UInt8Array, quiet_opencv
 from ferjax.preprocessing import Float32Array
@@ -89,15 +89,15 @@ def session() -> Any:
 def open_session() -> Any:
     """Open a session; see `session`, which opens one alone."""
     try:
-        onnxruntime = hardware.onnx_runtime()
+        runtime = hardware.onnx_runtime()
     except ImportError:
         return None
-    options = onnxruntime.SessionOptions()
+    options = runtime.SessionOptions()
     options.intra_op_num_threads = 1  # several pictures are looked at in as many threads
     options.enable_mem_pattern = False  # sizes differ from call to call
     options.log_severity_level = 4  # it warns of the outputs' shapes, which the file has for 640
     content = model_of_open_sizes()
-    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return onnx_runtime.session(content, options, ["CPUExecutionProvider"])
 
 
 def _run_onnx(session: Any, images: Sequence[UInt8Array], min_score: float) -> list[Float32Array]:

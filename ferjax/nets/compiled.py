@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ferjax import hardware
 from ferjax.nets.head import Head
 from ferjax.nets.network import Network
-from ferjax.xla import compiler_options
+from ferjax.xla import begin_keeping, compiler_options
 
 # Batches are padded to the next of these sizes.
 _BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -41,6 +41,7 @@ class Compiled:
         def probabilities(variables: Any, images: jax.Array) -> Any:
             return head.probabilities(network.apply(variables, images))
 
+        begin_keeping()
         self._probabilities = jax.jit(probabilities, compiler_options=compiler_options())
 
     def __call__(

@@ -59,7 +59,7 @@ def _checked(value: Any, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         raise Problem(f"expected {dtype} values, got {array.dtype}")
     try:
         with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite
-            array = array.astype(np.dtype(dtype).newbyteorder("<"))
+            array = array.astype(np.dtype(dtype).newbyteorder("<"), copy=False)
     except (TypeError, ValueError):
         raise Problem(f"expected {dtype} values, got {array.dtype}") from None
     if not np.isfinite(array).all():

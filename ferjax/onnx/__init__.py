@@ -1,6 +1,7 @@
 """ONNX: networks written as models that ONNX Runtime and others run, and an engine over one.
 
-`exporting` writes a network, `builder` holds the model until it is whole, `engine` predicts. How a
+`exporting` writes a network, `builder` holds the model until it is whole, `protobuf` puts it into
+bytes, `engine` predicts. How a
 layer is written stands in modules called as those of `ferjax.nets.layers`: `spatial`, `dense`,
 `normalization`, `resizing`, `activations`, `merging`, `operations`, `recurrent`.
 """
@@ -8,6 +9,6 @@ layer is written stands in modules called as those of `ferjax.nets.layers`: `spa
 from __future__ import annotations
 
 from ferjax.onnx.engine import Engine
-from ferjax.onnx.exporting import IR_VERSION, OPSET, save, to_model
+from ferjax.onnx.exporting import IR_VERSION, OPSET, save, to_bytes, to_model
 
-__all__ = ["IR_VERSION", "OPSET", "Engine", "save", "to_model"]
+__all__ = ["IR_VERSION", "OPSET", "Engine", "save", "to_bytes", "to_model"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ferjax import hardware
+from ferjax import hardware, onnx_runtime
 from ferjax.errors import FerjaxError, LayerError, WeightFileError, first_line
 from ferjax.metadata import METADATA
 from ferjax.nets.graph import Graph
@@ -36,11 +36,13 @@ class Engine:
         *,
         threads: int | None = None,
         providers: Sequence[str] = ("CPUExecutionProvider",),
+        arrays: Mapping[str, npt.NDArray[np.float32]] | None = None,
     ) -> None:
         """Open a model.
 
         Args:
             model: an ONNX file, or its bytes.
+            arrays: what the model lacks of its own; see `ferjax.onnx.exporting.to_parts`.
             threads: how many compute one batch together; None: one for each core.
             providers: ONNX Runtime's names of what computes, the first that can first.
 
@@ -63,8 +65,16 @@ class Engine:
         options.intra_op_num_threads = threads or 0
         options.log_severity_level = 4  # what fails is raised, and need not be printed too
         place, content = _content(model)
+        # The session may go on reading them where they are.
+        self._arrays = {
+            name: (array, runtime.OrtValue.ortvalue_from_numpy(array))
+            for name, array in (arrays or {}).items()
+        }
         try:
-            self.session = runtime.InferenceSession(content, options, providers=providers)
+            if self._arrays:
+                values = [value for _, value in self._arrays.values()]
+                options.add_external_initializers(list(self._arrays), values)
+            self.session = onnx_runtime.session(content, options, providers)
             (output,), (images,) = self.session.get_outputs(), self.session.get_inputs()
         except Exception as error:  # the runtime's errors have no common base
             reason = first_line(error)
@@ -86,11 +96,11 @@ class Engine:
         threads: int | None = None,
         providers: Sequence[str] = ("CPUExecutionProvider",),
     ) -> Engine:
-        """Open a network with its variables, without a file; see `ferjax.onnx.to_model`."""
-        from ferjax.onnx.exporting import to_model
+        """Open a network with its variables, without a file; see `ferjax.onnx.to_bytes`."""
+        from ferjax.onnx.exporting import to_parts
 
-        content = to_model(network, variables).SerializeToString()
-        return cls(content, threads=threads, providers=providers)
+        content, arrays = to_parts(network, variables)
+        return cls(content, threads=threads, providers=providers, arrays=arrays)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -150,4 +160,4 @@ def _onnxruntime() -> Any:
     try:
         return hardware.onnx_runtime()
     except ImportError:
-        raise FerjaxError("running ONNX needs onnxruntime: pip install 'ferjax[onnx]'") from None
+        raise FerjaxError("running ONNX needs onnxruntime: pip install onnxruntime") from None

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ferjax._version import __version__
 from ferjax.emotions import Labels, are_names
@@ -28,6 +31,7 @@ from ferjax.onnx import (
     merging,
     normalization,
     operations,
+    protobuf,
     recurrent,
     resizing,
     spatial,
@@ -43,6 +47,10 @@ if TYPE_CHECKING:
 # Of 2022; ONNX Runtime has opened them since 1.12, and nothing here needs anything newer.
 OPSET = 17
 IR_VERSION = 8
+
+_APART = (
+    1024  # values of an array that is given beside a model; smaller ones are shapes and the like
+)
 
 MOST_BYTES = (1 << 31) - (1 << 20)  # Protocol Buffers' limit, less what surrounds the weights
 
@@ -83,27 +91,26 @@ def save(
     labels: Labels | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write an ONNX file; a crash leaves the old file or the new one. See `to_model`.
+    """Write an ONNX file; a crash leaves the old file or the new one. See `to_bytes`.
 
     Raises:
         WeightFileError: the variables do not fit the network, or are not finite.
         LabelsError: there are not as many different labels as the network has classes.
         WriteError: the file cannot be written, or would be larger than an ONNX file can be.
-        FerjaxError: the package onnx is missing.
     """
-    content = _model(path, network, variables, labels, metadata).SerializeToString()
+    content, _ = _content(path, network, variables, labels, metadata)
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
-def to_model(
+def to_bytes(
     network: Network | Graph,
     variables: Mapping[str, Any],
     *,
     labels: Labels | None = None,
     metadata: Mapping[str, Any] | None = None,
-) -> onnx.ModelProto:
-    """Return a network at inference as an `onnx.ModelProto`, checked.
+) -> bytes:
+    """Return a network at inference as an ONNX file's content.
 
     Its input has the input layer's name, float32 ("batch", H, W, C), or (C, H, W) where
     `graph.data_format` says so. Its output is "probabilities" where the network ends in a softmax;
@@ -121,21 +128,59 @@ def to_model(
         WeightFileError: the variables do not fit the network, or are not finite.
         LabelsError: there are not as many different labels as the network has classes.
         WriteError: the weights are larger than an ONNX file can be.
-        FerjaxError: the package onnx is missing.
     """
     graph = network if isinstance(network, Graph) else network.graph
-    return _model(graph.name, graph, variables, labels, metadata)
+    content, _ = _content(graph.name, graph, variables, labels, metadata)
+    return content
 
 
-def _model(
+def to_parts(
+    network: Network | Graph, variables: Mapping[str, Any]
+) -> tuple[bytes, dict[str, np.ndarray]]:
+    """Return what `to_bytes` does, and apart from it its large arrays, float32 by name.
+
+    A runtime that takes them beside the model need not copy them through it.
+
+    Raises:
+        WeightFileError, WriteError: as for `to_bytes`.
+    """
+    graph = network if isinstance(network, Graph) else network.graph
+    return _content(graph.name, graph, variables, None, None, apart=_APART)
+
+
+def to_model(
+    network: Network | Graph,
+    variables: Mapping[str, Any],
+    *,
+    labels: Labels | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> onnx.ModelProto:
+    """Return what `to_bytes` does as an `onnx.ModelProto`, checked.
+
+    Raises:
+        WeightFileError, LabelsError, WriteError: as for `to_bytes`.
+        FerjaxError: the package onnx is missing.
+    """
+    package = _onnx()
+    content = to_bytes(network, variables, labels=labels, metadata=metadata)
+    model: onnx.ModelProto = package.load_model_from_string(content)
+    package.checker.check_model(model, full_check=True)
+    return model
+
+
+def _content(
     place: str | os.PathLike[str],
     network: Network | Graph,
     variables: Mapping[str, Any],
     labels: Labels | None,
     metadata: Mapping[str, Any] | None,
-) -> onnx.ModelProto:
-    """Return the model; `place` is what errors name."""
-    package = _onnx()
+    *,
+    apart: float = math.inf,
+) -> tuple[bytes, dict[str, np.ndarray]]:
+    """Return the file's content, and the arrays of at least `apart` values that it lacks.
+
+    `place` is what errors name.
+    """
     graph = network if isinstance(network, Graph) else network.graph
     problems = Problems(place)
     arrays = from_variables(graph, variables, problems)
@@ -146,34 +191,31 @@ def _model(
         raise WriteError(
             f"{place}: its weights take {size / 2**30:.1f} GB, an ONNX file holds less than 2"
         )
-    described = package.helper.make_graph(
-        [
-            package.helper.make_node(
-                node.op, node.inputs, [node.output], node.output, **node.attributes
-            )
-            for node in builder.nodes
-        ],
-        printable(graph.name) or "network",
-        [_value(package, builder.input_name, _named(graph))],
-        [_value(package, builder.output_name, graph.output_shape)],
-        [package.numpy_helper.from_array(a, name) for name, a in builder.constants.items()],
-    )
-    model: onnx.ModelProto = package.helper.make_model(
-        described,
-        opset_imports=[package.helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="ferjax",
-        producer_version=__version__,
-    )
     extra = dict(metadata or {})
     if labels is not None:
         names = checked_labels(labels, graph)
         if are_names(names):
             extra = {**renamed(extra, extra.get("labels"), names), "labels": names}
-    if extra:
-        package.helper.set_model_props(model, {METADATA: json.dumps(extra)})
-    package.checker.check_model(model, full_check=True)
-    return model
+    large = {
+        name: np.ascontiguousarray(array)
+        for name, array in builder.constants.items()
+        if array.dtype == np.float32 and array.size >= apart
+    }
+    content = protobuf.model(
+        protobuf.graph(
+            printable(graph.name) or "network",
+            [protobuf.node(n.op, n.inputs, n.output, n.attributes) for n in builder.nodes],
+            builder.constants,
+            inputs=[protobuf.float_value(builder.input_name, ["batch", *_named(graph)])],
+            outputs=[protobuf.float_value(builder.output_name, ["batch", *graph.output_shape])],
+            apart=large,
+        ),
+        opset=OPSET,
+        ir_version=IR_VERSION,
+        producer=("ferjax", __version__),
+        properties={METADATA: json.dumps(extra)} if extra else {},
+    )
+    return content, large
 
 
 def _built(graph: Graph, arrays: Arrays) -> Builder:
@@ -202,17 +244,12 @@ def _named(graph: Graph) -> tuple[int | str | None, ...]:
     return tuple(name if size is None else size for name, size in zip(names, shape))
 
 
-def _value(package: Any, name: str, shape: Sequence[int | str | None]) -> Any:
-    kind = package.TensorProto.FLOAT
-    return package.helper.make_tensor_value_info(name, kind, ["batch", *shape])
-
-
 def _onnx() -> Any:
     try:
         import onnx
         import onnx.checker
-        import onnx.helper
-        import onnx.numpy_helper
     except ImportError:
-        raise FerjaxError("writing ONNX needs onnx: pip install 'ferjax[onnx]'") from None
+        raise FerjaxError(
+            "an onnx.ModelProto needs onnx: pip install 'ferjax[onnx]'; `to_bytes` does not"
+        ) from None
     return onnx

@@ -50,6 +50,7 @@ def test_json_is_one_list_with_everything(cli: Cli) -> None:
     (expected,) = ferjax.load().predict(ASTRONAUT, resize="linear")
     assert entry == {
         "path": str(ASTRONAUT),
+        "engine": "onnx",
         "label": "happy",
         "index": 3,
         "confidence": expected.confidence,

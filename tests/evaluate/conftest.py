@@ -15,6 +15,8 @@ from ferjax import keras
 from ferjax.classifier import EmotionClassifier
 from ferjax.data.dataset import Faces
 from ferjax.nets import Graph, Network
+from ferjax.nets.head import Head
+from ferjax.prediction_engines import Predictor
 
 from ..networks import tiny
 from ..train.conftest import make_faces
@@ -28,7 +30,8 @@ class Stub(EmotionClassifier):
 
     def __init__(self, temperature: float | None = None, **metadata: Any) -> None:
         self.labels = ferjax.EMOTIONS
-        self.network = tiny()
+        network = tiny()
+        self._predictor = Predictor(network, Head.of(network.graph), {}, "jax")
         self.image_size = (12, 12)
         self.temperature = temperature
         self.training_frequencies = None

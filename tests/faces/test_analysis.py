@@ -53,7 +53,12 @@ class Brightness:
     def preprocess(self, image: Any, *, resize: Any) -> np.ndarray:
         return preprocessing.preprocess(image, size=(2, 2), resize=resize)
 
-    def predict_batch(self, batch: np.ndarray, *, calibrated: bool, prior: str) -> np.ndarray:
+    def prepare(self, *, threads: int | None = None) -> str:
+        return self.engine
+
+    def predict_batch(
+        self, batch: np.ndarray, *, calibrated: bool, prior: str, threads: int | None = None
+    ) -> np.ndarray:
         self.batches.append(len(batch))
         bright = batch.mean(axis=(1, 2, 3))
         return np.stack([1 - bright, bright], axis=1)
@@ -437,7 +442,7 @@ def test_few_sources_are_taken_ahead_of_an_endless_one() -> None:
     endless = (gray(next(taken) % 256) for _ in itertools.count())
     done = stream(endless, threads=2, ahead=6)
     assert levels([next(done) for _ in range(50)]) == list(range(50))
-    assert 50 <= next(taken) <= 50 + 6 + 2 + 3
+    assert 50 <= next(taken) <= 50 + 6 + 2 * 2 + 3
     done.close()
 
 

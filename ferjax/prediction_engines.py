@@ -1,0 +1,297 @@
+"""What computes a network's probabilities: JAX, or ONNX Runtime.
+
+Where none is named JAX computes on an accelerator, and on CPUs ONNX Runtime, which is faster there
+and starts in a third of the time; but JAX what only JAX can: layers without a counterpart in ONNX,
+a module of one's own, and where a program asks for float64 by `jax_enable_x64`.
+
+Dimension keys: B images, K classes; H, W, C of the network's input, in its order of axes.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ferjax import hardware
+from ferjax.errors import FerjaxError, LayerError
+from ferjax.nets.graph import Graph
+from ferjax.nets.head import Head
+
+if TYPE_CHECKING:
+    from ferjax.nets.network import Network
+    from ferjax.onnx.engine import Engine
+
+AUTO, JAX, ONNX = "auto", "jax", "onnx"
+ENGINES: Final = (AUTO, JAX, ONNX)
+
+_ONNX_BATCH: Final = 32  # images that ONNX Runtime gets at once; it is no faster with more
+
+Float32Array = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.floating[Any]]
+Variables = Mapping[str, Any]
+
+
+class Predictor:
+    """A network with its variables, whatever computes it.
+
+    What computes is made at the first prediction, for a process of its own: a process may load, and
+    fork workers, before and after it predicts. So it is where `variables` are replaced.
+
+    Attributes:
+        graph: the network.
+        head: how its outputs become probabilities.
+        asked: one of `ENGINES`.
+        threads: how many compute a batch together by ONNX Runtime; None: one for each core.
+        variables: {"params", "batch_stats"}; from the first prediction on those of the engine,
+            which cannot be written to.
+    """
+
+    def __init__(
+        self,
+        network: Network | Graph,
+        head: Head,
+        variables: Variables,
+        asked: str,
+        *,
+        threads: int | None = None,
+    ) -> None:
+        """Make ready; nothing is computed yet.
+
+        Raises:
+            FerjaxError: there is no such engine, or `threads` is not for it; or ONNX Runtime is
+                asked for, and missing, or there is no ONNX for the network.
+        """
+        if asked not in ENGINES:
+            raise FerjaxError(f"expected an engine among {', '.join(ENGINES)}, got {asked!r}")
+        if threads is not None and asked == JAX:
+            raise FerjaxError(f"expected `threads` for ONNX Runtime alone, got engine {asked!r}")
+        if threads is not None and threads < 1:
+            raise FerjaxError(f"expected threads of at least 1, got {threads}")
+        self.threads = threads
+        self.graph = network if isinstance(network, Graph) else network.graph
+        self.head, self.asked = head, asked
+        self.variables: Variables = dict(variables)
+        self._network = None if isinstance(network, Graph) else network
+        self._engine: _Engine | None = None
+        if asked == ONNX:
+            self.engine()
+
+    @property
+    def network(self) -> Network:
+        """The Flax module, which is made when first asked for."""
+        if self._network is None:
+            from ferjax.nets.network import Network
+
+            self._network = Network(self.graph)
+        return self._network
+
+    @property
+    def current(self) -> str:
+        """The name of the engine, or as what it was asked for where there is none yet."""
+        return self.asked if self._engine is None else self._engine.name
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process, or a copy, makes it of."""
+        return {**vars(self), "_engine": None}
+
+    def engine(self, threads: int | None = None) -> _Engine:
+        """Return what computes.
+
+        Args:
+            threads: those of the next batch; None: the `threads` of all.
+
+        Raises:
+            BackendError: JAX has no default device.
+            FerjaxError: as for making a Predictor.
+        """
+        engine = self._engine
+        if engine is not None and engine.is_current(self.variables):
+            return engine
+        with _lock:
+            if self._engine is None or not self._engine.is_current(self.variables):
+                self._set(self._chosen(threads or self.threads))
+            assert self._engine is not None
+            return self._engine
+
+    def __call__(self, batch: Float32Array, *, threads: int | None = None) -> Rows:
+        """Return probabilities, (B, K), of images, (B, H, W, C).
+
+        Args:
+            batch: at most as many as the engine's `largest_batch`.
+            threads: how many compute it together, see `engine`. JAX decides by itself.
+        """
+        engine = self.engine(threads)
+        try:
+            return engine(batch, threads or self.threads)
+        except LayerError:
+            raise
+        except Exception:
+            if self.asked != AUTO or engine.name == JAX:
+                raise
+        with _lock:  # ONNX Runtime has no code for what the network does with such images
+            self._set(JaxEngine(self.network, self.head, self.variables))
+        return self.engine()(batch, None)
+
+    def _chosen(self, threads: int | None) -> _Engine:
+        """Return a new engine: the one that is asked for, or that is right here."""
+        if self.asked == ONNX or (self.asked == AUTO and self._suits_onnx()):
+            try:
+                return OnnxEngine(self.graph, self.head, self.variables, threads)
+            except FerjaxError:
+                if self.asked == ONNX:
+                    raise
+        return JaxEngine(self.network, self.head, self.variables)
+
+    def _suits_onnx(self) -> bool:
+        if self._network is not None:
+            from ferjax.nets.network import Network
+
+            if type(self._network) is not Network:  # which may compute something else
+                return False
+        return not (hardware.has_float64() or hardware.has_accelerator())
+
+    def _set(self, engine: _Engine) -> None:
+        self.variables, self._engine = engine.variables, engine
+
+
+class _Engine(Protocol):
+    """What computes in one process.
+
+    Attributes:
+        name: "jax" or "onnx".
+        variables: what it computes with, which cannot be written to.
+        largest_batch: how many images it takes at once.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def variables(self) -> Variables: ...
+
+    @property
+    def largest_batch(self) -> int: ...
+
+    def is_current(self, variables: Variables) -> bool:
+        """Whether it computes with these, and in this process."""
+
+    def __call__(self, batch: Float32Array, threads: int | None) -> Rows:
+        """Do what `Predictor.__call__` says."""
+
+
+class JaxEngine:
+    """JAX on its default device, which gets the variables when this is made."""
+
+    name = JAX
+
+    def __init__(self, network: Network, head: Head, variables: Variables) -> None:
+        """Make ready to compile.
+
+        Raises:
+            BackendError: there is no default device.
+        """
+        hardware.check_backend()
+        import jax
+
+        from ferjax.nets.compiled import Compiled
+
+        self.variables: Variables = jax.device_put(dict(variables))
+        self._compiled = Compiled(network, head)
+
+    @property
+    def largest_batch(self) -> int:
+        from ferjax.nets.compiled import largest_batch
+
+        return largest_batch()
+
+    def is_current(self, variables: Variables) -> bool:
+        self.variables = variables  # whatever they are now: what is compiled takes them as inputs
+        return True
+
+    def __call__(self, batch: Float32Array, threads: int | None) -> Rows:
+        return self._compiled(self.variables, batch)
+
+
+class OnnxEngine:
+    """ONNX Runtime on CPUs.
+
+    Its `variables` are views that cannot be written to: sessions, one for each number of threads,
+    have copies of their own.
+    """
+
+    name = ONNX
+    largest_batch = _ONNX_BATCH
+
+    def __init__(self, graph: Graph, head: Head, variables: Variables, threads: int | None) -> None:
+        """Open a session.
+
+        Raises:
+            FerjaxError: ONNX Runtime is missing, or there is no ONNX for the network.
+        """
+        self._graph, self._head = graph, head
+        self._process = os.getpid()  # a session's threads are not there after a fork
+        self.variables: Variables = _read_only(variables)
+        self._arrays = list(_arrays(self.variables))
+        self._sessions: dict[int | None, Engine] = {}
+        self._session(threads)
+
+    def is_current(self, variables: Variables) -> bool:
+        if self._process != os.getpid():
+            return False
+        given = list(_arrays(variables))
+        return len(given) == len(self._arrays) and all(
+            map(lambda a, b: a is b, given, self._arrays)
+        )
+
+    def __call__(self, batch: Float32Array, threads: int | None) -> Rows:
+        return np.asarray(self._head.probabilities(self._session(threads)(batch)))
+
+    def _session(self, threads: int | None) -> Engine:
+        session = self._sessions.get(threads)
+        if session is None:
+            from ferjax.onnx.engine import Engine
+
+            with _lock:
+                session = self._sessions.get(threads)
+                if session is None:
+                    session = Engine.of(self._graph, self.variables, threads=threads)
+                    self._sessions[threads] = session
+        return session
+
+
+def _arrays(tree: Any) -> Iterator[Any]:
+    """Yield the arrays of variables, in their order."""
+    if isinstance(tree, Mapping):
+        for branch in tree.values():
+            yield from _arrays(branch)
+    else:
+        yield tree
+
+
+def _read_only(tree: Any) -> Any:
+    """Return variables with views of NumPy's arrays; JAX's cannot be written to anyway."""
+    if isinstance(tree, Mapping):
+        return {name: _read_only(branch) for name, branch in tree.items()}
+    if not isinstance(tree, np.ndarray):
+        return tree
+    view = tree.view()
+    view.flags.writeable = False
+    return view
+
+
+_lock = threading.RLock()  # of threads that want an engine or a session, each waits for the first
+
+
+def _renew_lock() -> None:
+    """Give a process that was forked its own: the thread that held it may not be there."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
