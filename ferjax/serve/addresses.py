@@ -82,7 +82,7 @@ def own_names(host: str, others: Iterable[str]) -> frozenset[str]:
 def _numbers(host: str) -> list[str]:
     """Return the addresses of a host, as numbers."""
     try:
-        found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise FerjaxError(f"expected an address of this machine for --host, got {host!r}") from None
-    return [str(entry[4][0]).partition("%")[0] for entry in found]
+    return [str(entry[4][0]).partition("%")[0] for entry in entries]

@@ -14,7 +14,6 @@ from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
 from ferjax.serve import bodies, options, pictures
-from ferjax.serve.computing import Computer
 from ferjax.serve.multipart import Upload
 from ferjax.serve.refusals import Refusal
 
@@ -144,9 +143,7 @@ async def _computed(
             ]
             for image in images:
                 image.data = b""  # its work has it, and lets go of it
-            computed = asyncio.gather(
-                *(_one(service, service.computer, kind, work) for work in works)
-            )
+            computed = asyncio.gather(*(_one(service, kind, work) for work in works))
             del works
             waiting: list[asyncio.Future[Any]] = [computed, left]
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -163,11 +160,11 @@ async def _computed(
                     await task
 
 
-async def _one(service: Service, computer: Computer, kind: Kind, work: Any) -> Any:
+async def _one(service: Service, kind: Kind, work: Any) -> Any:
     """Return what came of a picture: its entry, or a Refusal."""
     outcome = "given-up"
     try:
-        entry = await asyncio.wrap_future(computer.submit(work))
+        entry = await asyncio.wrap_future(service.computer.submit(work))
         outcome = "done"
         return entry
     except Refusal as refusal:

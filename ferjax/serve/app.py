@@ -27,11 +27,12 @@ _ABOUT: Final = (
     "word that people would choose for a face; it is no reading of what a person feels, and not "
     "for decisions about people. Nothing of a picture is kept or logged."
 )
-_PATHS: Final = (
-    "/", "/v1/faces", "/v1/predict", "/v1/model", "/healthz", "/readyz", "/metrics",
-    "/openapi.json",
-)  # fmt: skip
-_OPEN: Final = ("/healthz", "/readyz", "/openapi.json")  # without a token, beside the page
+_MODEL: Final = "/v1/model"
+_METRICS: Final = "/metrics"
+_HEALTH: Final = "/healthz"
+_READY: Final = "/readyz"
+_OPEN: Final = (_HEALTH, _READY, "/openapi.json")  # without a token, beside the page
+_PATHS: Final = ("/", FACES.path, PREDICT.path, _MODEL, _METRICS, *_OPEN)
 
 
 def create_app(service: Service) -> Gate:
@@ -69,9 +70,9 @@ def create_app(service: Service) -> Gate:
 
 
 def _needs_token(path: str, settings: Settings) -> bool:
-    if path in _OPEN:
+    if settings.token_file is None or path in _OPEN:
         return False
-    is_interface = path.startswith("/v1/") or path == "/metrics"
+    is_interface = path.startswith("/v1/") or path == _METRICS
     return is_interface or not settings.has_page
 
 
@@ -103,8 +104,14 @@ def _routes(service: Service) -> FastAPI:
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            with_tokens = service.settings.token_file is not None
-            app.openapi_schema = documents.completed(plain(), with_tokens=with_tokens)
+            app.openapi_schema = documents.completed(
+                plain(),
+                {
+                    FACES.path: documents.FACES_EXAMPLE,
+                    PREDICT.path: documents.PREDICT_EXAMPLE,
+                },
+                with_tokens=lambda path: _needs_token(path, service.settings),
+            )
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -158,7 +165,7 @@ def _add_interface(app: FastAPI, service: Service) -> None:
         return await answers.answered(service, request, PREDICT)
 
     @app.get(
-        "/v1/model",
+        _MODEL,
         name="model",
         summary="What the weights are: classes, accuracy, limits, licence",
         responses=documents.refused("no-token host-not-allowed"),
@@ -170,12 +177,12 @@ def _add_interface(app: FastAPI, service: Service) -> None:
 def _add_state(app: FastAPI, service: Service) -> None:
     """Add what is asked by those who look after the service."""
 
-    @app.get("/healthz", name="healthz", summary="Whether the process answers at all")
+    @app.get(_HEALTH, name="healthz", summary="Whether the process answers at all")
     async def healthz() -> documents.Ready:
         return documents.Ready(status="alive")
 
     @app.get(
-        "/readyz",
+        _READY,
         name="readyz",
         summary="Whether pictures are answered at once: the networks are loaded and compiled",
         responses=documents.refused("starting ending"),
@@ -188,7 +195,7 @@ def _add_state(app: FastAPI, service: Service) -> None:
         return documents.Ready(status="ready")
 
     @app.get(
-        "/metrics",
+        _METRICS,
         name="metrics",
         summary="Counts and times for Prometheus, of all processes",
         responses={200: {"content": {"text/plain": {}}}},

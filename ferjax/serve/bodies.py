@@ -23,9 +23,8 @@ from ferjax.serve.multipart import Form, Upload, too_many_images
 from ferjax.serve.refusals import Refusal
 from ferjax.serve.settings import MIB, Limits
 
-_IN_LOOP: Final = (
-    65_536  # bytes of JSON that are decoded where requests are taken; more in a thread
-)
+# Bytes of JSON that are decoded where requests are taken; more in a thread.
+_IN_LOOP: Final = 65_536
 _TYPES: Final = "multipart/form-data, application/json or image/..."
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
+from ferjax.faces.detection import MIN_SCORE, SMALLEST
 from ferjax.serve.refusals import CODES, MEDIA_TYPE, Refusal
 
 SECURITY: Final = "token"
@@ -36,7 +38,9 @@ class FaceEntry(BaseModel):
     confidence: float = Field(description="the highest probability")
     probabilities: dict[str, float]
     size: float = Field(description="height in pixels, along the head")
-    too_small: bool = Field(description="below 24 pixels, where the expression means little")
+    too_small: bool = Field(
+        description=f"below {SMALLEST} pixels, where the expression means little"
+    )
 
 
 class PhotographEntry(BaseModel):
@@ -121,7 +125,7 @@ def _resize(default: str) -> dict[str, Any]:
 
 
 FACES_OPTIONS: Final[dict[str, Any]] = {
-    "min_score": {"type": "number", "minimum": 0, "maximum": 1, "default": 0.7},
+    "min_score": {"type": "number", "minimum": 0, "maximum": 1, "default": MIN_SCORE},
     "min_size": {
         "type": "number",
         "exclusiveMinimum": 0,
@@ -260,17 +264,25 @@ BODY_CODES: Final = (
 )
 
 
-def completed(schema: dict[str, Any], *, with_tokens: bool) -> dict[str, Any]:
-    """Return FastAPI's schema with what its routes do not say: problems, examples, tokens."""
-    for path, example in (("/v1/faces", FACES_EXAMPLE), ("/v1/predict", PREDICT_EXAMPLE)):
+def completed(
+    schema: dict[str, Any], examples: Mapping[str, Any], *, with_tokens: Callable[[str], bool]
+) -> dict[str, Any]:
+    """Return FastAPI's schema with what its routes do not say: problems, examples, tokens.
+
+    Args:
+        schema: as FastAPI makes it of the routes.
+        examples: an answer, by the path at which it is asked for.
+        with_tokens: whether a path is for those who bear a token alone.
+    """
+    for path, example in examples.items():
         content = schema["paths"][path]["post"]["responses"]["200"]["content"]
         content["application/json"]["example"] = example  # FastAPI would drop what is null
     parts = schema.setdefault("components", {})
     parts.setdefault("schemas", {})["Problem"] = Problem.model_json_schema()
-    if with_tokens:
+    guarded = [methods for path, methods in schema["paths"].items() if with_tokens(path)]
+    if guarded:
         parts["securitySchemes"] = {SECURITY: {"type": "http", "scheme": "bearer"}}
-        for path, methods in schema["paths"].items():
-            for said in methods.values():
-                if path.startswith("/v1/") or path == "/metrics":
-                    said["security"] = [{SECURITY: []}]
+    for methods in guarded:
+        for said in methods.values():
+            said["security"] = [{SECURITY: []}]
     return schema

@@ -97,12 +97,12 @@ def faces(options: Mapping[str, Any], classifier: EmotionClassifier) -> FaceOpti
     Raises:
         Refusal: one is unknown, or out of range, or not for these weights.
     """
-    return _checked(FaceOptions, _converted(options, FACES), classifier)
+    return _checked(_converted(options, FACES), classifier)
 
 
 def predict(options: Mapping[str, Any], classifier: EmotionClassifier) -> FaceOptions:
     """Return the options of a request that takes each picture for one face; see `faces`."""
-    return _checked(FaceOptions, {"resize": "linear", **_converted(options, PREDICT)}, classifier)
+    return _checked({"resize": "linear", **_converted(options, PREDICT)}, classifier)
 
 
 def _converted(
@@ -131,14 +131,10 @@ def _shown(value: Any) -> str:
     return printable(repr(value), 80)
 
 
-def _checked(
-    make: Callable[..., FaceOptions], values: Mapping[str, Any], classifier: EmotionClassifier
-) -> FaceOptions:
-    options = make(**values)
+def _checked(values: Mapping[str, Any], classifier: EmotionClassifier) -> FaceOptions:
+    options = FaceOptions(**values)
     try:
         options.check_values(classifier)
-    except ValueError as error:  # most FerjaxErrors are too
-        raise Refusal("invalid-option", str(error)) from None
-    except FerjaxError as error:
+    except (FerjaxError, ValueError) as error:
         raise Refusal("invalid-option", str(error)) from None
     return options

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 _MOST_LOOKED_AT: Final = 60_000_000  # pixels of all looks at a picture; some five seconds
 
 
-class FacesOf:
-    """The faces in a photograph: what `ferjax faces --json` says of it."""
+class _Picture:
+    """A picture that is to be looked at."""
 
     def __init__(
         self,
@@ -47,13 +47,33 @@ class FacesOf:
         self._name = name
         self._options = options
         self._limits = limits
-        self._shape = (0, 0)
-        self._detections: Sequence[Detection] = ()
+
+    def _decoded(self, channels: Literal[1, 3]) -> UInt8Array:
+        """Return the picture, and let go of its file."""
+        data, self._data = self._data, b""
+        return decoded(data, self._name, channels, self._limits)
+
+    def _described(self, rows: Rows) -> list[Any]:
+        """Return the predictions of N faces, of each the network's probabilities, (K,)."""
+        if not rows:
+            return []
+        options = self._options
+        probabilities = self._classifier.with_confidence(
+            np.stack(rows), calibrated=options.calibrated, prior=options.prior
+        )
+        describe = self._classifier.describe
+        return [describe(p, abstain_below=options.abstain_below) for p in probabilities]
+
+
+class FacesOf(_Picture):
+    """The faces in a photograph: what `ferjax faces --json` says of it."""
+
+    _shape = (0, 0)
+    _detections: Sequence[Detection] = ()
 
     def crops(self) -> Sequence[Float32Array]:
         """Find the faces, and return each as the network takes it, float32 (h, w, C)."""
-        image = decoded(self._data, self._name, 3, self._limits)
-        self._data = b""
+        image = self._decoded(3)
         self._shape = (image.shape[0], image.shape[1])
         check_looks(self._shape, self._options.min_size, self._name)
         most = self._limits.max_faces
@@ -67,49 +87,25 @@ class FacesOf:
 
     def answer(self, rows: Rows) -> dict[str, Any]:
         """Return what is said of the photograph; of N faces N rows (K,)."""
-        said = _said(self._classifier, rows, self._options)
+        said = self._described(rows)
         faces = [Face(**placed(d), **vars(p)) for d, p in zip(self._detections, said, strict=True)]
         photograph = Photograph(source=self._name, faces=faces, shape=self._shape)
         return results.entry_of(self._name, photograph)
 
 
-class PredictionOf:
+class PredictionOf(_Picture):
     """A picture that is one face: what `ferjax predict --json` says of it."""
-
-    def __init__(
-        self,
-        classifier: EmotionClassifier,
-        upload: Upload,
-        name: str,
-        options: FaceOptions,
-        limits: Limits,
-    ) -> None:
-        self._classifier = classifier
-        self._data = upload.data
-        self._name = name
-        self._options = options
-        self._limits = limits
 
     def crops(self) -> Sequence[Float32Array]:
         """Return the picture as the network takes it, one float32 (h, w, C)."""
         channels = cast(Literal[1, 3], self._classifier.network.graph.image_shape[2])
-        image = decoded(self._data, self._name, channels, self._limits)
-        self._data = b""
+        image = self._decoded(channels)
         return list(self._classifier.preprocess(image, resize=self._options.resize))
 
     def answer(self, rows: Rows) -> dict[str, Any]:
         """Return what is said of the picture, from one row (K,)."""
-        (prediction,) = _said(self._classifier, rows, self._options)
+        (prediction,) = self._described(rows)
         return {"path": self._name, "error": None, **vars(prediction)}
-
-
-def _said(classifier: EmotionClassifier, rows: Rows, options: FaceOptions) -> list[Any]:
-    if not rows:
-        return []
-    probabilities = classifier.with_confidence(
-        np.stack(rows), calibrated=options.calibrated, prior=options.prior
-    )
-    return [classifier.describe(p, abstain_below=options.abstain_below) for p in probabilities]
 
 
 def decoded(data: bytes, name: str, channels: Literal[1, 3], limits: Limits) -> UInt8Array:

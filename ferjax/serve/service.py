@@ -95,9 +95,10 @@ class Service:
             FerjaxError: it cannot be done.
         """
         from ferjax.faces import yunet
+        from ferjax.faces.detection import MIN_SCORE
 
         start = time.monotonic()
-        yunet.find(np.zeros((480, 640, 3), np.uint8), min_score=0.7)
+        yunet.find(np.zeros((480, 640, 3), np.uint8), min_score=MIN_SCORE)
         height, width = self.classifier.image_size
         channels = self.classifier.network.graph.image_shape[2] or 1
         size = 1

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ferjax.errors import FerjaxError, printable
 
@@ -117,8 +117,3 @@ class Tokens:
                     "-._~+/; `openssl rand -hex 32` makes one"
                 )
         return tuple(hashlib.sha256(token).digest() for token in tokens)
-
-
-def none_needed(_: Any) -> str | None:
-    """Stand in for `Tokens.client` where no token is asked for: a client has no name."""
-    return None

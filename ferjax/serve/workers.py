@@ -88,13 +88,13 @@ class Workers:
         self._is_ending = True
 
     def _start(self) -> None:
-        here, there = self._context.Pipe(duplex=False)
+        receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(
-            target=work, args=(self._settings, self._listener, self._folder, there), daemon=True
+            target=work, args=(self._settings, self._listener, self._folder, sender), daemon=True
         )
         process.start()
-        there.close()
-        self._workers.append(_Worker(process, here))
+        sender.close()
+        self._workers.append(_Worker(process, receiver))
 
     def _look(self) -> None:
         """Take what the processes say, and start others for those that are dead."""
