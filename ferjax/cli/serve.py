@@ -148,6 +148,10 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.token_file is not None:
         Tokens(args.token_file)
+    if args.runtime is not None:
+        from ferjax.web import find_runtime
+
+        find_runtime(args.runtime)
     with addresses.listen(args.host, args.port) as listener:
         print(addresses.url(listener), flush=True)
         workers.run(settings, listener)

@@ -16,4 +16,5 @@ def set_up() -> None:
     libraries = logging.getLogger("uvicorn.error")
     libraries.handlers, libraries.propagate = [handler], False
     libraries.setLevel(logging.ERROR)
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it logs what an exception says
+    for name in ("asyncio", "python_multipart"):  # which log what an exception says, and bytes
+        logging.getLogger(name).setLevel(logging.CRITICAL)

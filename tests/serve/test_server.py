@@ -345,6 +345,23 @@ def test_what_is_wrong_is_said_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_nothing_of_requests_is_logged(fixtures: Path, face: bytes) -> None:
+    with process(fixtures) as (running, port):
+        bad = [b"--x\r\nsecret\xb6: secret\r\n", face[:2000], b"secret", face]
+        for body in bad:
+            for type_ in ("multipart/form-data; boundary=x", "application/json", "image/png"):
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+                connection.request("POST", "/v1/faces?order=size", body, {"Content-Type": type_})
+                assert connection.getresponse().status in (200, 400, 415, 422)
+                connection.close()
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(60) == 0
+        assert running.stderr is not None
+        said = running.stderr.read()
+        assert re.fullmatch(r"ferjax: INFO: ready after \S+ s\n", said)
+
+
+@pytest.mark.slow
 def test_a_service_with_tokens(fixtures: Path, tmp_path: Path, face: bytes) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text("a" * 32)
