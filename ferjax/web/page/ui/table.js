@@ -33,9 +33,9 @@ export function showPhotographs(photographs, labels) {
     });
   });
   show(
-    ["Photograph", "#Face", "Expression", "#Confidence", "#Score", "#Left, top; size"],
+    ["Photograph", "#Face", "Expression", "#Confidence", "#Score", "#Box"],
     rows,
-    "Each face in each photograph, in pixels",
+    "Each face in each photograph; boxes in pixels: left, top; width × height",
   );
 }
 
