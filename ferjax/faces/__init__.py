@@ -1,9 +1,9 @@
 """Faces in photographs: find them, crop them as FER2013's are, draw what was found.
 
 Find and crop: `detection`, with `yunet` and `own_look`, and `cropping`. Expressions: `analysis`,
-with `options`, `face`, `stream`, `classifying` and `prior`, and `explaining`. Draw: `drawing`, with
-`marks` and `placing`. A run over folders: `batch`, with `settings`, `outputs`, `results` and
-`journal`.
+with `options`, `face`, `stream`, `deferring`, `classifying` and `prior`, and `explaining`. Draw:
+`drawing`, with `marks` and `placing`. A run over folders: `batch`, with `settings`, `outputs`,
+`results` and `journal`.
 
 >>> import numpy as np
 >>> detect(np.zeros((64, 64, 3), np.uint8))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ferjax.faces.deferring import Deferred
 from ferjax.preprocessing import Float32Array
 from ferjax.priors import Prior
 
@@ -60,7 +61,6 @@ def classified(
     waiting: deque[tuple[T, int]] = deque()  # with how many faces
     crops: list[Float32Array] = []
     rows: deque[npt.NDArray[np.float32]] = deque()  # of the faces of the pictures that wait
-    failure: Exception | None = None
     padded = full_batches
 
     def classify(count: int) -> None:
@@ -80,15 +80,9 @@ def classified(
         picture, count = waiting.popleft()
         return picture, [rows.popleft() for _ in range(count)]
 
-    with closing(pictures) as stream:
-        while True:
-            try:
-                picture = next(stream)
-            except StopIteration:
-                break
-            except Exception as error:
-                failure = error
-                break
+    source = Deferred(pictures)
+    with closing(pictures):
+        for picture in source:
             if picture.crops and batch is None:
                 batch = min(classifier.largest_batch, MAX_CROPS)
             crops.extend(picture.crops)
@@ -104,5 +98,4 @@ def classified(
         classify(len(crops))
         while waiting:
             yield finished()
-        if failure is not None:
-            raise failure
+        source.end()

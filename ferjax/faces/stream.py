@@ -27,6 +27,7 @@ from ferjax import hardware, image_formats, preprocessing
 from ferjax.errors import ImageError, PriorError
 from ferjax.faces.classifying import classified
 from ferjax.faces.cropping import crop
+from ferjax.faces.deferring import Deferred
 from ferjax.faces.detection import Detection, detect
 from ferjax.faces.face import Face, Photograph, placed
 from ferjax.faces.options import FaceOptions
@@ -302,18 +303,10 @@ def _located(
     stop = weakref.finalize(finder, pool.shutdown, wait=True, cancel_futures=True)
     most = 2 * finder.threads + 2
     numbered = not isinstance(sources, Single)
-    iterator = iter(sources)
-    failure: Exception | None = None
+    given = Deferred(sources)
     number = 0
     try:
-        while True:
-            try:
-                source = next(iterator)
-            except StopIteration:
-                break
-            except Exception as error:  # those before it are given first
-                failure = error
-                break
+        for source in given:  # enumerate would keep it until the next
             name = preprocessing.name_of(source, number if numbered else None)
             taken: Any = None
             try:
@@ -334,8 +327,7 @@ def _located(
                 yield result(*waiting.popleft())
         while waiting:
             yield result(*waiting.popleft())
-        if failure is not None:
-            raise failure
+        given.end()
     finally:
         stop()
 
@@ -348,16 +340,9 @@ def _predicted(
 ) -> Generator[_Located, None, None]:
     """Yield what was located, in order, once its rows are there, if it waits for any."""
     waiting: deque[_Located] = deque()
-    failure: Exception | None = None
-    with closing(located) as stream:
-        while True:
-            try:
-                item = next(stream)
-            except StopIteration:
-                break
-            except Exception as error:
-                failure = error
-                break
+    source = Deferred(located)
+    with closing(located):
+        for item in source:
             waiting.append(item)
             del item
             while waiting and (_is_ready(waiting[0]) or len(waiting) > ahead or finder.pixels.full):
@@ -367,8 +352,7 @@ def _predicted(
         finder.together.flush()
         while waiting:
             yield waiting.popleft()
-        if failure is not None:
-            raise failure
+        source.end()
 
 
 def _is_ready(item: _Located) -> bool:

@@ -21,6 +21,7 @@ import numpy as np
 from ferjax import hardware
 from ferjax.errors import VideoError
 from ferjax.faces.cropping import crop
+from ferjax.faces.deferring import Deferred
 from ferjax.faces.detection import Detection, detect, followed
 from ferjax.image_files import UInt8Array
 from ferjax.preprocessing import Float32Array
@@ -174,18 +175,10 @@ class Finder:
             return
         waiting: deque[tuple[Frame, Future[list[Detection]] | None, list[Any]]] = deque()
         threads = max(1, min(4, hardware.cores()))
-        failure: Exception | None = None
+        source = Deferred(frames)
         with ThreadPoolExecutor(threads, "ferjax-video") as pool:
             try:
-                iterator = iter(frames)
-                while True:
-                    try:
-                        frame = next(iterator)
-                    except StopIteration:
-                        break
-                    except Exception as error:  # those before it are given first
-                        failure = error
-                        break
+                for frame in source:
                     due = self._schedule.is_due(frame)
                     future = pool.submit(self._whole, frame) if due else None
                     waiting.append((frame, future, self._schedule.state()))
@@ -196,8 +189,7 @@ class Finder:
                     yield waiting.popleft()
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
-        if failure is not None:
-            raise failure
+        source.end()
 
     def _whole(self, frame: Frame) -> list[Detection]:
         """Return the faces in a frame, or in its region."""
