@@ -16,15 +16,48 @@ from ferjax.errors import WriteError
 from ferjax.video.growing import GrowingFile
 from ferjax.video.made import MARK
 
+# Elements by their names in RFC 9559, and in RFC 8794 those of EBML.
 _EBML: Final = 0x1A45DFA3
+_EBML_VERSION: Final = 0x4286
+_EBML_READ_VERSION: Final = 0x42F7
+_EBML_MAX_ID_LENGTH: Final = 0x42F2
+_EBML_MAX_SIZE_LENGTH: Final = 0x42F3
+_DOC_TYPE: Final = 0x4282
+_DOC_TYPE_VERSION: Final = 0x4287
+_DOC_TYPE_READ_VERSION: Final = 0x4285
+_VOID: Final = 0xEC
 _SEGMENT: Final = 0x18538067
 _SEEK_HEAD: Final = 0x114D9B74
+_SEEK: Final = 0x4DBB
+_SEEK_ID: Final = 0x53AB
+_SEEK_POSITION: Final = 0x53AC
 _INFO: Final = 0x1549A966
-_TRACKS: Final = 0x1654AE6B
-_CLUSTER: Final = 0x1F43B675
-_CUES: Final = 0x1C53BB6B
-_VOID: Final = 0xEC
+_TIMESTAMP_SCALE: Final = 0x2AD7B1
 _DURATION: Final = 0x4489
+_MUXING_APP: Final = 0x4D80
+_WRITING_APP: Final = 0x5741
+_TRACKS: Final = 0x1654AE6B
+_TRACK_ENTRY: Final = 0xAE
+_TRACK_NUMBER: Final = 0xD7
+_TRACK_UID: Final = 0x73C5
+_TRACK_TYPE: Final = 0x83
+_FLAG_LACING: Final = 0x9C
+_CODEC_ID: Final = 0x86
+_VIDEO: Final = 0xE0
+_PIXEL_WIDTH: Final = 0xB0
+_PIXEL_HEIGHT: Final = 0xBA
+_CLUSTER: Final = 0x1F43B675
+_TIMESTAMP: Final = 0xE7
+_SIMPLE_BLOCK: Final = 0xA3
+_CUES: Final = 0x1C53BB6B
+_CUE_POINT: Final = 0xBB
+_CUE_TIME: Final = 0xB3
+_CUE_TRACK_POSITIONS: Final = 0xB7
+_CUE_TRACK: Final = 0xF7
+_CUE_CLUSTER_POSITION: Final = 0xF1
+
+_NANOSECONDS: Final = 1_000_000  # of a millisecond, in which times are written
+_IS_VIDEO: Final = 1  # the type of a track
 _UNKNOWN: Final = b"\x01" + b"\xff" * 7  # the size of what goes on to the end of the file
 _SEEKS: Final = 120  # bytes that are left for where index and header are
 _FRAME: Final = struct.Struct(">4sQBBQBQBhB")  # what a cluster has before the frame's content
@@ -39,7 +72,7 @@ def element(name: int, *content: bytes, size: int = 0) -> bytes:
         content: which is joined.
         size: bytes that the size takes; 0: as few as possible.
 
-    >>> element(0x4282, b"webm").hex()
+    >>> element(_DOC_TYPE, b"webm").hex()
     '4282847765626d'
     """
     data = b"".join(content)
@@ -129,13 +162,17 @@ class WebmFile:
     # --- what stands before the frames -----------------------------------------------------------
 
     def _head(self, *, seeks: bytes = b"", duration: float | None = None, size: int = 0) -> bytes:
-        """Return all before the first frame, always as many bytes."""
+        """Return all before the first frame, always as many bytes.
+
+        It finds `_start`, from where the format counts bytes, and the `_places` of elements there.
+        """
         width, height = self.size
         ebml = element(
             _EBML,
-            *(_number(name, value) for name, value in ((0x4286, 1), (0x42F7, 1), (0x42F2, 4))),
-            *(_number(0x42F3, 8), element(0x4282, b"webm"), _number(0x4287, 4)),
-            _number(0x4285, 2),
+            *(_number(_EBML_VERSION, 1), _number(_EBML_READ_VERSION, 1)),
+            *(_number(_EBML_MAX_ID_LENGTH, 4), _number(_EBML_MAX_SIZE_LENGTH, 8)),
+            element(_DOC_TYPE, b"webm"),
+            *(_number(_DOC_TYPE_VERSION, 4), _number(_DOC_TYPE_READ_VERSION, 2)),
         )
         segment = _SEGMENT.to_bytes(4, "big") + (
             ((1 << 56) | size).to_bytes(8, "big") if size else _UNKNOWN
@@ -146,17 +183,18 @@ class WebmFile:
             if duration is None
             else element(_DURATION, struct.pack(">d", duration))
         )
-        self._start = len(ebml) + len(segment)  # from where the format counts bytes
-        video = element(0xE0, *(_number(0xB0, width), _number(0xBA, height)))
+        self._start = len(ebml) + len(segment)
+        video = element(_VIDEO, _number(_PIXEL_WIDTH, width), _number(_PIXEL_HEIGHT, height))
         track = element(
-            0xAE,
-            *(_number(0xD7, 1), _number(0x73C5, 1), _number(0x83, 1), _number(0x9C, 0)),
-            *(element(0x86, b"V_VP9"), video),
+            _TRACK_ENTRY,
+            *(_number(_TRACK_NUMBER, 1), _number(_TRACK_UID, 1), _number(_TRACK_TYPE, _IS_VIDEO)),
+            *(_number(_FLAG_LACING, 0), element(_CODEC_ID, b"V_VP9"), video),
         )
         mark = MARK.encode()
         info = element(
             _INFO,
-            *(_number(0x2AD7B1, 1_000_000), element(0x4D80, mark), element(0x5741, mark), length),
+            *(_number(_TIMESTAMP_SCALE, _NANOSECONDS), element(_MUXING_APP, mark)),
+            *(element(_WRITING_APP, mark), length),
         )
         self._places = {_INFO: _SEEKS, _TRACKS: _SEEKS + len(info)}
         return ebml + segment + seeks + gap + info + element(_TRACKS, track)
@@ -173,7 +211,11 @@ class WebmFile:
         seeks = element(
             _SEEK_HEAD,
             *(
-                element(0x4DBB, element(0x53AB, name.to_bytes(4, "big")), _number(0x53AC, place))
+                element(
+                    _SEEK,
+                    element(_SEEK_ID, name.to_bytes(4, "big")),
+                    _number(_SEEK_POSITION, place),
+                )
                 for name, place in places.items()
             ),
         )
@@ -183,8 +225,12 @@ class WebmFile:
         self._file.replace(0, self._head(seeks=seeks, duration=duration, size=size))
 
     def _cue(self, time: int, at: int) -> bytes:
-        place = element(0xB7, _number(0xF7, 1), _number(0xF1, at - self._start))
-        return element(0xBB, _number(0xB3, time), place)
+        place = element(
+            _CUE_TRACK_POSITIONS,
+            _number(_CUE_TRACK, 1),
+            _number(_CUE_CLUSTER_POSITION, at - self._start),
+        )
+        return element(_CUE_POINT, _number(_CUE_TIME, time), place)
 
     # --- going on --------------------------------------------------------------------------------
 
@@ -211,8 +257,8 @@ def _cluster(time: int, frame: bytes, is_key: bool) -> bytes:
     return (
         _FRAME.pack(
             _CLUSTER.to_bytes(4, "big"),
-            *(marker | body, 0xE7, 0x88, time),  # its time, of eight bytes
-            *(0xA3, marker | block, 0x81, 0, flags),  # of track 1, at that time
+            *(marker | body, _TIMESTAMP, 0x88, time),  # 0x88: of eight bytes
+            *(_SIMPLE_BLOCK, marker | block, 0x81, 0, flags),  # 0x81: of track 1; at that time
         )
         + frame
     )
