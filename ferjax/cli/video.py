@@ -175,7 +175,8 @@ def region(text: str) -> tuple[float, float, float, float]:
 
 @options.keeps_programs
 def run(args: argparse.Namespace) -> int:
-    from ferjax.video.run import Outputs, Run
+    from ferjax.video.outputs import Outputs
+    from ferjax.video.run import Run
 
     settings = _settings(args)
     outputs = Outputs(

@@ -2,7 +2,8 @@
 
 Pictures with their times: `sources`, with `films`, `cameras`, `pictures`, `cuts` and `ahead`.
 Faces: `analysis`, with `settings`, `finding`, `seen`, `tracks` and `motion`. Over time: `smoothing`
-and `events`. Files: `run`, with `tables`, `growing`, `webm`, `matroska`, `timeline`, `made`,
+and `events`.
+Files: `run`, with `outputs`, `tables`, `growing`, `webm`, `matroska`, `timeline`, `made`,
 `checkpoint` and `interrupts`. Drawn: `painting`, also for the `window`.
 """
 

@@ -110,7 +110,8 @@ def memory(film: str, frames: int, table: str) -> dict[str, Any]:
     module = importlib.import_module("ferjax")
     run = importlib.import_module("ferjax.video.run")
     settings = importlib.import_module("ferjax.video.settings").Settings()
-    work = run.Run(module.load(), film, settings, run.Outputs(table=table, force=True))
+    outputs = importlib.import_module("ferjax.video.outputs").Outputs(table=table, force=True)
+    work = run.Run(module.load(), film, settings, outputs)
     every, samples = max(1, frames // SAMPLES), []
     began = time.perf_counter()
     for done, _ in enumerate(work, 1):

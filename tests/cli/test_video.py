@@ -21,6 +21,7 @@ import pytest
 import ferjax
 from ferjax.errors import WriteError
 from ferjax.video import run as running
+from ferjax.video.outputs import Outputs
 from ferjax.video.settings import Settings
 
 from ..video.films import damage, head, levels, pasted, texture, write_film
@@ -537,7 +538,7 @@ def test_the_defaults_are_those_of_python(cli: Cli) -> None:
 
     args = build_parser().parse_args(["video", "a.mp4"])
     assert _settings(args) == Settings()
-    assert args.min_event == running.Outputs().min_event
+    assert args.min_event == Outputs().min_event
 
 
 @pytest.mark.parametrize("number", ["10000", "9" * 20, "9" * 5000])
