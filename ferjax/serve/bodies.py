@@ -25,6 +25,10 @@ from ferjax.serve.settings import MIB, Limits
 
 # Bytes of JSON that are decoded where requests are taken; more in a thread.
 _IN_LOOP: Final = 65_536
+# Signs that begin another value of JSON; 32 MiB of [],[],[] would take gigabytes.
+_SIGNS: Final = (b",", b"[", b"{")
+_MOST_SIGNS: Final = 10_000
+_SPACES: Final = b" \t\r\n\f\v"
 _TYPES: Final = "multipart/form-data, application/json or image/..."
 
 
@@ -164,6 +168,10 @@ def _too_large(limits: Limits) -> Refusal:
 
 
 def _from_json(content: bytes, limits: Limits) -> Asked:
+    if sum(map(content.count, _SIGNS)) > _MOST_SIGNS:
+        raise Refusal(
+            "malformed-body", f"expected JSON of at most {_MOST_SIGNS:,} values: pictures, options"
+        )
     try:
         said = json.loads(content, parse_constant=_no_number, object_pairs_hook=_once)
     except (ValueError, RecursionError):
@@ -177,7 +185,17 @@ def _from_json(content: bytes, limits: Limits) -> Asked:
         raise Refusal("malformed-body", 'expected a list of pictures for "images"')
     if len(images) > limits.max_images:
         raise too_many_images(limits.max_images)
+    if not all(is_flat(value) for value in said.values()):
+        raise Refusal("malformed-body", "expected options that are values, or shares by class")
     return Asked([_decoded(item, number) for number, item in enumerate(images, 1)], said)
+
+
+def is_flat(value: Any) -> bool:
+    """Whether JSON is a value, or a list or an object of values, with nothing inside these."""
+    inside = value.values() if isinstance(value, Mapping) else value
+    return not isinstance(value, (list, Mapping)) or not any(
+        isinstance(item, (list, Mapping)) for item in inside
+    )
 
 
 def _no_number(name: str) -> NoReturn:
@@ -207,7 +225,8 @@ def _decoded(item: Any, number: int) -> Upload:
     if item.startswith("data:"):
         item = item.partition(",")[2]
     try:
-        data = base64.b64decode("".join(item.split()), validate=True)
+        encoded = item.encode("ascii").translate(None, _SPACES)
+        data = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError):
         raise Refusal("malformed-body", f"image {number}: expected base64") from None
     return Upload(printable(name, 200) if name else None, data)

@@ -101,12 +101,21 @@ class Computer:
             thread.start()
 
     def submit(self, work: Work) -> Future[Any]:
-        """Return the answer of a picture once it is there; a cancelled one is not begun."""
+        """Return the answer of a picture once it is there.
+
+        One that is cancelled is not begun, and not kept.
+        """
         job = _Job(work)
         with self._changed:
             self._pictures.append(job)
             self._changed.notify()
+        job.future.add_done_callback(lambda _: self._forget(job))
         return job.future
+
+    def _forget(self, job: _Job) -> None:
+        """Let go of a picture that was cancelled: its bytes are not counted any more."""
+        with self._changed, suppress(ValueError):  # it was begun
+            self._pictures.remove(job)
 
     def close(self) -> None:
         """End the threads, once all that was submitted is done."""

@@ -136,7 +136,11 @@ def _host(headers: Mapping[str, str]) -> str:
 
 def _is_own(origin: str, headers: Mapping[str, str]) -> bool:
     """Whether a page's origin is the service itself."""
-    return urlsplit(origin).netloc.lower() == headers.get("host", "").lower() != ""
+    try:
+        name = urlsplit(origin).netloc
+    except ValueError:  # such as http://[
+        return False
+    return name.lower() == headers.get("host", "").lower() != ""
 
 
 def _log_failure(error: BaseException) -> None:

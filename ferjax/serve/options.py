@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ferjax import priors
 from ferjax.errors import FerjaxError, near_misses, printable
 from ferjax.faces.options import FaceOptions
+from ferjax.serve.bodies import is_flat
 from ferjax.serve.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def _prior(value: Any) -> priors.Prior:
             value = json.loads(value)
         except (ValueError, RecursionError):
             raise ValueError("a JSON object of shares by class") from None
+        if not is_flat(value):
+            raise ValueError("a JSON object of shares by class")
     if isinstance(value, str):
         value = priors.parse(value)
     if isinstance(value, str) and value == priors.ADAPT:

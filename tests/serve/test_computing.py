@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -158,6 +160,20 @@ def test_what_is_cancelled_is_not_begun(compute: Callable[..., Computer]) -> Non
     gate.set()
     assert (first.result(10), third.result(10)) == ([2.0], [6.0])
     assert begun == [(3.0,)]
+
+
+def test_what_is_cancelled_is_not_kept(compute: Callable[..., Computer]) -> None:
+    gate, computer = threading.Event(), compute(threads=1)
+    first = computer.submit(Picture(1.0, gate=gate))
+    work = Picture(2.0)
+    kept, future = weakref.ref(work), computer.submit(work)
+    del work
+    assert future.cancel()
+    del future
+    gc.collect()
+    assert kept() is None  # while the first is still looked at
+    gate.set()
+    assert first.result(10) == [2.0]
 
 
 def test_the_end_waits_for_what_was_submitted(seen: Seen) -> None:

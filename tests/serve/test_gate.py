@@ -46,7 +46,9 @@ def test_a_name_that_is_allowed(serve: Serve) -> None:
     check(client.get("/healthz", headers={"Host": "example.org"}), 421, "host-not-allowed")
 
 
-@pytest.mark.parametrize("origin", ["https://example.org", "null", "http://127.0.0.1:9999", "x"])
+@pytest.mark.parametrize(
+    "origin", ["https://example.org", "null", "http://127.0.0.1:9999", "x", "http://["]
+)
 def test_a_page_of_another_origin(client: TestClient, origin: str, face: bytes) -> None:
     answer = client.post("/v1/predict", files={"images": face}, headers={"Origin": origin})
     check(answer, 403, "origin-not-allowed")
