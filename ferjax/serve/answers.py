@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +20,19 @@ from ferjax.serve.refusals import Refusal
 
 if TYPE_CHECKING:
     from ferjax.serve.service import Service
+
+
+class Answer(JSONResponse):
+    """JSON, whatever the weights' metadata holds: of texts that are not UTF-8 parts are escaped,
+    and what is no finite number is null."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the body."""
+        try:
+            return super().render(content)
+        except ValueError:
+            finite = json.loads(json.dumps(content), parse_constant=lambda _: None)
+            return json.dumps(finite).encode()
 
 
 @dataclass(frozen=True)
@@ -116,7 +130,7 @@ async def answered(service: Service, request: Request, kind: Kind) -> Response:
         _unread(kind, name, result) if isinstance(result, Refusal) else {**result, "code": None}
         for name, result in zip(_names(asked.images), results, strict=True)
     ]
-    return JSONResponse({"model": service.name, "results": entries})
+    return Answer({"model": service.name, "results": entries})
 
 
 def _unread(kind: Kind, name: str, refusal: Refusal) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
@@ -171,7 +171,7 @@ def _add_interface(app: FastAPI, service: Service) -> None:
         responses=documents.refused("no-token host-not-allowed"),
     )
     async def model() -> Response:
-        return JSONResponse(service.described)
+        return answers.Answer(service.described)
 
 
 def _add_state(app: FastAPI, service: Service) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -104,4 +103,4 @@ def _count(value: Any) -> int | None:
 
 def _share(value: Any) -> float | None:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_number and math.isfinite(value) and 0 <= value <= 1 else None
+    return float(value) if is_number and 0 <= value <= 1 else None

@@ -16,6 +16,7 @@ from ferjax.errors import FerjaxError
 from ferjax.web import headers
 
 HOST: Final = "127.0.0.1"
+NAMES: Final = (HOST, "localhost")  # by which a browser may ask for it
 PORT: Final = 8765
 _TRIED: Final = 20  # ports from the usual one on
 
@@ -32,6 +33,17 @@ class _Server(ThreadingHTTPServer):
 class _Handler(SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 60
+
+    def parse_request(self) -> bool:
+        """Read a request, and refuse one by another name than this machine's own: a page of the web
+        could else have its name lead here, and read the weights (DNS rebinding)."""
+        if not super().parse_request():
+            return False
+        name, _, _ = self.headers.get("Host", "").partition(":")
+        if name.lower() in NAMES:
+            return True
+        self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
+        return False
 
     def end_headers(self) -> None:
         for name, value in headers.HEADERS.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,11 @@ from fastapi.testclient import TestClient
 from ferjax import EmotionClassifier, priors
 from ferjax.faces import results
 from ferjax.faces.face import Photograph
+from ferjax.serve.app import create_app
+from ferjax.serve.service import Service
+from ferjax.serve.settings import Settings
+
+from ..networks import as_trained, tiny
 
 ROOT = Path(__file__).parents[2]
 
@@ -160,6 +166,24 @@ def test_the_weights_are_described(client: TestClient) -> None:
     assert (said["image_size"], said["channels"], said["engine"]) == ([12, 12], 1, "onnx")
     assert said["request_limits"]["max_images"] == 16
     assert any("no reading of what the person feels" in limit for limit in said["limits"])
+
+
+def test_weights_whose_metadata_is_no_json(face: bytes) -> None:
+    network = tiny(classes=2)
+    metadata = {
+        "source": float("nan"),
+        "licence": "a\ud800",
+        "accuracy": [{"dataset": "x", "top_1": 10**400}, {"dataset": "y", "top_1": -math.inf}],
+    }
+    known = EmotionClassifier(network, as_trained(network), ["\udcff", "b"], metadata=metadata)
+    service = Service(known, Settings(threads=1))
+    service.is_ready = True
+    with TestClient(create_app(service), base_url="http://127.0.0.1:8000") as client:
+        said = client.get("/v1/model").json()
+        (entry,) = client.post("/v1/predict", files={"images": face}).json()["results"]
+    assert (said["source"], said["licence"]) == (None, "a\ud800")
+    assert [figure["top_1"] for figure in said["accuracy"]] == [10**400, None]
+    assert set(entry["probabilities"]) == {"\udcff", "b"}
 
 
 def test_health_readiness_and_numbers(client: TestClient, face: bytes) -> None:
