@@ -298,6 +298,16 @@ def add_reports(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_runtime(parser: argparse._ActionsContainer) -> None:
+    """Add --runtime."""
+    parser.add_argument(
+        "--runtime",
+        metavar="PATH",
+        help="ONNX Runtime Web, by which the page computes: the tarball of its npm package, or a "
+        "folder with its files",
+    )
+
+
 def order_names() -> str:
     """Return the names of the orders of emotions, as a list in a sentence."""
     *names, last = ORDERS
@@ -341,6 +351,13 @@ def fraction(text: str) -> float:
 def pixels(text: str) -> float:
     """Read a positive number of pixels."""
     return _number(text, "a positive number of pixels", lambda value: 0 < value < math.inf)
+
+
+def port(text: str) -> int:
+    """Read the number of a port, or 0 for any that is free."""
+    if not (text.isascii() and text.isdigit() and int(text) < 1 << 16):
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text!r}")
+    return int(text)
 
 
 def positive(text: str) -> float:

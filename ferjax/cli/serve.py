@@ -22,18 +22,23 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-from typing import Any
 
 from ferjax.cli import options
 from ferjax.errors import FerjaxError
+from ferjax.serve.settings import MIB, Limits, Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--host", default="127.0.0.1", help="the address to listen at (default: 127.0.0.1)"
+        "--host",
+        default=Settings.host,
+        help=f"the address to listen at (default: {Settings.host})",
     )
     parser.add_argument(
-        "--port", type=int, default=8000, help="the port; 0: any that is free (default: 8000)"
+        "--port",
+        type=options.port,
+        default=Settings.port,
+        help=f"the port; 0: any that is free (default: {Settings.port})",
     )
     options.add_classifier(parser)
     options.add_training_frequencies(parser)
@@ -78,28 +83,37 @@ def _add_page(parser: argparse.ArgumentParser) -> None:
         help='show the page at "/", which gives the weights to whoever opens it, without a token '
         "(default: where no tokens are asked for)",
     )
-    group.add_argument(
-        "--runtime",
-        metavar="PATH",
-        help="ONNX Runtime Web for it: the tarball of its npm package, or a folder with its files",
-    )
+    options.add_runtime(group)
 
 
 def _add_computing(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("computing")
-    group.add_argument("--workers", type=int, default=1, help="processes that answer (default: 1)")
     group.add_argument(
-        "--threads", type=int, help="of each that compute (default: the cores that fall to it)"
+        "--workers",
+        type=int,
+        metavar="N",
+        default=Settings.workers,
+        help=f"processes that answer (default: {Settings.workers})",
     )
     group.add_argument(
-        "--batch", type=int, default=8, help="faces through the network at once (default: 8)"
+        "--threads",
+        type=int,
+        metavar="N",
+        help="of each that compute (default: the cores that fall to it)",
+    )
+    group.add_argument(
+        "--batch",
+        type=int,
+        metavar="N",
+        default=Settings.batch,
+        help=f"faces through the network at once (default: {Settings.batch})",
     )
     group.add_argument(
         "--batch-wait",
         type=options.seconds,
-        default=0.003,
+        default=Settings.wait,
         metavar="SECONDS",
-        help="that a face may wait for others (default: 0.003)",
+        help=f"that a face may wait for others (default: {Settings.wait})",
     )
     group.add_argument(
         "--log-requests",
@@ -111,18 +125,18 @@ def _add_computing(parser: argparse.ArgumentParser) -> None:
 def _add_limits(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("limits")
     for name, type_, default, help_ in (
-        ("--max-body", options.positive, 32, "MiB of a request's body"),
-        ("--max-images", _count, 16, "pictures of a request"),
-        ("--max-pixels", _count, 50_000_000, "pixels of a picture"),
-        ("--max-faces", _count, 100, "faces of a photograph"),
-        ("--queue", _count, 256, "pictures that wait, of all clients"),
-        ("--per-client", _count, 128, "pictures that wait, of one client"),
-        ("--connections", _count, 1024, "open connections of a process"),
-        ("--timeout", options.positive, 30, "seconds for a request's body, and for its answer"),
-        ("--grace", options.positive, 30, "seconds for what was accepted, at the end"),
+        ("--max-body", options.positive, Limits.max_body // MIB, "MiB of a request's body"),
+        ("--max-images", _count, Limits.max_images, "pictures of a request"),
+        ("--max-pixels", _count, Limits.max_pixels, "pixels of a picture"),
+        ("--max-faces", _count, Limits.max_faces, "faces of a photograph"),
+        ("--queue", _count, Limits.queue, "pictures that wait, of all clients"),
+        ("--per-client", _count, Limits.per_client, "pictures that wait, of one client"),
+        ("--connections", _count, Limits.connections, "open connections of a process"),
+        ("--timeout", options.positive, Limits.timeout, "seconds for a body, and for an answer"),
+        ("--grace", options.positive, Settings.grace, "seconds for what was accepted, at the end"),
     ):
-        metavar = name[2:].split("-")[-1].upper()
-        text = f"{help_} (default: {default:,})".replace("%", "%%")
+        metavar = "N" if type_ is _count else help_.split()[0].upper()
+        text = f"{help_} (default: {default:,.10g})"
         group.add_argument(name, type=type_, default=default, metavar=metavar, help=text)
 
 
@@ -158,15 +172,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _settings(args: argparse.Namespace) -> Any:
-    from ferjax.serve.settings import MIB, Limits, Settings
-
-    weights = options.classifier_arguments(args)
-    if args.engine != "jax":
-        weights["threads"] = 1  # a batch for each thread of the service, which has one a core
+def _settings(args: argparse.Namespace) -> Settings:
     limits = Limits(
         max_body=int(args.max_body * MIB),
-        max_held=max(Limits.max_held, int(8 * args.max_body * MIB)),
         max_images=args.max_images,
         max_pixels=args.max_pixels,
         max_faces=args.max_faces,
@@ -178,7 +186,7 @@ def _settings(args: argparse.Namespace) -> Any:
     return Settings(
         host=args.host,
         port=args.port,
-        weights=weights,
+        weights=options.classifier_arguments(args),
         workers=args.workers,
         threads=args.threads,
         batch=args.batch,

@@ -36,11 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_labels(parser)
     options.add_value_range(parser, "as the metadata or the layers say")
     options.add_training_frequencies(parser)
-    parser.add_argument(
-        "--runtime",
-        metavar="PATH",
-        help="ONNX Runtime Web: the tarball of its npm package, or a folder with its files",
-    )
+    options.add_runtime(parser)
     parser.add_argument("--title", metavar="TEXT", help="the page's heading")
     parser.add_argument(
         "--force",
@@ -53,16 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="serve the page on this machine alone, and open the browser; Ctrl-C ends it",
     )
     parser.add_argument(
-        "--port", type=port, metavar="N", help="for --open; 0: any free one (default: 8765)"
+        "--port", type=options.port, metavar="N", help="for --open; 0: any free one (default: 8765)"
     )
     parser.set_defaults(engine="jax")
-
-
-def port(text: str) -> int:
-    """Read the number of a port."""
-    if not (text.isascii() and text.isdigit() and int(text) < 1 << 16):
-        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text!r}")
-    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:

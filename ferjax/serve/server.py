@@ -42,6 +42,8 @@ def open_service(settings: Settings, folder: Path | None) -> Service:
         FerjaxError: the weights cannot be used.
     """
     weights = dict(settings.weights)
+    if weights.get("engine") != "jax":
+        weights.setdefault("threads", 1)  # a batch for each thread of the service: one a core
     path = released.path_of(weights.pop("path", None))
     classifier = ferjax.load(path, **weights)
     page = None if folder is None else Page(folder)

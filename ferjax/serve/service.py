@@ -65,7 +65,7 @@ class Service:
         self.classifier = classifier
         self.settings = settings
         self.metrics = Metrics()
-        self.room = Room(limits.max_held)
+        self.room = Room(limits.held)
         self.queue = Queue(limits.queue, limits.per_client)
         self._weights = weights
         self.page = page

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any, Final
 
 from ferjax.errors import FerjaxError
@@ -21,7 +20,7 @@ class Limits:
     max_images: int = 16  # pictures of a request
     max_pixels: int = 50_000_000  # of a picture, by its header; 150 MB where it is decoded
     max_faces: int = 100  # of a photograph
-    max_held: int = 256 * MIB  # bytes of all bodies that are read or wait
+    max_held: int | None = None  # bytes of all bodies that are read or wait; None: see `held`
     queue: int = 256  # pictures that wait or are looked at, of all clients
     per_client: int = 128  # pictures of one client: of a token, or of an address without one
     connections: int = 1024  # open at once
@@ -33,8 +32,17 @@ class Limits:
         """Raise a FerjaxError unless all are positive."""
         for item in fields(self):
             value = getattr(self, item.name)
-            if not value > 0:
+            if value is not None and not value > 0:
                 raise FerjaxError(f"expected a positive number for `{item.name}`, got {value!r}")
+
+    @property
+    def held(self) -> int:
+        """Bytes of all bodies that are read or wait: by default 256 MiB, or eight of the largest.
+
+        >>> Limits().held // MIB, Limits(max_body=64 * MIB).held // MIB
+        (256, 512)
+        """
+        return self.max_held or max(256 * MIB, 8 * self.max_body)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +62,7 @@ class Settings:
         allowed_hosts: further names by which the service may be addressed; "*": any.
         cors_origins: the origins whose pages may ask, such as "https://example.org".
         page: whether "/" is the page; None: where no token is asked for.
-        runtime: the folder of ONNX Runtime Web, for the page.
+        runtime: where ONNX Runtime Web is, for the page, as for `ferjax.web.find_runtime`.
         log_requests: whether a line is logged for each request: method, path, code, time.
         drain: seconds in which idle connections may still bring a request once it is to end.
         grace: seconds in which the requests that are accepted have to be done then.
@@ -72,7 +80,7 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
     page: bool | None = None
-    runtime: Path | None = None
+    runtime: str | os.PathLike[str] | None = None
     log_requests: bool = False
     drain: float = 1.0
     grace: float = 30.0

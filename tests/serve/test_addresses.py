@@ -70,6 +70,11 @@ def test_limits_out_of_range() -> None:
         Limits(max_body=0)
 
 
+def test_bytes_of_all_bodies() -> None:
+    assert [Limits(max_body=size << 20).held >> 20 for size in (1, 32, 64)] == [256, 256, 512]
+    assert Limits(max_held=1000).held == 1000
+
+
 def test_the_page_is_shown_where_no_token_is_asked_for() -> None:
     assert Settings().has_page
     assert not Settings(token_file="t").has_page
