@@ -342,8 +342,8 @@ class Batch:
     ) -> _Written:
         """Begin to write the files of a photograph."""
         image, files = photograph.image, []
-        name, engine = os.fspath(self._inputs[index].path), self._classifier.prepare(threads=1)
-        entry = {"path": name, "engine": engine, **results.entry_of(name, photograph)}
+        engine = self._classifier.prepare(threads=1)
+        entry = results.entry_of(os.fspath(self._inputs[index].path), photograph, engine=engine)
         if image is not None and self._drawings:
             path = self._drawings[index]
             drawn = self._draw(image, photograph.faces)

@@ -2,7 +2,7 @@
 
 An entry is what JSON says of one photograph:
 
-    {"path": "party.jpg", "width": 640, "height": 480, "error": null, "faces": [
+    {"path": "party.jpg", "engine": "onnx", "width": 640, "height": 480, "error": null, "faces": [
         {"face": 1, "box": [x, y, width, height], "score": 0.93, "landmarks": [[x, y], ...],
          "roll": -4.1, "label": "happy", "index": 3, "confidence": 0.91,
          "probabilities": {"angry": 0.01, ...}, "size": 96.4, "too_small": false}]}
@@ -37,11 +37,18 @@ _BOM: Final = "\ufeff"
 _WIDEST: Final = 72  # letters of a name that others are aligned with
 
 
-def entry_of(path: str, photograph: Photograph) -> dict[str, Any]:
-    """Return what JSON says of a photograph."""
+def entry_of(path: str, photograph: Photograph, *, engine: str | None = None) -> dict[str, Any]:
+    """Return what JSON says of a photograph.
+
+    Args:
+        path: what the photograph is called.
+        photograph: what was found in it.
+        engine: what computed; None: the entry does not say.
+    """
     height, width = photograph.shape or (None, None)
     return {
         "path": path,
+        **({} if engine is None else {"engine": engine}),
         "width": width,
         "height": height,
         "error": None if photograph.error is None else str(photograph.error),

@@ -44,7 +44,7 @@ class FaceEntry(BaseModel):
 
 
 class PhotographEntry(BaseModel):
-    """What came of a photograph, as `ferjax faces --json` has it."""
+    """What came of a photograph, as `ferjax faces --json` has it, but for the engine."""
 
     path: str = Field(description='the name that was sent, or "image 1", ...')
     width: int | None
@@ -55,7 +55,8 @@ class PhotographEntry(BaseModel):
 
 
 class PredictionEntry(BaseModel):
-    """What came of a picture that is one face, as `ferjax predict --json` has it."""
+    """What came of a picture that is one face, as `ferjax predict --json` has it, but for the
+    engine."""
 
     path: str = Field(description='the name that was sent, or "image 1", ...')
     error: str | None = Field(description="why it cannot be used, or null")

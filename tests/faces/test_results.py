@@ -49,6 +49,13 @@ def table(path: Path, *entries: dict[str, Any], ascii_only: bool = True) -> list
     return list(csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline="")))
 
 
+def test_an_entry_says_what_computed_where_that_is_known() -> None:
+    photograph = Photograph(source="a.jpg", shape=(48, 64), faces=[])
+    said = results.entry_of("a.jpg", photograph, engine="onnx")
+    assert said == {"engine": "onnx", **entry("a.jpg")}
+    assert list(said)[:2] == ["path", "engine"]
+
+
 def test_an_entry_is_what_is_known_of_a_photograph() -> None:
     assert entry("a.jpg", face(), face(box=(0, 0, 9, 9), landmarks=None)) == {
         "path": "a.jpg",
