@@ -42,9 +42,6 @@ class EmotionClassifier:
     """A network with its weights and the names of its classes.
 
     Attributes:
-        graph: the network's layers and their connections; `network` is it as a Flax module.
-        variables: {"params", "batch_stats"}; from the first prediction on they are where that is
-            computed, and cannot be written to, but replaced.
         labels: the K class names in output order; "0", "1", ... where nobody knows them.
         image_size: (H, W) that images are resized to.
         value_range: what black and white are to the network.
@@ -151,7 +148,11 @@ class EmotionClassifier:
 
     @property
     def variables(self) -> Variables:
-        """What the network computes with: {"params": {layer: {weight: array}}, "batch_stats"}."""
+        """What the network computes with: {"params": {layer: {weight: array}}, "batch_stats"}.
+
+        From the first prediction on they are where that is computed, and cannot be written to, but
+        replaced.
+        """
         return self._predictor.variables
 
     @variables.setter
