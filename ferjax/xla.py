@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib
-import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import Any
 
 from ferjax import hardware
 from ferjax._lazy import LazyModule
+from ferjax.files import user_cache
 
 jax: Any = LazyModule("jax")  # what predicts without it need not wait for it
 
@@ -104,14 +104,8 @@ def _kept() -> Iterator[None]:
 
 def cache_folder() -> Path:
     """Return the folder for compiled code of this kind of machine, packed as JAX packs it here."""
-    if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    elif os.name == "nt":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home())
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     machine = f"{platform.machine()} {_cpu_features()} {_compression()}"
-    return base / "ferjax" / "xla" / hashlib.sha256(machine.encode()).hexdigest()[:12]
+    return user_cache() / "xla" / hashlib.sha256(machine.encode()).hexdigest()[:12]
 
 
 def _compression() -> str:

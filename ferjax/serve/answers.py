@@ -36,13 +36,13 @@ class Answer(JSONResponse):
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What is asked of pictures.
+class Endpoint:
+    """A path at which something is asked of pictures.
 
     Attributes:
-        path: at which it is asked.
-        options: from what is sent to the options.
-        work: from a picture to what is to be done for it.
+        path: the path.
+        options: reads a request's options from what is sent.
+        work: makes of a picture what is to be done for it.
         unread: what is said, beside the error, of a picture that cannot be used.
     """
 
@@ -52,13 +52,13 @@ class Kind:
     unread: dict[str, Any]
 
 
-FACES = Kind(
+FACES = Endpoint(
     path="/v1/faces",
     options=options.faces,
     work=pictures.FacesOf,
     unread={"width": None, "height": None, "faces": []},
 )
-PREDICT = Kind(
+PREDICT = Endpoint(
     path="/v1/predict",
     options=options.predict,
     work=pictures.PredictionOf,
@@ -102,23 +102,23 @@ class Queue:
                 del self._of[client]
 
 
-async def answered(service: Service, request: Request, kind: Kind) -> Response:
+async def answered(service: Service, request: Request, endpoint: Endpoint) -> Response:
     """Return the answer to a request.
 
     Raises:
         Refusal: it is not done.
     """
     client = request.state.client or "none"
-    with service.room.taken() as body:
+    with service.memory.taken() as body:
         try:
             asked = await bodies.read(request, service.settings.limits, body)
         except ClientDisconnect:
             return Response(status_code=499)  # which nobody reads
-        asked_for = kind.options(asked.options, service.classifier)
+        asked_for = endpoint.options(asked.options, service.classifier)
         with service.queue.admitted(client, len(asked.images)):
             service.metrics.waiting.inc(len(asked.images))
             try:
-                results = await _computed(service, request, kind, asked.images, asked_for)
+                results = await _computed(service, request, endpoint, asked.images, asked_for)
             finally:
                 service.metrics.waiting.dec(len(asked.images))
     if results is None:
@@ -127,14 +127,14 @@ async def answered(service: Service, request: Request, kind: Kind) -> Response:
     if len(failed) == len(results):
         raise failed[0]
     entries = [
-        _unread(kind, name, result) if isinstance(result, Refusal) else {**result, "code": None}
+        _unread(endpoint, name, result) if isinstance(result, Refusal) else {**result, "code": None}
         for name, result in zip(_names(asked.images), results, strict=True)
     ]
     return Answer({"model": service.name, "results": entries})
 
 
-def _unread(kind: Kind, name: str, refusal: Refusal) -> dict[str, Any]:
-    return {"path": name, "error": refusal.detail, "code": refusal.code, **kind.unread}
+def _unread(endpoint: Endpoint, name: str, refusal: Refusal) -> dict[str, Any]:
+    return {"path": name, "error": refusal.detail, "code": refusal.code, **endpoint.unread}
 
 
 def _names(images: Sequence[Upload]) -> list[str]:
@@ -142,7 +142,7 @@ def _names(images: Sequence[Upload]) -> list[str]:
 
 
 async def _computed(
-    service: Service, request: Request, kind: Kind, images: list[Upload], asked_for: Any
+    service: Service, request: Request, endpoint: Endpoint, images: list[Upload], asked_for: Any
 ) -> list[Any] | None:
     """Return what came of each picture, entries and Refusals; None where the client has left."""
     limits = service.settings.limits
@@ -152,12 +152,12 @@ async def _computed(
         async with asyncio.timeout(limits.timeout):
             await service.until_ready()
             works = [
-                kind.work(service.classifier, image, name, asked_for, limits)
+                endpoint.work(service.classifier, image, name, asked_for, limits)
                 for image, name in zip(images, _names(images), strict=True)
             ]
             for image in images:
                 image.data = b""  # its work has it, and lets go of it
-            computed = asyncio.gather(*(_one(service, kind, work) for work in works))
+            computed = asyncio.gather(*(_one(service, endpoint, work) for work in works))
             del works
             waiting: list[asyncio.Future[Any]] = [computed, left]
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -174,7 +174,7 @@ async def _computed(
                     await task
 
 
-async def _one(service: Service, kind: Kind, work: Any) -> Any:
+async def _one(service: Service, endpoint: Endpoint, work: Any) -> Any:
     """Return what came of a picture: its entry, or a Refusal."""
     outcome = "given-up"
     try:
@@ -188,7 +188,7 @@ async def _one(service: Service, kind: Kind, work: Any) -> Any:
         outcome = "failed"
         raise
     finally:
-        service.metrics.image(kind.path, outcome)
+        service.metrics.image(endpoint.path, outcome)
 
 
 async def _left(request: Request) -> None:

@@ -40,7 +40,7 @@ class Asked:
     options: dict[str, Any]
 
 
-class Room:
+class Memory:
     """The bytes of all bodies in memory, of which there is an upper limit."""
 
     def __init__(self, most: int) -> None:
@@ -66,13 +66,13 @@ class Room:
 class Body:
     """What is counted of one body."""
 
-    def __init__(self, room: Room) -> None:
-        self._room = room
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
         self.size = 0
 
     def grow(self, size: int) -> None:
         """Count further bytes, or raise a Refusal."""
-        self._room.take(size)
+        self._memory.take(size)
         self.size += size
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ferjax import hardware
 from ferjax.serve.answers import Queue
-from ferjax.serve.bodies import Room
+from ferjax.serve.bodies import Memory
 from ferjax.serve.computing import Computer
 from ferjax.serve.metrics import Metrics
 from ferjax.serve.page import Page
@@ -38,7 +38,7 @@ class Service:
         settings: what the service is asked for.
         metrics: what Prometheus is told.
         computer: the threads that compute.
-        room: the bytes of bodies in memory.
+        memory: the bytes of bodies in it.
         queue: the pictures that wait.
         name: of the weights.
         is_ready: whether the network has been run once.
@@ -65,7 +65,7 @@ class Service:
         self.classifier = classifier
         self.settings = settings
         self.metrics = Metrics()
-        self.room = Room(limits.held)
+        self.memory = Memory(limits.held)
         self.queue = Queue(limits.queue, limits.per_client)
         self._weights = weights
         self.page = page

@@ -12,7 +12,6 @@ import importlib.util
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from ferjax.errors import FerjaxError, first_line, printable
-from ferjax.files import replacing
+from ferjax.files import replacing, user_cache
 
 PACKAGE: Final = "onnxruntime-web"
 VERSION: Final = "1.30.0"
@@ -112,13 +111,7 @@ def find(
 
 def cache_folder() -> Path:
     """Return where files that npm fetched are kept for the next time."""
-    if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    elif os.name == "nt":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home())
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "ferjax" / PACKAGE / VERSION
+    return user_cache() / PACKAGE / VERSION
 
 
 def of_tarball(path: Path) -> Runtime:
