@@ -129,6 +129,7 @@ def test_what_is_no_address_is_told(text: str, message: str) -> None:
         "hf:\\\\me:hf_secret@o\\n",
         "https://me:hf_secret@huggingface.co/o/n",
         "hf://o/n/f.h5?token=hf_secret",
+        "hf://o/n/f.h5#token=hf_secret",
         "https://huggingface.co/o/n/resolve/main/f.h5?token=hf_secret",
     ],
 )
@@ -422,6 +423,9 @@ def test_a_hub_that_does_not_answer_leaves_the_cache(
 ) -> None:
     hugging_face.online("http://127.0.0.1:9")  # discard: nothing listens
     with pytest.raises(HubError, match=r"http://127\.0\.0\.1:9 cannot be reached"):
+        released.path_of("hf://someone/emotions/tiny.h5")
+    hugging_face.online("http://me:hf_secret@127.0.0.1:9")
+    with pytest.raises(HubError, match=r"http://\.\.\.@127\.0\.0\.1:9 cannot be reached"):
         released.path_of("hf://someone/emotions/tiny.h5")
     hugging_face.online(served.url)
     path = released.path_of("hf://someone/emotions/tiny.h5")

@@ -215,6 +215,7 @@ def _shown(text: str) -> str:
     scheme, _, rest = text.partition(":")
     if _has_credentials(rest):
         return f"{scheme}://..."
+    text = re.sub(r"#(?!sha256=).*", "#...", text, flags=re.DOTALL | re.IGNORECASE)
     return re.sub(r"\?.*", "?...", text, flags=re.DOTALL)
 
 

@@ -199,7 +199,12 @@ def translated(hub: Any, address: Address) -> Iterator[None]:
 
 
 def explained(hub: Any, address: Address, error: Exception) -> str:
-    """Return in one line what the library's error means, and what to do."""
+    """Return in one line what the library's error means, and what to do, without the password that
+    HF_ENDPOINT or a proxy's address may hold."""
+    return re.sub(r"//[^/\s]*@", "//...@", _meaning(hub, address, error))
+
+
+def _meaning(hub: Any, address: Address, error: Exception) -> str:
     errors, repository = hub.errors, address.repository
     if isinstance(error, errors.GatedRepoError):
         return (

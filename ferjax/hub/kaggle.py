@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -184,7 +185,12 @@ def _status(error: BaseException) -> int | None:
 
 
 def explained(error: Exception) -> str:
-    """Return in one line what the library's error means, and what to do."""
+    """Return in one line what the library's error means, and what to do, without the password that
+    a proxy's address may hold."""
+    return re.sub(r"//[^/\s]*@", "//...@", _meaning(error))
+
+
+def _meaning(error: Exception) -> str:
     status = _status(error)
     if status == 404:
         return "no such model, variation, version or file"
