@@ -72,7 +72,7 @@ def write(
         FerjaxError: the package onnx is missing, or what `runtime` names cannot be used.
     """
     say = report or (lambda message: None)
-    check_place(folder, force=force)
+    check_place(folder, force=force, weights=weights)
     if not isinstance(runtime, runtimes.Runtime):
         runtime = runtimes.find(runtime, report=say)
     say("the networks are written as ONNX")
@@ -142,12 +142,21 @@ def settings(
     }
 
 
-def check_place(folder: str | os.PathLike[str], *, force: bool = False) -> None:
+def check_place(
+    folder: str | os.PathLike[str],
+    *,
+    force: bool = False,
+    weights: str | os.PathLike[str] | None = None,
+) -> None:
     """Raise where the page cannot be written to a folder: before long work for it.
+
+    Args:
+        force: replace the folder whatever it holds, but for `weights`.
+        weights: the file that the page is made of.
 
     Raises:
         WriteError: it holds something else than a page, and `force` is not given; or it is the
-            current folder or one above it; or it is not writable.
+            current folder or one above it; or it is not writable; or the weights are in it.
     """
     check_folder(folder)
     target = Path(os.path.realpath(folder))
@@ -156,6 +165,10 @@ def check_place(folder: str | os.PathLike[str], *, force: bool = False) -> None:
         raise WriteError(
             f"{folder}: expected a folder of its own for the page, got the current one, "
             "the home folder, or one above them"
+        )
+    if weights is not None and target in Path(os.path.realpath(weights)).parents:
+        raise WriteError(
+            f"{folder}: holds the weights that the page is made of, {weights}; name another folder"
         )
     if not target.is_dir() or force:
         return
@@ -176,6 +189,8 @@ def check_place(folder: str | os.PathLike[str], *, force: bool = False) -> None:
 
 
 def _is_page(folder: Path) -> bool:
+    if not (folder / SETTINGS).is_file():
+        return False
     try:
         stated = read_json(folder / SETTINGS, _MOST_SETTINGS)
     except (OSError, ValueError, RecursionError):
@@ -191,7 +206,7 @@ def _own_names(folder: Path) -> set[str]:
 
 def _names_in(folder: Path) -> Iterator[str]:
     for path in folder.rglob("*"):
-        if not path.is_dir():
+        if path.is_symlink() or not path.is_dir():
             yield path.relative_to(folder).as_posix()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -151,8 +152,27 @@ def test_a_folder_of_others_is_left_as_it_is(tmp_path: Path, name: str):
     assert not (tmp_path / "mine" / "notes.txt").exists()
 
 
+def test_the_weights_of_a_page_are_not_replaced_by_it(tmp_path: Path):
+    (weights := tmp_path / "runs" / "best.h5").parent.mkdir()
+    weights.write_bytes(b"weights")
+    with pytest.raises(WriteError, match=r"runs: holds the weights that the page is made of"):
+        write(classifier(), tmp_path / "runs", runtime=RUNTIME, weights=weights, force=True)
+    assert weights.read_bytes() == b"weights"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs POSIX")
+def test_a_folder_with_a_pipe_in_the_place_of_settings_is_no_page(tmp_path: Path):
+    os.mkfifo(tmp_path / "settings.json")  # which nobody writes into
+    with pytest.raises(WriteError, match="holds something else than a page"):
+        write(classifier(), tmp_path, runtime=RUNTIME)
+
+
 def test_files_beside_a_page_are_not_lost(tmp_path: Path):
     write(classifier(), tmp_path / "page", runtime=RUNTIME)
+    (tmp_path / "page" / "data").symlink_to(tmp_path)
+    with pytest.raises(WriteError, match=r"holds files beside the page \(data\)"):
+        write(classifier(), tmp_path / "page", runtime=RUNTIME)
+    (tmp_path / "page" / "data").unlink()
     (tmp_path / "page" / "CNAME").write_text("example.org")
     with pytest.raises(WriteError, match=r"holds files beside the page \(CNAME\)"):
         write(classifier(), tmp_path / "page", runtime=RUNTIME)
