@@ -80,10 +80,10 @@ def build(folder: Path, tarball: Path | None = None) -> Path:
     Raises:
         FerjaxError: the package cannot be had or is another one, or the wheel cannot be written.
     """
-    found = _fetched() if tarball is None else runtime.of_tarball(tarball)
+    brought = _fetched() if tarball is None else runtime.of_tarball(tarball)
     content = {
         f"{NAME}/__init__.py": _MODULE.encode(),
-        **{f"{NAME}/dist/{name}": data for name, data in found.files.items()},
+        **{f"{NAME}/dist/{name}": data for name, data in brought.files.items()},
         f"{INFO}/METADATA": _METADATA.encode(),
         f"{INFO}/WHEEL": _WHEEL.encode(),
         **{f"{INFO}/licenses/{name}": data for name, data in runtime.licences().items()},

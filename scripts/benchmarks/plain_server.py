@@ -24,8 +24,8 @@ async def readyz() -> str:
 
 @app.post("/v1/faces")
 async def faces(images: UploadFile) -> Any:
-    found = classifier.analyze(await images.read())
-    return [{"box": list(map(float, face.box)), **face.probabilities} for face in found]
+    seen = classifier.analyze(await images.read())
+    return [{"box": list(map(float, face.box)), **face.probabilities} for face in seen]
 
 
 @app.post("/v1/predict")

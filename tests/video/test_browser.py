@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,8 @@ from ferjax.faces.detection import Detection
 from ferjax.video.seen import VideoFace, VideoFrame
 from ferjax.video.webm import Webm
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+from ..chromium import CHROMIUM, launch
+
 TIMES = [*(i / 20 for i in range(20)), 1.0, 1.4, 1.5, 1.9, 2.0]  # at a rate that varies
 _SHOWN = """async ([content, moments]) => {
     const bytes = Uint8Array.from(atob(content), letter => letter.charCodeAt(0));
@@ -58,7 +57,7 @@ def level(number: int) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is missing")
+@pytest.mark.skipif(not CHROMIUM, reason="Chromium is missing")
 def test_an_annotated_film_plays(tmp_path: Path) -> None:
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is missing")
     path = tmp_path / "a.webm"
@@ -67,11 +66,8 @@ def test_an_annotated_film_plays(tmp_path: Path) -> None:
         webm.add(frame(number, time))
     webm.close()
     content = base64.b64encode(path.read_bytes()).decode()
-    is_root = hasattr(os, "geteuid") and os.geteuid() == 0
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"] if is_root else []
-        )
+        browser = launch(started.chromium)
         page = browser.new_page()
         shown = page.evaluate(_SHOWN, [content, [1.95, 0.52, 1.2]])
         browser.close()

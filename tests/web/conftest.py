@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,18 +13,7 @@ import ferjax
 from ferjax.classifier import EmotionClassifier
 from ferjax.web import Runtime, find_runtime, serving, write
 from ferjax.web.runtime import RuntimeMissingError
-
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
-
-
-def launch(chromium: Any, *flags: str) -> Any:
-    """Start Chromium, Playwright's browser type, with flags; root's takes another one."""
-    is_root = hasattr(os, "geteuid") and os.geteuid() == 0
-    return chromium.launch(
-        executable_path=CHROMIUM, args=[*flags, *(["--no-sandbox"] if is_root else [])]
-    )
+from tests.chromium import CHROMIUM, launch
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.chromium import CHROMIUM
 from tests.conftest import RunScript
-from tests.web.conftest import CHROMIUM
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 script = importlib.import_module("benchmark_web")
@@ -55,8 +55,8 @@ def test_a_missing_browser_is_told(run_script: RunScript, monkeypatch: pytest.Mo
 def test_the_page_is_measured(site: str, browser: Any, tmp_path: Path):
     film = tmp_path / "camera.mjpeg"
     film.write_bytes(script.camera_film())
-    found = script.one_run(browser.browser_type, CHROMIUM, site, film, 2)
-    assert 0 < found["ready"] < found["first"]
-    assert found["camera"] > 0
-    assert found["threads"] is True
-    json.dumps(found)
+    measured = script.one_run(browser.browser_type, CHROMIUM, site, film, 2)
+    assert 0 < measured["ready"] < measured["first"]
+    assert measured["camera"] > 0
+    assert measured["threads"] is True
+    json.dumps(measured)

@@ -24,8 +24,8 @@ from ferjax.classifier import EmotionClassifier
 from ferjax.faces.results import Table, entry_of
 from ferjax.image_files import UInt8Array
 from ferjax.web import Runtime, write
+from tests.chromium import launch
 from tests.networks import dense_weights, one_dense
-from tests.web.conftest import launch
 
 pytestmark = pytest.mark.slow
 
