@@ -164,6 +164,8 @@ class _Exchange:
         self._is_ending = is_ending
         stated = self.headers.get("content-length", "0")
         self._more = stated != "0" or "transfer-encoding" in self.headers
+        # With both, a proxy may take another end of the body, and have what follows for a request.
+        self._is_ambiguous = {"content-length", "transfer-encoding"} <= set(self.headers)
         self._expects = "expect" in self.headers  # the client waits before it sends a body
         self._left = False
 
@@ -184,7 +186,7 @@ class _Exchange:
             has_policy = "content-security-policy" in headers
             for name, value in (_HEADERS if has_policy else _HEADERS | _ANSWERS_ALONE).items():
                 headers.setdefault(name, value)
-            if self._more or self._is_ending():
+            if self._more or self._is_ambiguous or self._is_ending():
                 headers["Connection"] = "close"
         elif not message.get("more_body", False) and self._more and not self._expects:
             # The answer is out, and the client may read it, before the connection is closed: closed

@@ -163,6 +163,17 @@ def test_a_connection_serves_many_requests_and_those_sent_at_once(port: int, fac
         assert received(raw).count(b"HTTP/1.1 200 ") == 3
 
 
+def test_a_body_with_two_lengths_is_the_last_of_its_connection(port: int, face: bytes) -> None:
+    second = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(
+            b"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\n"
+            b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + second
+        )
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert answer.startswith(b"HTTP/1.1 422 ") and answer.count(b"HTTP/1.1 ") == 1
+
+
 def test_bodies_in_chunks(port: int, face: bytes) -> None:
     lines = "POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
     lines += "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
