@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -198,6 +199,16 @@ def listing(folder: Path) -> list[tuple[str, int]]:
     return [(name, size or 0) for name, size in files_under(folder).items()]
 
 
+def _contents(path: Path) -> Iterator[bytes]:
+    """Yield a file's bytes and, of a .keras that is compressed, those of its members."""
+    yield path.read_bytes()
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:  # which was read before, and has no bomb in it
+            for member in archive.infolist():
+                if member.compress_type != zipfile.ZIP_STORED:
+                    yield archive.read(member)
+
+
 def check_secrets(folder: Path, secrets: Iterable[Any]) -> None:
     """Raise where a token is in a file that is to be shared, as in a command that metadata has.
 
@@ -207,7 +218,7 @@ def check_secrets(folder: Path, secrets: Iterable[Any]) -> None:
     known = [re.escape(secret.encode()) for secret in secrets if secret and len(secret) > 7]
     pattern = re.compile(b"|".join([_TOKEN, *known]))
     for name, _ in listing(folder):
-        if pattern.search((folder / name).read_bytes()):
+        if any(map(pattern.search, _contents(folder / name))):
             raise FerjaxError(
                 f"{name}: a token or password is in it; nothing is written or sent. Take it out of "
                 "the weights' metadata or the reports, and withdraw it"

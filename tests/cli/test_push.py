@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 import shutil
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -302,6 +303,14 @@ def test_a_token_in_a_file_is_not_sent(
         assert done.code == 2 and "a token or password is in it" in done.error
         assert secret not in done.err
     assert not served.requests and not (tmp_path / "shared").exists()
+
+
+def test_a_token_in_a_compressed_file_is_seen(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "best.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", json.dumps({"name": 50 * "aaaa" + f" hf_{'x' * 34}"}))
+    assert b"hf_x" not in (tmp_path / "best.keras").read_bytes()
+    with pytest.raises(FerjaxError, match=r"best\.keras: a token or password is in it"):
+        folder.check_secrets(tmp_path, [])
 
 
 def test_licences_and_data_by_hand() -> None:
