@@ -145,7 +145,8 @@ def _print(described: dict[str, Any], inspection: Inspection) -> None:
     from ferjax.nets.summary import summary
 
     print(f"file:      {described['path']}")
-    print(f"kind:      {described['kind'] or 'not a weight file'}")
+    if described["kind"] is not None:  # else the problem says what it is, or that it was not had
+        print(f"kind:      {described['kind']}")
     if described["kind"] in KINDS:
         print(f"Keras:     {described['keras_version'] or 'version not stated'}")
     if inspection.model is None:

@@ -183,8 +183,8 @@ def add_training_frequencies(parser: argparse._ActionsContainer) -> None:
         "--training-frequencies",
         type=_shares,
         metavar="CLASS=SHARE,...",
-        help="how common each class was in training, which --prior needs (default: as the metadata "
-        "says)",
+        help="how common each class was in training, which other priors need (default: as the "
+        "metadata says)",
     )
 
 

@@ -137,7 +137,7 @@ class _Parser:
         if "?" in rest:
             raise self.wrong("what follows a ? has no meaning here")
         if not rest.startswith("//"):
-            raise self.wrong(f"did you mean {self.hub}://{rest.lstrip('/')}?")
+            raise self.wrong(f"lacks // as in {self.hub}://{rest.lstrip('/')}")
 
     def _pinned(self, fragment: str) -> str:
         name, _, digest = fragment.partition("=")

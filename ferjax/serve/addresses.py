@@ -56,7 +56,10 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         reason = error.strerror or type(error).__name__
-        raise FerjaxError(f"cannot listen at {host}, port {port}: {reason}") from None
+        raise FerjaxError(
+            f"cannot listen at {host}, port {port}: {reason}; --port N takes another, 0 any free "
+            "one"
+        ) from None
     listener.setblocking(False)
     return listener
 

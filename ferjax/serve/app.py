@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from ferjax._version import __version__
+from ferjax.errors import printable
 from ferjax.serve import addresses, answers, documents
 from ferjax.serve.answers import FACES, PREDICT
 from ferjax.serve.gate import Gate
@@ -126,12 +127,18 @@ async def _refused(request: Request, error: Exception) -> Response:
             "failed", "the service failed on this request; its log says where"
         ).response()
     code = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "failed")
-    if code == "not-found":
+    headers = dict(error.headers or {})
+    # With the page, which takes all paths that are left, what is posted alone is not found by GET.
+    if code != "failed" and request.scope["path"] in (FACES.path, PREDICT.path):
+        method = printable(request.method, 20)
+        refusal = Refusal("method-not-allowed", f"expected POST with pictures, got {method}")
+        headers["Allow"] = "POST"
+    elif code == "not-found":
         refusal = Refusal(code, "nothing is at this path; /openapi.json lists what is")
     else:
         refusal = Refusal(code, HTTPStatus(error.status_code).phrase)
     response = refusal.response()
-    response.headers.update(error.headers or {})
+    response.headers.update(headers)
     return response
 
 

@@ -203,7 +203,7 @@ def test_other_files_are_told_apart(
 def test_a_missing_file_and_a_folder_are_unusable(cli: Cli, tmp_path: Path) -> None:
     done = cli("inspect", tmp_path / "gone.h5")
     assert done.code == 1
-    assert "unusable:  no such file\n" in done.out
+    assert done.out == f"file:      {tmp_path / 'gone.h5'}\nunusable:  no such file\n"
     done = cli("inspect", tmp_path)
     assert done.code == 1
     assert "unusable:  a folder, expected a Keras file\n" in done.out

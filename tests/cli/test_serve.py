@@ -41,8 +41,9 @@ def test_a_port_that_is_taken(cli: Cli) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         error = cli("serve", "--port", port).error
-    assert (
-        error == f"ferjax: error: cannot listen at 127.0.0.1, port {port}: Address already in use"
+    assert error == (
+        f"ferjax: error: cannot listen at 127.0.0.1, port {port}: Address already in use; --port N "
+        "takes another, 0 any free one"
     )
 
 

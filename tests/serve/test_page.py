@@ -81,6 +81,10 @@ def test_the_interface_comes_before_the_page(page: Show, face: bytes) -> None:
     client = page()
     assert client.get("/healthz").json() == {"status": "alive"}
     check(client.post("/"), 405, "method-not-allowed")
+    for path in ("/v1/faces", "/v1/predict"):
+        answer = client.get(path)  # as by a browser
+        check(answer, 405, "method-not-allowed", "expected POST with pictures, got GET")
+        assert answer.headers["allow"] == "POST"
 
 
 def test_without_the_runtime_it_says_how_to_get_it(page: Show) -> None:

@@ -305,7 +305,7 @@ def test_an_answer_that_takes_too_long(serve: Serve, face: bytes) -> None:
 def test_paths_and_methods(client: TestClient) -> None:
     check(client.get("/v2/faces"), 404, "not-found", "openapi.json")
     answer = client.get("/v1/faces")
-    check(answer, 405, "method-not-allowed")
+    check(answer, 405, "method-not-allowed", "expected POST with pictures, got GET")
     assert answer.headers["allow"] == "POST"
     check(client.get("/docs"), 404, "not-found")  # its scripts would come from other hosts
 
