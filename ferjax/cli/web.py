@@ -15,6 +15,7 @@ examples:
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 import tempfile
 from pathlib import Path
@@ -59,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
         raise FerjaxError("expected a folder for the page, OUT, or --open, got neither")
     if args.port is not None and not args.open:
         raise FerjaxError("--port is for --open")
+    if importlib.util.find_spec("onnx") is None:  # before anything is fetched or written
+        raise FerjaxError("writing a page needs onnx: pip install 'ferjax[web]'")
     if not args.open:
         _write(args, args.folder)
         return 0

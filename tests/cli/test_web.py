@@ -71,6 +71,14 @@ def test_mistakes_take_one_line(cli: Cli, arguments: list[str], message: str):
     assert message in done.error
 
 
+def test_a_library_that_is_missing(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert cli("web", tmp_path / "page").error == (
+        "ferjax: error: writing a page needs onnx: pip install 'ferjax[web]'"
+    )
+    assert not (tmp_path / "page").exists()
+
+
 def test_weights_that_are_none_leave_nothing(cli: Cli, tmp_path: Path, small: Path):
     out = tmp_path / "page"
     done = cli("web", out, "--runtime", small, "--weights", ROOT / "README.md")
