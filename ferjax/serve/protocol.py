@@ -1,4 +1,4 @@
-"""Connections: how many, and how long one may take for a request's head, or to read an answer."""
+"""Connections: how many, and what a request's head, its body and its answer may take."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from ferjax.serve.refusals import Refusal
 from ferjax.serve.settings import Limits
 
 _UNREAD: Final = 30_000  # milliseconds in which a client has to take some of what it is sent
+_HEAD: Final = 2**14  # bytes of the head of a request
+# Of a body: how many pieces may be of any length, and the bytes that further ones have on average:
+# each takes its time, however short it is.
+_PIECES: Final = 4096
+_PIECE: Final = 64
 
 
 def protocol(limits: Limits) -> type[H11Protocol]:
@@ -26,6 +31,10 @@ def protocol(limits: Limits) -> type[H11Protocol]:
     class Connection(H11Protocol):
         head_timer: asyncio.TimerHandle | None = None
         is_refused = False
+
+        def __init__(self, *args: Any, **settings: Any) -> None:
+            super().__init__(*args, **settings)
+            self.conn = Pieces(h11.SERVER, _HEAD)
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             if len(self.connections) >= limits.connections:
@@ -49,6 +58,12 @@ def protocol(limits: Limits) -> type[H11Protocol]:
             self._stop_watching()
             if not self.is_refused:
                 super().connection_lost(exc)
+
+        def send_400_response(self, msg: str) -> None:
+            try:
+                super().send_400_response(msg)
+            except h11.LocalProtocolError:  # another answer is on its way, or is out
+                self.transport.close()
 
         def _watch_head(self) -> None:
             """Give the head of the next request a time in which to come, once it is waited for."""
@@ -74,6 +89,30 @@ def protocol(limits: Limits) -> type[H11Protocol]:
                 self.transport.close()
 
     return Connection
+
+
+class Pieces(h11.Connection):
+    """A connection that takes no body in a great many small pieces."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._pieces = self._bytes = 0  # of the body
+
+    def next_event(self) -> Any:
+        """Return what the client sent next, as h11 does.
+
+        Raises:
+            h11.RemoteProtocolError: it is no HTTP, or the body comes in too many pieces.
+        """
+        event = super().next_event()
+        if isinstance(event, h11.Data):
+            self._pieces += 1
+            self._bytes += len(event.data)
+            if self._pieces > _PIECES + self._bytes // _PIECE:
+                raise h11.RemoteProtocolError("the body comes in too many small pieces")
+        elif isinstance(event, h11.Request):
+            self._pieces = self._bytes = 0
+        return event
 
 
 def _full() -> bytes:

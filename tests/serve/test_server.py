@@ -23,8 +23,11 @@ import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra `serve`")
 
+import h11
+
 from ferjax import EmotionClassifier
 from ferjax.serve import addresses, server
+from ferjax.serve.protocol import Pieces
 from ferjax.serve.service import Service
 from ferjax.serve.settings import Limits, Settings
 
@@ -188,6 +191,40 @@ def test_bodies_in_chunks(port: int, face: bytes) -> None:
     with connected(port) as connection:
         connection.sendall(both.encode() + b"0\r\n\r\nGET /metrics HTTP/1.1\r\n\r\n")
         assert received(connection).count(b"HTTP/1.1 ") == 1
+
+
+def test_a_body_in_a_great_many_small_chunks_is_given_up(port: int, face: bytes) -> None:
+    lines = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/png\r\n"
+    lines += b"Transfer-Encoding: chunked\r\n\r\n"
+    for path in (b"/v1/predict", b"/nothing"):  # which is answered before its body has come
+        with connected(port) as connection, contextlib.suppress(ConnectionError):
+            connection.sendall(lines.replace(b"/v1/predict", path))
+            for _ in range(3000):  # more than sockets hold
+                connection.sendall(b"1\r\na\r\n" * 1000)
+            pytest.fail("all of the body was taken")
+    assert ask(port, face) == 200
+
+
+def test_pieces_of_a_body() -> None:
+    client, server = h11.Connection(h11.CLIENT), Pieces(h11.SERVER)
+    headers = [("Host", "a"), ("Transfer-Encoding", "chunked")]
+
+    def taken(length: int) -> int:
+        """Return how many of 10,000 pieces of that length are taken."""
+        server.receive_data(client.send(h11.Request(method="POST", target="/", headers=headers)))
+        assert isinstance(server.next_event(), h11.Request)
+        for number in range(10_000):
+            server.receive_data(client.send(h11.Data(data=b"a" * length)))
+            try:
+                assert isinstance(server.next_event(), h11.Data)
+            except h11.RemoteProtocolError as error:
+                assert str(error) == "the body comes in too many small pieces"
+                return number
+        return 10_000
+
+    assert taken(64) == 10_000
+    client, server = h11.Connection(h11.CLIENT), Pieces(h11.SERVER)
+    assert 4096 < taken(1) < 4200
 
 
 @pytest.mark.parametrize(
