@@ -405,7 +405,8 @@ def test_a_file_that_is_elsewhere_is_followed(served: Hub) -> None:
         ("", "private", "no such repository, or a private one"),
         ("/tiny.h5", "gated", "to those who accept its conditions, at http://127.*/someone/emot"),
         ("/tiny.h5", "broken", "answers with HTTP 503; try again later"),
-        ("/tiny.h5", "half", "answers with HTTP 503"),
+        # It is tried five times over 23 seconds.
+        pytest.param("/tiny.h5", "half", "answers with HTTP 503", marks=pytest.mark.slow),
         ("/tiny.h5", "damaged", "arrived damaged, with another SHA-256"),
     ],
 )
