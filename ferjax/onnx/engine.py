@@ -64,6 +64,8 @@ class Engine:
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.intra_op_num_threads = threads or 0
         options.log_severity_level = 4  # what fails is raised, and need not be printed too
+        # Threads that wait for work at full speed take it from those that decode and find faces.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         place, content = _content(model)
         # The session may go on reading them where they are.
         self._arrays = {
