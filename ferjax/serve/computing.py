@@ -3,7 +3,8 @@
 Each thread does what is most urgent: it classifies the faces that wait where they fill a batch,
 where the oldest has waited long enough, or where no picture is left that could bring more; else it
 takes the next picture, decodes it and finds its faces. So nothing waits where little is asked, and
-where much is, batches are full and each thread has a core for itself.
+where much is, batches are full and each thread has a core for itself; a batch beside which nothing
+is asked has all of them.
 
 Dimension keys: B faces, K classes; h, w, C of the network's input.
 """
@@ -67,8 +68,8 @@ class Computer:
     """Threads that find faces and classify them.
 
     Args:
-        network: from preprocessed images, float32 (B, h, w, C), to probabilities, float32 (B, K);
-            called by several threads at once.
+        network: from preprocessed images, float32 (B, h, w, C), and on how many threads they are to
+            be computed, to probabilities, float32 (B, K); called by several threads at once.
         threads: how many.
         batch: faces that go through the network at once.
         wait: seconds that a face may wait for others.
@@ -77,7 +78,7 @@ class Computer:
 
     def __init__(
         self,
-        network: Callable[[Float32Array], npt.NDArray[np.float32]],
+        network: Callable[[Float32Array, int], npt.NDArray[np.float32]],
         *,
         threads: int,
         batch: int,
@@ -90,7 +91,8 @@ class Computer:
         self._observer = observer
         self._pictures: deque[_Job] = deque()
         self._crops: deque[_Crop] = deque()
-        self._finding = 0
+        self._finding = 0  # pictures that are looked at now
+        self._classifying = 0  # batches that the network has now
         self._is_closed = False
         self._changed = threading.Condition()
         self._threads = [
@@ -180,12 +182,16 @@ class Computer:
         crops = [crop for crop in crops if not crop.job.future.done()]
         if not crops:
             return
+        threads = self._cores()
         try:
-            rows = self._network(np.stack([crop.image for crop in crops]))
+            rows = self._network(np.stack([crop.image for crop in crops]), threads)
         except Exception as error:
             for crop in crops:
                 _fail(crop.job, error)
             return
+        finally:
+            with self._changed:
+                self._classifying -= 1
         done = []
         with self._changed:
             for crop, row in zip(crops, rows, strict=True):
@@ -198,6 +204,14 @@ class Computer:
         )
         for job in done:
             self._answer(job)
+
+    def _cores(self) -> int:
+        """Return how many threads a batch gets that is computed from now on: all where it is alone,
+        else the one that brings it."""
+        with self._changed:
+            self._classifying += 1
+            is_alone = self._classifying == 1 and not (self._pictures or self._finding)
+        return len(self._threads) if is_alone else 1
 
     def _answer(self, job: _Job) -> None:
         if job.future.done():

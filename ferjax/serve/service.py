@@ -75,8 +75,8 @@ class Service:
         self.failure: Exception | None = None
         self._changed: asyncio.Event | None = None
         self.computer = Computer(
-            classifier.predict_batch,
-            threads=settings.threads or max(1, hardware.cores() // settings.workers),
+            lambda images, threads: classifier.predict_batch(images, threads=threads),
+            threads=self.threads,
             batch=self.batch,
             wait=settings.wait,
             observer=self.metrics,
@@ -87,9 +87,14 @@ class Service:
         """How many faces go through the network at once."""
         return min(self.settings.batch, self.classifier.largest_batch)
 
+    @property
+    def threads(self) -> int:
+        """How many threads compute."""
+        return self.settings.threads or max(1, hardware.cores() // self.settings.workers)
+
     def warm_up(self) -> None:
-        """Run what a request will: the detector, and the network in batches of each size; and write
-        the page.
+        """Run what a request will: the detector, and the network in batches of each size, on one
+        core and on all; and write the page.
 
         Raises:
             FerjaxError: it cannot be done.
@@ -104,7 +109,8 @@ class Service:
         size = 1
         while size < 2 * self.batch:
             images = np.zeros((min(size, self.batch), height, width, channels), np.float32)
-            self.classifier.predict_batch(images)
+            for threads in {1, self.threads}:
+                self.classifier.predict_batch(images, threads=threads)
             size *= 2
         if self.page is not None and self._weights is not None:
             self.page.write(self.classifier, self._weights, self.settings.runtime)

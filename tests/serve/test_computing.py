@@ -49,7 +49,7 @@ class Picture:
         return [float(row[0]) for row in rows]
 
 
-def doubled(batch: Any) -> Any:
+def doubled(batch: Any, threads: int) -> Any:
     return 2 * batch.reshape(len(batch), 1)
 
 
@@ -114,6 +114,23 @@ def test_a_single_picture_does_not_wait(compute: Callable[..., Computer]) -> Non
     assert time.monotonic() - start < 10
 
 
+def test_a_batch_alone_is_computed_on_all_threads(compute: Callable[..., Computer]) -> None:
+    given: list[int] = []
+
+    def network(batch: Any, threads: int) -> Any:
+        given.append(threads)
+        return doubled(batch, threads)
+
+    gate = threading.Event()
+    computer = compute(network, threads=3, wait=0.0)
+    assert computer.submit(Picture(1.0)).result(10) == [2.0]
+    slow = computer.submit(Picture(1.0, gate=gate))
+    assert computer.submit(Picture(2.0)).result(10) == [4.0]  # beside one that is looked at
+    gate.set()
+    assert slow.result(10) == [2.0]
+    assert given == [3, 1, 3]
+
+
 def test_failures_are_of_their_picture_alone(compute: Callable[..., Computer]) -> None:
     class Broken(Picture):
         def crops(self) -> Crops:
@@ -133,10 +150,10 @@ def test_failures_are_of_their_picture_alone(compute: Callable[..., Computer]) -
 
 
 def test_a_failure_of_the_network_is_of_its_batch(compute: Callable[..., Computer]) -> None:
-    def network(batch: Any) -> Any:
+    def network(batch: Any, threads: int) -> Any:
         if batch.max() > 9:
             raise MemoryError("too much")
-        return doubled(batch)
+        return doubled(batch, threads)
 
     computer = compute(network, batch=1)
     bad, good = computer.submit(Picture(1.0, 10.0, 2.0)), computer.submit(Picture(3.0))
