@@ -149,7 +149,8 @@ def _add_time(group: Any) -> None:
         type=options.positive,
         default=10.0,
         metavar="S",
-        help="give up a camera or stream that gives nothing for so long (default: 10)",
+        help="give up a camera or stream that gives nothing for so long, and join it no more "
+        "(default: 10)",
     )
 
 
@@ -203,7 +204,11 @@ def run(args: argparse.Namespace) -> int:
         source = int(source)
     work = Run(options.load_classifier(args), source, settings, outputs)
     if work.resumed_at is not None:
-        print(f"ferjax: note: goes on after {work.resumed_at:.2f} s", file=sys.stderr)
+        print(
+            f"ferjax: note: goes on after {work.resumed_at:.2f} s, where the run was last saved; "
+            "rows after that are made anew",
+            file=sys.stderr,
+        )
     elif args.resume:
         print("ferjax: note: begins anew: no run is unfinished", file=sys.stderr)
     if args.draw is not None:
@@ -247,7 +252,7 @@ def _done(work: Run, args: argparse.Namespace, window: Any) -> int:
             if args.json or events:
                 progress.clear()
             if args.json:
-                sys.stdout.write(json_line(frame))
+                sys.stdout.write(json_line(frame, engine=work.engine))
             else:
                 _print_events(events)
             if window is not None and not window.show(frame):
@@ -257,8 +262,7 @@ def _done(work: Run, args: argparse.Namespace, window: Any) -> int:
     except KeyboardInterrupt:
         frames.close()
         progress.clear()
-        resume = "; --resume goes on with it" if work.goes_on else ""
-        print(f"interrupted at {work.analysis.time:.2f} s{resume}", file=sys.stderr)
+        print(f"interrupted at {work.analysis.time:.2f} s{_resumable(work)}", file=sys.stderr)
         raise
     finally:
         frames.close()
@@ -283,6 +287,16 @@ def _done(work: Run, args: argparse.Namespace, window: Any) -> int:
             raise failure
         print(f"ferjax: error: {failure}", file=sys.stderr)
     return 1 if problems or failure is not None else 0
+
+
+def _resumable(work: Run) -> str:
+    """Return where --resume goes on with an interrupted run, as the end of a sentence."""
+    if not work.goes_on:
+        return ""
+    after = (
+        "" if work.saved_at is None else f" after {work.saved_at:.2f} s, where it was last saved"
+    )
+    return f"; --resume goes on with it{after}"
 
 
 def _last_time(work: Run, end: float | None) -> float | None:

@@ -130,7 +130,7 @@ async def answered(service: Service, request: Request, endpoint: Endpoint) -> Re
         _unread(endpoint, name, result) if isinstance(result, Refusal) else {**result, "code": None}
         for name, result in zip(_names(asked.images), results, strict=True)
     ]
-    return Answer({"model": service.name, "results": entries})
+    return Answer({"model": service.name, "engine": service.classifier.engine, "results": entries})
 
 
 def _unread(endpoint: Endpoint, name: str, refusal: Refusal) -> dict[str, Any]:

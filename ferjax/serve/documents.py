@@ -44,7 +44,7 @@ class FaceEntry(BaseModel):
 
 
 class PhotographEntry(BaseModel):
-    """What came of a photograph, as `ferjax faces --json` has it, but for the engine."""
+    """What came of a photograph, as `ferjax faces --json` has it; the answer has the engine."""
 
     path: str = Field(description='the name that was sent, or "image 1", ...')
     width: int | None
@@ -55,8 +55,8 @@ class PhotographEntry(BaseModel):
 
 
 class PredictionEntry(BaseModel):
-    """What came of a picture that is one face, as `ferjax predict --json` has it, but for the
-    engine."""
+    """What came of a picture that is one face, as `ferjax predict --json` has it; the answer has
+    the engine."""
 
     path: str = Field(description='the name that was sent, or "image 1", ...')
     error: str | None = Field(description="why it cannot be used, or null")
@@ -71,6 +71,7 @@ class FacesAnswer(BaseModel):
     """The faces in photographs, one entry for each, in the order sent."""
 
     model: str = Field(description="the name of the weights")
+    engine: str = Field(description="what computed: jax or onnx")
     results: list[PhotographEntry]
 
 
@@ -78,6 +79,7 @@ class PredictAnswer(BaseModel):
     """What is said of pictures, one entry for each, in the order sent."""
 
     model: str = Field(description="the name of the weights")
+    engine: str = Field(description="what computed: jax or onnx")
     results: list[PredictionEntry]
 
 
@@ -212,6 +214,7 @@ _GUESS: Final = {
 }
 FACES_EXAMPLE: Final[dict[str, Any]] = {
     "model": "fer_cnn8_votes",
+    "engine": "onnx",
     "results": [
         {
             "path": "party.jpg",
@@ -239,6 +242,7 @@ FACES_EXAMPLE: Final[dict[str, Any]] = {
 }  # fmt: skip
 PREDICT_EXAMPLE: Final[dict[str, Any]] = {
     "model": "fer_cnn8_votes",
+    "engine": "onnx",
     "results": [{"path": "face.png", "error": None, "code": None, **_GUESS}],
 }
 

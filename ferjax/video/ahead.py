@@ -109,7 +109,8 @@ class Ahead(Iterable[T]):
                 item = self._queue.get(self._timeout)
                 if item is None:
                     raise VideoError(
-                        f"{self._name}: gave nothing for {self._timeout:g} s, and is given up"
+                        f"{self._name}: gave nothing for {self._timeout:g} s, and is given up; a "
+                        "longer timeout waits longer"
                     )
                 if isinstance(item, _End):
                     if item.error is not None:

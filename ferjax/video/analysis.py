@@ -19,7 +19,7 @@ from ferjax.faces.classifying import MAX_CROPS, classified
 from ferjax.faces.face import placed
 from ferjax.video.ahead import MOST_BYTES, Ahead
 from ferjax.video.finding import Finder, Seen
-from ferjax.video.pictures import Frame
+from ferjax.video.pictures import Frame, Picture
 from ferjax.video.seen import VideoFace, VideoFrame
 from ferjax.video.settings import Options, Settings
 from ferjax.video.smoothing import Smoother
@@ -88,6 +88,7 @@ class Analysis:
         self.number, self.time = -1, 0.0
         self.state: dict[str, Any] | None = None
         self._ahead: Ahead[Frame] | None = None
+        self._reached = 0.0  # the time of the last picture that was decoded
         self._held = 0  # bytes of pictures that wait for the network
         self._finder = Finder(classifier, settings, low_latency=self._low, name=self.name)
         self._first = 0
@@ -159,14 +160,31 @@ class Analysis:
         """Yield the frames that are looked at; the thread that reads them closes the film too."""
         settings, is_empty = self._settings, self._first == 0
         try:
-            for frame in settings.choice(self._first).frames(self._opened):
+            for frame in settings.choice(self._first).frames(self._timed()):
                 is_empty = False
                 yield frame
             if is_empty and (settings.start or settings.end is not None):
                 end = "on" if settings.end is None else f"to {settings.end:g} s"
-                self._opened.problems.more.append(f"has no frame from {settings.start:g} s {end}")
+                self._opened.problems.more.append(
+                    f"has no frame from {settings.start:g} s {end}{self._extent()}"
+                )
         finally:
             self._opened.close()
+
+    def _timed(self) -> Iterator[Picture]:
+        """Yield the pictures, and keep the time of the last."""
+        for picture in self._opened:
+            self._reached = picture.time
+            yield picture
+
+    def _extent(self) -> str:
+        """Return how far a film without frames in the range goes, as the end of a sentence."""
+        settings = self._settings
+        if settings.end is not None and self._reached >= settings.end:
+            return ""
+        if self.duration is not None and self.duration >= self._reached:
+            return f"; it is {self.duration:.2f} s long"
+        return f"; its last frame is at {self._reached:.2f} s"
 
     def _finished(self, seen: Seen, probabilities: list[npt.NDArray[np.float32]]) -> VideoFrame:
         """Return a frame with the expressions of its faces."""

@@ -238,7 +238,8 @@ class Film:
                 return
             except self._av.error.ExitError:
                 raise VideoError(
-                    f"{self.name}: gave nothing for {self._timeout:g} s, and is given up"
+                    f"{self.name}: gave nothing for {self._timeout:g} s, and is given up; a longer "
+                    "timeout waits longer"
                 ) from None
             except self._av.error.InvalidDataError:
                 failed += 1

@@ -83,6 +83,7 @@ class Run:
         analysis: what finds the faces.
         counts: what was seen so far.
         resumed_at: the time of the frame that the run goes on after, in seconds, or None.
+        saved_at: the time of the frame that a resumed run would go on after, in seconds, or None.
         ending: once the run has ended, the events that went on to the end.
 
     >>> run = Run(classifier, "film.mp4", Settings(), Outputs(table="film.csv"))  # doctest: +SKIP
@@ -110,6 +111,7 @@ class Run:
         self._source = source
         self.counts = Counts()
         self.resumed_at: float | None = None
+        self.saved_at: float | None = None
         self.ending: list[Event] = []
         self._files = _Files()
         self._webm: Webm | None = None
@@ -132,7 +134,7 @@ class Run:
         if saved is not None:
             self._events.restore(saved["events"])
             self.counts = Counts(*saved["counts"])
-            self.resumed_at = float(saved["time"])
+            self.resumed_at = self.saved_at = float(saved["time"])
         return Analysis(
             self._classifier,
             self._source,
@@ -140,6 +142,11 @@ class Run:
             state=None if saved is None else saved["state"],
             snapshots=SNAPSHOTS if self.goes_on else None,
         )
+
+    @property
+    def engine(self) -> str:
+        """What computes: "jax" or "onnx"."""
+        return self._classifier.engine
 
     @property
     def goes_on(self) -> bool:
@@ -299,6 +306,7 @@ class Run:
                     "time": frame.time,
                 },
             )
+            self.saved_at = frame.time
 
     # --- in the end ------------------------------------------------------------------------------
 
@@ -338,7 +346,7 @@ class Run:
         outputs, labels = self._outputs, self._classifier.labels
         if outputs.parquet is not None:
             assert self._rows_path is not None
-            tables.write_parquet(outputs.parquet, self._rows_path, labels)
+            tables.write_parquet(outputs.parquet, self._rows_path, labels, engine=self.engine)
         if outputs.plot is not None:
             from ferjax.video.timeline import plot_tables
 

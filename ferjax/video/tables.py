@@ -75,11 +75,17 @@ def event_row(event: Event) -> list[str]:
     ]
 
 
-def entry_of(frame: VideoFrame) -> dict[str, Any]:
-    """Return what JSON says of a frame."""
+def entry_of(frame: VideoFrame, *, engine: str | None = None) -> dict[str, Any]:
+    """Return what JSON says of a frame.
+
+    Args:
+        frame: the frame.
+        engine: what computed; None: the entry does not say.
+    """
     return {
         "frame": frame.number,
         "time": round(frame.time, 6),
+        **({} if engine is None else {"engine": engine}),
         "cut": frame.cut,
         "faces": [_face(face) for face in frame.faces],
     }
@@ -92,9 +98,9 @@ def _face(face: VideoFace) -> dict[str, Any]:
     return {"track": face.track, **entry, "raw": raw}
 
 
-def json_line(frame: VideoFrame) -> str:
-    """Return a frame as a line of JSON."""
-    return json.dumps(entry_of(frame), allow_nan=False) + "\n"
+def json_line(frame: VideoFrame, *, engine: str | None = None) -> str:
+    """Return a frame as a line of JSON; see `entry_of`."""
+    return json.dumps(entry_of(frame, engine=engine), allow_nan=False) + "\n"
 
 
 # --- CSV -----------------------------------------------------------------------------------------
@@ -199,13 +205,14 @@ def require_pyarrow() -> Any:
     return pyarrow
 
 
-def write_parquet(path: str, table: str, labels: Sequence[str]) -> None:
+def write_parquet(path: str, table: str, labels: Sequence[str], *, engine: str) -> None:
     """Write the rows of a CSV file of faces as a Parquet file, a block at a time.
 
     Args:
         path: the Parquet file.
         table: the CSV file.
         labels: of the classes, in output order.
+        engine: what computed, for the file's metadata.
 
     Raises:
         FerjaxError: pyarrow is not installed.
@@ -224,7 +231,7 @@ def write_parquet(path: str, table: str, labels: Sequence[str]) -> None:
             null_values=[""],  # a class may be called NA
         ),
     )
-    schema = reader.schema.with_metadata({"made by": MARK})
+    schema = reader.schema.with_metadata({"made by": MARK, "engine": engine})
     with (
         replacing(path) as temporary,
         reader,

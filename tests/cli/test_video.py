@@ -70,6 +70,7 @@ def test_a_line_of_json_for_each_frame(video: Cli, film: Path) -> None:
     done = video(film, "--json", "--every", 10)
     lines = [json.loads(line) for line in done.out.splitlines()]
     assert [(line["frame"], line["time"]) for line in lines] == [(0, 0.0), (10, 0.5), (20, 1.0)]
+    assert {line["engine"] for line in lines} == {"onnx"}
     (face,) = lines[1]["faces"]
     assert face["track"] == 1
     assert list(face["raw"]) == list(face["probabilities"]) == list("abcdefg")
@@ -331,7 +332,8 @@ def test_an_interrupted_run_goes_on_to_the_same_files(
             interrupted_at(count, patch, KeyboardInterrupt)
             done = video(film, *options, "--smooth", 0.1)
         assert done.code == 130
-        assert f"interrupted at {(count - 1) / 20:.2f} s; --resume goes on with it" in done.err
+        at = f"{(count - 1) / 20:.2f} s"
+        assert f"interrupted at {at}; --resume goes on with it after {at}, where" in done.err
         assert len(rows_of(paths["--csv"])) == count  # and the files are whole
         assert {row["track"] for row in rows_of(paths["--events"])} <= {"1"}
         assert "is of an unfinished run; --resume goes on with it" in video(film, *options).error
@@ -339,7 +341,7 @@ def test_an_interrupted_run_goes_on_to_the_same_files(
         assert "the run was begun with --smooth 0.1, expected the same to go on" in other.error
         done = video(film, *options, "--smooth", 0.1, "--resume")
         assert done.code == 0
-        assert f"ferjax: note: goes on after {(count - 1) / 20:.2f} s" in done.err
+        assert f"ferjax: note: goes on after {at}, where the run was last saved" in done.err
         assert done.err.splitlines()[-1].startswith("30 frames: 30 faces of 1 track")
         assert [path.read_bytes() for path in paths.values()] == expected
         assert sorted(p.name for p in folder.iterdir()) == sorted(names.values())
@@ -372,6 +374,20 @@ def times_of(path: Path) -> list[float]:
         return [float(frame.time) for frame in container.decode(video=0)]
 
 
+def test_an_interruption_says_where_the_run_was_saved(
+    video: Cli, film: Path, tmp_path: Path
+) -> None:
+    options = [film, "--csv", tmp_path / "a.csv"]
+    with pytest.MonkeyPatch.context() as patch:
+        interrupted_at(9, patch, KeyboardInterrupt)
+        patch.setattr(running, "SNAPSHOTS", 1000.0)
+        done = video(*options)
+    assert "interrupted at 0.40 s; --resume goes on with it after 0.00 s" in done.err
+    done = video(*options, "--resume")
+    assert "goes on after 0.00 s, where the run was last saved; rows after that are" in done.err
+    assert len(rows_of(tmp_path / "a.csv")) == 30
+
+
 def test_an_annotated_film_goes_on(video: Cli, film: Path, tmp_path: Path) -> None:
     whole, drawing = tmp_path / "whole.webm", tmp_path / "a.webm"
     assert video(film, "--draw", whole).code == 0
@@ -381,7 +397,9 @@ def test_an_annotated_film_goes_on(video: Cli, film: Path, tmp_path: Path) -> No
             interrupted_at(12, patch, KeyboardInterrupt)
             done = video(film, *options)
         assert done.code == 130
-        assert done.err.splitlines()[-1] == "interrupted at 0.55 s; --resume goes on with it"
+        assert done.err.splitlines()[-1] == (
+            "interrupted at 0.55 s; --resume goes on with it after 0.55 s, where it was last saved"
+        )
         assert times_of(drawing) == times_of(whole)[:12]
         other = video(film, *options, "--resume", "--anonymise").error
         assert "begun with --anonymise False" in other or "--detect-every" in other
@@ -475,25 +493,56 @@ def test_a_killed_run_goes_on_to_the_same_rows(tmp_path: Path, model: Path) -> N
 # --- cameras and windows -------------------------------------------------------------------------
 
 
-def test_live_takes_a_window(video: Cli, film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def opencv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Give other processes an OpenCV whose `namedWindow` is of these lines, and a display."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("DISPLAY", ":77")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+
+    def write(body: str) -> None:
+        (folder / "cv2.py").write_text(
+            "import os\nclass error(Exception): ...\ndef destroyAllWindows(): ...\n"
+            f"def namedWindow(name): {body}\n"
+        )
+
+    return write
+
+
+def test_live_takes_a_window(
+    video: Cli, film: Path, monkeypatch: pytest.MonkeyPatch, opencv: Callable[[str], None]
+) -> None:
     def no_window(*arguments: Any) -> None:
         raise cv2.error("The function is not implemented")
 
     monkeypatch.setattr(cv2, "namedWindow", no_window)
-    monkeypatch.setenv("DISPLAY", ":0")
-    assert "put opencv-python in its place" in video(film, "--live").error
+    for lines in ("raise error('The function is not implemented')", "pass"):
+        opencv(lines)
+        assert "put opencv-python in its place" in video(film, "--live").error
     monkeypatch.setattr(cv2, "namedWindow", lambda *_: None)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("DISPLAY", "")
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     assert "put opencv-python in its place" in video(film, "--live").error
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a display by its name")
+@pytest.mark.parametrize("end", ["os.abort()", "os._exit(1)"], ids=["as Qt", "as GTK"])
+def test_a_display_that_is_gone_is_one_line(
+    video: Cli, film: Path, opencv: Callable[[str], None], end: str
+) -> None:
+    opencv(end)
+    done = video(film, "--live")
+    assert done.code == 2
+    assert done.error.startswith("ferjax: error: --live: no window can be opened with DISPLAY=:77")
+
+
 def test_live_shows_frames_until_it_is_closed(
-    video: Cli, film: Path, monkeypatch: pytest.MonkeyPatch
+    video: Cli, film: Path, monkeypatch: pytest.MonkeyPatch, opencv: Callable[[str], None]
 ) -> None:
     shown: list[np.ndarray] = []
-    monkeypatch.setenv("DISPLAY", ":0")
+    opencv("pass")
     for name, value in {
         "namedWindow": lambda *_: None,
         "imshow": lambda name, picture: shown.append(picture),
@@ -553,8 +602,11 @@ def test_no_camera_has_such_a_number(video: Cli, number: str) -> None:
 def test_a_time_without_frames_is_said(video: Cli, film: Path) -> None:
     done = video(film, "--start", 100)
     assert done.code == 1
-    assert "film.mp4: has no frame from 100 s on" in done.err
-    assert "has no frame from 50 s to 60 s" in video(film, "--start", 50, "--end", 60).err
+    assert "film.mp4: has no frame from 100 s on; it is 1.50 s long" in done.err
+    done = video(film, "--start", 50, "--end", 60)
+    assert "has no frame from 50 s to 60 s; it is 1.50 s long" in done.err
+    between = video(film, "--start", 0.51, "--end", 0.52).err  # two frames
+    assert between.splitlines()[-1].endswith("film.mp4: has no frame from 0.51 s to 0.52 s")
 
 
 def test_links_to_one_file(video: Cli, film: Path, tmp_path: Path) -> None:

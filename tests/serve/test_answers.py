@@ -39,6 +39,7 @@ def test_a_face_is_that_of_the_command_line(
     assert answer.status_code == 200
     assert answer.json() == {
         "model": "tiny",
+        "engine": "onnx",
         "results": [
             {
                 "path": "party.jpg",

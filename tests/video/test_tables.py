@@ -109,9 +109,10 @@ def test_a_class_called_na_is_not_missing_in_parquet(tmp_path: Path) -> None:
     file = tables.CsvFile(table, tables.columns(["NA", "sad"]))
     file.add([tables.row_of(seen, seen.faces[0])])
     file.close()
-    tables.write_parquet(path, table, ["NA", "sad"])
+    tables.write_parquet(path, table, ["NA", "sad"], engine="onnx")
     (row,) = parquet.read_table(path).to_pylist()
     assert (row["label"], row["raw_NA"], row["frame"]) == ("NA", 0.5, 12)
+    assert parquet.read_schema(path).metadata[b"engine"] == b"onnx"
 
 
 def test_without_pandas_and_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
