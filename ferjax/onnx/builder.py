@@ -59,10 +59,17 @@ class Builder:
         constants: the weights and the other fixed arrays, by name.
         layer: the name of the layer that is being written.
         part: the layer inside it that is being written, such as "activation"; mostly empty.
+        unread: rows and columns at the end of convolutions' outputs that no layer reads, by the
+            layer's name; see `ferjax.onnx.unread`.
     """
 
     def __init__(
-        self, arrays: Mapping[tuple[str, str], np.ndarray], input_name: str, output_name: str
+        self,
+        arrays: Mapping[tuple[str, str], np.ndarray],
+        input_name: str,
+        output_name: str,
+        *,
+        unread: Mapping[str, tuple[int, int]] | None = None,
     ) -> None:
         """Begin a graph.
 
@@ -70,11 +77,13 @@ class Builder:
             arrays: the network's weights by (layer, weight).
             input_name: what the input is called.
             output_name: what the output will be called, if the input is not called that.
+            unread: see above; None: all is read.
         """
         self.nodes: list[Node] = []
         self.constants: dict[str, np.ndarray] = {}
         self.layer = ""
         self.part = ""
+        self.unread = unread or {}
         self._arrays = arrays
         self._names: set[str] = set()
         self._versions: dict[str, list[str]] = {}

@@ -37,6 +37,7 @@ from ferjax.onnx import (
     spatial,
 )
 from ferjax.onnx.builder import Builder, Tensor
+from ferjax.onnx.unread import unread
 from ferjax.problems import Problems
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def _content(
 def _built(graph: Graph, arrays: Arrays) -> Builder:
     """Write all layers."""
     output = "probabilities" if graph.final_activation == "softmax" else graph.calls[-1].layer
-    builder = Builder(arrays, graph.input.name, output)
+    builder = Builder(arrays, graph.input.name, output, unread=unread(graph))
     axes = tuple(range(len(graph.input_shape) + 1))
     results = [Tensor(builder.input_name, graph.input_shape, axes)]
     for call, shape in zip(graph.calls[1:], graph.shapes[1:]):

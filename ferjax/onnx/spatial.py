@@ -108,6 +108,10 @@ def _bias(layer: Convolution, b: Builder) -> list[str]:
 def _conv2d(layer: Conv2D, b: Builder, x: Tensor) -> Tensor:
     parts = [_kernel(b, "kernel", b.array("kernel")), *_bias(layer, b)]
     geometry = _geometry(layer, x.shape)
+    if "pads" in geometry:  # by so much less at the end the output is smaller
+        *before, bottom, right = geometry["pads"]
+        rows, columns = b.unread.get(b.layer, (0, 0))
+        geometry["pads"] = [*before, max(0, bottom - rows), max(0, right - columns)]
     x = b.node("Conv", images(layer, b, x), *parts, group=layer.groups, **geometry)
     return activated(b, layer.activation, x)
 

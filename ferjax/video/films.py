@@ -178,6 +178,9 @@ class Film:
         Raises:
             VideoError: none can be decoded, or a stream breaks off or gives nothing for too long.
         """
+        from av.video.reformatter import VideoReformatter
+
+        converter = VideoReformatter()
         clock, number, last, step = Clock(self.problems), 0, 0.0, 0.0
         begin: float | None = None
         for frame in self._frames():
@@ -193,7 +196,13 @@ class Film:
                 if time is not None:
                     last, step = time, time - last
                     aspect = float(self._stream.sample_aspect_ratio or 1) or 1.0
-                    yield Picture(number=number, time=time, content=frame, aspect=aspect)
+                    yield Picture(
+                        number=number,
+                        time=time,
+                        content=frame,
+                        aspect=aspect,
+                        converter=converter,
+                    )
             number += 1
         if number == self.problems.damaged:
             damaged = f": all {number:,} are damaged" if number else ""

@@ -53,12 +53,15 @@ class Picture:
         time: in seconds.
         content: an `av.VideoFrame`, or uint8 (H, W, 3) in RGB order.
         aspect: how wide its pixels are, in their height.
+        converter: the film's `av.video.reformatter.VideoReformatter`, which need not be made ready
+            for each picture; None: each has its own.
     """
 
     number: int
     time: float
     content: Any = field(repr=False)
     aspect: float = 1.0
+    converter: Any = field(default=None, repr=False)
 
     def image(self) -> UInt8Array:
         """Return the picture as a viewer shows it, uint8 (H, W, 3) in RGB order."""
@@ -83,13 +86,14 @@ class Picture:
 
     def _shown(self, form: str) -> UInt8Array:
         frame = self.content
-        if not 1 / _WIDEST <= self.aspect <= _WIDEST or round(frame.width * self.aspect) in (
-            0,
-            frame.width,
-        ):
-            return np.asarray(frame.to_ndarray(format=form), np.uint8)
         width = round(frame.width * self.aspect)
-        return np.asarray(frame.reformat(width=width, format=form).to_ndarray(), np.uint8)
+        if not (width and 1 / _WIDEST <= self.aspect <= _WIDEST):
+            width = frame.width
+        if self.converter is None:
+            shown = frame.reformat(width=width, format=form)
+        else:
+            shown = self.converter.reformat(frame, width=width, format=form)
+        return np.asarray(shown.to_ndarray(), np.uint8)
 
 
 @dataclass(kw_only=True)

@@ -43,6 +43,7 @@ from ferjax.nets.layers import (
     ZeroPadding2D,
 )
 from ferjax.onnx import IR_VERSION, OPSET, Engine, exporting, save, to_model
+from ferjax.onnx.unread import unread
 from ferjax.weights import read as read_weights
 
 from ..networks import as_trained, functional
@@ -182,6 +183,78 @@ def test_named_architecture(name: str, compare: Make) -> None:
     (given,), (taken,) = model.graph.output, model.graph.input
     assert (taken.name, _shape(taken)) == (network.graph.input.name, ["batch", 48, 48, 1])
     assert (given.name, _shape(given)) == ("probabilities", ["batch", 7])
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_pixels_that_pooling_leaves_out_are_not_computed(
+    data_format: str, compare: Make, draw: Make
+) -> None:
+    options: dict[str, Any] = {"data_format": data_format}
+    same: dict[str, Any] = {"padding": "same", "activation": "relu", **options}
+    axis = 3 if data_format == "channels_last" else 1
+    graph = Graph.sequential(
+        [
+            Conv2D(filters=4, kernel_size=(3, 3), **same),
+            BatchNormalization(axis=axis),
+            Dropout(rate=0.5),
+            MaxPooling2D(**options),  # of 7x6 pixels all but the last row
+            Conv2D(filters=4, kernel_size=(5, 5), **same),
+            MaxPooling2D(pool_size=(2, 2), strides=(1, 2), **options),  # of 3x3 but the last column
+            Flatten(),
+            Dense(units=3),
+        ],
+        input_shape=(7, 6, 3) if data_format == "channels_last" else (3, 7, 6),
+    )
+    model = compare(graph, draw(2, *graph.input_shape))
+    pads = [
+        list(attribute.ints)
+        for node in model.graph.node
+        for attribute in node.attribute
+        if node.op_type == "Conv" and attribute.name == "pads"
+    ]
+    assert pads == [[1, 1, 0, 1], [2, 2, 2, 1]]
+
+
+@pytest.mark.parametrize(
+    ("activation", "between", "pooling"),
+    [
+        ("relu", [], MaxPooling2D(padding="same")),
+        ("relu", [PReLU()], MaxPooling2D()),
+        ("softmax", [], MaxPooling2D()),
+        ("relu", [BatchNormalization(axis=1)], MaxPooling2D()),
+        ("relu", [DepthwiseConv2D(kernel_size=(3, 3), padding="same")], MaxPooling2D()),
+        ("relu", [], AveragePooling2D()),
+    ],
+    ids=["same", "weights of each pixel", "softmax", "by rows", "neighbours", "average"],
+)
+def test_pixels_that_may_be_read_are_computed(
+    activation: str, between: list[Layer], pooling: Layer, compare: Make, draw: Make
+) -> None:
+    first = Conv2D(filters=4, kernel_size=(3, 3), padding="same", activation=activation)
+    layers = [first, *between, pooling, Flatten(), Dense(units=3)]
+    graph = Graph.sequential(layers, input_shape=(5, 5, 3))
+    assert not unread(graph)
+    compare(graph, draw(2, 5, 5, 3))
+
+
+def test_a_convolution_that_has_other_readers_is_computed_whole(compare: Make, draw: Make) -> None:
+    layers = [
+        InputLayer(name="input", shape=(5, 5, 3)),
+        Conv2D(name="conv", filters=4, kernel_size=(3, 3), padding="same"),
+        MaxPooling2D(name="pool"),
+        Flatten(name="pooled"),
+        Flatten(name="all"),
+        Dense(name="a", units=3),
+        Dense(name="b", units=3),
+        Add(name="add"),
+    ]
+    calls = [
+        *(Call("input", ()), Call("conv", (0,)), Call("pool", (1,)), Call("pooled", (2,))),
+        *(Call("all", (1,)), Call("a", (3,)), Call("b", (4,)), Call("add", (5, 6))),
+    ]
+    graph = Graph(tuple(layers), tuple(calls), functional=True)
+    assert not unread(graph)
+    compare(graph, draw(2, 5, 5, 3))
 
 
 def test_images_are_transposed_at_both_ends_and_nowhere_between() -> None:
