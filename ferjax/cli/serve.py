@@ -5,9 +5,10 @@ face; both take several pictures at once, as a form, as JSON with base64, or one
 /v1/model says what the weights are, /healthz and /readyz how the service does, /metrics counts for
 Prometheus, /openapi.json all of it for programs.
 
-By itself it answers this machine alone. For others it needs --token-file, of whose tokens, one a
-line, each request has to bear one; the file is read again once it has changed. Without tokens other
-machines are answered only where --public and --without-token both say so.
+It prints its address once it is ready. By itself it answers this machine alone. For others it needs
+--token-file, of whose tokens, one a line, each request has to bear one; the file is read again once
+it has changed. Without tokens other machines are answered only where --public and --without-token
+both say so.
 
 Pictures are looked at in memory; nothing of them is logged or kept. On SIGTERM what was accepted is
 answered, and the service ends.
@@ -167,8 +168,8 @@ def run(args: argparse.Namespace) -> int:
 
         find_runtime(args.runtime)
     with addresses.listen(args.host, args.port) as listener:
-        print(addresses.url(listener), flush=True)
-        workers.run(settings, listener)
+        url = addresses.url(listener)
+        workers.run(settings, listener, ready=lambda: print(url, flush=True))
     return 0
 
 

@@ -17,9 +17,9 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
-import tempfile
 from pathlib import Path
 
+from ferjax import temporary
 from ferjax.cli import options
 from ferjax.errors import FerjaxError
 
@@ -67,8 +67,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.folder is not None:
         return _open(args, Path(args.folder))
-    with tempfile.TemporaryDirectory(prefix="ferjax-web-") as folder:
-        return _open(args, Path(folder) / "page")
+    with temporary.folder("ferjax-web-") as folder:
+        return _open(args, folder / "page")
 
 
 def _write(args: argparse.Namespace, folder: str | Path) -> None:

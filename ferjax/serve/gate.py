@@ -11,6 +11,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Mapping, MutableMapping
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from ferjax.serve.refusals import Refusal
 
 logger = logging.getLogger("ferjax.serve")
 
+_PACKAGE: Final = Path(__file__).parents[1]
 _LEFT: Final = 499  # counted where the client left before it was answered
 _DISCARDED: Final = 64 * 2**20  # bytes that are still taken of a body that is refused
 _LINGER: Final = 3.0  # seconds in which they are, and in which none comes
@@ -144,10 +146,30 @@ def _is_own(origin: str, headers: Mapping[str, str]) -> bool:
 
 
 def _log_failure(error: BaseException) -> None:
-    """Log where an error was raised, and of what kind it is, without its words."""
-    frames = traceback.extract_tb(error.__traceback__)
-    places = " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames))
-    logger.error("failed: %s at %s", type(error).__name__, places)
+    """Log of what kind an error is and where it was raised, without its words.
+
+    A line for each call, the last one first: those of ferjax's own code, and the one that raised
+    it; those of libraries in between are left out.
+    """
+    calls = traceback.extract_tb(error.__traceback__)[::-1]
+    lines = [
+        f"  {_place(call.filename)}:{call.lineno} in {call.name}"
+        for number, call in enumerate(calls)
+        if number == 0 or Path(call.filename).is_relative_to(_PACKAGE)
+    ]
+    logger.error("%s", "\n".join([f"failed: {type(error).__name__}, raised at", *lines]))
+
+
+def _place(path: str) -> str:
+    """Return a file's path without what is above the folder of its package.
+
+    >>> _place(str(_PACKAGE / "serve" / "gate.py")), _place("/lib/site-packages/cv2/utils/a.py")
+    ('ferjax/serve/gate.py', 'utils/a.py')
+    """
+    file = Path(path)
+    if file.is_relative_to(_PACKAGE):
+        return file.relative_to(_PACKAGE.parent).as_posix()
+    return "/".join(file.parts[-2:])
 
 
 class _Exchange:

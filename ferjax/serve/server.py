@@ -11,7 +11,7 @@ import asyncio
 import signal
 import socket
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -50,8 +50,15 @@ def open_service(settings: Settings, folder: Path | None) -> Service:
     return Service(classifier, settings, weights=path, page=page)
 
 
-def answer(service: Service, listener: socket.socket) -> None:
+def answer(
+    service: Service, listener: socket.socket, ready: Callable[[], object] = lambda: None
+) -> None:
     """Answer what comes to a socket until the process is told to end.
+
+    Args:
+        service: what answers.
+        listener: the socket.
+        ready: called once the service is ready.
 
     Raises:
         FerjaxError: the tokens cannot be read, or the networks or the page cannot be made.
@@ -70,7 +77,7 @@ def answer(service: Service, listener: socket.socket) -> None:
         timeout_keep_alive=int(limits.idle_timeout),
         timeout_graceful_shutdown=int(service.settings.grace),
     )
-    _Server(config, service).run(sockets=[listener])
+    _Server(config, service, ready).run(sockets=[listener])
     if service.failure is not None:
         raise service.failure
 
@@ -78,9 +85,13 @@ def answer(service: Service, listener: socket.socket) -> None:
 class _Server(uvicorn.Server):
     should_exit: bool
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(
+        self, config: uvicorn.Config, service: Service, ready: Callable[[], object]
+    ) -> None:
         super().__init__(config)
         self._service = service
+        self._ready = ready
+        self._was_ready = False
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -102,8 +113,11 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Return whether to end."""
+        """Say once that the service is ready; return whether to end."""
         service = self._service
+        if service.is_ready and not self._was_ready:
+            self._was_ready = True
+            self._ready()
         return await super().on_tick(counter) or service.is_ending or service.failure is not None
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -1,7 +1,8 @@
 """The tokens of which each request has to bear one: `Authorization: Bearer TOKEN`.
 
 A token file has one a line; empty lines and those that begin with # are left out. It is read again
-once it has changed, so that tokens are added and withdrawn without a new start.
+once it has changed, so that tokens are added and withdrawn without a new start: what it does not
+hold any more is withdrawn, all of it where it is empty or gone.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class Tokens:
         clock: seconds, for when to look whether it has changed.
 
     Raises:
-        FerjaxError: it cannot be read, or holds no token or one that is too short.
+        FerjaxError: it cannot be read, or holds no token or one that is too short. Once read, such
+            a file is no error: its good tokens hold, and none of those that it held before.
     """
 
     def __init__(
@@ -46,7 +48,10 @@ class Tokens:
         self._clock = clock
         self._lock = threading.Lock()
         self._state = self._state_now()
-        self._digests = self._read()
+        self._digests, problem = self._read()
+        if problem:
+            raise FerjaxError(problem)
+        self._logged = ""
         self._looked = clock()
         if self._state is not None and os.name == "posix" and self._state[0] & 0o077:
             logger.warning(
@@ -81,39 +86,53 @@ class Tokens:
             return self._digests
 
     def _read_again(self) -> None:
+        before = self._digests
         try:
-            self._digests = self._read()
-            logger.warning("tokens read again: %d", len(self._digests))
-        except FerjaxError as error:
-            logger.warning("%s; the tokens from before still hold", error)
+            self._digests, problem = self._read()
+        except FerjaxError as error:  # it is not known what the file holds now
+            problem = f"{error}; the tokens from before still hold"
+            self._state = ()  # so that it is tried again
+        withdrawn = len(set(before) - set(self._digests))
+        if problem != self._logged or self._digests != before:
+            hold = f"tokens that hold: {len(self._digests)}, withdrawn: {withdrawn}"
+            logger.warning("%s", f"{problem}; {hold}" if problem else hold)
+        self._logged = problem
 
     def _state_now(self) -> tuple[int, ...] | None:
         try:
             at = self._path.stat()
         except (OSError, ValueError):
             return None
-        return at.st_mode, at.st_ino, at.st_size, at.st_mtime_ns
+        return at.st_mode, at.st_ino, at.st_size, at.st_mtime_ns, at.st_ctime_ns
 
-    def _read(self) -> tuple[bytes, ...]:
+    def _read(self) -> tuple[tuple[bytes, ...], str]:
+        """Return the digests of the file's tokens, and what is wrong with it, "" for nothing.
+
+        Raises:
+            FerjaxError: it is there, and cannot be read.
+        """
         name = printable(os.fspath(self._path))
         try:
             if not stat.S_ISREG(self._path.stat().st_mode):
-                raise FerjaxError(f"{name}: expected a file of tokens, one a line")
+                return (), f"{name}: expected a file of tokens, one a line"
             with self._path.open("rb") as file:
                 content = file.read(_MOST_BYTES)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or type(error).__name__
-            raise FerjaxError(f"{name}: the tokens cannot be read: {reason}") from None
+            problem = f"{name}: the tokens cannot be read: {reason}"
+            if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+                return (), problem
+            raise FerjaxError(problem) from None
         lines = [line.strip() for line in content.splitlines()]
         tokens = [line for line in lines if line and not line.startswith(b"#")]
+        is_good = [len(token) >= SHORTEST and bool(_TOKEN.fullmatch(token)) for token in tokens]
+        problem = ""
         if not tokens:
-            raise FerjaxError(
-                f"{name}: expected a token a line, got none; `openssl rand -hex 32` makes one"
+            problem = f"{name}: expected a token a line, got none; `openssl rand -hex 32` makes one"
+        elif not all(is_good):
+            problem = (
+                f"{name}: token {is_good.index(False) + 1}: expected at least {SHORTEST} letters, "
+                "digits and -._~+/; `openssl rand -hex 32` makes one"
             )
-        for number, token in enumerate(tokens, 1):
-            if len(token) < SHORTEST or not _TOKEN.fullmatch(token):
-                raise FerjaxError(
-                    f"{name}: token {number}: expected at least {SHORTEST} letters, digits and "
-                    "-._~+/; `openssl rand -hex 32` makes one"
-                )
-        return tuple(hashlib.sha256(token).digest() for token in tokens)
+        good = [token for token, good in zip(tokens, is_good, strict=True) if good]
+        return tuple(hashlib.sha256(token).digest() for token in good), problem

@@ -12,9 +12,9 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection
@@ -23,6 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from ferjax import temporary
 from ferjax.errors import FerjaxError
 from ferjax.serve import logs
 from ferjax.serve.metrics import FOLDER
@@ -51,12 +52,20 @@ class Workers:
         settings: what the service is asked for.
         listener: the socket at which they answer.
         folder: for the page and the numbers for Prometheus.
+        ready: called once the first of them is ready.
     """
 
-    def __init__(self, settings: Settings, listener: socket.socket, folder: Path) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        listener: socket.socket,
+        folder: Path,
+        ready: Callable[[], object],
+    ) -> None:
         self._settings = settings
         self._listener = listener
         self._folder = folder
+        self._ready = ready
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
         self._is_ending = False
@@ -118,7 +127,10 @@ class Workers:
                 raise FerjaxError(failure)
             if failure is not None:
                 logger.warning("a process cannot begin: %s", failure)
-            worker.is_ready = self._was_ready = True
+            worker.is_ready = True
+            if not self._was_ready:
+                self._was_ready = True
+                self._ready()
 
     def _bury(self, worker: _Worker) -> None:
         from prometheus_client import multiprocess as numbers
@@ -174,12 +186,13 @@ def work(settings: Settings, listener: socket.socket, folder: Path, channel: Any
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's goes to all; the watching one acts
     signal.signal(signal.SIGTERM, _exit)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with compile_cache():
+    with temporary.used(folder), compile_cache():
         try:
             service = server.open_service(settings, folder / "page" if settings.has_page else None)
             service.warm_up()
             service.is_ready = True
         except FerjaxError as error:
+            _ignore_terminate()
             channel.send(str(error))
             sys.exit(2)
         channel.send(None)
@@ -188,6 +201,13 @@ def work(settings: Settings, listener: socket.socket, folder: Path, channel: Any
         except FerjaxError as error:
             logger.error("%s", error)
             sys.exit(2)
+        finally:
+            _ignore_terminate()
+
+
+def _ignore_terminate() -> None:
+    """Let nothing disturb the end, which has begun."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
@@ -203,8 +223,13 @@ def _end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def run(settings: Settings, listener: socket.socket) -> None:
+def run(settings: Settings, listener: socket.socket, ready: Callable[[], object]) -> None:
     """Answer at a socket, in as many processes as are asked for, until told to end.
+
+    Args:
+        settings: what the service is asked for.
+        listener: the socket.
+        ready: called once it is answered at once.
 
     Raises:
         FerjaxError: the service cannot begin.
@@ -212,20 +237,21 @@ def run(settings: Settings, listener: socket.socket) -> None:
     logs.set_up()
     before = signal.signal(signal.SIGTERM, _exit)
     try:
-        with tempfile.TemporaryDirectory(prefix="ferjax-serve-") as name:
-            folder = Path(name)
+        with temporary.folder("ferjax-serve-") as folder:
             if settings.workers > 1:
-                Workers(settings, listener, folder).run()
+                Workers(settings, listener, folder, ready).run()
             else:
-                _run_alone(settings, listener, folder)
+                _run_alone(settings, listener, folder, ready)
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _run_alone(settings: Settings, listener: socket.socket, folder: Path) -> None:
+def _run_alone(
+    settings: Settings, listener: socket.socket, folder: Path, ready: Callable[[], object]
+) -> None:
     from ferjax.serve import server
     from ferjax.xla import compile_cache
 
     with compile_cache():
         page = folder / "page" if settings.has_page else None
-        server.answer(server.open_service(settings, page), listener)
+        server.answer(server.open_service(settings, page), listener, ready)

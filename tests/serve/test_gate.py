@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra `serve`")
 from fastapi.testclient import TestClient
+
+from ferjax.serve import answers
 
 from .conftest import Serve
 from .test_refusals import check
@@ -143,6 +147,23 @@ def test_nothing_is_logged_where_it_is_not(
     client.post("/v1/faces", files={"images": ("secret.png", face)})
     client.post("/v1/faces", files={"images": ("secret.txt", b"secret")})
     assert not caplog.records and capfd.readouterr() == ("", "")
+
+
+def test_a_failure_is_logged_by_where_it_was_raised_without_its_words(
+    serve: Serve, face: bytes, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        json.loads("{secret")
+
+    client = serve()
+    monkeypatch.setattr(answers.bodies, "read", fail)
+    check(client.post("/v1/predict", files={"images": ("secret.png", face)}), 500, "failed")
+    first, *calls = caplog.records[-1].getMessage().split("\n")
+    assert first == "failed: JSONDecodeError, raised at"
+    assert calls[0].startswith("  json/decoder.py:")
+    assert re.fullmatch(r"  ferjax/serve/answers.py:\d+ in answered", calls[1])
+    assert re.fullmatch(r"  ferjax/serve/gate.py:\d+ in __call__", calls[-1])
+    assert len(calls) < 8 and "secret" not in caplog.text
 
 
 def test_nothing_of_a_request_goes_to_the_disk(

@@ -241,19 +241,22 @@ def test_what_is_no_http(port: int, face: bytes, sent: bytes) -> None:
 
 
 @contextlib.contextmanager
-def process(fixtures: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def process(
+    fixtures: Path, *arguments: str, temporary: Path | None = None
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """Run `ferjax serve` with a tiny network, and yield it and its port."""
     weights = str(fixtures / "keras-2.15.0" / "sequential.h5")
     command = [sys.executable, "-m", "ferjax", "serve", "--port", "0", "--weights", weights]
     running = subprocess.Popen(
         [*command, "--labels", "sorted", "--no-page", *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        env=os.environ if temporary is None else {**os.environ, "TMPDIR": str(temporary)},
     )  # fmt: skip
     try:
         assert running.stdout is not None
         line = running.stdout.readline()
         port = int(line.rsplit(":", 1)[1])
-        until(lambda: status(port) == 200)
+        assert status(port) == 200  # the address is printed once the service is ready
         yield running, port
     finally:
         if running.poll() is None:
@@ -369,13 +372,15 @@ def test_processes_are_replaced_and_numbers_are_of_all(fixtures: Path, face: byt
 
 
 @pytest.mark.slow
-def test_processes_end_with_the_one_that_watches(fixtures: Path) -> None:
+def test_processes_end_with_the_one_that_watches(fixtures: Path, tmp_path: Path) -> None:
     psutil = pytest.importorskip("psutil")
-    with process(fixtures, "--workers", "2") as (running, _):
+    with process(fixtures, "--workers", "2", temporary=tmp_path) as (running, _):
         until(lambda: len(children(running.pid)) == 2)
         answering = children(running.pid)
+        assert len(list(tmp_path.glob("ferjax-serve-*"))) == 1
         running.kill()
         until(lambda: not any(map(psutil.pid_exists, answering)))
+    assert not list(tmp_path.glob("ferjax-serve-*"))  # the last of the processes removes it
 
 
 @pytest.mark.slow

@@ -55,18 +55,74 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     assert tokens.client(f"Bearer {A}") is None
 
 
-@pytest.mark.parametrize("content", [b"", b"short", None])
-def test_a_file_that_was_spoilt_leaves_the_tokens_as_they_are(
-    tmp_path: Path, content: bytes | None, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "expected a token a line, got none"),
+        (b"# " + A.encode(), "expected a token a line, got none"),
+        (b"short", "token 1: expected at least 16"),
+        (None, "cannot be read: No such file"),
+        ("folder", "expected a file of tokens"),
+    ],
+)
+def test_a_file_that_holds_no_tokens_any_more_withdraws_them(
+    tmp_path: Path, content: bytes | str | None, message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = [0.0]
     path = tmp_path / "t"
     path.write_text(A)
     tokens = Tokens(path, clock=lambda: now[0])
-    path.unlink() if content is None else path.write_bytes(content)
+    path.unlink()
+    if content == "folder":
+        path.mkdir()
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    for now[0] in (2.0, 4.0):
+        assert tokens.client(f"Bearer {A}") is None
+        assert tokens.client(None) is tokens.client("Bearer ") is None
+    (line,) = (r.getMessage() for r in caplog.records if "tokens that hold" in r.getMessage())
+    assert message in line and line.endswith("; tokens that hold: 0, withdrawn: 1")
+    if content == "folder":
+        path.rmdir()
+    path.write_text(f"{A}\n{B}")
+    now[0] = 6.0
+    assert tokens.client(f"Bearer {A}") is not None and tokens.client(f"Bearer {B}") is not None
+    assert caplog.records[-1].getMessage() == "tokens that hold: 2, withdrawn: 0"
+
+
+def test_good_tokens_hold_beside_a_bad_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [0.0]
+    path = tmp_path / "t"
+    path.write_text(A)
+    tokens = Tokens(path, clock=lambda: now[0])
+    path.write_text(f"short\n{B}")  # which withdraws A all the same
     now[0] = 2.0
-    assert tokens.client(f"Bearer {A}") is not None
-    assert "the tokens from before still hold" in caplog.text
+    assert tokens.client(f"Bearer {B}") is not None
+    assert tokens.client(f"Bearer {A}") is tokens.client("Bearer short") is None
+    assert "token 1: expected" in caplog.text and "hold: 1, withdrawn: 1" in caplog.text
+
+
+def test_a_file_that_cannot_be_read_any_more_is_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    path = tmp_path / "t"
+    path.write_text(A)
+    tokens = Tokens(path, clock=lambda: now[0])
+    path.write_text(B)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        for now[0] in (2.0, 4.0):
+            assert tokens.client(f"Bearer {A}") is not None
+    assert caplog.text.count("Permission denied; the tokens from before still hold") == 1
+    now[0] = 6.0  # the file is as it was: only that it can be read is new
+    assert tokens.client(f"Bearer {A}") is None and tokens.client(f"Bearer {B}") is not None
 
 
 def test_a_file_that_others_may_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
