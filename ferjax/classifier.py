@@ -317,6 +317,7 @@ class EmotionClassifier:
         batch = batch.astype(np.float32, copy=False)
         if self.graph.data_format == "channels_first":
             batch = np.moveaxis(batch, -1, 1)
+        self.graph.check_input(batch.shape[1:])
         largest = self._predictor.engine(threads).largest_batch
         parts = [batch[i : i + largest] for i in range(0, len(batch), largest)]
         rows = np.zeros((0, len(self.labels)), np.float32)

@@ -31,9 +31,12 @@ from ferjax.nets.layers import (
     Weight,
     snake_case,
 )
+from ferjax.nets.layers.work import num_values
 
 _SIGMOIDS = ("sigmoid", "hard_sigmoid", "keras2_hard_sigmoid")
-_MOST_VALUES = 1 << 28  # of one image, in what a layer gives: 1 GiB
+_MOST_VALUES = 1 << 28  # of one image, in what a layer gives or holds on the way: 1 GiB
+_MOST_OF_ALL = 1 << 31  # of one image, in what all layers take, hold and give
+_MOST_OPERATIONS = 1 << 39  # of all layers for one image, as `Work` counts them
 # Beside those that only move values, these make of numbers in [0, 1] such numbers; a mean of
 # several networks' sigmoids is one.
 _KEEP_UNIT_INTERVAL = ("Average", "Maximum", "Minimum", "Multiply")
@@ -89,6 +92,7 @@ class Graph:
         if not (self.functional or self.is_chain):
             raise LayerError("expected functional=True for layers that are not a chain")
         _ = self.weights  # every shape is known to fit from here on
+        self._check_work()
 
     @classmethod
     def sequential(
@@ -135,6 +139,42 @@ class Graph:
             else:
                 shapes.append(output_shape(layer, *(shapes[i] for i in call.inputs)))
         return tuple(shapes)
+
+    def check_input(self, shape: Sequence[int]) -> None:
+        """Raise a LayerError where a network of open size cannot take inputs of a shape, or takes
+        too long for them; whether others can is known from the beginning."""
+        if None in self.input_shape and self.takes(shape) and tuple(shape) not in self._checked:
+            sized = dataclasses.replace(self.input, shape=tuple(shape))
+            self.map_layers(lambda layer: sized if layer is self.input else layer)
+            self._checked.add(tuple(shape))
+
+    def takes(self, shape: Sequence[int]) -> bool:
+        """Whether inputs of a shape are of the input's, whose open sizes may be any."""
+        expected = self.input_shape
+        return len(shape) == len(expected) and all(e in (None, s) for s, e in zip(shape, expected))
+
+    @cached_property
+    def _checked(self) -> set[tuple[int, ...]]:
+        return set()
+
+    def _check_work(self) -> None:
+        """Raise a LayerError for the layer with which an image takes too long, or too much."""
+        values = operations = 0
+        for call, shape in zip(self.calls[1:], self.shapes[1:]):
+            layer, inputs = self.by_name[call.layer], [self.shapes[i] for i in call.inputs]
+            work = layer.work(*inputs)
+            _check_values(layer, work.values)
+            values += work.values + sum(map(num_values, (*inputs, shape)))
+            operations += work.operations
+            if values > _MOST_OF_ALL:
+                raise layer.error(
+                    f"expected at most {_MOST_OF_ALL} values of an image in all layers, got more"
+                )
+            if operations > _MOST_OPERATIONS:
+                raise layer.error(
+                    f"expected at most {_MOST_OPERATIONS} multiply-adds for an image in all "
+                    f"layers, got {operations} up to this one"
+                )
 
     @property
     def output_shape(self) -> Shape:
@@ -314,10 +354,13 @@ def output_shape(layer: Layer, *shapes: Shape) -> Shape:
         LayerError: the inputs do not fit the layer, or it makes more of them than memory holds.
     """
     shape = layer.output_shape(*shapes)
-    count = math.prod(1 if size is None else size for size in shape)
-    if count > _MOST_VALUES:
-        raise layer.error(f"expected at most {_MOST_VALUES} values of an image, got {count}")
+    _check_values(layer, num_values(shape))
     return shape
+
+
+def _check_values(layer: Layer, values: int) -> None:
+    if values > _MOST_VALUES:
+        raise layer.error(f"expected at most {_MOST_VALUES} values of an image, got {values}")
 
 
 def auto_named(layers: Sequence[Layer]) -> list[Layer]:

@@ -121,11 +121,13 @@ class Network(nn.Module):
 
     @nn.nowrap
     def _check(self, images: jax.Array) -> None:
-        if not _fits(images.shape[1:], self.input_shape):
+        if not self.graph.takes(images.shape[1:]):
             raise LayerError(
                 f"expected images of shape (B, {', '.join(map(str, self.input_shape))}), "
                 f"got {tuple(images.shape)}"
             )
+        if all(isinstance(size, int) for size in images.shape[1:]):  # `jax.export` has symbols
+            self.graph.check_input(images.shape[1:])
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -192,10 +194,6 @@ def _cast(tree: Any, dtype: str) -> Any:
     return jax.tree.map(
         lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree
     )
-
-
-def _fits(shape: tuple[int, ...], expected: Shape) -> bool:
-    return len(shape) == len(expected) and all(e in (None, s) for s, e in zip(shape, expected))
 
 
 def _replaced_for_logits(graph: Graph) -> dict[int, Layer]:

@@ -112,20 +112,36 @@ def average_pool2d(
     x: Array, pool_size: tuple[int, int], strides: tuple[int, int], padding: str, data_format: str
 ) -> Array:
     """Take the mean of each window; what padding adds does not count."""
-
-    def window_sum(values: Array) -> Array:
-        return lax.reduce_window(
-            values,
-            np.array(0, x.dtype),  # as above
-            lax.add,
-            _window(pool_size, data_format),
-            _window(strides, data_format),
-            padding.upper(),
-        )
-
+    sums = lax.reduce_window(
+        x,
+        np.array(0, x.dtype),  # as above
+        lax.add,
+        _window(pool_size, data_format),
+        _window(strides, data_format),
+        padding.upper(),
+    )
     if padding == "valid":
-        return window_sum(x) / math.prod(pool_size)
-    return window_sum(x) / window_sum(jnp.ones_like(x))
+        return sums / math.prod(pool_size)
+    # Not the sums of windows of ones, which XLA computes while it compiles, in minutes for large
+    # windows.
+    axes = spatial_axes(data_format)
+    counts = [
+        along_axis(jnp.asarray(_inside(x.shape[axis], window, stride), x.dtype), x.ndim, axis)
+        for axis, window, stride in zip(axes, pool_size, strides)
+    ]
+    return sums / (counts[0] * counts[1])
+
+
+def _inside(size: int, window: int, stride: int) -> np.ndarray:
+    """Return how many pixels of an axis each window covers that padding "same" makes fit.
+
+    >>> _inside(5, 3, 2).tolist(), _inside(4, 3, 2).tolist()
+    ([2, 3, 2], [3, 2])
+    """
+    windows = -(-size // stride)
+    added = max((windows - 1) * stride + window - size, 0)
+    starts = np.arange(windows) * stride - added // 2
+    return np.minimum(starts + window, size) - np.maximum(starts, 0)
 
 
 def resample(x: Array, axis: int, weights: np.ndarray) -> Array:

@@ -1378,6 +1378,23 @@ def test_settings_of_training_and_numbers_never_cause_another_error(
         assert str(error).isprintable() and layer in str(error)
 
 
+@pytest.mark.parametrize("kind", ["h5", "keras"])
+@pytest.mark.parametrize(
+    ("layer", "changes"),
+    [
+        ("max_pooling2d", {"pool_size": 2**27, "strides": 1, "padding": "same"}),
+        ("max_pooling2d", {"pool_size": [2**31 - 1, 1], "strides": [1, 1], "padding": "same"}),
+        ("conv2d", {"dilation_rate": 2**27, "padding": "same"}),
+    ],
+    ids=str,
+)
+def test_layers_that_would_compute_for_days(
+    kind: str, layer: str, changes: dict[str, Any], saved_with: Any, refused_cheaply: Any
+) -> None:
+    path = saved_with(kind, lambda config: layer_of(config, layer)["config"].update(changes))
+    refused_cheaply(path, rf"layer '{layer}' .*: expected at most \d+ (values|multiply-adds)")
+
+
 def nested(depth: int) -> dict[str, Any]:
     inner = keras_object("Flatten", {"name": "f"})
     for _ in range(depth):

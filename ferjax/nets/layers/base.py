@@ -12,6 +12,7 @@ from ferjax import settings
 from ferjax._lazy import LazyModule
 from ferjax.errors import LayerError, near_misses
 from ferjax.nets.initializers import Initializer
+from ferjax.nets.layers.work import LOOP, Shape, Work, num_values
 from ferjax.settings import setting
 
 if TYPE_CHECKING:
@@ -29,13 +30,16 @@ __all__ = [
     "Array",
     "InnerRun",
     "InputLayer",
+    "LOOP",
     "Layer",
     "Run",
     "Shape",
     "Weight",
+    "Work",
     "as_activation",
     "as_layer",
     "convolution",
+    "num_values",
     "inner_weights",
     "jax",
     "jnp",
@@ -44,7 +48,6 @@ __all__ = [
 ]
 
 Array = Any  # a jax.Array; also a NumPy array outside of jit
-Shape = tuple[int | None, ...]
 
 DATA_FORMAT = settings.choice("channels_last", "channels_first")
 # The names that `ops.ACTIVATIONS` implements; here too, because ops imports jax.
@@ -145,6 +148,11 @@ class Layer:
     def output_shape(self, *shapes: Shape) -> Shape:
         """Return the shape of the output for inputs of `shapes`."""
         return shapes[0]
+
+    def work(self, *shapes: Shape) -> Work:
+        """Return what it takes for inputs of `shapes`, where it does more than look at each value
+        of its inputs and outputs."""
+        return Work()
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         """Return the output for `inputs`, each (B, ...)."""

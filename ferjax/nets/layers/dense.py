@@ -16,8 +16,10 @@ from ferjax.nets.layers.base import (
     Run,
     Shape,
     Weight,
+    Work,
     as_activation,
     jnp,
+    num_values,
     ops,
 )
 from ferjax.settings import each, scalings, setting
@@ -126,6 +128,9 @@ class Dense(Layer):
 
     def output_shape(self, *shapes: Shape) -> Shape:
         return (*shapes[0][:-1], self.units)
+
+    def work(self, *shapes: Shape) -> Work:
+        return Work(operations=num_values(shapes[0]) * self.units)
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         x, kernel = inputs[0], weights["kernel"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ferjax import settings
-from ferjax.nets.layers.base import Array, Layer, Run, Shape, jnp
+from ferjax.nets.layers.base import LOOP, Array, Layer, Run, Shape, Work, jnp, num_values
 from ferjax.settings import setting
 
 
@@ -26,6 +26,9 @@ class _Merge(Layer):
                 raise self.error(f"expected inputs of equal shapes, got {list(shapes)}")
             result.append(fixed.pop() if fixed else None if None in sizes else 1)
         return tuple(result)
+
+    def work(self, *shapes: Shape) -> Work:
+        return Work(operations=(len(shapes) - 1) * num_values(self.output_shape(*shapes)) * LOOP)
 
     def combine(self, x: Array, y: Array) -> Array:
         raise NotImplementedError

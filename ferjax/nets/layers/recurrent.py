@@ -19,6 +19,7 @@ from ferjax.nets.layers.base import (
     Run,
     Shape,
     Weight,
+    Work,
     as_activation,
     as_layer,
     inner_weights,
@@ -29,6 +30,7 @@ from ferjax.nets.layers.base import (
 from ferjax.settings import setting
 
 _ORTHOGONAL = Initializer("orthogonal")
+_STEP = 1 << 19  # multiply-adds in the time that a step takes beside its own
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,11 @@ class Recurrent(Layer):
         self.check_rank(shapes[0], 2)
         self.known_size(shapes[0], 0)
         return (shapes[0][0], self.units) if self.return_sequences else (self.units,)
+
+    def work(self, *shapes: Shape) -> Work:
+        width = self.gates * self.units
+        products = (self.known_size(shapes[0], 1) + self.units) * width
+        return Work(width, products + _STEP).times(self.known_size(shapes[0], 0))
 
     def input_bias(self, weights: Mapping[str, Array]) -> Array:
         """Return the part of the bias that is added to the inputs' product."""
@@ -238,6 +245,9 @@ class TimeDistributed(Layer):
         self.known_size(shapes[0], 0)
         return (shapes[0][0], *self.layer.output_shape(shapes[0][1:]))
 
+    def work(self, *shapes: Shape) -> Work:
+        return self.layer.work(shapes[0][1:]).times(self.known_size(shapes[0], 0))
+
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         x = inputs[0]
         batch, steps = x.shape[:2]
@@ -307,6 +317,9 @@ class Bidirectional(Layer):
         shape = self.layer.output_shape(*shapes)
         width = self.known_size(shape, -1) * (2 if self.merge_mode == "concat" else 1)
         return (*shape[:-1], width)
+
+    def work(self, *shapes: Shape) -> Work:
+        return self.layer.work(*shapes) + self.backward_layer.work(*shapes)
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         forward, backward = (

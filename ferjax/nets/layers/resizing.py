@@ -5,18 +5,27 @@ Dimensions: B batch, H height, W width, C channels. Shapes leave the batch axis 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ferjax import settings
-from ferjax.nets.layers.base import Array, Run, Shape, jax, jnp, ops
+from ferjax.nets.layers.base import Array, Run, Shape, Work, jax, jnp, ops
 from ferjax.nets.layers.spatial import Spatial
 from ferjax.nets.resampling import INTERPOLATIONS, fitting_window, resampling, surrounding
 from ferjax.settings import Pair, setting
 
 _MOST_ROWS = 1 << 14
+_PER_WEIGHT = 32  # numbers that are held for each weight while a matrix of them is made
 _INTERPOLATION = settings.choice(*INTERPOLATIONS)
+
+
+def _resampling(sizes: Sequence[int], new: Pair, channels: int | None) -> Work:
+    """Return what it takes to make an image of one size of another, rows first."""
+    between = new[0] * sizes[1] * (channels or 1)
+    made = new[0] * new[1] * (channels or 1)
+    weights = max(new[0] * sizes[0], new[1] * sizes[1])
+    return Work(between + _PER_WEIGHT * weights, between * sizes[0] + made * sizes[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +49,17 @@ class _ToSize(Spatial):
 
     def output_shape(self, *shapes: Shape) -> Shape:
         return self.join(self.height, self.width, self.split(shapes[0])[2])
+
+    def work(self, *shapes: Shape) -> Work:
+        height, width, channels = self.split(shapes[0])
+        rows, columns = self.padding(height or 1, width or 1)
+        tall, wide = (height or 1) + 2 * rows, (width or 1) + 2 * columns
+        work = _resampling(self.window(tall, wide)[2:], self.size, channels)
+        return work + Work(values=tall * wide * (channels or 1) if rows or columns else 0)
+
+    def padding(self, height: int, width: int) -> Pair:
+        """Return the rows above and below, and the columns left and right, that are added."""
+        return 0, 0
 
     def window(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Return the part of an image that is resized: (y, x, height, width)."""
@@ -79,7 +99,6 @@ class Resizing(_ToSize):
         return 0, 0, height, width
 
     def padding(self, height: int, width: int) -> Pair:
-        """Return the rows above and below, and the columns left and right, that are added."""
         return surrounding(height, width, self.size) if self.pad_to_aspect_ratio else (0, 0)
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
@@ -150,6 +169,14 @@ class UpSampling2D(Spatial):
             None if width is None else width * self.size[1],
             channels,
         )
+
+    def work(self, *shapes: Shape) -> Work:
+        height, width, channels = self.split(shapes[0])
+        if self.interpolation == "nearest":
+            return Work()
+        sizes = height or 1, width or 1
+        new = sizes[0] * self.size[0], sizes[1] * self.size[1]
+        return _resampling(sizes, new, channels)
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         x = inputs[0]

@@ -14,15 +14,18 @@ from ferjax import settings
 from ferjax.nets.initializers import GLOROT_UNIFORM, L1L2, ZEROS, Initializer
 from ferjax.nets.layers.base import (
     DATA_FORMAT,
+    LOOP,
     Array,
     Layer,
     Run,
     Shape,
     Weight,
+    Work,
     as_activation,
     convolution,
     jax,
     jnp,
+    num_values,
     ops,
 )
 from ferjax.settings import Pair, setting
@@ -53,6 +56,13 @@ class Spatial(Layer):
     def channels(self, shape: Shape) -> int:
         self.check_rank(shape, len(self.axes) + 1)
         return self.known_size(shape, 0 if self.data_format == "channels_first" else len(self.axes))
+
+    def padded(self, shape: Shape, windows: tuple[int, ...], padding: str) -> int:
+        """Return how many values an image has with what padding adds for windows; 0 for none."""
+        if padding == "valid":
+            return 0
+        *sizes, channels = self.split(shape)
+        return num_values([channels, *((s or 1) + window - 1 for s, window in zip(sizes, windows))])
 
     def add_bias(self, x: Array, bias: Array) -> Array:
         return x + ops.along_axis(bias, x.ndim, ops.channel_axis(self.data_format, x.ndim))
@@ -94,12 +104,24 @@ class _Convolution(Spatial):
 
     def output_shape(self, *shapes: Shape) -> Shape:
         *sizes, _ = self.split(shapes[0])
-        extents = [(k - 1) * d + 1 for k, d in zip(self.kernel_size, self.dilation_rate)]
         windows = [
             _windows(size, extent, stride, self.padding)
-            for size, extent, stride in zip(sizes, extents, self.strides)
+            for size, extent, stride in zip(sizes, self.extents, self.strides)
         ]
         return self.join(*windows, self.filters_out(shapes[0]))
+
+    @property
+    def extents(self) -> tuple[int, ...]:
+        """How many pixels a window spans along each axis."""
+        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel_size, self.dilation_rate))
+
+    def work(self, *shapes: Shape) -> Work:
+        padded = self.padded(shapes[0], self.extents, self.padding)
+        return Work(padded, self.products(shapes[0]))
+
+    def products(self, shape: Shape) -> int:
+        """Return how many multiply-adds it takes."""
+        raise NotImplementedError
 
     def bias_and_activation(self, shape: Shape) -> tuple[Weight, ...]:
         bias = Weight("bias", ("bias",), (self.filters_out(shape),), self.bias_initializer)
@@ -134,6 +156,14 @@ class _DenseConvolution(_Convolution):
         kernel_shape = (*self.kernel_size, channels // self.groups, self.filters)
         kernel = Weight("kernel", ("kernel",), kernel_shape, self.kernel_initializer)
         return (kernel, *self.bias_and_activation(shape))
+
+    def products(self, shape: Shape) -> int:
+        *sizes, channels = self.split(shape)
+        of_each = num_values(self.kernel_size) * ((channels or 1) // self.groups)
+        # XLA's CPU code computes in loops what is in groups, and images smaller than the kernel.
+        smaller = any((size or 1) < kernel for size, kernel in zip(sizes, self.kernel_size))
+        loops = LOOP if smaller or self.groups > 1 else 1
+        return num_values(self.output_shape(shape)) * of_each * loops
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +211,9 @@ class DepthwiseConv2D(_Convolution):
         kernel = Weight("kernel", names, kernel_shape, self.depthwise_initializer)
         return (kernel, *self.bias_and_activation(shape))
 
+    def products(self, shape: Shape) -> int:
+        return num_values(self.output_shape(shape)) * num_values(self.kernel_size) * LOOP
+
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         x = convolution.depthwise_conv2d(inputs[0], weights["kernel"], **self.geometry)
         return self.finish(run, x, weights)
@@ -209,6 +242,17 @@ class SeparableConv2D(_Convolution):
             Weight("pointwise_kernel", ("pointwise_kernel",), point, self.pointwise_initializer),
             *self.bias_and_activation(shape),
         )
+
+    def work(self, *shapes: Shape) -> Work:
+        return super().work(*shapes) + Work(values=self._between(shapes[0]))
+
+    def products(self, shape: Shape) -> int:
+        return self._between(shape) * (num_values(self.kernel_size) * LOOP + self.filters)
+
+    def _between(self, shape: Shape) -> int:
+        """Return how many values the depthwise convolution gives."""
+        *pixels, _ = self.split(self.output_shape(shape))
+        return num_values(pixels) * self.channels(shape) * self.depth_multiplier
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         x = convolution.depthwise_conv2d(inputs[0], weights["depthwise_kernel"], **self.geometry)
@@ -249,6 +293,11 @@ class _Pooling(Spatial):
             for size, window, stride in zip(sizes, self.pool_size, self.strides)
         ]
         return self.join(*windows, channels)
+
+    def work(self, *shapes: Shape) -> Work:
+        padded = self.padded(shapes[0], self.pool_size, self.padding)
+        steps = num_values(self.output_shape(*shapes)) * num_values(self.pool_size)
+        return Work(padded, steps * LOOP)
 
 
 @dataclass(frozen=True, kw_only=True)
