@@ -1,4 +1,13 @@
-"""Compare ferjax with Keras, PyTorch and ONNX Runtime: one network, the same weights, this machine.
+"""Compare ferjax with Keras, PyTorch, ONNX Runtime and fer on this machine; the suite's entry.
+
+--part measures parts of the suite, each in less than ten minutes, beside what it is compared with
+and what is the limit; --parts lists them. A part's results go to benchmarks/MACHINE/PART.json, and
+--table benchmarks/MACHINE prints them all in one table: before, now, the best peer, the limit. For
+`before`, --before names a checkout of an earlier ferjax, which is then measured in turn with this
+one, or --table takes the folder of an earlier run as a second.
+
+Without --part the network alone is measured, for the hour that it takes: one network, the same
+weights.
 
 Cases: latency (a single image), throughput, training, cold-start (a new process up to its first
 prediction), conversion (of a Keras file); on a GPU also epoch. The peak memory of each process is
@@ -13,6 +22,10 @@ the time left are on stderr; leave the machine alone meanwhile.
 
 examples:
   pip install ".[bench]"
+  git worktree add ../earlier v0.1.0
+  python scripts/benchmark.py --part latency,start --before ../earlier
+  python scripts/benchmark.py --part photographs --fer-python fer-env/bin/python
+  python scripts/benchmark.py --table benchmarks/MACHINE
   python scripts/benchmark.py
   python scripts/benchmark.py --quick --peers ferjax,torch --cases latency,training
   python scripts/benchmark.py --table benchmarks/NAME.json
@@ -34,8 +47,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import cases, figures, machine, plot, processes
-from benchmarks.arguments import Parser, among, count
+from benchmarks import cases, comparison, figures, machine, parts, plot, processes
+from benchmarks.arguments import Parser, add_rounds, among, count
 from benchmarks.run import Benchmark, SetupError
 
 ROOT = Path(__file__).parents[1]
@@ -51,6 +64,10 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = Parser("benchmark", __doc__)
     add = parser.add_argument
+    add("--parts", action="store_true", help="list the parts of the suite")
+    add("--part", type=among(tuple(parts.PARTS)), metavar="A,B", help="measure these parts")
+    add("--fer-python", type=Path, metavar="FILE", help="for --part: of the environment with `fer`")
+    add("--data", type=Path, metavar="PATH", help="for --part: FER2013, for pictures of six faces")
     add(
         "--cases",
         type=among(tuple(cases.CASES)),
@@ -66,6 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--repeats", type=count, metavar="N", help="processes for each figure (default: 5)")
     add("--quick", action="store_true", help="a small run, to see that it works: 1 repeat")
+    add_rounds(parser)
     add(
         "--image-count",
         type=count,
@@ -82,14 +100,27 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--out", type=Path, default=ROOT / "benchmarks", metavar="DIR", help="(default: benchmarks)"
     )
-    add("--name", type=_file_name, help="of the two files (default: from the processor or GPU)")
-    add("--table", type=Path, metavar="FILE.json", help="print stored results and measure nothing")
+    add(
+        "--name",
+        type=_file_name,
+        help="of the two files, or of the parts' folder (default: from the processor or GPU)",
+    )
+    add("--no-picture", action="store_true", help="store the results alone")
+    add(
+        "--table",
+        type=Path,
+        nargs="+",
+        metavar="PATH",
+        help="print stored results, a file's or a folder's beside those of an earlier one, and "
+        "measure nothing",
+    )
     return parser
 
 
 def effort(args: argparse.Namespace, *, on_gpu: bool = False) -> cases.Effort:
     """Return how much is measured."""
-    chosen = cases.QUICK if args.quick else cases.Effort()
+    chosen = cases.SHORT if args.minutes else cases.Effort()
+    chosen = cases.QUICK if args.quick else chosen
     changes: dict[str, Any] = {}
     if on_gpu and not args.quick:
         changes["train_images"] = 25_600  # the host waits for the device after as many
@@ -109,16 +140,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         return worker.main(argv[1:])
     parser = build_parser()
     args = parser.parse_args(argv)
+    if args.parts:
+        print(parts.listing())
+        return 0
     if args.table is not None:
         try:
-            print(figures.table(figures.read(args.table)))
-        except figures.ResultError as error:
+            print(stored_table(args.table))
+        except (figures.ResultError, parts.PartError) as error:
             parser.error(str(error))
         return 0
     available = processes.available_threads()
     threads = args.threads or available
     if threads > available:
         parser.error(f"argument --threads: expected at most {available}, got {threads}")
+    for name in ("fer_python", "data"):
+        path = getattr(args, name)
+        if path is not None and args.part is None:
+            parser.error(f"argument --{name.replace('_', '-')}: it takes --part too")
+        if path is not None and not path.exists():
+            parser.error(f"argument --{name.replace('_', '-')}: {path}: no such file")
+    if args.part and args.cases:
+        parser.error("argument --cases: a part has its own")
     names = args.cases or tuple(cases.CASES)
     if not any(cases.selected(case, args.peers, args.dtype)[0] for case in names):
         parser.error("none of these peers takes part in these cases")
@@ -133,6 +175,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     busy = os.getloadavg()[0]
     if busy > 0.5 and not args.quick:
         print(f"note: the machine is busy, with a load of {busy:.1f}", file=sys.stderr)
+    if args.part:
+        return measure_parts(args)
     with tempfile.TemporaryDirectory(prefix="ferjax-benchmark-") as folder:
         return measure(args, threads, Path(folder))
 
@@ -147,7 +191,7 @@ def measure(args: argparse.Namespace, threads: int, folder: Path) -> int:
         effort=effort(args),
     )
     names = args.cases or tuple(cases.CASES)
-    benchmark = Benchmark(setup, names, args.peers)
+    benchmark = Benchmark(setup, names, args.peers, before=args.before, minutes=args.minutes)
     interrupted = False
     try:
         on_gpu = benchmark.prepare()
@@ -170,11 +214,50 @@ def measure(args: argparse.Namespace, threads: int, folder: Path) -> int:
         name += f"-{args.dtype}" * (args.dtype != "float32") + "-quick" * args.quick
     target = args.out / f"{name}.json"
     store(results, target)
-    drawn = draw(results, target.with_suffix(".png"))
+    drawn = args.no_picture or draw(results, target.with_suffix(".png"))
     print(figures.table(results))
     if interrupted:
         return 130
     return 0 if drawn and not benchmark.failures else 1
+
+
+def stored_table(paths: Sequence[Path]) -> str:
+    """Return the table of a file, or of a folder of parts beside an earlier one.
+
+    Raises:
+        ResultError: a file holds no results.
+        PartError: a folder holds no parts, or there are more than two.
+    """
+    if len(paths) > 2:
+        raise parts.PartError(f"expected a folder and an earlier one, got {len(paths)} paths")
+    if len(paths) == 1 and not paths[0].is_dir():
+        return figures.table(figures.read(paths[0]))
+    return comparison.of_folder(*paths)
+
+
+def measure_parts(args: argparse.Namespace) -> int:
+    """Measure parts of the suite, store each and print them; return the exit code."""
+    given = {
+        **{name: getattr(args, name) for name in ("threads", "before", "data")},
+        "fer-python": args.fer_python,
+    }
+    given = {k: v.absolute() if isinstance(v, Path) else v for k, v in given.items()}
+    here = machine.describe(processes.available_threads(), {"platform": "cpu", "kind": ""}, 0)
+    folder = args.out / ((args.name or machine.file_name(here)) + "-quick" * args.quick)
+    folder.mkdir(parents=True, exist_ok=True)
+    stored, whole = {}, True
+    for name in args.part:
+        try:
+            stored[name] = parts.run(name, given, quick=args.quick)
+        except parts.PartError as error:
+            print(f"benchmark: error: {error}", file=sys.stderr)
+            whole = False
+            continue
+        store(stored[name], folder / f"{name}.json")
+        whole = whole and not stored[name]["failed"]
+    if stored:
+        print(comparison.table(stored))
+    return 0 if whole else 1
 
 
 def store(results: dict[str, Any], path: Path) -> None:

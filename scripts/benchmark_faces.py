@@ -7,11 +7,13 @@ JPEG pictures of 640x480 with one face and with six are made of examples/astrona
   ferjax-singly   `analyze` with one path at a time
   command         `ferjax faces FOLDER --csv FILE`, the whole process
   fer             `FER().detect_emotions(...)`, its Haar cascade; fer-mtcnn with mtcnn=True
+  hand-onnx       the limit: YuNet and the network by ONNX Runtime, as one writes that by hand in
+                  twenty lines, see benchmarks/by_hand.py; hand-opencv with YuNet by OpenCV
 Given are medians: pictures/s after a warm-up, faces found in a picture, seconds from the start of
-the process to the first picture's faces, and the process's peak memory. The first start of ferjax
-compiles, the others take that from the cache.
+the process to the first picture's faces, of the command to its end for one picture, and the
+process's peak memory. The first start of ferjax compiles, the others take that from the cache.
 
---many N instead follows ferjax's memory over a stream of N pictures.
+--many N instead follows the memory of the first of --peers over a stream of N pictures.
 
 `fer` needs an environment of its own, with OpenCV 4; TensorFlow and PyTorch's triton do not live in
 one process, and nothing here needs triton:
@@ -42,14 +44,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import face_worker, machine, processes
-from benchmarks.arguments import Parser, among, count
+from benchmarks import face_worker, machine, processes, rounds
+from benchmarks.arguments import Parser, add_rounds, among, count
 
 ROOT: Final = Path(__file__).parents[1]
 PEERS: Final = (
     *("ferjax", "ferjax-onnx", "ferjax-cnn5", "ferjax-singly", "command"),
     *("fer", "fer-mtcnn"),
+    *("hand-onnx", "hand-opencv"),
 )
+OWN: Final = PEERS[:5]
 TITLES: Final = {"one": "one face", "six": "six faces"}
 REFERENCE: Final = "fer"
 
@@ -72,7 +76,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--repeats", type=count, default=5, metavar="N", help="processes each (default: 5)")
     add("--seconds", type=count, default=10, metavar="S", help="of each rate (default: 10)")
     add("--threads", type=count, default=2, metavar="N", help="cores for every peer (default: 2)")
-    add("--many", type=count, metavar="N", help="follow ferjax's memory over N pictures")
+    add_rounds(parser)
+    add("--many", type=count, metavar="N", help="follow the first peer's memory over N pictures")
     add("--quick", action="store_true", help="a small run, to see that it works")
     add("--seed", type=int, default=0, help="of the pictures (default: 0)")
     add("--out", type=Path, metavar="FILE.json", help="store the results there too")
@@ -86,10 +91,14 @@ class Benchmark:
     Attributes:
         values: of each peer, what each of its processes measured.
         reasons: why which peer is not measured, or not often enough.
+        repeats: how many there were.
     """
+
+    own: tuple[str, ...] = OWN
 
     def __init__(self, args: argparse.Namespace, folder: Path) -> None:
         self._args, self._folder = args, folder
+        self._began, self.repeats = time.monotonic(), 0
         env = {**processes.environment(args.threads, folder), "KERAS_BACKEND": "tensorflow"}
         env["PYTHONPATH"] = os.pathsep.join(
             [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -116,17 +125,20 @@ class Benchmark:
 
     def measure(self) -> None:
         """Measure all peers in turn, each repeat beginning with another."""
-        peers = list(self._args.peers)
+        peers = rounds.with_before(self._args.peers, self.own, self._args.before)
         if self._args.fer_python is None:
             for peer in [peer for peer in peers if peer.startswith("fer-") or peer == REFERENCE]:
                 self.reasons[peer] = "--fer-python names no environment with it"
                 peers.remove(peer)
-        for repeat in range(self._args.repeats):
-            start = repeat % max(1, len(peers))
-            for peer in peers[start:] + peers[:start]:
+        for repeat in rounds.rounds(self._args.repeats, self._args.minutes, self._began):
+            self.repeats = repeat + 1
+            for peer in rounds.rotated(peers, repeat):
                 if peer in self.reasons:
                     continue
-                value = self._command() if peer == "command" else self._worker(peer)
+                if rounds.plain(peer) == "command":
+                    value = self._command(peer)
+                else:
+                    value = self._worker(peer)
                 if "reason" in value:
                     self.reasons[peer] = value["reason"]
                     say(f"{peer}: not measured: {value['reason']}")
@@ -145,14 +157,15 @@ class Benchmark:
         return f"{rates}; {value['peak_mb']:.0f} MB"
 
     def follow_memory(self) -> dict[str, Any]:
-        """Return how the memory of ferjax's stream goes, or the reason of a failure."""
-        return self._worker("ferjax", many=self._args.many)
+        """Return how the memory of the first peer's stream goes, or the reason of a failure."""
+        return self._worker(self._args.peers[0], many=self._args.many)
 
     def _worker(self, peer: str, many: int = 0) -> dict[str, Any]:
         settings = {
             "folder": str(self._folder / "pictures"),
             "seconds": self._args.seconds,
             "many": many,
+            "model": str(self._folder / "pictures" / "model.onnx"),
         }
         return self._measured(peer, str(face_worker.__file__), settings)
 
@@ -162,23 +175,33 @@ class Benchmark:
         python = [sys.executable]
         if theirs:  # isolated: without PYTHONPATH and without this folder's modules
             python = [str(self._args.fer_python.absolute()), "-I"]
-        command = [*python, worker, peer, json.dumps({**settings, "began": time.time()})]
-        done = processes.run(command, self._env, self._folder)
+        settings = {**settings, "began": time.time()}
+        command = [*python, worker, rounds.plain(peer), json.dumps(settings)]
+        done = processes.run(command, self._env_of(peer), self._folder)
         if done.reason is not None:
             return {"reason": done.reason}
         measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return {**measured, "peak_mb": done.peak_bytes / 1e6}
 
-    def _command(self) -> dict[str, Any]:
-        """Return what the command takes for all pictures of each kind."""
+    def _env_of(self, peer: str) -> dict[str, str]:
+        return rounds.environment_of(peer, self._env, self._args.before)
+
+    def _command(self, peer: str) -> dict[str, Any]:
+        """Return what the command takes for one picture, and for all pictures of each kind."""
         result: dict[str, Any] = {"kinds": {}, "peak_mb": 0.0}
-        for kind in TITLES:
-            pictures = self._folder / "pictures" / kind
-            target = self._folder / f"{kind}-{len(self.values.get('command', ()))}.csv"
-            command = [sys.executable, "-m", "ferjax", "faces", str(pictures), "--csv", str(target)]
-            done = processes.run(command, self._env, self._folder)
+        command = [sys.executable, "-m", "ferjax", "faces"]
+        target = self._folder / f"{peer}-{len(self.values.get(peer, ()))}.csv"
+        first = str(self._folder / "pictures" / "one" / "0000.jpg")
+        for kind in (None, *TITLES):
+            target.unlink(missing_ok=True)
+            pictures = first if kind is None else str(self._folder / "pictures" / kind)
+            arguments = [*command, pictures, "--csv", str(target)]
+            done = processes.run(arguments, self._env_of(peer), self._folder)
             if done.reason is not None:
                 return {"reason": done.reason}
+            if kind is None:
+                result["start"] = done.seconds
+                continue
             with target.open(encoding="utf-8", newline="") as file:
                 rows = sum(row["face"] != "0" for row in csv.DictReader(file))
             result["kinds"][kind] = {
@@ -206,10 +229,11 @@ def summary(benchmark: Benchmark) -> list[dict[str, Any]]:
                 "rates": rates,
                 "faces": statistics.median(faces),
             }
-        starts = [value["start"] for value in values if "start" in value]
-        row["start"] = statistics.median(starts) if starts else None
-        row["first_start"] = starts[0] if starts else None
-        row["peak_mb"] = statistics.median(value["peak_mb"] for value in values)
+        row["starts"] = [value["start"] for value in values]
+        row["start"] = statistics.median(row["starts"])
+        row["first_start"] = row["starts"][0]
+        row["peaks"] = [value["peak_mb"] for value in values]
+        row["peak_mb"] = statistics.median(row["peaks"])
         rows.append(row)
     reference = next((row for row in rows if row["peer"] == REFERENCE), None)
     for row in rows:
@@ -221,8 +245,10 @@ def summary(benchmark: Benchmark) -> list[dict[str, Any]]:
 
 def machine_lines(results: dict[str, Any]) -> list[str]:
     """Return what was measured on, and with which versions."""
-    of = results["machine"]
-    versions = ", ".join(f"{name} {value}" for name, value in results["versions"].items())
+    of, names = results["machine"], dict(results["versions"])
+    if results.get("before"):
+        names["ferjax before"] = results["before"]
+    versions = ", ".join(f"{name} {value}" for name, value in names.items())
     return [
         f"Measured on {results['date'][:10]}: {of['cpu']}, {of['threads']} threads, "
         f"{of['memory_gib']:g} GiB, {of['os']}; load before it {of['load']:g}.",
@@ -251,7 +277,7 @@ def table(results: dict[str, Any]) -> str:
             cells.append(f"{found['rate']:.1f} ({low:.1f} to {high:.1f})")
             cells.append(f"{found['faces']:.2f}")
             cells.append("" if found["times"] is None else f"{found['times']:.1f}")
-        start = "" if row["start"] is None else f"{row['start']:.1f} ({row['first_start']:.1f})"
+        start = f"{row['start']:.2f} ({row['first_start']:.2f})"
         cells += [start, f"{row['peak_mb']:.0f}"]
         lines.append("| " + " | ".join(cells) + " |")
     lines += ["", "The command's rate includes its start."]
@@ -291,7 +317,8 @@ def growth(samples: Sequence[tuple[int, float]], peak_mb: float) -> dict[str, An
 
 
 def prepare(settings: dict[str, Any]) -> int:
-    """Make the pictures, in a process of its own."""
+    """Make the pictures, and the network as ONNX, in a process of its own."""
+    import ferjax
     from benchmarks import face_pictures
 
     faces = None
@@ -301,6 +328,8 @@ def prepare(settings: dict[str, Any]) -> int:
         faces = publictest.read(Path(settings["data"]), limit=200, seed=settings["seed"])[0].images
     photograph, folder = Path(settings["photograph"]), Path(settings["folder"])
     face_pictures.prepare(photograph, folder, settings["count"], settings["seed"], faces)
+    classifier = ferjax.load()
+    ferjax.onnx.save(folder / "model.onnx", classifier.graph, classifier.variables)
     return 0
 
 
@@ -313,6 +342,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.quick:
         args.repeats, args.seconds, args.pictures = 1, 1, 10
+        args.many = args.many and min(args.many, 200)
     load = ready(parser, args)
     with tempfile.TemporaryDirectory(prefix="ferjax-benchmark-") as folder:
         return run(args, Path(folder), load)
@@ -350,7 +380,7 @@ def run(args: argparse.Namespace, folder: Path, load: float) -> int:
         results["memory"] = growth(measured["memory"], measured["peak_mb"])
     else:
         benchmark.measure()
-        results["peers"] = summary(benchmark)
+        results |= {"peers": summary(benchmark), "repeats": benchmark.repeats}
     give(args, results, table)
     return 1 if benchmark.reasons else 0
 
@@ -361,6 +391,7 @@ def begun(args: argparse.Namespace, load: float) -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine.describe(args.threads, {"platform": "cpu", "kind": ""}, load),
         "versions": _versions(args.fer_python),
+        "before": None if args.before is None else machine.version_of(args.before),
         "repeats": args.repeats,
     }
 

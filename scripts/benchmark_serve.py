@@ -4,10 +4,13 @@ Servers take turns, each in a process of its own, each asked by wrk over loopbac
   batched   `ferjax serve`
   singly    `ferjax serve --threads 1 --batch 1`: the same, one picture at a time, without batches
   plain     what is written in ten lines: FastAPI, and `ferjax.load()` called in the handler
+  bare      the limit: FastAPI, YuNet and the network by ONNX Runtime, see benchmarks/by_hand.py
+  nothing   FastAPI alone: it takes the picture, and looks at nothing
 They are asked for what is in photographs of 640x480 with one face, and what is on faces of 48x48.
-Given are, for each number of clients, requests a second and the latencies that 50 % and 99 % are
-below; and the throughput of the first, with the most clients, over that of one request at a time,
-which is one client of `singly` and of `plain`.
+Given are, for each number of clients, requests a second, the latencies that 50 % and 99 % are
+below and the server's peak memory so far, medians of the repeats; and the throughput of the first,
+with the most clients, over that of one request at a time, which is one client of `singly` and of
+`plain`.
 
 --soak M instead asks for M minutes with 64 clients, and follows the memory of the service.
 
@@ -42,12 +45,16 @@ import cv2
 import numpy as np
 import psutil
 
-from benchmarks import machine, processes
-from benchmarks.arguments import Parser, among, count
+import ferjax
+from benchmarks import machine, processes, rounds
+from benchmarks.arguments import Parser, add_rounds, among, count
 
 ROOT: Final = Path(__file__).parents[1]
 PLAIN: Final = ROOT / "scripts" / "benchmarks" / "plain_server.py"
-SERVERS: Final = ("batched", "singly", "plain")
+BARE: Final = PLAIN.with_name("bare_server.py")
+SERVERS: Final = ("batched", "singly", "plain", "bare", "nothing")
+OWN: Final = SERVERS[:2]
+FIGURES: Final = ("rate", "p50", "p99", "peak_mb")
 KINDS: Final = ("faces", "predict")
 ONE_AT_A_TIME: Final = ("singly", "plain")
 SOAK_CLIENTS: Final = 64
@@ -82,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--clients", type=counts, default=(1, 8, 64), metavar="N,N", help="(default: 1,8,64)")
     add("--seconds", type=count, default=15, metavar="S", help="of each load (default: 15)")
     add("--repeats", type=count, default=3, metavar="N", help="of each load (default: 3)")
+    add_rounds(parser)
     add("--soak", type=count, metavar="M", help="follow the memory for M minutes, 60 at most")
     add("--quick", action="store_true", help="a small run, to see that it works")
     add("--out", type=Path, metavar="FILE.json", help="store the results there too")
@@ -97,7 +105,9 @@ def counts(text: str) -> tuple[int, ...]:
 
 
 def prepare(folder: Path) -> None:
-    """Write a picture of each kind: a photograph of 640x480, and a face of 48x48."""
+    """Write the network as ONNX and a picture of each kind: a photograph of 640x480, and a face."""
+    classifier = ferjax.load()
+    ferjax.onnx.save(folder / "model.onnx", classifier.graph, classifier.variables)
     photograph = cv2.imread(str(ROOT / "examples" / "astronaut.jpg"))
     face = cv2.imread(str(ROOT / "examples" / "astronaut.png"), cv2.IMREAD_GRAYSCALE)
     if photograph is None or face is None:
@@ -111,8 +121,11 @@ def prepare(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def served(name: str, folder: Path) -> Iterator[tuple[str, psutil.Process]]:
+def served(
+    name: str, folder: Path, before: Path | None = None
+) -> Iterator[tuple[str, psutil.Process]]:
     """Start a server, and yield its address and its process once it is ready."""
+    bare = [str(BARE), str(folder / "model.onnx")]
     command = {
         "batched": ["-m", "ferjax", "serve", "--port", "0", "--no-page"],
         "singly": [
@@ -120,9 +133,12 @@ def served(name: str, folder: Path) -> Iterator[tuple[str, psutil.Process]]:
             *("--threads", "1", "--batch", "1", "--batch-wait", "0"),
         ],
         "plain": [str(PLAIN)],
-    }[name]
+        "bare": bare,
+        "nothing": bare,
+    }[rounds.plain(name)]
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    env = rounds.environment_of(name, env, before)
     with (folder / f"{name}.log").open("w+") as log:
         process = subprocess.Popen(
             [sys.executable, *command], stdout=subprocess.PIPE, stderr=log, text=True, env=env
@@ -154,11 +170,16 @@ def _wait_until_ready(address: str) -> None:
         time.sleep(0.2)
 
 
-def ask(address: str, kind: str, clients: int, seconds: float, folder: Path) -> dict[str, Any]:
-    """Return what wrk measures: requests a second, latencies in milliseconds, errors."""
+def ask(
+    address: str, kind: str, clients: int, seconds: float, folder: Path, at: str
+) -> dict[str, Any]:
+    """Return what wrk measures of requests to /v1/`at` with a picture of a kind.
+
+    Requests a second, latencies in milliseconds, errors.
+    """
     command = [
         *("wrk", "-t", "1", "-c", str(clients), "-d", f"{seconds:.0f}s", "--timeout", "30s"),
-        *("-s", str(folder / f"{kind}.lua"), f"{address}/v1/{kind}"),
+        *("-s", str(folder / f"{kind}.lua"), f"{address}/v1/{at}"),
     ]
     done = processes.run(command, os.environ, folder, limit=seconds + 120)
     if done.reason is not None:
@@ -170,29 +191,51 @@ def ask(address: str, kind: str, clients: int, seconds: float, folder: Path) -> 
 def measure(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """Return a row for each server, kind and number of clients: the median of the repeats."""
     values: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
-    for repeat in range(args.repeats):
-        start = repeat % len(args.servers)
-        for name in args.servers[start:] + args.servers[:start]:
-            with served(name, folder) as (address, _):
+    servers = rounds.with_before(args.servers, OWN, args.before)
+    for repeat in rounds.rounds(args.repeats, args.minutes, time.monotonic()):
+        for name in rounds.rotated(servers, repeat):
+            with served(name, folder, args.before) as (address, process):
                 for kind in args.kinds:
-                    ask(address, kind, 4, 2, folder)  # what is first is slower
+                    asked = "nothing" if name == "nothing" else kind
+                    ask(address, kind, 4, 2, folder, asked)  # what is first is slower
                     for clients in args.clients:
-                        value = ask(address, kind, clients, args.seconds, folder)
+                        value = ask(address, kind, clients, args.seconds, folder, asked)
+                        value["peak_mb"] = peak_mb(process)
                         values.setdefault((name, kind, clients), []).append(value)
                         say(f"{name}, {kind}, {clients} clients: {line(value)}")
     return [row_of(*key, measured) for key, measured in values.items()]
 
 
-def row_of(name: str, kind: str, clients: int, values: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the medians of what was measured.
+def peak_mb(process: psutil.Process) -> float:
+    """Return the most that a process and those that it started had in memory, in MB.
 
-    >>> row_of("batched", "faces", 1, [dict(rate=r, p50=1, p99=2, errors=1) for r in (1, 5, 3)])
-    {'server': 'batched', 'kind': 'faces', 'clients': 1, 'rate': 3.0, 'p50': 1.0, 'p99': 2.0, \
-'errors': 3}
+    Where the system does not keep that, what they have now.
     """
-    medians = {key: float(np.median([v[key] for v in values])) for key in ("rate", "p50", "p99")}
+    total = 0.0
+    for part in (process, *process.children(recursive=True)):
+        try:
+            status = Path(f"/proc/{part.pid}/status").read_text(encoding="ascii", errors="replace")
+        except OSError:  # not on Linux
+            total += part.memory_info().rss / 1e6
+            continue
+        peaks = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+        total += sum(map(int, peaks)) * 1024 / 1e6
+    return total
+
+
+def row_of(name: str, kind: str, clients: int, values: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the medians of what was measured, and each value.
+
+    >>> said = [dict(rate=rate, p50=1, p99=2, peak_mb=9, errors=1) for rate in (1, 5, 3)]
+    >>> row = row_of("batched", "faces", 1, said)
+    >>> row["rate"], row["errors"], row["values"]["rate"]
+    (3.0, 3, [1, 5, 3])
+    """
+    found = {key: [value[key] for value in values] for key in FIGURES}
+    medians = {key: float(np.median(of)) for key, of in found.items()}
     errors = sum(value["errors"] for value in values)
-    return {"server": name, "kind": kind, "clients": clients, **medians, "errors": errors}
+    row = {"server": name, "kind": kind, "clients": clients, **medians}
+    return {**row, "errors": errors, "values": found}
 
 
 def gains(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
@@ -215,7 +258,7 @@ def gains(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 def soak(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Return how the memory of `batched` goes under the load of 64 clients."""
-    seconds = 60 * min(args.soak, 60)
+    seconds = 10 if args.quick else 60 * min(args.soak, 60)
     kind = args.kinds[0]
     with served("batched", folder) as (address, process):
         command = [
@@ -258,12 +301,12 @@ def line(value: dict[str, Any]) -> str:
 
 def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yield the lines of a table in Markdown."""
-    yield "| server | asked for | clients | requests/s | p50, ms | p99, ms | errors |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| server | asked for | clients | requests/s | p50, ms | p99, ms | peak, MB | errors |"
+    yield "|---|---|---|---|---|---|---|---|"
     for row in rows:
         yield (
             f"| {row['server']} | {row['kind']} | {row['clients']} | {row['rate']:.1f} | "
-            f"{row['p50']:.1f} | {row['p99']:.1f} | {row['errors']} |"
+            f"{row['p50']:.1f} | {row['p99']:.1f} | {row['peak_mb']:.0f} | {row['errors']} |"
         )
 
 
@@ -287,6 +330,7 @@ def main() -> int:
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": machine.describe(processes.available_threads(), device, load),
         "versions": machine.versions(ROOT),
+        "before": None if args.before is None else machine.version_of(args.before),
     }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -297,6 +341,7 @@ def main() -> int:
                 print(json.dumps(results["soak"]))
             else:
                 results["rows"] = measure(args, folder)
+                results["repeats"] = len(results["rows"][0]["values"]["rate"])
                 results["gains"] = gains(results["rows"])
                 print(*table(results["rows"]), sep="\n")
                 for what, gain in results["gains"].items():

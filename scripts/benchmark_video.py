@@ -10,6 +10,10 @@ its own, and the peers take turns:
   command         `ferjax video FILM --csv FILE`, the whole process
   fer             `Video.analyze` with its Haar cascade, which writes neither frames nor a film;
                   fer-defaults: as it is, which writes both
+  hand-onnx       the limit: PyAV, YuNet and the network by ONNX Runtime, as one writes that by
+                  hand, see benchmarks/by_hand.py; each sixth frame is looked at, the faces of each
+                  are classified; hand-onnx-each: each frame is looked at
+  decoding        PyAV alone, to pixels: more frames/s than that cannot be
 Given are medians: frames/s after a warm-up, faces found in a frame, and peak memory; of latency the
 time from when a frame comes to its faces.
 
@@ -38,14 +42,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import benchmark_faces
-from benchmarks import processes, video_worker
-from benchmarks.arguments import Parser, among, count
+from benchmarks import processes, rounds, video_worker
+from benchmarks.arguments import Parser, add_rounds, among, count
 
 ROOT: Final = Path(__file__).parents[1]
 PEERS: Final = (
     *("ferjax", "ferjax-each", "ferjax-third", "ferjax-cnn5", "latency", "command"),
     *("fer", "fer-defaults"),
+    *("hand-onnx", "hand-onnx-each", "decoding"),
 )
+OWN: Final = PEERS[:6]
+LATENCIES: Final = ("median_ms", "p95_ms", "most_ms")
 TITLES: Final = {"one": "one face", "six": "six faces"}
 REFERENCE: Final = "fer"
 
@@ -67,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--seconds", type=count, default=20, metavar="S", help="of each film (default: 20)")
     add("--repeats", type=count, default=5, metavar="N", help="processes each (default: 5)")
     add("--threads", type=count, default=2, metavar="N", help="cores for every peer (default: 2)")
+    add_rounds(parser)
     add("--hours", type=float, metavar="H", help="follow the memory over a film of so many hours")
     add("--quick", action="store_true", help="a small run, to see that it works")
     add("--seed", type=int, default=0, help="of the films (default: 0)")
@@ -77,6 +85,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 class Benchmark(benchmark_faces.Benchmark):
     """The measurements of one call."""
+
+    own = OWN
 
     def prepare(self) -> str | None:
         """Make the films; return why that fails, or None."""
@@ -98,18 +108,20 @@ class Benchmark(benchmark_faces.Benchmark):
             "films": [self._film(kind) for kind in TITLES],
             "warm_up": self._film("warm_up"),
             "seconds": self._args.seconds,
+            "model": str(self._folder / "films" / "model.onnx"),
             **more,
         }
         return self._measured(peer, str(video_worker.__file__), settings)
 
-    def _command(self) -> dict[str, Any]:
+    def _command(self, peer: str) -> dict[str, Any]:
         """Return what the command takes for each film."""
         result: dict[str, Any] = {"films": {}, "peak_mb": 0.0}
         frames = self._args.seconds * 30
         for kind in TITLES:
-            table = self._folder / f"{kind}-{len(self.values.get('command', ()))}.csv"
+            table = self._folder / f"{peer}-{kind}-{len(self.values.get(peer, ()))}.csv"
             command = [sys.executable, "-m", "ferjax", "video", self._film(kind)]
-            done = processes.run([*command, "--csv", str(table)], self._env, self._folder)
+            arguments = [*command, "--csv", str(table)]
+            done = processes.run(arguments, self._env_of(peer), self._folder)
             if done.reason is not None:
                 return {"reason": done.reason}
             with table.open(encoding="utf-8", newline="") as file:
@@ -141,10 +153,11 @@ def summary(values: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     rows = []
     for peer, measured in values.items():
         row: dict[str, Any] = {"peer": peer, "films": {}}
-        row["peak_mb"] = statistics.median(value["peak_mb"] for value in measured)
-        if peer == "latency":
-            for name in ("median_ms", "p95_ms", "most_ms"):
-                row[name] = statistics.median(value[name] for value in measured)
+        row["peaks"] = [value["peak_mb"] for value in measured]
+        row["peak_mb"] = statistics.median(row["peaks"])
+        if rounds.plain(peer) == "latency":
+            row["latencies"] = {name: [value[name] for value in measured] for name in LATENCIES}
+            row |= {name: statistics.median(found) for name, found in row["latencies"].items()}
         else:
             for kind in TITLES:
                 rates = [value["films"][kind]["rate"] for value in measured]
@@ -184,12 +197,13 @@ def table(results: dict[str, Any]) -> str:
         "times `fer` | peak memory, MB |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    latency = ""
+    latencies = []
     for row in results["peers"]:
-        if row["peer"] == "latency":
-            latency = (
-                f"From a frame to its faces, one face: {row['median_ms']:.0f} ms (median), "
-                f"{row['p95_ms']:.0f} ms (95 %), {row['most_ms']:.0f} ms at most."
+        if rounds.plain(row["peer"]) == "latency":
+            earlier = rounds.BEFORE * row["peer"].endswith(rounds.BEFORE)
+            latencies.append(
+                f"From a frame to its faces, one face{earlier}: {row['median_ms']:.0f} ms "
+                f"(median), {row['p95_ms']:.0f} ms (95 %), {row['most_ms']:.0f} ms at most."
             )
             continue
         cells = [row["peer"]]
@@ -200,13 +214,14 @@ def table(results: dict[str, Any]) -> str:
             cells.append(f"{film['faces']:.2f}")
             cells.append("" if film["times"] is None else f"{film['times']:.1f}")
         lines.append("| " + " | ".join([*cells, f"{row['peak_mb']:.0f}"]) + " |")
-    lines += ["", "The command's rate includes its start.", *([latency] if latency else [])]
+    lines += ["", "The command's rate includes its start.", *latencies]
     lines += [f"- not measured: {peer}: {why}" for peer, why in results["missing"].items()]
     return "\n".join(lines)
 
 
 def prepare(settings: dict[str, Any]) -> int:
-    """Make the films, in a process of its own."""
+    """Make the films, and the network as ONNX, in a process of its own."""
+    import ferjax
     from benchmarks import video_films
 
     faces = None
@@ -217,6 +232,8 @@ def prepare(settings: dict[str, Any]) -> int:
     photograph, folder = Path(settings["photograph"]), Path(settings["folder"])
     video_films.prepare(photograph, folder, settings["seconds"], settings["seed"], faces)
     video_films.repeat(folder / "six.mp4", folder / "warm_up.mp4", 1)
+    classifier = ferjax.load()
+    ferjax.onnx.save(folder / "model.onnx", classifier.graph, classifier.variables)
     if settings["hours"]:
         seconds = round(3600 * settings["hours"])
         video_films.repeat(folder / "one.mp4", folder / "long.mp4", seconds)
@@ -232,6 +249,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.quick:
         args.repeats, args.seconds = 1, 2
+        args.hours = args.hours and min(args.hours, 0.01)
     load = benchmark_faces.ready(parser, args)
     with tempfile.TemporaryDirectory(prefix="ferjax-benchmark-") as folder:
         return run(args, Path(folder), load)
@@ -258,7 +276,7 @@ def run(args: argparse.Namespace, folder: Path, load: float) -> int:
         results |= {"rows": measured["rows"], "seconds": measured["seconds"]}
     else:
         benchmark.measure()
-        results["peers"] = summary(benchmark.values)
+        results |= {"peers": summary(benchmark.values), "repeats": benchmark.repeats}
     benchmark_faces.give(args, results, table)
     return 1 if benchmark.reasons else 0
 

@@ -31,9 +31,13 @@ from ferjax.nets.network import Network
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 benchmark = importlib.import_module("benchmark")
-cases, figures, machine, network, plot, processes, run, worker = (
+cases, comparison, figures, machine, network = (
     importlib.import_module(f"benchmarks.{name}")
-    for name in "cases figures machine network plot processes run worker".split()
+    for name in "cases comparison figures machine network".split()
+)
+parts, plot, processes, rounds, run, worker = (
+    importlib.import_module(f"benchmarks.{name}")
+    for name in "parts plot processes rounds run worker".split()
 )
 
 
@@ -66,10 +70,10 @@ def test_multiply_adds_by_hand(small: Network) -> None:
 
 
 def test_each_repeat_begins_with_another_entry() -> None:
-    rounds = [run.rotated(["a", "b", "c"], repeat) for repeat in range(4)]
-    assert [entries[0] for entries in rounds] == ["a", "b", "c", "a"]
-    assert all(sorted(entries) == ["a", "b", "c"] for entries in rounds)
-    assert run.rotated([], 3) == []
+    orders = [rounds.rotated(["a", "b", "c"], repeat) for repeat in range(4)]
+    assert [entries[0] for entries in orders] == ["a", "b", "c", "a"]
+    assert all(sorted(entries) == ["a", "b", "c"] for entries in orders)
+    assert rounds.rotated([], 3) == []
 
 
 def test_the_time_left_is_that_of_the_same_measurements() -> None:
@@ -81,7 +85,9 @@ def test_the_time_left_is_that_of_the_same_measurements() -> None:
     assert clock.left([("training", "a")] * 20, set()) == "about 5 min"  # 15 s each, for all known
 
 
-@pytest.mark.parametrize("module", [figures, machine, run], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "module", [cases, comparison, figures, machine, rounds], ids=lambda m: m.__name__
+)
 def test_examples_in_docstrings(module: Any) -> None:
     result = doctest.testmod(module)
     assert result.attempted > 0

@@ -34,8 +34,9 @@ def test_pictures_and_what_wrk_sends(tmp_path: Path) -> None:
 
 def test_the_table() -> None:
     row = {"server": "batched", "kind": "faces", "clients": 8, "rate": 12.34, "p50": 1, "p99": 2.25}
+    row["peak_mb"] = 321.4
     lines = list(benchmark_serve.table([{**row, "errors": 0}]))
-    assert lines[2] == "| batched | faces | 8 | 12.3 | 1.0 | 2.2 | 0 |"
+    assert lines[2] == "| batched | faces | 8 | 12.3 | 1.0 | 2.2 | 321 | 0 |"
     assert benchmark_serve.line({**row, "errors": 3}).endswith("99 % within 2.2 ms, 3 errors")
 
 
@@ -44,7 +45,9 @@ def test_the_table() -> None:
     [
         (["--clients", "0"], "expected a positive integer, got '0'"),
         (["--clients", "1,500"], "expected 256 clients at most, got 500"),
-        (["--servers", "x"], "expected names among batched, singly, plain, got 'x'"),
+        (["--servers", "x"], "expected names among batched, singly, plain, bare, nothing, got 'x'"),
+        (["--before", "gone"], "--before: expected a checkout of ferjax, got 'gone'"),
+        (["--minutes", "0"], "--minutes: expected a positive integer, got '0'"),
         (["--soak", "x"], "expected a positive integer"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 
@@ -20,6 +21,29 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.name}: error: {message} (see --help)\n")
+
+
+def add_rounds(parser: argparse.ArgumentParser) -> None:
+    """Add what all benchmarks have: a limit of time, and an earlier ferjax to measure beside."""
+    parser.add_argument(
+        "--minutes",
+        type=count,
+        metavar="M",
+        help="begin no repeat that would not end within M minutes; the first is always made",
+    )
+    parser.add_argument(
+        "--before",
+        type=checkout,
+        metavar="DIR",
+        help="a checkout of an earlier ferjax, measured in turn with this one",
+    )
+
+
+def checkout(text: str) -> Path:
+    """Read a folder that has ferjax in it."""
+    if not (Path(text) / "ferjax" / "__init__.py").is_file():
+        raise argparse.ArgumentTypeError(f"expected a checkout of ferjax, got {text!r}")
+    return Path(text)
 
 
 def count(text: str) -> int:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from . import rounds
+
 TOLERANCE = {"float32": 1e-4, "bfloat16": 0.2}  # of probabilities, to the NumPy reference
 TRAINING_FACTOR = 3  # forward, and backward to the inputs and to the weights
 
@@ -26,9 +28,11 @@ class Effort:
     image_count: int = 3589  # of the pass over all: FER2013's PublicTest has as many
     train_batches: tuple[int, ...] = (64, 256)
     train_images: int = 640  # of each batch size, at least
+    evaluated: int = 256  # images of an evaluation
     seconds: float = 1.0  # of each rate, at least
     matrix: int = 4096  # rows and columns of the product that sets the limit
     epoch_images: int = 28_709  # as in FER2013's training split
+    epoch_evaluated: int = 3589
 
 
 QUICK = Effort(
@@ -40,10 +44,12 @@ QUICK = Effort(
     image_count=64,
     train_batches=(8,),
     train_images=8,
+    evaluated=8,
     seconds=0.0,
     matrix=512,
     epoch_images=256,
 )
+SHORT = Effort(calls=200, timed_images=512, image_count=512, train_images=256)  # for --minutes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,24 +118,29 @@ _KERAS_TF, _KERAS_JAX = ("keras", "tensorflow"), ("keras", "jax")
 
 ENTRIES: Mapping[str, Entry] = {
     "ferjax": Entry("ferjax", "peer_ferjax", _FERJAX, batches_itself=True),
-    "ferjax-onnx": Entry(
-        "ferjax", "peer_ferjax", (*_FERJAX, "onnxruntime", "onnx"), batches_itself=True
-    ),
+    "ferjax-onnx": Entry("ferjax", "peer_ferjax", (*_FERJAX, "onnxruntime"), batches_itself=True),
+    "ferjax-default": Entry("ferjax", "peer_ferjax", _FERJAX, "ferjax"),
     "keras-tf-predict": Entry("keras-tf", "peer_keras", _KERAS_TF, batches_itself=True),
     "keras-tf-call": Entry("keras-tf", "peer_keras", _KERAS_TF),
     "keras-tf": Entry("keras-tf", "peer_keras", _KERAS_TF, "keras-tf-call"),
     "keras-jax": Entry("keras-jax", "peer_keras", _KERAS_JAX),
     "torch": Entry("torch", "peer_torch", ("torch",)),
     "torch-compile": Entry("torch-compile", "peer_torch", ("torch",)),
-    "onnxruntime": Entry("onnxruntime", "peer_onnx", ("onnxruntime", "onnx")),
+    "onnxruntime": Entry("onnxruntime", "peer_onnx", ("onnxruntime",)),
 }
+OWN = ("ferjax", "ferjax-onnx", "ferjax-default")
 PEERS = tuple(dict.fromkeys(entry.peer for entry in ENTRIES.values()))
 IN_BFLOAT16 = ("ferjax", "torch", "torch-compile")
 
 
 def checked_as(entry: str) -> str:
-    """Return the entry whose probabilities speak for this one."""
-    return ENTRIES[entry].checked_as or entry
+    """Return the entry whose probabilities speak for this one.
+
+    >>> checked_as("keras-tf"), checked_as("ferjax-default (before)")
+    ('keras-tf-call', 'ferjax (before)')
+    """
+    name = rounds.plain(entry)
+    return (ENTRIES[name].checked_as or name) + entry.removeprefix(name)
 
 
 @dataclass(frozen=True)
@@ -170,15 +181,23 @@ class Case:
             titles = {f"batch-{size}": f"batches of {size}" for size in sizes}
             if not trains:
                 titles["all"] = f"all of {effort.image_count:,}"
-            return [Metric(key, title, "images/s", True, factor) for key, title in titles.items()]
+            rates = [Metric(key, title, "images/s", True, factor) for key, title in titles.items()]
+            if not trains:
+                return rates
+            seconds = {f"epoch-{size}": f"epoch by {size} with evaluation" for size in sizes}
+            return [
+                *rates,
+                Metric("evaluation", "evaluation", "images/s", True, 1),
+                *(Metric(key, title, "s") for key, title in seconds.items()),
+            ]
         if self.name == "conversion":
             return [Metric("process", "process", "s"), Metric("call", "call alone", "s")]
         title = "first prediction" if self.name == "cold-start" else "epoch"
         return [Metric("seconds", title, "s")]
 
 
-_STARTS = "ferjax keras-tf-predict keras-tf-call keras-jax torch torch-compile onnxruntime".split()
-_INFERENCE = [*_STARTS, "ferjax-onnx"]
+_PREDICT = "keras-tf-predict keras-tf-call keras-jax torch torch-compile onnxruntime".split()
+_INFERENCE = ["ferjax", *_PREDICT, "ferjax-onnx"]
 _NO_KERAS = "it reads no Keras files"
 _FERJAX_ALONE = "the case is ferjax's own"
 
@@ -198,15 +217,17 @@ CASES: Mapping[str, Case] = {
         Case(
             "training",
             "Whole steps: batch gathered, flipped and warped, loss with label smoothing, backward "
-            "through dropout and batch norm, Adam.",
+            "through dropout and batch norm, Adam. Then images evaluated as at the end of an "
+            "epoch, which is 28,709 images of steps and 3,589 evaluated, by these rates.",
             ("ferjax", "keras-tf", "keras-jax", "torch", "torch-compile"),
             {"onnxruntime": "it trains no networks"},
         ),
         Case(
             "cold-start",
-            "A new process reads weights and a PNG and prints its first prediction. ferjax first "
-            "with an empty cache of compiled code, then with what that start has left there.",
-            tuple(_STARTS),
+            "A new process reads weights and a PNG and prints its first prediction. ferjax, by "
+            "`--engine jax` and as its default is, first with an empty cache, then with what that "
+            "start has left there.",
+            ("ferjax", "ferjax-default", *_PREDICT),
         ),
         Case(
             "conversion",
@@ -223,6 +244,10 @@ CASES: Mapping[str, Case] = {
         ),
     )
 }
+
+
+# Whose limit is the rate of a large matrix product.
+LIMITED = ("latency", "throughput", "training", "epoch")
 
 
 def selected(case: str, peers: tuple[str, ...], dtype: str) -> tuple[list[str], dict[str, str]]:

@@ -2,7 +2,8 @@
 
 It runs in the environment of what it times, so beside that it needs the standard library alone:
 
-    python face_worker.py ENTRY '{"folder": ..., "seconds": ..., "began": ..., "many": ...}'
+    python face_worker.py ENTRY '{"folder": ..., "seconds": ..., "began": ..., "many": ...,
+                                  "model": ...}'
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,30 @@ def fer(mtcnn: bool) -> Pipeline:
     return lambda paths: (len(detector.detect_emotions(cv2.imread(path))) for path in paths)
 
 
-ENTRIES: dict[str, Callable[[], Pipeline]] = {
-    "ferjax": lambda: ferjax("jax"),
-    "ferjax-onnx": lambda: ferjax("onnx"),
-    "ferjax-cnn5": lambda: ferjax("jax", "fer_cnn5.h5"),
-    "ferjax-singly": lambda: ferjax_singly("jax"),
-    "fer": lambda: fer(False),
-    "fer-mtcnn": lambda: fer(True),
+def by_hand(finder: str, model: str) -> Pipeline:
+    """Return what the bare libraries do, one photograph after the other, see `by_hand.py`."""
+    sys.path.append(str(Path(__file__).parent))  # this is a script, not a part of a package
+    cv2, np, hand = map(importlib.import_module, ("cv2", "numpy", "by_hand"))
+    find, classify = getattr(hand, finder)(), hand.classifier(Path(model))
+
+    def pipeline(paths: Iterator[str]) -> Iterator[int]:
+        for path in paths:
+            image = cv2.imdecode(np.fromfile(path, "uint8"), cv2.IMREAD_COLOR)
+            yield len(classify(image, find(image)))
+
+    return pipeline
+
+
+# From the settings of the process to its pipeline.
+ENTRIES: dict[str, Callable[[Mapping[str, Any]], Pipeline]] = {
+    "ferjax": lambda _: ferjax("jax"),
+    "ferjax-onnx": lambda _: ferjax("onnx"),
+    "ferjax-cnn5": lambda _: ferjax("jax", "fer_cnn5.h5"),
+    "ferjax-singly": lambda _: ferjax_singly("jax"),
+    "fer": lambda _: fer(False),
+    "fer-mtcnn": lambda _: fer(True),
+    "hand-opencv": lambda settings: by_hand("by_opencv", settings["model"]),
+    "hand-onnx": lambda settings: by_hand("by_onnx_runtime", settings["model"]),
 }
 
 
@@ -112,7 +130,7 @@ def main(argv: list[str]) -> int:
     entry, given = argv
     settings: dict[str, Any] = json.loads(given)
     folder = Path(settings["folder"])
-    pipeline = ENTRIES[entry]()
+    pipeline = ENTRIES[entry](settings)
     list(pipeline(iter(pictures(folder, "one")[:1])))
     result: dict[str, Any] = {"start": time.time() - settings["began"]}
     if settings["many"]:

@@ -55,7 +55,7 @@ def compare(
         share = median * arithmetic / limit if arithmetic and limit else None
         peak = round(statistics.median(peaks) / 1e6, 1)
         rows.append({"entry": row, **spread(values), "ratio": ratio, "share": share})
-        rows[-1]["peak_mb"] = peak
+        rows[-1] |= {"peak_mb": peak, "peaks": [round(of / 1e6, 1) for of in peaks]}
     return {
         "key": metric.key,
         "title": metric.title,

@@ -77,17 +77,22 @@ def versions(checkout: Path) -> dict[str, str]:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    commit = _commit(checkout)
-    if "ferjax" in found and commit:
-        found["ferjax"] += f" ({commit})"
+    spec = importlib.util.find_spec("ferjax")
+    if spec is not None and spec.origin and checkout in Path(spec.origin).parents:
+        found["ferjax"] = version_of(checkout)  # it need not be installed
     return found
 
 
-def _commit(checkout: Path) -> str | None:
-    """Return the commit of a checkout from which ferjax is imported, "+" after it where changed."""
-    spec = importlib.util.find_spec("ferjax")
-    if spec is None or not spec.origin or checkout not in Path(spec.origin).parents:
-        return None
+def version_of(checkout: Path) -> str:
+    """Return such as "0.1.0 (2e568a3)" for a checkout of ferjax."""
+    text = (checkout / "ferjax" / "_version.py").read_text(encoding="utf-8")
+    version = re.search(r'__version__ = "(.+)"', text)
+    parts = [version[1] if version else "", f"({commit(checkout) or 'no commit'})"]
+    return " ".join(filter(None, parts))
+
+
+def commit(checkout: Path) -> str | None:
+    """Return the commit of a checkout, "+" after it where changed; None where it has none."""
     command = ["git", "-C", str(checkout), "describe", "--always", "--exclude=*", "--dirty=+"]
     try:
         done = subprocess.run(command, capture_output=True, text=True)

@@ -67,6 +67,8 @@ class Trainer:
         )
         tx, devices = optimizers.optimizer(recipe), Devices.all()
         self._steps = CompiledSteps(recipe, model.network, data, batches, devices)
+        self._network, self._faces, self._devices = model.network, faces, devices
+        self._evaluator: Any = None
         self._state = devices.replicate(state.initial(recipe, model.network, tx, model.variables))
         self._batch_size, self._done = recipe.batch_size, 0
         self.at_once = self._steps.steps_per_call
@@ -90,6 +92,16 @@ class Trainer:
     def loss(self) -> float:
         """Return the mean loss of all steps so far."""
         return self._loss
+
+    def evaluate(self, count: int) -> None:
+        """Evaluate `count` images as `ferjax train` does at the end of an epoch."""
+        from ferjax.train.validation import Evaluator
+
+        if self._evaluator is None:
+            faces = self._faces.take(np.arange(count) % len(self._faces))
+            self._evaluator = Evaluator(self._network, faces, self._devices)
+        state = self._state
+        self._evaluator({"params": state.params, "batch_stats": state.batch_stats})
 
 
 def trainer(entry: str, setup: Setup, batch_size: int) -> Trainer:

@@ -19,6 +19,8 @@ import numpy as np
 from . import network
 from .cases import Setup
 
+_EVALUATED = 128
+
 
 def _torch(setup: Setup) -> tuple[Any, Any]:
     """Import PyTorch; return it and the device."""
@@ -136,6 +138,23 @@ class Trainer:
     def loss(self) -> float:
         """Return the loss of the last step."""
         return self._loss
+
+    def evaluate(self, count: int) -> None:
+        """Evaluate `count` images in batches of 128, and wait for their loss and accuracy."""
+        torch, sums = self._torch, []
+        self._model.eval()
+        with torch.inference_mode(), _autocast(torch, self._device, self._setup):
+            for start in range(0, count, _EVALUATED):
+                rows = torch.arange(start, min(start + _EVALUATED, count), device=self._device)
+                rows %= len(self._images)
+                x = self._images[rows].unsqueeze(1).float().div_(255)
+                logits = self._model(x.contiguous(memory_format=torch.channels_last)).float()
+                labels = self._labels[rows]
+                right = (logits.argmax(-1) == labels).sum()
+                sums.append((torch.nn.functional.cross_entropy(logits, labels), right))
+        self._model.train()
+        for loss, right in sums:
+            float(loss), int(right)
 
     def _step(self) -> Any:
         torch = self._torch

@@ -75,6 +75,22 @@ def run(
     return Done(seconds, usage.ru_maxrss * unit, reason, *texts)
 
 
+def shown(command: Sequence[str], env: Mapping[str, str], limit: float = TIME_LIMIT) -> int:
+    """Run a command whose progress goes on to stderr; return its exit code, -2 after Ctrl-C."""
+    process = subprocess.Popen(
+        command, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    try:
+        return process.wait(limit)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return 124
+    except KeyboardInterrupt:  # it has got that too, and may have something to store
+        process.wait()
+        return -2
+
+
 def _reason(code: int, stderr: str) -> str | None:
     if code == 0:
         return None
@@ -96,6 +112,7 @@ def environment(threads: int, folder: Path) -> dict[str, str]:
     names += " NPROC PJRT_NPROC"  # the last two are XLA's
     env |= dict.fromkeys(names.split(), str(threads))
     env |= {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_HOME": str(folder / "keras")}
+    env["ORT_DISABLE_TELEMETRY"] = "1"  # as `ferjax.hardware.onnx_runtime` has it
     return env
 
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import cases, figures, machine, processes
+from . import cases, figures, machine, processes, rounds
 from .cases import CASES, Setup
 from .processes import Done
 
@@ -37,10 +37,27 @@ class Benchmark:
         reasons: (case, entry) to why it was not measured, or not each time.
         failures: those that lack a package, failed or disagreed; the others are excused.
         differences: of each entry's probabilities from the reference.
+        repeats: how many there were.
     """
 
-    def __init__(self, setup: Setup, case_names: Sequence[str], peers: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        case_names: Sequence[str],
+        peers: tuple[str, ...],
+        *,
+        before: Path | None = None,
+        minutes: float | None = None,
+    ) -> None:
+        """Plan the measurements.
+
+        Args:
+            before: a checkout of an earlier ferjax, measured in turn with this one.
+            minutes: in which all repeats but the first have to end; None: however long they take.
+        """
         self.setup, self.case_names, self.peers = setup, tuple(case_names), peers
+        self.before, self._minutes, self._start = before, minutes, time.monotonic()
+        self.repeats = 0
         self.values: dict[tuple[str, str, str], list[float]] = {}
         self.peaks: dict[tuple[str, str, str], list[int]] = {}
         self.reasons: dict[tuple[str, str], str] = {}
@@ -52,7 +69,8 @@ class Benchmark:
         self._answer: dict[str, int] = {}  # the class of the cold start's image, by entry
         self._entries: dict[str, list[str]] = {}
         for case in self.case_names:
-            self._entries[case], excused = cases.selected(case, peers, setup.dtype)
+            entries, excused = cases.selected(case, peers, setup.dtype)
+            self._entries[case] = rounds.with_before(entries, cases.OWN, before)
             self.reasons |= {(case, entry): why for entry, why in excused.items()}
 
     def prepare(self) -> bool:
@@ -78,7 +96,7 @@ class Benchmark:
         wanted = dict.fromkeys(entry for found in self._entries.values() for entry in found)
         refused: dict[str, str] = {}
         for checked in dict.fromkeys(cases.checked_as(entry) for entry in wanted):
-            reason = cases.ENTRIES[checked].missing() or self._check(checked)
+            reason = cases.ENTRIES[rounds.plain(checked)].missing() or self._check(checked)
             if reason is not None:
                 refused[checked] = reason
                 _say(f"{checked}: not measured: {reason}")
@@ -110,24 +128,26 @@ class Benchmark:
         began = datetime.datetime.now(datetime.UTC)
         self.began = began.isoformat(timespec="seconds")
         self.machine = machine.describe(self.setup.threads, self.device, self._load)
-        limits = list(_LIMITS) if any(_has_shares(case) for case in self.case_names) else []
-        rounds = {"limit": limits, **self._entries}
+        limited = any(case in cases.LIMITED for case in self.case_names)
+        plan = {"limit": list(_LIMITS) if limited else [], **self._entries}
         repeats = self.setup.effort.repeats
         left = [
-            (case, entry)
+            [(case, entry) for case, of in plan.items() for entry in rounds.rotated(of, repeat)]
             for repeat in range(repeats)
-            for case, entries in rounds.items()
-            for entry in rotated(entries, repeat)
         ]
-        clock = Clock()
-        for number, (case, entry) in enumerate(left, start=1):
-            if (case, entry) in self.failures:
-                continue
-            started = time.perf_counter()
-            text = self._one(case, entry)
-            clock.add((case, entry), time.perf_counter() - started)
-            rest = clock.left(left[number:], self.failures)
-            _say(f"[{number}/{len(left)}] {case}, {entry}: {text}  ({rest} left)")
+        clock, total, number = Clock(), sum(map(len, left)), 0
+        for repeat in rounds.rounds(repeats, self._minutes, self._start):
+            for place, (case, entry) in enumerate(left[repeat], start=1):
+                number += 1
+                if (case, entry) in self.failures:
+                    continue
+                started = time.perf_counter()
+                text = self._one(case, entry)
+                clock.add((case, entry), time.perf_counter() - started)
+                rest = [what for later in left[repeat + 1 :] for what in later]
+                after = clock.left([*left[repeat][place:], *rest], self.failures)
+                _say(f"[{number}/{total}] {case}, {entry}: {text}  ({after} left)")
+            self.repeats = repeat + 1
         self.complete = True
 
     def _one(self, case: str, entry: str) -> str:
@@ -153,17 +173,20 @@ class Benchmark:
         return [(entry, metric, value, done.peak_bytes) for metric, value in values.items()]
 
     def _cold_start(self, entry: str) -> list[_Found]:
-        if entry != "ferjax":
+        name = rounds.plain(entry)
+        if name not in cases.OWN:
             done, values = self._worker("cold-start", entry)
             _check(done)
             return [self._started(entry, done, values)]
         files = [str(self.setup.image), "--weights", str(self.setup.folder / "model.keras")]
+        engine = [] if name == "ferjax-default" else ["--engine", "jax"]
         found = []
         folder = self.setup.folder / f"cache-{time.monotonic_ns()}"  # empty each time
-        for row in ("ferjax (first start)", "ferjax (second start)"):
-            env = processes.with_caches_in(self._env, folder)
-            done = self._ferjax(["predict", *files, "--json"], env)
+        for start in ("first", "second"):
+            env = processes.with_caches_in(self._env_of(entry), folder)
+            done = self._ferjax(["predict", *files, *engine, "--json"], env)
             _check(done)
+            row = f"{name} ({start} start){entry.removeprefix(name)}"
             found.append(self._started(row, done, json.loads(done.stdout)[0]))
         return found
 
@@ -177,21 +200,25 @@ class Benchmark:
         call, values = self._worker("conversion", entry)
         _check(call)
         process = call
-        if entry == "ferjax":
+        if rounds.plain(entry) == "ferjax":
             paths = [str(self.setup.folder / name) for name in ("model.h5", "converted.keras")]
-            process = self._ferjax(["convert", *paths], self._env)
+            process = self._ferjax(["convert", *paths], self._env_of(entry))
             _check(process)
         return [
             (entry, "process", process.seconds, process.peak_bytes),
             (entry, "call", values["call"], call.peak_bytes),
         ]
 
+    def _env_of(self, entry: str) -> dict[str, str]:
+        return rounds.environment_of(entry, self._env, self.before)
+
     def _ferjax(self, arguments: list[str], env: dict[str, str]) -> Done:
         return processes.run([sys.executable, "-m", "ferjax", *arguments], env, self.setup.folder)
 
     def _worker(self, task: str, entry: str) -> tuple[Done, dict[str, Any]]:
-        command = [sys.executable, str(SCRIPT), "worker", task, entry, self.setup.to_json()]
-        done = processes.run(command, self._env, self.setup.folder)
+        command = [sys.executable, str(SCRIPT), "worker", task]
+        command += [rounds.plain(entry), self.setup.to_json()]
+        done = processes.run(command, self._env_of(entry), self.setup.folder)
         if done.reason is not None:
             return done, {}
         values: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -215,10 +242,11 @@ class Benchmark:
             "complete": self.complete,
             "machine": self.machine,
             "versions": machine.versions(SCRIPT.parents[1]),
+            "before": None if self.before is None else machine.version_of(self.before),
             "settings": {
                 "dtype": self.setup.dtype,
                 "peers": list(self.peers),
-                "effort": cases.as_json(self.setup.effort),
+                "effort": {**cases.as_json(self.setup.effort), "repeats": self.repeats},
             },
             "network": self.network,
             "limit": {
@@ -261,20 +289,6 @@ class _FailedError(Exception):
 def _check(done: Done) -> None:
     if done.reason is not None:
         raise _FailedError(done.reason)
-
-
-def _has_shares(case: str) -> bool:
-    return any(metric.factor for metric in CASES[case].metrics(cases.QUICK))
-
-
-def rotated(entries: Sequence[str], by: int) -> list[str]:
-    """Return the entries beginning with another one in each repeat.
-
-    >>> rotated(["a", "b", "c"], 1)
-    ['b', 'c', 'a']
-    """
-    start = by % len(entries) if entries else 0
-    return [*entries[start:], *entries[:start]]
 
 
 class Clock:

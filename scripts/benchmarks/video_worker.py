@@ -2,7 +2,7 @@
 
 It runs in the environment of what it times, so beside that it needs the standard library alone:
 
-    python video_worker.py ENTRY '{"films": [...], "warm_up": ..., "began": ...}'
+    python video_worker.py ENTRY '{"films": [...], "warm_up": ..., "began": ..., "model": ...}'
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +49,40 @@ def _fer_bare() -> Pipeline:
     return fer(save_frames=False, save_video=False, annotate_frames=False, zip_images=False)
 
 
-ENTRIES: dict[str, Callable[[], Pipeline]] = {
-    "ferjax": lambda: ferjax(),
-    "ferjax-each": lambda: ferjax(detect_every=1),
-    "ferjax-third": lambda: ferjax(detect_every=3),
-    "ferjax-cnn5": lambda: ferjax("fer_cnn5.h5"),
-    "fer": _fer_bare,
-    "fer-defaults": lambda: fer(),
+def decoded(film: str) -> Iterator[Any]:
+    """Yield the frames of a film as PyAV decodes them, uint8 (H, W, 3) in BGR order."""
+    with importlib.import_module("av").open(film) as container:
+        container.streams.video[0].thread_type = "AUTO"
+        for frame in container.decode(video=0):
+            yield frame.to_ndarray(format="bgr24")
+
+
+def by_hand(model: str, look_every: int) -> Pipeline:
+    """Return what the bare libraries do, see `by_hand.py`."""
+    sys.path.append(str(Path(__file__).parent))  # this is a script, not a part of a package
+    hand = importlib.import_module("by_hand")
+    find, classify = hand.by_onnx_runtime(), hand.classifier(Path(model))
+
+    def pipeline(film: str) -> Iterator[int]:
+        for number, image in enumerate(decoded(film)):
+            if number % look_every == 0:
+                boxes = find(image)
+            yield len(classify(image, boxes))
+
+    return pipeline
+
+
+# From the settings of the process to its pipeline.
+ENTRIES: dict[str, Callable[[Mapping[str, Any]], Pipeline]] = {
+    "ferjax": lambda _: ferjax(),
+    "ferjax-each": lambda _: ferjax(detect_every=1),
+    "ferjax-third": lambda _: ferjax(detect_every=3),
+    "ferjax-cnn5": lambda _: ferjax("fer_cnn5.h5"),
+    "fer": lambda _: _fer_bare(),
+    "fer-defaults": lambda _: fer(),
+    "hand-onnx": lambda settings: by_hand(settings["model"], 6),
+    "hand-onnx-each": lambda settings: by_hand(settings["model"], 1),
+    "decoding": lambda _: lambda film: (0 for _ in decoded(film)),
 }
 
 
@@ -138,7 +165,7 @@ def main(argv: list[str]) -> int:
     elif entry == "memory":
         result = memory(settings["films"][0], settings["frames"], settings["table"])
     else:
-        pipeline = ENTRIES[entry]()
+        pipeline = ENTRIES[entry](settings)
         for _ in pipeline(settings["warm_up"]):  # loads, compiles, reads from the disk
             pass
         result = {"start": time.time() - settings["began"]}

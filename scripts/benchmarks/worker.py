@@ -124,6 +124,17 @@ def training(entry: str, setup: Setup) -> dict[str, Any]:
         values[f"batch-{size}"] = _rate(some, effort.seconds)
         if not math.isfinite(trainer.loss()):
             raise RuntimeError(f"the training loss is {trainer.loss()}")
+    trainer.evaluate(effort.evaluated)  # compiles
+
+    def evaluated() -> int:
+        trainer.evaluate(effort.evaluated)
+        return effort.evaluated
+
+    values["evaluation"] = _rate(evaluated, effort.seconds)
+    evaluation = effort.epoch_evaluated / values["evaluation"]
+    for size in effort.train_batches:
+        seconds = effort.epoch_images / values[f"batch-{size}"] + evaluation
+        values[f"epoch-{size}"] = seconds
     return values
 
 
