@@ -14,6 +14,7 @@
   plot.py         the picture
   face_*.py       the photographs of benchmark_faces.py, and one pipeline on them in a process
   by_hand.py      the same by the bare libraries, which is the limit; bare_server.py serves it
+  gpu_tasks.py    what benchmark_gpu.py measures; traces.py: idle time and gaps of a profile
   arguments.py    what the command lines share
 
 Everything but the peers, the network, the photographs and the plot needs the standard library

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import cases, parts
+from . import cases, parts, traces
 from .figures import describe, number
 from .rounds import BEFORE, plain
 
@@ -84,7 +84,9 @@ class Line:
 def figures_of(part: Mapping[str, Any]) -> Iterator[Figure]:
     """Yield what was measured in a stored part."""
     for title, results in part["results"].items():
-        if "cases" in results:
+        if "tasks" in results:
+            yield from _of_gpu(results)
+        elif "cases" in results:
             yield from _of_cases(results)
         elif "memory" in results or "soak" in results:
             yield _growth(title, results)
@@ -230,6 +232,41 @@ def _of_requests(results: Mapping[str, Any]) -> Iterator[Figure]:
     yield _service("peak memory, service", "MB", peaks)
 
 
+def _of_gpu(results: Mapping[str, Any]) -> Iterator[Figure]:
+    tasks = results["tasks"]
+    product = [rate for name, of in tasks.items() if "tflops" in of for rate in of["tflops"]]
+    arithmetic = 2e-12 * results["network"]["multiply_adds"]  # of an image, forward, in TFLOP
+    found: dict[tuple[str, str, str], dict[str, Sequence[float]]] = {}
+    for name, of in tasks.items():
+        task, entry, dtype = name.split(", ")
+        if task in ("training", "epoch", "inference"):
+            for key, values in of.items():
+                found.setdefault((task, key, dtype), {})[entry] = values
+    for (task, key, dtype), values in found.items():
+        if key == "difference":
+            continue
+        unit = key.rpartition("_")[2] if key.endswith(("_s", "_ms")) else "images/s"
+        trains = (task == "training" and key != "evaluation") or task == "epoch"
+        limit = {}
+        if product and dtype == "bfloat16" and key != "with_evaluation_s":
+            rates = [
+                rate / arithmetic / (cases.TRAINING_FACTOR if trains else 1) for rate in product
+            ]
+            if unit == "images/s":
+                limit = {_PRODUCT: rates}
+            elif task == "epoch":
+                limit = {_PRODUCT: [results["effort"]["epoch_images"] / rate for rate in rates]}
+        title = key.removesuffix("_s").removesuffix("_ms").replace("_", " ").replace("-", " of ")
+        yield Figure(
+            title=f"{task}, {title}, {dtype}",
+            unit=unit,
+            higher=unit == "images/s",
+            values={**values, **limit},
+            own=_own(values),
+            limits=(_PRODUCT,),
+        )
+
+
 def _service(title: str, unit: str, values: Values) -> Figure:
     known = {name: of for name, of in values.items() if plain(name) not in ("singly", "nothing")}
     return Figure(
@@ -334,7 +371,11 @@ def table(
             *(_row(line) for line in found if line.part == name),
         ]
         notes = [f"- not measured: {what}: {why}" for what, why in _missing(part).items()]
-        texts.append("\n".join([f"**{name}**: {parts.PARTS[name].what}", "", *rows, *notes]))
+        texts.append("\n".join([f"**{name}**: {parts.what(name)}", "", *rows, *notes]))
+        for results in part["results"].values():
+            for task, of in results.get("tasks", {}).items():
+                if "gaps" in of:
+                    texts.append("\n".join([f"**{task}**", "", *traces.lines(of)]))
     return "\n\n".join(texts)
 
 

@@ -141,6 +141,9 @@ PARTS: Mapping[str, Part] = {
 }
 
 
+GPU = "gpu"  # a part that `benchmark_gpu.py` measures and stores by itself
+
+
 class PartError(Exception):
     """A part cannot be read, or gave nothing."""
 
@@ -187,7 +190,7 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
         PartError: there are none, or a file is none.
     """
     found = {}
-    for name in PARTS:
+    for name in (*PARTS, GPU):
         path = folder / f"{name}.json"
         if not path.is_file():
             continue
@@ -208,7 +211,14 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
 def listing() -> str:
     """Return the parts in lines."""
     width = max(map(len, PARTS))
-    return "\n".join(f"{name:{width}}  {part.what}" for name, part in PARTS.items())
+    return "\n".join(f"{name:{width}}  {what(name)}" for name in PARTS)
+
+
+def what(name: str) -> str:
+    """Return what a part measures, in a line."""
+    if name == GPU:
+        return "training and inference on one GPU, against PyTorch; scripts/benchmark_gpu.py"
+    return PARTS[name].what
 
 
 def say(text: str) -> None:

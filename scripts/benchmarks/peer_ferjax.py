@@ -34,6 +34,18 @@ def predictor(entry: str, setup: Setup) -> Any:
     return lambda images: np.asarray(apply(classifier.variables, network.normalized(images)))
 
 
+def resident(entry: str, setup: Setup, images: Any) -> tuple[Any, Any]:
+    """Return what classifies images that lie on the device, and what waits for what that gives."""
+    import jax
+
+    import ferjax
+
+    classifier = ferjax.load(setup.folder / "model.keras", engine="jax")
+    apply = jax.jit(functools.partial(classifier.network.apply, compute_dtype=setup.dtype))
+    variables, x = jax.device_put((classifier.variables, network.normalized(images)))
+    return lambda: apply(variables, x), lambda probabilities: probabilities.block_until_ready()
+
+
 class Trainer:
     """Steps of `ferjax train` over random images; `run` waits for the last."""
 

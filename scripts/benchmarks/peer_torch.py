@@ -1,6 +1,7 @@
 """PyTorch, channels last: eager, or through `torch.compile` where that works.
 
 Inference: under `inference_mode`, on the GPU where there is one; in bfloat16 under autocast.
+torch-graphs, on GPUs alone, is torch.compile with CUDA graphs (mode="reduce-overhead").
 Training: the images lie on the device as uint8; each is flipped and warped once by `affine_grid`
 and `grid_sample` (the same ranges as ferjax's map, bilinear, border fill), cross-entropy of logits,
 fused Adam. Augmentation and optimizer are eager also under torch-compile.
@@ -98,17 +99,47 @@ def predictor(entry: str, setup: Setup) -> Any:
     torch, device = _torch(setup)
     _use_tf32(torch, False)
     model = build(torch, setup).to(device).eval()
-    if entry == "torch-compile":
-        model = torch.compile(model, dynamic=False)  # code of its own for each batch size
+    model = _compiled(torch, entry, model)
 
     def predict(images: Any) -> Any:
         x = torch.from_numpy(network.normalized(images)).permute(0, 3, 1, 2)
         x = x.to(device).contiguous(memory_format=torch.channels_last)
+        _begin(torch, entry)
         with torch.inference_mode(), _autocast(torch, device, setup):
             logits = model(x)
             return logits.float().softmax(-1).cpu().numpy()
 
     return predict
+
+
+def resident(entry: str, setup: Setup, images: Any) -> tuple[Any, Any]:
+    """Return what classifies images that lie on the device, and what waits for what that gives."""
+    torch, device = _torch(setup)
+    _use_tf32(torch, False)
+    model = _compiled(torch, entry, build(torch, setup).to(device).eval())
+    x = torch.from_numpy(network.normalized(images)).permute(0, 3, 1, 2)
+    x = x.to(device).contiguous(memory_format=torch.channels_last)
+
+    def call() -> Any:
+        _begin(torch, entry)
+        with torch.inference_mode(), _autocast(torch, device, setup):
+            return model(x).float().softmax(-1)
+
+    return call, lambda probabilities: float(probabilities[0, 0])
+
+
+def _compiled(torch: Any, entry: str, model: Any) -> Any:
+    """Return a model compiled as the entry says, with code of its own for each batch size."""
+    if entry == "torch":
+        return model
+    mode = "reduce-overhead" if entry == "torch-graphs" else "default"
+    return torch.compile(model, dynamic=False, mode=mode)
+
+
+def _begin(torch: Any, entry: str) -> None:
+    """Say that what the last call gave is no longer needed, where CUDA graphs keep one memory."""
+    if entry == "torch-graphs":
+        torch.compiler.cudagraph_mark_step_begin()
 
 
 class Trainer:
@@ -118,14 +149,14 @@ class Trainer:
         self._torch, self._device = _torch(setup)
         torch = self._torch
         _use_tf32(torch, True)
-        self._setup, self._batch_size = setup, batch_size
+        self._setup, self._batch_size, self._entry = setup, batch_size, entry
         count = network.TRAINING_IMAGES
         self._images = torch.from_numpy(network.faces(count, setup.seed)).to(self._device)
         labels = network.labels(count, setup.seed).astype(np.int64)
         self._labels = torch.from_numpy(labels).to(self._device)
         model = build(torch, setup).to(self._device).train()
         self._optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, eps=1e-7, fused=True)
-        self._model = torch.compile(model) if entry == "torch-compile" else model
+        self._model = _compiled(torch, entry, model)
         self._criterion = torch.nn.CrossEntropyLoss(label_smoothing=0.1)
 
     def run(self, steps: int) -> int:
@@ -147,6 +178,7 @@ class Trainer:
             for start in range(0, count, _EVALUATED):
                 rows = torch.arange(start, min(start + _EVALUATED, count), device=self._device)
                 rows %= len(self._images)
+                _begin(torch, self._entry)
                 x = self._images[rows].unsqueeze(1).float().div_(255)
                 logits = self._model(x.contiguous(memory_format=torch.channels_last)).float()
                 labels = self._labels[rows]
@@ -158,6 +190,7 @@ class Trainer:
 
     def _step(self) -> Any:
         torch = self._torch
+        _begin(torch, self._entry)
         rows = torch.randint(len(self._images), (self._batch_size,), device=self._device)
         x = self._images[rows].unsqueeze(1).float().div_(255)
         x = self._augment(x).contiguous(memory_format=torch.channels_last)
