@@ -1,12 +1,14 @@
-"""Pages made of what ferjax has: its recipes, its weights, the help of its commands."""
+"""Pages made of what ferjax has: its recipes, its weights, its commands' help, its benchmarks."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import io
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from ferjax.data.augmentation import PRESETS
 from ferjax.train.recipes import NAMED, RECIPES, NamedRecipe, Recipe, differences
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
+BENCHMARKS = CHECKPOINTS.with_name("benchmarks")
 MAJORITY = "majority of people, 7 classes"
 
 
@@ -193,3 +196,20 @@ def helps_of(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
             command.parse_args(["--help"])  # options are added when a command is called
         within = list(helps_of(command))
         yield from within or [(command.prog, printed.getvalue())]
+
+
+# --- benchmarks ----------------------------------------------------------------------------------
+
+
+def benchmarks(folder: Path = BENCHMARKS) -> str:
+    """Return the table of each machine on which parts of the suite were measured."""
+    sys.path.append(str(CHECKPOINTS.with_name("scripts")))
+    comparison, parts = (
+        importlib.import_module(f"benchmarks.{name}") for name in ("comparison", "parts")
+    )
+    machines = {path.parent for path in folder.glob("*/*.json")}
+    texts = []
+    for machine in sorted(machines):
+        with contextlib.suppress(parts.PartError):  # another file
+            texts.append(f"## {machine.name}\n\n{comparison.of_folder(machine)}\n")
+    return "\n".join(texts) or "No part of the suite is stored yet.\n"

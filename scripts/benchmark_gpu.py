@@ -143,7 +143,7 @@ class Run:
             if task not in self._args.tasks or entry not in self._args.peers:
                 continue
             name = f"{task}, {entry}, {dtype}"
-            if entry != "ferjax" and importlib.util.find_spec("torch") is None:
+            if entry != "ferjax" and not has_torch():
                 self._fail(name, "torch is not installed")
             elif self.left() < _LEAST:
                 self._fail(name, f"the {self._args.minutes} minutes were over")
@@ -181,6 +181,11 @@ class Run:
         trace = self._folder / "trace.json.gz"
         if trace.is_file():
             shutil.move(trace, out / trace.name)
+
+
+def has_torch() -> bool:
+    """Whether PyTorch can be measured."""
+    return importlib.util.find_spec("torch") is not None
 
 
 def line(found: dict[str, Any]) -> str:

@@ -108,6 +108,29 @@ def branches() -> Graph:
     return functional((vector, ()), (a, (0,)), (b, (0,)), (c, (2,)), (Add(name="sum"), (1, 3)))
 
 
+def benchmarked() -> Network:
+    """A network of all the layers that the benchmarked one has, of its input, and odd sizes."""
+    return Network(
+        Graph.sequential(
+            [
+                InputLayer(name="input", shape=(48, 48, 1)),
+                Conv2D(filters=4, kernel_size=(3, 3), padding="valid", activation="relu"),
+                BatchNormalization(),
+                MaxPooling2D(pool_size=(2, 2)),  # 23
+                Conv2D(filters=6, kernel_size=(3, 3), padding="same", activation="relu"),
+                BatchNormalization(),
+                MaxPooling2D(pool_size=(2, 2)),  # 11
+                Dropout(rate=0.25),
+                Flatten(),
+                Dense(units=8, activation="relu"),
+                BatchNormalization(),
+                Dropout(rate=0.5),
+                Dense(units=7, activation="softmax"),
+            ]
+        )
+    )
+
+
 def constant(path: Path, *probabilities: float, labels: Sequence[str] | None = None) -> Path:
     """Write a network that gives the same probabilities for every image, of 1x1."""
     network = one_dense(len(probabilities))

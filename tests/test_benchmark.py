@@ -16,17 +16,8 @@ import numpy as np
 import pytest
 
 import ferjax
-from ferjax.nets.graph import Graph
-from ferjax.nets.layers import (
-    BatchNormalization,
-    Conv2D,
-    Dense,
-    Dropout,
-    Flatten,
-    InputLayer,
-    MaxPooling2D,
-)
-from ferjax.nets.network import Network
+
+from . import networks
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
@@ -63,10 +54,13 @@ def test_of_seconds_fewer_are_better_and_have_no_share() -> None:
     assert figures.compare(cases.Metric("s", "s", "s"), {}, 0.0, None)["rows"] == []
 
 
-def test_multiply_adds_by_hand(small: Network) -> None:
+def test_multiply_adds_by_hand() -> None:
     first = 46 * 46 * 9 * 1 * 4
     second = 23 * 23 * 9 * 4 * 6
-    assert network.multiply_adds(small.graph) == first + second + 11 * 11 * 6 * 8 + 8 * 7
+    assert (
+        network.multiply_adds(networks.benchmarked().graph)
+        == first + second + 11 * 11 * 6 * 8 + 8 * 7
+    )
 
 
 def test_each_repeat_begins_with_another_entry() -> None:
@@ -253,33 +247,9 @@ def setup_in(folder: Path) -> Any:
 
 
 @pytest.fixture(scope="session")
-def small() -> Network:
-    """A network of all the layers that the real one has, and odd sizes."""
-    return Network(
-        Graph.sequential(
-            [
-                InputLayer(name="input", shape=(48, 48, 1)),
-                Conv2D(filters=4, kernel_size=(3, 3), padding="valid", activation="relu"),
-                BatchNormalization(),
-                MaxPooling2D(pool_size=(2, 2)),  # 23
-                Conv2D(filters=6, kernel_size=(3, 3), padding="same", activation="relu"),
-                BatchNormalization(),
-                MaxPooling2D(pool_size=(2, 2)),  # 11
-                Dropout(rate=0.25),
-                Flatten(),
-                Dense(units=8, activation="relu"),
-                BatchNormalization(),
-                Dropout(rate=0.5),
-                Dense(units=7, activation="softmax"),
-            ]
-        )
-    )
-
-
-@pytest.fixture(scope="session")
-def prepared(small: Network, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("benchmark")
-    network.prepare(folder, 0, small)
+    network.prepare(folder, 0, networks.benchmarked())
     return setup_in(folder)
 
 

@@ -174,6 +174,27 @@ def rounded(text: str) -> str:
     return re.sub(r"[0-9.]+(?= %)", lambda number: f"{float(number[0]):.1f}", text)
 
 
+def test_the_page_of_benchmarks_is_made_of_stored_parts(tmp_path: Path) -> None:
+    assert tables.benchmarks(tmp_path) == "No part of the suite is stored yet.\n"
+    machine = {"cpu": "A CPU", "physical_cores": 2, "threads": 2, "gpu": None, "os": "Linux"}
+    results = {
+        "machine": {**machine, "memory_gib": 8},
+        "versions": {},
+        "memory": {"samples": [[100, 9.0]], "growth_mb": 1.5},
+    }
+    part = {"format": 1, "part": "memory", "date": "2026-01-02", "quick": False, "failed": {}}
+    for name, content in (
+        ("a-cpu/memory", {**part, "results": {"photographs": results}}),
+        ("other/notes", {}),
+    ):
+        path = tmp_path / f"{name}.json"
+        path.parent.mkdir()
+        path.write_text(json.dumps(content), encoding="utf-8")
+    text = tables.benchmarks(tmp_path)
+    assert re.findall("^## .*", text, re.MULTILINE) == ["## a-cpu"]
+    assert "| growth over 100 pictures, MB | photographs |  | 1.50 |  | none 0 |" in text
+
+
 def test_every_command_is_listed() -> None:
     page = tables.commands()
     for name in ("predict", "faces", "data info", "data prepare", "train", "verify"):

@@ -66,6 +66,8 @@ class Line:
     def times(self, other: Sequence[float] | None) -> float | None:
         """Return how many times better than another this is, by medians; below 1: worse.
 
+        None where one of them is not above 0, as memory that does not grow.
+
         >>> rate = dict(part="p", title="t", unit="images/s", entry="ferjax", after=[20.0])
         >>> line = Line(**rate, before=[10.0], peer=None, limit=None, higher=True)
         >>> line.times(line.before), line.times(None), line.times([0.0])
@@ -74,8 +76,9 @@ class Line:
         if not other:
             return None
         mine, theirs = statistics.median(self.after), statistics.median(other)
-        better, worse = (mine, theirs) if self.higher else (theirs, mine)
-        return better / worse if worse else None
+        if min(mine, theirs) <= 0:
+            return None
+        return mine / theirs if self.higher else theirs / mine
 
 
 # --- from each script's results to figures -------------------------------------------------------
@@ -89,7 +92,8 @@ def figures_of(part: Mapping[str, Any]) -> Iterator[Figure]:
         elif "cases" in results:
             yield from _of_cases(results)
         elif "memory" in results or "soak" in results:
-            yield _growth(title, results)
+            if not title.endswith(parts.BY_HAND):
+                yield _growth(part, title)
         elif "rows" in results:
             yield from _of_requests(results)
         elif "film_seconds" in results:
@@ -290,23 +294,32 @@ def _peak(what: str, peaks: Values, own: tuple[str, ...], limits: tuple[str, ...
     )
 
 
-def _growth(title: str, results: Mapping[str, Any]) -> Figure:
-    """What does not grow is best, whatever the bare libraries do."""
+def _growth(part: Mapping[str, Any], title: str) -> Figure:
+    """Return how memory grew, beside what is the same by hand, or else beside no growth at all."""
+    results = part["results"][title]
     if "soak" in results:
-        memory, over = results["soak"]["memory"], "requests"
-        grown = memory["late"] - memory["early"]
+        done, over = results["soak"]["requests"], "requests"
     else:
-        memory, over = results["memory"], "frames" if "film_seconds" in results else "pictures"
-        grown = memory["growth_mb"]
-    done = results["soak"]["requests"] if "soak" in results else memory["samples"][-1][0]
+        done = results["memory"]["samples"][-1][0]
+        over = "frames" if "film_seconds" in results else "pictures"
+    hand = part["results"].get(title + parts.BY_HAND)
+    limit = {"none": [0.0]} if hand is None else {"by hand": [_grown(hand)]}
     return Figure(
         title=f"growth over {done:,} {over}",
         unit="MB",
         higher=False,
-        values={title: [grown], "none": [0.0]},
+        values={title: [_grown(results)], **limit},
         own=(title,),
-        limits=("none",),
+        limits=tuple(limit),
     )
+
+
+def _grown(results: Mapping[str, Any]) -> float:
+    """Return the MB by which memory grew once all was warm."""
+    if "soak" in results:
+        memory = results["soak"]["memory"]
+        return float(memory["late"] - memory["early"])
+    return float(results["memory"]["growth_mb"])
 
 
 # --- the table -----------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ def epoch(entry: str, setup: Setup, scale: Scale) -> Found:
     steps = math.ceil(effort.epoch_images / batch_size)
     trainer.run(steps)
     trainer.evaluate(effort.epoch_evaluated)
-    found: Found = {"epoch_s": [], "with_evaluation_s": []}
+    found: Found = {"steps_s": [], "with_evaluation_s": []}
     for _ in range(scale.blocks):
         began = time.perf_counter()
         images = trainer.run(steps)
@@ -132,7 +132,7 @@ def epoch(entry: str, setup: Setup, scale: Scale) -> Found:
         ended = time.perf_counter()
         # Whole calls of several steps may do a little more than an epoch.
         seconds = (trained - began) * effort.epoch_images / images
-        found["epoch_s"].append(seconds)
+        found["steps_s"].append(seconds)
         found["with_evaluation_s"].append(seconds + ended - trained)
     return found
 
