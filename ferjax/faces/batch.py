@@ -342,7 +342,7 @@ class Batch:
     ) -> _Written:
         """Begin to write the files of a photograph."""
         image, files = photograph.image, []
-        engine = self._classifier.prepare(threads=1)
+        engine = self._classifier.prepare(threads=1) if photograph.faces else None
         entry = results.entry_of(os.fspath(self._inputs[index].path), photograph, engine=engine)
         if image is not None and self._drawings:
             path = self._drawings[index]

@@ -141,6 +141,7 @@ def test_json_is_a_list_of_photographs(faces: Cli, photos: Path) -> None:
     assert list(by_name) == ["cut.jpg", "empty.jpg", "none.png", "one.png", "two.png"]
     assert by_name["none.png"]["faces"] == [] == by_name["cut.jpg"]["faces"]
     assert by_name["none.png"]["error"] is None
+    assert {name for name, entry in by_name.items() if "engine" in entry} == {"one.png", "two.png"}
     assert "empty, 0 bytes" in by_name["empty.jpg"]["error"]
     left, right = by_name["two.png"]["faces"]
     assert (left["face"], right["face"]) == (1, 2)
