@@ -18,9 +18,7 @@ import argparse
 import sys
 
 from ferjax.cli.options import add_labels, add_reports
-
-# As in `ferjax.publish.folder.EXTRAS`; here too, because that module imports h5py.
-_EXTRAS = ("h5", "keras", "weights.h5", "msgpack", "onnx")
+from ferjax.publish.formats import EXTRAS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,10 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--also",
         action="extend",
         nargs="+",
-        choices=_EXTRAS,
+        choices=tuple(EXTRAS),
         default=[],
         metavar="FORMAT",
-        help=f"write the weights in other formats too, of {', '.join(_EXTRAS)}",
+        help=f"write the weights in other formats too, of {', '.join(EXTRAS)}",
     )
     add_labels(parser)
     add_reports(parser)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ferjax import metadata, priors, released
+from ferjax import limits, metadata, priors, released
 from ferjax._version import __version__
 from ferjax.emotions import TELL_THE_ORDER, Labels
 from ferjax.errors import (
@@ -143,7 +143,12 @@ def _filled(
         seeds=seeds.compare_seeds(stated, other_seeds),
         robust=next((r for r in measured if r["robustness"]), None),
         groups=next((r for r in measured if r["subgroups"]), None),
-        limits=_limits(measured),
+        limits=[
+            *_measured_limits(measured),
+            limits.POSED,
+            limits.CROPPED,
+            limits.of_classes(names),
+        ],
         corruptions=CORRUPTIONS,
         occlusions=OCCLUSIONS,
     )
@@ -203,7 +208,7 @@ def _votes_tables(report: Mapping[str, Any], is_first: bool) -> list[Table]:
     ]
 
 
-def _limits(reports: Sequence[Mapping[str, Any]]) -> list[str]:
+def _measured_limits(reports: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return sentences about where the network fails, from what was measured."""
     if not reports:
         return []
@@ -214,12 +219,12 @@ def _limits(reports: Sequence[Mapping[str, Any]]) -> list[str]:
         figures = next(iter(answers["majorities"].values()))
         by = "Against the majority of people, "
     robust = next((r["robustness"] for r in reports if r["robustness"]), None)
-    limits = [
+    sentences = [
         *_hard_classes(figures["classes"], by),
         *_confused_classes(list(figures["classes"]), figures["confusion"]),
         *(_harmful_changes(robust) if robust else []),
     ]
-    return [limit[:1].upper() + limit[1:] for limit in limits]
+    return [sentence[:1].upper() + sentence[1:] for sentence in sentences]
 
 
 def _hard_classes(classes: Mapping[str, Any], by: str) -> list[str]:

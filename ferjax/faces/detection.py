@@ -20,13 +20,13 @@ from ferjax.errors import DetectorError, FerjaxError, printable
 from ferjax.faces import yunet
 from ferjax.faces.own_look import Pose, follow, is_sideways, wrapped
 from ferjax.image_files import UInt8Array
+from ferjax.limits import SMALLEST
 from ferjax.preprocessing import ChannelOrder, Source, load_picture, resized
 
 Box: TypeAlias = tuple[float, float, float, float]
 Detector: TypeAlias = Callable[[UInt8Array], Any]
 
 MIN_SCORE: Final = 0.7
-SMALLEST: Final = 24  # pixels; smaller faces hardly show an expression
 _MAX_FACES: Final = 10_000  # of a user's detector; more are no faces
 
 

@@ -1,7 +1,8 @@
 """Weights from Hugging Face's and Kaggle's hubs, through their own libraries and caches.
 
 `address` reads what is given, `choice` says which files of a repository that means, `hugging_face`
-and `kaggle` fetch them. Nothing else in ferjax downloads, and only what has such an address.
+and `kaggle` fetch them, and `fallback` takes them from the cache where they cannot be fetched.
+Nothing else in ferjax downloads, and only what has such an address.
 """
 
 from __future__ import annotations

@@ -7,14 +7,16 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ferjax import metadata
-from ferjax.errors import HubError, causes, first_line, near_misses, printable, warn_caller
+from ferjax.errors import HubError, causes, first_line, near_misses, printable
 from ferjax.hub import choice
 from ferjax.hub.address import Address, offline_by_environment
 from ferjax.hub.choice import Choice
+from ferjax.hub.fallback import cached_instead
 
 LOG_IN = "log in by `hf auth login`, or set HF_TOKEN"
 
@@ -66,12 +68,7 @@ def fetched(address: Address) -> Path:
         why = explained(hub, address, error)
         if isinstance(error, hub.errors.RevisionNotFoundError):
             raise HubError(address, why) from error
-        try:
-            path = _cached(hub, address, why)
-        except HubError:
-            raise HubError(address, why) from error
-        warn_caller(f"{address}: {why}; the copy in the cache is used, {path}", UserWarning)
-        return path
+        return cached_instead(address, partial(_cached, hub, address), why, error)
     with translated(hub, address):
         return _downloaded(hub, address, commit, chosen, digest)
 

@@ -9,12 +9,14 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from ferjax.errors import HubError, causes, first_line, warn_caller
+from ferjax.errors import HubError, causes, first_line
 from ferjax.hub import choice
 from ferjax.hub.address import Address, offline_by_environment
+from ferjax.hub.fallback import cached_instead
 
 _MOST_PAGES: Final = 50  # of names of files
 _LOG_IN: Final = "set KAGGLE_API_TOKEN, or have ~/.kaggle/kaggle.json"
@@ -62,12 +64,7 @@ def fetched(address: Address) -> Path:
             why = explained(error)
             if address.revision is not None or _status(error) == 404:
                 raise HubError(address, why) from error
-            try:
-                path = _cached(hub, address, why)
-            except HubError:
-                raise HubError(address, why) from error
-            warn_caller(f"{address}: {why}; the copy in the cache is used, {path}", UserWarning)
-            return path
+            return cached_instead(address, partial(_cached, hub, address), why, error)
 
 
 def _looked_up(hub: Any, address: Address) -> tuple[Address, choice.Choice]:

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from ferjax import metadata, released
 from ferjax.conversion import convert
@@ -21,18 +21,10 @@ from ferjax.hub import Address, hugging_face, parse
 from ferjax.hub.address import FORMS, HUGGING_FACE
 from ferjax.hub.choice import files_under
 from ferjax.publish import header
+from ferjax.publish.formats import EXTRAS, Extra
 
 CARD: Final = "README.md"
 PREPROCESSOR: Final = "preprocessor_config.json"
-Extra = Literal["h5", "keras", "weights.h5", "msgpack", "onnx"]
-# Other formats have folders of their own, so that the weights stay the only ones on top.
-EXTRAS: Final[dict[str, str]] = {
-    "h5": "h5/{}.h5",
-    "keras": "keras/{}.keras",
-    "weights.h5": "keras/{}.weights.h5",
-    "msgpack": "flax/{}.msgpack",
-    "onnx": "onnx/{}.onnx",
-}
 _TOKEN: Final = rb"\bhf_[A-Za-z0-9]{30,}\b"
 _SECRETS: Final = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "KAGGLE_KEY", "KAGGLE_API_TOKEN")
 

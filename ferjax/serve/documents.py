@@ -7,7 +7,8 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
-from ferjax.faces.detection import MIN_SCORE, SMALLEST
+from ferjax.faces.detection import MIN_SCORE
+from ferjax.limits import SMALLEST
 from ferjax.serve.refusals import CODES, MEDIA_TYPE, Refusal
 
 SECURITY: Final = "token"

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ferjax import metadata
+from ferjax import limits, metadata
 
 if TYPE_CHECKING:
     from ferjax.classifier import EmotionClassifier
 
 _LONGEST: Final = 500  # characters of a text from a file
 _MOST_FIGURES: Final = 12
-
-_LIMITS: Final = (
-    "A class is a guess at the word that an annotator would choose for a face in a photograph; it "
-    "is no reading of what the person feels.",
-    "Posed and searched-for expressions are easier than those of daily life; expect less outside.",
-    "Faces need about 24 pixels to show an expression; of about 11 pixels and less they are not "
-    "found.",
-)
 
 
 def card(classifier: EmotionClassifier, weights: Path | None = None) -> dict[str, Any]:
@@ -47,20 +39,14 @@ def card(classifier: EmotionClassifier, weights: Path | None = None) -> dict[str
         "selectedOn": _data(known, "selected_on"),
         "calibration": None if classifier.scaling is None else classifier.scaling.method,
         "accuracy": _accuracies(known),
-        "limits": _limits(classifier.labels, trained_on),
+        "limits": [
+            limits.GUESS,
+            limits.POSED,
+            limits.SIZES,
+            limits.of_classes(classifier.labels),
+            limits.of_people(trained_on),
+        ],
     }
-
-
-def _limits(labels: Sequence[str], trained_on: str | None) -> list[str]:
-    unknown = "For whom they fail more often is not known"
-    if trained_on and "FER2013" in trained_on:
-        unknown += ": FER2013 has no attributes of the people on it"
-    return [
-        *_LIMITS,
-        f"{len(labels)} classes are all they know: mixed, weak and other expressions are forced "
-        "into them.",
-        f"{unknown}.",
-    ]
 
 
 def _accuracies(known: Mapping[str, Any]) -> list[dict[str, Any]]:
