@@ -1,4 +1,4 @@
-"""Show what a dataset of faces holds, and what is wrong with it.
+"""Show what a dataset of faces holds, and what is wrong with it; or what a run predicted.
 
 SOURCE is Kaggle's archive of FER2013 or its JPEG mirror, as a .zip, .tar.gz or folder; fer2013.csv
 or other tables of pixels, whatever their separators, columns and packing; Hugging Face's parquet
@@ -9,6 +9,12 @@ images are whole photographs: the face in each is cropped as `ferjax faces` crop
 With --votes it shows how far people agree, with the labels and with one another: see
 `ferjax data prepare --help`.
 
+SOURCE may also be a table of what was predicted, of any number of rows: what `ferjax faces --on
+ray` or `ferjax video --parquet` wrote, or `ferjax faces --csv`. Labels, confidence, sizes of faces
+and errors are counted. --sheet draws the most and the least confident faces of each class (--seed
+N: others of those that are alike), from the photographs that still lie where they were; those that
+do not are named on stderr, and the exit code is 1.
+
 With --skip-bad, images that cannot be read are named on stderr, the others are shown, and the exit
 code is 1.
 
@@ -17,6 +23,7 @@ examples:
   ferjax data info raf-db.zip --labels rafdb
   ferjax data info emotion-detection-fer.zip --votes fer2013new.csv --disagreement faces.png
   ferjax data info photographs/ --find-faces --sheet faces.png --augment photographs
+  ferjax data info out/ --sheet examples.png
 """
 
 from __future__ import annotations
@@ -29,6 +36,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ferjax.cli import data_stored
 from ferjax.cli.options import fraction, order_names, pixels
 from ferjax.cli.progress import reported
 from ferjax.errors import FerjaxError, printable
@@ -167,6 +175,7 @@ def _tell(finding: str, names: Sequence[str], consequence: str) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from ferjax import stored
     from ferjax.data import checks, preparation, sheet_rows
     from ferjax.data.augmentation import preset
     from ferjax.pictures import sheet
@@ -176,6 +185,8 @@ def run(args: argparse.Namespace) -> int:
     if args.sheet:
         sheet.check_path(args.sheet)  # before reading, which takes a while
     is_prepared = preparation.is_prepared(args.source)
+    if not is_prepared and stored.is_stored(args.source):
+        return data_stored.run(args)
     if args.disagreement:
         if args.votes is None and not is_prepared:
             raise FerjaxError("--disagreement shows votes: give --votes FILE too")
@@ -389,15 +400,9 @@ def _table(report: Report) -> str:
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows of cells as text: the first column to the left, others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths))
-        )
-        for row in rows
-    )
+    from ferjax.stored.text import columns
+
+    return "\n".join(columns(rows))
 
 
 def _sizes(report: Report) -> str:

@@ -9,6 +9,12 @@ Data with votes (`ferjax data prepare --votes`) are measured against these too, 
 and under a uniform prior: accuracy and recall against the majority, how often a person says what
 the network says and what another person does, distances to the shares of the votes, calibration.
 
+TABLE is what `ferjax faces --on ray` or `ferjax predict --on ray` wrote, or `ferjax faces --csv`:
+what it says is measured on the pictures whose label is known, and no network runs. The label is the
+name of the picture's folder, as in happy/im0.png, or stands in --labels FILE.csv, whose columns are
+path and label. A picture counts once, by its only face or by the one that is clearly the largest
+(--several). How many pictures have no label is told.
+
 --attributes FILE.csv gives figures by group: a header, a column of image names as in the data
 (test/angry/im0.png), then any attributes of your own. ferjax never guesses anybody's attributes.
 
@@ -16,6 +22,7 @@ examples:
   ferjax evaluate --weights runs/fast/best.h5 --data fer2013 --out report
   ferjax evaluate --weights runs/fast/best.h5 --data fer2013 --tta flip --record
   ferjax evaluate --data fer2013 --robustness --attributes people.csv --out report
+  ferjax evaluate out/ --labels labels.csv --out report
 """
 
 from __future__ import annotations
@@ -23,25 +30,40 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from typing import TYPE_CHECKING
 
 from ferjax import released
-from ferjax.cli.options import add_measured, keeps_programs, value_range_of
+from ferjax.cli.data_info import SEVERAL
+from ferjax.cli.options import add_measured, keeps_programs, label_list, value_range_of
 from ferjax.cli.progress import reported
 from ferjax.errors import FerjaxError
 
+if TYPE_CHECKING:
+    from ferjax.evaluate.evaluation import Evaluation
+
+_OF_DATA = "weights value_range output split tta robustness baseline record".split()
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_measured(parser)
+    parser.add_argument(
+        "table", nargs="?", metavar="TABLE", help="what was predicted, in the place of --data"
+    )
+    add_measured(parser, or_table=True)
+    parser.add_argument(
+        "--several",
+        choices=SEVERAL,
+        help="with TABLE, where a picture has several faces: clear, the largest where it is at "
+        "least 1.5 times as large as the next, else none; largest, always; skip, none "
+        "(default: clear)",
+    )
     parser.add_argument(
         "--split",
         choices=("train", "validation", "test"),
-        default="validation",
         help="which images (default: validation, FER2013's PublicTest)",
     )
     parser.add_argument(
         "--tta",
         choices=("none", "flip", "ten-crop"),
-        default="none",
         help="average over views of each image: the mirror image too, or ten crops (default: none)",
     )
     parser.add_argument(
@@ -80,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
     from ferjax.evaluate import evaluation, recording, report
     from ferjax.files import check_folder
 
+    _check(args)
     if args.baseline and not args.robustness:
         raise FerjaxError("--baseline is for --robustness: give that too")
     if args.record and args.output is not None:
@@ -94,21 +117,7 @@ def run(args: argparse.Namespace) -> int:
         check_folder(args.out)
     if args.record and released.path_of(args.weights).exists():
         check_folder(recording.recordable(args.weights)[0].parent)
-    with reported() as progress:
-        measured = evaluation.evaluate(
-            args.weights,
-            args.data,
-            args.split,
-            labels=args.labels,
-            value_range=value_range_of(args),
-            output=args.output,
-            tta=args.tta,
-            with_robustness=args.robustness,
-            baseline=args.baseline,
-            attributes=args.attributes,
-            seed=args.seed,
-            progress=progress,
-        )
+    measured = _measured(args) if args.table is None else _measured_table(args)
     evaluation.warn(measured)
     if args.json:
         print(json.dumps({**measured.to_json(), "command": args.call}, indent=2, allow_nan=False))
@@ -121,3 +130,59 @@ def run(args: argparse.Namespace) -> int:
     if args.record:
         print(f"recorded in {recording.record(measured, args.weights)}", file=sys.stderr)
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raise where options do not go together with what is measured."""
+    if args.table is not None and args.data is not None:
+        raise FerjaxError("expected either TABLE or --data, got both")
+    if args.table is None and args.data is None:
+        raise FerjaxError(
+            "expected --data DIR, faces to measure weights on, or TABLE, what was predicted"
+        )
+    for name in _OF_DATA if args.table is not None else ():
+        if getattr(args, name) not in (None, False):
+            raise FerjaxError(
+                f"--{name.replace('_', '-')} is for --data; of a table only what is stored in it "
+                "is measured"
+            )
+    if args.several is not None and args.table is None:
+        raise FerjaxError("--several is for TABLE")
+
+
+def _measured(args: argparse.Namespace) -> Evaluation:
+    from ferjax.evaluate import evaluation
+
+    try:
+        labels = None if args.labels is None else label_list(args.labels)
+    except argparse.ArgumentTypeError as error:
+        raise FerjaxError(f"--labels: {error}") from None
+    with reported() as progress:
+        return evaluation.evaluate(
+            args.weights,
+            args.data,
+            args.split or "validation",
+            labels=labels,
+            value_range=value_range_of(args),
+            output=args.output,
+            tta=args.tta or "none",
+            with_robustness=args.robustness,
+            baseline=args.baseline,
+            attributes=args.attributes,
+            seed=args.seed,
+            progress=progress,
+        )
+
+
+def _measured_table(args: argparse.Namespace) -> Evaluation:
+    from ferjax.evaluate.stored import evaluate_stored
+
+    with reported() as progress:
+        return evaluate_stored(
+            args.table,
+            labels=args.labels,
+            several=args.several or "clear",
+            attributes=args.attributes,
+            seed=args.seed,
+            progress=progress,
+        )

@@ -75,14 +75,27 @@ def add_weights(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_measured(parser: argparse._ActionsContainer) -> None:
-    """Add the options that say which weights are measured on which prepared faces."""
+def add_measured(parser: argparse._ActionsContainer, *, or_table: bool = False) -> None:
+    """Add the options that say which weights are measured on which prepared faces.
+
+    Args:
+        or_table: whether a table of what was predicted may stand in their place; --labels is a text
+            then, which may name a file.
+    """
     add_weights(parser)
-    add_labels(parser)
+    if or_table:
+        parser.add_argument(
+            "--labels",
+            metavar="A,B,...|ORDER|FILE.csv",
+            help=f"with --data, {_labels_help()}; with TABLE, a list of path and label (default: "
+            "the names of the pictures' folders)",
+        )
+    else:
+        add_labels(parser)
     add_value_range(parser, "as the metadata or the layers say")
     add_output(parser)
     parser.add_argument(
-        "--data", required=True, metavar="DIR", help="what `ferjax data prepare` made"
+        "--data", required=not or_table, metavar="DIR", help="what `ferjax data prepare` made"
     )
 
 
@@ -271,8 +284,14 @@ def add_labels(parser: argparse._ActionsContainer) -> None:
         "--labels",
         metavar="A,B,...|ORDER",
         type=label_list,
-        help=f"class names in output order, or an order by its name: {order_names()} (default: "
-        "those that travel with the weights, or a known network's)",
+        help=_labels_help(),
+    )
+
+
+def _labels_help() -> str:
+    return (
+        f"class names in output order, or an order by its name: {order_names()} (default: those "
+        "that travel with the weights, or a known network's)"
     )
 
 

@@ -109,20 +109,24 @@ def check_size(size: int, most: int = MAX_FILE_BYTES) -> None:
         raise DataError(f"{size / 2**20:,.0f} MiB unpacked; expected at most {most // 2**20} MiB")
 
 
-def check_unpacked(sizes: Sequence[int], packed: int, largest: int = MAX_TOTAL_BYTES) -> None:
+def check_unpacked(
+    sizes: Sequence[int],
+    packed: int,
+    largest: int = MAX_TOTAL_BYTES,
+    expected: str = "a dataset of faces",
+) -> None:
     """Raise where parts of a file would unpack to more than faces need.
 
     Args:
         sizes: bytes of each part unpacked, as the file says.
         packed: bytes of the file.
         largest: what one part may have.
+        expected: what the file should hold, in words.
     """
     total = sum(sizes)
     is_dense = total > RATIO_FROM and total > MAX_RATIO * packed
     if total > MAX_TOTAL_BYTES or max(sizes, default=0) > largest or is_dense:
-        raise DataError(
-            f"{packed:,} bytes that would unpack to {total:,}; expected a dataset of faces"
-        )
+        raise DataError(f"{packed:,} bytes that would unpack to {total:,}; expected {expected}")
 
 
 def unpacked_limit(packed: int | None) -> int:

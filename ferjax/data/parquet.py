@@ -29,7 +29,7 @@ _BATCH: Final = 256  # rows at once, at most
 BATCH_BYTES: Final = 256 * 2**20  # what a batch may take in memory, at worst
 _MAX_SCHEMA: Final = 4 * 2**20  # bytes of Hugging Face's description
 _MAX_COLUMNS: Final = 20_000
-_INSTALL: Final = "parquet files need pyarrow: pip install 'ferjax[parquet]'"
+INSTALL: Final = "parquet files need pyarrow: pip install 'ferjax[parquet]'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +70,8 @@ def opened(source: str | bytes, size: int) -> Iterator[Table]:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise DataError(_INSTALL) from None
-    with _checked():
+        raise DataError(INSTALL) from None
+    with checked():
         file = pq.ParquetFile(
             pa.BufferReader(source) if isinstance(source, bytes) else source,
             thrift_string_size_limit=16 * 2**20,
@@ -79,7 +79,7 @@ def opened(source: str | bytes, size: int) -> Iterator[Table]:
             pre_buffer=False,
         )
     try:
-        with _checked():
+        with checked():
             table = _table(file)
             largest = _largest_chunk(table, source, size)
             # Values that repeat are stored once: each of a batch may be as large as the column.
@@ -90,7 +90,7 @@ def opened(source: str | bytes, size: int) -> Iterator[Table]:
 
 
 @contextmanager
-def _checked() -> Iterator[None]:
+def checked() -> Iterator[None]:
     """Make pyarrow's errors DataErrors."""
     import pyarrow as pa
 
@@ -114,7 +114,7 @@ def rows_of(table: Table) -> Iterator[list[Row]]:
     batches = iter(table.file.iter_batches(table.batch, columns=columns, use_threads=False))
     left = table.rows
     while True:
-        with _checked():
+        with checked():
             batch = next(batches, None)
             if batch is None:
                 break

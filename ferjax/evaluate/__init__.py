@@ -1,10 +1,10 @@
 """What a network's predictions on labelled faces are worth.
 
-`evaluate` measures and `write_report` shows; `calibrate` fits a calibration; `label_order` tells
-what a network's outputs stand for; `write_card` writes the model card. Behind them: `metrics`
-and their `intervals`, `votes`, `scaling_fits`, `views`, `provenance`, `corruptions` and
-`robustness`, `attributes` and `subgroups`, `recording`; and to show it `votes_tables`,
-`subgroups_text`, `tables`, `plots` and their `gallery`.
+`evaluate` measures, `evaluate_stored` what a run has predicted, and `write_report` shows;
+`calibrate` fits a calibration; `label_order` tells what a network's outputs stand for; `write_card`
+writes the model card. Behind them: `metrics` and their `intervals`, `votes`, `scaling_fits`,
+`views`, `provenance`, `corruptions` and `robustness`, `attributes` and `subgroups`, `recording`;
+and to show it `votes_tables`, `subgroups_text`, `tables`, `plots` and their `gallery`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ferjax.evaluate.evaluation import Evaluation, evaluate
 from ferjax.evaluate.label_order import LabelOrder, label_order
 from ferjax.evaluate.metrics import Metrics, measure
 from ferjax.evaluate.report import write_report
+from ferjax.evaluate.stored import evaluate_stored
 
 __all__ = [
     "Evaluation",
@@ -23,6 +24,7 @@ __all__ = [
     "Metrics",
     "calibrate",
     "evaluate",
+    "evaluate_stored",
     "label_order",
     "measure",
     "write_card",

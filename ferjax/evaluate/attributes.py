@@ -46,7 +46,11 @@ class Attributes:
 
 
 def read_attributes(
-    path: str | os.PathLike[str], names: Sequence[str], *, all_names: Sequence[str] | None = None
+    path: str | os.PathLike[str],
+    names: Sequence[str],
+    *,
+    all_names: Sequence[str] | None = None,
+    most_bytes: int | None = None,
 ) -> Attributes:
     r"""Read a CSV of attributes and align it with images.
 
@@ -60,13 +64,15 @@ def read_attributes(
         names: of the N measured images, as in `Faces.names`.
         all_names: of every image of the dataset, so that rows about its other images are no mistake
             and a name that fits one of them too is not taken for a measured image's.
+        most_bytes: that the file may have; None: 64 MiB.
 
     Raises:
         DataError: the file cannot be read or is no such table, an image has two rows that differ,
             no row is about a measured image, no attribute has a value, or one has more than 100.
     """
     try:
-        attributes = _read(_text(path), _Finder(names, all_names or ()), names)
+        text = _text(path, MAX_BYTES if most_bytes is None else most_bytes)
+        attributes = _read(text, _Finder(names, all_names or ()), names)
     except DataError as error:
         raise DataError(printable(f"{os.fspath(path)}: {error}")) from None
     for note in attributes.notes:
@@ -74,17 +80,17 @@ def read_attributes(
     return attributes
 
 
-def _text(path: str | os.PathLike[str]) -> str:
+def _text(path: str | os.PathLike[str], most_bytes: int) -> str:
     try:
         with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(most_bytes + 1)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}") from None
     except ValueError as error:  # a null byte in the name
         raise DataError(f"cannot be read: {error}") from None
-    if len(data) > MAX_BYTES:
+    if len(data) > most_bytes:
         raise DataError(
-            f"expected a table of at most {MAX_BYTES // 2**20} MiB, this file is larger"
+            f"expected a table of at most {most_bytes // 2**20} MiB, this file is larger"
         )
     try:
         text = data.decode("utf-8-sig")

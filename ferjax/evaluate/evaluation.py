@@ -52,7 +52,7 @@ class Predictions:
     """What was predicted, image by image.
 
     Attributes:
-        images: uint8 in [0, 255], (N, H, W).
+        images: uint8 in [0, 255], (N, H, W); None where only what was predicted is known.
         names: N, as in the data.
         labels: int32 (N,), the true classes.
         probabilities: float32 (N, K), the mean over views.
@@ -60,7 +60,7 @@ class Predictions:
         copies: bool (N,), which are exact copies of training images.
     """
 
-    images: npt.NDArray[np.uint8]
+    images: npt.NDArray[np.uint8] | None
     names: tuple[str, ...]
     labels: npt.NDArray[np.int32]
     probabilities: npt.NDArray[np.float32]
@@ -112,9 +112,10 @@ class Evaluation:
 
     Attributes:
         weights: name, file's SHA-256, architecture, number of parameters, source, licence; what
-            they were trained, selected and calibrated on, in words.
+            they were trained, selected and calibrated on, in words. Nothing is known of those whose
+            probabilities were stored.
         data: name of the images, split, how many, how many copies of training and of validation
-            images, checksums.
+            images, checksums; of stored probabilities also which pictures are left out.
         class_names: K, in output order.
         tta: "none", "flip" or "ten-crop".
         views: how many of each image were averaged.
@@ -245,7 +246,7 @@ def evaluate(
         notes=provenance.overlaps(classifier.metadata, images),
         robustness=robust,
         subgroups=subgroups,
-        made=_made(begun, seed, classifier.engine),
+        made=made(begun, seed, classifier.engine),
         predictions=predictions,
     )
 
@@ -269,7 +270,8 @@ def _predictions(
     )
 
 
-def _made(begun: float, seed: int, engine: str) -> dict[str, Any]:
+def made(begun: float, seed: int, engine: str) -> dict[str, Any]:
+    """Return when, by what and on what figures were made, in how many seconds since `begun`."""
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "ferjax": __version__,

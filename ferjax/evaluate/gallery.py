@@ -67,13 +67,14 @@ def draw_all(
 def _pictures(e: Evaluation) -> Iterator[tuple[str, str, Callable[[Path], None]]]:
     """Yield the name of each picture, what it shows, and what draws it to a file."""
     votes = e.votes and e.votes.whole
+    has_images = e.predictions.images is not None
     coverage = f"{_COVERAGE}{'; confidences as the network says' if e.calibrated else ''}."
     for name, is_there, text in (
         ("confusion", True, "Which class is taken for which, in percent of the true class."),
         ("reliability", e.whole.calibration, _RELIABILITY),
         ("coverage", True, coverage),
         ("precision_recall", True, "Precision against recall by class."),
-        ("mistakes", e.whole.correct < e.whole.images, _MISTAKES),
+        ("mistakes", has_images and e.whole.correct < e.whole.images, _MISTAKES),
         ("votes_recall", votes, _VOTES_RECALL),
         ("votes_reliability", votes and votes.answers["training"].reliability, _VOTES_RELIABILITY),
         ("robustness", e.robustness, _ROBUSTNESS),
@@ -95,6 +96,7 @@ def _save(plot: Callable[[Any], Any], figures: Any, path: Path) -> None:
 
 
 def _corruptions(e: Evaluation, path: Path) -> None:
+    assert e.predictions.images is not None
     first_and_last = e.predictions.images[:: max(len(e.predictions.images) - 1, 1)][:2]
     sheet.draw(corrupted_rows(first_and_last, seed=e.made["seed"]), path)
 

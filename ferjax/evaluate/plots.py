@@ -271,6 +271,7 @@ def precision_recall(e: Evaluation) -> Any:
 def mistakes(e: Evaluation) -> Any:
     """Draw the mistakes of the highest confidence."""
     p = e.predictions
+    assert p.images is not None
     predicted = p.predicted
     confidence = p.probabilities.max(1)
     wrong = np.flatnonzero(predicted != p.labels)

@@ -113,7 +113,11 @@ def text(evaluation: Evaluation) -> str:
     e = evaluation
     views = "single view" if e.tta == "none" else f"mean of {e.views} views ({e.tta})"
     lines = [f"{e.weights['name']} on {e.data['name']} ({e.data['split']}), {views}"]
-    lines += [f"trained on {e.weights['trained_on']}; selected on {e.weights['selected_on']}", ""]
+    if e.weights["architecture"] is not None:  # else only what was predicted is known
+        lines.append(
+            f"trained on {e.weights['trained_on']}; selected on {e.weights['selected_on']}"
+        )
+    lines.append("")
     names, rows = _columns(e), summary_rows(e) + _calibrated_rows(e)
     lines += aligned([["", *names], *([label, *values] for label, values in rows)])
     for name, m in zip(names, _measured(e)):

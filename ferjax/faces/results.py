@@ -32,6 +32,8 @@ _BEFORE: Final = (
     *("roll", "size", "too_small", "label", "confidence"),
 )
 _AFTER: Final = ("error",)
+FIXED: Final = (*_BEFORE, *_AFTER)
+"""The table's columns but for those of the classes."""
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")  # what spreadsheets compute
 _BOM: Final = "\ufeff"
 _WIDEST: Final = 72  # letters of a name that others are aligned with
@@ -187,9 +189,28 @@ def columns(labels: Sequence[str]) -> list[str]:
 
     Where a label is another column's name, all have `p_` before them.
     """
-    fixed = {name.casefold() for name in (*_BEFORE, *_AFTER)}
+    fixed = {name.casefold() for name in FIXED}
     prefix = "p_" if fixed.intersection(label.casefold() for label in labels) else ""
     return [*_BEFORE, *(cell(prefix + label) for label in labels), *_AFTER]
+
+
+def class_columns(header: Sequence[str], fixed: Sequence[str] = FIXED) -> dict[str, str]:
+    """Return the classes of a table in output order, by their columns; see `columns`.
+
+    Args:
+        header: the table's columns; those of classes are between `confidence` and `error`.
+        fixed: the columns that such a table has besides.
+
+    >>> class_columns(["path", "confidence", "happy", "sad", "error"])
+    {'happy': 'happy', 'sad': 'sad'}
+    """
+    names = list(header)
+    names = names[names.index("confidence") + 1 : names.index("error")]
+    labels = [uncell(name) for name in names]
+    bare = [label.removeprefix("p_") for label in labels]
+    taken = {name.casefold() for name in fixed}.intersection(label.casefold() for label in bare)
+    is_prefixed = bool(taken) and all(label.startswith("p_") for label in labels)
+    return dict(zip(names, bare if is_prefixed else labels))
 
 
 def rows(entry: dict[str, Any]) -> Iterator[list[str]]:
@@ -232,6 +253,15 @@ def _path(text: str) -> str:
 def cell(text: str) -> str:
     """Return a text that no spreadsheet takes for a formula."""
     return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def uncell(text: str) -> str:
+    """Return the text that `cell` was given.
+
+    >>> uncell(cell("=1+1")), uncell("'quoted'")
+    ('=1+1', "'quoted'")
+    """
+    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
 
 
 class Table:

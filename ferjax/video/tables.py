@@ -16,14 +16,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from ferjax.errors import FerjaxError, WriteError
-from ferjax.faces.results import begins_as, cell, decimal, face_entry
+from ferjax.faces.results import begins_as, cell, decimal, face_entry, uncell
 from ferjax.files import replacing
 from ferjax.video.events import Event
 from ferjax.video.growing import GrowingFile
 from ferjax.video.made import MARK
 from ferjax.video.seen import VideoFace, VideoFrame
 
-_FIXED: Final = (
+FIXED: Final = (
     *("time", "frame", "track", "x", "y", "width", "height", "score", "roll", "size"),
     *("too_small", "label", "confidence"),
 )
@@ -40,7 +40,17 @@ def columns(labels: Sequence[str]) -> list[str]:
     ['confidence', 'raw_happy', 'smoothed_happy']
     """
     names = [cell(label) for label in labels]
-    return [*_FIXED, *(f"raw_{name}" for name in names), *(f"smoothed_{name}" for name in names)]
+    return [*FIXED, *(f"raw_{name}" for name in names), *(f"smoothed_{name}" for name in names)]
+
+
+def class_columns(header: Sequence[str]) -> dict[str, str]:
+    """Return the classes of a table in output order, by the columns of their smoothed shares.
+
+    >>> class_columns(columns(["happy"]))
+    {'smoothed_happy': 'happy'}
+    """
+    begin = "smoothed_"
+    return {name: uncell(name.removeprefix(begin)) for name in header if name.startswith(begin)}
 
 
 def values(frame: VideoFrame, face: VideoFace) -> list[Any]:
@@ -156,7 +166,7 @@ def _lines(rows: Iterable[Sequence[str]]) -> str:
 
 def is_table(path: str) -> bool:
     """Whether a file is empty, or begins as a table of faces does."""
-    return begins_as(path, _FIXED)
+    return begins_as(path, FIXED)
 
 
 def is_events(path: str) -> bool:

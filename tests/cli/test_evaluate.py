@@ -349,3 +349,57 @@ def test_calibrating_with_offsets(cli: Cli, weights: Path, data: Path) -> None:
     refused = cli(*call, "--targets", "votes")
     assert refused.code == 2
     assert "have none; `ferjax data prepare --votes` adds them" in refused.error
+
+
+# --- tables of what was predicted ----------------------------------------------------------------
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'ferjax[parquet]'")
+    from ..stored.written import entry, face, write_csv
+
+    said = [
+        entry("happy/1.jpg", face("happy", 0.9)),
+        entry("sad/2.jpg", face("happy", 0.6)),
+        entry("other/3.jpg", face("sad", 0.6)),
+    ]
+    return write_csv(tmp_path / "faces.csv", said)
+
+
+def test_what_was_predicted(cli: Cli, table: Path) -> None:
+    done = cli("evaluate", table)
+    assert done.code == 0
+    assert done.out.splitlines()[0] == (
+        "stored probabilities on faces.csv (labels by folder), single view"
+    )
+    assert done.err == "ferjax: warning: 1 of 3 pictures have no label and are left out\n"
+
+
+def test_what_was_predicted_by_a_list(cli: Cli, table: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "labels, mine.csv"
+    listed.write_text("path,label\n1.jpg,happy\n2.jpg,happy\n3.jpg,sad\n")
+    found = json.loads(cli("evaluate", table, "--labels", listed, "--json").out)
+    assert (found["whole"]["images"], found["whole"]["correct"]) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["TABLE", "--data", "x"], "expected either TABLE or --data, got both"),
+        ([], "expected --data DIR, faces to measure weights on, or TABLE, what was predicted"),
+        (["TABLE", "--weights", "w.h5"], "--weights is for --data; of a table only what is stored"),
+        (["TABLE", "--tta", "flip"], "--tta is for --data"),
+        (["TABLE", "--split", "test"], "--split is for --data"),
+        (["TABLE", "--record"], "--record is for --data"),
+        (["--data", "x", "--several", "skip"], "--several is for TABLE"),
+        (["--data", "x", "--labels", "a,,b"], "--labels: expected names separated by commas"),
+        (["gone.parquet"], "gone.parquet: no such file or folder; expected Parquet files"),
+    ],
+)
+def test_tables_and_data_do_not_mix(
+    cli: Cli, table: Path, arguments: list[str], message: str
+) -> None:
+    done = cli("evaluate", *(str(table) if text == "TABLE" else text for text in arguments))
+    assert done.code == 2
+    assert message in done.error
