@@ -85,7 +85,10 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, metavar="N", help="seed of --split card (default: 0)")
     parser.add_argument(
-        "--skip-bad", action="store_true", help="go on without images and rows that are bad"
+        "--skip-bad",
+        action="store_true",
+        help="go on without images and rows that are bad, and without classes of which there are "
+        "none",
     )
     parser.add_argument(
         "--classes-level",

@@ -75,7 +75,8 @@ def prepare(
         seed: of the "card" split.
         drop: any of `DROPS`: "blank", "conflicts", "leaks".
         size: (H, W) of the images, in pixels.
-        skip_bad: leave images out that cannot be read, and list them in the manifest.
+        skip_bad: leave images out that cannot be read, and list them in the manifest; and go on
+            without classes of which there are no images.
         classes_level, labels, find_faces: as in `sources.read`. With `find_faces` the manifest says
             where each image's face is in its picture, by which rule it was cropped, and which
             pictures have none or several.

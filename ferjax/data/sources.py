@@ -186,8 +186,11 @@ def _missing(faces: Faces, unit: str) -> list[str]:
     """Return a sentence if there is nothing to learn a class from."""
     train = faces.counts[SPLITS.index("train")]
     counts, where = (train, " in train") if train.any() else (faces.counts.sum(0), "")
-    names = [printable(name) for name, count in zip(faces.class_names, counts) if not count]
-    return [f"no {unit} of {', '.join(names)}{where}"] if names else []
+    names = [printable(name) for name in faces.class_names]
+    missing = [name for name, count in zip(names, counts) if not count]
+    present = [name for name, count in zip(names, counts) if count]
+    only = f", only of {', '.join(present)}" if 0 < len(present) <= len(missing) else ""
+    return [f"no {unit} of {', '.join(missing)}{where}{only}"] if missing else []
 
 
 def _check_forms(container: Container, forms: Sequence[Sequence[Member]]) -> None:

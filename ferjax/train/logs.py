@@ -102,8 +102,9 @@ def draw_curves(path: Path, history: Sequence[Row], *, title: str, best_epoch: i
     figure = new_figure(11, 3.8)
     loss, accuracy, rate = figure.subplots(1, 3)
     blue, orange, green = map(in_hex, (palette.BLUE, palette.VERMILLION, palette.GREEN))
-    train = {"color": blue, "label": "training (augmented)", "linestyle": "--"}
-    validation = {"color": orange, "label": "validation"}
+    dots: dict[str, Any] = {"marker": "o", "markersize": 8} if len(epochs) == 1 else {}  # no line
+    train = {"color": blue, "label": "training (augmented)", "linestyle": "--", **dots}
+    validation = {"color": orange, "label": "validation", **dots}
     for axes, name, label in ((loss, "loss", "loss (nats)"), (accuracy, "accuracy", "accuracy")):
         axes.plot(epochs, [row[name] for row in history], **train)
         axes.plot(epochs, [row[f"val_{name}"] for row in history], **validation)
@@ -115,12 +116,15 @@ def draw_curves(path: Path, history: Sequence[Row], *, title: str, best_epoch: i
             axes.plot([best_epoch], [value], "o", color=INK, markersize=4, label=f"best: {text}")
         axes.legend(frameon=False, fontsize="small")
     percent_ticks(accuracy.yaxis)
-    rate.plot(epochs, [row["learning_rate"] for row in history], color=green)
+    rate.plot(epochs, [row["learning_rate"] for row in history], color=green, **dots)
     rate.set_ylabel("learning rate")
     rate.set_ylim(bottom=0)
     for axes in (loss, accuracy, rate):
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if len(epochs) == 1:
+            axes.set_xticks(epochs)
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         tidy(axes)
     write_title(figure, printable(title))
     with replacing(path) as temporary:

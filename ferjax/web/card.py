@@ -10,6 +10,7 @@ from ferjax import limits, metadata
 
 if TYPE_CHECKING:
     from ferjax.classifier import EmotionClassifier
+    from ferjax.nets.graph import Graph
 
 _LONGEST: Final = 500  # characters of a text from a file
 _MOST_FIGURES: Final = 12
@@ -28,7 +29,7 @@ def card(classifier: EmotionClassifier, weights: Path | None = None) -> dict[str
     height, width = classifier.image_size
     trained_on = _data(known, "trained_on")
     return {
-        "name": _text(known.get("name")) or graph.name,
+        "name": _name(known, graph, weights),
         "file": weights.name if weights else None,
         "sha256": _text(digest),
         "parameters": graph.num_params,
@@ -47,6 +48,14 @@ def card(classifier: EmotionClassifier, weights: Path | None = None) -> dict[str
             limits.of_people(trained_on),
         ],
     }
+
+
+def _name(known: Mapping[str, Any], graph: Graph, weights: Path | None) -> str:
+    """Return the name of the weights: as stated, or as their file's that says more than the
+    network's, such as fer_cnn8_votes of fer_cnn8."""
+    stated = _text(known.get("name")) or graph.name
+    says_more = weights is not None and weights.stem.startswith(f"{stated}_")
+    return weights.stem if weights is not None and says_more else stated
 
 
 def _accuracies(known: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zipfile
 from pathlib import Path
 
@@ -335,6 +336,14 @@ def test_missing_classes(tmp_path: Path) -> None:
     faces = sources.read(path, skip_bad=True).faces
     assert faces.class_names == ferjax.EMOTIONS
     assert faces.notes == ("no images of disgust in train",)
+
+
+def test_most_classes_are_missing(tmp_path: Path) -> None:
+    tree = {name: data for name, data in kaggle_tree(2).items() if re.search("happy|sad", name)}
+    path = write_zip(tree, tmp_path / "a.zip")
+    message = "no images of angry, disgust, fear, neutral, surprise in train, only of happy, sad"
+    fails(path, f"{message}; skip_bad")
+    assert sources.read(path, skip_bad=True).faces.notes[0] == message
 
 
 def test_a_class_that_only_test_has(tmp_path: Path) -> None:

@@ -94,6 +94,15 @@ def test_settings_say_what_the_network_takes_and_what_is_known_of_it():
 
 
 @pytest.mark.parametrize(
+    ("file", "name"), [("mine_robust.h5", "mine_robust"), ("best.h5", "mine"), ("mine.h5", "mine")]
+)
+def test_a_file_may_have_a_name_that_says_more(tmp_path: Path, file: str, name: str):
+    (tmp_path / file).write_bytes(b"weights")
+    known = classifier(metadata={"name": "mine"})
+    assert site.settings(known, weights=tmp_path / file)["name"] == name
+
+
+@pytest.mark.parametrize(
     ("units", "activation", "output", "sums"),
     [
         (3, "softmax", "probabilities", True),
