@@ -10,6 +10,7 @@ import re
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -64,6 +65,25 @@ def test_a_trace_without_operations() -> None:
     assert traces.lines({"steps": 1, **traces.summary([])}) == [
         "The trace has no operations of a device."
     ]
+
+
+def test_operations_stand_on_the_streams_of_a_gpu() -> None:
+    def plane(name: str, *lines: str) -> Any:
+        event = SimpleNamespace(start_ns=0, duration_ns=1, name="operation")
+        found = [SimpleNamespace(name=line, events=[event]) for line in lines]
+        return SimpleNamespace(name=name, lines=found)
+
+    host = plane("/host:CPU", "python", "tf_XLAEigen/1")
+    gpu = plane("/device:GPU:0", "XLA Modules", "Stream #13(Compute)", "Stream #14(MemcpyD2D)")
+
+    def names(*planes: Any) -> list[str]:
+        return [line.name for line in traces.device_lines(planes)]
+
+    assert names(host, gpu) == ["Stream #13(Compute)", "Stream #14(MemcpyD2D)"]
+    assert names(host, plane("/device:TPU:0", "Steps", "XLA Ops")) == ["XLA Ops"]
+    assert names(host, plane("/device:GPU:0", "kernels")) == ["kernels"]
+    assert names(host) == ["tf_XLAEigen/1"]
+    assert names(plane("/host:metadata")) == []
 
 
 # --- tasks, at a small scale ---------------------------------------------------------------------

@@ -99,6 +99,8 @@ def test_mistakes_exit_with_2_and_one_line(
         ("crop_factors.py", "--limit"),
         ("pasted_faces.py", "--min-scores"),
         ("benchmark_faces.py", "--fer-python"),
+        ("benchmark.py", "--part"),
+        ("benchmark_gpu.py", "--rehearse"),
     ],
 )
 def test_a_script_runs_in_a_process_of_its_own(name: str, option: str) -> None:

@@ -17,17 +17,35 @@ def device_events(path: Path) -> list[Event]:
     import jax
 
     planes = list(jax.profiler.ProfileData.from_file(str(path)).planes)
-    devices = [plane for plane in planes if "/device:GPU" in plane.name]
-    lines = [line for plane in devices for line in plane.lines if "Stream" in line.name]
-    if not lines:
-        threads = [line for plane in planes for line in plane.lines]
-        lines = [line for line in threads if line.name.startswith("tf_XLA")]
     return [
         (event.start_ns, event.start_ns + event.duration_ns, event.name)
-        for line in lines
+        for line in device_lines(planes)
         for event in line.events
         if event.duration_ns > 0
     ]
+
+
+def device_lines(planes: Sequence[Any]) -> list[Any]:
+    """Return the lines of a profile's planes on which single operations of the device stand.
+
+    Beside a GPU's streams there may be lines of whole modules and steps, which know no gaps.
+    """
+    for plane_name, names in (
+        ("/device:GPU", ("Stream",)),
+        ("/device:", ("XLA Ops",)),
+        ("/device:", ("",)),
+        ("/host:CPU", ("tf_XLA",)),
+    ):
+        lines = [
+            line
+            for plane in planes
+            if plane.name.startswith(plane_name)
+            for line in plane.lines
+            if line.name.startswith(names) and any(event.duration_ns > 0 for event in line.events)
+        ]
+        if lines:
+            return lines
+    return []
 
 
 def summary(events: Iterable[Event]) -> dict[str, Any]:
