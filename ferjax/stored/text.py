@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ferjax.errors import printable
-from ferjax.faces.detection import SMALLEST
+from ferjax.limits import SMALLEST
 from ferjax.stored.parts import KINDS
 from ferjax.stored.summary import BINS, Spread, Summary
 
