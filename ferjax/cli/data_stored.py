@@ -28,13 +28,13 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     if args.sheet:
         sheet.check_path(args.sheet)  # before reading, which takes a while
-    table = stored.opened(args.source)
     examples = None
-    if args.sheet:
-        from ferjax.stored.examples import Examples
-
-        examples = Examples(table, seed=args.seed or 0)
     with reported() as progress:
+        table = stored.opened(args.source, progress=progress)
+        if args.sheet:
+            from ferjax.stored.examples import Examples
+
+            examples = Examples(table, seed=args.seed or 0)
         look = None if examples is None else examples.look
         summary = stored.summarize(table, look=look, progress=progress)
     if args.json:

@@ -29,7 +29,8 @@ from ferjax.evaluate.evaluation import Evaluation, Predictions, made
 from ferjax.evaluate.subgroups import check_comparisons, compare_groups
 from ferjax.faces.results import uncell
 from ferjax.stored import Stored, opened
-from ferjax.stored.parts import Progress, Rows
+from ferjax.stored.parts import Progress
+from ferjax.stored.rows import Rows
 
 MAX_LIST: Final = 2**30  # bytes of a list of labels: ten million pictures
 
@@ -93,7 +94,7 @@ def evaluate_stored(
     if several not in SEVERAL:
         raise DataError(f"expected {', '.join(SEVERAL)} for --several (several=), got {several!r}")
     if not isinstance(table, Stored):
-        table = opened(table)
+        table = opened(table, progress=progress)
     if table.kind == "films":
         raise DataError(printable(f"{table.path}: of films; expected faces in pictures"))
     faces = _read(table, progress)

@@ -1,7 +1,7 @@
 """Tables of what was predicted: what is in them, and examples of it.
 
-`parts` reads the Parquet and CSV files that `ferjax faces` and `ferjax video` write, some rows at a
-time; `summary` counts what is in them, with `histogram`; `examples` draws faces of each class;
+`parts` reads the Parquet and CSV files that `ferjax faces` and `ferjax video` write, some `rows` at
+a time; `summary` counts what is in them, with `histogram`; `examples` draws faces of each class;
 `text` shows.
 """
 

@@ -24,7 +24,8 @@ from ferjax.image_files import UInt8Array
 from ferjax.pictures import sheet
 from ferjax.pictures.sheet import Row
 from ferjax.preprocessing import load_picture, resized
-from ferjax.stored.parts import Rows, Stored
+from ferjax.stored.parts import Stored
+from ferjax.stored.rows import Rows
 
 COLUMNS: Final = 10
 

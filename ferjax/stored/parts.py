@@ -5,30 +5,29 @@ faces` writes, a row a face, those of `ferjax predict --on ray`, a row a picture
 `ferjax video`, a row a face of a frame. What a Parquet file claims is checked before anything of it
 is unpacked, as for datasets.
 
-Dimension keys: N rows, K classes.
+Dimension keys: K classes.
 """
 
 from __future__ import annotations
 
 import csv
+import functools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
-
-import numpy as np
-import numpy.typing as npt
 
 from ferjax.data import parquet, parquet_pages
 from ferjax.data.archive_guards import check_unpacked, size_of
 from ferjax.errors import DataError, printable
 from ferjax.faces import results
+from ferjax.stored.rows import TEXTS, Columns, Rows, columns_of, is_text
 from ferjax.video import tables as films
 
 Progress = Callable[[int, int, str], None]
-Numbers = npt.NDArray[np.float64]
 
 KINDS: Final = {
     "crops": "pictures of one face each",
@@ -44,10 +43,10 @@ _NEEDED: Final = {
     "films": ("time", "frame", "track", *_PLACED, *_PREDICTED),
 }
 _OPTIONAL: Final = {"crops": (), "photographs": (), "films": ("path", "error")}
-_TEXTS: Final = ("path", "label", "error")
 _TELLING: Final = {*_NEEDED["photographs"], *_NEEDED["films"], "score"} - {"width", "height"}
 _ENOUGH: Final = 5  # telling columns, by which a table is told from others
-_ROWS: Final = 1 << 16  # at once, at most
+_ROWS: Final = 1 << 16  # of a file at once, at most
+_ENOUGH_ROWS: Final = 1 << 15  # of several files, which are then looked at
 _CELLS: Final = 1 << 22  # at once, at most
 _BUFFER: Final = 1 << 20  # bytes of a column that are read at once
 _MAX_COLUMNS: Final = 2_000
@@ -56,7 +55,6 @@ _EXPECTED: Final = (
     "expected Parquet files as `--on ray` and `ferjax video --parquet` write them, or the table of "
     "`ferjax faces --csv`"
 )
-_WORDS: Final = {"true": 1.0, "false": 0.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +64,14 @@ class Part:
     Attributes:
         path: the file.
         form: "parquet" or "csv".
-        names: of its columns.
+        columns: of a Parquet file what Arrow reads them as, of a CSV file nothing, by name.
         rows: how many it has; None for a CSV file, which does not say.
         size: in bytes.
     """
 
     path: Path
     form: str
-    names: tuple[str, ...]
+    columns: dict[str, Any]
     rows: int | None
     size: int
 
@@ -111,13 +109,17 @@ class Stored:
 
     def has(self, name: str) -> bool:
         """Whether all files have a column."""
-        return all(name in part.names for part in self.parts)
+        return name in self._shared
+
+    @functools.cached_property
+    def _shared(self) -> set[str]:
+        return set.intersection(*(set(part.columns) for part in self.parts))
 
     def batches(self, *, progress: Progress | None = None) -> Iterator[Rows]:
-        """Yield the rows, some at a time.
+        """Yield the rows, some at a time; those of small files together.
 
         Args:
-            progress: called with (done, total, unit) after each.
+            progress: called with (done, total, unit) now and then.
 
         Raises:
             DataError: a file is damaged or changes, or a column holds what does not belong there.
@@ -128,128 +130,23 @@ class Stored:
         total = sum(
             part.rows if part.rows is not None else part.size // 1000 for part in self.parts
         )
-        before = 0
+        before = count = 0
+        waiting: list[Columns] = []
         for part in self.parts:
             read = _parquet_batches if part.form == "parquet" else _csv_batches
-            done = before
+            done = 0
             for batch, done in read(part, columns):
-                yield Rows(self, part, batch)
+                with _named(part.path), parquet.checked():
+                    waiting.append(columns_of(batch, columns))
+                count += batch.num_rows
+                if count >= _ENOUGH_ROWS:
+                    yield Rows(self, waiting)
+                    waiting, count = [], 0
                 if progress is not None:
                     progress(before + done, total, unit)
             before += done
-
-
-class Rows:
-    """Some rows of a table, N of them; what is wrong with them is a DataError that names the file.
-
-    Attributes:
-        table: that they are of.
-    """
-
-    def __init__(self, table: Stored, part: Part, batch: Any) -> None:
-        self.table = table
-        self._part = part
-        self._batch = batch
-
-    def __len__(self) -> int:
-        return int(self._batch.num_rows)
-
-    def numbers(self, name: str) -> Numbers:
-        """Return a column of numbers, (N,): NaN where a cell is empty, 1 and 0 for true and false.
-
-        Raises:
-            DataError: a cell is no number.
-        """
-        import pyarrow as pa
-
-        with _named(self._part.path), parquet.checked():
-            column = self._column(name)
-            if pa.types.is_dictionary(column.type):
-                codes, texts = _codes(column, name)
-                values = [_number(text, name) for text in texts.to_pylist()]
-                return np.array([*values, np.nan])[codes]
-            if pa.types.is_null(column.type):
-                return np.full(len(column), np.nan)
-            if not _is_number(column.type):
-                raise DataError(f"column {name!r} is of {column.type}; expected numbers")
-            return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
-
-    def codes(self, name: str) -> tuple[npt.NDArray[np.int64], list[str]]:
-        """Return a column of texts as numbers, (N,), and what these stand for; -1 for none.
-
-        Raises:
-            DataError: the column holds no texts.
-        """
-        with _named(self._part.path), parquet.checked():
-            codes, texts = _codes(self._column(name), name)
-            used, places = np.unique(codes, return_inverse=True)
-            values = [texts[int(code)].as_py() if code >= 0 else "" for code in used]
-        different = sorted({value for value in values if value})
-        numbers = {value: number for number, value in enumerate(different)}
-        return np.array([numbers.get(value, -1) for value in values], np.int64)[places], different
-
-    def text(self, name: str, row: int) -> str:
-        """Return a cell of a column of texts, "" where it is empty."""
-        with _named(self._part.path), parquet.checked():
-            return str(self._column(name)[row].as_py() or "")  # of a dictionary its value
-
-    def probabilities(self) -> Numbers:
-        """Return the probabilities of the classes, (N, K); NaN where there are none."""
-        return np.stack([self.numbers(name) for name in self.table.class_columns], axis=1)
-
-    def is_face(self) -> npt.NDArray[np.bool_]:
-        """Return which rows are faces, (N,); others are of what has none or cannot be read."""
-        if self.table.kind == "crops":
-            return ~self.has_error()
-        return self.numbers("face" if self.table.kind == "photographs" else "track") > 0
-
-    def has_error(self) -> npt.NDArray[np.bool_]:
-        """Return which rows say why something cannot be read, (N,)."""
-        if not self.table.has("error"):
-            return np.zeros(len(self), bool)
-        return self.codes("error")[0] >= 0
-
-    def _column(self, name: str) -> Any:
-        return self._batch.column(self._batch.schema.get_field_index(name))
-
-
-def _codes(column: Any, name: str) -> tuple[npt.NDArray[np.int64], Any]:
-    """Return a column of texts as positions in an Arrow array, which may repeat; -1: none."""
-    import pyarrow as pa
-
-    if pa.types.is_null(column.type):
-        return np.full(len(column), -1), pa.array([], pa.string())
-    if not _is_text(column.type):
-        raise DataError(f"column {name!r} is of {column.type}; expected text")
-    if not pa.types.is_dictionary(column.type):
-        column = column.dictionary_encode()
-    codes = column.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
-    return codes, column.dictionary
-
-
-def _is_number(kind: Any) -> bool:
-    import pyarrow.types as types
-
-    tests = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
-    return any(test(kind) for test in tests)
-
-
-def _is_text(kind: Any) -> bool:
-    import pyarrow.types as types
-
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind))
-
-
-def _number(text: str | None, name: str) -> float:
-    text = (text or "").strip()
-    if not text or text.lower() in _WORDS:
-        return _WORDS.get(text.lower(), np.nan)
-    try:
-        return float(text)
-    except ValueError:
-        raise DataError(f"expected numbers in column {name!r}, got {text[:40]!r}") from None
+        if waiting:
+            yield Rows(self, waiting)
 
 
 # --- which files ---------------------------------------------------------------------------------
@@ -261,7 +158,7 @@ def is_stored(path: str | os.PathLike[str]) -> bool:
     What cannot be read looks like none.
     """
     try:
-        return _is_told(_header(_files(Path(path))[0])[1])
+        return _is_told(list(_part(_files(Path(path))[0]).columns))
     except (DataError, OSError, ValueError):
         return False
 
@@ -272,8 +169,12 @@ def _is_told(names: Sequence[str]) -> bool:
     return is_of_crops or len(_TELLING.intersection(names)) >= _ENOUGH
 
 
-def opened(path: str | os.PathLike[str]) -> Stored:
+def opened(path: str | os.PathLike[str], *, progress: Progress | None = None) -> Stored:
     """Return a table, of which the columns were looked at and no rows.
+
+    Args:
+        path: the folder or file.
+        progress: called with (done, total, "files") after each file.
 
     Raises:
         DataError: there is no such table at the path, a file is damaged, columns are missing, the
@@ -281,19 +182,35 @@ def opened(path: str | os.PathLike[str]) -> Stored:
     """
     with _named(Path(path)):
         files = _files(Path(path))
-    parts = [_part(file) for file in files]
-    kinds = [_kind(part) for part in parts]
-    classes = [_classes(part, kind) for part, kind in zip(parts, kinds)]
-    for part, kind, names in zip(parts, kinds, classes):
-        if kind != kinds[0]:
-            mine, first = (KINDS[each] for each in (kind, kinds[0]))
-        elif names.items() != classes[0].items():  # in whatever order
-            mine, first = (f"classes {', '.join(each.values())}" for each in (names, classes[0]))
+    parts: list[Part] = []
+    for number, file in enumerate(files, start=1):
+        part = _part(file)
+        if parts and part.columns == parts[-1].columns:  # as a rule, and once in memory
+            part = replace(part, columns=parts[-1].columns)
         else:
-            continue
-        other = f"{part.path}: {mine}, and in {parts[0].path.name} {first}"
-        raise DataError(printable(f"{other}; expected the files of one run"))
-    return Stored(path=Path(path), kind=kinds[0], parts=tuple(parts), class_columns=classes[0])
+            _check_columns(part, parts[0] if parts else part)
+        parts.append(part)
+        if progress is not None:
+            progress(number, len(files), "files")
+    kind = _kind(parts[0])
+    classes = _classes(parts[0], kind)
+    return Stored(path=Path(path), kind=kind, parts=tuple(parts), class_columns=classes)
+
+
+def _check_columns(part: Part, first: Part) -> None:
+    """Raise where a file is no table, or of another kind or other classes than the first one."""
+    kind, kind_of_first = _kind(part), _kind(first)
+    classes, classes_of_first = _classes(part, kind), _classes(first, kind_of_first)
+    if kind != kind_of_first:
+        mine, others = KINDS[kind], KINDS[kind_of_first]
+    elif classes.items() != classes_of_first.items():  # in whatever order
+        mine, others = (
+            f"classes {', '.join(each.values())}" for each in (classes, classes_of_first)
+        )
+    else:
+        return
+    text = f"{part.path}: {mine}, and in {first.path.name} {others}"
+    raise DataError(printable(f"{text}; expected the files of one run"))
 
 
 def _files(path: Path) -> list[Path]:
@@ -316,42 +233,47 @@ def _files(path: Path) -> list[Path]:
 
 
 def _part(path: Path) -> Part:
+    """Look at a file.
+
+    Raises:
+        DataError: it is of neither form, or damaged.
+    """
     with _named(path):
         size = size_of(os.fspath(path), _EXPECTED) or 0
-        form, names = _header(path)
+        if _is_parquet(path):
+            with _parquet(path) as file, parquet.checked():
+                rows, names = file.metadata.num_rows, file.schema_arrow.names
+                if len(names) > _MAX_COLUMNS:
+                    raise DataError(f"{len(names):,} columns; {_EXPECTED}")
+                columns = dict(zip(names, file.schema_arrow.types))
+        else:
+            rows, names = None, _csv_header(path)
+            columns = dict.fromkeys(names)
+            _pyarrow()
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise DataError(f"expected different columns, got {twice[0]!r} twice")
-        if form == "csv":
-            _pyarrow()
-            return Part(path=path, form=form, names=tuple(names), rows=None, size=size)
-        with _parquet(path) as file, parquet.checked():
-            rows = file.metadata.num_rows
-        return Part(path=path, form=form, names=tuple(names), rows=rows, size=size)
+        form = "csv" if rows is None else "parquet"
+        return Part(path=path, form=form, columns=columns, rows=rows, size=size)
 
 
-def _header(path: Path) -> tuple[str, list[str]]:
-    """Return the form of a file, and the names of its columns.
+def _is_parquet(path: Path) -> bool:
+    with _readable(), open(path, "rb") as file:
+        return file.read(4) == b"PAR1"
 
-    Raises:
-        DataError: it is neither form, or damaged.
-    """
+
+@contextmanager
+def _readable() -> Iterator[None]:
     try:
-        with open(path, "rb") as file:
-            head = file.read(4)
-            file.seek(0)
-            if head != b"PAR1":
-                return "csv", _csv_header(file.readline(_MAX_HEADER))
+        yield
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}") from None
-    with _parquet(path) as parquet_file, parquet.checked():
-        schema = parquet_file.schema_arrow
-        if len(schema) > _MAX_COLUMNS:
-            raise DataError(f"{len(schema):,} columns; {_EXPECTED}")
-        return "parquet", list(schema.names)
 
 
-def _csv_header(line: bytes) -> list[str]:
+def _csv_header(path: Path) -> list[str]:
+    """Return the columns of a CSV file."""
+    with _readable(), open(path, "rb") as file:
+        line = file.readline(_MAX_HEADER)
     try:
         names = next(csv.reader([line.decode("utf-8-sig")]), [])
     except (UnicodeDecodeError, csv.Error):
@@ -363,8 +285,8 @@ def _csv_header(line: bytes) -> list[str]:
 
 def _kind(part: Part) -> str:
     """Return which table a file is of, or raise where columns are missing."""
-    kind = max(_NEEDED, key=lambda kind: len(set(_NEEDED[kind]).intersection(part.names)))
-    missing = [name for name in _NEEDED[kind] if name not in part.names]
+    kind = max(_NEEDED, key=lambda kind: len(set(_NEEDED[kind]).intersection(part.columns)))
+    missing = [name for name in _NEEDED[kind] if name not in part.columns]
     if missing:
         raise DataError(
             printable(f"{part.path}: no column {', '.join(map(repr, missing))}; {_EXPECTED}")
@@ -375,10 +297,10 @@ def _kind(part: Part) -> str:
 def _classes(part: Part, kind: str) -> dict[str, str]:
     """Return the classes by their columns."""
     if kind == "films":
-        classes = films.class_columns(part.names)
+        classes = films.class_columns(list(part.columns))
     else:
         fixed = results.FIXED if kind == "photographs" else _NEEDED["crops"]
-        classes = results.class_columns(part.names, fixed)
+        classes = results.class_columns(list(part.columns), fixed)
     if not classes:
         raise DataError(printable(f"{part.path}: no column of a class's probability; {_EXPECTED}"))
     return classes
@@ -429,9 +351,7 @@ def _parquet_batches(part: Part, columns: Sequence[str]) -> Iterator[tuple[Any, 
     with _named(part.path):
         _check_sizes(part, columns)
         done = 0
-        with _parquet(part.path) as file:
-            schema = file.schema_arrow
-        texts = [name for name in columns if _is_text(schema.field(name).type)]
+        texts = [name for name in columns if is_text(part.columns[name])]
         with _parquet(part.path, texts) as file:
             at_once = max(1, min(_ROWS, _CELLS // len(columns)))
             batches = file.iter_batches(at_once, columns=list(columns), use_threads=False)
@@ -475,7 +395,7 @@ def _csv_batches(part: Part, columns: Sequence[str]) -> Iterator[tuple[Any, int]
     pa = _pyarrow()
     with _named(part.path), parquet.checked(), pa.OSFile(os.fspath(part.path)) as file:
         types = dict.fromkeys(columns, pa.float64())
-        types |= {name: pa.string() for name in _TEXTS if name in types}
+        types |= {name: pa.string() for name in TEXTS if name in types}
         types |= {"too_small": pa.bool_()} if "too_small" in types else {}
         reader = pa.csv.open_csv(
             file,

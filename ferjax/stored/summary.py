@@ -18,7 +18,8 @@ import numpy.typing as npt
 from ferjax.errors import DataError, printable
 from ferjax.faces.results import uncell
 from ferjax.stored.histogram import Histogram
-from ferjax.stored.parts import Progress, Rows, Stored
+from ferjax.stored.parts import Progress, Stored
+from ferjax.stored.rows import Rows
 
 QUANTILES: Final = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 BINS: Final = 10  # of confidence

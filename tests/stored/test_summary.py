@@ -195,6 +195,19 @@ def test_rows_are_read_some_at_a_time(tmp_path: Path) -> None:
     assert found.too_small == 75_000
 
 
+def test_small_files_are_looked_at_together(tmp_path: Path) -> None:
+    folder = write_parts(tmp_path / "out", *([each] for each in ENTRIES))
+    sizes: list[int] = []
+    done: list[tuple[int, int, str]] = []
+    table = stored.opened(folder, progress=lambda *at: done.append(at))
+    found = stored.summarize(table, look=lambda rows: sizes.append(len(rows)))
+    assert sizes == [9]
+    assert done[-1] == (7, 7, "files")
+    whole = rounded(summary(write(tmp_path / "t.parquet")).to_json())
+    together = rounded(found.to_json())
+    assert {**together, "source": whole["source"], "files": 1} == whole
+
+
 def test_an_empty_table(tmp_path: Path) -> None:
     path = write(tmp_path / "t.parquet", table_of([]))
     with pytest.raises(DataError, match=r"t\.parquet: expected rows, the table is empty"):
