@@ -1,7 +1,9 @@
 """Find and follow the faces of frame after frame.
 
 Some frames are looked at as a whole, ahead, in threads; in those between only the places where
-faces were in the frame before are, which takes a seventh of the time.
+faces were in the frame before are, which takes a seventh of the time. Where frames come at 24 a
+second or more and need not be given at once, only some of these are looked at: a face that hardly
+moves from one to the next lies, in frames between them, on the line between its two places.
 
 Dimension keys: H height, W width of a frame; N faces; h, w, C of the network's input.
 """
@@ -20,12 +22,21 @@ import numpy as np
 
 from ferjax import hardware
 from ferjax.errors import VideoError
-from ferjax.faces.cropping import crop
+from ferjax.faces.cropping import LEVEL_FROM, crop
 from ferjax.faces.deferring import Deferred
-from ferjax.faces.detection import Detection, detect, followed
+from ferjax.faces.detection import (
+    Detection,
+    confirmed,
+    detect,
+    followed,
+    in_order,
+    seen_last,
+    spotted,
+)
+from ferjax.faces.own_look import is_sideways, wrapped
 from ferjax.image_files import UInt8Array
 from ferjax.preprocessing import Float32Array
-from ferjax.video.motion import overlap
+from ferjax.video.motion import apart, overlap
 from ferjax.video.pictures import Frame
 from ferjax.video.settings import LOOKS, Settings
 from ferjax.video.tracks import Tracker, look_of
@@ -37,6 +48,13 @@ _SAME: Final = 0.4  # the overlap from which on two boxes are of one face
 _ROUNDING: Final = 5e-4  # seconds by which times in files may be rounded
 _LONGEST: Final = 10  # frames between two looks at whole frames, to keep up
 _SHARE: Final = 0.8  # of a frame's time, that may be spent on it
+_SPAN: Final = 1 / 12  # seconds that faces may be looked for apart
+_MOST_BETWEEN: Final = 4  # frames in that time that are not looked at
+# What a face may move in that time, in its height, and turn, in degrees, to be between its places:
+# a head that is shaken three times a second is then at most 0.02 of its height from there.
+_STEADY: Final = 0.1
+_STEADY_ROLL: Final = 10.0
+_SURE: Final = 0.8  # the score of a face that need not be searched for anew
 
 
 @dataclass(kw_only=True, eq=False)
@@ -56,6 +74,62 @@ class Seen:
     state: dict[str, Any] | None = None  # what is known after this frame, now and then
 
 
+@dataclass(frozen=True)
+class _Known:
+    """The faces of a frame that was looked at, by their tracks."""
+
+    time: float
+    faces: dict[int, Detection]
+
+    def state(self) -> list[Any]:
+        """Return all of them, as JSON has it."""
+        faces = [
+            [number, face.box, face.score, _listed(face.landmarks), face.roll]
+            for number, face in self.faces.items()
+        ]
+        return [self.time, faces]
+
+    @classmethod
+    def restored(cls, state: Sequence[Any]) -> _Known:
+        """Return what `state` gave."""
+        time, faces = state
+        return cls(
+            time,
+            {
+                number: Detection(
+                    box=tuple(box),
+                    score=score,
+                    landmarks=None if marks is None else np.array(marks, np.float32),
+                    roll=roll,
+                )
+                for number, box, score, marks, roll in faces
+            },
+        )
+
+
+def _listed(marks: Any) -> Any:
+    return None if marks is None else marks.tolist()
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What a look at a whole frame shows."""
+
+    spots: list[Detection]  # what may be faces
+    faces: list[Detection] | None  # all of them, where they are known
+    is_close: bool
+
+
+@dataclass
+class _Waiting:
+    """A frame that is not looked at, and what was expected of it."""
+
+    frame: Frame
+    expected: dict[int, Detection]  # the faces of the frame before, by their tracks
+    live: Sequence[int]
+    unseen: Sequence[Detection]
+
+
 class Schedule:
     """Which frames are looked at as a whole: the first, those after cuts, some of the others."""
 
@@ -67,6 +141,7 @@ class Schedule:
             keeps_up: where `every` is None, as often as there is time for.
         """
         self._every, self._keeps_up = every, keeps_up and every is None
+        self._is_close = False
         self._last: float | None = None  # the time of the last such frame
         self._since = 0  # frames since then
         self._costs = [0.0, 0.0]  # seconds that a frame takes: followed, looked at as a whole
@@ -79,17 +154,25 @@ class Schedule:
             self._interval += 0.1 * (min(1.0, frame.time - self._before) - self._interval)
         self._before = frame.time
         self._since += 1
-        if self._last is None or frame.cut:
+        is_first = self._last is None or frame.cut
+        if is_first:
             due = True
         elif self._keeps_up:
             due = self._since >= self._affordable()
         elif self._every is not None:
             due = self._since >= self._every
         else:
+            assert self._last is not None
             due = frame.time - self._last >= LOOKS - _ROUNDING
         if due:
             self._last, self._since = frame.time, 0
+            self._is_close = is_first or not self._is_close
         return due
+
+    @property
+    def is_close(self) -> bool:
+        """Whether the look that is due is a close one: each other, where none were asked for."""
+        return self._is_close or self._keeps_up or self._every is not None
 
     def spent(self, seconds: float, *, whole: bool) -> None:
         """Take note of how long a frame took."""
@@ -108,11 +191,11 @@ class Schedule:
 
     def state(self) -> list[Any]:
         """Return what is known, as JSON has it."""
-        return [self._last, self._since, self._before]
+        return [self._last, self._since, self._before, self._is_close]
 
     def restore(self, state: Sequence[Any]) -> None:
         """Go on from what `state` gave."""
-        self._last, self._since, self._before = state
+        self._last, self._since, self._before, self._is_close = state
 
 
 class Finder:
@@ -128,12 +211,15 @@ class Finder:
         every = settings.detect_every or (None if settings.detector is None else 1)
         self._schedule = Schedule(every, keeps_up=low_latency)
         self._taken: set[int] = set()  # the tracks of the last frame
+        self._known: _Known | None = None  # of the last frame that was looked at
+        self._may_wait = not low_latency and settings.detector is None
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from the `state` of a frame."""
         self._tracker.restore(state["tracker"])
         self._schedule.restore(state["schedule"])
         self._taken = set(state["taken"])
+        self._known = None if state["known"] is None else _Known.restored(state["known"])
 
     def faces_of(
         self, frames: Iterable[Frame], *, snapshots: float | None = None
@@ -145,10 +231,19 @@ class Finder:
             snapshots: seconds after which a frame gets a `state` again; None: none has one.
         """
         next_snapshot = clock.monotonic()
-        for frame, whole_look, schedule in self._looked(frames):
-            begin = clock.perf_counter()
-            seen = self._tracked(frame, None if whole_look is None else whole_look.result())
+        source = Deferred(self._with_next(frames))
+        waiting: list[_Waiting] = []
+        for frame, whole_look, schedule, following in source:
             whole = whole_look is not None
+            if not whole and self._waits(frame, following) and len(waiting) < _MOST_BETWEEN:
+                waiting.append(self._expected(frame))
+                continue
+            begin, before = clock.perf_counter(), self._known
+            seen = self._tracked(frame, None if whole_look is None else whole_look.result())
+            if before is not None:
+                yield from [self._between(before, between) for between in waiting]
+            waiting.clear()
+            self._take(seen)
             if snapshots is not None and clock.monotonic() >= next_snapshot:
                 next_snapshot = clock.monotonic() + snapshots
                 seen.state = {
@@ -156,52 +251,98 @@ class Finder:
                     "tracker": self._tracker.state(),
                     "schedule": schedule,
                     "taken": sorted(self._taken),
+                    "known": None if self._known is None else self._known.state(),
                 }
-            del frame, whole_look
+            del frame, whole_look, following
             yield seen
             # With the network, and with what is made of the frame.
             self._schedule.spent(clock.perf_counter() - begin, whole=whole)
+        source.end()
+
+    def _with_next(
+        self, frames: Iterable[Frame]
+    ) -> Generator[tuple[Frame, Future[_Look] | None, list[Any], Frame | None]]:
+        """Yield what `_looked` does, and the frame that follows, where that may be waited for."""
+        if not self._may_wait:
+            for frame, whole_look, schedule in self._looked(frames):
+                yield frame, whole_look, schedule, None
+            return
+        source = Deferred(self._looked(frames))
+        last: tuple[Frame, Future[_Look] | None, list[Any]] | None = None
+        for item in source:
+            if last is not None:
+                yield *last, item[0]
+            last = item
+        if last is not None:
+            yield *last, None
+        source.end()
+
+    def _waits(self, frame: Frame, following: Frame | None) -> bool:
+        """Whether a frame is not looked at: the next one is soon enough after the last that was."""
+        if following is None or self._known is None or frame.cut or following.cut:
+            return False
+        return following.time - self._known.time <= _SPAN + _ROUNDING
+
+    def _expected(self, frame: Frame) -> _Waiting:
+        """Return a frame that is not looked at, before the next one is."""
+        tracker = self._tracker
+        unseen = [track.placed(frame.time) for track in tracker.unseen]
+        return _Waiting(frame, dict(tracker.moved_on(frame.time)), sorted(tracker.live), unseen)
 
     def _looked(
         self, frames: Iterable[Frame]
-    ) -> Generator[tuple[Frame, Future[list[Detection]] | None, list[Any]], None, None]:
+    ) -> Generator[tuple[Frame, Future[_Look] | None, list[Any]], None, None]:
         """Yield each frame, with what is found in it if it is looked at as a whole."""
         if self._low or self._settings.detector is not None:
             for frame in frames:
-                future: Future[list[Detection]] | None = None
+                future: Future[_Look] | None = None
                 if self._schedule.is_due(frame):
-                    future = _Later(self._whole, frame)
+                    future = _Later(self._whole, frame, self._schedule.is_close)
                 yield frame, future, self._schedule.state()
             return
-        waiting: deque[tuple[Frame, Future[list[Detection]] | None, list[Any]]] = deque()
+        waiting: deque[tuple[Frame, Future[_Look] | None, list[Any]]] = deque()
         threads = max(1, min(4, hardware.cores()))
         source = Deferred(frames)
+        is_done = False
         with ThreadPoolExecutor(threads, "ferjax-video") as pool:
             try:
                 for frame in source:
-                    due = self._schedule.is_due(frame)
-                    future = pool.submit(self._whole, frame) if due else None
+                    future = None
+                    if self._schedule.is_due(frame):
+                        future = pool.submit(self._whole, frame, self._schedule.is_close)
                     waiting.append((frame, future, self._schedule.state()))
                     del frame, future
                     while len(waiting) > 2 * threads:
                         yield waiting.popleft()
                 while waiting:
                     yield waiting.popleft()
+                is_done = True  # but whoever takes the last frame may not have asked what it shows
             finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+                pool.shutdown(wait=True, cancel_futures=not is_done)
         source.end()
 
-    def _whole(self, frame: Frame) -> list[Detection]:
-        """Return the faces in a frame, or in its region."""
+    def _whole(self, frame: Frame, is_close: bool) -> _Look:
+        """Return what a look at a frame, or at its region, shows."""
         settings = self._settings
         left, top, part = self._part(frame.image)
-        faces = detect(
-            part,
-            detector=settings.detector,
-            min_score=settings.keep_score,
-            min_size=settings.min_size,
+        if settings.detector is not None:
+            spots: list[Detection] = []
+            faces: list[Detection] | None = detect(part, detector=settings.detector, **self._wanted)
+        else:
+            spots, faces = spotted(part, is_close=is_close, **self._wanted), None
+            if is_close and not spots:
+                faces = seen_last(part, **self._wanted)
+        return _Look(
+            [_moved(spot, left, top) for spot in spots],
+            None if faces is None else [_moved(face, left, top) for face in faces],
+            is_close,
         )
-        return [_moved(face, left, top) for face in faces]
+
+    @property
+    def _wanted(self) -> dict[str, Any]:
+        """What faces need to continue a track."""
+        settings = self._settings
+        return {"min_score": settings.keep_score, "min_size": settings.min_size}
 
     def _part(self, image: UInt8Array) -> tuple[int, int, UInt8Array]:
         """Return the left and upper edge of the region, and what is in it."""
@@ -218,59 +359,128 @@ class Finder:
             )
         return left, top, part
 
-    def _tracked(self, frame: Frame, detections: list[Detection] | None) -> Seen:
-        """Return a frame with its faces, given those of the whole of it, if it was looked at."""
+    def _tracked(self, frame: Frame, look: _Look | None) -> Seen:
+        """Return a frame with all its faces, given what a look at the whole of it shows, if any.
+
+        Of them `_take` takes those that are asked for.
+        """
         tracker, settings = self._tracker, self._settings
         if frame.cut:
             tracker.cut(frame.dissolved)
-        if detections is None and settings.detector is not None:
+        if look is None and settings.detector is not None:
             moved = tracker.moved_on(frame.time)
             faces, numbers = [face for _, face in moved], [number for number, _ in moved]
             crops = [self._crop(frame.image, face) for face in faces]
         else:
-            faces = self._followed(frame) if detections is None else detections
+            faces = self._followed(frame) if look is None else self._found(frame, look)
             faces = [face for face in faces if _is_inside(face, frame.image)]
             crops = [self._crop(frame.image, face) for face in faces]
             looks = [look_of(image) for image in crops]
-            given = tracker.update(frame.time, faces, looks, begin=detections is not None)
+            given = tracker.update(frame.time, faces, looks, begin=look is not None)
             kept = [i for i, number in enumerate(given) if number is not None]
             faces, crops = [faces[i] for i in kept], [crops[i] for i in kept]
             numbers = [number for number in given if number is not None]
-        order = self._taken_of(faces, numbers)
-        self._taken = {numbers[i] for i in order}
+        self._known = _Known(frame.time, dict(zip(numbers, faces)))
+        unseen = [track.placed(frame.time) for track in tracker.unseen]
+        return self._seen(frame, faces, numbers, crops, sorted(tracker.live), unseen)
+
+    def _between(self, before: _Known, waiting: _Waiting) -> Seen:
+        """Return a frame that was not looked at, between two that were, with its faces.
+
+        A face that moved more than a little is looked for in it after all.
+        """
+        after, frame, unseen = self._known, waiting.frame, list(waiting.unseen)
+        assert after is not None
+        part = (frame.time - before.time) / (after.time - before.time)
+        faces: list[Detection] = []
+        numbers: list[int] = []
+        for number, expected in waiting.expected.items():
+            ends = before.faces.get(number), after.faces.get(number)
+            face = _on_the_way(*ends, part) or self._followed_one(frame.image, expected)
+            if face is None or not _is_inside(face, frame.image):
+                unseen.append(expected)
+            elif all(overlap(face.box, other.box) < _SAME for other in faces):
+                faces.append(face)
+                numbers.append(number)
+        crops = [self._crop(frame.image, face) for face in faces]
+        seen = self._seen(frame, faces, numbers, crops, waiting.live, unseen)
+        self._take(seen)
+        return seen
+
+    def _seen(
+        self,
+        frame: Frame,
+        faces: list[Detection],
+        numbers: list[int],
+        crops: list[Float32Array],
+        live: Sequence[int],
+        unseen: Sequence[Detection],
+    ) -> Seen:
         return Seen(
             number=frame.number,
             time=frame.time,
             cut=frame.cut,
             shape=(frame.image.shape[0], frame.image.shape[1]),
-            image=frame.image if settings.keep_images else None,
-            faces=[faces[i] for i in order],
-            tracks=[numbers[i] for i in order],
-            crops=[crops[i] for i in order],
-            live=sorted(tracker.live),
-            unseen=[track.placed(frame.time) for track in tracker.unseen],
+            image=frame.image if self._settings.keep_images else None,
+            faces=faces,
+            tracks=numbers,
+            crops=crops,
+            live=live,
+            unseen=unseen,
         )
+
+    def _take(self, seen: Seen) -> None:
+        """Leave of a frame's faces those that are taken, in the order of their tracks."""
+        order = self._taken_of(seen.faces, seen.tracks)
+        self._taken = {seen.tracks[i] for i in order}
+        seen.faces = [seen.faces[i] for i in order]
+        seen.tracks = [seen.tracks[i] for i in order]
+        seen.crops = [seen.crops[i] for i in order]
 
     def _crop(self, image: UInt8Array, face: Detection) -> Float32Array:
         cut = crop(image, face)
         return self._classifier.preprocess(cut, resize=self._settings.resize)[0]
 
     def _followed(self, frame: Frame) -> list[Detection]:
-        """Return the faces that are near where they were in the frame before."""
-        left, top, part = self._part(frame.image)
-        faces: list[Detection] = []
-        for expected in self._tracker.expected(frame.time, unseen=False):
-            face = followed(
-                part, _moved(expected, -left, -top), min_score=self._settings.keep_score
-            )
-            if face is not None and not (face.size < (self._settings.min_size or 0)):
-                faces.append(_moved(face, left, top))
+        """Return the faces that are near where they were in the last frame that was looked at."""
+        places = self._tracker.expected(frame.time, unseen=False)
+        looked_for = [self._followed_one(frame.image, expected) for expected in places]
+        faces = [face for face in looked_for if face is not None]
         faces.sort(key=lambda face: -face.score)
         kept: list[Detection] = []
         for face in faces:  # two tracks may have come to see one face
             if all(overlap(face.box, other.box) < _SAME for other in kept):
                 kept.append(face)
         return kept
+
+    def _found(self, frame: Frame, look: _Look) -> list[Detection]:
+        """Return the faces in a frame, given what a look at the whole of it shows.
+
+        Faces that are known are only followed, where the look shows them too.
+        """
+        if look.faces or self._settings.detector is not None:
+            return look.faces or []
+        kept = [face for face in self._followed(frame) if _stays(face, look)]
+        left, top, part = self._part(frame.image)
+        spots = [
+            _moved(spot, -left, -top)
+            for spot in look.spots
+            if all(overlap(spot.box, face.box) < _SAME for face in kept)
+        ]
+        new = [_moved(face, left, top) for face in confirmed(part, spots, **self._wanted)]
+        kept += [face for face in new if all(overlap(face.box, k.box) < _SAME for k in kept)]
+        if not kept and spots and look.is_close:
+            last = seen_last(part, **self._wanted)
+            kept = [_moved(face, left, top) for face in last]
+        return in_order(kept, "reading")
+
+    def _followed_one(self, image: UInt8Array, expected: Detection) -> Detection | None:
+        """Return a face that is near where it is expected, or None."""
+        left, top, part = self._part(image)
+        face = followed(part, _moved(expected, -left, -top), min_score=self._settings.keep_score)
+        if face is None or face.size < (self._settings.min_size or 0):
+            return None
+        return _moved(face, left, top)
 
     def _taken_of(self, faces: Sequence[Detection], numbers: Sequence[int]) -> list[int]:
         """Return which faces of a frame are taken, in the order of their tracks."""
@@ -292,6 +502,38 @@ class _Later(Future[Any]):
     def result(self, timeout: float | None = None) -> Any:
         call, arguments = self._call
         return call(*arguments)
+
+
+def _stays(face: Detection, look: _Look) -> bool:
+    """Whether a face that was followed is one for a look at the whole frame too, which shows it."""
+    if all(overlap(face.box, spot.box) < _SAME for spot in look.spots):
+        return not look.is_close  # from afar it may be too small
+    return face.score >= _SURE and abs(face.roll) <= LEVEL_FROM
+
+
+def _on_the_way(first: Detection | None, last: Detection | None, part: float) -> Detection | None:
+    """Return a face that is a part of the way from one place to another; None where it is far."""
+    if first is None or last is None or is_sideways(first.roll) != is_sideways(last.roll):
+        return None
+    turned = wrapped(last.roll - first.roll)
+    larger = abs(last.size / first.size - 1)
+    if max(apart(first.box, last.box), larger) > _STEADY or abs(turned) > _STEADY_ROLL:
+        return None
+    (x, y, width, height), (u, v, w, h) = first.box, last.box
+    marks = None
+    if first.landmarks is not None and last.landmarks is not None:
+        marks = first.landmarks + np.float32(part) * (last.landmarks - first.landmarks)
+    return Detection(
+        box=(
+            x + part * (u - x),
+            y + part * (v - y),
+            width + part * (w - width),
+            height + part * (h - height),
+        ),
+        score=first.score + part * (last.score - first.score),
+        landmarks=marks,
+        roll=wrapped(first.roll + part * turned),
+    )
 
 
 def _moved(face: Detection, x: float, y: float) -> Detection:

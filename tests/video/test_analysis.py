@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,8 +17,9 @@ import pytest
 import ferjax
 from ferjax import EmotionClassifier, preprocessing
 from ferjax.errors import DetectorError, FerjaxError, PriorError, VideoError, VideoWarning
-from ferjax.faces.detection import Detection
+from ferjax.faces.detection import Detection, followed
 from ferjax.video import analysis as analysing
+from ferjax.video import finding
 from ferjax.video.analysis import Analysis, analyze
 from ferjax.video.finding import Schedule
 from ferjax.video.pictures import Frame
@@ -418,17 +420,114 @@ def test_whole_frames_are_looked_at_five_times_a_second() -> None:
 
 
 def test_as_often_as_there_is_time_for() -> None:
-    for followed, whole, expected in (
+    for less, whole, expected in (
         (0.001, 0.010, 1),  # of 0.8 / 30 s
         (0.010, 0.060, 3),
         (0.030, 0.060, 10),
         (0.001, 9.000, 10),
     ):
         schedule = Schedule(None, keeps_up=True)
-        schedule.spent(followed, whole=False)
+        schedule.spent(less, whole=False)
         schedule.spent(whole, whole=True)
         looked = due(schedule, [i / 30 for i in range(40)])
         assert looked[1] - looked[0] == expected
+
+
+def test_each_other_look_is_a_close_one_and_the_first_of_a_shot_is() -> None:
+    def close(schedule: Schedule, cuts: Any = ()) -> list[bool]:
+        image = np.zeros((1, 1, 3), np.uint8)
+        frames = [Frame(number=i, time=i / 30, image=image, cut=i in cuts) for i in range(31)]
+        return [schedule.is_close for frame in frames if schedule.is_due(frame)]
+
+    assert close(Schedule(None)) == [True, False] * 3
+    assert close(Schedule(None), cuts={8}) == [True, False, True, False, True, False]
+    assert close(Schedule(10)) == [True] * 4  # what is asked for is done
+    assert set(close(Schedule(None, keeps_up=True))) == {True}
+
+
+class Looks:
+    """Counts how often a face is looked for at its place."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        monkeypatch.setattr(finding, "followed", self)
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        self.count += 1
+        return followed(*arguments, **options)
+
+
+def moving(count: int, step: float, side: int = 100) -> list[tuple[float, Any]]:
+    """Return frames at 30 a second in which a head moves by so many pixels."""
+    return [(i / 30, pasted(GROUND, [(40 + step * i, 60, head(side))])) for i in range(count)]
+
+
+def test_a_face_that_hardly_moves_is_not_looked_for_in_each_frame(
+    small: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, source = Looks(monkeypatch), moving(13, 2)
+    frames = list(small.analyze_video(source))
+    assert looks.count == 6  # in the frames 2, 4, 6, 8, 10 and 12
+    every = list(small.analyze_video(source, detect_every=1))
+    for frame, expected in zip(frames, every, strict=True):
+        (face,), (other,) = frame.faces, expected.faces
+        assert face.track == 1
+        assert math.dist(face.centre, other.centre) < 0.03 * other.size
+        assert face.size == pytest.approx(other.size, rel=0.05)
+        assert face.landmarks is not None and other.landmarks is not None
+        assert np.abs(face.landmarks - other.landmarks).max() < 0.05 * other.size
+        assert (face.score, face.roll) == pytest.approx((other.score, other.roll), abs=6)
+    between, (first, last) = frames[3].faces[0], (frames[i].faces[0] for i in (2, 4))
+    assert between.box == pytest.approx(np.mean([first.box, last.box], axis=0), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "expected"),
+    [
+        (moving(13, 8), {}, 12),  # in 1/15 s by 0.16 of its height
+        ([(1.2 * t, picture) for t, picture in moving(11, 2)], {}, 6),  # 25 frames/s
+        ([(1.5 * t, picture) for t, picture in moving(9, 2)], {}, 8),  # 20 frames/s
+        ([(t / 2, picture) for t, picture in moving(13, 1)], {}, 3),  # 60 frames/s
+        (moving(9, 2), {"latency": "low", "detect_every": 4}, 8),
+    ],
+    ids=["fast", "25/s", "20/s", "60/s", "low latency"],
+)
+def test_how_often_a_face_is_looked_for(
+    source: list[Any],
+    options: dict[str, Any],
+    expected: int,
+    small: EmotionClassifier,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = Looks(monkeypatch)
+    frames = list(small.analyze_video(source, **options))
+    assert [len(frame.faces) for frame in frames] == [1] * len(source)
+    assert looks.count == expected
+
+
+def test_a_face_that_goes_is_looked_for_in_the_frame_before(small: EmotionClassifier) -> None:
+    source = [*moving(4, 0), *((i / 30, GROUND) for i in range(4, 12))]
+    seen = [len(frame.faces) for frame in small.analyze_video(source)]
+    assert seen == [1] * 4 + [0] * 8
+
+
+def test_a_small_face_stays_where_every_other_look_is_from_afar(small: EmotionClassifier) -> None:
+    ground = texture(0, 640, 480)
+    pictures = [pasted(ground, [(300 + i, 200, head(48))]) for i in range(20)]
+    frames = list(small.analyze_video((i / 30, picture) for i, picture in enumerate(pictures)))
+    assert [[face.track for face in frame.faces] for frame in frames] == [[1]] * 20
+    assert frames[0].faces[0].size < 32  # in which from afar none is seen
+
+
+def test_a_new_face_is_seen_in_a_fifth_of_a_second(small: EmotionClassifier) -> None:
+    ground = texture(0, 640, 480)
+    for begin in (2, 8):  # before a look from afar, and before a close one
+        seen = small.analyze_video(
+            (i / 30, pasted(ground, [(300, 200, head(100))] if i >= begin else []))
+            for i in range(14)
+        )
+        first = next(frame.number for frame in seen if frame.faces)
+        assert first == 6 * math.ceil(begin / 6)
 
 
 # --- going on ------------------------------------------------------------------------------------
@@ -445,4 +544,19 @@ def test_it_goes_on_from_its_state(film: Path, options: dict[str, Any]) -> None:
         states.append(json.dumps(analysis.state))
     for stop in (2, len(states) // 2, len(states) - 2):
         again = Analysis(classifier, film, settings, state=json.loads(states[stop]))
+        assert [rows([frame]) for frame in again] == expected[stop + 1 :]
+
+
+def test_it_goes_on_between_frames_that_are_not_looked_at() -> None:
+    classifier: Any = Stub()
+    source = moving(30, 2)
+    analysis = Analysis(classifier, source, Settings(), snapshots=0.0)
+    expected, states = [], []
+    for frame in analysis:
+        expected.append(rows([frame]))
+        states.append(json.dumps(analysis.state))
+    known = [i for i, state in enumerate(states) if state != "null"]
+    assert known == [*range(0, 29, 2), 29]  # none knows what is not looked at
+    for stop in (2, 4, 6, 12, 20, 28):
+        again = Analysis(classifier, source, Settings(), state=json.loads(states[stop]))
         assert [rows([frame]) for frame in again] == expected[stop + 1 :]
