@@ -8,39 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
-
-import numpy as np
 
 from ferjax.classifier import EmotionClassifier
 from ferjax.errors import FerjaxError, WriteError
 from ferjax.faces import outputs, prior, results
-from ferjax.faces.cropping import crop
-from ferjax.faces.drawing import draw
-from ferjax.faces.explaining import heatmaps
-from ferjax.faces.face import Face, Photograph
+from ferjax.faces.face import Photograph
 from ferjax.faces.journal import Journal, State, state_of
+from ferjax.faces.made import Pictures
 from ferjax.faces.settings import Settings, check_resumed
 from ferjax.faces.stream import photographs
 from ferjax.faces.yunet_network import read_model
-from ferjax.files import (
-    LETTERS,
-    check_file,
-    check_folder,
-    is_same_file,
-    make_folder,
-    remove_left_over,
-    replacing,
-)
-from ferjax.image_files import UInt8Array, encode
+from ferjax.files import check_file, check_folder, is_same_file, make_folder
 from ferjax.priors import Prior, is_adapt
 
 _WRITERS: Final = 4  # threads, which mostly wait for the disk
@@ -108,12 +93,7 @@ class Batch:
         if settings.table is not None:
             check_file(settings.table)
             self._check_table(settings.table)
-        self._drawings: list[Path] = []
-        self._crops: list[Path] = []  # what the names of each photograph's crops begin with
-        if settings.draw is not None:
-            self._drawings = outputs.drawing_names(settings.draw, self._inputs)
-        if settings.crops is not None:
-            self._crops = outputs.crop_names(settings.crops, self._inputs)
+        self._pictures = Pictures(classifier, self._inputs, settings)
         self._journal: Journal | None = None
         self._going_on = False
         self._folders: list[str | Path] = []
@@ -224,8 +204,8 @@ class Batch:
         record = self._record(index)
         if record is None:
             return False
-        files = self._files(index, record.get("drawing"), len(record["entry"].get("faces", ())))
-        return files is not None and all(os.path.isfile(file) for file in files)
+        faces = len(record["entry"].get("faces", ()))
+        return self._pictures.are_there(index, record.get("drawing"), faces)
 
     def _record(self, index: int) -> dict[str, Any] | None:
         """Return what an earlier run recorded of a photograph, or None."""
@@ -242,18 +222,6 @@ class Batch:
             raise FerjaxError(f"{self._journal.path}: was changed during the run")
         return {**record["entry"], "path": os.fspath(self._inputs[index].path)}
 
-    def _files(self, index: int, drawing: object, faces: int) -> list[Path] | None:
-        """Return the files of a photograph, or None where they would have other names now."""
-        files = []
-        if self._drawings:
-            expected = self._drawings[index]
-            if drawing not in (expected.name, outputs.as_png(expected).name):
-                return None
-            files.append(expected.with_name(str(drawing)))
-        if self._crops:
-            files += [outputs.crop_name(self._crops[index], number + 1) for number in range(faces)]
-        return files
-
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield the entry of each photograph, in order, once its files are written.
 
@@ -268,7 +236,7 @@ class Batch:
             if journal is not None:
                 if self._going_on:
                     journal.go_on()
-                    self._tidy()
+                    self._pictures.remove_left_over()
                 else:
                     journal.begin(self._asked)
             if settings.table is not None:
@@ -293,14 +261,6 @@ class Batch:
             if journal is not None:
                 journal.close()
 
-    def _tidy(self) -> None:
-        """Remove what a process left that was killed while it wrote one of the files."""
-        ours: dict[Path, set[str]] = {}  # by folder, what names begin with
-        for path in [*self._drawings, *self._crops]:
-            ours.setdefault(path.parent, set()).add(path.name[:LETTERS])
-        for folder, names in ours.items():
-            remove_left_over(folder, partial(_is_of, names))
-
     def _entries(self) -> Iterator[dict[str, Any]]:
         states: dict[Path, State | None] = {}  # of those that are at work
         with closing(
@@ -308,7 +268,7 @@ class Batch:
                 self._classifier,
                 self._sources_left(states),
                 replace(self._settings, prior=self._prior),
-                keep_images=bool(self._drawings or self._crops),
+                keep_images=self._pictures.are_wanted,
                 # So that a face's numbers do not depend on its neighbours', where there are any.
                 full_batches=self.total > 1,
             )
@@ -341,19 +301,9 @@ class Batch:
         self, pool: Executor, index: int, photograph: Photograph, state: State | None
     ) -> _Written:
         """Begin to write the files of a photograph."""
-        image, files = photograph.image, []
         engine = self._classifier.prepare(threads=1) if photograph.faces else None
         entry = results.entry_of(os.fspath(self._inputs[index].path), photograph, engine=engine)
-        if image is not None and self._drawings:
-            path = self._drawings[index]
-            drawn = self._draw(image, photograph.faces)
-            files.append(
-                pool.submit(self._save, path, drawn, outputs.ENCODINGS[path.suffix.lower()])
-            )
-        if image is not None and self._crops:
-            for number, face in enumerate(photograph.faces, start=1):
-                path = outputs.crop_name(self._crops[index], number)
-                files.append(pool.submit(self._save, path, self._crop(image, face), ".png"))
+        files = self._pictures.begin(pool, index, photograph)
         return _Written(index, entry, None if photograph.error else state, files)
 
     def _finished(self, written: _Written) -> dict[str, Any]:
@@ -364,58 +314,14 @@ class Batch:
         paths = [file.result() for file in written.files]
         self._remove_crops(index, len(written.entry["faces"]))
         if self._journal is not None and written.state is not None:
-            record = {"entry": written.entry, "drawing": paths[0].name if self._drawings else None}
+            drawing = paths[0].name if self._settings.draw is not None else None
+            record = {"entry": written.entry, "drawing": drawing}
             self._journal.add(self._inputs[index].key, written.state, record)
         self.processed += 1
         return written.entry
 
     def _remove_crops(self, index: int, faces: int) -> None:
         """Remove the crops that the run made of faces that a photograph has no more."""
-        record = self._record(index) if self._going_on and self._crops else None
-        earlier = 0 if record is None else len(record["entry"].get("faces", ()))
-        for number in range(faces, earlier):
-            with suppress(OSError):
-                outputs.crop_name(self._crops[index], number + 1).unlink()
-
-    def _crop(self, image: UInt8Array, face: Face) -> UInt8Array:
-        """Return what the network is shown of a face: gray, (h, h), where it takes gray.
-
-        A colour PNG would be read as gray by libpng, which rounds down, and predicted otherwise.
-        """
-        import cv2
-
-        cut = crop(image, face)
-        if self._classifier.graph.image_shape[2] == 3:
-            return cut
-        return np.asarray(cv2.cvtColor(cut, cv2.COLOR_RGB2GRAY), np.uint8)
-
-    def _draw(self, image: UInt8Array, faces: list[Face]) -> UInt8Array:
-        settings = self._settings
-        maps = None
-        if settings.explain:
-            maps = heatmaps(self._classifier, image, faces, resize=settings.resize)
-        return draw(image, faces, anonymise=settings.anonymise, heatmaps=maps)
-
-    def _save(self, path: Path, image: UInt8Array, encoding: str) -> Path:
-        """Write a picture, as PNG where its format does not take it, and return where."""
-        data = encode(image, encoding)
-        if data is None:
-            path, encoding = outputs.as_png(path), ".png"
-            data = encode(image, encoding)
-        if data is None:
-            raise WriteError(f"{path}: no format takes {image.shape[1]} x {image.shape[0]} pixels")
-        if os.path.realpath(path) in self._sources:
-            raise WriteError(f"{path}: leads to one of the photographs; give another folder")
-        make_folder(path.parent)
-        with replacing(path) as temporary:
-            temporary.write_bytes(outputs.marked(data, encoding))
-        return path
-
-
-def _is_of(names: set[str], name: str) -> bool:
-    """Whether a name, perhaps cut, is one of these, or that of a crop which begins with one.
-
-    >>> _is_of({"party.face"}, "party.face12.pn"), _is_of({"party.face"}, "party.face")
-    (True, True)
-    """
-    return name in names or re.sub(r"[0-9]+(\.p?n?g?)?$", "", name) in names
+        record = self._record(index) if self._going_on else None
+        if record is not None:
+            self._pictures.remove_crops(index, faces, len(record["entry"].get("faces", ())))
