@@ -134,23 +134,40 @@ def prepare(
         find_faces=find or False,
         progress=progress,
     )
-    manifest: dict[str, Any] = {**wanted, "ferjax": __version__, "source": Path(source).name}
-    if table is not None:  # before images go or move: by their place in the source
-        joined = votes_joining.join(read, table)
-        read = replace(read, faces=joined.faces)
-        manifest["votes"] = joined.to_json(table)
-    faces = splits.apply(read.faces, split, seed=seed, left_out=read.left_out)
-    if classes is not None:
-        faces = votes_joining.with_classes(faces, classes)
-    faces, manifest["dropped"] = _drop(faces, drop)
-    manifest |= _described(read, faces)
-    if faces.votes is not None:
-        images = int(faces.votes.asked.sum())  # of those that stay
-        manifest["votes"] |= {"images": images, "without": len(faces) - images}
+    faces, described = _made_of(read, table, split, seed, classes, drop)
+    manifest = {**wanted, "ferjax": __version__, "source": Path(source).name, **described}
     if find is not None:
         manifest |= photographs.described(read.pictures, faces)
     _write(target, faces, manifest, progress)
     return Prepared(target, manifest, True)
+
+
+def _made_of(
+    read: Read,
+    table: votes_files.VotesTable | None,
+    split: str,
+    seed: int,
+    classes: int | None,
+    drop: Sequence[str],
+) -> tuple[Faces, dict[str, Any]]:
+    """Return what is written of the faces that were read, and what the manifest says of it.
+
+    Arguments are those of `prepare`; `table` has the votes.
+    """
+    described: dict[str, Any] = {}
+    if table is not None:  # before images go or move: by their place in the source
+        joined = votes_joining.join(read, table)
+        read = replace(read, faces=joined.faces)
+        described["votes"] = joined.to_json(table)
+    faces = splits.apply(read.faces, split, seed=seed, left_out=read.left_out)
+    if classes is not None:
+        faces = votes_joining.with_classes(faces, classes)
+    faces, described["dropped"] = _drop(faces, drop)
+    described |= _described(read, faces)
+    if faces.votes is not None:
+        images = int(faces.votes.asked.sum())  # of those that stay
+        described["votes"] |= {"images": images, "without": len(faces) - images}
+    return faces, described
 
 
 def _write(

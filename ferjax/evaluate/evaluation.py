@@ -204,26 +204,31 @@ def evaluate(
     faces = in_classes_of(faces, classifier.labels)
     order = outputs_of_classes(classifier, faces)
     copies = checks.copies_of_training(faces)[chosen]
-    part = faces.take(chosen)
+    measured = faces.take(chosen)
     images = provenance.measured(
-        faces, split, int(copies.sum()), splits.part_name(part, split, path)
+        faces, split, int(copies.sum()), splits.part_name(measured, split, path)
     )
     if with_robustness:
         comparable_baseline(baseline, images.checksum)
-    predictions = _predictions(classifier, part, order, copies, tta, progress)
-    whole, without_copies = _twice(predictions, partial(_metrics, part, predictions, seed))
+    predictions = _predictions(classifier, measured, order, copies, tta, progress)
+    whole, without_copies = _twice(predictions, partial(_metrics, measured, predictions, seed))
     calibrated = against = robust = subgroups = None
     if classifier.scaling is not None and tta == "none" and whole.calibration is not None:
         calibrated = _calibrated(classifier, order, images, faces.class_names, predictions)
-    if part.votes is not None:
+    if measured.votes is not None:
         against = _against_votes(
-            classifier, part, order, predictions, is_calibrated=calibrated is not None, seed=seed
+            classifier,
+            measured,
+            order,
+            predictions,
+            is_calibrated=calibrated is not None,
+            seed=seed,
         )
     if with_robustness:
         robust = robustness(
             classifier,
-            part.images,
-            np.asarray(order)[part.labels],
+            measured.images,
+            np.asarray(order)[measured.labels],
             checksum=images.checksum,
             baseline=baseline,
             seed=seed,
@@ -231,7 +236,7 @@ def evaluate(
         )
     if described is not None:
         subgroups = compare_groups(
-            described, part.labels, predictions.predicted, faces.class_names, seed=seed
+            described, measured.labels, predictions.predicted, faces.class_names, seed=seed
         )
     return Evaluation(
         weights=about,
@@ -253,17 +258,17 @@ def evaluate(
 
 def _predictions(
     classifier: EmotionClassifier,
-    part: Faces,
+    measured: Faces,
     order: list[int],
     copies: Rows,
     tta: str,
     progress: Progress | None,
 ) -> Predictions:
-    probabilities = predict(classifier, part.images, tta, progress)[:, order]
+    probabilities = predict(classifier, measured.images, tta, progress)[:, order]
     return Predictions(
-        images=part.images,
-        names=part.names,
-        labels=part.labels,
+        images=measured.images,
+        names=measured.names,
+        labels=measured.labels,
         probabilities=probabilities,
         predicted=predicted_classes(classifier.head, order, probabilities),
         copies=copies,
@@ -290,11 +295,11 @@ def _twice(predictions: Predictions, figures: Callable[[Rows], T]) -> tuple[T, T
     return whole, None if apart is None else figures(apart)
 
 
-def _metrics(part: Faces, predictions: Predictions, seed: int, rows: Rows) -> Metrics:
+def _metrics(measured: Faces, predictions: Predictions, seed: int, rows: Rows) -> Metrics:
     return metrics.measure(
-        part.labels[rows],
+        measured.labels[rows],
         predictions.probabilities[rows],
-        part.class_names,
+        measured.class_names,
         predicted=predictions.predicted[rows],
         seed=seed,
     )
@@ -336,7 +341,7 @@ def _calibrated(
 
 def _against_votes(
     classifier: EmotionClassifier,
-    part: Faces,
+    measured: Faces,
     order: list[int],
     predictions: Predictions,
     *,
@@ -344,17 +349,17 @@ def _against_votes(
     seed: int,
 ) -> AgainstVotes | None:
     """Measure against votes, of all images and of those that are no copies, where any have some."""
-    assert part.votes is not None
+    assert measured.votes is not None
     answers, prior, why = votes.answers_of(
         classifier, order, predictions.probabilities, is_calibrated=is_calibrated
     )
 
     def figures(rows: Rows) -> votes.Part | None:
-        assert part.votes is not None
+        assert measured.votes is not None
         return votes.against_votes(
-            part.votes.take(rows),
-            part.labels[rows],
-            part.class_names,
+            measured.votes.take(rows),
+            measured.labels[rows],
+            measured.class_names,
             {name: answer.take(rows) for name, answer in answers.items()},
             seed=seed,
         )
@@ -363,9 +368,9 @@ def _against_votes(
     if whole is None:
         return None
     return AgainstVotes(
-        names=part.votes.names,
+        names=measured.votes.names,
         outliers=OUTLIERS,
-        prior=None if prior is None else dict(zip(part.class_names, prior.tolist())),
+        prior=None if prior is None else dict(zip(measured.class_names, prior.tolist())),
         no_uniform=why,
         whole=whole,
         without_copies=without_copies,

@@ -102,7 +102,7 @@ class Queue:
                 del self._of[client]
 
 
-async def answered(service: Service, request: Request, endpoint: Endpoint) -> Response:
+async def respond(service: Service, request: Request, endpoint: Endpoint) -> Response:
     """Return the answer to a request.
 
     Raises:

@@ -156,7 +156,7 @@ def _add_interface(app: FastAPI, service: Service) -> None:
     async def faces(request: Request) -> Response:
         """Pictures that cannot be used have their error in their entry; where none can be used, it
         is the answer."""
-        return await answers.answered(service, request, FACES)
+        return await answers.respond(service, request, FACES)
 
     @app.post(
         PREDICT.path,
@@ -169,7 +169,7 @@ def _add_interface(app: FastAPI, service: Service) -> None:
     async def predict(request: Request) -> Response:
         """Each picture is taken for one face, cropped to it; `/v1/faces` crops. Errors are told as
         there."""
-        return await answers.answered(service, request, PREDICT)
+        return await answers.respond(service, request, PREDICT)
 
     @app.get(
         _MODEL,

@@ -99,7 +99,7 @@ _PRIOR: Final = {
     ],
     "default": "training",
 }
-_SAID: Final[dict[str, Any]] = {
+_CONFIDENCE: Final[dict[str, Any]] = {
     "calibrated": {
         "type": "boolean",
         "default": False,
@@ -143,9 +143,9 @@ FACES_OPTIONS: Final[dict[str, Any]] = {
     },
     "order": {"type": "string", "enum": ["reading", "size"], "default": "reading"},
     **_resize("area"),
-    **_SAID,
+    **_CONFIDENCE,
 }
-PREDICT_OPTIONS: Final[dict[str, Any]] = {**_resize("linear"), **_SAID}
+PREDICT_OPTIONS: Final[dict[str, Any]] = {**_resize("linear"), **_CONFIDENCE}
 
 _BASE64: Final = {"type": "string", "format": "byte", "description": "a picture in base64"}
 _IMAGE: Final = {

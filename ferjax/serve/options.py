@@ -78,19 +78,18 @@ def _prior(value: Any) -> priors.Prior:
     return value
 
 
-_SAID: Final[dict[str, Callable[[Any], Any]]] = {
+PREDICT: Final[dict[str, Callable[[Any], Any]]] = {
     "resize": _word("area", "linear"),
     "calibrated": _truth,
     "prior": _prior,
     "abstain_below": _real,
 }
-PREDICT: Final = _SAID
 FACES: Final[dict[str, Callable[[Any], Any]]] = {
     "min_score": _real,
     "min_size": _real_or_none,
     "largest": _truth,
     "order": _word("reading", "size"),
-    **_SAID,
+    **PREDICT,
 }
 
 

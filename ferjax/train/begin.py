@@ -132,15 +132,7 @@ def begun(
     # Lock the folder and begin, or go on.
     with run_folder.locked(folder):
         if begins and jax.process_index() == 0:
-            if run_folder.read(folder) is not None:
-                if not force:  # there was none when this process looked
-                    raise TrainingError(
-                        f"{folder}: another process began a run in it; give another folder, or "
-                        "--resume to go on with it"
-                    )
-                run_folder.clear(folder)
-            size = sum(leaf.nbytes for leaf in jax.tree.leaves(first))
-            run_folder.begin(folder, record, size, soft_labels)
+            _begin_in(folder, record, first, soft_labels, force=force)
         _wait_for_other_hosts("begun")
         if record.teachers:
             labels = distillation.read(folder, images.train)
@@ -241,6 +233,26 @@ def _first_state(
         if adam is not None:
             first = state.with_adam(first, adam.step, adam.mu, adam.nu)
     return start, first
+
+
+def _begin_in(
+    folder: Path,
+    record: RunRecord,
+    first: TrainState,
+    soft_labels: distillation.SoftLabels | None,
+    *,
+    force: bool,
+) -> None:
+    """Begin a run in a folder that this process has locked."""
+    if run_folder.read(folder) is not None:
+        if not force:  # there was none when this process looked
+            raise TrainingError(
+                f"{folder}: another process began a run in it; give another folder, or --resume to "
+                "go on with it"
+            )
+        run_folder.clear(folder)
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(first))
+    run_folder.begin(folder, record, size, soft_labels)
 
 
 def _wait_for_other_hosts(where: str) -> None:

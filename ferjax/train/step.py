@@ -91,15 +91,8 @@ def train_step(
         )
         ema = state.ema
         if ema:
-            # A short memory at first (as TensorFlow's num_updates): the start is soon forgotten.
-            done = (state.step + 1).astype("float32")
-            decay = jnp.minimum(recipe.ema_decay, done / (done + 10))
-
-            def averaged(old: Array, new: Array) -> Array:
-                is_count = not jnp.issubdtype(new.dtype, jnp.floating)
-                return new if is_count else decay * old + (1 - decay) * new
-
-            ema = jax.tree.map(averaged, ema, {"params": params, "batch_stats": batch_stats})
+            variables = {"params": params, "batch_stats": batch_stats}
+            ema = _averaged(ema, variables, state.step, recipe.ema_decay)
         return dataclasses.replace(
             state,
             step=state.step + 1,
@@ -112,6 +105,21 @@ def train_step(
         )
 
     return step
+
+
+def _averaged(ema: Any, variables: Any, step: Array, most: float) -> Any:
+    """Return the moving averages after a step, their memory at most `most`.
+
+    It is short at first (as TensorFlow's num_updates): the start is soon forgotten.
+    """
+    done = (step + 1).astype("float32")
+    decay = jnp.minimum(most, done / (done + 10))
+
+    def averaged(old: Array, new: Array) -> Array:
+        is_count = not jnp.issubdtype(new.dtype, jnp.floating)
+        return new if is_count else decay * old + (1 - decay) * new
+
+    return jax.tree.map(averaged, ema, variables)
 
 
 def eval_step(network: Network) -> EvalStep:

@@ -161,7 +161,7 @@ def test_a_failure_is_logged_by_where_it_was_raised_without_its_words(
     first, *calls = caplog.records[-1].getMessage().split("\n")
     assert first == "failed: JSONDecodeError, raised at"
     assert calls[0].startswith("  json/decoder.py:")
-    assert re.fullmatch(r"  ferjax/serve/answers.py:\d+ in answered", calls[1])
+    assert re.fullmatch(r"  ferjax/serve/answers.py:\d+ in respond", calls[1])
     assert re.fullmatch(r"  ferjax/serve/gate.py:\d+ in __call__", calls[-1])
     assert len(calls) < 8 and "secret" not in caplog.text
 
