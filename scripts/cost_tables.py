@@ -313,11 +313,11 @@ def tables(rates: Sequence[Rate], args: argparse.Namespace) -> str:
     parts = [
         ("Rates", stage_rows(rates)),
         ("Photographs on cores", photograph_rows(rates, args.cores)),
+        ("A link", link_rows(rates, args.link_gigabits, args.worker_cores)),
         (
             f"The network on a GPU that reaches {args.gpu_teraflops:g} TFLOP/s",
             gpu_rows(rates, graph, args.gpu_teraflops),
         ),
-        ("A link", link_rows(rates, args.link_gigabits, args.worker_cores)),
         ("The network", network_rows(graph)),
         (
             f"Training: {args.tpu_teraflops:g} TFLOP/s a chip, of which {args.utilization:.0%} are "
