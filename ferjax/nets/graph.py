@@ -35,7 +35,8 @@ from ferjax.nets.layers.work import num_values
 
 _SIGMOIDS = ("sigmoid", "hard_sigmoid", "keras2_hard_sigmoid")
 _MOST_VALUES = 1 << 28  # of one image, in what a layer gives or holds on the way: 1 GiB
-_MOST_OF_ALL = 1 << 31  # of one image, in what all layers take, hold and give
+_MOST_HELD = 1 << 29  # of one image, at a time
+_MOST_OF_ALL = 1 << 33  # of one image, in what all layers take, hold and give
 _MOST_OPERATIONS = 1 << 39  # of all layers for one image, as `Work` counts them
 # Beside those that only move values, these make of numbers in [0, 1] such numbers; a mean of
 # several networks' sigmoids is one.
@@ -160,20 +161,30 @@ class Graph:
     def _check_work(self) -> None:
         """Raise a LayerError for the layer with which an image takes too long, or too much."""
         values = operations = 0
-        for call, shape in zip(self.calls[1:], self.shapes[1:]):
-            layer, inputs = self.by_name[call.layer], [self.shapes[i] for i in call.inputs]
-            work = layer.work(*inputs)
+        sizes = [num_values(shape) for shape in self.shapes]
+        last_use = {i: position for position, call in enumerate(self.calls) for i in call.inputs}
+        held = sizes[0]
+        for position, call in enumerate(self.calls[1:], start=1):
+            layer = self.by_name[call.layer]
+            work = layer.work(*(self.shapes[i] for i in call.inputs))
             _check_values(layer, work.values)
-            values += work.values + sum(map(num_values, (*inputs, shape)))
+            held += sizes[position]
+            values += work.values + sizes[position] + sum(sizes[i] for i in call.inputs)
             operations += work.operations
-            if values > _MOST_OF_ALL:
-                raise layer.error(
-                    f"expected at most {_MOST_OF_ALL} values of an image in all layers, got more"
-                )
+            for count, most, when in (
+                (held + work.values, _MOST_HELD, "at a time"),
+                (values, _MOST_OF_ALL, "in all layers"),
+            ):
+                if count > most:
+                    raise layer.error(
+                        f"expected at most {most} values of an image {when}, got {count} up to "
+                        "this layer"
+                    )
+            held -= sum(sizes[i] for i in set(call.inputs) if last_use[i] == position)
             if operations > _MOST_OPERATIONS:
                 raise layer.error(
                     f"expected at most {_MOST_OPERATIONS} multiply-adds for an image in all "
-                    f"layers, got {operations} up to this one"
+                    f"layers, got {operations} up to this layer"
                 )
 
     @property

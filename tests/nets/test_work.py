@@ -94,7 +94,7 @@ def test_work_of_layers_in_layers() -> None:
             ],
             "resizing",
         ),
-        ([UpSampling2D(size=85), Dense(units=8), *[ReLU()] * 10], "re_lu_7"),
+        ([UpSampling2D(size=85), Dense(units=8), *[ReLU()] * 40], "re_lu_31"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -143,6 +143,21 @@ def test_many_inputs_that_are_made_larger() -> None:
     calls.append(Call("add", (1, *[3] * 200)))
     with pytest.raises(LayerError, match=r"layer 'add' .*multiply-adds"):
         Graph(layers, tuple(calls), functional=True)
+
+
+def test_what_is_held_for_a_later_layer() -> None:
+    layers = (
+        InputLayer(name="image", shape=(48, 48, 1)),
+        *(UpSampling2D(name=f"up{i}", size=240) for i in range(5)),  # 2**27 values each
+        Add(name="add"),
+    )
+    ups = [Call(f"up{i}", (0,)) for i in range(5)]
+    calls = (Call("image", ()), *ups, Call("add", (1, 2, 3, 4, 5)))
+    with pytest.raises(LayerError, match=r"layer 'up4' .* values of an image at a time, got 6635"):
+        Graph(layers, calls, functional=True)
+    pairs = (Call("add", (1, 2)), Call("up2", (0,)), Call("add", (3, 4)))  # of which two are held
+    kept = (*layers[:4], layers[-1])
+    Graph(kept, (*calls[:3], *pairs), functional=True)
 
 
 def test_large_networks_that_are_in_use() -> None:
