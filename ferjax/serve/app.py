@@ -55,7 +55,10 @@ def create_app(service: Service) -> Gate:
             allow_headers=["Authorization", "Content-Type"],
             max_age=600,
         )
-    tokens = None if settings.token_file is None else Tokens(settings.token_file)
+    tokens = None
+    if settings.token_file is not None:
+        # A process may be started again, in the place of one that died, while it is empty.
+        tokens = Tokens(settings.token_file, strict=False)
     return Gate(
         inner,
         names=addresses.own_names(settings.host, settings.allowed_hosts),

@@ -34,24 +34,31 @@ class Tokens:
 
     Args:
         path: the file.
+        strict: refuse a file that holds no token or one that is too short. Later, and where this is
+            False, its good tokens hold, which may be none, and the log says so.
         clock: seconds, for when to look whether it has changed.
 
     Raises:
-        FerjaxError: it cannot be read, or holds no token or one that is too short. Once read, such
-            a file is no error: its good tokens hold, and none of those that it held before.
+        FerjaxError: it cannot be read, or is refused.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, clock: Callable[[], float] = time.monotonic
+        self,
+        path: str | os.PathLike[str],
+        *,
+        strict: bool = True,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = Path(path)
         self._clock = clock
         self._lock = threading.Lock()
         self._state = self._state_now()
         self._digests, problem = self._read()
-        if problem:
+        if problem and strict:
             raise FerjaxError(problem)
-        self._logged = ""
+        if problem:
+            logger.warning("%s; tokens that hold: %d", problem, len(self._digests))
+        self._logged = problem
         self._looked = clock()
         if self._state is not None and os.name == "posix" and self._state[0] & 0o077:
             logger.warning(

@@ -98,6 +98,20 @@ def test_no_token(guarded: TestClient, header: str | None, path: str) -> None:
     assert answer.headers["www-authenticate"] == 'Bearer realm="ferjax"'
 
 
+def test_nobody_is_let_in_by_a_file_without_tokens(
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for content in (b"", None):
+        path = tmp_path / "tokens.txt"
+        path.unlink(missing_ok=True) if content is None else path.write_bytes(content)
+        client = serve(token_file=path)
+        for header in ("Bearer ", f"Bearer {TOKEN}"):
+            check(client.get("/v1/model", headers={"Authorization": header}), 401, "no-token")
+        assert client.get("/healthz").status_code == 200
+        assert "; tokens that hold: 0" in caplog.text
+        caplog.clear()
+
+
 @pytest.mark.parametrize("token", [TOKEN, OTHER])
 def test_a_token(guarded: TestClient, token: str, face: bytes) -> None:
     headers = {"Authorization": f"bearer {token}"}
