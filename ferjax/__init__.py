@@ -15,7 +15,20 @@ from ferjax.emotions import EMOTIONS
 from ferjax.errors import FerjaxError
 
 if TYPE_CHECKING:
-    from ferjax import data, evaluate, explain, faces, keras, nets, onnx, priors, train, video, web
+    from ferjax import (
+        data,
+        evaluate,
+        explain,
+        faces,
+        keras,
+        nets,
+        onnx,
+        priors,
+        scale,
+        train,
+        video,
+        web,
+    )
     from ferjax.classifier import EmotionClassifier, Prediction, load, predict_emotion
 
 __all__ = [
@@ -33,12 +46,13 @@ __all__ = [
     "onnx",
     "predict_emotion",
     "priors",
+    "scale",
     "train",
     "video",
     "web",
 ]
 
-_ROOMS = set("data evaluate explain faces keras nets onnx priors train video web".split())
+_ROOMS = set("data evaluate explain faces keras nets onnx priors scale train video web".split())
 
 
 def __getattr__(name: str) -> Any:

@@ -11,13 +11,21 @@ from typing import Any
 from ferjax.errors import BackendError, printable
 
 _process: int | None = None  # the process in which JAX found its devices
+_most_cores: int | None = None  # what this process is to make do with
 
 
 def cores() -> int:
     """Return how many CPU cores this process may use; the machine may have more."""
+    count = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        count = len(os.sched_getaffinity(0))
+    return count if _most_cores is None else min(count, _most_cores)
+
+
+def limit_cores(count: int | None) -> None:
+    """Have this process make do with so many cores, as one among others; None: with all it has."""
+    global _most_cores
+    _most_cores = count
 
 
 def onnx_runtime() -> Any:

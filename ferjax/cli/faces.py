@@ -24,12 +24,17 @@ Photographs that were changed or added since are done too.
 of them, for which all photographs are looked at before the first result, in about the same time
 once more. What is estimated is told on stderr; a run that --resume goes on with keeps it.
 
+--on ray does photographs by the million, on all cores or a cluster, and folders may be at addresses
+such as s3://bucket/photos: --out gets Parquet files with the rows of --csv and, in the end,
+_summary.json. With --resume what is in them is not done again.
+
 examples:
   ferjax faces party.jpg --draw .
   ferjax faces photos/ --csv faces.csv --draw drawn/ --resume
   ferjax faces photos/ --json --min-size 40 --calibrated --abstain-below 0.6
   ferjax faces photos/ --csv faces.csv --prior adapt
   ferjax faces photos/ --draw to_publish/ --anonymise
+  ferjax faces s3://bucket/photos --on ray --workers 8 --out rows/
 """
 
 from __future__ import annotations
@@ -40,12 +45,13 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ferjax.cli import options
+from ferjax.cli import on_ray, options
 from ferjax.cli.progress import Progress
 from ferjax.errors import printable
 
 if TYPE_CHECKING:
     from ferjax.faces.batch import Batch
+    from ferjax.faces.settings import Settings
 
 _MANY = 10  # photographs, from which on they are counted at the end
 
@@ -64,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_face_resize(network)
     options.add_confidence(network)
     options.add_prior(network)
+    on_ray.add_arguments(parser)
 
 
 def _add_written(parser: argparse.ArgumentParser) -> None:
@@ -141,6 +148,9 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume,
         force=args.force,
     )
+    if args.on is not None:
+        return _on_ray(args, settings)
+    on_ray.check_alone(args)
     settings.check()
     classifier = options.load_classifier(args)
     options.check_given(args.photographs)
@@ -176,6 +186,18 @@ def run(args: argparse.Namespace) -> int:
         speed = f"; {rate:.1f} a second" if batch.processed else ""
         print(f"{batch.counts}{speed}", file=sys.stderr)
     return 1 if batch.counts.failed else 0
+
+
+def _on_ray(args: argparse.Namespace, settings: Settings) -> int:
+    """Do all photographs by Ray."""
+    from ferjax.scale.jobs import PictureJob
+
+    names = ("draw", "crops", "csv", "json", "anonymise", "explain")
+    on_ray.check_together(args, {f"--{name}": getattr(args, name) for name in names})
+    classifier = options.load_classifier(args)
+    options.note_unread_images(args.photographs)
+    job = PictureJob(settings.of_faces)
+    return on_ray.run(args, args.photographs, classifier, job, settings.asked(classifier, []))
 
 
 def _tell_prior(batch: Batch) -> None:

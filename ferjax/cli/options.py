@@ -362,6 +362,13 @@ def value_range_of(args: argparse.Namespace) -> tuple[float, float] | None:
     return black, white
 
 
+def count(text: str) -> int:
+    """Read an integer from 1 on."""
+    if not (text.isascii() and text.isdigit() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"expected an integer from 1 on, got {text!r}")
+    return int(text)
+
+
 def fraction(text: str) -> float:
     """Read a number from 0 to 1."""
     return _number(text, "a number from 0 to 1", lambda value: 0 <= value <= 1)

@@ -15,11 +15,16 @@ which parts of each face the class's score comes from.
 network was trained on: uniform, as where each is posed as often, stated by class, or
 adapt, estimated from all the images given, which is told on stderr.
 
+--on ray predicts images by the million, on all cores or a cluster, and folders may be at addresses
+such as s3://bucket/faces: --out gets Parquet files with a row for each image (path, label,
+confidence, the probability of each class, error) and, in the end, _summary.json.
+
 examples:
   ferjax predict examples/astronaut.png --top 3
   ferjax predict faces/ --calibrated --abstain-below 0.7
   ferjax predict faces/ --prior happy=4,neutral=4,sad=1,surprise=1,angry=1,fear=.3,disgust=.3
   ferjax predict examples/astronaut.png --explain why.png
+  ferjax predict faces/ --on ray --out rows/
 """
 
 from __future__ import annotations
@@ -31,9 +36,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ferjax.cli import options
+from ferjax.cli import on_ray, options
 from ferjax.cli.progress import Progress
-from ferjax.errors import ImageError, printable
+from ferjax.errors import FerjaxError, ImageError, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="draw where the score of the predicted class comes from (.png, .pdf, .svg)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON list on stdout")
+    on_ray.add_arguments(parser, with_going_on=True)
 
 
 @options.keeps_programs
@@ -75,6 +81,12 @@ def run(args: argparse.Namespace) -> int:
     from ferjax.preprocessing import find_images
     from ferjax.priors import as_text
 
+    if args.on is not None:
+        return _on_ray(args)
+    on_ray.check_alone(args)
+    for name in ("resume", "force"):
+        if getattr(args, name):
+            raise FerjaxError(f"--{name} is for runs on Ray: give --on ray too")
     paths = find_images(args.images)
     options.note_unread_images(args.images)
     classifier = options.load_classifier(args)
@@ -103,6 +115,33 @@ def run(args: argparse.Namespace) -> int:
         print(f"explained: {args.explain}", file=sys.stderr)
     _print(classifier, results, args)
     return 1 if len(readable) < len(paths) else 0
+
+
+def _on_ray(args: argparse.Namespace) -> int:
+    """Predict all images by Ray."""
+    from ferjax.faces.options import FaceOptions
+    from ferjax.faces.settings import asked_of
+    from ferjax.scale.jobs import PictureJob
+
+    given = {"--top": args.top > 1, "--explain": args.explain, "--json": args.json}
+    on_ray.check_together(args, given)
+    classifier = options.load_classifier(args)
+    options.note_unread_images(args.images)
+    resize: Any = args.resize or "linear"
+    chosen = FaceOptions(
+        resize=resize,
+        # A prior is for calibrated probabilities.
+        calibrated=args.calibrated or (args.prior != "training" and classifier.scaling is not None),
+        prior=args.prior,
+        abstain_below=args.abstain_below,
+    )
+    asked = {
+        **asked_of(classifier, args.prior),
+        "--resize": resize,
+        "--calibrated": chosen.calibrated,
+        "--abstain-below": args.abstain_below,
+    }
+    return on_ray.run(args, args.images, classifier, PictureJob(chosen, faces=False), asked)
 
 
 def _predicted(

@@ -19,11 +19,15 @@ where that was without looking, which is much faster.
 Probabilities are smoothed over --smooth seconds, and labels are those of the smoothed ones; hmm
 filters them by a hidden Markov model in which an expression lasts --smooth seconds on average.
 
+With --on ray FILE is a folder of films, too, here or at an address such as s3://bucket/films, and
+--out gets Parquet files with the rows of --csv of each film, its path, and its error if any.
+
 examples:
   ferjax video talk.mp4 --csv talk.csv --events events.csv --plot talk.png
   ferjax video talk.mp4 --draw talk.faces.webm --start 60 --end 90
   ferjax video talk.mp4 --json --fps 5 --max-faces 1
   ferjax video 0 --live
+  ferjax video films/ --on ray --out rows/
   ferjax video rtsp://camera/1 --csv today.csv
 """
 
@@ -35,7 +39,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from ferjax.cli import options
+from ferjax.cli import on_ray, options
 from ferjax.errors import FerjaxError, VideoError, printable
 
 if TYPE_CHECKING:
@@ -55,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_face_resize(network)
     options.add_confidence(network)
     options.add_prior(network)
+    on_ray.add_arguments(parser)
 
 
 def _add_written(group: Any) -> None:
@@ -77,7 +82,7 @@ def _add_written(group: Any) -> None:
 def _add_frames(group: Any) -> None:
     chosen = group.add_mutually_exclusive_group()
     chosen.add_argument(
-        "--every", type=count, default=1, metavar="N", help="each Nth frame (default: 1)"
+        "--every", type=options.count, default=1, metavar="N", help="each Nth frame (default: 1)"
     )
     chosen.add_argument("--fps", type=options.positive, metavar="F", help="so many frames a second")
     group.add_argument(
@@ -90,11 +95,11 @@ def _add_frames(group: Any) -> None:
         "--region", type=region, metavar="X,Y,W,H", help="find faces in this part alone, in pixels"
     )
     group.add_argument(
-        "--max-faces", type=count, metavar="N", help="in each frame so many faces at most"
+        "--max-faces", type=options.count, metavar="N", help="in each frame so many faces at most"
     )
     group.add_argument(
         "--detect-every",
-        type=count,
+        type=options.count,
         metavar="N",
         help="look at each Nth frame as a whole, and follow the faces in those between (default: "
         "about five times a second; of cameras as often as keeps up)",
@@ -154,13 +159,6 @@ def _add_time(group: Any) -> None:
     )
 
 
-def count(text: str) -> int:
-    """Read an integer from 1 on."""
-    if not (text.isascii() and text.isdigit() and int(text) >= 1):
-        raise argparse.ArgumentTypeError(f"expected an integer from 1 on, got {text!r}")
-    return int(text)
-
-
 def region(text: str) -> tuple[float, float, float, float]:
     """Read x,y,width,height."""
     try:
@@ -180,6 +178,9 @@ def run(args: argparse.Namespace) -> int:
     from ferjax.video.run import Run
 
     settings = _settings(args)
+    if args.on is not None:
+        return _on_ray(args, settings)
+    on_ray.check_alone(args)
     outputs = Outputs(
         table=args.csv,
         events=args.events,
@@ -214,6 +215,17 @@ def run(args: argparse.Namespace) -> int:
     if args.draw is not None:
         print("ferjax: note: the annotated film has no sound", file=sys.stderr)
     return _done(work, args, window)
+
+
+def _on_ray(args: argparse.Namespace, settings: Any) -> int:
+    """Do all films of a folder."""
+    from ferjax.scale.jobs import FilmJob
+
+    names = ("csv", "json", "events", "parquet", "draw", "plot", "live", "anonymise")
+    on_ray.check_together(args, {f"--{name}": getattr(args, name) for name in names})
+    classifier = options.load_classifier(args)
+    asked = settings.asked(classifier)
+    return on_ray.run(args, [args.source], classifier, FilmJob(settings), asked)
 
 
 def _settings(args: argparse.Namespace) -> Any:

@@ -215,9 +215,9 @@ def class_columns(header: Sequence[str], fixed: Sequence[str] = FIXED) -> dict[s
 
 def rows(entry: dict[str, Any]) -> Iterator[list[str]]:
     """Yield the rows of an entry, of texts; see `columns`."""
-    path = _path(entry["path"])
+    path = path_cell(entry["path"])
     if not entry["faces"]:
-        yield [path, "0", *[""] * (len(_BEFORE) - 2), _path(entry["error"] or "")]
+        yield [path, "0", *[""] * (len(_BEFORE) - 2), path_cell(entry["error"] or "")]
     for face in entry["faces"]:
         marks = face["landmarks"] or [[None, None]] * len(LANDMARKS)
         yield [
@@ -236,15 +236,22 @@ def rows(entry: dict[str, Any]) -> Iterator[list[str]]:
         ]
 
 
+def whole_rows(entry: dict[str, Any], labels: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the rows of an entry with a text for each of the `columns`."""
+    width = len(columns(labels))
+    for row in rows(entry):
+        yield [*row[:-1], *[""] * (width - len(row)), row[-1]]
+
+
 def decimal(value: float | None, digits: int) -> str:
     """Return a number as tables have it, or "" for none."""
     return "" if value is None else f"{value:.{digits}f}"
 
 
-def _path(text: str) -> str:
+def path_cell(text: str) -> str:
     """Return a path of the same file that no spreadsheet takes for a formula.
 
-    >>> _path("=A1.jpg"), _path("photos/=A1.jpg")
+    >>> path_cell("=A1.jpg"), path_cell("photos/=A1.jpg")
     ('./=A1.jpg', 'photos/=A1.jpg')
     """
     return f"./{text}" if text.startswith(_FORMULA) else text
@@ -281,7 +288,7 @@ class Table:
             WriteError: the file cannot be written, here and in the methods.
         """
         self._path = path
-        self._width = len(columns(labels))
+        self._labels = labels
         header = columns(labels)
         plain = ascii_only and all(name.isascii() for name in header)
         try:
@@ -296,7 +303,7 @@ class Table:
 
     def add(self, entry: dict[str, Any]) -> None:
         """Write an entry's rows, and have the operating system take them."""
-        self._write([*row[:-1], *[""] * (self._width - len(row)), row[-1]] for row in rows(entry))
+        self._write(whole_rows(entry, self._labels))
 
     def close(self) -> None:
         """Have the operating system write the table to the disk."""

@@ -62,6 +62,13 @@ class Settings(FaceOptions):
                 "--resume goes on with what --csv, --draw or --crops wrote: give one of them"
             )
 
+    @property
+    def of_faces(self) -> FaceOptions:
+        """The options of `EmotionClassifier.analyze` alone."""
+        return FaceOptions(
+            **{name: getattr(self, name) for name in FaceOptions.__dataclass_fields__}
+        )
+
     def asked(self, classifier: EmotionClassifier, given: Sequence[str]) -> dict[str, Any]:
         """Return all that results depend on, by the names of the options."""
 

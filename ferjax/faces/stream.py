@@ -55,6 +55,7 @@ def photographs(
     threads: int | None = None,
     ahead: int = AHEAD,
     full_batches: bool = False,
+    numbered: bool = True,
 ) -> Generator[Photograph, None, None]:
     """Yield a Photograph for every source, in order; bad ones carry their error.
 
@@ -76,6 +77,7 @@ def photographs(
             a face are the same to the last bit whatever faces come before and after it.
         ahead: how many photographs may wait so that the network gets full batches; 0: each is given
             before the next is taken, as for a camera.
+        numbered: say in errors which number a photograph that is no path has.
 
     Raises:
         ValueError: an option is out of range; before any photograph is read.
@@ -103,6 +105,7 @@ def photographs(
         classifier=classifier,
         options=options,
         keep_images=keep_images,
+        numbered=numbered and not isinstance(sources, Single),
         threads=threads,
         pixels=_Pixels(MAX_BYTES),
         together=Together(
@@ -180,6 +183,7 @@ class _Finder:
     classifier: EmotionClassifier
     options: FaceOptions
     keep_images: bool
+    numbered: bool
     threads: int
     pixels: _Pixels
     together: Together
@@ -302,12 +306,11 @@ def _located(
     # Called below, or where a process ends before the iterator does.
     stop = weakref.finalize(finder, pool.shutdown, wait=True, cancel_futures=True)
     most = 2 * finder.threads + 2
-    numbered = not isinstance(sources, Single)
     given = Deferred(sources)
     number = 0
     try:
         for source in given:  # enumerate would keep it until the next
-            name = preprocessing.name_of(source, number if numbered else None)
+            name = preprocessing.name_of(source, number if finder.numbered else None)
             taken: Any = None
             try:
                 taken = finder.taken(source, number, name)

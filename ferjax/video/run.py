@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from ferjax.classifier import EmotionClassifier
 from ferjax.errors import FerjaxError, WriteError, printable
-from ferjax.faces.settings import asked_of
 from ferjax.files import check_file, is_same_file, make_folder
 from ferjax.video import tables
 from ferjax.video.analysis import Analysis
@@ -162,19 +161,9 @@ class Run:
 
     def _said(self, source: Source) -> dict[str, Any]:
         """Return all that results depend on, by the names of the options."""
-        classifier, settings = self._classifier, self._settings
-        options = {
-            f"--{name.replace('_', '-')}": value
-            for name, value in vars(settings).items()
-            if name not in ("detector", "channel_order", "keep_images", "prior", "timeout")
-        }
-        options["--region"] = None if settings.region is None else list(settings.region)
-        rates = settings.transition
-        options["--transition"] = None if rates is None else [list(map(float, r)) for r in rates]
         files = self._outputs.files
         return {
-            **asked_of(classifier, settings.prior),
-            **options,
+            **self._settings.asked(self._classifier),
             "--min-event": self._outputs.min_event,
             "--anonymise": self._outputs.anonymise,
             **{n: p if p is None else os.path.realpath(p) for n, p in files.items()},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from ferjax.video.pictures import Choice
 from ferjax.video.smoothing import SMOOTH, check_method
 from ferjax.video.sources import latency_of
 from ferjax.video.tracks import MAX_GAP
+
+if TYPE_CHECKING:
+    from ferjax.classifier import EmotionClassifier
 
 Region = tuple[float, float, float, float]
 
@@ -131,6 +134,20 @@ class Settings:
     def choice(self, first: int = 0) -> Choice:
         """Return which frames are looked at, from a number on."""
         return Choice(every=self.every, fps=self.fps, start=self.start, end=self.end, first=first)
+
+    def asked(self, classifier: EmotionClassifier) -> dict[str, Any]:
+        """Return all that results depend on, by the names of the options."""
+        from ferjax.faces.settings import asked_of
+
+        options = {
+            f"--{name.replace('_', '-')}": value
+            for name, value in vars(self).items()
+            if name not in ("detector", "channel_order", "keep_images", "prior", "timeout")
+        }
+        options["--region"] = None if self.region is None else list(self.region)
+        rates = self.transition
+        options["--transition"] = None if rates is None else [list(map(float, r)) for r in rates]
+        return {**asked_of(classifier, self.prior), **options}
 
     @property
     def of_faces(self) -> FaceOptions:

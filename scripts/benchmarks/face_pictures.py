@@ -95,3 +95,31 @@ def _varied(image: npt.NDArray[np.generic], rng: np.random.Generator) -> UInt8Ar
     values += np.float32(rng.uniform(-10, 10))
     varied = np.clip(values, 0, 255).round().astype(np.uint8)
     return varied[:, ::-1] if rng.random() < 0.5 else varied
+
+
+def prepare_small(photograph: Path, folder: Path, count: int, distinct: int, seed: int) -> None:
+    """Write `count` pictures of 320x240 with one face each, some of which are the same file.
+
+    Args:
+        photograph: the astronaut, whole.
+        folder: where the pictures go.
+        count: how many names there are.
+        distinct: how many of them are files of their own; the others are links to these.
+        seed: of shifts, brightness and mirroring.
+
+    Raises:
+        OSError: the photograph cannot be read.
+    """
+    image = cv2.imread(str(photograph))
+    if image is None:
+        raise OSError(f"{photograph}: cannot be read")
+    rng = np.random.default_rng(seed)
+    whole = np.asarray(image, np.uint8)
+    folder.mkdir(parents=True)
+    for number in range(count):
+        path = folder / f"{number:06}.jpg"
+        if number >= distinct:
+            path.hardlink_to(folder / f"{number % distinct:06}.jpg")
+            continue
+        small = cv2.resize(_one(whole, None, rng), (320, 240), interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(path), small, [cv2.IMWRITE_JPEG_QUALITY, 90])

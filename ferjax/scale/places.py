@@ -1,0 +1,226 @@
+"""Where pictures and films lie, and where rows go: folders, S3, Google Cloud Storage and others.
+
+What is on this machine is found as `ferjax faces` finds it. Addresses are opened by Arrow's file
+systems (s3://, gs://, hdfs://), others by fsspec where it has a library for them.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+from ferjax.errors import FerjaxError, ImageError, first_line, printable
+from ferjax.faces.outputs import has_made_name
+from ferjax.image_files import IMAGE_SUFFIXES, MAX_FILE_BYTES, natural
+
+_FILMS: Final = "3gp asf avi flv m4v mkv mov mp4 mpeg mpg mts ogv ts webm wmv"
+FILM_SUFFIXES: Final = frozenset(f".{suffix}" for suffix in _FILMS.split())
+_ADDRESS: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_ARROWS: Final = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
+_WAITS: Final = "retry_limit_seconds=20"  # of Google's library, which by default tries for minutes
+_AHEAD: Final = 16  # files that are fetched while others are at work
+_ATTEMPTS: Final = 3
+_CREDENTIALS: Final = re.compile(
+    r"credential|access.?denied|forbidden|unauthori[sz]ed|signature|invalidaccesskey|\b40[13]\b",
+    re.IGNORECASE,
+)
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an address such as s3://bucket/photos, not a path.
+
+    >>> is_address("s3://bucket/photos"), is_address("photos"), is_address("C:/photos")
+    (True, False, False)
+    """
+    return _ADDRESS.match(text) is not None
+
+
+def shown(address: str) -> str:
+    """Return an address as it may be printed and stored: without keys and settings.
+
+    >>> shown("s3://key:secret@bucket/photos?region=eu-west-1"), shown("photos?")
+    ('s3://bucket/photos', 'photos?')
+    """
+    if not is_address(address):
+        return address
+    scheme, _, rest = address.partition("://")
+    rest = rest.partition("?")[0]
+    owner, slash, path = rest.partition("/")
+    return printable(f"{scheme}://{owner.rpartition('@')[2]}{slash}{path}")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder, or a file, and the file system that it is in.
+
+    Attributes:
+        filesystem: a `pyarrow.fs.FileSystem`.
+        path: in it.
+        prefix: what a path in it has before it where it is named.
+    """
+
+    filesystem: Any
+    path: str
+    prefix: str
+
+    def name(self, path: str) -> str:
+        """Return what a path of the file system is called."""
+        return f"{self.prefix}{path}"
+
+
+@lru_cache(maxsize=16)
+def place_of(text: str) -> Place:
+    """Return the place of a path or an address.
+
+    Raises:
+        FerjaxError: it cannot be opened, or a library for it is missing.
+    """
+    try:
+        from pyarrow import fs
+    except ImportError:
+        raise FerjaxError('addresses and Parquet take pyarrow: pip install "ferjax[ray]"') from None
+    match = _ADDRESS.match(text)
+    if match is None:
+        return Place(fs.LocalFileSystem(), os.path.abspath(text), "")
+    scheme = match[1].lower()
+    address = text
+    if scheme in ("gs", "gcs") and "retry_limit" not in text:
+        address += ("&" if "?" in text else "?") + _WAITS
+    try:
+        if scheme in _ARROWS:
+            filesystem, path = fs.FileSystem.from_uri(address)
+        else:
+            import fsspec
+
+            inner, path = fsspec.core.url_to_fs(address)
+            filesystem = fs.PyFileSystem(fs.FSSpecHandler(inner))
+    except Exception as error:  # of any of these libraries
+        raise _problem(text, error, "opened") from error
+    return Place(filesystem, path.rstrip("/"), f"{scheme}://")
+
+
+def _problem(text: str, error: Exception, done: str) -> FerjaxError:
+    reason = first_line(error)
+    hint = ""
+    if _CREDENTIALS.search(f"{type(error).__name__} {error}"):
+        hint = "; it takes credentials, as the provider's own programs find them"
+    return FerjaxError(f"{shown(text)}: cannot be {done} ({printable(reason, 200)}){hint}")
+
+
+def listed(text: str, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> tuple[list[str], int]:
+    """Return the files at an address, as paths in its file system, and how many are left out.
+
+    Drawings and crops that ferjax made, hidden files and those with other suffixes are left out. A
+    file that is given by its own address is taken whatever its suffix.
+
+    Raises:
+        FerjaxError: there is nothing, or it cannot be listed.
+    """
+    from pyarrow import fs
+
+    place = place_of(text)
+    filesystem = place.filesystem
+    try:
+        (info,) = filesystem.get_file_info([place.path])
+        if info.type == fs.FileType.File:
+            return [place.path], 0
+        selector = fs.FileSelector(place.path, recursive=True, allow_not_found=True)
+        infos = filesystem.get_file_info(selector)
+    except Exception as error:
+        raise _problem(text, error, "listed") from error
+    if not infos and info.type == fs.FileType.NotFound:
+        raise ImageError(f"{shown(text)}: no such file or folder")
+    files = [i.path for i in infos if i.type == fs.FileType.File]
+    below = len(place.path) + 1
+    chosen = [path for path in files if _is_wanted(path[below:], suffixes)]
+    if not chosen:
+        what = "films" if suffixes is FILM_SUFFIXES else "images"
+        example = ".mp4 or .webm" if suffixes is FILM_SUFFIXES else ".png or .jpg"
+        raise ImageError(
+            f"{shown(text)}: no {what} in this folder; expected files such as {example}"
+        )
+    return sorted(chosen, key=natural), len(files) - len(chosen)
+
+
+def _is_wanted(path: str, suffixes: frozenset[str]) -> bool:
+    pure = PurePosixPath(path)
+    return (
+        pure.suffix.lower() in suffixes
+        and not any(part.startswith(".") for part in pure.parts)
+        and not has_made_name(pure.name)
+    )
+
+
+class Fetcher:
+    """Files of a file system, of which the next few are fetched while others are at work."""
+
+    def __init__(self, place: Place, paths: Sequence[str]) -> None:
+        self._place, self._paths = place, paths
+        self._pool = ThreadPoolExecutor(_AHEAD, "ferjax-fetch")
+        self._waiting: dict[int, Future[bytes]] = {}
+
+    def files(self) -> list[Fetched]:
+        """Return the files, each to be read when its turn comes."""
+        return [
+            Fetched(self, index, self._place.name(path)) for index, path in enumerate(self._paths)
+        ]
+
+    def content(self, index: int) -> bytes:
+        """Return what a file holds, up to a byte more than an image file may have.
+
+        Raises:
+            Exception: whatever the file system's library raises.
+        """
+        for ahead in range(index, min(index + _AHEAD, len(self._paths))):
+            if ahead not in self._waiting:
+                self._waiting[ahead] = self._pool.submit(self._fetch, self._paths[ahead])
+        return self._waiting.pop(index).result()
+
+    def _fetch(self, path: str) -> bytes:
+        for attempt in range(_ATTEMPTS):
+            try:
+                with self._place.filesystem.open_input_stream(path) as file:
+                    return bytes(file.read(MAX_FILE_BYTES + 1))
+            except (FileNotFoundError, PermissionError):
+                raise
+            except Exception:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        raise AssertionError
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Fetched:
+    """One file of a `Fetcher`, as an open file.
+
+    Attributes:
+        name: what errors call it.
+    """
+
+    def __init__(self, fetcher: Fetcher, index: int, name: str) -> None:
+        self._fetcher, self._index, self.name = fetcher, index, name
+        self._file: io.BytesIO | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        if self._file is None:
+            try:
+                self._file = io.BytesIO(self._fetcher.content(self._index))
+            except Exception as error:
+                raise OSError(first_line(error)) from error
+        content = self._file.read(size)
+        if not content:
+            self._file = io.BytesIO()  # its bytes are needed no more
+        return content
+
+    def seek(self, position: int) -> int:
+        self._file = None
+        return position

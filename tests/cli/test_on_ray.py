@@ -1,0 +1,306 @@
+"""`--on ray`: what is refused before anything is begun, and, slowly, real runs."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+import ferjax
+from ferjax.errors import FerjaxError, ImageError
+from ferjax.scale import on_ray
+from ferjax.scale.folder import Folder
+from ferjax.scale.jobs import PictureJob, check_seen
+from ferjax.scale.on_ray import Run, Where, check_address
+
+from ..conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "scripts"))
+
+Cli = Callable[..., Any]
+LABELS = ["--labels", "a,b,c,d,e,f,g"]
+FACE = cv2.imread(str(ROOT / "examples" / "astronaut.png"))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder: one face, two, none, one that cannot be read, no photograph."""
+    folder = tmp_path / "photos"
+    (folder / "sub").mkdir(parents=True)
+    for name, image in (
+        ("one.png", FACE),
+        ("sub/two.png", np.hstack([FACE, FACE])),
+        ("none.png", np.full((48, 64, 3), 128, np.uint8)),
+    ):
+        assert cv2.imwrite(str(folder / name), image)
+    (folder / "empty.jpg").touch()
+    (folder / "notes.txt").write_text("no photograph by its name")
+    return folder
+
+
+@pytest.fixture
+def faces(cli: Cli, model: Path) -> Cli:
+    """Run the command with a small network: `faces(path, "--out", path)`."""
+    pytest.importorskip("ray", reason="needs ray")
+
+    def run(*arguments: object) -> Any:
+        return cli("faces", *arguments, "--on", "ray", "--weights", model, *LABELS)
+
+    return run
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--draw", "d"], "--draw is not for runs on Ray, which write Parquet files to --out"),
+        (["--json"], "--json is not for runs on Ray, which write Parquet files to --out"),
+        ([], "--on ray writes Parquet files: give --out DIR too"),
+        (["--out", ""], "--on ray writes Parquet files: give --out DIR too"),
+        (["--out", "o", "--prior", "adapt"], "--prior adapt takes all faces before the first"),
+        (["--out", "o", "--address", "host"], "expected HOST:PORT, ray://HOST:PORT or auto for"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    faces: Cli,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = faces(photos, *arguments)
+    assert done.code == 2
+    assert done.error.startswith(f"ferjax: error: {message}")
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+@pytest.mark.parametrize("command", ["faces", "predict", "video"])
+@pytest.mark.parametrize("option", [["--out", "o"], ["--workers", "2"], ["--address", "auto"]])
+def test_options_of_ray_without_it(cli: Cli, command: str, option: list[str]) -> None:
+    done = cli(command, "photos", *option)
+    assert done.code == 2
+    assert done.error == f"ferjax: error: {option[0]} is for runs on Ray: give --on ray too"
+
+
+def test_resuming_a_prediction_takes_ray(cli: Cli) -> None:
+    assert cli("predict", "a.png", "--resume").error.endswith("give --on ray too")
+
+
+def test_sources_that_hold_nothing(faces: Cli, tmp_path: Path) -> None:
+    out, empty = tmp_path / "rows", tmp_path / "empty"
+    empty.mkdir()
+    for source, message in (
+        (tmp_path / "gone", f"{tmp_path}/gone: no such file or folder"),
+        (empty, f"{empty}: no images in this folder; expected files such as .png or .jpg"),
+    ):
+        done = faces(source, "--out", out)
+        assert (done.code, done.error) == (2, f"ferjax: error: {message}")
+    assert not out.exists()
+
+
+def test_a_cluster_that_nobody_is_at(faces: Cli, photos: Path, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]  # where nobody listens
+        for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):
+            done = faces(photos, "--out", tmp_path / "rows", "--address", address)
+            assert done.code == 2
+            assert done.error.startswith(f"ferjax: error: {address}: no Ray is reached there (Conn")
+    assert not (tmp_path / "rows").exists()
+
+
+@pytest.mark.parametrize("address", ["host", "host:", ":1", "host:x", "ray://host", "host:99999"])
+def test_addresses_that_are_none(address: str) -> None:
+    with pytest.raises(FerjaxError, match=r"expected HOST:PORT, ray://HOST:PORT or auto for --add"):
+        check_address(address)
+
+
+def test_folders_of_other_runs(faces: Cli, cli: Cli, photos: Path, model: Path) -> None:
+    out = photos.parent / "rows"
+    classifier = ferjax.load(model, labels=list("abcdefg"))
+    from ferjax.faces.settings import Settings
+
+    asked = {
+        "COMMAND": "faces",
+        **Settings().asked(classifier, []),
+        "SOURCE": [str(photos)],
+        "given": [str(photos)],
+    }
+    Folder(str(out)).begin(asked, 16, replace=False)
+    done = faces(photos, "--out", out)
+    assert done.error == (
+        f"ferjax: error: {out}: holds an unfinished run; --resume goes on with it, --force "
+        "replaces it"
+    )
+    done = faces(photos, "--out", out, "--resume", "--min-score", "0.9")
+    assert "begun with --min-score 0.7, expected the same to go on with it" in done.error
+    done = faces(photos / "sub", "--out", out, "--resume")
+    assert f"the run was begun with SOURCE {photos}, expected the same" in done.error
+    other = model.with_name("other.h5")
+    done = cli("predict", photos, "--on", "ray", "--out", out, "--resume", "--weights", model,
+               *LABELS)  # fmt: skip
+    assert "the run was begun with COMMAND faces" in done.error
+    assert not other.exists()
+    done = cli("faces", photos, "--on", "ray", "--out", out, "--resume")
+    assert done.error == f"ferjax: error: {out}: the run was begun with other weights; --force " \
+        "begins anew"  # fmt: skip
+
+
+def test_ray_that_is_missing(
+    faces: Cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    done = faces(photos, "--out", tmp_path / "rows")
+    assert done.code == 2
+    assert done.error.endswith('which is not installed: pip install "ferjax[ray]"')
+
+
+def test_a_machine_that_does_not_see_the_photographs(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    check_seen([str(tmp_path / "gone.jpg"), str(tmp_path / "a.jpg")], "host")
+    with pytest.raises(FerjaxError, match=r"gone\.jpg: not seen on host; give a folder that all"):
+        check_seen([str(tmp_path / "gone.jpg")], "host")
+
+
+def test_the_usage_statistics_of_ray_are_off() -> None:
+    pytest.importorskip("ray", reason="needs ray")
+    os.environ.pop("RAY_USAGE_STATS_ENABLED", None)
+    on_ray.require_ray()
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+# --- parts ---------------------------------------------------------------------------------------
+
+
+def test_parts_are_all_that_is_left_and_have_the_same_names_again(
+    photos: Path, tmp_path: Path, model: Path
+) -> None:
+    pytest.importorskip("ray", reason="needs ray")
+    from ferjax.faces.options import FaceOptions
+    from ferjax.scale.folder import key_of
+
+    classifier = ferjax.load(model, labels=list("abcdefg"))
+
+    def run() -> Run:
+        return Run(
+            classifier, [str(photos)], PictureJob(FaceOptions()), {}, out=str(tmp_path / "rows"),
+            where=Where(),
+        )  # fmt: skip
+
+    names = [str(photos / name) for name in ("empty.jpg", "none.png", "one.png", "sub/two.png")]
+    parts = list(run()._parts(2, set()))
+    assert [part.paths for part in parts] == [names[:2], names[2:]]
+    assert parts == list(run()._parts(2, set()))
+    left = list(run()._parts(2, {key_of(names[0]), key_of(names[1])}))
+    assert left == parts[1:]
+    (part,) = run()._parts(2, {key_of(name) for name in names[1:]})
+    assert part.paths == names[:1] and part.name != parts[0].name
+    assert run().result.left_out == 0 and run().result.total == 4
+    with pytest.raises(ImageError, match="no such file or folder"):
+        Run(
+            classifier, ["gone"], PictureJob(FaceOptions()), {}, out=str(tmp_path / "rows"),
+            where=Where(),
+        )  # fmt: skip
+
+
+# --- real runs -----------------------------------------------------------------------------------
+
+
+def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run ferjax in a process of its own."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-m", "ferjax", *map(str, arguments)],
+        capture_output=True, text=True, cwd=cwd, env=env, timeout=600,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_run_gives_the_rows_of_one_process_and_goes_on(
+    photos: Path, tmp_path: Path, model: Path
+) -> None:
+    pytest.importorskip("ray", reason="needs ray")
+    scale_engines = importlib.import_module("benchmarks.scale_engines")
+    common = ["faces", "photos", "--weights", model, *LABELS]
+    ray = [*common, "--on", "ray", "--workers", 2, "--out", "rows"]
+    done = command(*ray, cwd=tmp_path)
+    said = "4 photographs: 3 faces, 1 without a face, 1 could not be read; "
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith(said)
+    assert done.stdout.endswith(" a second\n  1 x empty, N bytes\n")
+    command(*common, "--csv", "faces.csv", cwd=tmp_path)
+    expected = scale_engines.csv_rows(tmp_path / "faces.csv")
+    found = scale_engines.parquet_rows(tmp_path / "rows")
+    assert scale_engines.compared(expected, found) == "the same"
+    summary = json.loads((tmp_path / "rows" / "_summary.json").read_text(encoding="utf-8"))
+    assert (summary["photographs"], summary["faces"], summary["without_face"]) == (4, 3, 1)
+    assert (summary["failed"], summary["errors"]) == (1, {"empty, N bytes": 1})
+    assert summary["asked"]["--min-score"] == 0.7
+
+    parts = {path.name for path in (tmp_path / "rows").glob("*.parquet")}
+    cv2.imwrite(str(tmp_path / "photos" / "new.png"), FACE)
+    done = command(*ray, "--resume", cwd=tmp_path)
+    assert done.stderr == "ferjax: note: 4 of 5 are done already\n"
+    assert done.stdout.startswith("5 photographs: 4 faces, 1 without a face, 1 could not be read")
+    assert parts < {path.name for path in (tmp_path / "rows").glob("*.parquet")}
+    command(*common, "--csv", "faces.csv", "--force", cwd=tmp_path)
+    expected = scale_engines.csv_rows(tmp_path / "faces.csv")
+    found = scale_engines.parquet_rows(tmp_path / "rows")
+    assert scale_engines.compared(expected, found) == "the same"
+    left = [p.name for p in tmp_path.iterdir()]
+    assert sorted(n for n in left if not n.startswith(".")) == ["faces.csv", "photos", "rows"]
+
+
+@pytest.mark.slow
+def test_films_and_crops(photos: Path, tmp_path: Path, model: Path) -> None:
+    pytest.importorskip("ray", reason="needs ray")
+    pytest.importorskip("av", reason="needs PyAV")
+    from pyarrow import parquet
+
+    from ..video.films import write_film
+
+    films = tmp_path / "films"
+    films.mkdir()
+    write_film(films / "a.mp4", [FACE[..., ::-1]] * 6)
+    (films / "bad.mp4").write_bytes(b"no film")
+    network = ["--weights", model, *LABELS]
+    on = ["--on", "ray", "--workers", 2, "--out"]
+    done = command("video", "films", *network, *on, "film-rows", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.startswith("2 films: 6 faces, 0 without a face, 1 could not be read")
+    rows = parquet.read_table(tmp_path / "film-rows").to_pylist()
+    rows.sort(key=lambda row: (row["path"], row["frame"]))
+    assert [row["path"] for row in rows] == ["films/a.mp4"] * 6 + ["films/bad.mp4"]
+    assert rows[-1]["error"].startswith("films/bad.mp4: ") and rows[-1]["time"] is None
+    done = command("video", "films/a.mp4", *network, "--csv", "a.csv", cwd=tmp_path)
+    with open(tmp_path / "a.csv", encoding="utf-8-sig", newline="") as file:
+        for row, expected in zip(rows, csv.DictReader(file)):
+            assert row["x"] == float(expected["x"]) and row["label"] == expected["label"]
+            assert row["smoothed_a"] == float(expected["smoothed_a"])
+    done = command("predict", "photos", *network, *on, "crop-rows", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.startswith("4 images, 1 could not be read; ")
+    rows = parquet.read_table(tmp_path / "crop-rows").to_pylist()
+    done = command("predict", "photos", *network, "--json", cwd=tmp_path)
+    entries = {entry["path"]: entry for entry in json.loads(done.stdout)}
+    assert len(rows) == 4 and len(entries) == 3
+    for row in rows:
+        if row["error"] is None:
+            entry = entries[row["path"]]
+            assert row["label"] == entry["label"]
+            assert row["confidence"] == pytest.approx(entry["confidence"], abs=1e-6)

@@ -1,0 +1,127 @@
+"""Folders and addresses: what is found there, how it is named, how files are fetched."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ferjax import EmotionClassifier
+from ferjax.errors import FerjaxError, ImageError
+from ferjax.scale import Predictor, places
+from ferjax.scale.places import FILM_SUFFIXES, Fetcher, listed, place_of, shown
+
+pytest.importorskip("fsspec", reason="needs fsspec")
+NAMES = ["cut.png", "empty.jpg", "none.png", "one.png", "sub/two.png"]
+
+
+@pytest.fixture
+def address(photos: Path) -> str:
+    """The folder by an address, as another machine's is opened."""
+    (photos / ".hidden").mkdir()
+    for name in (".hidden/a.png", "one.faces.png"):
+        (photos / name).touch()
+    return f"local://{photos}"
+
+
+def test_photographs_at_an_address_are_those_of_a_folder(address: str, photos: Path) -> None:
+    paths, left_out = listed(address)
+    assert paths == [f"{photos}/{name}" for name in NAMES]
+    assert left_out == 3  # the text, the hidden one, the drawing
+    assert place_of(address).name(paths[0]) == f"{address}/cut.png"
+    assert listed(f"{address}/notes.txt") == ([f"{photos}/notes.txt"], 0)
+
+
+def test_what_is_not_there(address: str, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=f"^local://{tmp_path}/gone: no such file or folder$"):
+        listed(f"local://{tmp_path}/gone")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ImageError, match="empty: no images in this folder; expected files such as"):
+        listed(f"local://{tmp_path}/empty")
+    with pytest.raises(ImageError, match=r"no films in this folder; expected files such as \.mp4"):
+        listed(address, FILM_SUFFIXES)
+
+
+def test_addresses_that_nothing_opens_are_told_in_a_line_without_their_keys() -> None:
+    with pytest.raises(FerjaxError, match=r"^nowhere://host/a: cannot be opened \(.*\)$"):
+        place_of("nowhere://me:secret@host/a?token=1")
+
+
+def test_keys_are_not_shown() -> None:
+    assert shown("s3://key:secret@bucket/a/b?endpoint_override=me") == "s3://bucket/a/b"
+    assert shown("photos?/me@home") == "photos?/me@home"
+
+
+@pytest.mark.parametrize(
+    ("error", "has_hint"),
+    [
+        (OSError("AWS Error ACCESS_DENIED during ListObjectsV2 operation"), True),
+        (OSError("Unable to locate credentials"), True),
+        (OSError("HTTP response code 403"), True),
+        (OSError("Connection refused"), False),
+    ],
+)
+def test_missing_credentials_are_said_to_be(error: OSError, has_hint: bool) -> None:
+    text = str(places._problem("s3://bucket/a", error, "listed"))
+    assert re.match(r"s3://bucket/a: cannot be listed \(.+\)", text)
+    assert ("it takes credentials" in text) == has_hint
+
+
+def test_files_are_fetched_once_each_ahead_and_in_order(
+    address: str, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths, _ = listed(address)
+    fetched: list[str] = []
+    fetch = Fetcher._fetch
+
+    def counted(self: Any, path: str) -> bytes:
+        fetched.append(path)
+        return fetch(self, path)
+
+    monkeypatch.setattr(Fetcher, "_fetch", counted)
+    fetcher = Fetcher(place_of(address), paths)
+    contents = [file.read() for file in fetcher.files()]
+    fetcher.close()
+    assert contents == [(photos / name).read_bytes() for name in NAMES]
+    assert sorted(fetched) == sorted(paths)
+
+
+def test_a_file_that_cannot_be_fetched_is_an_error_of_its_own(
+    address: str, photos: Path, classifier: EmotionClassifier
+) -> None:
+    paths, _ = listed(address)
+    (photos / "cut.png").unlink()
+    fetcher = Fetcher(place_of(address), paths)
+    files = fetcher.files()
+    names = [file.name for file in files]
+    rows = [row for part in Predictor(classifier).rows(files, names) for row in part]
+    fetcher.close()
+    assert [row[1] for row in rows] == ["0", "0", "0", "1", "1", "2"]
+    assert rows[0][-1].startswith(f"{address}/cut.png: cannot be read: ")
+    assert rows[1][-1].startswith(f"{address}/empty.jpg: empty, 0 bytes")
+
+
+def test_fetching_is_tried_again(
+    address: str, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Faltering:
+        def __init__(self, times: int) -> None:
+            self.times = times
+
+        def open_input_stream(self, path: str) -> Any:
+            self.times -= 1
+            if self.times >= 0:
+                raise OSError("timed out")
+            return open(path, "rb")
+
+    for times, works in ((2, True), (3, False)):
+        fetcher = Fetcher(places.Place(Faltering(times), "", ""), [str(photos / "one.png")])
+        (file,) = fetcher.files()
+        if works:
+            assert file.read() == (photos / "one.png").read_bytes()
+        else:
+            with pytest.raises(OSError, match="timed out"):
+                file.read()
+        fetcher.close()
