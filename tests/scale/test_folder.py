@@ -55,7 +55,7 @@ def test_what_is_written_is_done(out: str, tmp_path: Path) -> None:
     folder.end({"faces": 3})
     assert Folder(out).ended
     rows = tmp_path / "rows"
-    names = [".ferjax-run.json", "part-a.parquet", "part-b.parquet", SUMMARY]
+    names = [".ferjax-run.json", SUMMARY, "part-a.parquet", "part-b.parquet"]
     assert files_in(rows) == names
     assert json.loads((rows / SUMMARY).read_text()) == {"faces": 3}
 
