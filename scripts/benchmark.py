@@ -159,8 +159,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"argument --{name.replace('_', '-')}: it takes --part too")
         if path is not None and not path.exists():
             parser.error(f"argument --{name.replace('_', '-')}: {path}: no such file")
-    if args.part and args.cases:
-        parser.error("argument --cases: a part has its own")
+    for name in ("cases", "peers", "repeats", "image_count", "minutes", "dtype"):
+        if args.part and getattr(args, name) != parser.get_default(name):
+            parser.error(f"argument --{name.replace('_', '-')}: a part has its own")
     names = args.cases or tuple(cases.CASES)
     if not any(cases.selected(case, args.peers, args.dtype)[0] for case in names):
         parser.error("none of these peers takes part in these cases")

@@ -190,6 +190,8 @@ def test_parts_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["--part", "speed"], "--part: expected names among latency, .*, got 'speed'"),
         (["--part", "start", "--cases", "latency"], "--cases: a part has its own"),
+        (["--part", "start", "--peers", "torch"], "--peers: a part has its own"),
+        (["--part", "start", "--image-count", "9"], "--image-count: a part has its own"),
         (["--data", "."], "--data: it takes --part too"),
         (["--part", "video", "--fer-python", "gone"], "--fer-python: gone: no such file"),
         (["--part", "video", "--before", "gone"], "expected a checkout of ferjax, got 'gone'"),

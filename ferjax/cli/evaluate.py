@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -134,8 +135,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """Raise where options do not go together with what is measured."""
+    from ferjax.data.manifest import ARRAYS
+
     if args.table is not None and args.data is not None:
         raise FerjaxError("expected either TABLE or --data, got both")
+    if args.table is not None and os.path.isfile(os.path.join(args.table, ARRAYS)):
+        raise FerjaxError(f"{args.table}: prepared faces, which --data takes")
     if args.table is None and args.data is None:
         raise FerjaxError(
             "expected --data DIR, faces to measure weights on, or TABLE, what was predicted"

@@ -238,13 +238,16 @@ def _faces_of_pictures(
     face = np.full(len(faces.paths), _NONE)
     unclear = np.zeros(len(faces.paths), bool)
     order = np.lexsort((-faces.size, faces.picture))
-    pictures, starts = np.unique(faces.picture[order], return_index=True)
-    for picture, of_picture in zip(pictures.tolist(), np.split(order, starts[1:])):
+    pictures, starts, counts = np.unique(
+        faces.picture[order], return_index=True, return_counts=True
+    )
+    face[pictures] = order[starts]
+    for place in np.flatnonzero(counts > 1).tolist():
+        of_picture = order[starts[place] : starts[place] + counts[place]]
         taken = chosen(faces.size[of_picture].tolist(), several)
-        if taken is None:
-            unclear[picture] = True
-        else:
-            face[picture] = of_picture[taken]
+        picture = pictures[place]
+        unclear[picture] = taken is None
+        face[picture] = _NONE if taken is None else of_picture[taken]
     return face, unclear
 
 
@@ -261,16 +264,23 @@ def _folders(paths: Sequence[str], class_names: Sequence[str]) -> list[str]:
     ['sad', 'fear']
     """
     classes = {plain_name(name).casefold() for name in class_names}
-    folders = [re.split(r"[/\\]", path)[-2::-1] for path in paths]  # from the picture outwards
+    heads = [path[: max(path.rfind("/"), path.rfind("\\")) + 1] for path in paths]
+    pictures = Counter(heads)
+    # From the picture outwards; what is before the first separator of an absolute path is nothing.
+    folders = {head: re.split(r"[/\\]", head)[-2::-1] for head in pictures}
     best, most = 0, (0, 0)
-    for level in range(min(_LEVELS, max(map(len, folders), default=0))):
-        names = Counter(names[level] for names in folders if level < len(names))
+    for level in range(min(_LEVELS, max(map(len, folders.values()), default=0))):
+        names: Counter[str] = Counter()
+        for head, of_head in folders.items():
+            if level < len(of_head):
+                names[of_head[level]] += pictures[head]
         known = [name for name in names if plain_name(name).casefold() in classes]
         different = len({plain_name(name).casefold() for name in known})
         score = (different, sum(names[name] for name in known))
         if score > most and (level == 0 or different > 1):
             best, most = level, score
-    return [names[best] if best < len(names) else "" for names in folders]
+    of_level = {head: names[best] if best < len(names) else "" for head, names in folders.items()}
+    return [of_level[head] for head in heads]
 
 
 def _listed(path: str | os.PathLike[str], paths: Sequence[str]) -> list[str]:
@@ -325,34 +335,29 @@ def _notes(left_out: dict[str, Any], pictures: int, abstained: int) -> tuple[str
     """Return what does not count, a sentence each."""
     notes = []
     if left_out["without_label"]:
-        notes.append(
-            f"{left_out['without_label']:,} of {pictures:,} pictures have no label and are left out"
-        )
+        count = left_out["without_label"]
+        notes.append(f"pictures without a label, which are left out: {count:,} of {pictures:,}")
     if left_out["other_labels"]:
         others = list(left_out["other_labels"].items())
         listed = ", ".join(f"{text} {count:,}" for text, count in others[:_NAMED])
         more = f" and {len(others) - _NAMED:,} more" if len(others) > _NAMED else ""
         count = sum(left_out["other_labels"].values())
-        notes.append(
-            printable(
-                f"{count:,} of {pictures:,} pictures have labels that are no class of the table, "
-                f"and are left out: {listed}{more}",
-                400,
-            )
-        )
+        note = "pictures with labels that are no class of the table, which are left out"
+        notes.append(printable(f"{note}: {count:,} of {pictures:,} ({listed}{more})", 400))
     reasons = {
-        "failed": "could not be read",
-        "without_face": "have no face that was found",
-        "several_faces": "have several faces, none clearly the largest (--several largest)",
+        "failed": "that could not be read",
+        "without_face": "without a face",
+        "several_faces": "with several faces, none clearly the largest (--several largest)",
     }
     unused = [f"{left_out[key]:,} {text}" for key, text in reasons.items() if left_out[key]]
     if unused:
         notes.append(
-            f"of the pictures with a label {', '.join(unused)}: they are left out, and the figures "
-            "flatter"
+            "pictures with a label that are left out, so that the figures flatter: "
+            f"{', '.join(unused)}"
         )
     if abstained:
         notes.append(
-            f"of {abstained:,} faces the run has said nothing: their most probable class counts"
+            "faces of which the run has said nothing, whose most probable class counts: "
+            f"{abstained:,}"
         )
     return tuple(notes)

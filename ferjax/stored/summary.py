@@ -382,7 +382,7 @@ def error_kind(error: str, path: str) -> str:
     error = error[:_LONGEST_ERROR]
     error = error.replace(path, "...") if path else error
     error = re.sub(r"""b?(["']).*?(?<!\\)\1""", "'...'", error)
-    error = re.sub(r"\d[\d,.]*(?<![,.])", "N", error)
+    error = re.sub(r"(?<!JPEG )(?<!\d)\d[\d,.]*(?<![,.])", "N", error)  # JPEG 2000 is a format
     return printable(error, 120) or "not said"
 
 

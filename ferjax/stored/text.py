@@ -33,12 +33,10 @@ def lines(summary: Summary) -> list[str]:
     if s.faces:
         result += [f"confidence: {_spread(s.confidence, 3)}", *_bars(s.confidence_histogram)]
     if s.faces and s.size is not None and s.too_small is not None:
-        small = (
-            f"{s.too_small:,} faces ({_share(s.too_small, s.faces)}) are below {SMALLEST} pixels"
-        )
+        small = f"below {SMALLEST} pixels: {s.too_small:,} ({_share(s.too_small, s.faces)})"
         result += [
             f"sizes:      {_spread(s.size, 1)} pixels",
-            f"{_SPACE}{small}: too small to tell",
+            f"{_SPACE}{small}, too small to tell",
         ]
     return [*result, *_errors(s)]
 

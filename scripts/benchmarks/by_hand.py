@@ -83,8 +83,10 @@ def classifier(model: Path) -> Callable[[npt.NDArray[np.uint8], Boxes], npt.NDAr
 
 
 def opened(content: bytes) -> Any:
-    """Return a session with the library's own choice of threads, and without its telemetry."""
+    """Return a session with a thread for each core, and without telemetry."""
     runtime = hardware.onnx_runtime()
     options = runtime.SessionOptions()
     options.log_severity_level = 4  # it warns of YuNet's outputs
+    # Of two sessions that take turns, the threads of one would wait at full speed beside the other.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -43,7 +43,7 @@ confidence: least 0.400, 5% 0.400, 25% 0.500, median 0.600, 75% 0.900, 95% 1.000
             0.8 to 0.9  0
             0.9 to 1.0  2  ########################################
 sizes:      least 20.0, 5% 20.0, 25% 25.0, median 30.0, 75% 90.0, 95% 100.0, most 100.0 pixels
-            1 faces (16.7%) are below 24 pixels: too small to tell
+            below 24 pixels: 1 (16.7%), too small to tell
 errors:     1  truncated: a JPEG without its end-of-image marker
             1  N x N pixels; expected at most N in all, scale it down
 """

@@ -373,7 +373,7 @@ def test_what_was_predicted(cli: Cli, table: Path) -> None:
     assert done.out.splitlines()[0] == (
         "stored probabilities on faces.csv (labels by folder), single view"
     )
-    assert done.err == "ferjax: warning: 1 of 3 pictures have no label and are left out\n"
+    assert done.err == "ferjax: warning: pictures without a label, which are left out: 1 of 3\n"
 
 
 def test_what_was_predicted_by_a_list(cli: Cli, table: Path, tmp_path: Path) -> None:
@@ -403,3 +403,11 @@ def test_tables_and_data_do_not_mix(
     done = cli("evaluate", *(str(table) if text == "TABLE" else text for text in arguments))
     assert done.code == 2
     assert message in done.error
+
+
+def test_prepared_faces_are_no_table(cli: Cli, data: Path) -> None:
+    done = cli("evaluate", data)
+    assert (done.code, done.error) == (
+        2,
+        f"ferjax: error: {data}: prepared faces, which --data takes",
+    )

@@ -91,10 +91,10 @@ def test_what_has_no_label_and_no_face_is_told(tmp_path: Path) -> None:
     }
     assert (found.whole.images, found.whole.correct) == (3, 3)
     assert found.notes == (
-        "1 of 7 pictures have no label and are left out",
-        "of the pictures with a label 2 could not be read, 1 have no face that was found: they are "
-        "left out, and the figures flatter",
-        "of 1 faces the run has said nothing: their most probable class counts",
+        "pictures without a label, which are left out: 1 of 7",
+        "pictures with a label that are left out, so that the figures flatter: 2 that could not be "
+        "read, 1 without a face",
+        "faces of which the run has said nothing, whose most probable class counts: 1",
     )
 
 
@@ -131,8 +131,8 @@ def test_by_a_list(tmp_path: Path) -> None:
     assert (found.whole.images, found.whole.correct) == (3, 2)
     assert found.data["split"] == "labels of labels.csv"
     assert found.notes == (
-        "1 of 5 pictures have no label and are left out",
-        "1 of 5 pictures have labels that are no class of the table, and are left out: bored 1",
+        "pictures without a label, which are left out: 1 of 5",
+        "pictures with labels that are no class of the table, which are left out: 1 of 5 (bored 1)",
     )
 
 

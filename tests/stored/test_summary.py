@@ -217,9 +217,9 @@ def test_an_empty_table(tmp_path: Path) -> None:
 def test_errors_of_a_kind() -> None:
     assert error_kind("x/1.jpg: no such file", "x/1.jpg") == "no such file"
     assert error_kind("./=1.jpg: empty, 0 bytes", "./=1.jpg") == "empty, N bytes"
-    starts = "a.jpg: not an image that ferjax can read (starts with b'\\x00\\'a'); expected JPEG"
+    starts = "a.jpg: not an image that ferjax can read (starts with b'\\x00\\'a'); JPEG 2000"
     assert error_kind(starts, "a.jpg") == (
-        "not an image that ferjax can read (starts with '...'); expected JPEG"
+        "not an image that ferjax can read (starts with '...'); JPEG 2000"
     )
     assert error_kind("cannot open x/1.jpg", "x/1.jpg") == "cannot open ..."
 
