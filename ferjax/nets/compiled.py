@@ -5,6 +5,7 @@ Dimension keys: B images, K classes.
 
 from __future__ import annotations
 
+import operator
 from typing import Any, Final
 
 import jax
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from ferjax import hardware
 from ferjax.nets.head import Head
-from ferjax.nets.network import Network
+from ferjax.nets.network import Network, with_prepared
 from ferjax.xla import begin_keeping, compiler_options
 
 # Batches are padded to the next of these sizes.
@@ -42,6 +43,9 @@ class Compiled:
             return head.probabilities(network.apply(variables, images))
 
         begin_keeping()
+        # A network of one's own may do anything with its variables.
+        self._graph = network.graph if type(network) is Network else None
+        self._last: tuple[list[Any], Any] = ([], None)  # variables, and what was made of them
         self._probabilities = jax.jit(probabilities, compiler_options=compiler_options())
 
     def __call__(
@@ -54,4 +58,17 @@ class Compiled:
             batch = np.concatenate([batch, np.zeros((size - count, *batch.shape[1:]), np.float32)])
         # GPUs would otherwise multiply in TF32, which is as far from Keras as 1e-3.
         with jax.default_matmul_precision("highest"), jax.enable_x64(False):
-            return np.asarray(self._probabilities(variables, batch))[:count]
+            return np.asarray(self._probabilities(self._prepared(variables), batch))[:count]
+
+    def _prepared(self, variables: Any) -> Any:
+        """Return the variables with what is made of them alone, anew where they are others."""
+        if self._graph is None:
+            return variables
+        given, prepared = self._last
+        arrays = jax.tree.leaves(variables)
+        if len(arrays) != len(given) or any(map(operator.is_not, arrays, given)):
+            prepared = with_prepared(self._graph, variables, largest_batch())
+            # NumPy's can be written to meanwhile.
+            kept = all(isinstance(array, jax.Array) for array in arrays)
+            self._last = (arrays, prepared) if kept else ([], None)
+        return prepared

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial, reduce
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
-from ferjax.nets.ops import spatial_axes
+from ferjax.nets.ops import kept_apart, spatial_axes
 
 Array = jax.Array
 
@@ -20,6 +22,9 @@ Array = jax.Array
 _FEWEST_PIXELS = 400
 _FEWEST_CHANNELS = 64
 _SMALLEST_SIDE = 8
+# The same where the kernel is transformed beforehand.
+_FEWEST_PIXELS_PREPARED = 120
+_SMALLEST_SIDE_PREPARED = 4
 # Values of images and of their convolutions, together, that are transformed at once: four times as
 # many have to fit into the processor's cache.
 _BLOCK = 1 << 19
@@ -37,8 +42,13 @@ def conv2d(
     data_format: str,
     dilation_rate: tuple[int, int],
     groups: int = 1,
+    prepared: Sequence[Array] | None = None,
 ) -> Array:
-    """Cross-correlate `x` with `kernel`, (kh, kw, C/groups, K)."""
+    """Cross-correlate `x` with `kernel`, (kh, kw, C/groups, K).
+
+    Args:
+        prepared: what `prepared_kernel` makes of it, if anything.
+    """
     height, width = (x.shape[axis] for axis in spatial_axes(data_format))
     if (strides, dilation_rate, groups) == ((1, 1), (1, 1), 1):
         smaller = height < kernel.shape[0] or width < kernel.shape[1]
@@ -46,7 +56,11 @@ def conv2d(
         if smaller and few and padding == "same":
             return _of_small_images(x, kernel, data_format)
         if has_own_code(x, kernel, data_format):
-            return _conv3x3(x, kernel, 1 if padding == "same" else 0)
+            pad = 1 if padding == "same" else 0
+            images = images_at_once(x.shape, kernel.shape, pad, prepared=True) if prepared else 0
+            if prepared and images:
+                return _winograd(x, prepared, pad, images)
+            return _conv3x3(x, kernel, pad)
     layout = "NHWC" if data_format == "channels_last" else "NCHW"
     return lax.conv_general_dilated(
         x,
@@ -121,7 +135,7 @@ def _of_small_images(x: Array, kernel: Array, data_format: str) -> Array:
     return jnp.moveaxis(y, -1, 1) if data_format == "channels_first" else y
 
 
-def has_own_code(x: Array, kernel: Array, data_format: str) -> bool:
+def has_own_code(x: Any, kernel: Any, data_format: str) -> bool:
     """Return whether a convolution is computed here and not by XLA: by its device and sizes."""
     return (
         jax.default_backend() == "cpu"
@@ -141,7 +155,9 @@ def _conv3x3(x: Array, kernel: Array, pad: int) -> Array:
         taps = zip(_shifted(_padded(x, pad), (3, 3)), kernel.reshape(9, 1, 1, 1, -1))
         return reduce(jnp.add, [image * weights for image, weights in taps])
     images = images_at_once(x.shape, kernel.shape, pad)
-    return _winograd(x, kernel, pad, images) if images else _direct(x, kernel, pad)
+    if images:
+        return _winograd(x, _transformed(kernel), pad, images)
+    return _direct(x, kernel, pad)
 
 
 def _forward(x: Array, kernel: Array, pad: int) -> tuple[Array, tuple[Array, Array]]:
@@ -176,33 +192,40 @@ def _direct(x: Array, kernel: Array, pad: int) -> Array:
     )
 
 
-def images_at_once(x: Sequence[int], kernel: Sequence[int], pad: int) -> int:
+def images_at_once(
+    x: Sequence[int], kernel: Sequence[int], pad: int, *, prepared: bool = False
+) -> int:
     """Return for how many images at once Winograd's algorithm is faster; 0 if for none."""
+    fewest = _FEWEST_PIXELS_PREPARED if prepared else _FEWEST_PIXELS
+    smallest = _SMALLEST_SIDE_PREPARED if prepared else _SMALLEST_SIDE
     batch, height, width, channels = x
     height, width, filters = height + 2 * pad - 2, width + 2 * pad - 2, kernel[3]
-    if min(channels, filters) < _FEWEST_CHANNELS or min(height, width) < _SMALLEST_SIDE:
+    if min(channels, filters) < _FEWEST_CHANNELS or min(height, width) < smallest:
         return 0
     most = _BLOCK // (height * width * (channels + filters))
     images = _divisor(batch, most)
-    if not most or images * height * width < _FEWEST_PIXELS:
+    if not most or images * height * width < fewest:
         return 0
     # What few channels gain, a loop over parts of the batch costs.
     unrolled = batch <= images * _MOST_UNROLLED
     return images if unrolled or channels * filters >= 2 * _FEWEST_CHANNELS**2 else 0
 
 
-def _winograd(x: Array, kernel: Array, pad: int, images: int) -> Array:
+def _winograd(x: Array, weights: Sequence[Array], pad: int, images: int) -> Array:
     """Cross-correlate by F(2x2, 3x3) of Lavin and Gray, "Fast Algorithms for Convolutional Neural
     Networks", 2016: 16 products instead of 36 for each tile of 2x2 outputs.
 
     The rounding errors are about those of the direct sum. `images` of the batch are done at once.
+    `weights` are the `_transformed` kernel.
     """
     batch, (height, width) = x.shape[0], (size + 2 * pad - 2 for size in x.shape[1:3])
-    weights = [w for r in _of_kernel(kernel) for w in _of_kernel(r)]
 
     def convolve(part: Array) -> Array:
+        # Otherwise the steps before it, such as the first convolution, would be done anew for each
+        # of the 16 values.
+        tiles = kept_apart(_of_tiles(part, pad))
         # Products one by one, not as a batch, which would take a copy of all tiles.
-        products = [tile @ w for tile, w in zip(_of_tiles(part, pad), weights)]
+        products = [tile @ w for tile, w in zip(tiles, weights)]
         vertical = [_to_outputs(products[j::4]) for j in range(4)]
         outputs = [_to_outputs([v[i] for v in vertical]) for i in range(2)]
         # Interleaved: (B, rows, 2, columns, 2, K).
@@ -258,6 +281,7 @@ def _gradient_by_rows(x: Array, dy: Array, pad: int) -> Array:
     return total.reshape(3, channels, 3, filters).swapaxes(1, 2)
 
 
+@partial(jax.jit, static_argnums=1)
 def _of_tiles(x: Array, pad: int) -> list[Array]:
     """Return 16 values of each tile, transformed, each (B, rows, columns, C)."""
     rows, columns = ((size + 2 * pad - 1) // 2 for size in x.shape[1:3])
@@ -274,7 +298,7 @@ def _of_tile(x: Array, axis: int, count: int) -> list[Array]:
     return [a - c, b + c, c - b, b - d]
 
 
-def _of_kernel(kernel: Array) -> list[Array]:
+def _of_kernel(kernel: Any) -> list[Any]:
     first, middle, last = kernel
     ends = first + last
     return [first, (ends + middle) / 2, (ends - middle) / 2, last]
@@ -293,6 +317,41 @@ def _to_outputs(products: Sequence[Array]) -> tuple[Array, Array]:
 def _of_outputs(y: Array, axis: int) -> list[Array]:
     even, odd = (lax.slice_in_dim(y, i, None, 2, axis) for i in range(2))
     return [even, even + odd, even - odd, -odd]
+
+
+def prepared_kernel(
+    kernel: Any,
+    x: Sequence[int],
+    *,
+    strides: tuple[int, int],
+    padding: str,
+    data_format: str,
+    dilation_rate: tuple[int, int],
+    groups: int = 1,
+) -> list[Array] | None:
+    """Return a kernel as Winograd's algorithm multiplies by it, 16 arrays (C, K).
+
+    So it is transformed once and not in every call, and fewer pixels have to share it.
+
+    Args:
+        x: the shape of the largest batch of images, (B, H, W, C).
+
+    Returns:
+        None where the algorithm is not used for such images.
+    """
+    plain = (strides, dilation_rate, groups) == ((1, 1), (1, 1), 1)
+    images, kernel = np.broadcast_to(np.float32(0), x), np.asarray(kernel, np.float32)
+    pad = 1 if padding == "same" else 0
+    if not (plain and has_own_code(images, kernel, data_format)):
+        return None
+    if not images_at_once(x, kernel.shape, pad, prepared=True):
+        return None
+    # By NumPy, so that nothing has to be compiled.
+    return [jax.device_put(np.ascontiguousarray(w)) for w in _transformed(kernel)]
+
+
+def _transformed(kernel: Any) -> list[Any]:
+    return [w for row in _of_kernel(kernel) for w in _of_kernel(row)]
 
 
 def _divisor(batch: int, most: int) -> int:

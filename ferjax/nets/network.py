@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -180,6 +180,7 @@ class _Run:
                 value = variable.value
             # Of another precision, such as float64 under jax_enable_x64, it would mix with images.
             self.weights[weight.name] = jnp.asarray(value, weight.dtype)
+        self.weights |= scope.get_variable("prepared", "weights", {})  # see `with_prepared`
 
     def key(self) -> jax.Array:
         return self._scope.make_rng("dropout")
@@ -188,6 +189,32 @@ class _Run:
         if self._scope.is_mutable_collection("batch_stats"):
             self._scope.put_variable("batch_stats", name, value)
             self.weights[name] = value  # where the layer is called again
+
+
+def with_prepared(graph: Graph, variables: Mapping[str, Any], batch_size: int) -> dict[str, Any]:
+    """Return variables for inference alone, with what layers would make of them in each call.
+
+    Args:
+        variables: {"params", "batch_stats"}, for which `Network` has to compute the same.
+        batch_size: of the largest batch.
+
+    Returns:
+        Beside them a collection "prepared", as `Layer.prepared` makes it.
+    """
+    params = variables.get("params", {})
+    prepared: dict[str, Any] = {}
+    for call in graph.calls[1:]:
+        layer, described = graph.by_name[call.layer], graph.weights.get(call.layer, ())
+        shape, weights = graph.shapes[call.inputs[0]], params.get(call.layer, {})
+        known = None not in shape and all(
+            np.shape(weights.get(w.name)) == w.shape for w in described if w.collection == "params"
+        )
+        if known and call.layer not in prepared:
+            sizes = (batch_size, *(size or 0 for size in shape))
+            made = layer.prepared(weights, sizes)
+            if made:
+                prepared[call.layer] = {"weights": made}
+    return {**variables, "prepared": prepared}
 
 
 def _cast(tree: Any, dtype: str) -> Any:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import partial, reduce
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.experimental.xla_metadata import set_xla_metadata
 from jax.scipy import ndimage
 
 Array = jax.Array
@@ -173,10 +175,34 @@ def batch_norm(
     epsilon: float,
 ) -> Array:
     """Normalize `x` along `axis` as one multiply-add, which is how Keras computes it."""
+    # XLA would otherwise take the root anew for every value of `x`.
+    factor, shift = kept_apart(_factor_and_shift(mean, variance, gamma, beta, epsilon))
+    return x * along_axis(factor, x.ndim, axis) + along_axis(shift, x.ndim, axis)
+
+
+@partial(jax.jit, static_argnums=4)
+def _factor_and_shift(
+    mean: Array, variance: Array, gamma: Array | None, beta: Array | None, epsilon: float
+) -> list[Array]:
     factor = lax.rsqrt(variance + epsilon)
     factor = factor if gamma is None else factor * gamma
-    shift = -mean * factor if beta is None else beta - mean * factor
-    return x * along_axis(factor, x.ndim, axis) + along_axis(shift, x.ndim, axis)
+    return [factor, -mean * factor if beta is None else beta - mean * factor]
+
+
+def kept_apart(results: Sequence[Array]) -> list[Array]:
+    """Have XLA's CPU code compute the results of a jitted function for themselves.
+
+    It would otherwise fuse the function's steps, and those before it, into whatever uses the
+    results, and do them as often; optimization barriers are dropped before it does. A call that is
+    not inlined takes its arguments from memory and leaves its results there.
+
+    Args:
+        results: all that one call of a function under `jax.jit` returned.
+    """
+    if jax.default_backend() != "cpu":
+        return list(results)
+    mark: Any = set_xla_metadata
+    return [mark(results[0], inlineable="false"), *results[1:]]
 
 
 def relu(

@@ -80,6 +80,31 @@ def test_way_chosen(sizes: tuple[int, ...], padding: str, images: int) -> None:
     assert convolution.images_at_once(x, kernel, 1 if padding == "same" else 0) == images
 
 
+@needs_cpu
+@pytest.mark.parametrize("sizes", [(1, 11, 13, 64, 64), (5, 5, 5, 64, 128)])
+def test_kernel_transformed_beforehand(sizes: tuple[int, ...]) -> None:
+    x, kernel = example(*sizes)
+    arguments: Any = {
+        "strides": (1, 1),
+        "padding": "same",
+        "data_format": "channels_last",
+        "dilation_rate": (1, 1),
+    }
+    prepared = convolution.prepared_kernel(kernel, x.shape, **arguments)
+    assert prepared is not None
+    # A kernel of nothing but zeros beside it: the sums come from what is prepared.
+    y = jax.jit(lambda x, w: conv2d(x, 0 * kernel, prepared=w, **arguments))(x, prepared)
+    expected = exact(x, kernel, "same")
+    np.testing.assert_allclose(y, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+    # What one image has too few pixels for is computed as ever.
+    single = conv2d(x[:1, :5, :5], kernel, prepared=prepared, **arguments)
+    expected = exact(x[:1, :5, :5], kernel, "same")
+    np.testing.assert_allclose(single, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+    strided = arguments | {"strides": (2, 2)}
+    assert convolution.prepared_kernel(kernel, x.shape, **strided) is None
+    assert convolution.prepared_kernel(kernel, (1, 5, 5, 64), **arguments) is None
+
+
 @partial(jax.jit, static_argnames="padding")
 def with_gradients(x: Any, kernel: Any, dy: Any, padding: str) -> tuple[jax.Array, ...]:
     """Return the convolution, the same where gradients are asked for, and these."""

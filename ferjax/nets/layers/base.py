@@ -158,6 +158,15 @@ class Layer:
         """Return the output for `inputs`, each (B, ...)."""
         raise NotImplementedError
 
+    def prepared(self, weights: Mapping[str, Array], shape: tuple[int, ...]) -> dict[str, Any]:
+        """Return what `forward` would make of the weights alone, to add to them at inference.
+
+        Args:
+            weights: as for `forward`, without those of collection "batch_stats".
+            shape: of the inputs, (B, ...), B of the largest batch.
+        """
+        return {}
+
     def weights_of(self, part: str, shape: Shape) -> tuple[Weight, ...]:
         """Return the arrays of the layer in setting `part`, if one is in it, for its inputs."""
         inner = getattr(self, part)

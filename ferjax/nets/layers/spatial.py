@@ -171,8 +171,20 @@ class Conv2D(_DenseConvolution):
     """Convolution: kernel (kh, kw, C/groups, F), bias (F,)."""
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
-        x = convolution.conv2d(inputs[0], weights["kernel"], groups=self.groups, **self.geometry)
+        x = convolution.conv2d(
+            inputs[0],
+            weights["kernel"],
+            groups=self.groups,
+            prepared=weights.get("prepared_kernel"),
+            **self.geometry,
+        )
         return self.finish(run, x, weights)
+
+    def prepared(self, weights: Mapping[str, Array], shape: tuple[int, ...]) -> dict[str, Any]:
+        kernel = convolution.prepared_kernel(
+            weights["kernel"], shape, groups=self.groups, **self.geometry
+        )
+        return {} if kernel is None else {"prepared_kernel": kernel}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,86 @@
+"""What is made of the variables beforehand is made anew where they are others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ferjax.nets import Network
+from ferjax.nets.compiled import Compiled
+from ferjax.nets.head import Head
+from ferjax.nets.layers import BatchNormalization, Conv2D, Dense, GlobalAveragePooling2D
+from ferjax.nets.network import with_prepared
+from ferjax.nets.ops import kept_apart
+
+from ..networks import as_trained, chain
+
+needs_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="needs the CPU backend")
+
+NETWORK = chain(
+    Conv2D(filters=64, kernel_size=1, activation="relu"),
+    BatchNormalization(),
+    Conv2D(filters=64, kernel_size=3, padding="same", name="wide"),
+    GlobalAveragePooling2D(),
+    Dense(units=3, activation="softmax"),
+    shape=(11, 11, 1),
+)
+VARIABLES = as_trained(NETWORK.graph)
+IMAGES = np.random.default_rng(0).random((1, 11, 11, 1)).astype(np.float32)
+
+
+def doubled(variables: Any) -> Any:
+    """Return variables with twice the kernel that is prepared."""
+    params = variables["params"]
+    wide = params["wide"] | {"kernel": 2 * params["wide"]["kernel"]}
+    return variables | {"params": params | {"wide": wide}}
+
+
+@needs_cpu
+def test_kernels_are_prepared() -> None:
+    prepared = with_prepared(NETWORK.graph, VARIABLES, 8)["prepared"]
+    assert {name: list(made["weights"]) for name, made in prepared.items()} == {
+        "wide": ["prepared_kernel"]
+    }
+
+
+def test_variables_may_be_others_in_each_call() -> None:
+    compiled = Compiled(NETWORK, Head.of(NETWORK.graph))
+    on_device, others = jax.device_put(VARIABLES), jax.device_put(doubled(VARIABLES))
+    expected, different = (NETWORK.apply(v, IMAGES) for v in (on_device, others))
+    assert np.abs(expected - different).max() > 1e-3
+    for _ in range(2):
+        np.testing.assert_allclose(compiled(on_device, IMAGES), expected, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(compiled(others, IMAGES), different, rtol=0, atol=1e-6)
+    # NumPy's arrays can be written to.
+    written = jax.tree.map(np.array, VARIABLES)
+    np.testing.assert_allclose(compiled(written, IMAGES), expected, rtol=0, atol=1e-6)
+    written["params"]["wide"]["kernel"] *= 2
+    np.testing.assert_allclose(compiled(written, IMAGES), different, rtol=0, atol=1e-6)
+
+
+def test_a_network_of_one_s_own_gets_its_variables_as_they_are() -> None:
+    class Halved(Network):
+        def __call__(self, images: Any, **options: Any) -> Any:
+            assert set(self.variables) == {"params", "batch_stats"}
+            return super().__call__(images / 2, **options)
+
+    compiled = Compiled(Halved(NETWORK.graph), Head.of(NETWORK.graph))
+    expected = NETWORK.apply(VARIABLES, IMAGES / 2)
+    np.testing.assert_allclose(compiled(VARIABLES, IMAGES), expected, rtol=0, atol=1e-6)
+
+
+@needs_cpu
+def test_what_is_kept_apart_is_not_fused() -> None:
+    twice = jax.jit(lambda x: [2 * x, 3 * x])
+
+    def program(keep: Any) -> str:
+        return str(jax.jit(lambda x: sum(keep(twice(x)))).lower(jnp.ones(9)).compile().as_text())
+
+    assert " call(" in program(kept_apart)
+    assert " call(" not in program(lambda results: results)
+    slope = jax.grad(lambda x: sum(kept_apart(twice(x))))
+    assert float(slope(jnp.float32(1))) == 5
