@@ -10,6 +10,7 @@ from typing import Any
 
 Event = tuple[float, float, str]  # start and end in nanoseconds, name
 _MOST = 12  # gaps and operations that are named
+_WAITS = "ThunkExecutor::"  # on CPUs stands for all operations that it began
 
 
 def device_events(path: Path) -> list[Event]:
@@ -21,7 +22,7 @@ def device_events(path: Path) -> list[Event]:
         (event.start_ns, event.start_ns + event.duration_ns, event.name)
         for line in device_lines(planes)
         for event in line.events
-        if event.duration_ns > 0
+        if event.duration_ns > 0 and not event.name.startswith(_WAITS)
     ]
 
 
