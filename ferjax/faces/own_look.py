@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -93,11 +94,9 @@ class _Sight:
     @property
     def roll(self) -> float:
         """Degrees by which the head is turned from where its patch has it upright."""
-        right_eye, left_eye, _, *mouth = self.landmarks
-        across = left_eye - right_eye
-        down = (mouth[0] + mouth[1] - right_eye - left_eye) / 2
-        eyes = math.degrees(math.atan2(across[1], across[0]))
-        axis = math.degrees(math.atan2(-down[0], down[1]))
+        (rx, ry), (lx, ly), _, (ax, ay), (bx, by) = self.landmarks.tolist()  # eyes, nose, mouth
+        eyes = math.degrees(math.atan2(ly - ry, lx - rx))
+        axis = math.degrees(math.atan2(-(ax + bx - rx - lx) / 2, (ay + by - ry - ly) / 2))
         return ROLL_GAIN * (eyes + axis) / 2
 
     def is_within(self, away: float, roll: float) -> bool:
@@ -240,10 +239,11 @@ def _together(sights: Sequence[_Sight | None]) -> _Sight | None:
 
 
 def _mean(sights: Sequence[_Sight]) -> _Sight:
+    count = len(sights)
     return _Sight(
-        score=sum(s.score for s in sights) / len(sights),
-        box=np.mean([s.box for s in sights], axis=0),
-        landmarks=np.mean([s.landmarks for s in sights], axis=0),
+        score=sum(s.score for s in sights) / count,
+        box=np.asarray(reduce(np.add, [s.box for s in sights]) / count),
+        landmarks=np.asarray(reduce(np.add, [s.landmarks for s in sights]) / count),
     )
 
 

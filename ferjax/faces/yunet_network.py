@@ -109,15 +109,20 @@ def _run_onnx(session: Any, images: Sequence[UInt8Array], min_score: float) -> l
         np.concatenate(parts[i : i + len(STRIDES)], axis=1)
         for i in range(0, len(parts), len(STRIDES))
     )
-    scores = np.sqrt(classes.clip(0, 1) * objects.clip(0, 1))[..., 0]  # (B, A)
-    seen = np.nonzero(scores >= min_score)
-    at, strides = (part[seen[1]] for part in _anchors(height, width))
-    sides = np.exp(boxes[seen][:, 2:])
-    corners = at + boxes[seen][:, :2] - sides / 2
-    points = landmarks[seen] + np.tile(at, 5)
-    rows = np.concatenate([corners, sides, points], axis=1) * strides
-    rows = np.concatenate([rows, scores[seen][:, None]], axis=1)
-    ends = np.searchsorted(seen[0], np.arange(count + 1))
+    scores = classes[..., 0] * objects[..., 0]  # (B, A); sigmoids, in [0, 1]
+    np.sqrt(scores, out=scores)
+    pictures, anchors = seen = np.nonzero(scores >= min_score)
+    at, strides = (part[anchors] for part in _anchors(height, width))
+    rows = np.empty((len(anchors), 15), np.float32)
+    box, sides = boxes[seen], rows[:, 2:4]
+    np.exp(box[:, 2:], out=sides)
+    rows[:, :2] = at + box[:, :2] - sides / 2
+    rows[:, 4:14] = landmarks[seen] + np.concatenate([at] * 5, axis=1)
+    rows[:, :14] *= strides
+    rows[:, 14] = scores[seen]
+    if count == 1:
+        return [distinct(rows)]
+    ends = np.searchsorted(pictures, np.arange(count + 1)).tolist()
     return [distinct(rows[start:end]) for start, end in itertools.pairwise(ends)]
 
 
@@ -137,6 +142,8 @@ def _batch(images: Sequence[UInt8Array]) -> Float32Array:
 
     Sides are filled up to a multiple of the largest stride. It is good until the thread's next.
     """
+    import cv2
+
     height, width = images[0].shape[:2]
     rows, columns = (side + -side % STRIDES[-1] for side in (height, width))
     size = len(images) * 3 * rows * columns
@@ -146,8 +153,9 @@ def _batch(images: Sequence[UInt8Array]) -> Float32Array:
     batch[:, :, height:] = 0
     batch[..., width:] = 0
     for planes, image in zip(batch, images, strict=True):
-        for i in range(3):
-            planes[i, :height, :width] = image[..., 2 - i]
+        # Apart as bytes first: to make numbers of each third byte takes twice as long.
+        for plane, channel in zip(planes, cv2.split(image)[::-1]):
+            plane[:height, :width] = channel
     return batch
 
 

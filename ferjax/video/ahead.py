@@ -46,7 +46,8 @@ class _Queue:
                 self._changed.wait(_PATIENCE)
             self._items.append((item, size))
             self._bytes += size
-            self._changed.notify_all()
+            if len(self._items) == 1:
+                self._changed.notify_all()
 
     def get(self, timeout: float | None) -> Any:
         """Return the next item, or None where none comes in so many seconds."""
@@ -55,7 +56,9 @@ class _Queue:
                 return None
             item, size = self._items.popleft()
             self._bytes -= size
-            self._changed.notify_all()
+            # Threads that take turns at each frame would cost more.
+            if len(self._items) <= MOST_FRAMES // 2:
+                self._changed.notify_all()
             return item
 
     def close(self) -> None:
