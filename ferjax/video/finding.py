@@ -2,8 +2,8 @@
 
 Some frames are looked at as a whole, ahead, in threads; in those between only the places where
 faces were in the frame before are, which takes a seventh of the time. Where frames come at 24 a
-second or more and need not be given at once, only some of these are looked at: a face that hardly
-moves from one to the next lies, in frames between them, on the line between its two places.
+second or more and need not be given at once, only some of these are looked at: a face that moves
+evenly lies, in the frames between them, on the line between its two places.
 
 Dimension keys: H height, W width of a frame; N faces; h, w, C of the network's input.
 """
@@ -36,7 +36,7 @@ from ferjax.faces.detection import (
 from ferjax.faces.own_look import is_sideways, wrapped
 from ferjax.image_files import UInt8Array
 from ferjax.preprocessing import Float32Array
-from ferjax.video.motion import apart, overlap
+from ferjax.video.motion import overlap
 from ferjax.video.pictures import Frame
 from ferjax.video.settings import LOOKS, Settings
 from ferjax.video.tracks import Tracker, look_of
@@ -48,12 +48,15 @@ _SAME: Final = 0.4  # the overlap from which on two boxes are of one face
 _ROUNDING: Final = 5e-4  # seconds by which times in files may be rounded
 _LONGEST: Final = 10  # frames between two looks at whole frames, to keep up
 _SHARE: Final = 0.8  # of a frame's time, that may be spent on it
-_SPAN: Final = 1 / 12  # seconds that faces may be looked for apart
+_SPAN: Final = 0.1  # seconds that faces may be looked for apart
+_SLOWEST: Final = 1 / 24  # seconds between frames of which some are not looked at
 _MOST_BETWEEN: Final = 4  # frames in that time that are not looked at
-# What a face may move in that time, in its height, and turn, in degrees, to be between its places:
-# a head that is shaken three times a second is then at most 0.02 of its height from there.
-_STEADY: Final = 0.1
-_STEADY_ROLL: Final = 10.0
+# What a face may do in that time to be on the line between its places. Its way differs by so much,
+# in its height, from that of the time before: then it is at most an eighth of that off the line.
+_BENT: Final = 0.08
+_FAR: Final = 0.2  # of its height, that it moves
+_LARGER: Final = 0.1  # of its height, that it grows
+_TURNED: Final = 10.0  # degrees
 _SURE: Final = 0.8  # the score of a face that need not be searched for anew
 
 
@@ -80,6 +83,18 @@ class _Known:
 
     time: float
     faces: dict[int, Detection]
+    speeds: dict[int, tuple[float, float]]  # pixels a second since the one before, where known
+
+    @classmethod
+    def of(cls, time: float, faces: dict[int, Detection], before: _Known | None) -> _Known:
+        """Return what is known of a frame, after another one."""
+        speeds = {}
+        for number, face in faces.items():
+            earlier = None if before is None else before.faces.get(number)
+            if before is not None and earlier is not None:
+                (x, y), (u, v), seconds = earlier.centre, face.centre, time - before.time
+                speeds[number] = (u - x) / seconds, (v - y) / seconds
+        return cls(time, faces, speeds)
 
     def state(self) -> list[Any]:
         """Return all of them, as JSON has it."""
@@ -87,12 +102,12 @@ class _Known:
             [number, face.box, face.score, _listed(face.landmarks), face.roll]
             for number, face in self.faces.items()
         ]
-        return [self.time, faces]
+        return [self.time, faces, list(self.speeds.items())]
 
     @classmethod
     def restored(cls, state: Sequence[Any]) -> _Known:
         """Return what `state` gave."""
-        time, faces = state
+        time, faces, speeds = state
         return cls(
             time,
             {
@@ -104,6 +119,7 @@ class _Known:
                 )
                 for number, box, score, marks, roll in faces
             },
+            {number: (across, down) for number, (across, down) in speeds},
         )
 
 
@@ -281,6 +297,8 @@ class Finder:
         """Whether a frame is not looked at: the next one is soon enough after the last that was."""
         if following is None or self._known is None or frame.cut or following.cut:
             return False
+        if following.time - frame.time > _SLOWEST + _ROUNDING:
+            return False
         return following.time - self._known.time <= _SPAN + _ROUNDING
 
     def _expected(self, frame: Frame) -> _Waiting:
@@ -380,23 +398,28 @@ class Finder:
             kept = [i for i, number in enumerate(given) if number is not None]
             faces, crops = [faces[i] for i in kept], [crops[i] for i in kept]
             numbers = [number for number in given if number is not None]
-        self._known = _Known(frame.time, dict(zip(numbers, faces)))
+        self._known = _Known.of(frame.time, dict(zip(numbers, faces)), self._known)
         unseen = [track.placed(frame.time) for track in tracker.unseen]
         return self._seen(frame, faces, numbers, crops, sorted(tracker.live), unseen)
 
     def _between(self, before: _Known, waiting: _Waiting) -> Seen:
         """Return a frame that was not looked at, between two that were, with its faces.
 
-        A face that moved more than a little is looked for in it after all.
+        A face that does not move evenly is looked for in it after all.
         """
         after, frame, unseen = self._known, waiting.frame, list(waiting.unseen)
         assert after is not None
-        part = (frame.time - before.time) / (after.time - before.time)
+        seconds = after.time - before.time
+        part = (frame.time - before.time) / seconds
         faces: list[Detection] = []
         numbers: list[int] = []
         for number, expected in waiting.expected.items():
-            ends = before.faces.get(number), after.faces.get(number)
-            face = _on_the_way(*ends, part) or self._followed_one(frame.image, expected)
+            first, last, face = before.faces.get(number), after.faces.get(number), None
+            if first is not None and last is not None:
+                across, down = before.speeds.get(number, (0.0, 0.0))
+                if _moves_evenly(first, last, (across * seconds, down * seconds)):
+                    face = _on_the_way(first, last, part)
+            face = face or self._followed_one(frame.image, expected)
             if face is None or not _is_inside(face, frame.image):
                 unseen.append(expected)
             elif all(overlap(face.box, other.box) < _SAME for other in faces):
@@ -511,14 +534,24 @@ def _stays(face: Detection, look: _Look) -> bool:
     return face.score >= _SURE and abs(face.roll) <= LEVEL_FROM
 
 
-def _on_the_way(first: Detection | None, last: Detection | None, part: float) -> Detection | None:
-    """Return a face that is a part of the way from one place to another; None where it is far."""
-    if first is None or last is None or is_sideways(first.roll) != is_sideways(last.roll):
-        return None
-    turned = wrapped(last.roll - first.roll)
-    larger = abs(last.size / first.size - 1)
-    if max(apart(first.box, last.box), larger) > _STEADY or abs(turned) > _STEADY_ROLL:
-        return None
+def _moves_evenly(first: Detection, last: Detection, way: tuple[float, float]) -> bool:
+    """Whether a face moves from one place to another as before.
+
+    Args:
+        way: what it would move if it went on so, in pixels.
+    """
+    (x, y), (u, v), size = first.centre, last.centre, first.size
+    return (
+        math.hypot(u - x, v - y) <= _FAR * size
+        and math.hypot(u - x - way[0], v - y - way[1]) <= _BENT * size
+        and abs(last.size - size) <= _LARGER * size
+        and abs(wrapped(last.roll - first.roll)) <= _TURNED
+        and is_sideways(first.roll) == is_sideways(last.roll)
+    )
+
+
+def _on_the_way(first: Detection, last: Detection, part: float) -> Detection:
+    """Return a face that is a part of the way from one place to another."""
     (x, y, width, height), (u, v, w, h) = first.box, last.box
     marks = None
     if first.landmarks is not None and last.landmarks is not None:
@@ -532,7 +565,7 @@ def _on_the_way(first: Detection | None, last: Detection | None, part: float) ->
         ),
         score=first.score + part * (last.score - first.score),
         landmarks=marks,
-        roll=wrapped(first.roll + part * turned),
+        roll=wrapped(first.roll + part * wrapped(last.roll - first.roll)),
     )
 
 

@@ -457,17 +457,18 @@ class Looks:
         return followed(*arguments, **options)
 
 
-def moving(count: int, step: float, side: int = 100) -> list[tuple[float, Any]]:
-    """Return frames at 30 a second in which a head moves by so many pixels."""
-    return [(i / 30, pasted(GROUND, [(40 + step * i, 60, head(side))])) for i in range(count)]
+def moving(count: int, step: float, shaken: Any = None) -> list[tuple[float, Any]]:
+    """Return frames at 30 a second in which a head moves by so many pixels, and is shaken."""
+    places = [40 + step * i + (shaken[i] if shaken else 0) for i in range(count)]
+    return [(i / 30, pasted(GROUND, [(x, 60, head(100))])) for i, x in enumerate(places)]
 
 
 def test_a_face_that_hardly_moves_is_not_looked_for_in_each_frame(
     small: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks, source = Looks(monkeypatch), moving(13, 2)
+    looks, source = Looks(monkeypatch), moving(13, 1)
     frames = list(small.analyze_video(source))
-    assert looks.count == 6  # in the frames 2, 4, 6, 8, 10 and 12
+    assert looks.count == 4  # in the frames 3, 6, 9 and 12
     every = list(small.analyze_video(source, detect_every=1))
     for frame, expected in zip(frames, every, strict=True):
         (face,), (other,) = frame.faces, expected.faces
@@ -477,20 +478,22 @@ def test_a_face_that_hardly_moves_is_not_looked_for_in_each_frame(
         assert face.landmarks is not None and other.landmarks is not None
         assert np.abs(face.landmarks - other.landmarks).max() < 0.05 * other.size
         assert (face.score, face.roll) == pytest.approx((other.score, other.roll), abs=6)
-    between, (first, last) = frames[3].faces[0], (frames[i].faces[0] for i in (2, 4))
-    assert between.box == pytest.approx(np.mean([first.box, last.box], axis=0), abs=1e-3)
+    first, between, last = (np.array(frames[i].faces[0].box) for i in (3, 4, 6))
+    assert between == pytest.approx((2 * first + last) / 3, abs=1e-3)
 
 
 @pytest.mark.parametrize(
     ("source", "options", "expected"),
     [
-        (moving(13, 8), {}, 12),  # in 1/15 s by 0.16 of its height
+        (moving(13, 3), {}, 6),  # evenly, but for the first time, when that is not known
+        (moving(13, 8), {}, 12),  # in 0.1 s by 0.24 of its height
+        (moving(13, 0, 3 * [12, 12, 12, 0, 0, 0]), {}, 12),  # to and fro
         ([(1.2 * t, picture) for t, picture in moving(11, 2)], {}, 6),  # 25 frames/s
         ([(1.5 * t, picture) for t, picture in moving(9, 2)], {}, 8),  # 20 frames/s
-        ([(t / 2, picture) for t, picture in moving(13, 1)], {}, 3),  # 60 frames/s
+        ([(t / 2, picture) for t, picture in moving(13, 0.5)], {}, 3),  # 60 frames/s
         (moving(9, 2), {"latency": "low", "detect_every": 4}, 8),
     ],
-    ids=["fast", "25/s", "20/s", "60/s", "low latency"],
+    ids=["slow", "fast", "shaken", "25/s", "20/s", "60/s", "low latency"],
 )
 def test_how_often_a_face_is_looked_for(
     source: list[Any],
@@ -556,7 +559,7 @@ def test_it_goes_on_between_frames_that_are_not_looked_at() -> None:
         expected.append(rows([frame]))
         states.append(json.dumps(analysis.state))
     known = [i for i, state in enumerate(states) if state != "null"]
-    assert known == [*range(0, 29, 2), 29]  # none knows what is not looked at
-    for stop in (2, 4, 6, 12, 20, 28):
+    assert known == [*range(0, 28, 3), 29]  # none knows what is not looked at
+    for stop in (3, 6, 9, 12, 21, 27):
         again = Analysis(classifier, source, Settings(), state=json.loads(states[stop]))
         assert [rows([frame]) for frame in again] == expected[stop + 1 :]
