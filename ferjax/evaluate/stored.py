@@ -160,7 +160,10 @@ def evaluate_stored(
         without_copies=None,
         calibrated=None,
         votes=None,
-        notes=_notes(left_out, len(faces.paths), int((faces.predicted[rows] == _NONE).sum())),
+        notes=(
+            *["the run is not finished"] * table.is_unfinished,
+            *_notes(left_out, len(faces.paths), int((faces.predicted[rows] == _NONE).sum())),
+        ),
         robustness=None,
         subgroups=subgroups,
         made=made(begun, seed, "none, the probabilities are stored"),

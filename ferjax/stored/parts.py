@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +36,8 @@ KINDS: Final = {
     "films": "faces in films",
 }
 
+RECORD: Final = ".ferjax-run.json"  # of a run on many machines, beside its parts
+
 _PLACED: Final = ("x", "y", "width", "height", "roll", "size", "too_small")
 _PREDICTED: Final = ("label", "confidence")
 _NEEDED: Final = {
@@ -50,6 +53,7 @@ _ENOUGH_ROWS: Final = 1 << 15  # of several files, which are then looked at
 _CELLS: Final = 1 << 22  # at once, at most
 _BUFFER: Final = 1 << 20  # bytes of a column that are read at once
 _MAX_COLUMNS: Final = 2_000
+_MAX_RECORD: Final = 1 << 20  # bytes
 _MAX_HEADER: Final = 1 << 20  # bytes of a CSV file's first line
 _EXPECTED: Final = (
     "expected Parquet files as `--on ray` and `ferjax video --parquet` write them, or the table of "
@@ -106,6 +110,16 @@ class Stored:
     def class_names(self) -> tuple[str, ...]:
         """The classes, K, in output order."""
         return tuple(self.class_columns.values())
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a run on many machines has not come to its end, by its record in the folder."""
+        try:
+            with open(self.path / RECORD, "rb") as file:
+                record = json.loads(file.read(_MAX_RECORD))
+        except (OSError, ValueError, RecursionError):  # no such run, or a file
+            return False
+        return isinstance(record, dict) and record.get("ended") is False
 
     def has(self, name: str) -> bool:
         """Whether all files have a column."""

@@ -209,7 +209,7 @@ class _Counts:
     def summary(self) -> Summary:
         table, failed = self._table, self._errors.failed
         pictures = frames = None
-        notes = []
+        notes = ["the run is not finished; --resume goes on with it"] * table.is_unfinished
         if table.kind == "photographs":
             pictures = self._pictures.pictures(failed)
             notes += self._pictures.notes()

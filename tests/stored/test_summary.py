@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,18 @@ def test_labels_that_are_no_class(tmp_path: Path) -> None:
     assert found.notes == ("labels that are no class: bored",)
 
 
+def test_a_run_that_is_not_finished(tmp_path: Path) -> None:
+    folder = write_parts(tmp_path / "out", ENTRIES)
+    record = folder / ".ferjax-run.json"
+    for text, notes in (
+        ('{"ended": false}', ("the run is not finished; --resume goes on with it",)),
+        ('{"ended": true}', ()),
+        ("[", ()),
+    ):
+        record.write_text(text)
+        assert summary(folder).notes == notes
+
+
 def test_faces_that_are_missing_are_told(tmp_path: Path) -> None:
     table = table_of()
     rest = table.filter(pa.array(np.arange(len(table)) != 0))  # the second face of the first stays
@@ -193,6 +207,26 @@ def test_rows_are_read_some_at_a_time(tmp_path: Path) -> None:
     assert found.confidence.mean == pytest.approx(0.745)
     assert found.confidence.quantiles["0.5"] == pytest.approx(0.74)
     assert found.too_small == 75_000
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
+    part = many(125_000)
+    peaks = []
+    for files in (1, 8):
+        for number in range(files):
+            write(tmp_path / str(files) / f"{number}.parquet", part)
+        code = (
+            "import resource, sys\nfrom ferjax import stored\n"
+            "found = stored.summarize(stored.opened(sys.argv[1]))\n"
+            "print(found.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        command = [sys.executable, "-c", code, str(tmp_path / str(files))]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        rows, peak = map(int, done.stdout.split())
+        assert rows == files * 125_000
+        peaks.append(peak * (1 if sys.platform == "darwin" else 1024))
+    assert peaks[1] - peaks[0] < 100e6  # of a million rows of 290 bytes
 
 
 def test_small_files_are_looked_at_together(tmp_path: Path) -> None:
