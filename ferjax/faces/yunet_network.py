@@ -132,6 +132,7 @@ class _Memory(threading.local):
 
     def __init__(self) -> None:
         self.numbers = np.empty(0, np.float32)
+        self.levels = np.empty(0, np.uint8)
 
 
 _memory = _Memory()
@@ -152,9 +153,12 @@ def _batch(images: Sequence[UInt8Array]) -> Float32Array:
     batch = _memory.numbers[:size].reshape(len(images), 3, rows, columns)
     batch[:, :, height:] = 0
     batch[..., width:] = 0
+    if len(_memory.levels) < 3 * height * width:
+        _memory.levels = np.empty(3 * height * width, np.uint8)
+    channels = list(_memory.levels[: 3 * height * width].reshape(3, height, width))
     for planes, image in zip(batch, images, strict=True):
         # Apart as bytes first: to make numbers of each third byte takes twice as long.
-        for plane, channel in zip(planes, cv2.split(image)[::-1]):
+        for plane, channel in zip(planes, reversed(cv2.split(image, channels))):
             plane[:height, :width] = channel
     return batch
 
