@@ -86,16 +86,17 @@ def run(
     asked: Mapping[str, Any],
 ) -> int:
     """Do a run on Ray, say how far it is and what came of it, and return the exit code."""
-    from ferjax.scale.on_ray import Run, Where
+    from ferjax.scale.cluster import ClusterOptions
+    from ferjax.scale.run import Run
 
-    where = Where(address=args.address, workers=args.workers, gpus=args.gpus or 0.0)
+    cluster = ClusterOptions(address=args.address, workers=args.workers, gpus=args.gpus or 0.0)
     work = Run(
         classifier,
         sources,
         job,
         {"COMMAND": args.command, **asked},
         out=args.out,
-        where=where,
+        cluster=cluster,
         resume=args.resume,
         force=args.force,
     )

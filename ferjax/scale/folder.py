@@ -26,12 +26,12 @@ from ferjax.faces.settings import check_resumed
 from ferjax.files import check_folder, json_text, make_folder, replacing
 from ferjax.scale.places import Place, is_address, place_of, shown
 from ferjax.scale.tables import Columns, Layout
+from ferjax.stored.parts import RECORD
 
 SUMMARY: Final = "_summary.json"
-_RECORD: Final = ".ferjax-run.json"
 _FORMAT: Final = 1
 _COUNTS: Final = b"ferjax counts"
-_KINDS: Final = 50  # of errors that are counted by their words
+_MOST_KINDS: Final = 50  # of errors that are told apart
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Counts:
 
     def add_error(self, kind: str, count: int = 1) -> None:
         """Count an error, once there are many kinds among the others."""
-        if kind not in self.errors and len(self.errors) >= _KINDS:
+        if kind not in self.errors and len(self.errors) >= _MOST_KINDS:
             kind = "others"
         self.errors[kind] = self.errors.get(kind, 0) + count
 
@@ -93,7 +93,7 @@ class Folder:
         self._is_local = not is_address(text)
         if self._is_local:
             check_folder(text)
-        record = self._record()
+        record = self._read_record()
         self.asked: dict[str, Any] | None = record.get("asked")
         self.ended = record.get("ended") is True
         self.size: int | None = record.get("size")
@@ -142,7 +142,7 @@ class Folder:
                 self._place.filesystem.create_dir(self._place.path, recursive=True)
         self._token = secrets.token_hex(8)
         self.asked, self.size = dict(asked), size
-        self._say(ended=False)
+        self._write_record(ended=False)
         if replace:
             for name in [*self._parquet_files(), SUMMARY]:
                 with suppress(FileNotFoundError, OSError):
@@ -150,10 +150,10 @@ class Folder:
 
     def end(self, summary: Mapping[str, Any]) -> None:
         """Write the summary, and that the run came to its end."""
-        self._put(SUMMARY, json_text(dict(summary), allow_nan=False).encode())
-        self._say(ended=True)
+        self._write(SUMMARY, json_text(dict(summary), allow_nan=False).encode())
+        self._write_record(ended=True)
 
-    def _say(self, *, ended: bool) -> None:
+    def _write_record(self, *, ended: bool) -> None:
         record = {
             "format": _FORMAT,
             "asked": self.asked,
@@ -161,17 +161,17 @@ class Folder:
             "token": self._token,
             "ended": ended,
         }
-        self._put(_RECORD, json.dumps(record).encode())
+        self._write(RECORD, json.dumps(record).encode())
 
-    def _record(self) -> dict[str, Any]:
+    def _read_record(self) -> dict[str, Any]:
         try:
-            with self._place.filesystem.open_input_stream(self._path(_RECORD)) as file:
+            with self._place.filesystem.open_input_stream(self._path(RECORD)) as file:
                 record = json.loads(file.read())
         except (FileNotFoundError, NotADirectoryError):
             return {}
         except ValueError:
             raise FerjaxError(
-                f"{self.shown}/{_RECORD}: is damaged; give another folder for --out"
+                f"{self.shown}/{RECORD}: is damaged; give another folder for --out"
             ) from None
         except Exception as error:
             raise FerjaxError(f"{self.shown}: cannot be read ({first_line(error)})") from error
@@ -218,7 +218,7 @@ class Folder:
 
     def is_current(self, token: str) -> bool:
         """Whether the call of a token is the one that writes."""
-        return self._record().get("token") == token
+        return self._read_record().get("token") == token
 
     def _parquet_files(self) -> list[str]:
         from pyarrow import fs
@@ -236,7 +236,7 @@ class Folder:
     def _path(self, name: str) -> str:
         return f"{self._place.path}/{name}"
 
-    def _put(self, name: str, content: bytes) -> None:
+    def _write(self, name: str, content: bytes) -> None:
         with self.placing(name) as path:
             path.write_bytes(content)
 

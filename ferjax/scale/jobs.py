@@ -17,7 +17,7 @@ from ferjax.faces.options import FaceOptions
 from ferjax.scale import places, tables
 from ferjax.scale.folder import Counts, PartWriter
 from ferjax.scale.places import FILM_SUFFIXES, Fetcher
-from ferjax.scale.predictor import Predictor
+from ferjax.scale.predictor import CROP_OPTIONS, FACE_OPTIONS, Predictor
 from ferjax.scale.tables import Layout
 from ferjax.stored.summary import error_kind
 
@@ -61,8 +61,7 @@ class Job:
     """What is asked of pictures or films.
 
     Attributes:
-        what: they are called in what is printed.
-        key: and in the summary.
+        what: they are called, in what is printed and in the summary.
         suffixes: of the files that are looked for.
         size: how many make a part, at most.
     """
@@ -105,13 +104,8 @@ class PictureJob(Job):
         return "photographs" if self.faces else "images"
 
     def _predictor(self, classifier: EmotionClassifier) -> Predictor:
-        names = FaceOptions.__dataclass_fields__
+        names = FACE_OPTIONS if self.faces else CROP_OPTIONS
         options = {name: getattr(self.options, name) for name in names}
-        if not self.faces:
-            options = {
-                name: options[name]
-                for name in ("resize", "channel_order", "calibrated", "prior", "abstain_below")
-            }
         return Predictor(classifier, faces=self.faces, **options)
 
     def layout(self, classifier: EmotionClassifier) -> Layout:

@@ -17,14 +17,16 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from ferjax.errors import FerjaxError, ImageError, first_line, printable
-from ferjax.faces.outputs import has_made_name
+from ferjax.faces.outputs import find_photographs, has_made_name
 from ferjax.image_files import IMAGE_SUFFIXES, MAX_FILE_BYTES, natural
 
-_FILMS: Final = "3gp asf avi flv m4v mkv mov mp4 mpeg mpg mts ogv ts webm wmv"
-FILM_SUFFIXES: Final = frozenset(f".{suffix}" for suffix in _FILMS.split())
+_FILM_SUFFIXES: Final = "3gp asf avi flv m4v mkv mov mp4 mpeg mpg mts ogv ts webm wmv"
+FILM_SUFFIXES: Final = frozenset(f".{suffix}" for suffix in _FILM_SUFFIXES.split())
 _ADDRESS: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
-_ARROWS: Final = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
-_WAITS: Final = "retry_limit_seconds=20"  # of Google's library, which by default tries for minutes
+_ARROW_SCHEMES: Final = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
+_RETRY_LIMIT: Final = (
+    "retry_limit_seconds=20"  # of Google's library, which by default tries for minutes
+)
 _AHEAD: Final = 16  # files that are fetched while others are at work
 _ATTEMPTS: Final = 3
 _CREDENTIALS: Final = re.compile(
@@ -92,9 +94,9 @@ def place_of(text: str) -> Place:
     scheme = match[1].lower()
     address = text
     if scheme in ("gs", "gcs") and "retry_limit" not in text:
-        address += ("&" if "?" in text else "?") + _WAITS
+        address += ("&" if "?" in text else "?") + _RETRY_LIMIT
     try:
-        if scheme in _ARROWS:
+        if scheme in _ARROW_SCHEMES:
             filesystem, path = fs.FileSystem.from_uri(address)
         else:
             import fsspec
@@ -149,6 +151,31 @@ def listed(text: str, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> tuple[list[s
     return sorted(chosen, key=natural), len(files) - len(chosen)
 
 
+def local_files(sources: Sequence[str], suffixes: frozenset[str]) -> tuple[list[str], int]:
+    """Return the files that paths and folders of this machine stand for, and how many are left out.
+
+    Raises:
+        ImageError: a path leads nowhere, or a folder has none.
+    """
+    missing = next((source for source in sources if not os.path.lexists(source)), None)
+    if missing is not None:
+        raise ImageError(f"{printable(missing)}: no such file or folder")
+    if suffixes is not FILM_SUFFIXES:
+        inputs, left_out = find_photographs(sources)
+        return [os.fspath(item.path) for item in inputs], left_out
+    films: dict[str, None] = {}
+    left_out = 0
+    for source in sources:
+        if not os.path.isdir(source):
+            films[source] = None
+            continue
+        paths, others = listed(source, suffixes)
+        below = len(os.path.abspath(source).rstrip("/")) + 1
+        films.update(dict.fromkeys(os.path.join(source, path[below:]) for path in paths))
+        left_out += others
+    return list(films), left_out
+
+
 def _is_wanted(path: str, suffixes: frozenset[str]) -> bool:
     pure = PurePosixPath(path)
     return (
@@ -196,6 +223,7 @@ class Fetcher:
         raise AssertionError
 
     def close(self) -> None:
+        """Stop fetching."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 PICTURES: Final = ("bytes", "content", "image", "path")
 """Columns that pictures are looked for in: of Ray's binary files, of Spark's, arrays, paths."""
 
-_OF_CROPS: Final = ("resize", "channel_order", "calibrated", "prior", "abstain_below")
+FACE_OPTIONS: Final = tuple(FaceOptions.__dataclass_fields__)
+CROP_OPTIONS: Final = ("resize", "channel_order", "calibrated", "prior", "abstain_below")
+"""Those of pictures that are one face each."""
+
 _MOST_THREADS: Final = 4  # that decode; more have nothing to do
 _BATCH: Final = 32  # crops that are predicted at once
 
@@ -82,7 +85,7 @@ class Predictor:
         Raises:
             FerjaxError: there is no such option, or its value is out of range.
         """
-        known = tuple(FaceOptions.__dataclass_fields__) if faces else _OF_CROPS
+        known = FACE_OPTIONS if faces else CROP_OPTIONS
         for name in options:
             if name not in known:
                 raise FerjaxError(
@@ -129,6 +132,7 @@ class Predictor:
 
     @property
     def layout(self) -> Layout:
+        """The columns of the rows, without those of `keep`; it loads the weights."""
         labels = self.classifier.labels
         return tables.of_faces(labels) if self._faces else tables.of_crops(labels)
 

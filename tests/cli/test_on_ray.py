@@ -14,39 +14,27 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import pytest
 
 import ferjax
 from ferjax.errors import FerjaxError, ImageError
-from ferjax.scale import on_ray
+from ferjax.scale.cluster import ClusterOptions, check_address, require_ray
 from ferjax.scale.folder import Folder
 from ferjax.scale.jobs import PictureJob, check_seen
-from ferjax.scale.on_ray import Run, Where, check_address
+from ferjax.scale.run import Run
 
 from ..conftest import ROOT
+from ..scale.photographs import FACE, write_photographs
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
 Cli = Callable[..., Any]
 LABELS = ["--labels", "a,b,c,d,e,f,g"]
-FACE = cv2.imread(str(ROOT / "examples" / "astronaut.png"))
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """A folder: one face, two, none, one that cannot be read, no photograph."""
-    folder = tmp_path / "photos"
-    (folder / "sub").mkdir(parents=True)
-    for name, image in (
-        ("one.png", FACE),
-        ("sub/two.png", np.hstack([FACE, FACE])),
-        ("none.png", np.full((48, 64, 3), 128, np.uint8)),
-    ):
-        assert cv2.imwrite(str(folder / name), image)
-    (folder / "empty.jpg").touch()
-    (folder / "notes.txt").write_text("no photograph by its name")
-    return folder
+    return write_photographs(tmp_path / "photos")
 
 
 @pytest.fixture
@@ -180,7 +168,7 @@ def test_a_machine_that_does_not_see_the_photographs(tmp_path: Path) -> None:
 def test_the_usage_statistics_of_ray_are_off() -> None:
     pytest.importorskip("ray", reason="needs ray")
     os.environ.pop("RAY_USAGE_STATS_ENABLED", None)
-    on_ray.require_ray()
+    require_ray()
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
 
 
@@ -199,7 +187,7 @@ def test_parts_are_all_that_is_left_and_have_the_same_names_again(
     def run() -> Run:
         return Run(
             classifier, [str(photos)], PictureJob(FaceOptions()), {}, out=str(tmp_path / "rows"),
-            where=Where(),
+            cluster=ClusterOptions(),
         )  # fmt: skip
 
     names = [str(photos / name) for name in ("empty.jpg", "none.png", "one.png", "sub/two.png")]
@@ -214,7 +202,7 @@ def test_parts_are_all_that_is_left_and_have_the_same_names_again(
     with pytest.raises(ImageError, match="no such file or folder"):
         Run(
             classifier, ["gone"], PictureJob(FaceOptions()), {}, out=str(tmp_path / "rows"),
-            where=Where(),
+            cluster=ClusterOptions(),
         )  # fmt: skip
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 import ferjax
 from ferjax import EmotionClassifier
 
-ROOT = Path(__file__).parents[2]
-FACE = cv2.imread(str(ROOT / "examples" / "astronaut.png"))
+from .photographs import write_photographs
 
 
 @pytest.fixture
@@ -23,17 +20,8 @@ def classifier(source: Path) -> EmotionClassifier:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """A folder: one face, two, none, two that cannot be read, no photograph."""
-    folder = tmp_path / "photos"
-    (folder / "sub").mkdir(parents=True)
-    for name, image in (
-        ("one.png", FACE),
-        ("sub/two.png", np.hstack([FACE, FACE])),
-        ("none.png", np.full((48, 64, 3), 128, np.uint8)),
-    ):
-        assert cv2.imwrite(str(folder / name), image)
+    """The folder, and in it another photograph that cannot be read: half of one."""
+    folder = write_photographs(tmp_path / "photos")
     whole = (folder / "one.png").read_bytes()
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
-    (folder / "empty.jpg").touch()
-    (folder / "notes.txt").write_text("no photograph by its name")
     return folder

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT
+from ..conftest import ROOT
 
 GUIDE = ROOT / "docs" / "guides" / "scale.md"
 

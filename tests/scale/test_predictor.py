@@ -22,7 +22,7 @@ from ferjax.errors import FerjaxError, ImageError, PriorError
 from ferjax.faces import results, stream
 from ferjax.scale import Predictor, predictor, workers
 
-from .conftest import FACE
+from .photographs import FACE
 
 NAMES = ("one.png", "sub/two.png", "none.png", "cut.png", "empty.jpg")
 
