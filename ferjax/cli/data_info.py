@@ -188,7 +188,8 @@ def run(args: argparse.Namespace) -> int:
     if args.sheet:
         sheet.check_path(args.sheet)  # before reading, which takes a while
     is_prepared = preparation.is_prepared(args.source)
-    if not is_prepared and stored.is_stored(args.source):
+    is_address = "://" in args.source
+    if is_address or (not is_prepared and stored.is_stored(args.source)):
         return data_stored.run(args)
     if args.disagreement:
         if args.votes is None and not is_prepared:

@@ -96,10 +96,10 @@ def evaluate_stored(
     if not isinstance(table, Stored):
         table = opened(table, progress=progress)
     if table.kind == "films":
-        raise DataError(printable(f"{table.path}: of films; expected faces in pictures"))
+        raise DataError(printable(f"{table.shown}: of films; expected faces in pictures"))
     faces = _read(table, progress)
     if not faces.paths:
-        raise DataError(printable(f"{table.path}: expected rows, the table is empty"))
+        raise DataError(printable(f"{table.shown}: expected rows, the table is empty"))
     texts = (
         _folders(faces.paths, table.class_names) if labels is None else _listed(labels, faces.paths)
     )
@@ -193,14 +193,14 @@ def _read(table: Stored, progress: Progress | None) -> _Faces:
         picture = of_name[codes]
         if (picture == _NONE).any():
             raise DataError(
-                printable(f"{table.path}: expected a path in every row, some have none")
+                printable(f"{table.shown}: expected a path in every row, some have none")
             )
         failed += picture[rows.has_error()].tolist()
         is_face = rows.is_face()
         probabilities = rows.probabilities()[is_face].astype(np.float32)
         if not ((probabilities >= 0) & (probabilities <= 1)).all():
             raise DataError(
-                printable(f"{table.path}: expected probabilities from 0 to 1 for every face")
+                printable(f"{table.shown}: expected probabilities from 0 to 1 for every face")
             )
         size = np.zeros(len(rows)) if table.kind == "crops" else rows.numbers("size")
         parts.append((picture[is_face], size[is_face], _said(rows)[is_face], probabilities))
@@ -331,7 +331,7 @@ def _check_some(
     else:
         got = ", ".join(text for text, _ in others.most_common(_NAMED))
         reason = f"{classes} for labels in {os.fspath(labels)}, got {got or 'none'}"
-    raise DataError(printable(f"{table.path}: {reason}"))
+    raise DataError(printable(f"{table.shown}: {reason}"))
 
 
 def _notes(left_out: dict[str, Any], pictures: int, abstained: int) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +28,7 @@ from ferjax.stored.parts import Stored
 from ferjax.stored.rows import Rows
 
 COLUMNS: Final = 10
+Fetch = Callable[[str], bytes]
 
 _SPARE: Final = 4  # times as many are kept, for pictures that cannot be opened
 _SIDE: Final = 96  # pixels of a face on the sheet
@@ -58,13 +59,18 @@ class Example:
         """As in the table."""
         return abs(self.rank)
 
-    def cut(self) -> UInt8Array:
+    def cut(self, fetch: Fetch | None = None) -> UInt8Array:
         """Return the face, uint8 (96, 96, 3) in RGB order.
+
+        Args:
+            fetch: gives what a picture at an address holds.
 
         Raises:
             ImageError: the photograph cannot be opened, or is another one now.
         """
-        picture = load_picture(self.path)
+        is_fetched = fetch is not None and "://" in self.path
+        source = fetch(self.path) if fetch is not None and is_fetched else self.path
+        picture = load_picture(source, name=printable(self.path))
         if not self.place:
             return resized(picture, _SIDE, _SIDE, "area")
         x, y, width, height, roll = self.place
@@ -82,19 +88,36 @@ class Example:
 class Examples:
     """The faces of each class that are shown, of the rows so far."""
 
-    def __init__(self, table: Stored, *, seed: int = 0, columns: int = COLUMNS) -> None:
+    def __init__(
+        self,
+        table: Stored,
+        *,
+        seed: int = 0,
+        columns: int = COLUMNS,
+        fetch: Fetch | None = None,
+    ) -> None:
         """Begin without faces.
+
+        Args:
+            table: the table.
+            seed: decides among faces that are equally confident.
+            columns: faces in a row.
+            fetch: gives what a picture at an address holds, or raises an ImageError; None: these
+                are taken for paths.
 
         Raises:
             DataError: the table does not say in which photographs its faces are.
         """
         if table.kind == "films":
             raise DataError(
-                printable(f"{table.path}: of films, whose frames are no files to cut examples from")
+                printable(
+                    f"{table.shown}: of films, whose frames are no files to cut examples from"
+                )
             )
         self._table = table
         self._seed = seed
         self._columns = columns
+        self._fetch = fetch
         self._places: tuple[str, ...] = ("face", "x", "y", "width", "height", "roll")
         if table.kind == "crops":
             self._places = ()
@@ -184,7 +207,7 @@ class Examples:
             if example.path in problems or (example.path, example.face) in places:
                 continue
             try:
-                row.append((example, example.cut()))
+                row.append((example, example.cut(self._fetch)))
             except ImageError as error:
                 problems[example.path] = str(error)
         return row

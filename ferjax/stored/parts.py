@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import io
 import json
 import os
 from collections import Counter
@@ -19,11 +20,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from ferjax.data import parquet, parquet_pages
 from ferjax.data.archive_guards import check_unpacked, size_of
-from ferjax.errors import DataError, printable
+from ferjax.errors import DataError, first_line, printable
 from ferjax.faces import results
 from ferjax.stored.rows import TEXTS, Columns, Rows, columns_of, is_text
 from ferjax.video import tables as films
@@ -53,12 +54,29 @@ _ENOUGH_ROWS: Final = 1 << 15  # of several files, which are then looked at
 _CELLS: Final = 1 << 22  # at once, at most
 _BUFFER: Final = 1 << 20  # bytes of a column that are read at once
 _MAX_COLUMNS: Final = 2_000
+_MAX_FETCHED: Final = 1 << 28  # bytes of a file of another machine that is fetched as a whole
 _MAX_RECORD: Final = 1 << 20  # bytes
 _MAX_HEADER: Final = 1 << 20  # bytes of a CSV file's first line
 _EXPECTED: Final = (
     "expected Parquet files as `--on ray` and `ferjax video --parquet` write them, or the table of "
     "`ferjax faces --csv`"
 )
+
+
+class Place(Protocol):
+    """Where files are that are not on this machine; see `ferjax.scale.places.place_of`.
+
+    Attributes:
+        filesystem: a `pyarrow.fs.FileSystem`.
+        path: of the folder or file in it.
+    """
+
+    @property
+    def filesystem(self) -> Any: ...
+    @property
+    def path(self) -> str: ...
+    def name(self, path: str) -> str:
+        """Return what a path of the file system is called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +89,7 @@ class Part:
         columns: of a Parquet file what Arrow reads them as, of a CSV file nothing, by name.
         rows: how many it has; None for a CSV file, which does not say.
         size: in bytes.
+        place: where it is, if not on this machine.
     """
 
     path: Path
@@ -78,6 +97,12 @@ class Part:
     columns: dict[str, Any]
     rows: int | None
     size: int
+    place: Place | None = None
+
+    @property
+    def shown(self) -> str:
+        """What errors call it."""
+        return _shown(self.path, self.place)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,12 +114,19 @@ class Stored:
         kind: a key of `KINDS`.
         parts: its files, by name.
         class_columns: the classes in output order, by the columns of their probabilities.
+        place: where it is, if not on this machine.
     """
 
     path: Path
     kind: str
     parts: tuple[Part, ...]
     class_columns: dict[str, str]
+    place: Place | None = None
+
+    @property
+    def shown(self) -> str:
+        """What errors call it."""
+        return _shown(self.path, self.place)
 
     @property
     def name(self) -> str:
@@ -115,7 +147,7 @@ class Stored:
     def is_unfinished(self) -> bool:
         """Whether a run on many machines has not come to its end, by its record in the folder."""
         try:
-            with open(self.path / RECORD, "rb") as file:
+            with _open(self.path / RECORD, self.place) as file:
                 record = json.loads(file.read(_MAX_RECORD))
         except (OSError, ValueError, RecursionError):  # no such run, or a file
             return False
@@ -150,7 +182,7 @@ class Stored:
             read = _parquet_batches if part.form == "parquet" else _csv_batches
             done = 0
             for batch, done in read(part, columns):
-                with _named(part.path), parquet.checked():
+                with _named(part.shown), parquet.checked():
                     waiting.append(columns_of(batch, columns))
                 count += batch.num_rows
                 if count >= _ENOUGH_ROWS:
@@ -183,22 +215,29 @@ def _is_told(names: Sequence[str]) -> bool:
     return is_of_crops or len(_TELLING.intersection(names)) >= _ENOUGH
 
 
-def opened(path: str | os.PathLike[str], *, progress: Progress | None = None) -> Stored:
+def opened(
+    path: str | os.PathLike[str],
+    *,
+    place: Place | None = None,
+    progress: Progress | None = None,
+) -> Stored:
     """Return a table, of which the columns were looked at and no rows.
 
     Args:
         path: the folder or file.
+        place: where it is, if not on this machine; `path` is not looked at then.
         progress: called with (done, total, "files") after each file.
 
     Raises:
         DataError: there is no such table at the path, a file is damaged, columns are missing, the
             parts are not of one kind or have other classes, or pyarrow is not installed.
     """
-    with _named(Path(path)):
-        files = _files(Path(path))
+    path = Path(path if place is None else place.path)
+    with _named(_shown(path, place)):
+        files = _files(path, place)
     parts: list[Part] = []
     for number, file in enumerate(files, start=1):
-        part = _part(file)
+        part = _part(file, place)
         if parts and part.columns == parts[-1].columns:  # as a rule, and once in memory
             part = replace(part, columns=parts[-1].columns)
         else:
@@ -208,7 +247,7 @@ def opened(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
             progress(number, len(files), "files")
     kind = _kind(parts[0])
     classes = _classes(parts[0], kind)
-    return Stored(path=Path(path), kind=kind, parts=tuple(parts), class_columns=classes)
+    return Stored(path=path, kind=kind, parts=tuple(parts), class_columns=classes, place=place)
 
 
 def _check_columns(part: Part, first: Part) -> None:
@@ -223,71 +262,101 @@ def _check_columns(part: Part, first: Part) -> None:
         )
     else:
         return
-    text = f"{part.path}: {mine}, and in {first.path.name} {others}"
+    text = f"{part.shown}: {mine}, and in {first.path.name} {others}"
     raise DataError(printable(f"{text}; expected the files of one run"))
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Path, place: Place | None = None) -> list[Path]:
     """Return the files of a table: one, or the Parquet files in a folder but for hidden ones."""
-    try:
-        if size_of(os.fspath(path), _EXPECTED) is not None:
+    with _readable():
+        if place is not None:
+            names = _listed_at(place)
+        elif size_of(os.fspath(path), _EXPECTED) is not None:
             return [path]
-        files = [
-            file
-            for file in sorted(path.iterdir())
-            if file.suffix.lower() == ".parquet" and file.name[0] not in "._" and file.is_file()
-        ]
-    except (OSError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        else:
+            names = [file for file in path.iterdir() if file.is_file()]
+    if names == [path]:
+        return names
+    files = [f for f in names if f.suffix.lower() == ".parquet" and f.name[0] not in "._"]
     if not files:
         raise DataError(f"no .parquet files in this folder; {_EXPECTED}")
-    return files
+    return sorted(files)
 
 
-def _part(path: Path) -> Part:
+def _listed_at(place: Place) -> list[Path]:
+    """Return a file, or the files in a folder, of another machine."""
+    from pyarrow import fs
+
+    (info,) = place.filesystem.get_file_info([place.path])
+    if info.type == fs.FileType.File:
+        return [Path(place.path)]
+    selector = fs.FileSelector(place.path, allow_not_found=True)
+    infos = place.filesystem.get_file_info(selector)
+    if not infos and info.type == fs.FileType.NotFound:
+        raise DataError(f"no such file or folder; {_EXPECTED}")
+    return [Path(each.path) for each in infos if each.type == fs.FileType.File]
+
+
+def _open(path: Path, place: Place | None) -> Any:
+    """Open a file. Of another machine it comes as a whole, unless it is large."""
+    if place is None:
+        return open(path, "rb")
+    file = place.filesystem.open_input_file(path.as_posix())
+    if file.size() > _MAX_FETCHED:
+        return file
+    with file:
+        return io.BytesIO(file.read())
+
+
+def _shown(path: Path, place: Place | None) -> str:
+    return str(path) if place is None else place.name(path.as_posix())
+
+
+def _part(path: Path, place: Place | None = None) -> Part:
     """Look at a file.
 
     Raises:
         DataError: it is of neither form, or damaged.
     """
-    with _named(path):
-        size = size_of(os.fspath(path), _EXPECTED) or 0
-        if _is_parquet(path):
-            with _parquet(path) as file, parquet.checked():
-                rows, names = file.metadata.num_rows, file.schema_arrow.names
-                if len(names) > _MAX_COLUMNS:
-                    raise DataError(f"{len(names):,} columns; {_EXPECTED}")
-                columns = dict(zip(names, file.schema_arrow.types))
-        else:
-            rows, names = None, _csv_header(path)
-            columns = dict.fromkeys(names)
-            _pyarrow()
+    with _named(_shown(path, place)), _readable():
+        if place is None:
+            size_of(os.fspath(path), _EXPECTED)  # raises for what is no file
+        with _open(path, place) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            head = file.readline(_MAX_HEADER)
+            rows = None
+            if head[:4] == b"PAR1":
+                with _parquet(file) as opened_file, parquet.checked():
+                    rows, names = opened_file.metadata.num_rows, opened_file.schema_arrow.names
+                    if len(names) > _MAX_COLUMNS:
+                        raise DataError(f"{len(names):,} columns; {_EXPECTED}")
+                    columns = dict(zip(names, opened_file.schema_arrow.types))
+            else:
+                names = _csv_header(head)
+                columns = dict.fromkeys(names)
+                _pyarrow()
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise DataError(f"expected different columns, got {twice[0]!r} twice")
         form = "csv" if rows is None else "parquet"
-        return Part(path=path, form=form, columns=columns, rows=rows, size=size)
-
-
-def _is_parquet(path: Path) -> bool:
-    with _readable(), open(path, "rb") as file:
-        return file.read(4) == b"PAR1"
+        return Part(path=path, form=form, columns=columns, rows=rows, size=size, place=place)
 
 
 @contextmanager
 def _readable() -> Iterator[None]:
+    """Make what file systems raise a DataError."""
     try:
         yield
-    except OSError as error:
-        raise DataError(f"cannot be read: {error.strerror or error}") from None
+    except DataError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise DataError(f"cannot be read: {reason}") from None
 
 
-def _csv_header(path: Path) -> list[str]:
-    """Return the columns of a CSV file."""
-    with _readable(), open(path, "rb") as file:
-        line = file.readline(_MAX_HEADER)
+def _csv_header(line: bytes) -> list[str]:
+    """Return the columns of a CSV file, by its first line."""
     try:
         names = next(csv.reader([line.decode("utf-8-sig")]), [])
     except (UnicodeDecodeError, csv.Error):
@@ -303,7 +372,7 @@ def _kind(part: Part) -> str:
     missing = [name for name in _NEEDED[kind] if name not in part.columns]
     if missing:
         raise DataError(
-            printable(f"{part.path}: no column {', '.join(map(repr, missing))}; {_EXPECTED}")
+            printable(f"{part.shown}: no column {', '.join(map(repr, missing))}; {_EXPECTED}")
         )
     return kind
 
@@ -316,22 +385,22 @@ def _classes(part: Part, kind: str) -> dict[str, str]:
         fixed = results.FIXED if kind == "photographs" else _NEEDED["crops"]
         classes = results.class_columns(list(part.columns), fixed)
     if not classes:
-        raise DataError(printable(f"{part.path}: no column of a class's probability; {_EXPECTED}"))
+        raise DataError(printable(f"{part.shown}: no column of a class's probability; {_EXPECTED}"))
     return classes
 
 
 class _named:
-    """Put a file's path before errors."""
+    """Put a file's name before errors."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, name: str) -> None:
+        self._name = name
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, DataError):
-            raise DataError(printable(f"{self._path}: {error}")) from error
+            raise DataError(printable(f"{self._name}: {error}")) from error
 
 
 # --- rows ----------------------------------------------------------------------------------------
@@ -346,12 +415,12 @@ def _pyarrow() -> Any:
     return pyarrow
 
 
-def _parquet(path: Path, texts: Sequence[str] = ()) -> Any:
-    """Open a Parquet file; columns of `texts` come as what is different in them."""
+def _parquet(file: Any, texts: Sequence[str] = ()) -> Any:
+    """Open a Parquet file, by its path or open; `texts` come as what is different in them."""
     pa = _pyarrow()
     with parquet.checked():
         return pa.parquet.ParquetFile(
-            os.fspath(path),
+            file,
             thrift_string_size_limit=16 * 2**20,
             thrift_container_size_limit=1_000_000,
             pre_buffer=False,
@@ -362,11 +431,12 @@ def _parquet(path: Path, texts: Sequence[str] = ()) -> Any:
 
 def _parquet_batches(part: Part, columns: Sequence[str]) -> Iterator[tuple[Any, int]]:
     """Yield rows of a file, and how many were read."""
-    with _named(part.path):
+    with _named(part.shown):
         _check_sizes(part, columns)
         done = 0
         texts = [name for name in columns if is_text(part.columns[name])]
-        with _parquet(part.path, texts) as file:
+        source = os.fspath(part.path) if part.place is None else _open(part.path, part.place)
+        with _parquet(source, texts) as file:
             at_once = max(1, min(_ROWS, _CELLS // len(columns)))
             batches = file.iter_batches(at_once, columns=list(columns), use_threads=False)
             while True:
@@ -386,7 +456,7 @@ def _check_sizes(part: Part, columns: Sequence[str]) -> None:
     """Raise where a file would unpack to more than such a table has; see `parquet_pages`."""
     if not part.rows:  # and no groups of rows
         return
-    with open(part.path, "rb") as file:
+    with _readable(), _open(part.path, part.place) as file:
 
         def read_at(offset: int, size: int) -> bytes:
             file.seek(offset)
@@ -407,7 +477,7 @@ def _check_sizes(part: Part, columns: Sequence[str]) -> None:
 def _csv_batches(part: Part, columns: Sequence[str]) -> Iterator[tuple[Any, int]]:
     """Yield rows of a file, and how many thousands of bytes were read."""
     pa = _pyarrow()
-    with _named(part.path), parquet.checked(), pa.OSFile(os.fspath(part.path)) as file:
+    with _named(part.shown), parquet.checked(), _open(part.path, part.place) as file:
         types = dict.fromkeys(columns, pa.float64())
         types |= {name: pa.string() for name in TEXTS if name in types}
         types |= {"too_small": pa.bool_()} if "too_small" in types else {}

@@ -165,7 +165,7 @@ def summarize(
         if look is not None:
             look(rows)
     if not counts.rows:
-        raise DataError(printable(f"{table.path}: expected rows, the table is empty"))
+        raise DataError(printable(f"{table.shown}: expected rows, the table is empty"))
     return counts.summary()
 
 
@@ -226,7 +226,7 @@ class _Counts:
             notes.append(f"{without:,} faces have no probabilities")
         is_placed = table.kind != "crops"
         return Summary(
-            source=str(table.path),
+            source=table.shown,
             kind=table.kind,
             form=table.form,
             files=len(table.parts),

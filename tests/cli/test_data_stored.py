@@ -124,3 +124,37 @@ def test_files_that_do_not_fit(cli: Cli, out: Path) -> None:
     done = cli("data", "info", out)
     assert done.code == 2
     assert done.error.startswith(f"ferjax: error: {out}/part-1.parquet: cannot be read: ")
+
+
+def test_a_table_at_an_address(cli: Cli, out: Path, tmp_path: Path) -> None:
+    pytest.importorskip("fsspec", reason="needs fsspec")
+    done = cli("data", "info", f"local://{out}")
+    assert (done.code, done.err) == (0, "")
+    assert done.out == f"source:     local://{out}\n{SAID}"
+    gone = cli("data", "info", f"local://{tmp_path}/gone")
+    assert gone.code == 2
+    assert f"local://{tmp_path}/gone: no such file or folder; expected" in gone.error
+    bad = cli("data", "info", "nowhere://host/rows")
+    assert bad.code == 2
+    assert bad.error.startswith("ferjax: error: nowhere://host/rows: cannot be opened (")
+
+
+def test_a_damaged_file_at_an_address(cli: Cli, out: Path) -> None:
+    pytest.importorskip("fsspec", reason="needs fsspec")
+    (out / "part-1.parquet").write_bytes(b"PAR1 and no more")
+    done = cli("data", "info", f"local://{out}")
+    assert done.code == 2
+    assert done.error.startswith(f"ferjax: error: local://{out}/part-1.parquet: cannot be read: ")
+
+
+def test_examples_of_pictures_at_addresses(cli: Cli, tmp_path: Path) -> None:
+    pytest.importorskip("fsspec", reason="needs fsspec")
+    picture = tmp_path / "a.png"
+    cv2.imwrite(os.fspath(picture), np.full((60, 60), 128, np.uint8))
+    here, gone = f"local://{picture}", f"local://{tmp_path}/gone.png"
+    entries = [entry(here, face("happy", 0.9, 40)), entry(gone, face("sad", 0.8, 40))]
+    folder = write_parts(tmp_path / "out", entries)
+    done = cli("data", "info", folder, "--sheet", tmp_path / "sheet.png")
+    assert done.code == 1
+    (line,) = done.err.splitlines()
+    assert line.startswith(f"ferjax: error: {gone}: cannot be read: ")

@@ -411,3 +411,10 @@ def test_prepared_faces_are_no_table(cli: Cli, data: Path) -> None:
         2,
         f"ferjax: error: {data}: prepared faces, which --data takes",
     )
+
+
+def test_a_table_at_an_address(cli: Cli, table: Path) -> None:
+    pytest.importorskip("fsspec", reason="needs fsspec")
+    done = cli("evaluate", f"local://{table}")
+    assert done.code == 0
+    assert done.out.splitlines()[0].startswith("stored probabilities on faces.csv (labels by")
