@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.server
 import socket
+import socketserver
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -105,6 +107,70 @@ def test_a_stream_over_http(tmp_path: Path, stalls: bool, monkeypatch: pytest.Mo
             server.shutdown()
     assert len(frames) == 60 if not stalls else 10 < len(frames) < 50
     assert frames[5].time == pytest.approx(0.2, abs=1e-3)
+
+
+class Rtsp(socketserver.StreamRequestHandler):
+    """Gives a film, an MPEG transport stream, by RTSP over TCP; of one that stalls the half."""
+
+    content = b""
+    stalls = False
+    done = threading.Event()
+
+    def handle(self) -> None:
+        while request := list(iter(lambda: self.rfile.readline().strip(), b"")):
+            method = request[0].split()[0].decode()
+            fields = dict(line.decode().split(": ", 1) for line in request[1:])
+            body = "m=video 0 RTP/AVP 33\r\na=control:track1\r\n" if method == "DESCRIBE" else ""
+            lines = ["RTSP/1.0 200 OK", f"CSeq: {fields['CSeq']}", "Session: 1"]
+            if method == "SETUP":
+                assert fields["Transport"] == "RTP/AVP/TCP;unicast;interleaved=0-1"
+                lines.append(f"Transport: {fields['Transport']}")
+            if body:
+                body = f"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=film\r\nt=0 0\r\n{body}"
+                lines += ["Content-Type: application/sdp", f"Content-Length: {len(body)}"]
+            self.wfile.write(("\r\n".join(lines) + "\r\n\r\n" + body).encode())
+            if method == "PLAY":
+                self.play()
+                return
+
+    def play(self) -> None:
+        size = 7 * 188
+        parts = [self.content[i : i + size] for i in range(0, len(self.content), size)]
+        for number, part in enumerate(parts[: len(parts) // 2] if self.stalls else parts):
+            packet = struct.pack(">BBHII", 0x80, 33, number, 3600 * number, 1) + part
+            self.wfile.write(b"$\0" + struct.pack(">H", len(packet)) + packet)
+        if self.stalls:
+            self.done.wait(10)
+
+
+@pytest.mark.parametrize("stalls", [False, True])
+def test_a_stream_by_rtsp_over_tcp(
+    tmp_path: Path, stalls: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_film(tmp_path / "a.ts", levels(60), rate=25)
+    monkeypatch.setattr(Rtsp, "content", path.read_bytes())
+    monkeypatch.setattr(Rtsp, "stalls", stalls)
+    monkeypatch.setattr(Rtsp, "done", threading.Event())
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Rtsp) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        film = Film(f"rtsp://127.0.0.1:{server.server_address[1]}/film", timeout=0.6)
+        assert film.is_live
+        frames = []
+        try:
+            for frame in Choice().frames(film):
+                frames.append(frame)
+        except VideoError as error:
+            assert stalls
+            assert "gave nothing for 0.6 s, and is given up" in str(error)
+        else:
+            assert not stalls
+        finally:
+            film.close()
+            Rtsp.done.set()
+            server.shutdown()
+    assert len(frames) >= 58 if not stalls else 10 < len(frames) < 50
+    assert [frame.time for frame in frames[:3]] == pytest.approx([0, 0.04, 0.08], abs=1e-3)
 
 
 class Motion(http.server.BaseHTTPRequestHandler):
