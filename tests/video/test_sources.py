@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import http.server
+import re
 import socket
 import socketserver
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import av
@@ -110,9 +111,9 @@ def test_a_stream_over_http(tmp_path: Path, stalls: bool, monkeypatch: pytest.Mo
 
 
 class Rtsp(socketserver.StreamRequestHandler):
-    """Gives a film, an MPEG transport stream, by RTSP over TCP; of one that stalls the half."""
+    """Gives a film, in H.264, by RTSP over TCP, as cameras do; of one that stalls the half."""
 
-    content = b""
+    units: Sequence[bytes] = ()
     stalls = False
     done = threading.Event()
 
@@ -120,13 +121,17 @@ class Rtsp(socketserver.StreamRequestHandler):
         while request := list(iter(lambda: self.rfile.readline().strip(), b"")):
             method = request[0].split()[0].decode()
             fields = dict(line.decode().split(": ", 1) for line in request[1:])
-            body = "m=video 0 RTP/AVP 33\r\na=control:track1\r\n" if method == "DESCRIBE" else ""
+            body = ""
             lines = ["RTSP/1.0 200 OK", f"CSeq: {fields['CSeq']}", "Session: 1"]
             if method == "SETUP":
                 assert fields["Transport"] == "RTP/AVP/TCP;unicast;interleaved=0-1"
                 lines.append(f"Transport: {fields['Transport']}")
-            if body:
-                body = f"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=film\r\nt=0 0\r\n{body}"
+            if method == "DESCRIBE":
+                body = (
+                    "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=film\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n"
+                    "a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\n"
+                    "a=control:track1\r\n"
+                )
                 lines += ["Content-Type: application/sdp", f"Content-Length: {len(body)}"]
             self.wfile.write(("\r\n".join(lines) + "\r\n\r\n" + body).encode())
             if method == "PLAY":
@@ -134,11 +139,13 @@ class Rtsp(socketserver.StreamRequestHandler):
                 return
 
     def play(self) -> None:
-        size = 7 * 188
-        parts = [self.content[i : i + size] for i in range(0, len(self.content), size)]
-        for number, part in enumerate(parts[: len(parts) // 2] if self.stalls else parts):
-            packet = struct.pack(">BBHII", 0x80, 33, number, 3600 * number, 1) + part
+        pictures, end = 0, len(self.units) // 2 if self.stalls else len(self.units)
+        for number, unit in enumerate(self.units[:end]):
+            ends_picture = unit[0] & 31 in (1, 5)
+            head = 0x80, 96 | (0x80 if ends_picture else 0), number, 3600 * pictures, 1
+            packet = struct.pack(">BBHII", *head) + unit
             self.wfile.write(b"$\0" + struct.pack(">H", len(packet)) + packet)
+            pictures += ends_picture
         if self.stalls:
             self.done.wait(10)
 
@@ -147,8 +154,9 @@ class Rtsp(socketserver.StreamRequestHandler):
 def test_a_stream_by_rtsp_over_tcp(
     tmp_path: Path, stalls: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write_film(tmp_path / "a.ts", levels(60), rate=25)
-    monkeypatch.setattr(Rtsp, "content", path.read_bytes())
+    content = write_film(tmp_path / "a.h264", levels(60), rate=25).read_bytes()
+    units = [unit for unit in re.split(b"\0\0\0?\1", content) if unit]
+    monkeypatch.setattr(Rtsp, "units", units)
     monkeypatch.setattr(Rtsp, "stalls", stalls)
     monkeypatch.setattr(Rtsp, "done", threading.Event())
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Rtsp) as server:
