@@ -20,7 +20,7 @@ from ferjax.faces.journal import state_of
 from ferjax.faces.settings import check_resumed
 from ferjax.files import replacing
 
-_FORMAT: Final = 3
+_FORMAT: Final = 4
 _PARTS: Final = frozenset(
     ("format", "asked", "source", "state", "events", "counts", "offsets", "drawing", "time")
 )

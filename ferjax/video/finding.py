@@ -39,7 +39,7 @@ from ferjax.preprocessing import Float32Array
 from ferjax.video.motion import overlap
 from ferjax.video.pictures import Frame
 from ferjax.video.settings import LOOKS, Settings
-from ferjax.video.tracks import Tracker, look_of
+from ferjax.video.tracks import Look, Tracker, look_of
 
 if TYPE_CHECKING:
     from ferjax.classifier import EmotionClassifier
@@ -57,6 +57,7 @@ _BENT: Final = 0.08
 _FAR: Final = 0.2  # of its height, that it moves
 _LARGER: Final = 0.1  # of its height, that it grows
 _TURNED: Final = 10.0  # degrees
+_UNLIKE: Final = 0.1  # correlation that a crop on the line may lack
 _SURE: Final = 0.8  # the score of a face that need not be searched for anew
 
 
@@ -83,10 +84,17 @@ class _Known:
 
     time: float
     faces: dict[int, Detection]
+    looks: dict[int, Look]
     speeds: dict[int, tuple[float, float]]  # pixels a second since the one before, where known
 
     @classmethod
-    def of(cls, time: float, faces: dict[int, Detection], before: _Known | None) -> _Known:
+    def of(
+        cls,
+        time: float,
+        faces: dict[int, Detection],
+        looks: dict[int, Look],
+        before: _Known | None,
+    ) -> _Known:
         """Return what is known of a frame, after another one."""
         speeds = {}
         for number, face in faces.items():
@@ -94,7 +102,7 @@ class _Known:
             if before is not None and earlier is not None:
                 (x, y), (u, v), seconds = earlier.centre, face.centre, time - before.time
                 speeds[number] = (u - x) / seconds, (v - y) / seconds
-        return cls(time, faces, speeds)
+        return cls(time, faces, looks, speeds)
 
     def state(self) -> list[Any]:
         """Return all of them, as JSON has it."""
@@ -102,12 +110,13 @@ class _Known:
             [number, face.box, face.score, _listed(face.landmarks), face.roll]
             for number, face in self.faces.items()
         ]
-        return [self.time, faces, list(self.speeds.items())]
+        looks = [[number, look.tolist()] for number, look in self.looks.items()]
+        return [self.time, faces, looks, list(self.speeds.items())]
 
     @classmethod
     def restored(cls, state: Sequence[Any]) -> _Known:
         """Return what `state` gave."""
-        time, faces, speeds = state
+        time, faces, looks, speeds = state
         return cls(
             time,
             {
@@ -119,6 +128,7 @@ class _Known:
                 )
                 for number, box, score, marks, roll in faces
             },
+            {number: np.array(look) for number, look in looks},
             {number: (across, down) for number, (across, down) in speeds},
         )
 
@@ -229,6 +239,7 @@ class Finder:
         self._taken: set[int] = set()  # the tracks of the last frame
         self._known: _Known | None = None  # of the last frame that was looked at
         self._may_wait = not low_latency and settings.detector is None
+        self._looks_for_lost = self._may_wait and settings.detect_every is None
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from the `state` of a frame."""
@@ -254,10 +265,18 @@ class Finder:
             if not whole and self._waits(frame, following) and len(waiting) < _MOST_BETWEEN:
                 waiting.append(self._expected(frame))
                 continue
-            begin, before = clock.perf_counter(), self._known
-            seen = self._tracked(frame, None if whole_look is None else whole_look.result())
+            begin = clock.perf_counter()
+            near = self._followed(frame) if waiting else None
+            if near is not None and len(near) < len(waiting[-1].expected):
+                # What is lost over several frames may be followed from each to the next.
+                for earlier in waiting:
+                    yield self._take(self._tracked(earlier.frame, None))
+                waiting.clear()
+                near = None
+            before = self._known
+            seen = self._tracked(frame, None if whole_look is None else whole_look.result(), near)
             if before is not None:
-                yield from [self._between(before, between) for between in waiting]
+                yield from [self._take(self._between(before, between)) for between in waiting]
             waiting.clear()
             self._take(seen)
             if snapshots is not None and clock.monotonic() >= next_snapshot:
@@ -377,10 +396,15 @@ class Finder:
             )
         return left, top, part
 
-    def _tracked(self, frame: Frame, look: _Look | None) -> Seen:
-        """Return a frame with all its faces, given what a look at the whole of it shows, if any.
+    def _tracked(
+        self, frame: Frame, look: _Look | None, near: list[Detection] | None = None
+    ) -> Seen:
+        """Return a frame with all its faces, of which `_take` takes those that are asked for.
 
-        Of them `_take` takes those that are asked for.
+        Args:
+            frame: the next one.
+            look: what a look at the whole of it shows, if any.
+            near: what `_followed` gives of it, where that is known.
         """
         tracker, settings = self._tracker, self._settings
         if frame.cut:
@@ -390,7 +414,12 @@ class Finder:
             faces, numbers = [face for _, face in moved], [number for number, _ in moved]
             crops = [self._crop(frame.image, face) for face in faces]
         else:
-            faces = self._followed(frame) if look is None else self._found(frame, look)
+            if near is None:
+                near = [] if settings.detector is not None else self._followed(frame)
+            known = len(tracker.moved_on(frame.time))
+            if look is None and self._looks_for_lost and len(near) < known:
+                look = self._whole(frame, True)
+            faces = near if look is None else self._found(frame, look, near)
             faces = [face for face in faces if _is_inside(face, frame.image)]
             crops = [self._crop(frame.image, face) for face in faces]
             looks = [look_of(image) for image in crops]
@@ -398,7 +427,12 @@ class Finder:
             kept = [i for i, number in enumerate(given) if number is not None]
             faces, crops = [faces[i] for i in kept], [crops[i] for i in kept]
             numbers = [number for number in given if number is not None]
-        self._known = _Known.of(frame.time, dict(zip(numbers, faces)), self._known)
+            self._known = _Known.of(
+                frame.time,
+                dict(zip(numbers, faces)),
+                dict(zip(numbers, [looks[i] for i in kept])),
+                self._known,
+            )
         unseen = [track.placed(frame.time) for track in tracker.unseen]
         return self._seen(frame, faces, numbers, crops, sorted(tracker.live), unseen)
 
@@ -409,26 +443,27 @@ class Finder:
         """
         after, frame, unseen = self._known, waiting.frame, list(waiting.unseen)
         assert after is not None
-        seconds = after.time - before.time
-        part = (frame.time - before.time) / seconds
+        part = (frame.time - before.time) / (after.time - before.time)
         faces: list[Detection] = []
         numbers: list[int] = []
+        crops: list[Float32Array] = []
         for number, expected in waiting.expected.items():
-            first, last, face = before.faces.get(number), after.faces.get(number), None
-            if first is not None and last is not None:
-                across, down = before.speeds.get(number, (0.0, 0.0))
-                if _moves_evenly(first, last, (across * seconds, down * seconds)):
-                    face = _on_the_way(first, last, part)
-            face = face or self._followed_one(frame.image, expected)
+            face, image = None, None
+            if number in before.faces and number in after.faces:
+                expected = _on_the_way(before.faces[number], after.faces[number], part)
+                if _moves_evenly(before, after, number):
+                    image = self._crop(frame.image, expected)
+                    if _is_alike(image, before.looks[number], after.looks[number]):
+                        face = expected
+            if face is None:
+                face, image = self._followed_one(frame.image, expected), None
             if face is None or not _is_inside(face, frame.image):
                 unseen.append(expected)
             elif all(overlap(face.box, other.box) < _SAME for other in faces):
                 faces.append(face)
                 numbers.append(number)
-        crops = [self._crop(frame.image, face) for face in faces]
-        seen = self._seen(frame, faces, numbers, crops, waiting.live, unseen)
-        self._take(seen)
-        return seen
+                crops.append(self._crop(frame.image, face) if image is None else image)
+        return self._seen(frame, faces, numbers, crops, waiting.live, unseen)
 
     def _seen(
         self,
@@ -452,13 +487,14 @@ class Finder:
             unseen=unseen,
         )
 
-    def _take(self, seen: Seen) -> None:
-        """Leave of a frame's faces those that are taken, in the order of their tracks."""
+    def _take(self, seen: Seen) -> Seen:
+        """Return a frame with those of its faces that are taken, in the order of their tracks."""
         order = self._taken_of(seen.faces, seen.tracks)
         self._taken = {seen.tracks[i] for i in order}
         seen.faces = [seen.faces[i] for i in order]
         seen.tracks = [seen.tracks[i] for i in order]
         seen.crops = [seen.crops[i] for i in order]
+        return seen
 
     def _crop(self, image: UInt8Array, face: Detection) -> Float32Array:
         cut = crop(image, face)
@@ -476,14 +512,15 @@ class Finder:
                 kept.append(face)
         return kept
 
-    def _found(self, frame: Frame, look: _Look) -> list[Detection]:
-        """Return the faces in a frame, given what a look at the whole of it shows.
+    def _found(self, frame: Frame, look: _Look, near: list[Detection]) -> list[Detection]:
+        """Return the faces in a frame, given what a look at the whole of it shows, and what is near
+        where faces were.
 
         Faces that are known are only followed, where the look shows them too.
         """
         if look.faces or self._settings.detector is not None:
             return look.faces or []
-        kept = [face for face in self._followed(frame) if _stays(face, look)]
+        kept = [face for face in near if _stays(face, look)]
         left, top, part = self._part(frame.image)
         spots = [
             _moved(spot, -left, -top)
@@ -534,20 +571,26 @@ def _stays(face: Detection, look: _Look) -> bool:
     return face.score >= _SURE and abs(face.roll) <= LEVEL_FROM
 
 
-def _moves_evenly(first: Detection, last: Detection, way: tuple[float, float]) -> bool:
-    """Whether a face moves from one place to another as before.
-
-    Args:
-        way: what it would move if it went on so, in pixels.
-    """
+def _moves_evenly(before: _Known, after: _Known, number: int) -> bool:
+    """Whether a face moves from one place to another as it did until then."""
+    first, last = before.faces[number], after.faces[number]
     (x, y), (u, v), size = first.centre, last.centre, first.size
+    across, down = before.speeds.get(number, (0.0, 0.0))
+    seconds = after.time - before.time
     return (
         math.hypot(u - x, v - y) <= _FAR * size
-        and math.hypot(u - x - way[0], v - y - way[1]) <= _BENT * size
+        and math.hypot(u - x - across * seconds, v - y - down * seconds) <= _BENT * size
         and abs(last.size - size) <= _LARGER * size
         and abs(wrapped(last.roll - first.roll)) <= _TURNED
         and is_sideways(first.roll) == is_sideways(last.roll)
     )
+
+
+def _is_alike(crop: Float32Array, *looks: Look) -> bool:
+    """Whether a crop between two others looks like them: one of a face that went to and fro in
+    that time, or was hidden, does not."""
+    look, (first, last) = look_of(crop), looks
+    return min(float(look @ first), float(look @ last)) >= float(first @ last) - _UNLIKE
 
 
 def _on_the_way(first: Detection, last: Detection, part: float) -> Detection:

@@ -508,6 +508,47 @@ def test_how_often_a_face_is_looked_for(
     assert looks.count == expected
 
 
+def swung(hertz: float, far: float) -> list[tuple[float, Any]]:
+    """Return 25 frames at 30 a second in which a head swings by so many pixels to each side."""
+    return moving(25, 0, [60 + far * math.sin(2 * math.pi * hertz * i / 30) for i in range(25)])
+
+
+@pytest.mark.parametrize(
+    ("hertz", "far"),
+    [(5, 10), (10, 10), (3, 25), (2, 60)],
+    ids=["where it was each tenth of a second", "and each third", "fast", "as far as it is high"],
+)
+def test_a_head_that_swings_is_where_each_frame_has_it(
+    hertz: float, far: float, small: EmotionClassifier
+) -> None:
+    source = swung(hertz, far)
+    every = small.analyze_video(source, detect_every=1)
+    for frame, expected in zip(small.analyze_video(source), every, strict=True):
+        (face,), (other,) = frame.faces, expected.faces
+        assert face.track == 1
+        assert math.dist(face.centre, other.centre) < 0.06 * other.size
+
+
+def test_a_face_that_is_lost_is_looked_for_in_the_whole_frame(small: EmotionClassifier) -> None:
+    source = moving(12, 0, [0] * 8 + [180] * 4)
+    frames = list(small.analyze_video(source))
+    assert [len(frame.faces) for frame in frames] == [1] * 12
+    assert not any(frame.cut for frame in frames)
+    # Where only each so many frames are to be looked at as a whole, that is so.
+    frames = list(small.analyze_video(source, detect_every=20))
+    assert [len(frame.faces) for frame in frames] == [1] * 8 + [0] * 4
+
+
+def test_a_face_that_is_hidden_for_two_frames_is_not_between(small: EmotionClassifier) -> None:
+    hidden = moving(13, 0)
+    for i in (7, 8):  # those between two that are looked at
+        picture = hidden[i][1].copy()
+        picture[50:170, 30:140] = 120
+        hidden[i] = (hidden[i][0], picture)
+    seen = [len(frame.faces) for frame in small.analyze_video(hidden)]
+    assert seen == [1] * 7 + [0] * 2 + [1] * 4
+
+
 def test_a_face_that_goes_is_looked_for_in_the_frame_before(small: EmotionClassifier) -> None:
     source = [*moving(4, 0), *((i / 30, GROUND) for i in range(4, 12))]
     seen = [len(frame.faces) for frame in small.analyze_video(source)]
