@@ -9,11 +9,11 @@ images are whole photographs: the face in each is cropped as `ferjax faces` crop
 With --votes it shows how far people agree, with the labels and with one another: see
 `ferjax data prepare --help`.
 
-SOURCE may also be a table of what was predicted, of any number of rows: what `ferjax faces --on
-ray` or `ferjax video --parquet` wrote, or `ferjax faces --csv`. Labels, confidence, sizes of faces
-and errors are counted. --sheet draws the most and the least confident faces of each class (--seed
-N: others of those that are alike), from the photographs that still lie where they were; those that
-do not are named on stderr, and the exit code is 1.
+SOURCE may also be a table of what was predicted, of any number of rows: what --on ray of `ferjax
+faces`, `predict` and `video` wrote, `ferjax faces --csv` or `ferjax video --parquet`. Labels,
+confidence, sizes of faces and errors are counted. --sheet draws the most and the least confident
+faces of each class, from the photographs that still lie where they were; those that do not are
+named on stderr, and the exit code is 1.
 
 With --skip-bad, images that cannot be read are named on stderr, the others are shown, and the exit
 code is 1.
@@ -55,8 +55,14 @@ SEVERAL = ("clear", "largest", "skip")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from ferjax.data.augmentation import PRESETS
 
-    parser.add_argument("source", metavar="SOURCE")
-    add_reading(parser)
+    parser.add_argument(
+        "source", metavar="SOURCE", help="a dataset, or a table of what was predicted; see above"
+    )
+    add_reading(
+        parser,
+        seeded="of --split card; of a table, by which --sheet chooses among faces of the same "
+        "confidence",
+    )
     parser.add_argument(
         "--sheet", metavar="FILE.png", help="draw sample faces of each class (.png, .pdf, .svg)"
     )
@@ -74,8 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
-def add_reading(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how a source is read, which `read` takes."""
+def add_reading(parser: argparse.ArgumentParser, *, seeded: str = "of --split card") -> None:
+    """Add the options that say how a source is read; `seeded` says what --seed is of."""
     parser.add_argument(
         "--split",
         choices=("official", "card"),
@@ -83,7 +89,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         help="official: FER2013's parts, or the source's own splits; card: 80/10/10 of all images "
         "(default: official)",
     )
-    parser.add_argument("--seed", type=int, metavar="N", help="seed of --split card (default: 0)")
+    parser.add_argument("--seed", type=int, metavar="N", help=f"seed {seeded} (default: 0)")
     parser.add_argument(
         "--skip-bad",
         action="store_true",

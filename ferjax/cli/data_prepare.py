@@ -38,7 +38,7 @@ _DROPS = ("blank", "conflicts", "leaks")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SOURCE")
+    parser.add_argument("source", metavar="SOURCE", help="a dataset, as for `ferjax data info`")
     parser.add_argument("--out", required=True, metavar="DIR", help="the prepared folder")
     add_reading(parser)
     add_votes(parser)

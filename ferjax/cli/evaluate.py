@@ -1,4 +1,6 @@
-"""Measure weights on prepared faces, and say how far the figures can be trusted.
+"""Measure weights, or what a run predicted, and say how far the figures can be trusted.
+
+With --data the weights predict the faces that `ferjax data prepare` prepared.
 
 Accuracy, balanced accuracy, macro F1, precision and recall by class, calibration, and what is left
 when unsure predictions are withheld; beside each the same without exact copies of training images.
@@ -9,11 +11,11 @@ Data with votes (`ferjax data prepare --votes`) are measured against these too, 
 and under a uniform prior: accuracy and recall against the majority, how often a person says what
 the network says and what another person does, distances to the shares of the votes, calibration.
 
-TABLE is what `ferjax faces --on ray` or `ferjax predict --on ray` wrote, or `ferjax faces --csv`:
-what it says is measured on the pictures whose label is known, and no network runs. The label is the
-name of the picture's folder, as in happy/im0.png, or stands in --labels FILE.csv, whose columns are
-path and label. A picture counts once, by its only face or by the one that is clearly the largest
-(--several). How many pictures have no label is told.
+With TABLE, what `ferjax faces --on ray`, `ferjax predict --on ray` or `ferjax faces --csv` wrote,
+the probabilities in it are measured on the pictures whose label is known, and no network runs. The
+label is the name of the picture's folder, as in happy/im0.png, or stands in --labels FILE.csv,
+whose columns are path and label. A picture counts once, by its only face or by the one that is
+clearly the largest (--several). How many pictures have no label is told.
 
 --attributes FILE.csv gives figures by group: a header, a column of image names as in the data
 (test/angry/im0.png), then any attributes of your own. ferjax never guesses anybody's attributes.
@@ -47,56 +49,58 @@ _OF_DATA = "weights value_range output split tta robustness baseline record".spl
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "table", nargs="?", metavar="TABLE", help="what was predicted, in the place of --data"
+    predicted = parser.add_argument_group("what was predicted")
+    predicted.add_argument(
+        "table", nargs="?", metavar="TABLE", help="Parquet files or a CSV file, instead of --data"
     )
-    add_measured(parser, or_table=True)
-    parser.add_argument(
+    predicted.add_argument(
         "--several",
         choices=SEVERAL,
-        help="with TABLE, where a picture has several faces: clear, the largest where it is at "
-        "least 1.5 times as large as the next, else none; largest, always; skip, none "
-        "(default: clear)",
+        help="where a picture has several faces: clear, the largest where it is at least 1.5 times "
+        "as large as the next, else none; largest, always; skip, none (default: clear)",
     )
-    parser.add_argument(
+    weights = parser.add_argument_group("weights, on --data")
+    add_measured(weights, or_table=True)
+    weights.add_argument(
         "--split",
         choices=("train", "validation", "test"),
         help="which images (default: validation, FER2013's PublicTest)",
     )
-    parser.add_argument(
+    weights.add_argument(
         "--tta",
         choices=("none", "flip", "ten-crop"),
         help="average over views of each image: the mirror image too, or ten crops (default: none)",
     )
-    parser.add_argument(
+    weights.add_argument(
         "--robustness",
         action="store_true",
         help="measure corrupted and partly covered faces too: 86 times as many images",
     )
-    parser.add_argument(
+    weights.add_argument(
         "--baseline",
         metavar="REPORT.json",
         help="with --robustness: errors relative to another report's (default: ferjax's fer_cnn5)",
     )
-    parser.add_argument(
-        "--attributes", metavar="FILE.csv", help="figures by group: image name, then attributes"
-    )
-    parser.add_argument(
-        "--out", metavar="DIR", help="write report.html, report.json and pictures there"
-    )
-    parser.add_argument(
+    weights.add_argument(
         "--record",
         action="store_true",
         help="write the accuracy into the metadata beside the weights",
     )
-    parser.add_argument(
+    figures = parser.add_argument_group("figures")
+    figures.add_argument(
+        "--attributes", metavar="FILE.csv", help="by group, too: image name, then attributes"
+    )
+    figures.add_argument(
+        "--out", metavar="DIR", help="write report.html, report.json and pictures there"
+    )
+    figures.add_argument(
         "--seed",
         type=int,
         default=0,
         metavar="N",
         help="of bootstraps, permutations and corruptions (default: 0)",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    figures.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
 @keeps_programs

@@ -93,7 +93,7 @@ def _add_written(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with --draw: show on each face where the score of the predicted class comes from",
     )
-    options.add_going_on(written, "a --csv FILE")
+    options.add_going_on(written, "an unfinished run, or a --csv FILE that ferjax did not write")
 
 
 def _add_which(parser: argparse.ArgumentParser) -> None:

@@ -32,9 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser, *, with_going_on: bool = Fals
     )
     group.add_argument(
         "--address",
-        metavar="A",
-        help="a Ray cluster: HOST:PORT, ray://HOST:PORT, or auto (default: RAY_ADDRESS, or else "
-        "this machine)",
+        metavar="HOST:PORT",
+        help="a Ray cluster, also as ray://HOST:PORT, or auto for the one that runs here (default: "
+        "RAY_ADDRESS, or else this machine alone)",
     )
     group.add_argument(
         "--workers",
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, with_going_on: bool = Fals
         help="GPUs for each worker, such as 1 or 0.5 (default: none)",
     )
     if with_going_on:
-        options.add_going_on(group, "nothing")
+        options.add_going_on(group, "the run that is in --out")
 
 
 def check_alone(args: argparse.Namespace) -> None:

@@ -164,16 +164,12 @@ def add_face_resize(parser: argparse._ActionsContainer) -> None:
 
 
 def add_going_on(parser: argparse._ActionsContainer, replaced: str) -> None:
-    """Add --resume and --force; `replaced` says what the latter replaces beside a run."""
+    """Add --resume and --force; `replaced` says what the latter replaces."""
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
         "--resume", action="store_true", help="go on where an interrupted run was, if there is one"
     )
-    group.add_argument(
-        "--force",
-        action="store_true",
-        help=f"replace an unfinished run, or {replaced} that ferjax did not write",
-    )
+    group.add_argument("--force", action="store_true", help=f"replace {replaced}")
 
 
 def add_prior(parser: argparse._ActionsContainer) -> None:

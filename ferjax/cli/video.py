@@ -19,8 +19,8 @@ where that was without looking, which is much faster.
 Probabilities are smoothed over --smooth seconds, and labels are those of the smoothed ones; hmm
 filters them by a hidden Markov model in which an expression lasts --smooth seconds on average.
 
-With --on ray FILE is a folder of films, too, here or at an address such as s3://bucket/films, and
---out gets Parquet files with the rows of --csv of each film, its path, and its error if any.
+With --on ray FILE may be a folder of films, here or at an address such as s3://bucket/films, and
+--out gets Parquet files with the rows of --csv, the film's path in each, and its error if any.
 
 examples:
   ferjax video talk.mp4 --csv talk.csv --events events.csv --plot talk.png
@@ -76,7 +76,7 @@ def _add_written(group: Any) -> None:
         action="store_true",
         help="with --draw or --live: pixelate the faces; each frame is looked at as a whole then",
     )
-    options.add_going_on(group, "a file")
+    options.add_going_on(group, "an unfinished run, or a file that ferjax did not write")
 
 
 def _add_frames(group: Any) -> None:

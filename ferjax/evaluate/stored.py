@@ -2,7 +2,7 @@
 
 Where the expression on pictures is known, by the folder that they lie in or by a list.
 
-Dimension keys: N measured faces, K classes.
+Dimension keys: F faces, K classes.
 """
 
 from __future__ import annotations
@@ -98,25 +98,12 @@ def evaluate_stored(
     if table.kind == "films":
         raise DataError(printable(f"{table.shown}: of films; expected faces in pictures"))
     faces = _read(table, progress)
-    if not faces.paths:
-        raise DataError(printable(f"{table.shown}: expected rows, the table is empty"))
-    texts = (
-        _folders(faces.paths, table.class_names) if labels is None else _listed(labels, faces.paths)
-    )
-    truth, others = _numbers(texts, table.class_names)
-    if labels is None:  # folders that are no class say nothing
-        others.clear()
+    truth, other_labels = _truth(table, faces.paths, labels)
     face, unclear = _faces_of_pictures(faces, several)
-    left_out = {
-        "without_label": int((truth == _NONE).sum()) - others.total(),
-        "other_labels": dict(others.most_common()),
-        "failed": int(((truth != _NONE) & faces.failed).sum()),
-        "without_face": int(((truth != _NONE) & ~faces.failed & ~unclear & (face == _NONE)).sum()),
-        "several_faces": int(((truth != _NONE) & unclear).sum()),
-    }
     measured = np.flatnonzero((truth != _NONE) & (face != _NONE))
-    _check_some(table, labels, truth, measured, others)
+    _check_some(table, labels, truth, measured, other_labels)
     rows = face[measured]
+    left_out = _left_out(faces, truth, face, unclear, other_labels)
     names = tuple(faces.paths[picture] for picture in measured.tolist())
     predictions = Predictions(
         images=None,
@@ -172,6 +159,7 @@ def evaluate_stored(
 
 
 def _weights() -> dict[str, Any]:
+    """Return what is said of weights of which nothing is known."""
     unknown = provenance.described(None)
     return {
         "name": "stored probabilities",
@@ -184,6 +172,11 @@ def _weights() -> dict[str, Any]:
 
 
 def _read(table: Stored, progress: Progress | None) -> _Faces:
+    """Return the pictures and faces of a table.
+
+    Raises:
+        DataError: it has no rows, or some are without a path or have no probabilities.
+    """
     numbers: dict[str, int] = {}  # of the pictures
     failed: list[int] = []
     parts: list[tuple[npt.NDArray[Any], ...]] = []
@@ -203,10 +196,12 @@ def _read(table: Stored, progress: Progress | None) -> _Faces:
                 printable(f"{table.shown}: expected probabilities from 0 to 1 for every face")
             )
         size = np.zeros(len(rows)) if table.kind == "crops" else rows.numbers("size")
-        parts.append((picture[is_face], size[is_face], _said(rows)[is_face], probabilities))
+        parts.append((picture[is_face], size[is_face], _labels(rows)[is_face], probabilities))
     empty = (np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.int64))
     parts.append((*empty, np.zeros((0, len(table.class_names)), np.float32)))
     columns = [np.concatenate(column) for column in zip(*parts)]
+    if not numbers:
+        raise DataError(printable(f"{table.shown}: expected rows, the table is empty"))
     is_failed = np.zeros(len(numbers), bool)
     is_failed[failed] = True
     return _Faces(
@@ -219,8 +214,8 @@ def _read(table: Stored, progress: Progress | None) -> _Faces:
     )
 
 
-def _said(rows: Rows) -> npt.NDArray[np.int64]:
-    """Return the class that each row says, int (N,); -1 for none."""
+def _labels(rows: Rows) -> npt.NDArray[np.int64]:
+    """Return the class that each row says, int (rows,); -1 for none."""
     codes, names = rows.codes("label")
     classes = {name: number for number, name in enumerate(rows.table.class_names)}
     return np.array([*(classes.get(uncell(name), _NONE) for name in names), _NONE])[codes]
@@ -255,6 +250,16 @@ def _faces_of_pictures(
 
 
 # --- labels --------------------------------------------------------------------------------------
+
+
+def _truth(
+    table: Stored, paths: Sequence[str], labels: str | os.PathLike[str] | None
+) -> tuple[npt.NDArray[np.int64], Counter[str]]:
+    """Return the class of each picture, -1 for none, and how many have labels that are no class."""
+    if labels is not None:
+        return _numbers(_listed(labels, paths), table.class_names)
+    truth, _ = _numbers(_folders(paths, table.class_names), table.class_names)
+    return truth, Counter()  # folders that are no class say nothing
 
 
 def _folders(paths: Sequence[str], class_names: Sequence[str]) -> list[str]:
@@ -310,12 +315,31 @@ def _numbers(
     return np.array([numbers[text] for text in texts], np.int64), others
 
 
+def _left_out(
+    faces: _Faces,
+    truth: npt.NDArray[np.int64],
+    face: npt.NDArray[np.int64],
+    unclear: npt.NDArray[np.bool_],
+    other_labels: Counter[str],
+) -> dict[str, Any]:
+    """Return how many pictures do not count, by why."""
+    has_label = truth != _NONE
+    has_no_face = has_label & ~faces.failed & ~unclear & (face == _NONE)
+    return {
+        "without_label": int((~has_label).sum()) - other_labels.total(),
+        "other_labels": dict(other_labels.most_common()),
+        "failed": int((has_label & faces.failed).sum()),
+        "without_face": int(has_no_face.sum()),
+        "several_faces": int((has_label & unclear).sum()),
+    }
+
+
 def _check_some(
     table: Stored,
     labels: str | os.PathLike[str] | None,
     truth: npt.NDArray[np.int64],
     measured: npt.NDArray[np.intp],
-    others: Counter[str],
+    other_labels: Counter[str],
 ) -> None:
     """Raise where there is nothing to measure."""
     if len(measured):
@@ -329,7 +353,7 @@ def _check_some(
             "--labels FILE.csv (labels=) takes a list of path and label"
         )
     else:
-        got = ", ".join(text for text, _ in others.most_common(_NAMED))
+        got = ", ".join(text for text, _ in other_labels.most_common(_NAMED))
         reason = f"{classes} for labels in {os.fspath(labels)}, got {got or 'none'}"
     raise DataError(printable(f"{table.shown}: {reason}"))
 

@@ -1,8 +1,8 @@
 """Films and cameras: who shows which expression, when, and how surely.
 
 Pictures with their times: `sources`, with `films`, `cameras`, `pictures`, `cuts` and `ahead`.
-Faces: `analysis`, with `settings`, `finding`, `seen`, `tracks` and `motion`. Over time: `smoothing`
-and `events`.
+Faces: `analysis`, with `settings`, `schedule`, `finding`, `interpolation`, `seen`, `tracks` and
+`motion`. Over time: `smoothing` and `events`.
 Files: `run`, with `outputs`, `tables`, `growing`, `webm`, `matroska`, `timeline`, `made`,
 `checkpoint` and `interrupts`. Drawn: `painting`, also for the `window`.
 """

@@ -10,7 +10,6 @@ Dimension keys: H height, W width of a frame; N faces; h, w, C of the network's 
 
 from __future__ import annotations
 
-import math
 import time as clock
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
@@ -33,31 +32,26 @@ from ferjax.faces.detection import (
     seen_last,
     spotted,
 )
-from ferjax.faces.own_look import is_sideways, wrapped
 from ferjax.image_files import UInt8Array
 from ferjax.preprocessing import Float32Array
+from ferjax.video.interpolation import (
+    MOST_BETWEEN,
+    Known,
+    is_alike,
+    moves_evenly,
+    needs_no_look,
+    on_the_way,
+)
 from ferjax.video.motion import overlap
 from ferjax.video.pictures import Frame
-from ferjax.video.settings import LOOKS, Settings
-from ferjax.video.tracks import Look, Tracker, look_of
+from ferjax.video.schedule import Schedule
+from ferjax.video.settings import Settings
+from ferjax.video.tracks import Tracker, look_of
 
 if TYPE_CHECKING:
     from ferjax.classifier import EmotionClassifier
 
 _SAME: Final = 0.4  # the overlap from which on two boxes are of one face
-_ROUNDING: Final = 5e-4  # seconds by which times in files may be rounded
-_LONGEST: Final = 10  # frames between two looks at whole frames, to keep up
-_SHARE: Final = 0.8  # of a frame's time, that may be spent on it
-_SPAN: Final = 0.1  # seconds that faces may be looked for apart
-_SLOWEST: Final = 1 / 24  # seconds between frames of which some are not looked at
-_MOST_BETWEEN: Final = 4  # frames in that time that are not looked at
-# What a face may do in that time to be on the line between its places. Its way differs by so much,
-# in its height, from that of the time before: then it is at most an eighth of that off the line.
-_BENT: Final = 0.08
-_FAR: Final = 0.2  # of its height, that it moves
-_LARGER: Final = 0.1  # of its height, that it grows
-_TURNED: Final = 10.0  # degrees
-_UNLIKE: Final = 0.1  # correlation that a crop on the line may lack
 _SURE: Final = 0.8  # the score of a face that need not be searched for anew
 
 
@@ -79,65 +73,6 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class _Known:
-    """The faces of a frame that was looked at, by their tracks."""
-
-    time: float
-    faces: dict[int, Detection]
-    looks: dict[int, Look]
-    speeds: dict[int, tuple[float, float]]  # pixels a second since the one before, where known
-
-    @classmethod
-    def of(
-        cls,
-        time: float,
-        faces: dict[int, Detection],
-        looks: dict[int, Look],
-        before: _Known | None,
-    ) -> _Known:
-        """Return what is known of a frame, after another one."""
-        speeds = {}
-        for number, face in faces.items():
-            earlier = None if before is None else before.faces.get(number)
-            if before is not None and earlier is not None:
-                (x, y), (u, v), seconds = earlier.centre, face.centre, time - before.time
-                speeds[number] = (u - x) / seconds, (v - y) / seconds
-        return cls(time, faces, looks, speeds)
-
-    def state(self) -> list[Any]:
-        """Return all of them, as JSON has it."""
-        faces = [
-            [number, face.box, face.score, _listed(face.landmarks), face.roll]
-            for number, face in self.faces.items()
-        ]
-        looks = [[number, look.tolist()] for number, look in self.looks.items()]
-        return [self.time, faces, looks, list(self.speeds.items())]
-
-    @classmethod
-    def restored(cls, state: Sequence[Any]) -> _Known:
-        """Return what `state` gave."""
-        time, faces, looks, speeds = state
-        return cls(
-            time,
-            {
-                number: Detection(
-                    box=tuple(box),
-                    score=score,
-                    landmarks=None if marks is None else np.array(marks, np.float32),
-                    roll=roll,
-                )
-                for number, box, score, marks, roll in faces
-            },
-            {number: np.array(look) for number, look in looks},
-            {number: (across, down) for number, (across, down) in speeds},
-        )
-
-
-def _listed(marks: Any) -> Any:
-    return None if marks is None else marks.tolist()
-
-
-@dataclass(frozen=True)
 class _Look:
     """What a look at a whole frame shows."""
 
@@ -156,74 +91,6 @@ class _Waiting:
     unseen: Sequence[Detection]
 
 
-class Schedule:
-    """Which frames are looked at as a whole: the first, those after cuts, some of the others."""
-
-    def __init__(self, every: int | None, *, keeps_up: bool = False) -> None:
-        """Begin with the next frame.
-
-        Args:
-            every: each so many frames; None: five times a second.
-            keeps_up: where `every` is None, as often as there is time for.
-        """
-        self._every, self._keeps_up = every, keeps_up and every is None
-        self._is_close = False
-        self._last: float | None = None  # the time of the last such frame
-        self._since = 0  # frames since then
-        self._costs = [0.0, 0.0]  # seconds that a frame takes: followed, looked at as a whole
-        self._interval = 1 / 30
-        self._before: float | None = None
-
-    def is_due(self, frame: Frame) -> bool:
-        """Whether a frame is to be looked at as a whole."""
-        if self._before is not None:
-            self._interval += 0.1 * (min(1.0, frame.time - self._before) - self._interval)
-        self._before = frame.time
-        self._since += 1
-        is_first = self._last is None or frame.cut
-        if is_first:
-            due = True
-        elif self._keeps_up:
-            due = self._since >= self._affordable()
-        elif self._every is not None:
-            due = self._since >= self._every
-        else:
-            assert self._last is not None
-            due = frame.time - self._last >= LOOKS - _ROUNDING
-        if due:
-            self._last, self._since = frame.time, 0
-            self._is_close = is_first or not self._is_close
-        return due
-
-    @property
-    def is_close(self) -> bool:
-        """Whether the look that is due is a close one: each other, where none were asked for."""
-        return self._is_close or self._keeps_up or self._every is not None
-
-    def spent(self, seconds: float, *, whole: bool) -> None:
-        """Take note of how long a frame took."""
-        before = self._costs[whole]
-        self._costs[whole] = before + (0.2 if before else 1.0) * (seconds - before)
-
-    def _affordable(self) -> int:
-        """Return every how many frames there is time for a look at the whole."""
-        less, more = self._costs
-        room = _SHARE * self._interval
-        if more <= room:
-            return 1
-        if less >= room:
-            return _LONGEST
-        return min(_LONGEST, math.ceil((more - less) / (room - less) - 1e-9))
-
-    def state(self) -> list[Any]:
-        """Return what is known, as JSON has it."""
-        return [self._last, self._since, self._before, self._is_close]
-
-    def restore(self, state: Sequence[Any]) -> None:
-        """Go on from what `state` gave."""
-        self._last, self._since, self._before, self._is_close = state
-
-
 class Finder:
     """Finds faces and gives them the numbers of their tracks."""
 
@@ -237,7 +104,7 @@ class Finder:
         every = settings.detect_every or (None if settings.detector is None else 1)
         self._schedule = Schedule(every, keeps_up=low_latency)
         self._taken: set[int] = set()  # the tracks of the last frame
-        self._known: _Known | None = None  # of the last frame that was looked at
+        self._known: Known | None = None  # of the last frame that was looked at
         self._may_wait = not low_latency and settings.detector is None
         self._looks_for_lost = self._may_wait and settings.detect_every is None
 
@@ -246,7 +113,7 @@ class Finder:
         self._tracker.restore(state["tracker"])
         self._schedule.restore(state["schedule"])
         self._taken = set(state["taken"])
-        self._known = None if state["known"] is None else _Known.restored(state["known"])
+        self._known = None if state["known"] is None else Known.restored(state["known"])
 
     def faces_of(
         self, frames: Iterable[Frame], *, snapshots: float | None = None
@@ -262,7 +129,11 @@ class Finder:
         waiting: list[_Waiting] = []
         for frame, whole_look, schedule, following in source:
             whole = whole_look is not None
-            if not whole and self._waits(frame, following) and len(waiting) < _MOST_BETWEEN:
+            if (
+                not whole
+                and len(waiting) < MOST_BETWEEN
+                and needs_no_look(frame, following, self._known)
+            ):
                 waiting.append(self._expected(frame))
                 continue
             begin = clock.perf_counter()
@@ -311,14 +182,6 @@ class Finder:
         if last is not None:
             yield *last, None
         source.end()
-
-    def _waits(self, frame: Frame, following: Frame | None) -> bool:
-        """Whether a frame is not looked at: the next one is soon enough after the last that was."""
-        if following is None or self._known is None or frame.cut or following.cut:
-            return False
-        if following.time - frame.time > _SLOWEST + _ROUNDING:
-            return False
-        return following.time - self._known.time <= _SPAN + _ROUNDING
 
     def _expected(self, frame: Frame) -> _Waiting:
         """Return a frame that is not looked at, before the next one is."""
@@ -427,7 +290,7 @@ class Finder:
             kept = [i for i, number in enumerate(given) if number is not None]
             faces, crops = [faces[i] for i in kept], [crops[i] for i in kept]
             numbers = [number for number in given if number is not None]
-            self._known = _Known.of(
+            self._known = Known.of(
                 frame.time,
                 dict(zip(numbers, faces)),
                 dict(zip(numbers, [looks[i] for i in kept])),
@@ -436,7 +299,7 @@ class Finder:
         unseen = [track.placed(frame.time) for track in tracker.unseen]
         return self._seen(frame, faces, numbers, crops, sorted(tracker.live), unseen)
 
-    def _between(self, before: _Known, waiting: _Waiting) -> Seen:
+    def _between(self, before: Known, waiting: _Waiting) -> Seen:
         """Return a frame that was not looked at, between two that were, with its faces.
 
         A face that does not move evenly is looked for in it after all.
@@ -450,10 +313,10 @@ class Finder:
         for number, expected in waiting.expected.items():
             face, image = None, None
             if number in before.faces and number in after.faces:
-                expected = _on_the_way(before.faces[number], after.faces[number], part)
-                if _moves_evenly(before, after, number):
+                expected = on_the_way(before.faces[number], after.faces[number], part)
+                if moves_evenly(before, after, number):
                     image = self._crop(frame.image, expected)
-                    if _is_alike(image, before.looks[number], after.looks[number]):
+                    if is_alike(image, before.looks[number], after.looks[number]):
                         face = expected
             if face is None:
                 face, image = self._followed_one(frame.image, expected), None
@@ -569,47 +432,6 @@ def _stays(face: Detection, look: _Look) -> bool:
     if all(overlap(face.box, spot.box) < _SAME for spot in look.spots):
         return not look.is_close  # from afar it may be too small
     return face.score >= _SURE and abs(face.roll) <= LEVEL_FROM
-
-
-def _moves_evenly(before: _Known, after: _Known, number: int) -> bool:
-    """Whether a face moves from one place to another as it did until then."""
-    first, last = before.faces[number], after.faces[number]
-    (x, y), (u, v), size = first.centre, last.centre, first.size
-    across, down = before.speeds.get(number, (0.0, 0.0))
-    seconds = after.time - before.time
-    return (
-        math.hypot(u - x, v - y) <= _FAR * size
-        and math.hypot(u - x - across * seconds, v - y - down * seconds) <= _BENT * size
-        and abs(last.size - size) <= _LARGER * size
-        and abs(wrapped(last.roll - first.roll)) <= _TURNED
-        and is_sideways(first.roll) == is_sideways(last.roll)
-    )
-
-
-def _is_alike(crop: Float32Array, *looks: Look) -> bool:
-    """Whether a crop between two others looks like them: one of a face that went to and fro in
-    that time, or was hidden, does not."""
-    look, (first, last) = look_of(crop), looks
-    return min(float(look @ first), float(look @ last)) >= float(first @ last) - _UNLIKE
-
-
-def _on_the_way(first: Detection, last: Detection, part: float) -> Detection:
-    """Return a face that is a part of the way from one place to another."""
-    (x, y, width, height), (u, v, w, h) = first.box, last.box
-    marks = None
-    if first.landmarks is not None and last.landmarks is not None:
-        marks = first.landmarks + np.float32(part) * (last.landmarks - first.landmarks)
-    return Detection(
-        box=(
-            x + part * (u - x),
-            y + part * (v - y),
-            width + part * (w - width),
-            height + part * (h - height),
-        ),
-        score=first.score + part * (last.score - first.score),
-        landmarks=marks,
-        roll=wrapped(first.roll + part * wrapped(last.roll - first.roll)),
-    )
 
 
 def _moved(face: Detection, x: float, y: float) -> Detection:

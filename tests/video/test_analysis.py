@@ -21,8 +21,8 @@ from ferjax.faces.detection import Detection, followed
 from ferjax.video import analysis as analysing
 from ferjax.video import finding
 from ferjax.video.analysis import Analysis, analyze
-from ferjax.video.finding import Schedule
 from ferjax.video.pictures import Frame
+from ferjax.video.schedule import Schedule
 from ferjax.video.seen import VideoFrame
 from ferjax.video.settings import Options, Settings
 
