@@ -227,7 +227,8 @@ def file_bytes(source: Any, name: str) -> bytes:
         data = bytes(source)
     else:
         data = _read_open(source, name)
-        hint = "; where the file was read or written before, seek(0) first"
+        if not getattr(source, "is_whole", False):  # which ferjax itself has opened
+            hint = "; where the file was read or written before, seek(0) first"
     if not data:
         raise ImageError(f"{name}: empty, 0 bytes{hint}")
     _check_file_size(len(data), name)

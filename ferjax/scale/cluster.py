@@ -102,15 +102,19 @@ class _RayOutput(io.TextIOBase):
 
     def __init__(self, note: Callable[[str], None]) -> None:
         self._note = note
+        self._is_noting = False  # what that prints is not heard
 
     def writable(self) -> bool:
         return True
 
     def write(self, text: str) -> int:
-        if "worker died" in text:
-            self._note("a worker died; its part is done again")
-        elif "out of memory" in text.lower() or "OOM" in text:
-            self._note("Ray: memory runs short; fewer --workers take less")
+        if not self._is_noting:
+            self._is_noting = True
+            try:
+                if "worker died" in text:
+                    self._note("a worker died; its part is done again")
+            finally:
+                self._is_noting = False
         return len(text)
 
 
@@ -244,7 +248,7 @@ def _explained(error: Exception) -> str:
     name = type(error).__name__
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     reason = printable(lines[-1] if lines else name, 300)
-    if "Died" in name or "Crashed" in name or "OutOfMemory" in name:
+    if any(word in name for word in ("Died", "Unavailable", "Crashed", "OutOfMemory")):
         return (
             f"Ray: a worker died {ATTEMPTS} times at the same part ({name}); --resume goes on "
             "with the others"

@@ -234,6 +234,8 @@ class Fetched:
         name: what errors call it.
     """
 
+    is_whole = True
+
     def __init__(self, fetcher: Fetcher, index: int, name: str) -> None:
         self._fetcher, self._index, self.name = fetcher, index, name
         self._file: io.BytesIO | None = None

@@ -304,6 +304,8 @@ class Predictor:
 class Named(io.BytesIO):
     """The content of a file, which errors call by its name."""
 
+    is_whole = True
+
     def __init__(self, content: bytes, name: str) -> None:
         super().__init__(content)
         self.name = name

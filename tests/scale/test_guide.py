@@ -47,7 +47,7 @@ def test_an_example_of_the_guide_gives_a_row_for_each_face(
     found = sorted((Path(row["path"]).name, row["face"], bool(row["error"])) for row in rows)
     assert found == [
         ("cut.png", 0, True),
-        ("empty.jpg", 0, True),
+        *([] if engine == "Spark" else [("empty.jpg", 0, True)]),  # Spark passes over these
         ("none.png", 0, False),
         ("one.png", 1, False),
         ("two.png", 1, False),
