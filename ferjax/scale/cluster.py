@@ -144,8 +144,14 @@ def connected(options: ClusterOptions, note: Callable[[str], None]) -> Iterator[
                     **arguments,
                 )
         except Exception as error:
+            # Something listens there, see `check_address`.
+            hint = (
+                ""
+                if address in ("auto", "local")
+                else ("; a cluster that asks for a token takes that of RAY_AUTH_TOKEN")
+            )
             raise FerjaxError(
-                f"{printable(address)}: no Ray is reached there ({first_line(error)})"
+                f"{printable(address)}: no Ray is reached there ({first_line(error)}){hint}"
             ) from error
         stack.callback(ray.shutdown)
         stack.enter_context(redirect_stdout(_RayOutput(note)))
