@@ -156,7 +156,8 @@ def _conv3x3(x: Array, kernel: Array, pad: int) -> Array:
         return reduce(jnp.add, [image * weights for image, weights in taps])
     images = images_at_once(x.shape, kernel.shape, pad)
     if images:
-        return _winograd(x, _transformed(kernel), pad, images)
+        # Otherwise a kernel that is turned round for a gradient would be so for each of 16 values.
+        return _winograd(x, kept_apart(_transformed(kernel)), pad, images)
     return _direct(x, kernel, pad)
 
 
@@ -204,11 +205,7 @@ def images_at_once(
         return 0
     most = _BLOCK // (height * width * (channels + filters))
     images = _divisor(batch, most)
-    if not most or images * height * width < fewest:
-        return 0
-    # What few channels gain, a loop over parts of the batch costs.
-    unrolled = batch <= images * _MOST_UNROLLED
-    return images if unrolled or channels * filters >= 2 * _FEWEST_CHANNELS**2 else 0
+    return images if most and images * height * width >= fewest else 0
 
 
 def _winograd(x: Array, weights: Sequence[Array], pad: int, images: int) -> Array:
@@ -347,10 +344,12 @@ def prepared_kernel(
     if not images_at_once(x, kernel.shape, pad, prepared=True):
         return None
     # By NumPy, so that nothing has to be compiled.
-    return [jax.device_put(np.ascontiguousarray(w)) for w in _transformed(kernel)]
+    weights = [w for row in _of_kernel(kernel) for w in _of_kernel(row)]
+    return [jax.device_put(np.ascontiguousarray(w)) for w in weights]
 
 
-def _transformed(kernel: Any) -> list[Any]:
+@jax.jit
+def _transformed(kernel: Array) -> list[Array]:
     return [w for row in _of_kernel(kernel) for w in _of_kernel(row)]
 
 
