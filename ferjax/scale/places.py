@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from ferjax.errors import FerjaxError, ImageError, first_line, printable
-from ferjax.faces.outputs import find_photographs, has_made_name
+from ferjax.faces.outputs import find_photographs, has_made_name, is_made
 from ferjax.image_files import IMAGE_SUFFIXES, MAX_FILE_BYTES, natural
 
 _FILM_SUFFIXES: Final = "3gp asf avi flv m4v mkv mov mp4 mpeg mpg mts ogv ts webm wmv"
@@ -161,6 +161,10 @@ def local_files(sources: Sequence[str], suffixes: frozenset[str]) -> tuple[list[
     if missing is not None:
         raise ImageError(f"{printable(missing)}: no such file or folder")
     if suffixes is not FILM_SUFFIXES:
+        if len(sources) == 1 and os.path.isdir(sources[0]):
+            photographs, left_out = _photographs_in(sources[0])
+            if photographs:
+                return photographs, left_out
         inputs, left_out = find_photographs(sources)
         return [os.fspath(item.path) for item in inputs], left_out
     films: dict[str, None] = {}
@@ -174,6 +178,32 @@ def local_files(sources: Sequence[str], suffixes: frozenset[str]) -> tuple[list[
         films.update(dict.fromkeys(os.path.join(source, path[below:]) for path in paths))
         left_out += others
     return list(films), left_out
+
+
+def _photographs_in(folder: str) -> tuple[list[str], int]:
+    """Return what `find_photographs` does for a folder, in a tenth of its memory.
+
+    Photographs are in natural order in each folder, and folders in order; none are returned where
+    the folder cannot be listed.
+    """
+    root = str(Path(folder))
+    paths: list[str] = []
+    left_out = 0
+
+    def keep(error: OSError) -> None:
+        if error.filename != root:  # a folder in it, whose row will say so
+            paths.append(error.filename)
+
+    for base, folders, files in os.walk(root, onerror=keep):
+        folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural)
+        for name in sorted(files, key=natural):
+            if name.startswith(".") or os.path.splitext(name)[1].lower() not in IMAGE_SUFFIXES:
+                continue
+            if has_made_name(name) and is_made(Path(base, name)):
+                left_out += 1
+            else:
+                paths.append(name if base == "." else os.path.join(base, name).removeprefix("./"))
+    return paths, left_out
 
 
 def _is_wanted(path: str, suffixes: frozenset[str]) -> bool:

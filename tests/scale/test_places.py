@@ -34,6 +34,25 @@ def test_photographs_at_an_address_are_those_of_a_folder(address: str, photos: P
     assert listed(f"{address}/notes.txt") == ([f"{photos}/notes.txt"], 0)
 
 
+@pytest.mark.parametrize("given", ["photos", "photos/", "./photos", ".", "whole"])
+def test_photographs_of_a_folder_are_those_that_ferjax_faces_finds(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    from ferjax.faces.outputs import find_photographs, marked
+
+    drawing = marked((photos / "one.png").read_bytes(), ".png")
+    (photos / "one.faces.png").write_bytes(drawing)
+    (photos / "sub" / "mine.faces.png").write_bytes((photos / "one.png").read_bytes())
+    (photos / ".hidden").mkdir()
+    (photos / ".hidden" / "a.png").touch()
+    monkeypatch.chdir(photos if given == "." else photos.parent)
+    given = str(photos) if given == "whole" else given
+    inputs, left_out = find_photographs([given])
+    found = places.local_files([given], places.IMAGE_SUFFIXES)
+    assert sorted(found[0]) == sorted(str(item.path) for item in inputs)
+    assert found[1] == left_out == 1
+
+
 def test_what_is_not_there(address: str, tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=f"^local://{tmp_path}/gone: no such file or folder$"):
         listed(f"local://{tmp_path}/gone")
