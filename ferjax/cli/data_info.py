@@ -184,7 +184,7 @@ def _tell(finding: str, names: Sequence[str], consequence: str) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ferjax import stored
+    from ferjax import filesystems, stored
     from ferjax.data import checks, preparation, sheet_rows
     from ferjax.data.augmentation import preset
     from ferjax.pictures import sheet
@@ -194,8 +194,7 @@ def run(args: argparse.Namespace) -> int:
     if args.sheet:
         sheet.check_path(args.sheet)  # before reading, which takes a while
     is_prepared = preparation.is_prepared(args.source)
-    is_address = "://" in args.source
-    if is_address or (not is_prepared and stored.is_stored(args.source)):
+    if filesystems.is_address(args.source) or (not is_prepared and stored.is_stored(args.source)):
         return data_stored.run(args)
     if args.disagreement:
         if args.votes is None and not is_prepared:

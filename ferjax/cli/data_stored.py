@@ -8,11 +8,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from ferjax.cli.progress import reported
-from ferjax.errors import FerjaxError, ImageError, first_line, printable
+from ferjax.errors import FerjaxError, printable
 
 if TYPE_CHECKING:
     from ferjax.stored.examples import Examples
-    from ferjax.stored.parts import Place
 
 _NAMED = 20  # photographs that cannot be used, named on stderr
 _OF_DATASETS = (
@@ -31,11 +30,11 @@ def run(args: argparse.Namespace) -> int:
         sheet.check_path(args.sheet)  # before reading, which takes a while
     examples = None
     with reported() as progress:
-        table = stored.opened(args.source, place=place_of(args.source), progress=progress)
+        table = stored.opened(args.source, progress=progress)
         if args.sheet:
             from ferjax.stored.examples import Examples
 
-            examples = Examples(table, seed=args.seed or 0, fetch=_fetched)
+            examples = Examples(table, seed=args.seed or 0)
         look = None if examples is None else examples.look
         summary = stored.summarize(table, look=look, progress=progress)
     if args.json:
@@ -43,33 +42,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("\n".join(text.lines(summary)))
     return 0 if examples is None else _draw(examples, args)
-
-
-def place_of(source: str) -> Place | None:
-    """Return where an address leads, None for a path.
-
-    Raises:
-        FerjaxError: it cannot be opened.
-    """
-    if "://" not in source:
-        return None
-    from ferjax.scale import places
-
-    return places.place_of(source) if places.is_address(source) else None
-
-
-def _fetched(address: str) -> bytes:
-    """Return what a picture at an address holds."""
-    from ferjax.image_files import MAX_FILE_BYTES
-    from ferjax.scale import places
-
-    try:
-        place = places.place_of(address)
-        with place.filesystem.open_input_stream(place.path) as file:
-            return bytes(file.read(MAX_FILE_BYTES + 1))
-    except Exception as error:  # of any library's file systems
-        problem = f"{places.shown(address)}: cannot be read: {first_line(error)}"
-        raise ImageError(printable(problem)) from error
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -37,7 +37,6 @@ from typing import TYPE_CHECKING
 
 from ferjax import released
 from ferjax.cli.data_info import SEVERAL
-from ferjax.cli.data_stored import place_of
 from ferjax.cli.options import add_measured, keeps_programs, label_list, value_range_of
 from ferjax.cli.progress import reported
 from ferjax.errors import FerjaxError
@@ -185,13 +184,11 @@ def _measured(args: argparse.Namespace) -> Evaluation:
 
 
 def _measured_table(args: argparse.Namespace) -> Evaluation:
-    from ferjax import stored
     from ferjax.evaluate.stored import evaluate_stored
 
     with reported() as progress:
-        table = stored.opened(args.table, place=place_of(args.table), progress=progress)
         return evaluate_stored(
-            table,
+            args.table,
             labels=args.labels,
             several=args.several or "clear",
             attributes=args.attributes,

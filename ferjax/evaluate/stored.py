@@ -72,7 +72,8 @@ def evaluate_stored(
     """Measure what a table of predictions says of pictures whose label is known.
 
     Args:
-        table: a folder of Parquet files, a Parquet file or a CSV file; see `ferjax.stored`.
+        table: a folder of Parquet files, a Parquet file or a CSV file, or its address; see
+            `ferjax.stored`.
         labels: a CSV with a header, whose first column is the picture's path, or the end of it, and
             of which one is called `label`; None: a picture's label is the name of a folder that it
             lies in, where that is a class. Any name of an emotion will do: "Happiness" for "happy".

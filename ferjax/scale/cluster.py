@@ -144,12 +144,9 @@ def connected(options: ClusterOptions, note: Callable[[str], None]) -> Iterator[
                     **arguments,
                 )
         except Exception as error:
-            # Something listens there, see `check_address`.
-            hint = (
-                ""
-                if address in ("auto", "local")
-                else ("; a cluster that asks for a token takes that of RAY_AUTH_TOKEN")
-            )
+            hint = ""
+            if address not in ("auto", "local"):  # where something listens, see `check_address`
+                hint = "; a cluster that asks for a token takes that of RAY_AUTH_TOKEN"
             raise FerjaxError(
                 f"{printable(address)}: no Ray is reached there ({first_line(error)}){hint}"
             ) from error

@@ -24,7 +24,7 @@ from typing import Any, Final
 from ferjax.errors import FerjaxError, WriteError, first_line, printable
 from ferjax.faces.settings import check_resumed
 from ferjax.files import check_folder, json_text, make_folder, replacing
-from ferjax.scale.places import Place, is_address, place_of, shown
+from ferjax.filesystems import Place, is_address, place_of, shown
 from ferjax.scale.tables import Columns, Layout
 from ferjax.stored.parts import RECORD
 

@@ -10,11 +10,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ferjax import image_files
+from ferjax import filesystems, image_files
 from ferjax.errors import FerjaxError, VideoError, first_line, printable
 from ferjax.faces import results
 from ferjax.faces.options import FaceOptions
-from ferjax.scale import places, tables
+from ferjax.scale import tables
 from ferjax.scale.folder import Counts, PartWriter
 from ferjax.scale.places import FILM_SUFFIXES, Fetcher
 from ferjax.scale.predictor import CROP_OPTIONS, FACE_OPTIONS, Predictor
@@ -53,7 +53,7 @@ def names_of(source: str, paths: Sequence[str]) -> list[str]:
     """Return what files at an address, or of this machine, are called in their rows."""
     if not source:
         return list(paths)
-    place = places.place_of(source)
+    place = filesystems.place_of(source)
     return [place.name(path) for path in paths]
 
 
@@ -147,7 +147,7 @@ def _opened(part: Part) -> Iterator[Sequence[Any]]:
     if not part.source:
         yield part.paths
         return
-    fetcher = Fetcher(places.place_of(part.source), part.paths)
+    fetcher = Fetcher(filesystems.place_of(part.source), part.paths)
     try:
         yield fetcher.files()
     finally:
@@ -229,7 +229,7 @@ def _local(source: str, path: str, name: str) -> Iterator[str]:
         copy = os.path.join(folder, os.path.basename(path) or "film")
         try:
             with (
-                places.place_of(source).filesystem.open_input_stream(path) as file,
+                filesystems.place_of(source).filesystem.open_input_stream(path) as file,
                 open(copy, "wb") as target,
             ):
                 shutil.copyfileobj(file, target, 1 << 20)

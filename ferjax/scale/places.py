@@ -1,119 +1,26 @@
-"""Where pictures and films lie, and where rows go: folders, S3, Google Cloud Storage and others.
+"""Which pictures and films there are, on this machine and at addresses; fetching them.
 
-What is on this machine is found as `ferjax faces` finds it. Addresses are opened by Arrow's file
-systems (s3://, gs://, hdfs://), others by fsspec where it has a library for them.
+What is on this machine is found as `ferjax faces` finds it.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import re
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Final
 
-from ferjax.errors import FerjaxError, ImageError, first_line, printable
+from ferjax.errors import ImageError, first_line, printable
 from ferjax.faces.outputs import find_photographs, has_made_name, is_made
+from ferjax.filesystems import Place, place_of, problem, shown
 from ferjax.image_files import IMAGE_SUFFIXES, MAX_FILE_BYTES, natural
 
 _FILM_SUFFIXES: Final = "3gp asf avi flv m4v mkv mov mp4 mpeg mpg mts ogv ts webm wmv"
 FILM_SUFFIXES: Final = frozenset(f".{suffix}" for suffix in _FILM_SUFFIXES.split())
-_ADDRESS: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
-_ARROW_SCHEMES: Final = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
-_RETRY_LIMIT: Final = (
-    "retry_limit_seconds=20"  # of Google's library, which by default tries for minutes
-)
 _AHEAD: Final = 16  # files that are fetched while others are at work
 _ATTEMPTS: Final = 3
-_CREDENTIALS: Final = re.compile(
-    r"credential|access.?denied|forbidden|unauthori[sz]ed|signature|invalidaccesskey|\b40[13]\b",
-    re.IGNORECASE,
-)
-
-
-def is_address(text: str) -> bool:
-    """Whether a text is an address such as s3://bucket/photos, not a path.
-
-    >>> is_address("s3://bucket/photos"), is_address("photos"), is_address("C:/photos")
-    (True, False, False)
-    """
-    return _ADDRESS.match(text) is not None
-
-
-def shown(address: str) -> str:
-    """Return an address as it may be printed and stored: without keys and settings.
-
-    >>> shown("s3://key:secret@bucket/photos?region=eu-west-1"), shown("photos?")
-    ('s3://bucket/photos', 'photos?')
-    """
-    if not is_address(address):
-        return address
-    scheme, _, rest = address.partition("://")
-    rest = rest.partition("?")[0]
-    owner, slash, path = rest.partition("/")
-    return printable(f"{scheme}://{owner.rpartition('@')[2]}{slash}{path}")
-
-
-@dataclass(frozen=True)
-class Place:
-    """A folder, or a file, and the file system that it is in.
-
-    Attributes:
-        filesystem: a `pyarrow.fs.FileSystem`.
-        path: in it.
-        prefix: what a path in it has before it where it is named.
-    """
-
-    filesystem: Any
-    path: str
-    prefix: str
-
-    def name(self, path: str) -> str:
-        """Return what a path of the file system is called."""
-        return f"{self.prefix}{path}"
-
-
-@lru_cache(maxsize=16)
-def place_of(text: str) -> Place:
-    """Return the place of a path or an address.
-
-    Raises:
-        FerjaxError: it cannot be opened, or a library for it is missing.
-    """
-    try:
-        from pyarrow import fs
-    except ImportError:
-        raise FerjaxError('addresses and Parquet take pyarrow: pip install "ferjax[ray]"') from None
-    match = _ADDRESS.match(text)
-    if match is None:
-        return Place(fs.LocalFileSystem(), os.path.abspath(text), "")
-    scheme = match[1].lower()
-    address = text
-    if scheme in ("gs", "gcs") and "retry_limit" not in text:
-        address += ("&" if "?" in text else "?") + _RETRY_LIMIT
-    try:
-        if scheme in _ARROW_SCHEMES:
-            filesystem, path = fs.FileSystem.from_uri(address)
-        else:
-            import fsspec
-
-            inner, path = fsspec.core.url_to_fs(address)
-            filesystem = fs.PyFileSystem(fs.FSSpecHandler(inner))
-    except Exception as error:  # of any of these libraries
-        raise _problem(text, error, "opened") from error
-    return Place(filesystem, path.rstrip("/"), f"{scheme}://")
-
-
-def _problem(text: str, error: Exception, done: str) -> FerjaxError:
-    reason = first_line(error)
-    hint = ""
-    if _CREDENTIALS.search(f"{type(error).__name__} {error}"):
-        hint = "; it takes credentials, as the provider's own programs find them"
-    return FerjaxError(f"{shown(text)}: cannot be {done} ({printable(reason, 200)}){hint}")
 
 
 def listed(text: str, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> tuple[list[str], int]:
@@ -136,7 +43,7 @@ def listed(text: str, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> tuple[list[s
         selector = fs.FileSelector(place.path, recursive=True, allow_not_found=True)
         infos = filesystem.get_file_info(selector)
     except Exception as error:
-        raise _problem(text, error, "listed") from error
+        raise problem(text, error, "listed") from error
     if not infos and info.type == fs.FileType.NotFound:
         raise ImageError(f"{shown(text)}: no such file or folder")
     files = [i.path for i in infos if i.type == fs.FileType.File]

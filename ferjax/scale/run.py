@@ -15,9 +15,10 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from ferjax import hardware
+from ferjax import filesystems, hardware
 from ferjax._version import __version__
 from ferjax.errors import FerjaxError, printable
+from ferjax.filesystems import is_address, shown
 from ferjax.scale import places, tables
 from ferjax.scale.cluster import (
     ATTEMPTS,
@@ -29,7 +30,6 @@ from ferjax.scale.cluster import (
 )
 from ferjax.scale.folder import Counts, Folder, Taken, key_of, part_name
 from ferjax.scale.jobs import Job, Part, check_seen, names_of
-from ferjax.scale.places import is_address, shown
 
 if TYPE_CHECKING:
     from ferjax.classifier import EmotionClassifier
@@ -131,7 +131,7 @@ class Run:
                 missing.
         """
         require_ray()
-        places.place_of(out)  # says so where pyarrow is missing
+        filesystems.place_of(out)  # says so where pyarrow is missing
         job.check(classifier)
         self._classifier, self._job, self._cluster = classifier, job, cluster
         self._folder = Folder(out)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +20,7 @@ from ferjax.errors import DataError, FerjaxError, ImageError, printable
 from ferjax.faces.cropping import crop
 from ferjax.faces.detection import Detection
 from ferjax.faces.results import uncell
+from ferjax.filesystems import Place, fetched, is_address
 from ferjax.image_files import UInt8Array
 from ferjax.pictures import sheet
 from ferjax.pictures.sheet import Row
@@ -28,7 +29,6 @@ from ferjax.stored.parts import Stored
 from ferjax.stored.rows import Rows
 
 COLUMNS: Final = 10
-Fetch = Callable[[str], bytes]
 
 _SPARE: Final = 4  # times as many are kept, for pictures that cannot be opened
 _SIDE: Final = 96  # pixels of a face on the sheet
@@ -59,17 +59,16 @@ class Example:
         """As in the table."""
         return abs(self.rank)
 
-    def cut(self, fetch: Fetch | None = None) -> UInt8Array:
+    def cut(self, place: Place | None = None) -> UInt8Array:
         """Return the face, uint8 (96, 96, 3) in RGB order.
 
         Args:
-            fetch: gives what a picture at an address holds.
+            place: of the table, if that is not on this machine.
 
         Raises:
             ImageError: the photograph cannot be opened, or is another one now.
         """
-        is_fetched = fetch is not None and "://" in self.path
-        source = fetch(self.path) if fetch is not None and is_fetched else self.path
+        source = fetched(self.path, place) if is_address(self.path) else self.path
         picture = load_picture(source, name=printable(self.path))
         if not self.place:
             return resized(picture, _SIDE, _SIDE, "area")
@@ -88,22 +87,13 @@ class Example:
 class Examples:
     """The faces of each class that are shown, of the rows so far."""
 
-    def __init__(
-        self,
-        table: Stored,
-        *,
-        seed: int = 0,
-        columns: int = COLUMNS,
-        fetch: Fetch | None = None,
-    ) -> None:
+    def __init__(self, table: Stored, *, seed: int = 0, columns: int = COLUMNS) -> None:
         """Begin without faces.
 
         Args:
             table: the table.
             seed: decides among faces that are equally confident.
             columns: faces in a row.
-            fetch: gives what a picture at an address holds, or raises an ImageError; None: these
-                are taken for paths.
 
         Raises:
             DataError: the table does not say in which photographs its faces are.
@@ -117,7 +107,6 @@ class Examples:
         self._table = table
         self._seed = seed
         self._columns = columns
-        self._fetch = fetch
         self._places: tuple[str, ...] = ("face", "x", "y", "width", "height", "roll")
         if table.kind == "crops":
             self._places = ()
@@ -207,7 +196,7 @@ class Examples:
             if example.path in problems or (example.path, example.face) in places:
                 continue
             try:
-                row.append((example, example.cut(self._fetch)))
+                row.append((example, example.cut(self._table.place)))
             except ImageError as error:
                 problems[example.path] = str(error)
         return row

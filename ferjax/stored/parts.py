@@ -20,12 +20,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from ferjax.data import parquet, parquet_pages
 from ferjax.data.archive_guards import check_unpacked, size_of
 from ferjax.errors import DataError, first_line, printable
 from ferjax.faces import results
+from ferjax.filesystems import Place, is_address, place_of
 from ferjax.stored.rows import TEXTS, Columns, Rows, columns_of, is_text
 from ferjax.video import tables as films
 
@@ -61,22 +62,6 @@ _EXPECTED: Final = (
     "expected Parquet files as `--on ray` and `ferjax video --parquet` write them, or the table of "
     "`ferjax faces --csv`"
 )
-
-
-class Place(Protocol):
-    """Where files are that are not on this machine; see `ferjax.scale.places.place_of`.
-
-    Attributes:
-        filesystem: a `pyarrow.fs.FileSystem`.
-        path: of the folder or file in it.
-    """
-
-    @property
-    def filesystem(self) -> Any: ...
-    @property
-    def path(self) -> str: ...
-    def name(self, path: str) -> str:
-        """Return what a path of the file system is called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,23 +200,19 @@ def _is_told(names: Sequence[str]) -> bool:
     return is_of_crops or len(_TELLING.intersection(names)) >= _ENOUGH
 
 
-def opened(
-    path: str | os.PathLike[str],
-    *,
-    place: Place | None = None,
-    progress: Progress | None = None,
-) -> Stored:
+def opened(path: str | os.PathLike[str], *, progress: Progress | None = None) -> Stored:
     """Return a table, of which the columns were looked at and no rows.
 
     Args:
-        path: the folder or file.
-        place: where it is, if not on this machine; `path` is not looked at then.
+        path: the folder or file, or its address, such as s3://bucket/rows.
         progress: called with (done, total, "files") after each file.
 
     Raises:
         DataError: there is no such table at the path, a file is damaged, columns are missing, the
             parts are not of one kind or have other classes, or pyarrow is not installed.
+        FerjaxError: the address cannot be opened.
     """
+    place = place_of(os.fspath(path)) if is_address(os.fspath(path)) else None
     path = Path(path if place is None else place.path)
     with _named(_shown(path, place)):
         files = _files(path, place)

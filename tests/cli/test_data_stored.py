@@ -154,7 +154,9 @@ def test_examples_of_pictures_at_addresses(cli: Cli, tmp_path: Path) -> None:
     here, gone = f"local://{picture}", f"local://{tmp_path}/gone.png"
     entries = [entry(here, face("happy", 0.9, 40)), entry(gone, face("sad", 0.8, 40))]
     folder = write_parts(tmp_path / "out", entries)
-    done = cli("data", "info", folder, "--sheet", tmp_path / "sheet.png")
+    done = cli("data", "info", f"local://{folder}", "--sheet", tmp_path / "sheet.png")
     assert done.code == 1
     (line,) = done.err.splitlines()
     assert line.startswith(f"ferjax: error: {gone}: cannot be read: ")
+    done = cli("data", "info", folder, "--sheet", tmp_path / "sheet.png")
+    assert f"{here}: not fetched; expected an address of s3://" in done.err

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ferjax import EmotionClassifier
-from ferjax.errors import FerjaxError, ImageError
-from ferjax.scale import Predictor, places
-from ferjax.scale.places import FILM_SUFFIXES, Fetcher, listed, place_of, shown
+from ferjax.errors import ImageError
+from ferjax.filesystems import Place, place_of
+from ferjax.image_files import IMAGE_SUFFIXES
+from ferjax.scale import Predictor
+from ferjax.scale.places import FILM_SUFFIXES, Fetcher, listed, local_files
 
 pytest.importorskip("fsspec", reason="needs fsspec")
 NAMES = ["cut.png", "empty.jpg", "none.png", "one.png", "sub/two.png"]
@@ -48,7 +49,7 @@ def test_photographs_of_a_folder_are_those_that_ferjax_faces_finds(
     monkeypatch.chdir(photos if given == "." else photos.parent)
     given = str(photos) if given == "whole" else given
     inputs, left_out = find_photographs([given])
-    found = places.local_files([given], places.IMAGE_SUFFIXES)
+    found = local_files([given], IMAGE_SUFFIXES)
     assert sorted(found[0]) == sorted(str(item.path) for item in inputs)
     assert found[1] == left_out == 1
 
@@ -61,31 +62,6 @@ def test_what_is_not_there(address: str, tmp_path: Path) -> None:
         listed(f"local://{tmp_path}/empty")
     with pytest.raises(ImageError, match=r"no films in this folder; expected files such as \.mp4"):
         listed(address, FILM_SUFFIXES)
-
-
-def test_addresses_that_nothing_opens_are_told_in_a_line_without_their_keys() -> None:
-    with pytest.raises(FerjaxError, match=r"^nowhere://host/a: cannot be opened \(.*\)$"):
-        place_of("nowhere://me:secret@host/a?token=1")
-
-
-def test_keys_are_not_shown() -> None:
-    assert shown("s3://key:secret@bucket/a/b?endpoint_override=me") == "s3://bucket/a/b"
-    assert shown("photos?/me@home") == "photos?/me@home"
-
-
-@pytest.mark.parametrize(
-    ("error", "has_hint"),
-    [
-        (OSError("AWS Error ACCESS_DENIED during ListObjectsV2 operation"), True),
-        (OSError("Unable to locate credentials"), True),
-        (OSError("HTTP response code 403"), True),
-        (OSError("Connection refused"), False),
-    ],
-)
-def test_missing_credentials_are_said_to_be(error: OSError, has_hint: bool) -> None:
-    text = str(places._problem("s3://bucket/a", error, "listed"))
-    assert re.match(r"s3://bucket/a: cannot be listed \(.+\)", text)
-    assert ("it takes credentials" in text) == has_hint
 
 
 def test_files_are_fetched_once_each_ahead_and_in_order(
@@ -136,7 +112,7 @@ def test_fetching_is_tried_again(
             return open(path, "rb")
 
     for times, works in ((2, True), (3, False)):
-        fetcher = Fetcher(places.Place(Faltering(times), "", ""), [str(photos / "one.png")])
+        fetcher = Fetcher(Place(Faltering(times), "", ""), [str(photos / "one.png")])
         (file,) = fetcher.files()
         if works:
             assert file.read() == (photos / "one.png").read_bytes()

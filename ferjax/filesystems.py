@@ -1,0 +1,142 @@
+"""File systems of other machines, by addresses: S3, Google Cloud Storage and others.
+
+Arrow opens s3://, gs://, abfs:// and hdfs://, and fsspec others where it has a library for them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from ferjax.errors import FerjaxError, ImageError, first_line, printable
+from ferjax.image_files import MAX_FILE_BYTES
+
+_ADDRESS: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_ARROW_SCHEMES: Final = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
+# Of Google's library, which by default tries for minutes.
+_RETRY_LIMIT: Final = "retry_limit_seconds=20"
+_BUCKET: Final = re.compile(r"[A-Za-z0-9._:-]*")
+_CREDENTIALS: Final = re.compile(
+    r"credential|access.?denied|forbidden|unauthori[sz]ed|signature|invalidaccesskey|\b40[13]\b",
+    re.IGNORECASE,
+)
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an address such as s3://bucket/photos, not a path.
+
+    >>> is_address("s3://bucket/photos"), is_address("photos"), is_address("C:/photos")
+    (True, False, False)
+    """
+    return _ADDRESS.match(text) is not None
+
+
+def shown(address: str) -> str:
+    """Return an address as it may be printed and stored: without keys and settings.
+
+    >>> shown("s3://key:secret@bucket/photos?region=eu-west-1"), shown("photos?")
+    ('s3://bucket/photos', 'photos?')
+    """
+    if not is_address(address):
+        return address
+    scheme, _, rest = address.partition("://")
+    rest = rest.partition("?")[0]
+    owner, slash, path = rest.partition("/")
+    return printable(f"{scheme}://{owner.rpartition('@')[2]}{slash}{path}")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder, or a file, and the file system that it is in.
+
+    Attributes:
+        filesystem: a `pyarrow.fs.FileSystem`.
+        path: in it.
+        prefix: what a path in it has before it where it is named.
+    """
+
+    filesystem: Any
+    path: str
+    prefix: str
+
+    def name(self, path: str) -> str:
+        """Return what a path of the file system is called."""
+        return f"{self.prefix}{path}"
+
+
+@lru_cache(maxsize=16)
+def place_of(text: str) -> Place:
+    """Return the place of a path or an address.
+
+    Raises:
+        FerjaxError: it cannot be opened, or a library for it is missing.
+    """
+    try:
+        from pyarrow import fs
+    except ImportError:
+        raise FerjaxError('addresses and Parquet take pyarrow: pip install "ferjax[ray]"') from None
+    match = _ADDRESS.match(text)
+    if match is None:
+        return Place(fs.LocalFileSystem(), os.path.abspath(text), "")
+    scheme = match[1].lower()
+    address = text
+    if scheme in ("gs", "gcs") and "retry_limit" not in text:
+        address += ("&" if "?" in text else "?") + _RETRY_LIMIT
+    try:
+        if scheme in _ARROW_SCHEMES:
+            filesystem, path = fs.FileSystem.from_uri(address)
+        else:
+            import fsspec
+
+            inner, path = fsspec.core.url_to_fs(address)
+            filesystem = fs.PyFileSystem(fs.FSSpecHandler(inner))
+    except Exception as error:  # of any of these libraries
+        raise problem(text, error, "opened") from error
+    return Place(filesystem, path.rstrip("/"), f"{scheme}://")
+
+
+def problem(text: str, error: Exception, done: str) -> FerjaxError:
+    """Return what any library's error says of an address; `done` is what failed, "opened"."""
+    reason = first_line(error)
+    hint = ""
+    if _CREDENTIALS.search(f"{type(error).__name__} {error}"):
+        hint = "; it takes credentials, as the provider's own programs find them"
+    return FerjaxError(f"{shown(text)}: cannot be {done} ({printable(reason, 200)}){hint}")
+
+
+def fetched(name: str, beside: Place | None = None) -> bytes:
+    """Return what a picture holds, up to a byte more than an image file may have.
+
+    Names come from tables, which others may have written: they say neither which server is asked,
+    as `?endpoint_override=` of an address does, nor any but a store's.
+
+    Args:
+        name: as `Place.name` gave it.
+        beside: the place of the table, whose file system is taken where the bucket is the same.
+
+    Raises:
+        ImageError: it cannot be had.
+    """
+    scheme, _, path = name.partition("://")
+    bucket = path.partition("/")[0]
+    is_beside = (
+        beside is not None
+        and beside.prefix == f"{scheme}://"
+        and beside.path.partition("/")[0] == bucket
+    )
+    if not is_beside and not (scheme in _ARROW_SCHEMES and _BUCKET.fullmatch(bucket)):
+        schemes = ", ".join(f"{each}://" for each in _ARROW_SCHEMES)
+        raise ImageError(
+            printable(
+                f"{name}: not fetched; expected an address of {schemes}, or of the table's own"
+            )
+        )
+    try:
+        place = beside if is_beside and beside else place_of(f"{scheme}://{bucket}")
+        with place.filesystem.open_input_stream(path) as file:
+            return bytes(file.read(MAX_FILE_BYTES + 1))
+    except Exception as error:  # of any library's file systems
+        raise ImageError(f"{printable(name)}: cannot be read: {first_line(error)}") from error

@@ -1,0 +1,66 @@
+"""Addresses: which are opened, what is said of them, and which a table may have fetched."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ferjax import filesystems
+from ferjax.errors import FerjaxError, ImageError
+from ferjax.filesystems import fetched, place_of, shown
+
+pytest.importorskip("fsspec", reason="needs fsspec")
+pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'ferjax[parquet]'")
+
+
+def test_addresses_that_nothing_opens_are_told_in_a_line_without_their_keys() -> None:
+    with pytest.raises(FerjaxError, match=r"^nowhere://host/a: cannot be opened \(.*\)$"):
+        place_of("nowhere://me:secret@host/a?token=1")
+
+
+def test_keys_are_not_shown() -> None:
+    assert shown("s3://key:secret@bucket/a/b?endpoint_override=me") == "s3://bucket/a/b"
+    assert shown("photos?/me@home") == "photos?/me@home"
+
+
+@pytest.mark.parametrize(
+    ("error", "has_hint"),
+    [
+        (OSError("AWS Error ACCESS_DENIED during ListObjectsV2 operation"), True),
+        (OSError("Unable to locate credentials"), True),
+        (OSError("HTTP response code 403"), True),
+        (OSError("Connection refused"), False),
+    ],
+)
+def test_missing_credentials_are_said_to_be(error: OSError, has_hint: bool) -> None:
+    text = str(filesystems.problem("s3://bucket/a", error, "listed"))
+    assert re.match(r"s3://bucket/a: cannot be listed \(.+\)", text)
+    assert ("it takes credentials" in text) == has_hint
+
+
+def test_a_picture_beside_a_table(tmp_path: Path) -> None:
+    (tmp_path / "a?b.jpg").write_bytes(b"content")
+    table = place_of(f"local://{tmp_path}/rows")
+    name = table.name(f"{tmp_path}/a?b.jpg")
+    assert fetched(name, table) == b"content"  # what follows ? is of its name
+    with pytest.raises(ImageError, match=r"/gone\.jpg: cannot be read: "):
+        fetched(table.name(f"{tmp_path}/gone.jpg"), table)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "http://example.org/a.jpg",
+        "local:///etc/hostname",
+        "s3://bucket?endpoint_override=example.org/a.jpg",
+        "s3://key:secret@bucket/a.jpg",
+    ],
+)
+def test_pictures_that_a_table_cannot_have_fetched(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filesystems, "place_of", None)
+    with pytest.raises(ImageError, match="not fetched; expected an address of s3://, gs://"):
+        fetched(name)
