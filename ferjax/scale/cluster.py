@@ -8,17 +8,15 @@ from __future__ import annotations
 import io
 import logging
 import os
-import shutil
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ferjax import hardware
+from ferjax import hardware, temporary
 from ferjax.errors import FerjaxError, causes, first_line, printable
 
 ATTEMPTS: Final = 4  # at a part, whose worker may be killed by it
@@ -150,8 +148,8 @@ def connected(options: ClusterOptions, note: Callable[[str], None]) -> Iterator[
             raise FerjaxError(
                 f"{printable(address)}: no Ray is reached there ({first_line(error)}){hint}"
             ) from error
-        stack.callback(ray.shutdown)
         stack.enter_context(redirect_stdout(_RayOutput(note)))
+        stack.callback(ray.shutdown)
         _be_quiet(ray)
         try:
             yield ray, _pool(ray, options, is_local=is_local)
@@ -167,13 +165,10 @@ def _local_arguments(options: ClusterOptions) -> Iterator[dict[str, Any]]:
         "include_dashboard": False,
         "object_store_memory": _OBJECT_STORE,
     }
-    folder = tempfile.mkdtemp(prefix="ferjax-ray-")
-    try:
-        with _path_for_workers():
-            short = {"_temp_dir": folder} if len(folder) <= _LONGEST_FOLDER else {}
-            yield {**arguments, **short}
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    # Killed runs leave theirs, with Ray's logs, until the next.
+    with temporary.folder("ferjax-ray-") as folder, _path_for_workers():
+        short = {"_temp_dir": str(folder)} if len(str(folder)) <= _LONGEST_FOLDER else {}
+        yield {**arguments, **short}
 
 
 def _pool(ray: Any, options: ClusterOptions, *, is_local: bool) -> Pool:

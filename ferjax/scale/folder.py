@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from ferjax.errors import FerjaxError, WriteError, first_line, printable
 from ferjax.faces.settings import check_resumed
-from ferjax.files import check_folder, json_text, make_folder, replacing
+from ferjax.files import check_folder, json_text, make_folder, remove_left_over, replacing
 from ferjax.filesystems import Place, is_address, place_of, shown
 from ferjax.scale.tables import Columns, Layout
 from ferjax.stored.parts import RECORD
@@ -143,6 +143,7 @@ class Folder:
         self._token = secrets.token_hex(8)
         self.asked, self.size = dict(asked), size
         self._write_record(ended=False)
+        self._tidy()
         if replace:
             for name in [*self._parquet_files(), SUMMARY]:
                 with suppress(FileNotFoundError, OSError):
@@ -150,8 +151,14 @@ class Folder:
 
     def end(self, summary: Mapping[str, Any]) -> None:
         """Write the summary, and that the run came to its end."""
+        self._tidy()
         self._write(SUMMARY, json_text(dict(summary), allow_nan=False).encode())
         self._write_record(ended=True)
+
+    def _tidy(self) -> None:
+        """Remove what workers left that were killed while they wrote a part."""
+        if self._is_local:
+            remove_left_over(self.text, lambda name: name.startswith("part-"))
 
     def _write_record(self, *, ended: bool) -> None:
         record = {

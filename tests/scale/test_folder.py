@@ -71,6 +71,17 @@ def test_nothing_is_half_written(out: str, tmp_path: Path) -> None:
     assert files_in(tmp_path / "rows") == [".ferjax-run.json"]
 
 
+def test_what_killed_workers_left_is_removed(tmp_path: Path) -> None:
+    folder = begun(str(tmp_path / "rows"))
+    left = tmp_path / "rows" / ".part-000000019-a6d2c5d8fc8d.parquet.f68be0e6.tmp"
+    for end in (lambda: begun(str(tmp_path / "rows")), lambda: folder.end({})):
+        left.touch()
+        (tmp_path / "rows" / ".notes.f68be0e6.tmp").touch()
+        end()
+        assert not left.exists()
+    assert ".notes.f68be0e6.tmp" in files_in(tmp_path / "rows")
+
+
 def test_an_earlier_call_can_add_nothing_once_another_has_begun(out: str, tmp_path: Path) -> None:
     earlier = begun(out)
     write(earlier, "part-a", "a.jpg")
