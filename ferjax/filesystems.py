@@ -18,7 +18,8 @@ _ADDRESS: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _ARROW_SCHEMES: Final = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
 # Of Google's library, which by default tries for minutes.
 _RETRY_LIMIT: Final = "retry_limit_seconds=20"
-_BUCKET: Final = re.compile(r"[A-Za-z0-9._:-]*")
+_STORES: Final = ("s3", "gs", "gcs")  # whose addresses name a bucket, and no server
+_BUCKET: Final = re.compile(r"[A-Za-z0-9._-]+")
 _CREDENTIALS: Final = re.compile(
     r"credential|access.?denied|forbidden|unauthori[sz]ed|signature|invalidaccesskey|\b40[13]\b",
     re.IGNORECASE,
@@ -110,8 +111,8 @@ def problem(text: str, error: Exception, done: str) -> FerjaxError:
 def fetched(name: str, beside: Place | None = None) -> bytes:
     """Return what a picture holds, up to a byte more than an image file may have.
 
-    Names come from tables, which others may have written: they say neither which server is asked,
-    as `?endpoint_override=` of an address does, nor any but a store's.
+    Names come from tables, which others may have written: none says which server is asked, as
+    `?endpoint_override=` and the host of other addresses do.
 
     Args:
         name: as `Place.name` gave it.
@@ -127,8 +128,8 @@ def fetched(name: str, beside: Place | None = None) -> bytes:
         and beside.prefix == f"{scheme}://"
         and beside.path.partition("/")[0] == bucket
     )
-    if not is_beside and not (scheme in _ARROW_SCHEMES and _BUCKET.fullmatch(bucket)):
-        schemes = ", ".join(f"{each}://" for each in _ARROW_SCHEMES)
+    if not is_beside and not (scheme in _STORES and _BUCKET.fullmatch(bucket)):
+        schemes = ", ".join(f"{each}://" for each in _STORES)
         raise ImageError(
             printable(
                 f"{name}: not fetched; expected an address of {schemes}, or of the table's own"

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine, processes
+from benchmarks.network import multiply_adds
 from ferjax.nets.architectures import fer_cnn8
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers.work import num_values
@@ -112,20 +113,6 @@ def cores_of_link(gigabits: float, size: float, milliseconds: float) -> tuple[fl
 
 
 # --- the network ---------------------------------------------------------------------------------
-
-
-def multiply_adds(graph: Graph) -> int:
-    """Return the multiply-adds of convolutions and dense layers for one image; others have few.
-
-    Direct convolution is counted, whatever computes.
-    """
-    total = 0
-    for call, shape in zip(graph.calls, graph.shapes):
-        for weight in graph.weights.get(call.layer, ()):
-            if weight.name == "kernel":
-                places = num_values(shape[:-1])
-                total += math.prod(weight.shape) * places
-    return total
 
 
 def batch_norms(graph: Graph) -> int:

@@ -56,6 +56,7 @@ def test_a_picture_beside_a_table(tmp_path: Path) -> None:
         "local:///etc/hostname",
         "s3://bucket?endpoint_override=example.org/a.jpg",
         "s3://key:secret@bucket/a.jpg",
+        "hdfs://example.org:9000/a.jpg",
     ],
 )
 def test_pictures_that_a_table_cannot_have_fetched(

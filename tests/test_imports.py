@@ -17,7 +17,9 @@ WEIGHTS = ROOT / "checkpoints" / "fer_cnn5.h5"
 IMAGE = ROOT / "examples" / "astronaut.png"
 PHOTOGRAPH = IMAGE.with_suffix(".jpg")
 
-COMMANDS = "predict faces web serve convert export inspect verify train evaluate calibrate".split()
+COMMANDS = (
+    "predict faces video web serve convert export inspect verify train evaluate calibrate".split()
+)
 COMMANDS += ["card", "push", "data", "data info", "data prepare"]
 
 # Imports of these raise, as where they are not installed.

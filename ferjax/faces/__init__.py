@@ -3,7 +3,7 @@
 Find and crop: `detection`, with `yunet` and `own_look`, and `cropping`. Expressions: `analysis`,
 with `options`, `face`, `stream`, `deferring`, `classifying` and `prior`, and `explaining`. Draw:
 `drawing`, with `marks` and `placing`. A run over folders: `batch`, with `settings`, `outputs`,
-`made`, `results` and `journal`.
+`picture_files`, `results` and `journal`.
 
 >>> import numpy as np
 >>> detect(np.zeros((64, 64, 3), np.uint8))

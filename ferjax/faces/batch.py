@@ -21,7 +21,7 @@ from ferjax.errors import FerjaxError, WriteError
 from ferjax.faces import outputs, prior, results
 from ferjax.faces.face import Photograph
 from ferjax.faces.journal import Journal, State, state_of
-from ferjax.faces.made import Pictures
+from ferjax.faces.picture_files import PictureFiles
 from ferjax.faces.settings import Settings, check_resumed
 from ferjax.faces.stream import photographs
 from ferjax.faces.yunet_network import read_model
@@ -93,7 +93,7 @@ class Batch:
         if settings.table is not None:
             check_file(settings.table)
             self._check_table(settings.table)
-        self._pictures = Pictures(classifier, self._inputs, settings)
+        self._pictures = PictureFiles(classifier, self._inputs, settings)
         self._journal: Journal | None = None
         self._going_on = False
         self._folders: list[str | Path] = []

@@ -143,9 +143,14 @@ class Graph:
 
     def check_input(self, shape: Sequence[int]) -> None:
         """Raise a LayerError where a network of open size cannot take inputs of a shape, or takes
-        too long for them; whether others can is known from the beginning."""
+        too long for them; of other networks that is known from the beginning.
+
+        Args:
+            shape: without the batch axis.
+        """
         if None in self.input_shape and self.takes(shape) and tuple(shape) not in self._checked:
             sized = dataclasses.replace(self.input, shape=tuple(shape))
+            # A graph checks itself when it is made.
             self.map_layers(lambda layer: sized if layer is self.input else layer)
             self._checked.add(tuple(shape))
 

@@ -169,6 +169,7 @@ class Fetched:
 
     Attributes:
         name: what errors call it.
+        is_whole: nobody has read it before, so that an empty one is an empty file.
     """
 
     is_whole = True

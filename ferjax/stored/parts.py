@@ -370,18 +370,13 @@ def _classes(part: Part, kind: str) -> dict[str, str]:
     return classes
 
 
-class _named:
+@contextmanager
+def _named(name: str) -> Iterator[None]:
     """Put a file's name before errors."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, DataError):
-            raise DataError(printable(f"{self._name}: {error}")) from error
+    try:
+        yield
+    except DataError as error:
+        raise DataError(printable(f"{name}: {error}")) from error
 
 
 # --- rows ----------------------------------------------------------------------------------------

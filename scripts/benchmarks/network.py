@@ -51,7 +51,8 @@ def normalized(images: Images) -> npt.NDArray[np.float32]:
 def multiply_adds(graph: Graph) -> int:
     """Return the multiply-adds of convolutions and dense layers for one image.
 
-    Batch norm, activations and pooling, some percent of it all, are left out.
+    Batch norm, activations and pooling, some percent of it all, are left out. Direct convolution is
+    counted, whatever computes.
     """
     total = 0
     for call, shape in zip(graph.calls, graph.shapes):

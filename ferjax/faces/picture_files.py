@@ -24,7 +24,7 @@ from ferjax.files import LETTERS, make_folder, remove_left_over, replacing
 from ferjax.image_files import UInt8Array, encode
 
 
-class Pictures:
+class PictureFiles:
     """The files of a run's photographs, which are told by their number in it."""
 
     def __init__(
