@@ -61,14 +61,17 @@ class Job:
     """What is asked of pictures or films.
 
     Attributes:
-        what: they are called, in what is printed and in the summary.
         suffixes: of the files that are looked for.
         size: how many make a part, at most.
     """
 
-    what = "photographs"
     suffixes = image_files.IMAGE_SUFFIXES
     size = PART
+
+    @property
+    def what(self) -> str:
+        """What they are called, in what is printed and in the summary."""
+        raise NotImplementedError
 
     def layout(self, classifier: EmotionClassifier) -> Layout:
         """Return the columns of the rows."""
@@ -100,7 +103,7 @@ class PictureJob(Job):
     faces: bool = True
 
     @property
-    def what(self) -> str:  # type: ignore[override]
+    def what(self) -> str:
         return "photographs" if self.faces else "images"
 
     def _predictor(self, classifier: EmotionClassifier) -> Predictor:
@@ -164,9 +167,12 @@ class FilmJob(Job):
 
     settings: VideoSettings
 
-    what = "films"
     suffixes = FILM_SUFFIXES
     size = 1
+
+    @property
+    def what(self) -> str:
+        return "films"
 
     def layout(self, classifier: EmotionClassifier) -> Layout:
         return tables.of_films(classifier.labels)

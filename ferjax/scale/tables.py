@@ -16,11 +16,11 @@ import numpy as np
 from ferjax.faces import results
 from ferjax.prediction import Prediction
 
-TEXT, WHOLE, NUMBER, TRUTH = "text", "whole", "number", "truth"
-_KINDS: Final = {
+TEXT, INTEGER, FLOAT, BOOLEAN = "text", "integer", "float", "boolean"
+_TYPES: Final = {
     **dict.fromkeys(("path", "label", "error"), TEXT),
-    **dict.fromkeys(("face", "frame", "track"), WHOLE),
-    "too_small": TRUTH,
+    **dict.fromkeys(("face", "frame", "track"), INTEGER),
+    "too_small": BOOLEAN,
 }
 _CROP: Final = ("path", "label", "confidence")
 
@@ -40,15 +40,15 @@ class Layout:
     names: tuple[str, ...]
     classes: frozenset[str]
 
-    def kind(self, name: str) -> str:
-        """Return `TEXT`, `WHOLE`, `NUMBER` or `TRUTH`."""
-        return NUMBER if name in self.classes else _KINDS.get(name, NUMBER)
+    def type_of(self, name: str) -> str:
+        """Return `TEXT`, `INTEGER`, `FLOAT` or `BOOLEAN`."""
+        return FLOAT if name in self.classes else _TYPES.get(name, FLOAT)
 
     def typed(self, rows: Iterable[Sequence[str]]) -> Columns:
         """Return rows of texts, as CSV files have them, as columns."""
         columns = list(zip(*rows)) or [()] * len(self.names)
         return {
-            name: [_READ[self.kind(name)](text) for text in texts]
+            name: [_READ[self.type_of(name)](text) for text in texts]
             for name, texts in zip(self.names, columns, strict=True)
         }
 
@@ -58,18 +58,18 @@ class Layout:
 
         types = {
             TEXT: pyarrow.string(),
-            WHOLE: pyarrow.int64(),
-            NUMBER: pyarrow.float64(),
-            TRUTH: pyarrow.bool_(),
+            INTEGER: pyarrow.int64(),
+            FLOAT: pyarrow.float64(),
+            BOOLEAN: pyarrow.bool_(),
         }
-        return pyarrow.schema([(name, types[self.kind(name)]) for name in self.names])
+        return pyarrow.schema([(name, types[self.type_of(name)]) for name in self.names])
 
 
 _READ: Final[dict[str, Any]] = {
     TEXT: lambda text: escaped(text) if text else None,
-    WHOLE: lambda text: int(text) if text else None,
-    NUMBER: lambda text: float(text) if text else None,
-    TRUTH: lambda text: text == "True" if text else None,
+    INTEGER: lambda text: int(text) if text else None,
+    FLOAT: lambda text: float(text) if text else None,
+    BOOLEAN: lambda text: text == "True" if text else None,
 }
 
 
@@ -193,7 +193,7 @@ def as_kind(columns: Columns, layout: Layout, kept: Mapping[str, Any], like: Any
             field = like.schema.field(name)
             table = table.append_column(field, pyarrow.array(values, field.type))
         return table if isinstance(like, pyarrow.Table) else _one_batch(table)
-    arrays = {name: _array(values, layout.kind(name)) for name, values in columns.items()}
+    arrays = {name: _array(values, layout.type_of(name)) for name, values in columns.items()}
     if kind == "pandas":
         import pandas
 
@@ -212,12 +212,12 @@ def _one_batch(table: Any) -> Any:
     return pyarrow.RecordBatch.from_arrays(arrays, schema=table.schema)
 
 
-def _array(values: list[Any], kind: str) -> np.ndarray:
-    if kind == NUMBER:
+def _array(values: list[Any], column_type: str) -> np.ndarray:
+    if column_type == FLOAT:
         return np.array([math.nan if value is None else value for value in values], np.float64)
-    if kind == WHOLE and None not in values:
+    if column_type == INTEGER and None not in values:
         return np.array(values, np.int64)
-    if kind == TRUTH and None not in values:
+    if column_type == BOOLEAN and None not in values:
         return np.array(values, np.bool_)
     return _objects(values)
 

@@ -12,7 +12,7 @@ from ferjax.stored.summary import BINS, Spread, Summary
 
 _BAR: Final = 40  # characters of the longest
 _NAMED: Final = 10  # kinds of errors
-_MANY: Final = 3  # faces in a picture, from which on they are counted together
+_FACES: Final = ("none", "one", "two", "three or more")  # in a picture
 _SPACE: Final = " " * 12
 
 
@@ -54,9 +54,10 @@ def _pictures(s: Summary) -> list[str]:
     if s.kind == "crops":
         return [f"pictures:   {p.pictures:,}, {failed}"]
     with_faces = f"{read - p.without_faces:,} with faces, {p.without_faces:,} without"
-    counts = [(f"{number} in", p.faces.get(number, 0)) for number in range(_MANY)]
-    counts.append((f"{_MANY} or more in", sum(n for k, n in p.faces.items() if k >= _MANY)))
-    listed = ", ".join(f"{words} {count:,}" for words, count in counts)
+    pictures = [0] * len(_FACES)
+    for faces, count in p.faces.items():
+        pictures[min(faces, len(_FACES) - 1)] += count
+    listed = ", ".join(f"{words} in {count:,}" for words, count in zip(_FACES, pictures))
     mean = f", {s.faces / read:.2f} a picture: {listed}" if read else ""
     return [
         f"pictures:   {p.pictures:,}: {with_faces}, {failed}",

@@ -22,7 +22,7 @@ SAID = """\
 kind:       faces in photographs (2 parquet files)
 rows:       9
 pictures:   7: 4 with faces, 1 without, 2 could not be read
-faces:      6, 1.20 a picture: 0 in 1, 1 in 2, 2 in 2, 3 or more in 0
+faces:      6, 1.20 a picture: none in 1, one in 2, two in 2, three or more in 0
 
 class      faces  share  mean probability  mean confidence
 happy          2  33.3%             0.367            0.750
