@@ -49,6 +49,19 @@ def shown(address: str) -> str:
     return printable(f"{scheme}://{owner.rpartition('@')[2]}{slash}{path}")
 
 
+def check_shared(text: str) -> None:
+    """Raise for an address of what one process alone sees.
+
+    Raises:
+        FerjaxError: it is such an address.
+    """
+    if is_address(text) and text.lower().startswith("memory:"):
+        raise FerjaxError(
+            f"{shown(text)}: the memory of one process, which workers do not see; give a folder, "
+            "or an address such as s3://"
+        )
+
+
 @dataclass(frozen=True)
 class Place:
     """A folder, or a file, and the file system that it is in.

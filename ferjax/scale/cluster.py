@@ -45,6 +45,21 @@ class ClusterOptions:
     workers: int | None = None
     gpus: float = 0.0
 
+    @property
+    def where(self) -> str:
+        """The address, or that of RAY_ADDRESS, or "local"."""
+        if self.address is not None:
+            return self.address
+        return os.environ.get("RAY_ADDRESS") or "local"
+
+    def check(self) -> None:
+        """Raise where nothing listens at the address; Ray itself would wait for minutes.
+
+        Raises:
+            FerjaxError: nothing does, or it is no address.
+        """
+        check_address(self.where, "RAY_ADDRESS" if self.address is None else "--address")
+
 
 @dataclass(frozen=True)
 class Pool:
@@ -74,8 +89,12 @@ def require_ray() -> Any:
     return ray
 
 
-def check_address(address: str) -> None:
-    """Raise where nothing listens at the address of a cluster; Ray itself would wait for minutes.
+def check_address(address: str, name: str = "--address") -> None:
+    """Raise where nothing listens at the address of a cluster.
+
+    Args:
+        address: as `ray.init` takes it.
+        name: of the option or variable that has it.
 
     Raises:
         FerjaxError: nothing does, or it is no address.
@@ -86,7 +105,7 @@ def check_address(address: str) -> None:
     host, colon, port = text.rpartition(":")
     if not (colon and host and port.isascii() and port.isdigit() and int(port) < 1 << 16):
         raise FerjaxError(
-            f"expected HOST:PORT, ray://HOST:PORT or auto for --address, got {address!r}"
+            f"expected HOST:PORT, ray://HOST:PORT or auto for {name}, got {address!r}"
         )
     try:
         socket.create_connection((host.strip("[]"), int(port)), _CONNECT_TIMEOUT).close()
@@ -129,7 +148,7 @@ def connected(options: ClusterOptions, note: Callable[[str], None]) -> Iterator[
     """
     ray = require_ray()
     _be_quiet(ray)
-    address = options.address or os.environ.get("RAY_ADDRESS") or "local"
+    address = options.where
     is_local = address == "local"
     with ExitStack() as stack:
         arguments = stack.enter_context(_local_arguments(options)) if is_local else {}

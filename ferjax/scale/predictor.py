@@ -76,7 +76,7 @@ class Predictor:
             column: where the pictures are, the bytes of files, arrays or paths; None: the first
                 that there is of `bytes`, `content`, `image` and `path`.
             names: the column of what pictures are called, if there is such a one.
-            keep: columns of the batch that each row has too.
+            keep: columns of the batch that each row has too, with names that its own have not.
             engine: as for `ferjax.load`.
             threads: how many work on a batch; None: as many as the worker has cores.
             **options: as for `EmotionClassifier.analyze`; without `faces`, as for
@@ -85,6 +85,12 @@ class Predictor:
         Raises:
             FerjaxError: there is no such option, or its value is out of range.
         """
+        is_path = weights is None or isinstance(weights, (str, os.PathLike))
+        if not is_path and not hasattr(weights, "predict_batch"):
+            raise FerjaxError(
+                "expected a path, a name, a classifier or None for `weights`, got "
+                f"{type(weights).__name__}"
+            )
         known = FACE_OPTIONS if faces else CROP_OPTIONS
         for name in options:
             if name not in known:
@@ -167,7 +173,14 @@ class Predictor:
         names = [""] * len(images)
         if self._names in given:
             names = [_text(name) for name in tables.cells(batch, self._names)]
-        kept = {name: tables.cells(batch, name) for name in self._keep}
+        layout = self.layout
+        kept = {name: tables.cells(batch, name) for name in self._kept(layout)}
+        for name, cells in {**kept, self._names: names}.items():
+            if len(cells) != len(images):
+                raise FerjaxError(
+                    f"expected as many values in column {name!r} as pictures, {len(images)}, got "
+                    f"{len(cells)}"
+                )
         sources = [_source(image, name) for image, name in zip(images, names)]
         rows: list[list[str]] = []
         origins: list[int] = []
@@ -175,11 +188,23 @@ class Predictor:
             rows += part
             origins += [index] * len(part)
         chosen = {name: [values[index] for index in origins] for name, values in kept.items()}
-        layout = self.layout
         return tables.as_kind(layout.typed(rows), layout, chosen, batch)
+
+    def _kept(self, layout: Layout) -> list[str]:
+        """Return the columns of a batch that rows have too, but for that of the names."""
+        names = [name for name in self._keep if not name == self._names == "path"]
+        twice = [name for name in names if name in layout.names]
+        if twice:
+            raise FerjaxError(
+                f"rows have a column {twice[0]!r} of their own; rename that of the batch for `keep`"
+            )
+        return names
 
     def _column_of(self, batch: Any) -> str:
         given = tables.names_of(batch)
+        for name in (self._column, self._names, *self._keep, *PICTURES):
+            if name is not None and given.count(name) > 1:
+                raise FerjaxError(f"expected different columns in the batch, got {name!r} twice")
         for name in (*([] if self._column is None else [self._column]), *self._keep):
             if name not in given:
                 raise FerjaxError(
@@ -315,13 +340,19 @@ def _source(cell: Any, name: str) -> Any:
     """Return the picture in a cell, which errors are to call by a name."""
     if isinstance(cell, (bytes, bytearray, memoryview)):
         return Named(bytes(cell), name) if name else bytes(cell)
-    if cell is None or cell is np.nan or type(cell).__name__ in ("NAType", "float"):
+    if _is_none(cell):
         return Named(b"", name or "nothing")
     return cell
 
 
+def _is_none(cell: Any) -> bool:
+    """Whether a cell is empty: None, or what pandas has for it."""
+    is_nan = isinstance(cell, float) and cell != cell
+    return cell is None or is_nan or type(cell).__name__ in ("NAType", "NaTType")
+
+
 def _text(cell: Any) -> str:
-    return "" if cell is None else os.fsdecode(cell) if isinstance(cell, bytes) else str(cell)
+    return "" if _is_none(cell) else os.fsdecode(cell) if isinstance(cell, bytes) else str(cell)
 
 
 def _reason(error: Exception) -> str:

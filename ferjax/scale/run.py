@@ -24,7 +24,6 @@ from ferjax.scale.cluster import (
     ATTEMPTS,
     ClusterOptions,
     Pool,
-    check_address,
     connected,
     require_ray,
 )
@@ -131,6 +130,8 @@ class Run:
                 missing.
         """
         require_ray()
+        for text in (out, *sources):
+            filesystems.check_shared(text)
         filesystems.place_of(out)  # says so where pyarrow is missing
         job.check(classifier)
         self._classifier, self._job, self._cluster = classifier, job, cluster
@@ -140,8 +141,7 @@ class Run:
         self._force = force
         self._folder.check(self._asked, resume=resume, force=force)
         self._goes_on = self._folder.asked is not None and resume
-        if cluster.address is not None:
-            check_address(cluster.address)
+        cluster.check()
         self.result = Result(job.what)
         self._groups = self._found(sources)
         self.result.total = sum(len(paths) for _, paths in self._groups)

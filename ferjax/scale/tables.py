@@ -164,9 +164,15 @@ def names_of(batch: Any) -> list[str]:
     return [str(name) for name in names]
 
 
+def _column(batch: Any, name: str) -> Any:
+    if kind_of(batch) == "pandas":  # whose names may be numbers
+        return batch.iloc[:, names_of(batch).index(name)]
+    return batch[name]
+
+
 def cells(batch: Any, name: str) -> list[Any]:
     """Return a column's values."""
-    column = batch[name]
+    column = _column(batch, name)
     if kind_of(batch) != "arrow":
         return list(column)
     for part in getattr(column, "chunks", [column]):  # Ray's and Arrow's own arrays of pictures
@@ -199,7 +205,7 @@ def as_kind(columns: Columns, layout: Layout, kept: Mapping[str, Any], like: Any
 
         frame = pandas.DataFrame(arrays, columns=list(columns))
         for name, values in kept.items():
-            frame[name] = pandas.Series(values, dtype=like[name].dtype)
+            frame[name] = pandas.Series(values, dtype=_column(like, name).dtype)
         return frame
     return {**arrays, **{name: _given(values, like[name]) for name, values in kept.items()}}
 

@@ -212,6 +212,8 @@ def opened(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
             parts are not of one kind or have other classes, or pyarrow is not installed.
         FerjaxError: the address cannot be opened.
     """
+    if not os.fspath(path):
+        raise DataError(f"expected a folder or a file, got an empty string; {_EXPECTED}")
     place = place_of(os.fspath(path)) if is_address(os.fspath(path)) else None
     path = Path(path if place is None else place.path)
     with _named(_shown(path, place)):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ferjax.errors import DataError
+from ferjax.errors import DataError, printable
 
 if TYPE_CHECKING:
     from ferjax.stored.parts import Stored
@@ -21,6 +21,7 @@ Columns = dict[str, Any]
 """By name, of numbers float64 (N,), of texts a pyarrow.DictionaryArray."""
 
 TEXTS: Final = ("path", "label", "error")
+_TOO_LARGE: Final = 1e100  # such numbers are none, and would have sums without end
 _WORDS: Final = {"true": 1.0, "false": 0.0}
 
 
@@ -47,14 +48,20 @@ class Rows:
         """Return a column of texts as numbers, (N,), and what these stand for; -1 for none."""
         codes, texts = _codes(self._columns[name])
         used, places = np.unique(codes, return_inverse=True)
-        values = [_text(texts[int(code)]) if code >= 0 else "" for code in used]
+        values = [self._text(texts[int(code)]) if code >= 0 else "" for code in used]
         different = sorted({value for value in values if value})
         numbers = {value: number for number, value in enumerate(different)}
         return np.array([numbers.get(value, -1) for value in values], np.int64)[places], different
 
     def text(self, name: str, row: int) -> str:
         """Return a cell of a column of texts, "" where it is empty."""
-        return _text(self._columns[name][row])
+        return self._text(self._columns[name][row])
+
+    def _text(self, cell: Any) -> str:
+        try:
+            return _text(cell)
+        except DataError as error:
+            raise DataError(printable(f"{self.table.shown}: {error}")) from None
 
     def probabilities(self) -> Numbers:
         """Return the probabilities of the classes, (N, K); NaN where there are none."""
@@ -114,15 +121,17 @@ def _numbers(column: Any, name: str) -> Numbers:
         return np.full(len(column), np.nan)
     if is_text(column.type):
         codes, texts = _codes(_texts(column, name))
-        values = [_number(_text(text), name) for text in texts]
-        return np.array([*values, np.nan])[codes]
+        read = [_number(_text(text), name) for text in texts]
+        values = np.array([*read, np.nan])
+        return np.where(np.abs(values) < _TOO_LARGE, values, np.nan)[codes]
     tests = (
         *(pa.types.is_integer, pa.types.is_floating),
         *(pa.types.is_boolean, pa.types.is_decimal),
     )
     if not any(test(column.type) for test in tests):
         raise DataError(f"column {name!r} is of {column.type}; expected numbers")
-    return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
+    values = np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
+    return np.where(np.abs(values) < _TOO_LARGE, values, np.nan)
 
 
 def _joined(parts: Sequence[Columns]) -> Columns:

@@ -101,7 +101,17 @@ def test_sources_that_hold_nothing(faces: Cli, tmp_path: Path) -> None:
     assert not out.exists()
 
 
-def test_a_cluster_that_nobody_is_at(faces: Cli, photos: Path, tmp_path: Path) -> None:
+def test_memory_that_workers_do_not_see(faces: Cli, photos: Path, tmp_path: Path) -> None:
+    for source, out in ((photos, "memory://rows"), ("memory://rows", tmp_path / "rows")):
+        done = faces(source, "--out", out)
+        assert done.code == 2
+        assert done.error.startswith("ferjax: error: memory://rows: the memory of one process, wh")
+    assert not (tmp_path / "rows").exists()
+
+
+def test_a_cluster_that_nobody_is_at(
+    faces: Cli, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]  # where nobody listens
@@ -109,6 +119,10 @@ def test_a_cluster_that_nobody_is_at(faces: Cli, photos: Path, tmp_path: Path) -
             done = faces(photos, "--out", tmp_path / "rows", "--address", address)
             assert done.code == 2
             assert done.error.startswith(f"ferjax: error: {address}: no Ray is reached there (Conn")
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        done = faces(photos, "--out", tmp_path / "rows")
+        assert done.code == 2
+        assert done.error.startswith(f"ferjax: error: {address}: no Ray is reached there (Conn")
     assert not (tmp_path / "rows").exists()
 
 

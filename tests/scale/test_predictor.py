@@ -244,6 +244,38 @@ def test_batches_that_it_cannot_take(classifier: EmotionClassifier) -> None:
         made({"file": ["a.jpg"]})
     with pytest.raises(FerjaxError, match="expected a column 'ids' in the batch, got path, id; d"):
         Predictor(classifier, keep="ids")({"path": [], "id": []})
+    with pytest.raises(FerjaxError, match="as many values in column 'id' as pictures, 2, got 1"):
+        Predictor(classifier, keep="id")({"bytes": [b"", b""], "id": [1]})
+    with pytest.raises(FerjaxError, match="as many values in column 'path' as pictures, 1, got 2"):
+        made({"bytes": [b""], "path": ["a", "b"]})
+    with pytest.raises(FerjaxError, match="rows have a column 'label' of their own; rename that"):
+        Predictor(classifier, keep="label")({"bytes": [b""], "label": ["mine"]})
+    twice = [pyarrow.array([b""])] * 2
+    for batch in (
+        pyarrow.Table.from_arrays(twice, ["bytes", "bytes"]),
+        pandas.DataFrame([[b"", b""]], columns=["bytes", "bytes"]),
+    ):
+        with pytest.raises(FerjaxError, match="different columns in the batch, got 'bytes' twice"):
+            made(batch)
+
+
+def test_columns_of_pandas_are_called_what_they_are(classifier: EmotionClassifier) -> None:
+    frame = pandas.DataFrame({0: [FACE, None], 1: ["a", math.nan], 2: [5, 6]}, index=["x", "x"])
+    rows = Predictor(classifier, column="0", names="1", keep="2")(frame)
+    assert columns(rows, "path", "2") == [["a", rows["path"][1]], [5, 6]]
+    assert rows["path"][1] != "nan"
+    assert rows["error"][1] == "nothing: empty, 0 bytes"
+
+
+def test_the_path_is_kept_already(classifier: EmotionClassifier) -> None:
+    rows = Predictor(classifier, keep="path")(pyarrow.table({"bytes": [b""], "path": ["a.jpg"]}))
+    assert rows.schema.names == results.columns("abcdefg")
+    assert rows["path"].to_pylist() == ["a.jpg"]
+
+
+def test_weights_that_are_none() -> None:
+    with pytest.raises(FerjaxError, match="classifier or None for `weights`, got int"):
+        Predictor(5)  # type: ignore[arg-type]
 
 
 def test_cores_are_those_that_an_engine_gives(monkeypatch: pytest.MonkeyPatch) -> None:

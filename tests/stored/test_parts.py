@@ -140,6 +140,18 @@ def test_columns_of_another_kind(
         read(write(tmp_path / "t.parquet", table))
 
 
+def test_texts_that_are_not_utf_8(tmp_path: Path) -> None:
+    column = pa.array([b"\xff/a.png"] * 9).view(pa.string())
+    path = write(tmp_path / "t.parquet", table_of().set_column(0, "path", column))
+    with pytest.raises(DataError, match=r"t\.parquet: a text that is not UTF-8$"):
+        read(path)
+
+
+def test_a_path_that_is_empty() -> None:
+    with pytest.raises(DataError, match="expected a folder or a file, got an empty string"):
+        stored.opened("")
+
+
 def test_a_csv_cell_that_is_no_number(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "t.csv")
     path.write_text(path.read_text().replace("0.900000", "high", 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,15 @@ from .written import (  # noqa: E402
 
 def summary(path: Path) -> Summary:
     return stored.summarize(stored.opened(path))
+
+
+@pytest.mark.parametrize("value", [float("inf"), 1e308])
+@pytest.mark.parametrize("name", ["confidence", "happy", "size", "face"])
+def test_numbers_without_end_are_none(tmp_path: Path, name: str, value: float) -> None:
+    table = table_of()
+    table = table.set_column(table.column_names.index(name), name, pa.array([value] * 9))
+    found = summary(write(tmp_path / "t.parquet", table))
+    json.dumps(found.to_json(), allow_nan=False)  # which raises for such a number
 
 
 def rounded(value: Any) -> Any:
