@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, with_going_on: bool = Fals
     group.add_argument(
         "--address",
         metavar="HOST:PORT",
-        help="a Ray cluster, also as ray://HOST:PORT, or auto for the one that runs here (default: "
+        help="a Ray cluster, or auto for the one that runs here (default: "
         "RAY_ADDRESS, or else this machine alone)",
     )
     group.add_argument(

@@ -101,12 +101,14 @@ def check_address(address: str, name: str = "--address") -> None:
     """
     if address in ("auto", "local"):
         return
-    text = address.removeprefix("ray://")
-    host, colon, port = text.rpartition(":")
-    if not (colon and host and port.isascii() and port.isdigit() and int(port) < 1 << 16):
+    if address.startswith("ray://"):
         raise FerjaxError(
-            f"expected HOST:PORT, ray://HOST:PORT or auto for {name}, got {address!r}"
+            f"expected HOST:PORT or auto for {name}, got {address!r}; Ray Data does not run "
+            "through Ray's client, call ferjax on a machine of the cluster"
         )
+    host, colon, port = address.rpartition(":")
+    if not (colon and host and port.isascii() and port.isdigit() and int(port) < 1 << 16):
+        raise FerjaxError(f"expected HOST:PORT or auto for {name}, got {address!r}")
     try:
         socket.create_connection((host.strip("[]"), int(port)), _CONNECT_TIMEOUT).close()
     except OSError as error:

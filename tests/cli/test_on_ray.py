@@ -59,7 +59,7 @@ def faces(cli: Cli, model: Path) -> Cli:
         ([], "--on ray writes Parquet files: give --out DIR too"),
         (["--out", ""], "--on ray writes Parquet files: give --out DIR too"),
         (["--out", "o", "--prior", "adapt"], "--prior adapt takes all faces before the first"),
-        (["--out", "o", "--address", "host"], "expected HOST:PORT, ray://HOST:PORT or auto for"),
+        (["--out", "o", "--address", "host"], "expected HOST:PORT or auto for --address"),
     ],
 )
 def test_options_that_do_not_go_together(
@@ -115,7 +115,7 @@ def test_a_cluster_that_nobody_is_at(
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]  # where nobody listens
-        for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):
+        for address in (f"127.0.0.1:{port}", f"localhost:{port}"):
             done = faces(photos, "--out", tmp_path / "rows", "--address", address)
             assert done.code == 2
             assert done.error.startswith(f"ferjax: error: {address}: no Ray is reached there (Conn")
@@ -128,7 +128,7 @@ def test_a_cluster_that_nobody_is_at(
 
 @pytest.mark.parametrize("address", ["host", "host:", ":1", "host:x", "ray://host", "host:99999"])
 def test_addresses_that_are_none(address: str) -> None:
-    with pytest.raises(FerjaxError, match=r"expected HOST:PORT, ray://HOST:PORT or auto for --add"):
+    with pytest.raises(FerjaxError, match=r"expected HOST:PORT or auto for --add"):
         check_address(address)
 
 
