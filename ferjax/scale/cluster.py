@@ -267,6 +267,8 @@ def _explained(error: Exception) -> str:
     name = type(error).__name__
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     reason = printable(lines[-1] if lines else name, 300)
+    if "error raised in its creation task" in text:
+        return f"Ray: a worker cannot begin: {reason}"
     if any(word in name for word in ("Died", "Unavailable", "Crashed", "OutOfMemory")):
         return (
             f"Ray: a worker died {ATTEMPTS} times at the same part ({name}); --resume goes on "

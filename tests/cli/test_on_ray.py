@@ -18,7 +18,7 @@ import pytest
 
 import ferjax
 from ferjax.errors import FerjaxError, ImageError
-from ferjax.scale.cluster import ClusterOptions, check_address, require_ray
+from ferjax.scale.cluster import ClusterOptions, _explained, check_address, require_ray
 from ferjax.scale.folder import Folder
 from ferjax.scale.jobs import PictureJob, check_seen
 from ferjax.scale.run import Run
@@ -177,6 +177,14 @@ def test_a_machine_that_does_not_see_the_photographs(tmp_path: Path) -> None:
     check_seen([str(tmp_path / "gone.jpg"), str(tmp_path / "a.jpg")], "host")
     with pytest.raises(FerjaxError, match=r"gone\.jpg: not seen on host; give a folder that all"):
         check_seen([str(tmp_path / "gone.jpg")], "host")
+
+
+def test_workers_that_cannot_begin() -> None:
+    exceptions = pytest.importorskip("ray.exceptions", reason="needs ray")
+    missing = ModuleNotFoundError("No module named 'cv2'")
+    trace = f"Traceback (most recent call last):\n  File\nModuleNotFoundError: {missing}"
+    error = exceptions.ActorDiedError(exceptions.RayTaskError("Worker", trace, missing))
+    assert _explained(error) == f"Ray: a worker cannot begin: ModuleNotFoundError: {missing}"
 
 
 def test_the_usage_statistics_of_ray_are_off() -> None:
