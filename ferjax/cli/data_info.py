@@ -36,7 +36,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ferjax.cli import data_stored
+from ferjax.cli import table_info
 from ferjax.cli.options import fraction, order_names, pixels
 from ferjax.cli.progress import reported
 from ferjax.errors import FerjaxError, printable
@@ -184,7 +184,7 @@ def _tell(finding: str, names: Sequence[str], consequence: str) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ferjax import filesystems, stored
+    from ferjax import filesystems, prediction_tables
     from ferjax.data import checks, preparation, sheet_rows
     from ferjax.data.augmentation import preset
     from ferjax.pictures import sheet
@@ -194,8 +194,10 @@ def run(args: argparse.Namespace) -> int:
     if args.sheet:
         sheet.check_path(args.sheet)  # before reading, which takes a while
     is_prepared = preparation.is_prepared(args.source)
-    if filesystems.is_address(args.source) or (not is_prepared and stored.is_stored(args.source)):
-        return data_stored.run(args)
+    if filesystems.is_address(args.source) or (
+        not is_prepared and prediction_tables.is_prediction_table(args.source)
+    ):
+        return table_info.run(args)
     if args.disagreement:
         if args.votes is None and not is_prepared:
             raise FerjaxError("--disagreement shows votes: give --votes FILE too")
@@ -409,7 +411,7 @@ def _table(report: Report) -> str:
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> str:
-    from ferjax.stored.text import columns
+    from ferjax.prediction_tables.text import columns
 
     return "\n".join(columns(rows))
 

@@ -184,10 +184,10 @@ def _measured(args: argparse.Namespace) -> Evaluation:
 
 
 def _measured_table(args: argparse.Namespace) -> Evaluation:
-    from ferjax.evaluate.stored import evaluate_stored
+    from ferjax.evaluate.prediction_table import evaluate_table
 
     with reported() as progress:
-        return evaluate_stored(
+        return evaluate_table(
             args.table,
             labels=args.labels,
             several=args.several or "clear",

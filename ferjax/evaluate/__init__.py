@@ -1,6 +1,6 @@
 """What a network's predictions on labelled faces are worth.
 
-`evaluate` measures, `evaluate_stored` what a run has predicted, and `write_report` shows;
+`evaluate` measures, `evaluate_table` what a run has predicted, and `write_report` shows;
 `calibrate` fits a calibration; `label_order` tells what a network's outputs stand for; `write_card`
 writes the model card. Behind them: `metrics` and their `intervals`, `votes`, `scaling_fits`,
 `views`, `provenance`, `corruptions` and `robustness`, `attributes` and `subgroups`, `recording`;
@@ -14,8 +14,8 @@ from ferjax.evaluate.card import write_card
 from ferjax.evaluate.evaluation import Evaluation, evaluate
 from ferjax.evaluate.label_order import LabelOrder, label_order
 from ferjax.evaluate.metrics import Metrics, measure
+from ferjax.evaluate.prediction_table import evaluate_table
 from ferjax.evaluate.report import write_report
-from ferjax.evaluate.stored import evaluate_stored
 
 __all__ = [
     "Evaluation",
@@ -24,7 +24,7 @@ __all__ = [
     "Metrics",
     "calibrate",
     "evaluate",
-    "evaluate_stored",
+    "evaluate_table",
     "label_order",
     "measure",
     "write_card",

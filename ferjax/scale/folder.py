@@ -25,8 +25,8 @@ from ferjax.errors import FerjaxError, WriteError, first_line, printable
 from ferjax.faces.settings import check_resumed
 from ferjax.files import check_folder, json_text, make_folder, remove_left_over, replacing
 from ferjax.filesystems import Place, is_address, place_of, shown
+from ferjax.prediction_tables.parts import RECORD
 from ferjax.scale.tables import Columns, Layout
-from ferjax.stored.parts import RECORD
 
 SUMMARY: Final = "_summary.json"
 _FORMAT: Final = 1

@@ -14,12 +14,12 @@ from ferjax import filesystems, image_files
 from ferjax.errors import FerjaxError, VideoError, first_line, printable
 from ferjax.faces import results
 from ferjax.faces.options import FaceOptions
+from ferjax.prediction_tables.summary import error_kind
 from ferjax.scale import tables
 from ferjax.scale.folder import Counts, PartWriter
 from ferjax.scale.places import FILM_SUFFIXES, Fetcher
 from ferjax.scale.predictor import CROP_OPTIONS, FACE_OPTIONS, Predictor
 from ferjax.scale.tables import Layout
-from ferjax.stored.summary import error_kind
 
 if TYPE_CHECKING:
     from ferjax.classifier import EmotionClassifier

@@ -357,7 +357,7 @@ def test_calibrating_with_offsets(cli: Cli, weights: Path, data: Path) -> None:
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'ferjax[parquet]'")
-    from ..stored.written import entry, face, write_csv
+    from ..prediction_tables.written import entry, face, write_csv
 
     said = [
         entry("happy/1.jpg", face("happy", 0.9)),

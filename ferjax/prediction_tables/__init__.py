@@ -7,7 +7,7 @@ a time; `summary` counts what is in them, with `histogram`; `examples` draws fac
 
 from __future__ import annotations
 
-from ferjax.stored.parts import Stored, is_stored, opened
-from ferjax.stored.summary import Summary, summarize
+from ferjax.prediction_tables.parts import PredictionTable, is_prediction_table, opened
+from ferjax.prediction_tables.summary import Summary, summarize
 
-__all__ = ["Stored", "Summary", "is_stored", "opened", "summarize"]
+__all__ = ["PredictionTable", "Summary", "is_prediction_table", "opened", "summarize"]

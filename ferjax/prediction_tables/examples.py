@@ -24,9 +24,9 @@ from ferjax.filesystems import Place, fetched, is_address
 from ferjax.image_files import UInt8Array
 from ferjax.pictures import sheet
 from ferjax.pictures.sheet import Row
+from ferjax.prediction_tables.parts import PredictionTable
+from ferjax.prediction_tables.rows import Rows
 from ferjax.preprocessing import load_picture, resized
-from ferjax.stored.parts import Stored
-from ferjax.stored.rows import Rows
 
 COLUMNS: Final = 10
 
@@ -87,7 +87,7 @@ class Example:
 class Examples:
     """The faces of each class that are shown, of the rows so far."""
 
-    def __init__(self, table: Stored, *, seed: int = 0, columns: int = COLUMNS) -> None:
+    def __init__(self, table: PredictionTable, *, seed: int = 0, columns: int = COLUMNS) -> None:
         """Begin without faces.
 
         Args:

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from ferjax.errors import DataError
-from ferjax.evaluate import evaluate_stored, write_report
+from ferjax.evaluate import evaluate_table, write_report
 from ferjax.evaluate.report import text
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'ferjax[parquet]'")
 
-from ..stored.written import (
+from ..prediction_tables.written import (
     crops,
     entry,
     face,
@@ -42,7 +42,7 @@ def labels(path: Path, *rows: tuple[str, str], header: str = "path,label") -> Pa
 
 
 def test_by_folder(tmp_path: Path) -> None:
-    found = evaluate_stored(write_parts(tmp_path / "out", KNOWN[:2], KNOWN[2:]))
+    found = evaluate_table(write_parts(tmp_path / "out", KNOWN[:2], KNOWN[2:]))
     assert (found.whole.images, found.whole.correct) == (5, 4)
     assert found.class_names == ("happy", "sad", "neutral")
     assert found.whole.confusion == ((2, 0, 0), (0, 1, 1), (0, 0, 1))
@@ -58,8 +58,8 @@ def test_by_folder(tmp_path: Path) -> None:
 
 
 def test_the_rows_order_does_not_matter(tmp_path: Path) -> None:
-    one = evaluate_stored(write_csv(tmp_path / "t.csv", KNOWN)).whole
-    other = evaluate_stored(write_csv(tmp_path / "u.csv", KNOWN[::-1])).whole
+    one = evaluate_table(write_csv(tmp_path / "t.csv", KNOWN)).whole
+    other = evaluate_table(write_csv(tmp_path / "u.csv", KNOWN[::-1])).whole
     assert (one.confusion, one.accuracy) == (other.confusion, other.accuracy)
 
 
@@ -74,12 +74,12 @@ def test_the_rows_order_does_not_matter(tmp_path: Path) -> None:
 )
 def test_folders_that_are_classes(tmp_path: Path, paths: list[str], correct: int) -> None:
     said = [entry(path, face(name, 0.9)) for path, name in zip(paths, ("happy", "sad"))]
-    found = evaluate_stored(write_csv(tmp_path / "t.csv", said)).whole
+    found = evaluate_table(write_csv(tmp_path / "t.csv", said)).whole
     assert (found.images, found.correct) == (2, correct)
 
 
 def test_what_has_no_label_and_no_face_is_told(tmp_path: Path) -> None:
-    found = evaluate_stored(write(tmp_path / "t.parquet"))
+    found = evaluate_table(write(tmp_path / "t.parquet"))
     # Of ENTRIES one is of no class, one of a class has no face, two are unreadable; one of those
     # with a label shows two faces, of 60 and 30 pixels.
     assert found.data["left_out"] == {
@@ -113,9 +113,9 @@ def test_pictures_with_several_faces(
     )
     if not images:
         with pytest.raises(DataError, match="no face was found, or none clearly the largest"):
-            evaluate_stored(path, several=several)
+            evaluate_table(path, several=several)
         return
-    found = evaluate_stored(path, several=several)
+    found = evaluate_table(path, several=several)
     assert (found.whole.images, found.whole.correct) == (images, correct)
     assert found.data["left_out"]["several_faces"] == 2 - images
 
@@ -127,7 +127,7 @@ def test_by_a_list(tmp_path: Path) -> None:
         *[("1.jpg", "Happiness"), ("p/sad/2.jpg", "sad"), ("3.jpg", "sad"), ("4.jpg", "bored")],
     )
     with pytest.warns(UserWarning, match="no row about 1 of 5 measured images"):
-        found = evaluate_stored(path, labels=listed)
+        found = evaluate_table(path, labels=listed)
     assert (found.whole.images, found.whole.correct) == (3, 2)
     assert found.data["split"] == "labels of labels.csv"
     assert found.notes == (
@@ -140,10 +140,10 @@ def test_a_list_of_other_columns(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "t.csv", KNOWN[:1])
     rows = ("1.jpg", "happy", "7")
     both = labels(tmp_path / "both.csv", rows, header="path,emotion,age")  # type: ignore[arg-type]
-    assert evaluate_stored(path, labels=both).whole.correct == 1
+    assert evaluate_table(path, labels=both).whole.correct == 1
     neither = labels(tmp_path / "n.csv", rows, header="path,colour,age")  # type: ignore[arg-type]
     with pytest.raises(DataError, match=r"n\.csv: expected a column label, got colour, age"):
-        evaluate_stored(path, labels=neither)
+        evaluate_table(path, labels=neither)
 
 
 def test_groups(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_groups(tmp_path: Path) -> None:
         *[(f"{n}.jpg", "yes" if n % 2 else "no") for n in range(1, 6)],
         header="path,glasses",
     )
-    found = evaluate_stored(write_csv(tmp_path / "t.csv", KNOWN), attributes=groups)
+    found = evaluate_table(write_csv(tmp_path / "t.csv", KNOWN), attributes=groups)
     assert found.subgroups is not None
     assert [g.images for g in found.subgroups.comparisons[0].groups] == [2, 3]
 
@@ -163,13 +163,13 @@ def test_pictures_of_one_face_each(tmp_path: Path) -> None:
         ("sad/2.png", "happy", 0.6, None),
         ("sad/3.png", None, None, "sad/3.png: no such file"),
     )
-    found = evaluate_stored(write(tmp_path / "t.parquet", table))
+    found = evaluate_table(write(tmp_path / "t.parquet", table))
     assert (found.whole.images, found.whole.correct) == (2, 1)
     assert found.data["left_out"]["failed"] == 1
 
 
 def test_a_report(tmp_path: Path) -> None:
-    found = evaluate_stored(write_csv(tmp_path / "t.csv", KNOWN))
+    found = evaluate_table(write_csv(tmp_path / "t.csv", KNOWN))
     lines = text(found).splitlines()
     assert lines[0] == "stored probabilities on t.csv (labels by folder), single view"
     assert "accuracy 80.00 %" in [" ".join(line.split()) for line in lines]
@@ -191,25 +191,25 @@ def changed(name: str, value: float | None) -> Any:
 
 def test_tables_that_cannot_be_measured(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"f\.parquet: of films; expected faces in pictures"):
-        evaluate_stored(write_film(tmp_path / "f.parquet"))
+        evaluate_table(write_film(tmp_path / "f.parquet"))
     for value in (1.5, -0.5, None):
         path = write(tmp_path / "t.parquet", changed("happy", value))
         with pytest.raises(DataError, match="expected probabilities from 0 to 1 for every face"):
-            evaluate_stored(path)
+            evaluate_table(path)
     path = write(tmp_path / "t.parquet", changed("path", None))
     with pytest.raises(DataError, match="expected a path in every row, some have none"):
-        evaluate_stored(path)
+        evaluate_table(path)
     path = write(tmp_path / "t.parquet", table_of([]))
     with pytest.raises(DataError, match="expected rows, the table is empty"):
-        evaluate_stored(path)
+        evaluate_table(path)
     unknown = [entry("photos/1.jpg", face("happy", 0.9)), entry("2.jpg", face("sad", 0.9))]
     path = write_csv(tmp_path / "t.csv", unknown)
     with pytest.raises(
         DataError, match=r"expected a class among happy, sad, neutral for the names"
     ):
-        evaluate_stored(path)
+        evaluate_table(path)
     others = labels(tmp_path / "l.csv", ("1.jpg", "bored"), ("2.jpg", "3"))
     with pytest.raises(DataError, match=r"for labels in .*l\.csv, got 3, bored"):
-        evaluate_stored(path, labels=others)
+        evaluate_table(path, labels=others)
     with pytest.raises(DataError, match="expected clear, largest, skip for --several"):
-        evaluate_stored(path, several="all")
+        evaluate_table(path, several="all")

@@ -28,9 +28,9 @@ from ferjax.evaluate.attributes import read_attributes
 from ferjax.evaluate.evaluation import Evaluation, Predictions, made
 from ferjax.evaluate.subgroups import check_comparisons, compare_groups
 from ferjax.faces.results import uncell
-from ferjax.stored import Stored, opened
-from ferjax.stored.parts import Progress
-from ferjax.stored.rows import Rows
+from ferjax.prediction_tables import PredictionTable, opened
+from ferjax.prediction_tables.parts import Progress
+from ferjax.prediction_tables.rows import Rows
 
 MAX_LIST: Final = 2**30  # bytes of a list of labels: ten million pictures
 
@@ -60,8 +60,8 @@ class _Faces:
     probabilities: npt.NDArray[np.float32]
 
 
-def evaluate_stored(
-    table: Stored | str | os.PathLike[str],
+def evaluate_table(
+    table: PredictionTable | str | os.PathLike[str],
     *,
     labels: str | os.PathLike[str] | None = None,
     several: str = "clear",
@@ -73,7 +73,7 @@ def evaluate_stored(
 
     Args:
         table: a folder of Parquet files, a Parquet file or a CSV file, or its address; see
-            `ferjax.stored`.
+            `ferjax.prediction_tables`.
         labels: a CSV with a header, whose first column is the picture's path, or the end of it, and
             of which one is called `label`; None: a picture's label is the name of a folder that it
             lies in, where that is a class. Any name of an emotion will do: "Happiness" for "happy".
@@ -94,7 +94,7 @@ def evaluate_stored(
     metrics.require_sklearn()
     if several not in SEVERAL:
         raise DataError(f"expected {', '.join(SEVERAL)} for --several (several=), got {several!r}")
-    if not isinstance(table, Stored):
+    if not isinstance(table, PredictionTable):
         table = opened(table, progress=progress)
     if table.kind == "films":
         raise DataError(printable(f"{table.shown}: of films; expected faces in pictures"))
@@ -172,7 +172,7 @@ def _weights() -> dict[str, Any]:
 # --- the table -----------------------------------------------------------------------------------
 
 
-def _read(table: Stored, progress: Progress | None) -> _Faces:
+def _read(table: PredictionTable, progress: Progress | None) -> _Faces:
     """Return the pictures and faces of a table.
 
     Raises:
@@ -254,7 +254,7 @@ def _faces_of_pictures(
 
 
 def _truth(
-    table: Stored, paths: Sequence[str], labels: str | os.PathLike[str] | None
+    table: PredictionTable, paths: Sequence[str], labels: str | os.PathLike[str] | None
 ) -> tuple[npt.NDArray[np.int64], Counter[str]]:
     """Return the class of each picture, -1 for none, and how many have labels that are no class."""
     if labels is not None:
@@ -336,7 +336,7 @@ def _left_out(
 
 
 def _check_some(
-    table: Stored,
+    table: PredictionTable,
     labels: str | os.PathLike[str] | None,
     truth: npt.NDArray[np.int64],
     measured: npt.NDArray[np.intp],

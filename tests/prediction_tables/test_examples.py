@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from ferjax import stored
+from ferjax import prediction_tables
 from ferjax.errors import DataError, FerjaxError
 from ferjax.pictures import sheet
 from ferjax.pictures.sheet import Row
-from ferjax.stored.examples import Examples
+from ferjax.prediction_tables.examples import Examples
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'ferjax[parquet]'")
 pytest.importorskip("matplotlib", reason="needs matplotlib: pip install 'ferjax[evaluate]'")
@@ -65,9 +65,9 @@ def photographs(folder: Path, confidences: Sequence[float]) -> list[Entry]:
 
 
 def look(path: Path, **options: Any) -> Examples:
-    table = stored.opened(path)
+    table = prediction_tables.opened(path)
     chosen = Examples(table, **options)
-    stored.summarize(table, look=chosen.look)
+    prediction_tables.summarize(table, look=chosen.look)
     return chosen
 
 
@@ -152,6 +152,6 @@ def test_faces_without_a_label_have_rows(tmp_path: Path, drawn: list[Row]) -> No
 
 
 def test_films_have_no_pictures(tmp_path: Path) -> None:
-    table = stored.opened(write_film(tmp_path / "f.parquet"))
+    table = prediction_tables.opened(write_film(tmp_path / "f.parquet"))
     with pytest.raises(DataError, match="of films, whose frames are no files"):
         Examples(table)

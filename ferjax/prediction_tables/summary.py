@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from ferjax.errors import DataError, printable
 from ferjax.faces.results import uncell
-from ferjax.stored.histogram import Histogram
-from ferjax.stored.parts import Progress, Stored
-from ferjax.stored.rows import Rows
+from ferjax.prediction_tables.histogram import Histogram
+from ferjax.prediction_tables.parts import PredictionTable, Progress
+from ferjax.prediction_tables.rows import Rows
 
 QUANTILES: Final = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 BINS: Final = 10  # of confidence
@@ -100,7 +100,7 @@ class Summary:
 
     Attributes:
         source: the folder or file.
-        kind: a key of `ferjax.stored.parts.KINDS`.
+        kind: a key of `ferjax.prediction_tables.parts.KINDS`.
         form: "parquet" or "csv".
         files: how many.
         rows: in them.
@@ -144,7 +144,7 @@ class Summary:
 
 
 def summarize(
-    table: Stored,
+    table: PredictionTable,
     *,
     look: Callable[[Rows], None] | None = None,
     progress: Progress | None = None,
@@ -152,7 +152,7 @@ def summarize(
     """Count what is in a table.
 
     Args:
-        table: see `ferjax.stored.opened`.
+        table: see `ferjax.prediction_tables.opened`.
         look: called with all rows too, some at a time.
         progress: called with (done, total, unit) now and then.
 
@@ -172,7 +172,7 @@ def summarize(
 class _Counts:
     """What the rows so far hold."""
 
-    def __init__(self, table: Stored) -> None:
+    def __init__(self, table: PredictionTable) -> None:
         self._table = table
         self.rows = 0
         self._faces = 0

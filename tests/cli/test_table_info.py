@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'ferjax[parquet]'")
 
-from ..stored.written import ENTRIES, crops, entry, face, write, write_film, write_parts
+from ..prediction_tables.written import ENTRIES, crops, entry, face, write, write_film, write_parts
 
 Cli = Callable[..., Any]
 

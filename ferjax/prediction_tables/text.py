@@ -7,8 +7,8 @@ from typing import Final
 
 from ferjax.errors import printable
 from ferjax.limits import SMALLEST
-from ferjax.stored.parts import KINDS
-from ferjax.stored.summary import BINS, Spread, Summary
+from ferjax.prediction_tables.parts import KINDS
+from ferjax.prediction_tables.summary import BINS, Spread, Summary
 
 _BAR: Final = 40  # characters of the longest
 _NAMED: Final = 10  # kinds of errors

@@ -27,7 +27,7 @@ from ferjax.data.archive_guards import check_unpacked, size_of
 from ferjax.errors import DataError, first_line, printable
 from ferjax.faces import results
 from ferjax.filesystems import Place, is_address, place_of
-from ferjax.stored.rows import TEXTS, Columns, Rows, columns_of, is_text
+from ferjax.prediction_tables.rows import TEXTS, Columns, Rows, columns_of, is_text
 from ferjax.video import tables as films
 
 Progress = Callable[[int, int, str], None]
@@ -91,7 +91,7 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stored:
+class PredictionTable:
     """A table of what was predicted.
 
     Attributes:
@@ -183,7 +183,7 @@ class Stored:
 # --- which files ---------------------------------------------------------------------------------
 
 
-def is_stored(path: str | os.PathLike[str]) -> bool:
+def is_prediction_table(path: str | os.PathLike[str]) -> bool:
     """Whether a folder or file looks like a table of what was predicted, by its columns.
 
     What cannot be read looks like none.
@@ -200,7 +200,7 @@ def _is_told(names: Sequence[str]) -> bool:
     return is_of_crops or len(_TELLING.intersection(names)) >= _ENOUGH
 
 
-def opened(path: str | os.PathLike[str], *, progress: Progress | None = None) -> Stored:
+def opened(path: str | os.PathLike[str], *, progress: Progress | None = None) -> PredictionTable:
     """Return a table, of which the columns were looked at and no rows.
 
     Args:
@@ -230,7 +230,9 @@ def opened(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
             progress(number, len(files), "files")
     kind = _kind(parts[0])
     classes = _classes(parts[0], kind)
-    return Stored(path=path, kind=kind, parts=tuple(parts), class_columns=classes, place=place)
+    return PredictionTable(
+        path=path, kind=kind, parts=tuple(parts), class_columns=classes, place=place
+    )
 
 
 def _check_columns(part: Part, first: Part) -> None:

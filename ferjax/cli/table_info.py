@@ -11,7 +11,7 @@ from ferjax.cli.progress import reported
 from ferjax.errors import FerjaxError, printable
 
 if TYPE_CHECKING:
-    from ferjax.stored.examples import Examples
+    from ferjax.prediction_tables.examples import Examples
 
 _NAMED = 20  # photographs that cannot be used, named on stderr
 _OF_DATASETS = (
@@ -21,22 +21,22 @@ _OF_DATASETS = (
 
 def run(args: argparse.Namespace) -> int:
     """Print what a table holds; draw examples of its faces where --sheet asks for some."""
-    from ferjax import stored
+    from ferjax import prediction_tables
     from ferjax.pictures import sheet
-    from ferjax.stored import text
+    from ferjax.prediction_tables import text
 
     _check(args)
     if args.sheet:
         sheet.check_path(args.sheet)  # before reading, which takes a while
     examples = None
     with reported() as progress:
-        table = stored.opened(args.source, progress=progress)
+        table = prediction_tables.opened(args.source, progress=progress)
         if args.sheet:
-            from ferjax.stored.examples import Examples
+            from ferjax.prediction_tables.examples import Examples
 
             examples = Examples(table, seed=args.seed or 0)
         look = None if examples is None else examples.look
-        summary = stored.summarize(table, look=look, progress=progress)
+        summary = prediction_tables.summarize(table, look=look, progress=progress)
     if args.json:
         print(json.dumps(summary.to_json(), indent=2, allow_nan=False))
     else:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ferjax import stored
+from ferjax import prediction_tables
 from ferjax.data import archive_guards
 from ferjax.errors import DataError
 
@@ -30,7 +30,7 @@ from .written import (  # noqa: E402
 
 
 def read(path: Path) -> None:
-    stored.summarize(stored.opened(path))
+    prediction_tables.summarize(prediction_tables.opened(path))
 
 
 def test_a_folder(tmp_path: Path) -> None:
@@ -38,11 +38,11 @@ def test_a_folder(tmp_path: Path) -> None:
     (folder / "summary.json").write_text("{}")
     (folder / ".part-9.parquet.tmp").write_text("half a file")
     (folder / "_partial.parquet").write_text("half a file")
-    table = stored.opened(folder)
+    table = prediction_tables.opened(folder)
     assert (table.kind, table.name, table.class_names) == ("photographs", "out", CLASSES)
     assert [part.path.name for part in table.parts] == ["part-0.parquet", "part-1.parquet"]
     assert [part.rows for part in table.parts] == [4, 5]
-    assert stored.is_stored(folder)
+    assert prediction_tables.is_prediction_table(folder)
 
 
 def test_what_tables_are_told_by(tmp_path: Path) -> None:
@@ -61,12 +61,12 @@ def test_what_tables_are_told_by(tmp_path: Path) -> None:
         (tmp_path / "nothing", False),
         (tmp_path / "no_such_file", False),
     ):
-        assert stored.is_stored(path) is expected, path
+        assert prediction_tables.is_prediction_table(path) is expected, path
 
 
 def test_kept_columns_are_no_classes(tmp_path: Path) -> None:
     table = table_of().append_column("id", pa.array(range(9)))
-    assert stored.opened(write(tmp_path / "t.parquet", table)).class_names == CLASSES
+    assert prediction_tables.opened(write(tmp_path / "t.parquet", table)).class_names == CLASSES
 
 
 @pytest.mark.parametrize(
@@ -80,18 +80,18 @@ def test_kept_columns_are_no_classes(tmp_path: Path) -> None:
 def test_missing_columns_are_named(tmp_path: Path, columns: list[str], message: str) -> None:
     path = write(tmp_path / "t.parquet", table_of().drop_columns(columns))
     with pytest.raises(DataError, match=rf"t\.parquet: {message}"):
-        stored.opened(path)
+        prediction_tables.opened(path)
 
 
 def test_a_folder_without_parquet_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no \.parquet files in this folder; expected"):
-        stored.opened(tmp_path)
+        prediction_tables.opened(tmp_path)
     with pytest.raises(DataError, match=r"gone: no such file or folder; expected Parquet"):
-        stored.opened(tmp_path / "gone")
+        prediction_tables.opened(tmp_path / "gone")
     text = tmp_path / "notes.txt"
     text.write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match=r"notes\.txt: expected Parquet files"):
-        stored.opened(text)
+        prediction_tables.opened(text)
 
 
 def test_classes_that_differ_between_parts(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_classes_that_differ_between_parts(tmp_path: Path) -> None:
     write(folder / "part-1.parquet", table)
     expected = r"part-1\.parquet: classes happy, sad, fear, and in part-0\.parquet classes happy, "
     with pytest.raises(DataError, match=expected + "sad, neutral; expected the files of one run"):
-        stored.opened(folder)
+        prediction_tables.opened(folder)
 
 
 def test_another_order_of_classes_is_no_other_class(tmp_path: Path) -> None:
@@ -109,8 +109,8 @@ def test_another_order_of_classes_is_no_other_class(tmp_path: Path) -> None:
     names = table_of().column_names
     turned = [*names[: -1 - len(CLASSES)], *reversed(CLASSES), "error"]
     write(folder / "part-1.parquet", table_of(ENTRIES[2:]).select(turned))
-    whole = stored.summarize(stored.opened(write(tmp_path / "whole.parquet")))
-    found = stored.summarize(stored.opened(folder))
+    whole = prediction_tables.summarize(prediction_tables.opened(write(tmp_path / "whole.parquet")))
+    found = prediction_tables.summarize(prediction_tables.opened(folder))
     assert list(found.classes) == list(CLASSES)
     for name, of_class in whole.classes.items():
         assert found.classes[name].mean_probability == pytest.approx(of_class.mean_probability)
@@ -120,7 +120,7 @@ def test_parts_of_other_kinds(tmp_path: Path) -> None:
     folder = write_parts(tmp_path / "out", ENTRIES)
     write(folder / "part-1.parquet", crops(("a.png", "happy", 0.9, None)))
     with pytest.raises(DataError, match=r"part-1\.parquet: pictures of one face each, and in part"):
-        stored.opened(folder)
+        prediction_tables.opened(folder)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_texts_that_are_not_utf_8(tmp_path: Path) -> None:
 
 def test_a_path_that_is_empty() -> None:
     with pytest.raises(DataError, match="expected a folder or a file, got an empty string"):
-        stored.opened("")
+        prediction_tables.opened("")
 
 
 def test_a_csv_cell_that_is_no_number(tmp_path: Path) -> None:
@@ -201,8 +201,9 @@ def test_texts_that_repeat_take_no_memory(tmp_path: Path) -> None:
     before = pa.total_allocated_bytes()
     path = write(tmp_path / "t.parquet", table.set_column(at, "error", long))
     sizes = []
-    stored.summarize(
-        stored.opened(path), look=lambda rows: sizes.append(pa.total_allocated_bytes() - before)
+    prediction_tables.summarize(
+        prediction_tables.opened(path),
+        look=lambda rows: sizes.append(pa.total_allocated_bytes() - before),
     )
     assert max(sizes) < 30 * 2**20  # 300 MB, were each of them written out
 
@@ -216,13 +217,13 @@ def test_too_many_columns(tmp_path: Path) -> None:
         }
     )
     with pytest.raises(DataError, match=r"2,0\d\d columns; expected Parquet"):
-        stored.opened(write(tmp_path / "t.parquet", wide))
+        prediction_tables.opened(write(tmp_path / "t.parquet", wide))
 
 
 def test_columns_that_stand_twice(tmp_path: Path) -> None:
     table = table_of().append_column("size", pa.array([1.0] * 9))
     with pytest.raises(DataError, match="expected different columns, got 'size' twice"):
-        stored.opened(write(tmp_path / "t.parquet", table))
+        prediction_tables.opened(write(tmp_path / "t.parquet", table))
 
 
 def test_pyarrow_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,4 +238,4 @@ def test_pyarrow_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(builtins, "__import__", without)
     for each in (path, table):
         with pytest.raises(DataError, match=r"pip install 'ferjax\[parquet\]'"):
-            stored.opened(each)
+            prediction_tables.opened(each)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ferjax import stored
+from ferjax import prediction_tables
 from ferjax.errors import DataError
-from ferjax.stored.histogram import Histogram
-from ferjax.stored.summary import ClassFaces, Frames, Pictures, Summary, error_kind
+from ferjax.prediction_tables.histogram import Histogram
+from ferjax.prediction_tables.summary import ClassFaces, Frames, Pictures, Summary, error_kind
 
 pa = pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'ferjax[parquet]'")
 
@@ -33,7 +33,7 @@ from .written import (  # noqa: E402
 
 
 def summary(path: Path) -> Summary:
-    return stored.summarize(stored.opened(path))
+    return prediction_tables.summarize(prediction_tables.opened(path))
 
 
 @pytest.mark.parametrize("value", [float("inf"), 1e308])
@@ -205,8 +205,8 @@ def test_rows_are_read_some_at_a_time(tmp_path: Path) -> None:
     path = write(tmp_path / "t.parquet", many(150_000), row_group_size=150_000)
     sizes: list[int] = []
     done: list[tuple[int, int, str]] = []
-    found = stored.summarize(
-        stored.opened(path),
+    found = prediction_tables.summarize(
+        prediction_tables.opened(path),
         look=lambda rows: sizes.append(len(rows)),
         progress=lambda *at: done.append(at),
     )
@@ -227,8 +227,8 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
         for number in range(files):
             write(tmp_path / str(files) / f"{number}.parquet", part)
         code = (
-            "import resource, sys\nfrom ferjax import stored\n"
-            "found = stored.summarize(stored.opened(sys.argv[1]))\n"
+            "import resource, sys\nfrom ferjax import prediction_tables\n"
+            "found = prediction_tables.summarize(prediction_tables.opened(sys.argv[1]))\n"
             "print(found.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
         )
         command = [sys.executable, "-c", code, str(tmp_path / str(files))]
@@ -243,8 +243,8 @@ def test_small_files_are_looked_at_together(tmp_path: Path) -> None:
     folder = write_parts(tmp_path / "out", *([each] for each in ENTRIES))
     sizes: list[int] = []
     done: list[tuple[int, int, str]] = []
-    table = stored.opened(folder, progress=lambda *at: done.append(at))
-    found = stored.summarize(table, look=lambda rows: sizes.append(len(rows)))
+    table = prediction_tables.opened(folder, progress=lambda *at: done.append(at))
+    found = prediction_tables.summarize(table, look=lambda rows: sizes.append(len(rows)))
     assert sizes == [9]
     assert done[-1] == (7, 7, "files")
     whole = rounded(summary(write(tmp_path / "t.parquet")).to_json())

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ferjax.errors import DataError, printable
 
 if TYPE_CHECKING:
-    from ferjax.stored.parts import Stored
+    from ferjax.prediction_tables.parts import PredictionTable
 
 Numbers = npt.NDArray[np.float64]
 Columns = dict[str, Any]
@@ -32,7 +32,7 @@ class Rows:
         table: that they are of.
     """
 
-    def __init__(self, table: Stored, parts: Sequence[Columns]) -> None:
+    def __init__(self, table: PredictionTable, parts: Sequence[Columns]) -> None:
         """Join rows of several files; see `columns_of`."""
         self.table = table
         self._columns = parts[0] if len(parts) == 1 else _joined(parts)
