@@ -322,7 +322,7 @@ def part_name(first: int, paths: Sequence[str]) -> str:
     """Return the name of a part, by the number of its first picture and by what is in it.
 
     >>> part_name(256, ["a.jpg", "b.jpg"])
-    'part-000000256-a31e3d2aec4e'
+    'part-000000256-b75b047f4562'
     """
     digest = hashlib.blake2b("\0".join(paths).encode("utf-8", "surrogateescape"), digest_size=6)
     return f"part-{first:09d}-{digest.hexdigest()}"
