@@ -52,7 +52,11 @@ def describe(threads: int, device: dict[str, str], load: float) -> dict[str, Any
         "gpu": gpu,
         "os": platform.platform(),
         "load": round(load, 2),
-        "environment": {k: v for k, v in sorted(os.environ.items()) if _VARIABLES.match(k)},
+        "environment": {
+            name: "a path" if os.path.isabs(value) else value  # where, is nobody's business
+            for name, value in sorted(os.environ.items())
+            if _VARIABLES.match(name)
+        },
     }
 
 
