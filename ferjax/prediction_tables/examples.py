@@ -176,7 +176,8 @@ class Examples:
             label, count = name or _ABSTAINED, self._counts[name]
             detail = f"{count:,} faces\nmost confident"
             rows.append(_row(label, detail, most))
-            rows.append(_row("", "least confident", least, joined=True))
+            if least:  # else all faces are in the row above
+                rows.append(_row("", "least confident", least, joined=True))
         if not any(len(row.images) for row in rows):
             first = next(iter(problems.values()), "the table has no faces")
             raise FerjaxError(f"no examples for {printable(os.fspath(path))}: {first}")
