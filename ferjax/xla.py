@@ -41,11 +41,18 @@ def compiler_options() -> dict[str, str]:
         # As wide as the CPU has them; LLVM would leave AVX-512 half empty.
         "xla_cpu_prefer_vector_width": "512",
     }
+    if _knows(options):
+        return options
+    return {name: value for name, value in options.items() if _knows({name: value})}
+
+
+def _knows(options: dict[str, str]) -> bool:
+    """Whether this version of XLA has these options."""
     try:
         jax.jit(lambda: 0, compiler_options=options).lower().compile()
-    except jax.errors.JaxRuntimeError:  # another version of XLA, which does not know it
-        return {}
-    return options
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

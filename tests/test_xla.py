@@ -43,7 +43,23 @@ def test_predictions_stay_as_they_are() -> None:
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="needs the CPU backend")
 def test_this_version_of_xla_knows_the_options() -> None:
-    assert xla.compiler_options()
+    assert len(xla.compiler_options()) == 2
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="needs the CPU backend")
+def test_an_option_that_this_version_of_xla_lacks_takes_no_other_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = jax.jit
+    lacking = "xla_cpu_prefer_vector_width"
+
+    def jit(*args: Any, compiler_options: dict[str, str], **kwargs: Any) -> Any:
+        given = {name.replace(lacking, "xla_cpu_of_old"): v for name, v in compiler_options.items()}
+        return real(*args, compiler_options=given, **kwargs)
+
+    monkeypatch.setattr(jax, "jit", jit)
+    (option,) = xla.compiler_options()
+    assert option != lacking
 
 
 def test_other_devices_get_none(monkeypatch: pytest.MonkeyPatch) -> None:
