@@ -21,12 +21,14 @@ import uvicorn
 
 import ferjax
 from ferjax import released
+from ferjax.serve import draining
 from ferjax.serve.app import create_app
 from ferjax.serve.page import Page
 from ferjax.serve.protocol import protocol
 from ferjax.serve.service import Service
 from ferjax.serve.settings import Settings
 
+_SETTLE: Final = 0.1  # seconds in which connections that have begun are made: a way there and back
 _TICK: Final = 0.02  # seconds between looks at the connections that are left
 _HANDLED: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -133,14 +135,12 @@ class _Server(uvicorn.Server):
         Closing a socket resets those that nobody has taken.
         """
         loop = asyncio.get_running_loop()
-        accepted = []
         for listener in listeners:
-            listener.listen(0)
-            while True:
-                try:
-                    accepted.append(listener.accept()[0])
-                except OSError:  # none is left
-                    break
+            draining.accept_no_more(listener)
+        await asyncio.sleep(_SETTLE)
+        accepted = [
+            connection for listener in listeners for connection in draining.take_all(listener)
+        ]
         for server in self.servers:
             server.close()
         for connection in accepted:
