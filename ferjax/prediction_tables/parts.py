@@ -259,7 +259,7 @@ def _files(path: Path, place: Place | None = None) -> list[Path]:
         elif size_of(os.fspath(path), _EXPECTED) is not None:
             return [path]
         else:
-            names = [file for file in path.iterdir() if file.is_file()]
+            names = [file for file in path.iterdir() if not file.is_dir()]
     if names == [path]:
         return names
     files = [f for f in names if f.suffix.lower() == ".parquet" and f.name[0] not in "._"]

@@ -19,7 +19,9 @@ from typing import Any, Final
 from ferjax import hardware, temporary
 from ferjax.errors import FerjaxError, causes, first_line, printable
 
-ATTEMPTS: Final = 4  # at a part, whose worker may be killed by it
+# At a part, whose worker may die of it. After the first death each picture that is to blame takes
+# two more, see `attempts`: three of them in a part are left out.
+ATTEMPTS: Final = 8
 
 _CONNECT_TIMEOUT: Final = 5.0  # seconds
 _OBJECT_STORE: Final = 200_000_000  # bytes that Ray shares among processes; its least is 75 MB

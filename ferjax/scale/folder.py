@@ -1,6 +1,7 @@
 """The folder of a run: Parquet files, each of some of the pictures, and what was asked for.
 
     part-000000000-4f6b….parquet  ...   rows, and in the file's metadata what was counted
+    .begun-part-000000000-4f6b…         while a worker is at it: see `attempts`
     .ferjax-run.json                    what the run was asked for, and which call writes now
     _summary.json                        in the end, what came of all
 
@@ -31,6 +32,8 @@ from ferjax.scale.tables import Columns, Layout
 SUMMARY: Final = "_summary.json"
 _FORMAT: Final = 1
 _COUNTS: Final = b"ferjax counts"
+_BEGUN: Final = ".begun-"
+_MAX_NOTE: Final = 1 << 20  # bytes
 _MOST_KINDS: Final = 50  # of errors that are told apart
 
 
@@ -146,8 +149,7 @@ class Folder:
         self._tidy()
         if replace:
             for name in [*self._parquet_files(), SUMMARY]:
-                with suppress(FileNotFoundError, OSError):
-                    self._place.filesystem.delete_file(self._path(name))
+                self._remove(name)
 
     def end(self, summary: Mapping[str, Any]) -> None:
         """Write the summary, and that the run came to its end."""
@@ -156,9 +158,12 @@ class Folder:
         self._write_record(ended=True)
 
     def _tidy(self) -> None:
-        """Remove what workers left that were killed while they wrote a part."""
+        """Remove what workers left that were killed."""
+        for name in self._names():
+            if name.startswith(_BEGUN):
+                self._remove(name)
         if self._is_local:
-            remove_left_over(self.text, lambda name: name.startswith("part-"))
+            remove_left_over(self.text, lambda name: name.startswith(("part-", _BEGUN)))
 
     def _write_record(self, *, ended: bool) -> None:
         record = {
@@ -227,7 +232,30 @@ class Folder:
         """Whether the call of a token is the one that writes."""
         return self._read_record().get("token") == token
 
+    def note(self, part: str) -> bytes | None:
+        """Return what a worker noted that did not come to the end of a part; None: nothing."""
+        try:
+            with self._place.filesystem.open_input_stream(self._path(_BEGUN + part)) as file:
+                return bytes(file.read(_MAX_NOTE))
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            raise FerjaxError(f"{self.shown}: cannot be read ({first_line(error)})") from error
+
+    def leave_note(self, part: str, content: bytes) -> None:
+        """Write what is found if the process does not come to the end of a part."""
+        self._write(_BEGUN + part, content)
+
+    def remove_note(self, part: str) -> None:
+        """Have no note of a part."""
+        self._remove(_BEGUN + part)
+
     def _parquet_files(self) -> list[str]:
+        names = (name for name in self._names() if name.endswith(".parquet"))
+        return sorted(name for name in names if not name.startswith("."))
+
+    def _names(self) -> list[str]:
+        """Return what the files in the folder are called."""
         from pyarrow import fs
 
         selector = fs.FileSelector(self._place.path, allow_not_found=True)
@@ -237,11 +265,14 @@ class Folder:
             return []
         except Exception as error:
             raise FerjaxError(f"{self.shown}: cannot be listed ({first_line(error)})") from error
-        names = [i.base_name for i in infos if i.type == fs.FileType.File]
-        return sorted(n for n in names if n.endswith(".parquet") and not n.startswith("."))
+        return [info.base_name for info in infos if info.type == fs.FileType.File]
 
     def _path(self, name: str) -> str:
         return f"{self._place.path}/{name}"
+
+    def _remove(self, name: str) -> None:
+        with suppress(OSError):
+            self._place.filesystem.delete_file(self._path(name))
 
     def _write(self, name: str, content: bytes) -> None:
         with self.placing(name) as path:

@@ -16,6 +16,7 @@ from ferjax.faces import results
 from ferjax.faces.options import FaceOptions
 from ferjax.prediction_tables.summary import error_kind
 from ferjax.scale import tables
+from ferjax.scale.attempts import LEFT_OUT, Attempt
 from ferjax.scale.folder import Counts, PartWriter
 from ferjax.scale.places import FILM_SUFFIXES, Fetcher
 from ferjax.scale.predictor import CROP_OPTIONS, FACE_OPTIONS, Predictor
@@ -80,8 +81,16 @@ class Job:
     def check(self, classifier: EmotionClassifier) -> None:
         """Raise where the options do not suit the classifier, or a library is missing."""
 
-    def do(self, classifier: EmotionClassifier, part: Part, writer: PartWriter) -> Counts:
+    def do(
+        self, classifier: EmotionClassifier, part: Part, writer: PartWriter, attempt: Attempt
+    ) -> Counts:
         """Write the rows of a part, and return what came of it.
+
+        Args:
+            classifier: what tells the expressions.
+            part: what is to be done.
+            writer: takes the rows.
+            attempt: knows what is to be left out, and is told what is begun.
 
         Raises:
             Taken: another call writes to the folder now.
@@ -118,7 +127,9 @@ class PictureJob(Job):
         self._predictor(classifier)
         self.options.check_values(classifier)
 
-    def do(self, classifier: EmotionClassifier, part: Part, writer: PartWriter) -> Counts:
+    def do(
+        self, classifier: EmotionClassifier, part: Part, writer: PartWriter, attempt: Attempt
+    ) -> Counts:
         predictor, layout, counts = self._predictor(classifier), self.layout(classifier), Counts()
         names = part.names
         with (
@@ -126,9 +137,10 @@ class PictureJob(Job):
             _opened(part) as sources,
         ):
             rows: list[list[str]] = []
-            for name, found in zip(names, predictor.rows(sources, names), strict=True):
-                rows += found
-                self._count(counts, name, found)
+            found = _rows(predictor, sources, names, attempt)
+            for name, of_picture in zip(names, found, strict=True):
+                rows += of_picture
+                self._count(counts, name, of_picture)
             file.add(layout.typed(rows))
         return counts
 
@@ -142,6 +154,20 @@ class PictureJob(Job):
             counts.empty += 1
         else:
             counts.faces += len(rows)
+
+
+def _rows(
+    predictor: Predictor, sources: Sequence[Any], names: Sequence[str], attempt: Attempt
+) -> Iterator[list[list[str]]]:
+    """Yield the rows of each picture; one at a time where somebody has died at them."""
+    if attempt.is_first:
+        yield from predictor.rows(sources, names)
+        return
+    for index, name in enumerate(names):
+        if attempt.begin(index):
+            yield from predictor.rows(sources[index : index + 1], [name])
+        else:
+            yield predictor.rows_of_failure(name, f"{name}: {LEFT_OUT}")
 
 
 @contextmanager
@@ -183,7 +209,9 @@ class FilmJob(Job):
         require_av()
         self.settings.of_faces.check_values(classifier)
 
-    def do(self, classifier: EmotionClassifier, part: Part, writer: PartWriter) -> Counts:
+    def do(
+        self, classifier: EmotionClassifier, part: Part, writer: PartWriter, attempt: Attempt
+    ) -> Counts:
         from ferjax.video.tables import row_of
 
         layout, counts = self.layout(classifier), Counts()
@@ -194,6 +222,8 @@ class FilmJob(Job):
             rows: list[list[str]] = []
             error, frames = "", 0
             try:
+                if not attempt.begin(0):
+                    raise VideoError(f"{name}: {LEFT_OUT}")
                 with _local(part.source, path, name) as film:
                     for frame in self._frames(classifier, film):
                         frames += 1

@@ -237,6 +237,14 @@ class Predictor:
         for entry in self.entries(sources, names):
             yield list(results.whole_rows(entry, labels))
 
+    def rows_of_failure(self, name: str, problem: str) -> list[list[str]]:
+        """Return the rows of a picture of which nothing can be said, as texts."""
+        labels = self.classifier.labels
+        if not self._faces:
+            return [tables.crop_row(results.path_cell(name), None, problem, len(labels))]
+        photograph = Photograph(source=name, faces=[], error=ImageError(problem))
+        return list(results.whole_rows(results.entry_of(name, photograph), labels))
+
     def entries(self, sources: Sequence[Any], names: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield what JSON says of each photograph; see `rows`."""
         for name, photograph in zip(names, self._photographs(sources), strict=True):

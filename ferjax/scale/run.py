@@ -20,6 +20,7 @@ from ferjax._version import __version__
 from ferjax.errors import FerjaxError, printable
 from ferjax.filesystems import is_address, shown
 from ferjax.scale import places, tables
+from ferjax.scale.attempts import Attempt
 from ferjax.scale.cluster import (
     ATTEMPTS,
     ClusterOptions,
@@ -320,8 +321,10 @@ class Worker:
             if not problem:
                 if not part.source:
                     check_seen(part.paths, socket.gethostname())
-                writer = Folder(self._folder).writer(self._token)
-                counts = self._job.do(self._classifier, part, writer)
+                folder = Folder(self._folder)
+                with Attempt(folder, part.name, len(part.paths)) as attempt:
+                    writer = folder.writer(self._token)
+                    counts = self._job.do(self._classifier, part, writer, attempt)
         except Taken:
             problem = f"{shown(self._folder)}: another call of ferjax writes to it now"
         except FerjaxError as error:

@@ -276,6 +276,56 @@ def test_a_run_gives_the_rows_of_one_process_and_goes_on(
     assert sorted(n for n in left if not n.startswith(".")) == ["faces.csv", "photos", "rows"]
 
 
+DEADLY = """
+import os, signal, sys
+import ferjax
+from ferjax.faces.options import FaceOptions
+from ferjax.scale.cluster import ClusterOptions
+from ferjax.scale.jobs import PictureJob
+from ferjax.scale.predictor import Predictor
+from ferjax.scale.run import Run
+
+class Deadly(Predictor):
+    def rows(self, sources, names):
+        if any(name.endswith("two.png") for name in names):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().rows(sources, names)
+
+class Job(PictureJob):
+    def _predictor(self, classifier):
+        predictor = super()._predictor(classifier)
+        predictor.__class__ = Deadly
+        return predictor
+
+classifier = ferjax.load(sys.argv[1], labels=list("abcdefg"))
+job, cluster = Job(FaceOptions()), ClusterOptions(workers=2)
+run = Run(classifier, ["photos"], job, {}, out="rows", cluster=cluster)
+notes = []
+run.do(lambda count: None, lambda: None, notes.append)
+print(*run.result.lines(), *set(notes), sep="\\n")
+"""
+
+
+@pytest.mark.slow
+def test_a_photograph_that_ends_workers_is_left_out(
+    photos: Path, tmp_path: Path, model: Path
+) -> None:
+    pytest.importorskip("ray", reason="needs ray")
+    (tmp_path / "deadly.py").write_text(DEADLY, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "deadly.py", str(model)], capture_output=True, text=True, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first, *others = done.stdout.splitlines()
+    assert first.startswith("4 photographs: 1 faces, 1 without a face, 2 could not be read")
+    assert others[:2] == [
+        "  1 x empty, N bytes",
+        "  1 x left out, for the process that looks at it dies",
+    ]
+    assert others[2] == "a worker died; its part is done again"
+
+
 @pytest.mark.slow
 def test_films_and_crops(photos: Path, tmp_path: Path, model: Path) -> None:
     pytest.importorskip("ray", reason="needs ray")

@@ -94,6 +94,13 @@ def test_a_folder_without_parquet_files(tmp_path: Path) -> None:
         prediction_tables.opened(text)
 
 
+def test_a_part_that_cannot_be_read_is_not_left_out(tmp_path: Path) -> None:
+    write(tmp_path / "1.parquet")
+    (tmp_path / "2.parquet").symlink_to(tmp_path / "moved.parquet")
+    with pytest.raises(DataError, match=r"2\.parquet: no such file"):
+        prediction_tables.opened(tmp_path)
+
+
 def test_classes_that_differ_between_parts(tmp_path: Path) -> None:
     folder = write_parts(tmp_path / "out", ENTRIES[:2])
     others = ("happy", "sad", "fear")
