@@ -322,7 +322,7 @@ class EmotionClassifier:
         parts = [batch[i : i + largest] for i in range(0, len(batch), largest)]
         rows = np.zeros((0, len(self.labels)), np.float32)
         if parts:
-            rows = np.concatenate([self._predictor(part, threads=threads) for part in parts])
+            rows = np.concatenate(self._predictor.many(parts, threads=threads))
         return self.with_confidence(rows, calibrated=calibrated, prior=prior)
 
     def with_confidence(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
@@ -137,6 +137,20 @@ class Predictor:
             self._set(JaxEngine(self.network, self.head, self.variables))
         return self.engine()(batch, None)
 
+    def many(self, batches: Sequence[Float32Array], *, threads: int | None = None) -> list[Rows]:
+        """Return the probabilities of each of several batches, which it may compute together.
+
+        Args:
+            batches, threads: as for a call.
+        """
+        at_once = min(self.engine(threads).batches_at_once, len(batches))
+        if at_once <= 1:
+            return [self(batch, threads=threads) for batch in batches]
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(at_once, "ferjax-predict") as pool:
+            return list(pool.map(lambda batch: self(batch, threads=threads), batches))
+
     def _chosen(self, threads: int | None) -> _Engine:
         """Return a new engine: the one that is asked for, or that is right here."""
         if self.asked == ONNX or (self.asked == AUTO and self._suits_onnx()):
@@ -166,6 +180,7 @@ class _Engine(Protocol):
         name: "jax" or "onnx".
         variables: what it computes with, which cannot be written to.
         largest_batch: how many images it takes at once.
+        batches_at_once: how many such batches are best computed at the same time.
     """
 
     @property
@@ -176,6 +191,9 @@ class _Engine(Protocol):
 
     @property
     def largest_batch(self) -> int: ...
+
+    @property
+    def batches_at_once(self) -> int: ...
 
     def is_current(self, variables: Variables) -> bool:
         """Whether it computes with these, and in this process."""
@@ -209,6 +227,12 @@ class JaxEngine:
 
         return largest_batch()
 
+    @property
+    def batches_at_once(self) -> int:
+        from ferjax.nets.compiled import batches_at_once
+
+        return batches_at_once()
+
     def is_current(self, variables: Variables) -> bool:
         self.variables = variables  # whatever they are now: what is compiled takes them as inputs
         return True
@@ -226,6 +250,7 @@ class OnnxEngine:
 
     name = ONNX
     largest_batch = _ONNX_BATCH
+    batches_at_once = 1  # its threads share one
 
     def __init__(self, graph: Graph, head: Head, variables: Variables, threads: int | None) -> None:
         """Open a session.

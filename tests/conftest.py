@@ -112,12 +112,21 @@ def _cores() -> Collection[int]:
 
 @pytest.fixture(autouse=True)
 def strict_jax(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Make implicit promotion of dtypes and ranks an error, except where Keras itself computes."""
+    """Make implicit promotion of dtypes and ranks an error, except where Keras itself computes.
+
+    In all threads, which JAX's context managers would not do.
+    """
     if "tests/parity" in str(request.path):
         yield
-    else:
-        with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
-            yield
+        return
+    strict = {"jax_numpy_dtype_promotion": "strict", "jax_numpy_rank_promotion": "raise"}
+    config = jax.config  # a test may put another in its place
+    before = {name: getattr(config, name) for name in strict}
+    for name, value in strict.items():
+        config.update(name, value)
+    yield
+    for name, value in before.items():
+        config.update(name, value)
 
 
 @pytest.fixture(autouse=True)

@@ -326,6 +326,16 @@ def test_few_batch_sizes_are_compiled() -> None:
     assert len(compiled) == (4 if jax.default_backend() == "cpu" else 9)
 
 
+def test_batches_at_the_same_time_give_what_each_gives_and_compile_once() -> None:
+    model = made(Flatten(), Dense(units=3, activation="softmax"), shape=(2, 2, 1), engine="jax")
+    images = np.random.default_rng(0).random((83, 2, 2, 1), np.float32)
+    with compilations() as compiled:
+        together = model.predict_batch(images)
+    assert len(compiled) == (2 if jax.default_backend() == "cpu" else 1)  # of 8, and of 3 with 1
+    one_by_one = np.concatenate([model.predict_batch(image[None]) for image in images])
+    np.testing.assert_allclose(together, one_by_one, rtol=0, atol=1e-6)
+
+
 def test_threads_get_their_own_answers(five: EmotionClassifier, many: np.ndarray) -> None:
     pieces = [many[start : start + 1 + start % 7] for start in range(0, 96, 3)]
     expected = [five.predict_proba(piece) for piece in pieces]

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ferjax import hardware
 from ferjax.nets import Network
-from ferjax.nets.compiled import Compiled
+from ferjax.nets.compiled import Compiled, batches_at_once
 from ferjax.nets.head import Head
 from ferjax.nets.layers import BatchNormalization, Conv2D, Dense, GlobalAveragePooling2D
 from ferjax.nets.network import with_prepared
@@ -84,3 +85,13 @@ def test_what_is_kept_apart_is_not_fused() -> None:
     assert " call(" not in program(lambda results: results)
     slope = jax.grad(lambda x: sum(kept_apart(twice(x))))
     assert float(slope(jnp.float32(1))) == 5
+
+
+@needs_cpu
+def test_a_device_that_a_thread_has_chosen_is_for_that_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hardware, "cores", lambda: 4)
+    assert batches_at_once() == 4
+    with jax.default_device(jax.devices()[0]):
+        assert batches_at_once() == 1
