@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
+from urllib.parse import quote
 
 from ferjax.errors import FerjaxError, ImageError, first_line, printable
 from ferjax.image_files import MAX_FILE_BYTES
@@ -20,6 +21,9 @@ _ARROW_SCHEMES: Final = ("s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss")
 _RETRY_LIMIT: Final = "retry_limit_seconds=20"
 _STORES: Final = ("s3", "gs", "gcs")  # whose addresses name a bucket, and no server
 _BUCKET: Final = re.compile(r"[A-Za-z0-9._-]+")
+_CONTAINERS: Final = ("abfs", "abfss")  # of which one may stand before an @
+_ADDRESSES: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://[^\s'\"]+")
+_IN_PATHS: Final = "/:@!$&'()*+,;=~%"  # of URIs
 _CREDENTIALS: Final = re.compile(
     r"credential|access.?denied|forbidden|unauthori[sz]ed|signature|invalidaccesskey|\b40[13]\b",
     re.IGNORECASE,
@@ -46,7 +50,28 @@ def shown(address: str) -> str:
     scheme, _, rest = address.partition("://")
     rest = rest.partition("?")[0]
     owner, slash, path = rest.partition("/")
-    return printable(f"{scheme}://{owner.rpartition('@')[2]}{slash}{path}")
+    if "@" not in owner and "@" in path and _has_key(owner):  # a secret may have a / in it
+        owner, slash, path = path.partition("@")[2].partition("/")
+    before, _, host = owner.rpartition("@")
+    if _has_key(host):
+        return f"{scheme}://..."
+    if before and ":" not in before and scheme.lower() in _CONTAINERS:
+        host = owner
+    return printable(f"{scheme}://{host}{slash}{path}")
+
+
+def _has_key(owner: str) -> bool:
+    """Whether what stands where a server or a bucket does has a : and what is no port."""
+    return re.search(r":(?!\d*$)", owner.rpartition("]")[2]) is not None
+
+
+def without_keys(text: str) -> str:
+    """Return a text in which each address is as `shown`.
+
+    >>> without_keys("--out=s3://key:secret@bucket/rows")
+    '--out=s3://bucket/rows'
+    """
+    return shown(text) if is_address(text) else _ADDRESSES.sub(lambda m: shown(m[0]), text)
 
 
 def check_shared(text: str) -> None:
@@ -96,25 +121,35 @@ def place_of(text: str) -> Place:
     if match is None:
         return Place(fs.LocalFileSystem(), os.path.abspath(text), "")
     scheme = match[1].lower()
-    address = text
-    if scheme in ("gs", "gcs") and "retry_limit" not in text:
-        address += ("&" if "?" in text else "?") + _RETRY_LIMIT
     try:
         if scheme in _ARROW_SCHEMES:
-            filesystem, path = fs.FileSystem.from_uri(address)
+            filesystem, path = fs.FileSystem.from_uri(_uri(scheme, text[match.end() :]))
         else:
             import fsspec
 
-            inner, path = fsspec.core.url_to_fs(address)
+            inner, path = fsspec.core.url_to_fs(text)
             filesystem = fs.PyFileSystem(fs.FSSpecHandler(inner))
     except Exception as error:  # of any of these libraries
         raise problem(text, error, "opened") from error
     return Place(filesystem, path.rstrip("/"), f"{scheme}://")
 
 
+def _uri(scheme: str, rest: str) -> str:
+    """Return an address as Arrow takes it: what is no part of a URI is escaped, such as spaces."""
+    address, mark, settings = rest.partition("?")
+    server, slash, path = address.partition("/")
+    path = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", path)
+    uri = f"{scheme}://{server}{slash}{quote(os.fsencode(path), safe=_IN_PATHS)}{mark}{settings}"
+    if scheme in ("gs", "gcs") and "retry_limit" not in settings:
+        uri += ("&" if mark else "?") + _RETRY_LIMIT
+    return uri
+
+
 def problem(text: str, error: Exception, done: str) -> FerjaxError:
     """Return what any library's error says of an address; `done` is what failed, "opened"."""
-    reason = first_line(error)
+    said = str(error).replace(text, shown(text))
+    said = _ADDRESSES.sub(lambda match: shown(match[0]), said).strip()  # as it was handed on
+    reason = (said.splitlines() or [type(error).__name__])[0]
     hint = ""
     if _CREDENTIALS.search(f"{type(error).__name__} {error}"):
         hint = "; it takes credentials, as the provider's own programs find them"

@@ -30,7 +30,8 @@ class Hub:
     Attributes:
         files: of the repository "someone/emotions", by name, at `COMMIT`.
         refs: its branches and tags.
-        fault: what goes wrong: "private", "gated", "broken" (HTTP 503), "truncated", "slow",
+        fault: what goes wrong: "private", "gated", "broken" (HTTP 503), "portal" (a page to log in
+            at a network), "truncated", "slow",
             "damaged" (other bytes than those of the hash), "moved" (to another path).
         requests: method and path of each request.
         headers: of the last request.
@@ -141,6 +142,8 @@ class HuggingFace(_Handler):
         path, hub = self.noted(), self.hub
         if hub.fault == "broken":
             return self.answer(status=503)
+        if hub.fault == "portal":
+            return self.answer(b"<html>log in first</html>")
         if hub.fault == "private" or not hub.exists or "someone/emotions" not in path:
             return self.answer(status=401, headers={"X-Error-Code": "RepoNotFound"})
         if hub.fault == "gated" and "/resolve/" in path:

@@ -65,3 +65,46 @@ def test_pictures_that_a_table_cannot_have_fetched(
     monkeypatch.setattr(filesystems, "place_of", None)
     with pytest.raises(ImageError, match="not fetched; expected an address of s3://, gs://"):
         fetched(name)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("s3://key:sec/r+et@bucket/a@b/c", "s3://bucket/a@b/c"),
+        ("s3://key:sec/r+et", "s3://..."),
+        ("s3://key:secret", "s3://..."),
+        ("s3://bucket/a@b.jpg", "s3://bucket/a@b.jpg"),
+        ("hdfs://me@host:9000/a@b", "hdfs://host:9000/a@b"),
+        ("hdfs://[::1]:9000/a", "hdfs://[::1]:9000/a"),
+        ("abfs://box@me.dfs.core.windows.net/a", "abfs://box@me.dfs.core.windows.net/a"),
+        ("abfs://box:key@me.dfs.core.windows.net/a", "abfs://me.dfs.core.windows.net/a"),
+    ],
+)
+def test_what_is_shown_of_an_address(address: str, expected: str) -> None:
+    assert shown(address) == expected
+
+
+def test_keys_are_not_in_what_libraries_say() -> None:
+    text = "s3://key:se cret@bucket/a?scheme=http"
+    for said in (f"Cannot parse URI: '{text}'", "no s3://key:secret@bucket/a?session_token=12"):
+        shown_error = str(filesystems.problem(text, ValueError(said), "opened"))
+        assert "s3://bucket/a" in shown_error and "cret" not in shown_error
+        assert "12" not in shown_error
+    with pytest.raises(FerjaxError, match="cannot be opened") as error:
+        place_of("s3://key:sec/ret@bucket/a?region=eu-west-1")
+    assert "sec" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("my photos/a#1", "my photos/a#1"),
+        ("ä/50% [x]/{a}|^`<>", "ä/50% [x]/{a}|^`<>"),
+        ("my%20photos/50%25", "my photos/50%"),
+        ("a+b&c=d@e:f", "a+b&c=d@e:f"),
+    ],
+)
+def test_addresses_may_have_what_uris_lack(path: str, expected: str) -> None:
+    place = place_of(f"S3://bucket/{path}?region=eu-west-1")
+    assert (place.path, place.prefix) == (f"bucket/{expected}", "s3://")
+    assert place_of(f"gs://anonymous@bucket/{path}").path == f"bucket/{expected}"

@@ -379,6 +379,9 @@ def test_weights_without_metadata_are_fetched(served: Hub) -> None:
     del served.files["tiny.metadata.json"]
     path = released.path_of("hf://someone/emotions/tiny.h5")
     assert path.is_file() and not metadata.sidecar(path).exists()
+    served.requests.clear()
+    assert released.path_of(f"hf://someone/emotions@{COMMIT}/tiny.h5") == path
+    assert not served.requests  # it is known that there is none
 
 
 def test_a_server_that_says_no_more_than_404_will_do(served: Hub) -> None:
@@ -405,6 +408,7 @@ def test_a_file_that_is_elsewhere_is_followed(served: Hub) -> None:
         ("", "private", "no such repository, or a private one"),
         ("/tiny.h5", "gated", "to those who accept its conditions, at http://127.*/someone/emot"),
         ("/tiny.h5", "broken", "answers with HTTP 503; try again later"),
+        ("", "portal", "answers with what is no JSON, and may be another server"),
         # It is tried five times over 23 seconds.
         pytest.param("/tiny.h5", "half", "answers with HTTP 503", marks=pytest.mark.slow),
         ("/tiny.h5", "damaged", "arrived damaged, with another SHA-256"),

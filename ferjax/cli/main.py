@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     argv = sys.argv[1:] if argv is None else argv
     args = build_parser().parse_args(argv)
-    args.call = shlex.join(["ferjax", *argv])  # what reports and metadata say made them
+    args.call = shlex.join(["ferjax", *map(_without_keys, argv)])  # for reports and metadata
     try:
         code: int = args.run(args)
         if sys.stdout is not None:  # as where it was closed
@@ -89,6 +89,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"ferjax: error: {error}", file=sys.stderr)
             return 2
         raise
+
+
+def _without_keys(argument: str) -> str:
+    """Return an argument without the keys that an address may have in it."""
+    if "://" not in argument:
+        return argument
+    from ferjax.filesystems import without_keys  # imports NumPy, which --help does without
+
+    return without_keys(argument)
 
 
 def console() -> int:

@@ -113,6 +113,7 @@ def run(
                 f"ferjax: note: {result.before:,} of {result.total:,} are done already",
                 file=sys.stderr,
             )
+        progress.total = result.total
         progress.begin(result.before)
 
     def note(text: str) -> None:

@@ -46,13 +46,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> None:
     """Raise for options that are for datasets."""
+    from ferjax.filesystems import shown
+
     given = [name for name in _OF_DATASETS if getattr(args, name) not in (None, False)]
     if args.split != "official":
         given.append("split")
     if given:
         option = given[0].replace("_", "-")
         raise FerjaxError(
-            f"{args.source}: a table of what was predicted, and --{option} is for datasets"
+            f"{shown(args.source)}: a table of what was predicted, and --{option} is for datasets"
         )
     if args.seed is not None and not args.sheet:
         raise FerjaxError("--seed decides which faces --sheet shows: give --sheet FILE.png too")

@@ -133,9 +133,13 @@ def _length(picture: UInt8Array, face: Detection, side: float) -> int:
             "crop from the picture that the face was found in"
         )
     length = max(1.0, side * face.size)
-    if length**2 > MAX_PIXELS:
+    if length > math.sqrt(MAX_PIXELS):
         raise ImageError(
             f"expected a crop of at most {MAX_PIXELS:,} pixels, got {length:,.0f} x {length:,.0f}"
+        )
+    if max(width, height) > MAX_PIXELS:  # whose centre no pixel has
+        raise ValueError(
+            f"expected a box of at most {MAX_PIXELS:,} pixels a side, got {face.box!r}"
         )
     return round(length)
 

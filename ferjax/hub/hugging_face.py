@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -176,9 +177,9 @@ def _cached_commit(hub: Any, address: Address) -> Path | None:
     """Return the path of weights by their commit, which cannot change, where all is cached."""
     if address.file is None or not re.fullmatch("[0-9a-f]{40}", address.revision or ""):
         return None
-    folder = _snapshot(hub, address)
-    if folder is None or not metadata.sidecar(folder / address.file).is_file():
-        return None
+    beside = metadata.sidecar(address.file).as_posix()
+    if hub.try_to_load_from_cache(address.repository, beside, revision=address.revision) is None:
+        return None  # nor is it known that there is none
     with suppress(HubError):
         return _cached(hub, address, "")
     return None
@@ -216,6 +217,8 @@ def _meaning(hub: Any, address: Address, error: Exception) -> str:
         return f"no such revision, {address.revision}{_revisions(hub, address)}"
     if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, OSError):
         return "no such file"
+    if isinstance(error, json.JSONDecodeError):  # as of a network that asks to log in first
+        return f"{hub.constants.ENDPOINT} answers with what is no JSON, and may be another server"
     if isinstance(error, ValueError):  # such as a card whose header it does not take
         return f"is refused ({printable(' '.join(str(error).split()), 300)})"
     status = _status(error)

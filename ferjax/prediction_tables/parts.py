@@ -26,6 +26,7 @@ from ferjax.data import parquet, parquet_pages
 from ferjax.data.archive_guards import check_unpacked, size_of
 from ferjax.errors import DataError, first_line, printable
 from ferjax.faces import results
+from ferjax.files import is_utf8
 from ferjax.filesystems import Place, is_address, place_of
 from ferjax.prediction_tables.rows import TEXTS, Columns, Rows, columns_of, is_text
 from ferjax.video import tables as films
@@ -56,7 +57,7 @@ _CELLS: Final = 1 << 22  # at once, at most
 _BUFFER: Final = 1 << 20  # bytes of a column that are read at once
 _MAX_COLUMNS: Final = 2_000
 _MAX_FETCHED: Final = 1 << 28  # bytes of a file of another machine that is fetched as a whole
-_MAX_RECORD: Final = 1 << 20  # bytes
+_MAX_RECORD: Final = 1 << 24  # bytes; it names all paths that were given
 _MAX_HEADER: Final = 1 << 20  # bytes of a CSV file's first line
 _EXPECTED: Final = (
     "expected Parquet files as `--on ray` and `ferjax video --parquet` write them, or the table of "
@@ -415,7 +416,9 @@ def _parquet_batches(part: Part, columns: Sequence[str]) -> Iterator[tuple[Any, 
         _check_sizes(part, columns)
         done = 0
         texts = [name for name in columns if is_text(part.columns[name])]
-        source = os.fspath(part.path) if part.place is None else _open(part.path, part.place)
+        source: Any = os.fspath(part.path)
+        if part.place is not None or not is_utf8(source):  # which Arrow does not take
+            source = _open(part.path, part.place)
         with _parquet(source, texts) as file:
             at_once = max(1, min(_ROWS, _CELLS // len(columns)))
             batches = file.iter_batches(at_once, columns=list(columns), use_threads=False)

@@ -101,6 +101,8 @@ def write_folder(
             `ferjax.evaluate.card.text`.
         WriteError: the folder cannot be written, or is not empty.
     """
+    if not os.fspath(folder):
+        raise WriteError("expected a folder to write, got an empty string")
     target, path = repository(address, revision), Path(folder)
     if path.is_dir() and any(path.iterdir()):
         raise WriteError(f"{path}: is not empty; remove it, or give another folder")
@@ -114,6 +116,7 @@ def fill(target: Address, weights: PathLike, folder: Path, contents: Contents) -
     """Write what is shared into an empty folder; arguments are those of `write_folder`."""
     hub = hugging_face.library(target)
     source = released.path_of(weights)
+    _check_name(target, source)
     if form := metadata.in_parts(source):
         raise WeightFileError(
             source, f"expected one file, got {form}; `ferjax convert` makes a file of it"
@@ -141,6 +144,19 @@ def fill(target: Address, weights: PathLike, folder: Path, contents: Contents) -
     facts = header.preprocessing(size, channels or 1, classifier.value_range, classifier.labels)
     (folder / PREPROCESSOR).write_text(json_text(facts), encoding="utf-8")
     check_secrets(folder, [hub.get_token(), *map(os.environ.get, _SECRETS)])
+
+
+def _check_name(target: Address, source: Path) -> None:
+    """Raise where no address leads to a file of that name, as by a # in it."""
+    address = replace(target, file=source.name)
+    try:
+        is_good = parse(str(address)) == address
+    except HubError:
+        is_good = False
+    if not is_good:
+        raise WeightFileError(
+            source, "no address leads to a file of that name; rename it, as best.h5"
+        )
 
 
 def _stem(file: Path) -> str:

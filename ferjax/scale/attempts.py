@@ -4,7 +4,7 @@ A library may crash at a picture, or take more memory than the machine has: no e
 it. So whoever begins a part leaves a note in the run's folder, and removes it in the end. Who finds
 one comes after a worker that died, and looks at one picture at a time, whose number is in the note
 meanwhile. A picture at which two have died is left out; one death may be chance, as where a machine
-is taken away.
+is taken away. A note of an earlier call, whose workers were ended or end yet, tells nothing.
 """
 
 from __future__ import annotations
@@ -27,29 +27,40 @@ class Attempt:
         is_first: whether nobody has died at the part.
     """
 
-    def __init__(self, folder: Folder, part: str, count: int) -> None:
+    def __init__(self, folder: Folder, part: str, count: int, token: str = "") -> None:
         """Look for a note.
 
         Args:
             folder: of the run.
             part: its name.
             count: how many pictures or films it has.
+            token: of the call that the worker works for.
         """
-        self._folder, self._part = folder, part
+        self._folder, self._part, self._token = folder, part, token
         self._deaths: Counter[int] = Counter()
         note = folder.note(part)
         self.is_first = note is None
-        if note:
+        if note is not None:
             self._read(note)
         self._only = 0 if count == 1 else None
 
     def _read(self, note: bytes) -> None:
         try:
             content = json.loads(note)
+            if content["call"] != self._token:
+                self.is_first = True
+                return
             self._deaths.update({int(k): int(v) for k, v in content["deaths"].items()})
             if content["at"] is not None:
                 self._deaths[int(content["at"])] += 1
-        except (ValueError, TypeError, LookupError, AttributeError):  # died while it was written
+        except (  # died while it was written
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ):
             self._deaths.clear()
 
     def __enter__(self) -> Attempt:
@@ -65,7 +76,7 @@ class Attempt:
         return True
 
     def _leave(self, at: int | None) -> None:
-        note = {"at": at, "deaths": dict(self._deaths)}
+        note = {"call": self._token, "at": at, "deaths": dict(self._deaths)}
         self._folder.leave_note(self._part, json.dumps(note).encode())
 
     def __exit__(

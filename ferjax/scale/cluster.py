@@ -109,12 +109,13 @@ def check_address(address: str, name: str = "--address") -> None:
             "through Ray's client, call ferjax on a machine of the cluster"
         )
     host, colon, port = address.rpartition(":")
-    if not (colon and host and port.isascii() and port.isdigit() and int(port) < 1 << 16):
+    is_port = port.isascii() and port.isdigit() and len(port) < 6 and int(port) < 1 << 16
+    if not (colon and host and is_port):
         raise FerjaxError(f"expected HOST:PORT or auto for {name}, got {address!r}")
     try:
         socket.create_connection((host.strip("[]"), int(port)), _CONNECT_TIMEOUT).close()
-    except OSError as error:
-        reason = error.strerror or first_line(error)
+    except (OSError, ValueError) as error:  # no name of a host, such as a..b
+        reason = getattr(error, "strerror", None) or first_line(error)
         raise FerjaxError(f"{printable(address)}: no Ray is reached there ({reason})") from None
 
 

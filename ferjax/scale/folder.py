@@ -15,13 +15,13 @@ import hashlib
 import json
 import os
 import secrets
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from ferjax import temporary
 from ferjax.errors import FerjaxError, WriteError, first_line, printable
 from ferjax.faces.settings import check_resumed
 from ferjax.files import check_folder, json_text, make_folder, remove_left_over, replacing
@@ -32,6 +32,7 @@ from ferjax.scale.tables import Columns, Layout
 SUMMARY: Final = "_summary.json"
 _FORMAT: Final = 1
 _COUNTS: Final = b"ferjax counts"
+_PART: Final = "part-"
 _BEGUN: Final = ".begun-"
 _MAX_NOTE: Final = 1 << 20  # bytes
 _MOST_KINDS: Final = 50  # of errors that are told apart
@@ -110,8 +111,10 @@ class Folder:
         Raises:
             FerjaxError: another run is there, or files that ferjax did not write.
         """
-        if self.asked is None:
+        if self.asked is None or (force and not resume):
             others = self._parquet_files()
+            if self.asked is not None:
+                others = [name for name in others if not name.startswith(_PART)]
             if others:
                 raise WriteError(
                     printable(
@@ -136,7 +139,7 @@ class Folder:
             replace: remove what an earlier run wrote.
 
         Raises:
-            WriteError: it cannot be written to.
+            WriteError: it cannot be written to, or what is to be replaced cannot be removed.
         """
         if self._is_local:
             make_folder(self.text)
@@ -144,12 +147,16 @@ class Folder:
             with suppress(Exception):  # where there are no folders
                 self._place.filesystem.create_dir(self._place.path, recursive=True)
         self._token = secrets.token_hex(8)
+        if replace and self.asked is not None:
+            # The record stays that of the replaced run until its rows are gone: who is interrupted
+            # in between would else go on with rows of other options.
+            self._write_record(ended=False)
+            for name in self._names():
+                if name == SUMMARY or (name.startswith(_PART) and name.endswith(".parquet")):
+                    self._remove(name, strictly=True)
         self.asked, self.size = dict(asked), size
         self._write_record(ended=False)
         self._tidy()
-        if replace:
-            for name in [*self._parquet_files(), SUMMARY]:
-                self._remove(name)
 
     def end(self, summary: Mapping[str, Any]) -> None:
         """Write the summary, and that the run came to its end."""
@@ -163,7 +170,7 @@ class Folder:
             if name.startswith(_BEGUN):
                 self._remove(name)
         if self._is_local:
-            remove_left_over(self.text, lambda name: name.startswith(("part-", _BEGUN)))
+            remove_left_over(self.text, lambda name: name.startswith((_PART, _BEGUN)))
 
     def _write_record(self, *, ended: bool) -> None:
         record = {
@@ -177,20 +184,19 @@ class Folder:
 
     def _read_record(self) -> dict[str, Any]:
         try:
-            with self._place.filesystem.open_input_stream(self._path(RECORD)) as file:
+            with self._opened(RECORD) as file:
                 record = json.loads(file.read())
         except (FileNotFoundError, NotADirectoryError):
             return {}
-        except ValueError:
+        except (ValueError, RecursionError):
             raise FerjaxError(
                 f"{self.shown}/{RECORD}: is damaged; give another folder for --out"
             ) from None
         except Exception as error:
             raise FerjaxError(f"{self.shown}: cannot be read ({first_line(error)})") from error
-        is_ours = isinstance(record, dict) and isinstance(record.get("asked"), dict)
-        if not is_ours or record.get("format") != _FORMAT:
+        if not _is_record(record):
             raise FerjaxError(f"{self.shown}: holds a run of another version of ferjax")
-        return record
+        return dict(record)
 
     # --- parts -----------------------------------------------------------------------------------
 
@@ -206,7 +212,7 @@ class Folder:
         counts = Counts()
         for name in self._parquet_files():
             try:
-                with self._place.filesystem.open_input_file(self._path(name)) as file:
+                with self._opened(name) as file:
                     part = parquet.ParquetFile(file)
                     said = json.loads(part.metadata.metadata[_COUNTS])
                     for batch in part.iter_batches(columns=["path"]):
@@ -235,7 +241,7 @@ class Folder:
     def note(self, part: str) -> bytes | None:
         """Return what a worker noted that did not come to the end of a part; None: nothing."""
         try:
-            with self._place.filesystem.open_input_stream(self._path(_BEGUN + part)) as file:
+            with self._opened(_BEGUN + part) as file:
                 return bytes(file.read(_MAX_NOTE))
         except FileNotFoundError:
             return None
@@ -250,6 +256,8 @@ class Folder:
         """Have no note of a part."""
         self._remove(_BEGUN + part)
 
+    # --- files -----------------------------------------------------------------------------------
+
     def _parquet_files(self) -> list[str]:
         names = (name for name in self._names() if name.endswith(".parquet"))
         return sorted(name for name in names if not name.startswith("."))
@@ -258,23 +266,49 @@ class Folder:
         """Return what the files in the folder are called."""
         from pyarrow import fs
 
-        selector = fs.FileSelector(self._place.path, allow_not_found=True)
         try:
+            if self._is_local:  # whose names may be no UTF-8, which Arrow does not take
+                with os.scandir(self.text) as entries:
+                    return [entry.name for entry in entries if entry.is_file()]
+            selector = fs.FileSelector(self._place.path, allow_not_found=True)
             infos = self._place.filesystem.get_file_info(selector)
-        except NotADirectoryError:
+            return [info.base_name for info in infos if info.type == fs.FileType.File]
+        except (FileNotFoundError, NotADirectoryError):
             return []
         except Exception as error:
             raise FerjaxError(f"{self.shown}: cannot be listed ({first_line(error)})") from error
-        return [info.base_name for info in infos if info.type == fs.FileType.File]
 
     def _path(self, name: str) -> str:
         return f"{self._place.path}/{name}"
 
-    def _remove(self, name: str) -> None:
-        with suppress(OSError):
-            self._place.filesystem.delete_file(self._path(name))
+    def _opened(self, name: str) -> Any:
+        """Open a file of the folder to be read.
+
+        Raises:
+            Exception: whatever the file system's library raises.
+        """
+        if self._is_local:
+            return open(os.path.join(self.text, name), "rb")
+        return self._place.filesystem.open_input_file(self._path(name))
+
+    def _remove(self, name: str, *, strictly: bool = False) -> None:
+        """Remove a file, if it is there; `strictly`, raise a WriteError where that fails."""
+        try:
+            if self._is_local:
+                os.unlink(os.path.join(self.text, name))
+            else:
+                self._place.filesystem.delete_file(self._path(name))
+        except FileNotFoundError:
+            pass
+        except Exception as error:  # of any library's file systems
+            if strictly:
+                raise WriteError(
+                    f"{self.shown}/{printable(name)}: cannot be removed ({first_line(error)})"
+                ) from error
 
     def _write(self, name: str, content: bytes) -> None:
+        if not self._is_local:
+            return self._put(name, content)
         with self.placing(name) as path:
             path.write_bytes(content)
 
@@ -286,20 +320,40 @@ class Folder:
             WriteError: it cannot be written.
         """
         if self._is_local:
-            with replacing(os.path.join(self.text, name)) as temporary:
-                yield temporary
+            with replacing(os.path.join(self.text, name)) as path:
+                yield path
             return
-        with tempfile.TemporaryDirectory(prefix="ferjax-") as folder:
-            temporary = Path(folder, name)
-            yield temporary
+        with temporary.folder("ferjax-part-") as folder:  # killed workers leave theirs
+            path = folder / name
             try:
-                content = temporary.read_bytes()
-                with self._place.filesystem.open_output_stream(self._path(name)) as file:
-                    file.write(content)
-            except Exception as error:
-                raise WriteError(
-                    f"{self.shown}/{name}: cannot be written ({first_line(error)})"
-                ) from error
+                yield path
+                content = path.read_bytes()
+            except OSError as error:
+                if isinstance(error, WriteError):
+                    raise
+                raise WriteError(f"{path}: cannot be written ({first_line(error)})") from error
+            self._put(name, content)
+
+    def _put(self, name: str, content: bytes) -> None:
+        """Write a file at an address."""
+        try:
+            with self._place.filesystem.open_output_stream(self._path(name)) as file:
+                file.write(content)
+        except Exception as error:
+            raise WriteError(
+                f"{self.shown}/{name}: cannot be written ({first_line(error)})"
+            ) from error
+
+
+def _is_record(record: Any) -> bool:
+    """Whether JSON is the record of a run."""
+    if not (isinstance(record, dict) and record.get("format") == _FORMAT):
+        return False
+    asked, size = record.get("asked"), record.get("size")
+    if not (isinstance(asked, dict) and isinstance(size, int) and size >= 1):
+        return False
+    given = asked.get("given", [])
+    return isinstance(given, list) and all(isinstance(path, str) for path in given)
 
 
 class PartWriter:
@@ -323,8 +377,11 @@ class PartWriter:
         """
         from pyarrow import parquet
 
-        with self._folder.placing(f"{name}.parquet") as temporary:
-            with parquet.ParquetWriter(temporary, layout.schema(), compression="zstd") as file:
+        with self._folder.placing(f"{name}.parquet") as path:
+            with (
+                open(path, "wb") as target,  # by its path Arrow takes no name that is no UTF-8
+                parquet.ParquetWriter(target, layout.schema(), compression="zstd") as file,
+            ):
                 yield RowWriter(file, layout)
                 file.add_key_value_metadata({_COUNTS: json.dumps(vars(counts)).encode()})
             if not self._folder.is_current(self._token):
@@ -356,4 +413,4 @@ def part_name(first: int, paths: Sequence[str]) -> str:
     'part-000000256-b75b047f4562'
     """
     digest = hashlib.blake2b("\0".join(paths).encode("utf-8", "surrogateescape"), digest_size=6)
-    return f"part-{first:09d}-{digest.hexdigest()}"
+    return f"{_PART}{first:09d}-{digest.hexdigest()}"

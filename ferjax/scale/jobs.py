@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ferjax import filesystems, image_files
-from ferjax.errors import FerjaxError, VideoError, first_line, printable
+from ferjax import filesystems, image_files, temporary
+from ferjax.errors import FerjaxError, VideoError, WriteError, first_line, printable
 from ferjax.faces import results
 from ferjax.faces.options import FaceOptions
 from ferjax.prediction_tables.summary import error_kind
 from ferjax.scale import tables
 from ferjax.scale.attempts import LEFT_OUT, Attempt
 from ferjax.scale.folder import Counts, PartWriter
-from ferjax.scale.places import FILM_SUFFIXES, Fetcher
-from ferjax.scale.predictor import CROP_OPTIONS, FACE_OPTIONS, Predictor
+from ferjax.scale.places import AHEAD, FILM_SUFFIXES, Fetcher, copy_file
+from ferjax.scale.predictor import CROP_OPTIONS, FACE_OPTIONS, Predictor, reason_of
 from ferjax.scale.tables import Layout
 
 if TYPE_CHECKING:
@@ -134,7 +132,7 @@ class PictureJob(Job):
         names = part.names
         with (
             writer.part(part.name, layout, counts) as file,
-            _opened(part) as sources,
+            _opened(part, AHEAD if attempt.is_first else 1) as sources,
         ):
             rows: list[list[str]] = []
             found = _rows(predictor, sources, names, attempt)
@@ -171,12 +169,12 @@ def _rows(
 
 
 @contextmanager
-def _opened(part: Part) -> Iterator[Sequence[Any]]:
+def _opened(part: Part, ahead: int) -> Iterator[Sequence[Any]]:
     """Yield the files of a part, to be read one after the other."""
     if not part.source:
         yield part.paths
         return
-    fetcher = Fetcher(filesystems.place_of(part.source), part.paths)
+    fetcher = Fetcher(filesystems.place_of(part.source), part.paths, ahead=ahead)
     try:
         yield fetcher.files()
     finally:
@@ -249,8 +247,14 @@ class FilmJob(Job):
         """Yield the frames of a film; its damages are an error in the end."""
         from ferjax.video.analysis import Analysis
 
-        analysis = Analysis(classifier, film, self.settings)
-        yield from analysis
+        try:
+            analysis = Analysis(classifier, film, self.settings)
+            yield from analysis
+        except FerjaxError:
+            raise
+        except Exception as error:  # of a library that fails at it
+            Predictor(classifier).check_sound(error)
+            raise VideoError(f"{printable(film)}: {reason_of(error)}") from error
         if analysis.problems:
             raise VideoError("; ".join(analysis.problems))
 
@@ -261,14 +265,13 @@ def _local(source: str, path: str, name: str) -> Iterator[str]:
     if not source:
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="ferjax-film-") as folder:
-        copy = os.path.join(folder, os.path.basename(path) or "film")
+    with temporary.folder("ferjax-film-") as folder:  # killed workers leave theirs
+        suffix = os.path.splitext(path)[1]
+        copy = os.path.join(folder, f"film{suffix if len(suffix) < 20 else ''}")
         try:
-            with (
-                filesystems.place_of(source).filesystem.open_input_stream(path) as file,
-                open(copy, "wb") as target,
-            ):
-                shutil.copyfileobj(file, target, 1 << 20)
+            copy_file(filesystems.place_of(source), path, copy)
+        except WriteError:
+            raise
         except Exception as error:
             raise VideoError(f"{name}: cannot be read: {first_line(error)}") from error
         try:

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, TypeVar
 
-from ferjax.errors import ImageError, first_line, printable
+from ferjax.errors import FerjaxError, ImageError, WriteError, first_line, printable
 from ferjax.faces.outputs import find_photographs, has_made_name, is_made
 from ferjax.filesystems import Place, place_of, problem, shown
 from ferjax.image_files import IMAGE_SUFFIXES, MAX_FILE_BYTES, natural
 
 _FILM_SUFFIXES: Final = "3gp asf avi flv m4v mkv mov mp4 mpeg mpg mts ogv ts webm wmv"
 FILM_SUFFIXES: Final = frozenset(f".{suffix}" for suffix in _FILM_SUFFIXES.split())
-_AHEAD: Final = 16  # files that are fetched while others are at work
+AHEAD: Final = 16  # files that are fetched while others are at work
 _ATTEMPTS: Final = 3
+_PIECE: Final = 1 << 20  # bytes of a file that are copied at once
+
+T = TypeVar("T")
 
 
 def listed(text: str, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> tuple[list[str], int]:
@@ -50,11 +53,7 @@ def listed(text: str, suffixes: frozenset[str] = IMAGE_SUFFIXES) -> tuple[list[s
     below = len(place.path) + 1
     chosen = [path for path in files if _is_wanted(path[below:], suffixes)]
     if not chosen:
-        what = "films" if suffixes is FILM_SUFFIXES else "images"
-        example = ".mp4 or .webm" if suffixes is FILM_SUFFIXES else ".png or .jpg"
-        raise ImageError(
-            f"{shown(text)}: no {what} in this folder; expected files such as {example}"
-        )
+        raise _nothing(shown(text), suffixes)
     return sorted(chosen, key=natural), len(files) - len(chosen)
 
 
@@ -64,6 +63,8 @@ def local_files(sources: Sequence[str], suffixes: frozenset[str]) -> tuple[list[
     Raises:
         ImageError: a path leads nowhere, or a folder has none.
     """
+    if "" in sources:
+        raise ImageError("expected a path, got an empty string")
     missing = next((source for source in sources if not os.path.lexists(source)), None)
     if missing is not None:
         raise ImageError(f"{printable(missing)}: no such file or folder")
@@ -80,11 +81,39 @@ def local_files(sources: Sequence[str], suffixes: frozenset[str]) -> tuple[list[
         if not os.path.isdir(source):
             films[source] = None
             continue
-        paths, others = listed(source, suffixes)
-        below = len(os.path.abspath(source).rstrip("/")) + 1
-        films.update(dict.fromkeys(os.path.join(source, path[below:]) for path in paths))
+        paths, others = _films_in(source)
+        films.update(dict.fromkeys(paths))
         left_out += others
     return list(films), left_out
+
+
+def _films_in(folder: str) -> tuple[list[str], int]:
+    """Return the films in a folder, and how many files are none.
+
+    Raises:
+        ImageError: there are none, or a folder cannot be listed.
+    """
+
+    def fail(error: OSError) -> None:
+        reason = error.strerror or first_line(error)
+        raise ImageError(f"{printable(str(error.filename))}: cannot be listed ({reason})")
+
+    files: list[str] = []
+    for base, _, names in os.walk(folder, onerror=fail):
+        files += (os.path.relpath(os.path.join(base, name), folder) for name in names)
+    chosen = [path for path in files if _is_wanted(path, FILM_SUFFIXES)]
+    if not chosen:
+        raise _nothing(printable(folder), FILM_SUFFIXES)
+    paths = [os.path.join(folder, path) for path in sorted(chosen, key=natural)]
+    return paths, len(files) - len(chosen)
+
+
+def _nothing(where: str, suffixes: frozenset[str]) -> ImageError:
+    """Return the error of a folder that holds nothing of a kind."""
+    what, example = "images", ".png or .jpg"
+    if suffixes is FILM_SUFFIXES:
+        what, example = "films", ".mp4 or .webm"
+    return ImageError(f"{where}: no {what} in this folder; expected files such as {example}")
 
 
 def _photographs_in(folder: str) -> tuple[list[str], int]:
@@ -122,12 +151,56 @@ def _is_wanted(path: str, suffixes: frozenset[str]) -> bool:
     )
 
 
+def _tried(read: Callable[[], T]) -> T:
+    """Return what is read, tried again where that fails, but not for what is not there."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            return read()
+        except (FileNotFoundError, PermissionError, FerjaxError):
+            raise
+        except Exception:
+            if attempt == _ATTEMPTS - 1:
+                raise
+    raise AssertionError
+
+
+def copy_file(place: Place, path: str, target: str) -> None:
+    """Copy a file to this machine.
+
+    Raises:
+        WriteError: the copy cannot be written.
+        Exception: whatever the file system's library raises.
+    """
+
+    def copied() -> None:
+        with (
+            place.filesystem.open_input_stream(path) as file,
+            open(target, "wb", buffering=0) as written,
+        ):
+            while content := memoryview(file.read(_PIECE)):
+                try:
+                    while content:
+                        content = content[written.write(content) :]
+                except OSError as error:
+                    reason = error.strerror or first_line(error)
+                    raise WriteError(f"{target}: cannot be written ({reason})") from error
+
+    _tried(copied)
+
+
 class Fetcher:
     """Files of a file system, of which the next few are fetched while others are at work."""
 
-    def __init__(self, place: Place, paths: Sequence[str]) -> None:
-        self._place, self._paths = place, paths
-        self._pool = ThreadPoolExecutor(_AHEAD, "ferjax-fetch")
+    def __init__(self, place: Place, paths: Sequence[str], *, ahead: int = AHEAD) -> None:
+        """Fetch nothing yet.
+
+        Args:
+            place: whose file system they are in.
+            paths: of the files.
+            ahead: how many are fetched at once; 1: each when its turn comes.
+        """
+        self._place, self._paths, self._ahead = place, paths, ahead
+        self._pool = ThreadPoolExecutor(ahead, "ferjax-fetch")
         self._waiting: dict[int, Future[bytes]] = {}
 
     def files(self) -> list[Fetched]:
@@ -142,22 +215,17 @@ class Fetcher:
         Raises:
             Exception: whatever the file system's library raises.
         """
-        for ahead in range(index, min(index + _AHEAD, len(self._paths))):
+        for ahead in range(index, min(index + self._ahead, len(self._paths))):
             if ahead not in self._waiting:
                 self._waiting[ahead] = self._pool.submit(self._fetch, self._paths[ahead])
         return self._waiting.pop(index).result()
 
     def _fetch(self, path: str) -> bytes:
-        for attempt in range(_ATTEMPTS):
-            try:
-                with self._place.filesystem.open_input_stream(path) as file:
-                    return bytes(file.read(MAX_FILE_BYTES + 1))
-            except (FileNotFoundError, PermissionError):
-                raise
-            except Exception:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-        raise AssertionError
+        def content() -> bytes:
+            with self._place.filesystem.open_input_stream(path) as file:
+                return bytes(file.read(MAX_FILE_BYTES + 1))
+
+        return _tried(content)
 
     def close(self) -> None:
         """Stop fetching."""

@@ -208,8 +208,8 @@ class Predictor:
         for name in (*([] if self._column is None else [self._column]), *self._keep):
             if name not in given:
                 raise FerjaxError(
-                    f"expected a column {name!r} in the batch, got {', '.join(given)}"
-                    f"{near_misses(name, given)}"
+                    f"expected a column {name!r} in the batch, got {', '.join(map(str, given))}"
+                    f"{near_misses(name, map(str, given))}"
                 )
         if self._column is not None:
             return self._column
@@ -218,7 +218,7 @@ class Predictor:
                 return name
         raise FerjaxError(
             f"expected a column among {', '.join(PICTURES)} in the batch, got "
-            f"{', '.join(given) or 'none'}; `column` says in which the pictures are"
+            f"{', '.join(map(str, given)) or 'none'}; `column` says in which the pictures are"
         )
 
     # --- rows ------------------------------------------------------------------------------------
@@ -261,8 +261,8 @@ class Predictor:
             except FerjaxError:
                 raise
             except Exception as error:
-                self._check_sound(error)
-                problem = ImageError(f"{preprocessing.name_of(sources[done])}: {_reason(error)}")
+                self.check_sound(error)
+                problem = ImageError(f"{preprocessing.name_of(sources[done])}: {reason_of(error)}")
                 yield Photograph(source=sources[done], faces=[], error=problem)
                 done += 1
                 for source in sources[done:]:  # some were read ahead
@@ -279,7 +279,7 @@ class Predictor:
             numbered=False,
         )
 
-    def _check_sound(self, error: Exception) -> None:
+    def check_sound(self, error: Exception) -> None:
         """Raise an error that is not a picture's, as of a GPU that is lost."""
         try:
             list(self._stream([np.zeros((64, 64, 3), np.uint8)], 0))
@@ -326,7 +326,7 @@ class Predictor:
         except ImageError as error:
             return str(error)
         except Exception as error:
-            return f"{preprocessing.name_of(source)}: {_reason(error)}"
+            return f"{preprocessing.name_of(source)}: {reason_of(error)}"
 
     @property
     def _cores(self) -> int:
@@ -363,5 +363,6 @@ def _text(cell: Any) -> str:
     return "" if _is_none(cell) else os.fsdecode(cell) if isinstance(cell, bytes) else str(cell)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Return what is said of a picture or film that another library fails at."""
     return f"{type(error).__name__}: {first_line(error)}"

@@ -44,7 +44,7 @@ class Result:
 
     Attributes:
         what: the inputs are called, such as "photographs".
-        total: inputs that were given.
+        total: inputs that were given, and those that an earlier call did and are gone since.
         before: how many of these an earlier call did.
         counts: of all that the folder has.
         seconds: that this call took, from when the workers were asked.
@@ -160,10 +160,17 @@ class Run:
             paths, left_out = places.local_files(here, self._job.suffixes)
             self.result.left_out += left_out
             groups.append(("", paths))
-        for source in dict.fromkeys(s for s in sources if is_address(s)):
+        addresses = list(dict.fromkeys(source for source in sources if is_address(source)))
+        before: set[bytes] = set()
+        for source in addresses:
             paths, left_out = places.listed(source, self._job.suffixes)
             self.result.left_out += left_out
-            groups.append((source, paths))
+            if len(addresses) > 1:  # of which one may lead into another
+                keys = [key_of(tables.path_text(name)) for name in names_of(source, paths)]
+                paths = [path for path, key in zip(paths, keys) if key not in before]
+                before.update(keys)
+            if paths:
+                groups.append((source, paths))
         return groups
 
     # --- parts -----------------------------------------------------------------------------------
@@ -212,6 +219,7 @@ class Run:
                 done, self.result.counts = self._folder.done()
                 self.result.before = self.result.counts.inputs
                 parts = list(self._parts(self._folder.size, done))
+                self.result.total = self.result.before + sum(len(part.paths) for part in parts)
                 done.clear()
                 if not parts:
                     begun()
@@ -255,6 +263,7 @@ class Run:
             else os.path.abspath(self._folder.text),
             "token": self._folder.token,
             "here": os.getcwd(),
+            "node": ray.get_runtime_context().get_node_id(),
             "cores": max(1, int(pool.cpus)),
             "version": __version__,
         }
@@ -264,7 +273,10 @@ class Run:
             fn_constructor_kwargs=arguments,
             batch_size=1,
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=min(pool.workers, len(blocks))),
+            # Of parts that wait at a worker each of its deaths would count too.
+            compute=ray.data.ActorPoolStrategy(
+                size=min(pool.workers, len(blocks)), max_tasks_in_flight_per_actor=1
+            ),
             num_cpus=pool.cpus,
             max_restarts=-1,
             max_task_retries=ATTEMPTS - 1,
@@ -290,6 +302,7 @@ class Worker:
         folder: str,
         token: str,
         here: str,
+        node: str,
         cores: int,
         version: str,
     ) -> None:
@@ -307,6 +320,7 @@ class Worker:
         hardware.limit_cores(cores)
         self._classifier, self._job = ray.get(classifier), ray.get(job)
         self._folder, self._token = folder, token
+        self._is_far = ray.get_runtime_context().get_node_id() != node
         self._programs = ExitStack()
         self._programs.enter_context(compile_cache())
 
@@ -319,16 +333,16 @@ class Worker:
         counts, problem = Counts(), self._problem
         try:
             if not problem:
-                if not part.source:
+                if self._is_far and not part.source:
                     check_seen(part.paths, socket.gethostname())
                 folder = Folder(self._folder)
-                with Attempt(folder, part.name, len(part.paths)) as attempt:
+                with Attempt(folder, part.name, len(part.paths), self._token) as attempt:
                     writer = folder.writer(self._token)
                     counts = self._job.do(self._classifier, part, writer, attempt)
         except Taken:
             problem = f"{shown(self._folder)}: another call of ferjax writes to it now"
         except FerjaxError as error:
-            problem = str(error)
+            problem = printable(str(error))
         row = {name: value for name, value in vars(counts).items() if name != "errors"}
         row |= {"kinds": list(counts.errors), "kind_counts": list(counts.errors.values())}
         return pyarrow.Table.from_pylist([{**row, "problem": problem}], schema=_report_schema())

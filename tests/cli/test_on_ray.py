@@ -18,9 +18,10 @@ import pytest
 
 import ferjax
 from ferjax.errors import FerjaxError, ImageError
+from ferjax.scale.attempts import Attempt
 from ferjax.scale.cluster import ClusterOptions, _explained, check_address, require_ray
 from ferjax.scale.folder import Folder
-from ferjax.scale.jobs import PictureJob, check_seen
+from ferjax.scale.jobs import Part, PictureJob, check_seen
 from ferjax.scale.run import Run
 
 from ..conftest import ROOT
@@ -126,10 +127,18 @@ def test_a_cluster_that_nobody_is_at(
     assert not (tmp_path / "rows").exists()
 
 
-@pytest.mark.parametrize("address", ["host", "host:", ":1", "host:x", "ray://host", "host:99999"])
+@pytest.mark.parametrize(
+    "address", ["host", "host:", ":1", "host:x", "ray://host", "host:99999", f"host:{'9' * 5000}"]
+)
 def test_addresses_that_are_none(address: str) -> None:
     with pytest.raises(FerjaxError, match=r"expected HOST:PORT or auto for --add"):
         check_address(address)
+
+
+@pytest.mark.parametrize("host", ["a..b", f"{'a' * 70}.b"])
+def test_hosts_that_are_none(host: str) -> None:
+    with pytest.raises(FerjaxError, match=r": no Ray is reached there \("):
+        check_address(f"{host}:6379")
 
 
 def test_folders_of_other_runs(faces: Cli, cli: Cli, photos: Path, model: Path) -> None:
@@ -228,6 +237,43 @@ def test_parts_are_all_that_is_left_and_have_the_same_names_again(
         )  # fmt: skip
 
 
+def test_addresses_that_lead_into_one_another_give_each_photograph_once(
+    photos: Path, tmp_path: Path, model: Path
+) -> None:
+    pytest.importorskip("ray", reason="needs ray")
+    pytest.importorskip("fsspec", reason="needs fsspec")
+    from ferjax.faces.options import FaceOptions
+
+    whole = f"local://{photos}"
+    run = Run(
+        ferjax.load(model, labels=list("abcdefg")), [f"{whole}/sub", whole, f"{whole}/"],
+        PictureJob(FaceOptions()), {}, out=str(tmp_path / "rows"), cluster=ClusterOptions(),
+    )  # fmt: skip
+    names = [name for part in run._parts(2, set()) for name in part.names]
+    assert names == [f"{whole}/{n}" for n in ("sub/two.png", "empty.jpg", "none.png", "one.png")]
+    assert run.result.total == 4
+
+
+def test_photographs_that_are_gone_since_they_were_done(
+    photos: Path, tmp_path: Path, model: Path
+) -> None:
+    pytest.importorskip("ray", reason="needs ray")
+    from ferjax.faces.options import FaceOptions
+
+    out, names = str(tmp_path / "rows"), ["empty.jpg", "gone.jpg", "none.png", "one.png"]
+    classifier, job = ferjax.load(model, labels=list("abcdefg")), PictureJob(FaceOptions())
+    folder = Folder(out)
+    folder.begin({"SOURCE": [str(photos)], "given": [str(photos)]}, 9, replace=False)
+    part = Part("part-a", "", [str(photos / name) for name in [*names, "sub/two.png"]])
+    with Attempt(folder, part.name, 5) as attempt:
+        job.do(classifier, part, folder.writer(), attempt)
+    run = Run(
+        classifier, [str(photos)], job, {}, out=out, cluster=ClusterOptions(), resume=True
+    )  # fmt: skip
+    result = run.do(lambda count: None, lambda: None, lambda text: None)
+    assert (result.before, result.total) == (5, 5)
+
+
 # --- real runs -----------------------------------------------------------------------------------
 
 
@@ -280,6 +326,7 @@ DEADLY = """
 import os, signal, sys
 import ferjax
 from ferjax.faces.options import FaceOptions
+from ferjax.scale.attempts import Attempt
 from ferjax.scale.cluster import ClusterOptions
 from ferjax.scale.jobs import PictureJob
 from ferjax.scale.predictor import Predictor

@@ -320,3 +320,20 @@ def test_licences_and_data_by_hand() -> None:
     stated: dict[str, Any] = {"trained_on": {"data": "my faces"}}
     assert header.dataset_ids([], stated) is None
     assert header.dataset_ids(["a/b", "a/b"], stated) == ["a/b"]
+
+
+@pytest.mark.parametrize("name", ["best#1.h5", "best?.h5", "a\\b.h5"])
+def test_files_that_no_address_leads_to(
+    cli: Cli, hugging_face: SimpleNamespace, weights: Path, tmp_path: Path, name: str
+) -> None:
+    odd = tmp_path / name
+    shutil.copyfile(weights, odd)
+    done = cli("push", ADDRESS, odd, "--dry-run", tmp_path / "shared")
+    assert done.code == 2
+    assert done.error.endswith("no address leads to a file of that name; rename it, as best.h5")
+    assert not (tmp_path / "shared").exists()
+
+
+def test_a_folder_without_a_name(cli: Cli, hugging_face: SimpleNamespace, weights: Path) -> None:
+    done = cli("push", ADDRESS, weights, "--dry-run", "")
+    assert done.code == 2 and done.error.endswith("expected a folder to write, got an empty string")

@@ -160,3 +160,23 @@ def test_examples_of_pictures_at_addresses(cli: Cli, tmp_path: Path) -> None:
     assert line.startswith(f"ferjax: error: {gone}: cannot be read: ")
     done = cli("data", "info", folder, "--sheet", tmp_path / "sheet.png")
     assert f"{here}: not fetched; expected an address of s3://" in done.err
+
+
+def test_keys_in_addresses_are_neither_printed_nor_stored(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = "s3://key:sec/ret@bucket/rows"
+    done = cli("data", "info", address, "--votes", "v.csv")
+    assert (done.code, done.out) == (2, "")
+    assert done.error.startswith("ferjax: error: s3://bucket/rows: a table of what was predicted")
+    calls: list[str] = []
+
+    def run(args: Any) -> int:
+        calls.append(args.call)
+        return 0
+
+    monkeypatch.setattr("ferjax.cli.evaluate.run", run)
+    cli("evaluate", address, "--out=s3://key:secret@bucket/report", "--attributes", "a:b@c.csv")
+    assert calls == [
+        "ferjax evaluate s3://bucket/rows --out=s3://bucket/report --attributes a:b@c.csv"
+    ]

@@ -138,6 +138,8 @@ def test_what_is_no_uint8_array_is_read_as_colour() -> None:
         ),
         ((0, 0, -4, 4), {}, ValueError, "expected a box of finite numbers and positive sides"),
         ((40, 0, 4, 4), {}, ValueError, "expected a box in the picture of 10 x 10 pixels"),
+        ((-5e98, 0, 1e99, 4), {}, ValueError, "expected a box of at most 178,956,970 pixels a si"),
+        ((0, 0, 4, 1e300), {}, ImageError, "expected a crop of at most 178,956,970 pixels, got"),
         ((0, 0, 4, 4), {"side": 0}, ValueError, "expected a positive number for `side`, got 0"),
         ((0, 0, 4, 4), {"side": "1"}, ValueError, "expected a positive number for `side`, got '1'"),
         ((0, 0, 4, 4), {"size": (0, 4)}, ValueError, r"in pixels for `size`, got \(0, 4\)"),

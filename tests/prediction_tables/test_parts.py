@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from ferjax import prediction_tables
 from ferjax.data import archive_guards
 from ferjax.errors import DataError
+from ferjax.prediction_tables.parts import RECORD
 
 pa = pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'ferjax[parquet]'")
 
@@ -246,3 +249,23 @@ def test_pyarrow_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for each in (path, table):
         with pytest.raises(DataError, match=r"pip install 'ferjax\[parquet\]'"):
             prediction_tables.opened(each)
+
+
+def test_a_folder_whose_name_is_no_utf_8(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/rows\xff"))
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    for name, content in (("a", ENTRIES[:3]), (os.fsdecode(b"b\xfe"), ENTRIES[3:])):
+        with open(folder / f"{name}.parquet", "wb") as file:
+            pa.parquet.write_table(table_of(content), file)
+    table = prediction_tables.opened(folder)
+    assert prediction_tables.summarize(table).rows == 9
+
+
+def test_a_run_over_many_paths_is_unfinished(tmp_path: Path) -> None:
+    folder = write_parts(tmp_path / "rows", ENTRIES)
+    given = [f"/photos/{number:060}.jpg" for number in range(20_000)]
+    (folder / RECORD).write_text(json.dumps({"asked": {"given": given}, "ended": False}))
+    assert prediction_tables.opened(folder).is_unfinished

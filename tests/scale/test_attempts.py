@@ -13,6 +13,7 @@ from ferjax.faces.options import FaceOptions
 from ferjax.scale.attempts import Attempt
 from ferjax.scale.folder import Counts, Folder
 from ferjax.scale.jobs import FilmJob, Part, PictureJob
+from ferjax.scale.places import Fetcher
 from ferjax.scale.predictor import Predictor
 from ferjax.video.settings import Settings
 
@@ -144,7 +145,19 @@ def test_errors_are_no_deaths(folder: Folder) -> None:
     assert Attempt(folder, "part-a", 1).is_first
 
 
-@pytest.mark.parametrize("note", [b"", b"{", b"[]", b'{"at": "x", "deaths": {}}', b'{"deaths": 1}'])
+@pytest.mark.parametrize(
+    "note",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"[" * 100_000,
+        b'{"deaths": {}}',
+        b'{"call": "", "at": "x", "deaths": {}}',
+        b'{"call": "", "at": Infinity, "deaths": {}}',
+        b'{"call": "", "deaths": 1}',
+    ],
+)
 def test_a_note_that_is_half_written(folder: Folder, note: bytes) -> None:
     folder.leave_note("part-a", note)
     attempt = Attempt(folder, "part-a", 2)
@@ -155,3 +168,33 @@ def test_the_next_call_knows_nothing_of_deaths(folder: Folder) -> None:
     Attempt(folder, "part-a", 2).__enter__()
     folder.begin({}, 2, replace=False)
     assert Attempt(folder, "part-a", 2).is_first
+
+
+def test_notes_of_another_call_tell_nothing(folder: Folder) -> None:
+    for _ in range(2):  # they die, and nobody may remove what they leave
+        Attempt(folder, "part-a", 1, "earlier").__enter__()
+    assert not Attempt(folder, "part-a", 1, "earlier").begin(0)
+    attempt = Attempt(folder, "part-a", 1, "now")
+    assert attempt.is_first and attempt.begin(0)
+
+
+def test_after_a_death_nothing_is_fetched_ahead(
+    folder: Folder, photos: Path, classifier: EmotionClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fsspec", reason="needs fsspec")
+    fetched: list[str] = []
+    fetch = Fetcher._fetch
+
+    def counted(self: Any, path: str) -> bytes:
+        fetched.append(path)
+        return fetch(self, path)
+
+    monkeypatch.setattr(Fetcher, "_fetch", counted)
+    deadly(monkeypatch, "none.png")
+    part = part_of(photos, "none.png", "one.png", "sub/two.png")
+    part = Part(part.name, f"local://{photos}", part.paths)
+    Attempt(folder, part.name, 3).__enter__()
+    attempt = Attempt(folder, part.name, 3).__enter__()
+    with pytest.raises(Death):
+        PictureJob(FaceOptions()).do(classifier, part, folder.writer(), attempt)
+    assert fetched == part.paths[:1]  # whose memory is not blamed on others

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -149,3 +152,82 @@ def test_kinds_of_errors_are_not_without_end() -> None:
         counts.add_error(f"kind {number}")
     assert len(counts.errors) == 51
     assert sum(counts.errors.values()) == 200
+
+
+def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
+    out = os.fsdecode(os.fsencode(tmp_path) + b"/rows\xff")
+    try:
+        os.mkdir(out)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    Path(out, os.fsdecode(b"\xfe.txt")).touch()
+    folder = begun(out)
+    write(folder, "part-a", "a.jpg")
+    folder.end({})
+    assert Folder(out).done() == ({key_of("a.jpg")}, Counts(1, 1))
+    Folder(out).begin(ASKED, 2, replace=True)
+    assert files_in(Path(out)) == [".ferjax-run.json", os.fsdecode(b"\xfe.txt")]
+
+
+def test_whoever_is_interrupted_while_rows_are_replaced_goes_on_with_none_of_them(
+    out: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(begun(out), "part-a", "a.jpg")
+    other = {**ASKED, "--min-score": 0.8}
+    remove = Folder._remove
+
+    def interrupted(self: Folder, name: str, *, strictly: bool = False) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Folder, "_remove", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Folder(out).begin(other, 2, replace=True)
+    monkeypatch.setattr(Folder, "_remove", remove)
+    with pytest.raises(FerjaxError, match=r"begun with --min-score 0\.7"):
+        Folder(out).check(other, resume=True, force=False)
+    Folder(out).begin(other, 2, replace=True)
+    assert Folder(out).done() == (set(), Counts())
+
+
+def test_rows_that_cannot_be_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = str(tmp_path / "rows")
+    write(begun(out), "part-a", "a.jpg")
+
+    def refused(path: str) -> None:
+        raise PermissionError(1, "Operation not permitted", path)
+
+    monkeypatch.setattr(os, "unlink", refused)
+    with pytest.raises(WriteError, match=r"part-a\.parquet: cannot be removed \(.*not permitted"):
+        Folder(out).begin(ASKED, 2, replace=True)
+
+
+def test_parquet_files_of_others_in_a_run_are_not_replaced(out: str, tmp_path: Path) -> None:
+    write(begun(out), "part-a", "a.jpg")
+    (tmp_path / "rows" / "all.parquet").touch()
+    with pytest.raises(WriteError, match=r"of no run of ferjax, such as all\.parquet; give"):
+        Folder(out).check(ASKED, resume=False, force=True)
+
+
+@pytest.mark.parametrize("change", [{"size": 0}, {"size": None}, {"asked": {"given": 1}}])
+def test_records_that_ferjax_did_not_write(
+    out: str, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    begun(out)
+    path = tmp_path / "rows" / ".ferjax-run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(FerjaxError, match="rows: holds a run of another version of ferjax"):
+        Folder(out)
+
+
+def test_what_killed_workers_left_of_parts_for_an_address_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fsspec", reason="needs fsspec")
+    pytest.importorskip("fcntl", reason="needs locks")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / "ferjax-part-killed"
+    left.mkdir()
+    (left / ".in-use").touch()
+    (left / "part-b.parquet").touch()
+    write(begun(f"local://{tmp_path}/rows"), "part-a", "a.jpg")
+    assert files_in(tmp_path) == ["rows"]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ferjax import EmotionClassifier
-from ferjax.errors import ImageError
+from ferjax.errors import ImageError, WriteError
 from ferjax.filesystems import Place, place_of
 from ferjax.image_files import IMAGE_SUFFIXES
 from ferjax.scale import Predictor
-from ferjax.scale.places import FILM_SUFFIXES, Fetcher, listed, local_files
+from ferjax.scale.places import FILM_SUFFIXES, Fetcher, copy_file, listed, local_files
 
 pytest.importorskip("fsspec", reason="needs fsspec")
 NAMES = ["cut.png", "empty.jpg", "none.png", "one.png", "sub/two.png"]
@@ -98,19 +99,22 @@ def test_a_file_that_cannot_be_fetched_is_an_error_of_its_own(
     assert rows[1][-1] == f"{address}/empty.jpg: empty, 0 bytes"
 
 
+class Faltering:
+    """A file system that fails some times."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+
+    def open_input_stream(self, path: str) -> Any:
+        self.times -= 1
+        if self.times >= 0:
+            raise OSError("timed out")
+        return open(path, "rb")
+
+
 def test_fetching_is_tried_again(
     address: str, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Faltering:
-        def __init__(self, times: int) -> None:
-            self.times = times
-
-        def open_input_stream(self, path: str) -> Any:
-            self.times -= 1
-            if self.times >= 0:
-                raise OSError("timed out")
-            return open(path, "rb")
-
     for times, works in ((2, True), (3, False)):
         fetcher = Fetcher(Place(Faltering(times), "", ""), [str(photos / "one.png")])
         (file,) = fetcher.files()
@@ -120,3 +124,42 @@ def test_fetching_is_tried_again(
             with pytest.raises(OSError, match="timed out"):
                 file.read()
         fetcher.close()
+
+
+def test_films_whose_names_are_no_utf_8(tmp_path: Path) -> None:
+    name = os.fsdecode(b"b\xff.mp4")
+    try:
+        (tmp_path / name).touch()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    (tmp_path / "sub").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    for other in ("sub/a.webm", ".hidden/a.mp4", "10.mkv", "9.MOV", "notes.txt"):
+        (tmp_path / other).touch()
+    found = local_files([f"{tmp_path}/"], FILM_SUFFIXES)
+    assert found == ([f"{tmp_path}/{n}" for n in ("9.MOV", "10.mkv", name, "sub/a.webm")], 2)
+
+
+def test_an_empty_path() -> None:
+    with pytest.raises(ImageError, match="expected a path, got an empty string"):
+        local_files(["a.jpg", ""], IMAGE_SUFFIXES)
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_copying_is_tried_again(times: int, tmp_path: Path) -> None:
+    (tmp_path / "film").write_bytes(b"content")
+    place = Place(Faltering(times), "", "")
+    if times == 3:
+        with pytest.raises(OSError, match="timed out"):
+            copy_file(place, str(tmp_path / "film"), str(tmp_path / "copy"))
+        return
+    copy_file(place, str(tmp_path / "film"), str(tmp_path / "copy"))
+    assert (tmp_path / "copy").read_bytes() == b"content"
+
+
+def test_a_full_disk_is_no_fault_of_the_film(tmp_path: Path) -> None:
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs /dev/full")
+    (tmp_path / "film").write_bytes(b"content")
+    with pytest.raises(WriteError, match=r"/dev/full: cannot be written \(No space left"):
+        copy_file(Place(Faltering(0), "", ""), str(tmp_path / "film"), "/dev/full")
