@@ -31,6 +31,7 @@ _ENVIRONMENT: Final = {  # of Ray, where it is not set
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else it warns of that
 }
 _LONGEST_FOLDER: Final = 40  # letters of Ray's folder, whose sockets' names are limited
+_LEAST_GPUS: Final = 1e-4  # that Ray can give
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +59,13 @@ class ClusterOptions:
         """Raise where nothing listens at the address; Ray itself would wait for minutes.
 
         Raises:
-            FerjaxError: nothing does, or it is no address.
+            FerjaxError: nothing does, or it is no address; or Ray has no such part of GPUs.
         """
+        if 0 < self.gpus < _LEAST_GPUS or (self.gpus > 1 and self.gpus != int(self.gpus)):
+            raise FerjaxError(
+                "expected a whole number of GPUs, or a part of one, for --gpus, got "
+                f"{self.gpus:.10g}"
+            )
         check_address(self.where, "RAY_ADDRESS" if self.address is None else "--address")
 
 
@@ -203,9 +209,9 @@ def _pool(ray: Any, options: ClusterOptions, *, is_local: bool) -> Pool:
         raise FerjaxError(f"expected a cluster with {options.gpus:g} GPUs for --gpus, got {gpus:g}")
     workers = options.workers
     if workers is None:
-        workers = int(gpus // options.gpus) if options.gpus else int(cpus)
+        workers = int(gpus / options.gpus + _LEAST_GPUS) if options.gpus else int(cpus)
         workers = max(1, workers)
-    if options.gpus and workers * options.gpus > gpus:
+    if options.gpus and workers * options.gpus > gpus + _LEAST_GPUS:
         raise FerjaxError(
             f"expected a cluster with {workers * options.gpus:g} GPUs for {workers} workers, got "
             f"{gpus:g}"

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -19,7 +20,7 @@ import pytest
 import ferjax
 from ferjax.errors import FerjaxError, ImageError
 from ferjax.scale.attempts import Attempt
-from ferjax.scale.cluster import ClusterOptions, _explained, check_address, require_ray
+from ferjax.scale.cluster import ClusterOptions, _explained, _pool, check_address, require_ray
 from ferjax.scale.folder import Folder
 from ferjax.scale.jobs import Part, PictureJob, check_seen
 from ferjax.scale.run import Run
@@ -139,6 +140,18 @@ def test_addresses_that_are_none(address: str) -> None:
 def test_hosts_that_are_none(host: str) -> None:
     with pytest.raises(FerjaxError, match=r": no Ray is reached there \("):
         check_address(f"{host}:6379")
+
+
+@pytest.mark.parametrize("gpus", [1.5, 0.00001])
+def test_gpus_that_ray_cannot_give(gpus: float) -> None:
+    with pytest.raises(FerjaxError, match=f"for --gpus, got {gpus:.10g}"):
+        ClusterOptions(gpus=gpus).check()
+
+
+@pytest.mark.parametrize(("gpus", "workers"), [(0.1, 10), (0.3, 3), (1.0, 1)])
+def test_as_many_workers_as_a_gpu_has_parts(gpus: float, workers: int) -> None:
+    ray = SimpleNamespace(cluster_resources=lambda: {"CPU": 16.0, "GPU": 1.0})
+    assert _pool(ray, ClusterOptions(gpus=gpus), is_local=False).workers == workers
 
 
 def test_folders_of_other_runs(faces: Cli, cli: Cli, photos: Path, model: Path) -> None:
