@@ -116,11 +116,11 @@ def fill(target: Address, weights: PathLike, folder: Path, contents: Contents) -
     """Write what is shared into an empty folder; arguments are those of `write_folder`."""
     hub = hugging_face.library(target)
     source = released.path_of(weights)
-    _check_name(target, source)
     if form := metadata.in_parts(source):
         raise WeightFileError(
             source, f"expected one file, got {form}; `ferjax convert` makes a file of it"
         )
+    _check_name(target, source)
     # Whoever loads it has no more than it: what is wrong with it is said here.
     classifier = predictions.loaded(source, labels=contents.labels)
     stated = {key: value for key, value in classifier.metadata.items() if key != "sha256"}
