@@ -9,7 +9,7 @@ from typing import Final
 
 from ferjax.errors import FerjaxError
 
-_BACKLOG: Final = 1024  # connections that wait to be taken
+BACKLOG: Final = 1024  # connections that wait to be taken
 
 
 def is_loopback(host: str) -> bool:
@@ -52,7 +52,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((address, port))
-        listener.listen(_BACKLOG)
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         reason = error.strerror or type(error).__name__
@@ -74,11 +74,12 @@ def own_names(host: str, others: Iterable[str]) -> frozenset[str]:
     """Return the names by which a service may be addressed, lower case; with "*" any.
 
     At loopback a page of the web could else have its own name lead here, and read what is answered
-    (DNS rebinding). Elsewhere a token is needed, which such a page does not have.
+    (DNS rebinding). Elsewhere a token is needed, which such a page does not have. Loopback's names,
+    by which this machine itself looks after the service, are allowed in any case.
     """
     names = {name.lower() for name in others}
-    if not is_loopback(host):
-        return frozenset(names or {"*"})
+    if not names and not is_loopback(host):
+        return frozenset({"*"})
     return frozenset(names | {host.lower().strip("[]"), "localhost", "127.0.0.1", "::1"})
 
 

@@ -12,9 +12,12 @@ import ctypes
 import socket
 import struct
 import sys
+from contextlib import suppress
 from typing import Final
 
 _ATTACH_FILTER: Final = 26  # SO_ATTACH_FILTER of Linux's asm-generic/socket.h
+_GET_FILTER: Final = 26
+_DETACH_FILTER: Final = 27
 # A program for the classic packet filter (Linux, Documentation/networking/filter.rst): what is
 # looked at begins with the TCP header, whose byte 13 holds the flags.
 _NO_SYN: Final = (
@@ -23,6 +26,7 @@ _NO_SYN: Final = (
     (0x06, 0, 0, 0),  # drop it
     (0x06, 0, 0, 0xFFFFFFFF),  # take all of it
 )
+_STEP: Final = "HBBI"
 
 
 def accept_no_more(listener: socket.socket) -> None:
@@ -34,17 +38,21 @@ def accept_no_more(listener: socket.socket) -> None:
     Args:
         listener: a socket that listens.
     """
+    if sys.platform != "linux" or not _drops_what_begins(listener):
+        listener.listen(0)
+
+
+def accept_again(listener: socket.socket, backlog: int) -> None:
+    """Undo `accept_no_more`; nothing changes where it was not called.
+
+    Args:
+        listener: a socket that listens.
+        backlog: connections that wait to be taken.
+    """
     if sys.platform == "linux":
-        steps = b"".join(struct.pack("HBBI", *step) for step in _NO_SYN)
-        program = ctypes.create_string_buffer(steps, len(steps))
-        option = struct.pack("HL", len(_NO_SYN), ctypes.addressof(program))  # struct sock_fprog
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, option)
-        except OSError:  # some sandboxes have none
-            pass
-        else:
-            return
-    listener.listen(0)
+        with suppress(OSError):  # it has no filter
+            listener.setsockopt(socket.SOL_SOCKET, _DETACH_FILTER, 0)
+    listener.listen(backlog)
 
 
 def take_all(listener: socket.socket) -> list[socket.socket]:
@@ -57,5 +65,21 @@ def take_all(listener: socket.socket) -> list[socket.socket]:
     while True:
         try:
             taken.append(listener.accept()[0])
+        except ConnectionAbortedError:  # this client has left
+            continue
         except OSError:  # none is left
             return taken
+
+
+def _drops_what_begins(listener: socket.socket) -> bool:
+    """Have Linux drop what would begin a connection; return whether it does."""
+    steps = b"".join(struct.pack(_STEP, *step) for step in _NO_SYN)
+    program = ctypes.create_string_buffer(steps, len(steps))
+    option = struct.pack("HL", len(_NO_SYN), ctypes.addressof(program))  # struct sock_fprog
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, option)
+        # Some sandboxes take the option and do nothing. Linux tells how many steps there are, and
+        # writes all of them.
+        return bool(listener.getsockopt(socket.SOL_SOCKET, _GET_FILTER, 1024))
+    except OSError:  # others have none
+        return False

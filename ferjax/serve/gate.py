@@ -88,6 +88,12 @@ class Gate:
             await self._app(scope, exchange.receive, exchange.send)
         except Refusal as refusal:
             await refusal.response()(scope, exchange.receive, exchange.send)
+        except asyncio.CancelledError:  # the time to end is over
+            if exchange.status or not self._is_ending():
+                raise
+            ending = Refusal("ending", "the service ended before this was answered")
+            exchange.leave_the_rest()
+            await ending.response()(scope, exchange.receive, exchange.send)
         except Exception as error:  # whatever it says may hold something of a picture
             _log_failure(error)
             if not exchange.is_done:
@@ -219,6 +225,10 @@ class _Exchange:
         await self._send(message)
         if message["type"] == "http.response.body" and not message.get("more_body", False):
             self.is_done = True
+
+    def leave_the_rest(self) -> None:
+        """Take no more of the body, whatever is still to come of it."""
+        self._more = False
 
     async def _discard(self) -> None:
         """Take what comes of the body, for a while."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 from typing import Any, Final
 
 import h11
@@ -14,10 +15,30 @@ from ferjax.serve.settings import Limits
 
 _UNREAD: Final = 30_000  # milliseconds in which a client has to take some of what it is sent
 _HEAD: Final = 2**14  # bytes of the head of a request
+_OTHER_FILES: Final = 256  # that are open beside connections
 # Of a body: how many pieces may be of any length, and the bytes that further ones have on average:
 # each takes its time, however short it is.
 _PIECES: Final = 4096
 _PIECE: Final = 64
+
+
+def allow_open(connections: int) -> None:
+    """Let the process have so many connections open, as far as the system's hard limit goes.
+
+    The soft one is often 1024 files, at which pages and tokens could not be read any more before
+    anybody is told that there are too many connections.
+    """
+    try:
+        import resource
+    except ImportError:  # on Windows, which has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OTHER_FILES
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def protocol(limits: Limits) -> type[H11Protocol]:

@@ -8,11 +8,13 @@ to bring the request that is on its way; what is asked is answered.
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import signal
 import socket
 import threading
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -24,11 +26,11 @@ from ferjax import released
 from ferjax.serve import draining
 from ferjax.serve.app import create_app
 from ferjax.serve.page import Page
-from ferjax.serve.protocol import protocol
+from ferjax.serve.protocol import allow_open, protocol
 from ferjax.serve.service import Service
 from ferjax.serve.settings import Settings
 
-_SETTLE: Final = 0.1  # seconds in which connections that have begun are made: a way there and back
+_SETTLE: Final = 0.3  # seconds in which connections that have begun are made: a way there and back
 _TICK: Final = 0.02  # seconds between looks at the connections that are left
 _HANDLED: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -66,6 +68,7 @@ def answer(
         FerjaxError: the tokens cannot be read, or the networks or the page cannot be made.
     """
     limits = service.settings.limits
+    allow_open(limits.connections)
     config = uvicorn.Config(
         create_app(service),
         http=protocol(limits),
@@ -77,7 +80,7 @@ def answer(
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=int(limits.idle_timeout),
-        timeout_graceful_shutdown=int(service.settings.grace),
+        timeout_graceful_shutdown=math.ceil(service.settings.grace),
     )
     _Server(config, service, ready).run(sockets=[listener])
     if service.failure is not None:
@@ -127,7 +130,14 @@ class _Server(uvicorn.Server):
         self._service.is_ending = True
         await self._take_accepted(sockets or [])
         await self._drain()
-        await super().shutdown(sockets)
+        ending = asyncio.create_task(super().shutdown(sockets))
+        while not ending.done() and not self.force_exit:
+            await asyncio.wait([ending], timeout=_TICK)
+        if ending.done():
+            await ending
+        else:  # it would wait for connections from Python 3.12 on
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what is given up
+            ending.cancel()
 
     async def _take_accepted(self, listeners: Sequence[socket.socket]) -> None:
         """Take the connections that the system has accepted, and have it accept no more.
@@ -138,6 +148,11 @@ class _Server(uvicorn.Server):
         for listener in listeners:
             draining.accept_no_more(listener)
         await asyncio.sleep(_SETTLE)
+        for listener in listeners:
+            with suppress(NotImplementedError):  # on Windows
+                loop.remove_reader(listener)
+        # What asyncio has taken by itself is made meanwhile: as it closes it would drop it.
+        await asyncio.sleep(_TICK)
         accepted = [
             connection for listener in listeners for connection in draining.take_all(listener)
         ]
@@ -155,9 +170,12 @@ class _Server(uvicorn.Server):
         return connection
 
     async def _drain(self) -> None:
-        """Wait until each connection has had its last answer, or a moment has passed."""
-        end = asyncio.get_running_loop().time() + self._service.settings.drain
-        while self.server_state.connections and not self.force_exit:
-            if asyncio.get_running_loop().time() >= end:
-                break
+        """Wait until each connection has had its last answer, or a moment has passed.
+
+        It is counted in looks, each of which reads what has come: where this process did not run
+        for a while, what was sent meanwhile is read all the same.
+        """
+        for _ in range(math.ceil(self._service.settings.drain / _TICK)):
             await asyncio.sleep(_TICK)
+            if not self.server_state.connections or self.force_exit:
+                return

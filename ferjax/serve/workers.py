@@ -25,7 +25,8 @@ from typing import Any, Final
 
 from ferjax import temporary
 from ferjax.errors import FerjaxError
-from ferjax.serve import logs
+from ferjax.serve import draining, logs
+from ferjax.serve.addresses import BACKLOG
 from ferjax.serve.metrics import FOLDER
 from ferjax.serve.settings import Settings
 
@@ -94,6 +95,10 @@ class Workers:
             del os.environ[FOLDER]
 
     def _end(self, number: int, frame: FrameType | None) -> None:
+        """Begin to end; a second interrupt ends at once."""
+        if self._is_ending and number == signal.SIGINT:
+            for worker in self._workers:
+                worker.process.kill()
         self._is_ending = True
 
     def _start(self) -> None:
@@ -115,6 +120,9 @@ class Workers:
                 self._hear(worker)
         for worker in [w for w in self._workers if not w.process.is_alive()]:
             self._bury(worker)
+        if not self._is_ending:
+            # One that is told to end by itself has the system accept no more, for all of them.
+            draining.accept_again(self._listener, BACKLOG)
         missing = self._settings.workers - len(self._workers)
         for _ in range(missing if self._was_ready else min(missing, 1 - len(self._workers))):
             if not self._is_ending and time.monotonic() >= self._next_start:

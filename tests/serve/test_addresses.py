@@ -46,7 +46,8 @@ def test_names() -> None:
     assert addresses.own_names("127.0.0.1", []) == own
     assert addresses.own_names("127.0.0.1", ["A.org"]) == own | {"a.org"}
     assert addresses.own_names("0.0.0.0", []) == {"*"}
-    assert addresses.own_names("0.0.0.0", ["a.org"]) == {"a.org"}
+    assert addresses.own_names("0.0.0.0", ["a.org"]) == own | {"a.org", "0.0.0.0"}
+    assert addresses.own_names("0.0.0.0", ["*"]) > {"*"}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -72,7 +73,7 @@ def test_what_has_begun_is_made(listener: socket.socket) -> None:
     for thread in threads:
         thread.start()
     while len(clients) < 50:
-        pass
+        time.sleep(0.001)
     draining.accept_no_more(listener)
     for thread in threads:
         thread.join()
@@ -92,3 +93,67 @@ def test_a_system_without_a_packet_filter(
     (taken,) = draining.take_all(listener)
     with taken, contextlib.closing(client) as asking:
         assert asking is not None and asking.getsockname() == taken.getpeername()
+
+
+@linux
+def test_it_begins_again(listener: socket.socket) -> None:
+    draining.accept_no_more(listener)
+    draining.accept_again(listener, 8)
+    client = connect(listener)
+    (taken,) = draining.take_all(listener)
+    with taken, contextlib.closing(client) as asking:
+        assert asking is not None and asking.getsockname() == taken.getpeername()
+    draining.accept_again(listener, 8)  # where nothing is to be undone
+
+
+class Told(socket.socket):
+    """A socket that notes how it is told to listen."""
+
+    backlogs: tuple[int, ...] = ()
+
+    def listen(self, backlog: int = 0, /) -> None:
+        self.backlogs += (backlog,)
+        super().listen(backlog)
+
+
+class Pretending(Told):
+    """A socket of a system that takes every option and does nothing."""
+
+    def setsockopt(self, *_: object) -> None: ...  # type: ignore[override]
+
+
+class Lacking(Told):
+    """A socket of a system without packet filters."""
+
+    def setsockopt(self, *_: object) -> None:  # type: ignore[override]
+        raise OSError
+
+
+@linux
+@pytest.mark.parametrize(("kind", "backlogs"), [(Told, ()), (Pretending, (0,)), (Lacking, (0,))])
+def test_the_queue_is_short_where_nothing_else_is_had(
+    kind: type[Told], backlogs: tuple[int, ...]
+) -> None:
+    with listen("127.0.0.1", 0) as listening, kind(fileno=listening.detach()) as listener:
+        draining.accept_no_more(listener)
+        assert listener.backlogs == backlogs
+
+
+class Left(socket.socket):
+    """A socket whose first client has left before it is taken."""
+
+    has_left = False
+
+    def accept(self) -> tuple[socket.socket, object]:
+        if not self.has_left:
+            self.has_left = True
+            raise ConnectionAbortedError
+        return super().accept()
+
+
+def test_a_client_that_has_left_hides_no_other() -> None:
+    with listen("127.0.0.1", 0) as listening, Left(fileno=listening.detach()) as listener:
+        client = connect(listener)
+        (taken,) = draining.take_all(listener)
+        with taken, contextlib.closing(client) as asking:
+            assert asking is not None and asking.getsockname() == taken.getpeername()

@@ -27,7 +27,7 @@ import h11
 
 from ferjax import EmotionClassifier
 from ferjax.serve import addresses, server
-from ferjax.serve.protocol import Pieces
+from ferjax.serve.protocol import Pieces, allow_open
 from ferjax.serve.service import Service
 from ferjax.serve.settings import Limits, Settings
 
@@ -237,6 +237,19 @@ def test_what_is_no_http(port: int, face: bytes, sent: bytes) -> None:
     assert ask(port, face) == 200
 
 
+def test_many_connections_where_few_files_may_be_open() -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        allow_open(100)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (356, hard)
+        allow_open(50)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (356, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 # --- processes -----------------------------------------------------------------------------------
 
 
@@ -369,6 +382,49 @@ def test_processes_are_replaced_and_numbers_are_of_all(fixtures: Path, face: byt
         assert running.stderr is not None
         said = running.stderr.read()
         assert re.search(rf"^ferjax: WARNING: process {first} ended with -9; another", said, re.M)
+
+
+@pytest.mark.slow
+def test_a_process_that_is_told_to_end_by_itself_stops_no_other(fixtures: Path) -> None:
+    with process(fixtures, "--workers", "2") as (running, port):
+        until(lambda: len(children(running.pid)) == 2)
+        first, _ = children(running.pid)
+        os.kill(first, signal.SIGTERM)
+        until(lambda: first not in children(running.pid))
+        for _ in range(10):
+            assert status(port, "/healthz") == 200
+        until(lambda: len(children(running.pid)) == 2)
+        assert status(port, "/healthz") == 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_second_interrupt_ends_at_once(fixtures: Path, workers: int) -> None:
+    with process(fixtures, "--workers", str(workers)) as (running, port):
+        with connected(port) as held:
+            held.sendall(head(100))
+            assert status(port) == 200
+            running.send_signal(signal.SIGINT)
+            time.sleep(2)
+            assert running.poll() is None  # it waits for the body
+            running.send_signal(signal.SIGINT)
+            assert running.wait(8) == 0
+        assert running.stderr is not None
+        assert "Traceback" not in running.stderr.read()
+
+
+@pytest.mark.slow
+def test_what_is_left_after_the_time_to_end_is_given_up(fixtures: Path) -> None:
+    with process(fixtures, "--grace", "0.5") as (running, port):
+        with connected(port) as held:
+            held.sendall(head(100))
+            assert status(port) == 200
+            running.send_signal(signal.SIGTERM)
+            answer = received(held)
+            assert answer.startswith(b"HTTP/1.1 503 ") and b'"code":"ending"' in answer
+        assert running.wait(20) == 0
+        assert running.stderr is not None
+        assert "Traceback" not in running.stderr.read()
 
 
 @pytest.mark.slow
