@@ -158,6 +158,19 @@ def test_pictures_are_shown_upright():
         np.testing.assert_array_equal(result, np.asarray(ImageOps.exif_transpose(picture)))
 
 
+def test_canvases_draw_pictures_upright():
+    image = noise(5, 7)
+    for number in range(1, 9):
+        height, width = (5, 7) if number < 5 else (7, 5)
+        (upright, (a, b, c, d, e, f)) = called(
+            ("picture.js", "upright", [image, number]),
+            ("picture.js", "uprightBy", [number, width, height]),
+        )
+        y, x = np.indices((5, 7)) + 0.5  # the middles of pixels
+        across, down = (a * x + c * y + e).astype(int), (b * x + d * y + f).astype(int)
+        np.testing.assert_array_equal(upright[down, across], image)
+
+
 FORMATS = {"PNG": "PNG", "JPEG": "JPEG", "GIF": "GIF", "BMP": "BMP", "WebP": "WEBP", "AVIF": "AVIF"}
 
 

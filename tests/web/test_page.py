@@ -266,6 +266,51 @@ def huge(width: int, height: int) -> bytes:
     return file.getvalue()
 
 
+def test_a_webp_is_shown_as_its_exif_turns_it(page: Opened):
+    from PIL import Image
+
+    colours = np.zeros((100, 200, 3), np.uint8)
+    colours[:, :100, 0] = colours[:, 100:, 2] = 255  # red at the left, blue at the right
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise: red at the top
+    file = io.BytesIO()
+    Image.fromarray(colours).save(file, "WEBP", lossless=True, exif=exif)
+    page.photographs(file_of("turned.webp", "image/webp", file.getvalue()))
+    page.wait_for("document.querySelectorAll('#table tbody tr').length === 1")  # once it is shown
+    seen = page.tab.evaluate(
+        """() => ["#canvas", "#strip canvas"].flatMap((name) => [0.25, 0.75].map((down) => {
+            const canvas = document.querySelector(name);
+            const [x, y] = [canvas.width / 2, canvas.height * down].map(Math.round);
+            const copy = new OffscreenCanvas(1, 1);
+            const context = copy.getContext("2d", {willReadFrequently: true});
+            context.drawImage(canvas, -x, -y);
+            return [...context.getImageData(0, 0, 1, 1).data];
+        }))"""
+    )
+    assert seen == [[255, 0, 0, 255], [0, 0, 255, 255]] * 2
+
+
+def test_a_picture_of_one_row_keeps_no_other_waiting(page: Opened):
+    narrow = picture(np.full((1, 4000, 3), 90, np.uint8))
+    page.photographs(file_of("narrow.png", "image/png", narrow), SAMPLE_FILE)
+    page.wait_for("document.querySelectorAll('#strip button')[1].innerText.includes('1 face')")
+    assert page.said() == ""
+    page.tab.locator("#strip button").nth(1).click()
+    page.tab.wait_for_selector(FACES)
+
+
+def test_a_picture_that_can_no_longer_be_shown_is_told(page: Opened):
+    page.photographs(SAMPLE_FILE, file_of("moved.jpg", "image/jpeg", SAMPLE.read_bytes()))
+    page.wait_for("document.querySelectorAll('#strip button')[1].innerText.includes('1 face')")
+    page.tab.evaluate(
+        "() => { window.createImageBitmap = () => Promise.reject(new Error('moved')); }"
+    )
+    page.tab.locator("#strip button").nth(1).click()
+    page.tab.wait_for_selector(".message")
+    assert page.said().startswith("moved.jpg: it can no longer be shown")
+    page.errors.clear()
+
+
 # --- controls ------------------------------------------------------------------------------------
 
 
@@ -451,6 +496,20 @@ def test_a_video_is_looked_at_and_played(page: Opened, film: Path):
     assert page.tab.is_visible("#timeline-part")
 
 
+def test_what_a_recording_keeps_is_limited_also_without_faces(page: Opened):
+    kept, said = page.tab.evaluate(
+        """async (address) => {
+            const { Recording } = await import(address);
+            const recording = new Recording();
+            for (let frame = 0; frame < 60_001; frame++) recording.add(frame / 30, []);
+            return [recording.frames.length, recording.lacking()];
+        }""",
+        f"{page.address}ui/recording.js",
+    )
+    assert kept == 60_001 - 6_001
+    assert said == " The first 6,001 frames are no longer kept."
+
+
 def test_a_wrong_video_is_told(page: Opened):
     page.tab.click("[data-mode=video]")
     page.choose("#choose-video", file_of("song.webm", "video/webm", b"no film"))
@@ -498,6 +557,19 @@ def test_nothing_of_another_host_can_be_had(browser: Any, site: str):
     # Another port is another origin.
     assert tab.evaluate(blocked, "http://127.0.0.1:9/") == [True, "connect-src"]
     assert tab.evaluate("crossOriginIsolated")
+    context.close()
+
+
+def test_a_file_that_is_dropped_while_the_networks_are_loaded_is_told(browser: Any, site: str):
+    context = browser.new_context()
+    tab = context.new_page()
+    context.route("**/network.onnx", lambda route: None)  # which never comes
+    tab.goto(site)
+    tab.wait_for_selector("#app", timeout=SECONDS)
+    encoded = base64.b64encode(SAMPLE.read_bytes()).decode()
+    assert not tab.evaluate(FILES, ["drop", "#stage", encoded])  # the page stays
+    tab.wait_for_selector(".message", timeout=SECONDS)
+    assert "The networks are still loaded" in tab.inner_text("#messages")
     context.close()
 
 

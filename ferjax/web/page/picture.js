@@ -135,6 +135,23 @@ export function upright(picture, orientation) {
 }
 
 /**
+ * Return what `setTransform` of a canvas takes to draw a picture upright that is stored with an EXIF
+ * orientation.
+ *
+ * @param {number} orientation 1 to 8
+ * @param {number} width of the upright picture
+ * @param {number} height
+ * @returns {[number, number, number, number, number, number]}
+ */
+export function uprightBy(orientation, width, height) {
+  const across = [2, 3, 6, 7].includes(orientation) ? -1 : 1;
+  const down = [3, 4, 7, 8].includes(orientation) ? -1 : 1;
+  const start = [across < 0 ? width : 0, down < 0 ? height : 0];
+  if (orientation >= 5) return [0, down, across, 0, start[0], start[1]]; // rows are columns
+  return [across, 0, 0, down, start[0], start[1]];
+}
+
+/**
  * Return colours as gray, by OpenCV's integers: 0.299 R + 0.587 G + 0.114 B.
  *
  * @param {Picture} picture

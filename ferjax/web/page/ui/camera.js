@@ -12,7 +12,7 @@ import { read } from "./reading.js";
 import { Recording, summaries } from "./recording.js";
 import { hideTable, showTracks } from "./table.js";
 import { drawTimeline, timelineWords } from "./timeline.js";
-import { count, guess } from "./words.js";
+import { guess } from "./words.js";
 
 const SPAN = 30; // seconds that the timeline shows
 const FULL_AFTER = 200; // milliseconds from a look at a whole frame to the next; faces are followed
@@ -95,6 +95,7 @@ export class Camera {
         return stream.getTracks().forEach((track) => track.stop());
       await this.run(stream, device !== undefined);
     } catch (error) {
+      if (start !== this.starts) return; // it was stopped, or another was chosen
       this.release();
       this.layOut();
       const known = error instanceof DOMException ? WHY[error.name] : undefined;
@@ -243,11 +244,8 @@ export class Camera {
     const canvas = byId("timeline", HTMLCanvasElement);
     const shown = drawTimeline(canvas, frames, settings.labels, { start: end - SPAN, end });
     canvas.setAttribute("aria-label", timelineWords(shown, settings.labels));
-    const dropped = this.recording.dropped
-      ? ` The first ${count(this.recording.dropped, "frame")} are no longer kept.`
-      : "";
     const words = `The last ${SPAN} seconds, a band for each face that is followed: its probabilities stacked, frame by frame, not smoothed.`;
-    setText(part("timeline-words"), words + dropped);
+    setText(part("timeline-words"), words + this.recording.lacking());
     showTracks(summaries(frames, settings.labels.length), settings.labels);
   }
 
@@ -287,6 +285,7 @@ class Frames {
 
   /** @param {HTMLVideoElement} video */
   constructor(video) {
+    const source = video.srcObject;
     const wait = () => {
       if ("requestVideoFrameCallback" in video) video.requestVideoFrameCallback(arrive);
       else requestAnimationFrame(arrive);
@@ -294,7 +293,7 @@ class Frames {
     const arrive = () => {
       this.#isNew = true;
       this.#arrived();
-      if (video.srcObject) wait();
+      if (source && video.srcObject === source) wait();
     };
     wait();
   }

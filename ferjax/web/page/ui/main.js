@@ -23,9 +23,13 @@ import { megabytes } from "./words.js";
 /** What can be pressed only once the networks are loaded. */
 const NEEDING = ["choose-photographs", "try-sample", "start-camera", "choose-video"];
 
+/** @type {(files: File[]) => void} takes what is dropped or pasted */
+let take = () => complain("The networks are still loaded; drop it again in a moment.");
+
 part("not-started").remove();
 part("app").hidden = false;
 for (const id of NEEDING) button(id).disabled = true;
+takeDropsAndPastes(part("stage"), (files) => take(files)); // from now on, or a drop leaves the page
 void start();
 
 async function start() {
@@ -64,6 +68,7 @@ async function fetchSample() {
 /** @param {string} why the page cannot go on */
 function stopLoading(why) {
   part("loading").hidden = true;
+  take = () => complain(why);
   complain(why);
 }
 
@@ -130,13 +135,14 @@ function setUp(analysis, sample) {
     pressed.addEventListener("click", () => change(pressed.dataset.mode ?? "photographs"));
   }
   button("download-csv").addEventListener("click", () => modes[current].save());
-  takeDropsAndPastes(part("stage"), (files) => {
+  take = (files) => {
     if (!files.length) return complain("Only files can be dropped here.");
-    const [film] = files.filter(({ type }) => type.startsWith("video/"));
+    const film = files.find(({ type }) => type.startsWith("video/"));
     change(film ? "video" : "photographs");
-    if (film) void video.open(film);
-    else photographs.add(files);
-  });
+    if (!film) return photographs.add(files);
+    if (files.length > 1) complain(`Of these files only ${film.name} is looked at.`);
+    void video.open(film);
+  };
   modes[current].enter();
 }
 

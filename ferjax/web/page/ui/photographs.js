@@ -17,6 +17,8 @@
  * @property {HTMLElement} words
  */
 
+import { kindOf, stillPng, webpOrientation } from "../image_formats.js";
+import { uprightBy } from "../picture.js";
 import { download, photographsTable } from "./csv.js";
 import { button, drawing, make, part, setText } from "./elements.js";
 import { choose } from "./intake.js";
@@ -128,15 +130,19 @@ export class Photographs {
       const { minScore } = this.page.choices();
       return this.photographs.find((one) => one.error === null && one.minScore !== minScore);
     };
-    for (let next = unseen(); next; next = unseen()) {
-      const done = this.photographs.filter(
-        (one) => one !== next && (one.error !== null || one.size),
-      ).length;
-      setText(part("photographs-status"), `Looking at ${done + 1} of ${this.photographs.length}…`);
-      setText(next.words, "is looked at…");
-      await this.analyze(next);
+    try {
+      for (let next = unseen(); next; next = unseen()) {
+        const done = this.photographs.filter(
+          (one) => one !== next && (one.error !== null || one.size),
+        ).length;
+        const words = `Looking at ${done + 1} of ${this.photographs.length}…`;
+        setText(part("photographs-status"), words);
+        setText(next.words, "is looked at…");
+        await this.analyze(next);
+      }
+    } finally {
+      this.busy = false;
     }
-    this.busy = false;
     this.showStatus();
   }
 
@@ -149,7 +155,7 @@ export class Photographs {
         minScore,
       });
       Object.assign(photograph, { size: { width, height }, faces, minScore });
-      if (isFirst) await drawSmall(photograph);
+      if (isFirst) await drawSmall(photograph).catch(() => {}); // its name is left
     } catch (error) {
       photograph.error = wordsOf(error, "It could not be looked at.");
       complain(`${photograph.name}: ${photograph.error}`);
@@ -186,7 +192,12 @@ export class Photographs {
     if (!size) return;
     const wanted = ++this.wanted;
     if (this.current !== photograph || !this.bitmap) {
-      const bitmap = await pictureOf(photograph.blob, size);
+      let bitmap;
+      try {
+        bitmap = await pictureOf(photograph.blob, size);
+      } catch (failure) {
+        return complain(`${name}: ${wordsOf(failure, "it can no longer be shown; add it again.")}`);
+      }
       if (wanted !== this.wanted) return bitmap.close();
       this.bitmap?.close();
       this.bitmap = bitmap;
@@ -255,30 +266,60 @@ export class Photographs {
 }
 
 /**
- * Return a picture to be drawn, upright, no larger than a screen.
+ * Return a picture to be drawn, no larger than a screen.
  *
  * @param {Blob} blob
  * @param {{width: number, height: number}} size
  */
 async function pictureOf(blob, { width, height }) {
-  const scale = Math.min(1, LONGEST / Math.max(width, height));
-  if (scale === 1) return createImageBitmap(blob);
-  const [resizeWidth, resizeHeight] = [Math.round(width * scale), Math.round(height * scale)];
-  return createImageBitmap(blob, { resizeWidth, resizeHeight, resizeQuality: "high" });
+  return scaled(blob, width, height, Math.min(1, LONGEST / Math.max(width, height)));
+}
+
+/**
+ * Return a picture as it was looked at, upright, and of an animated PNG the still one, scaled.
+ *
+ * @param {Blob} blob
+ * @param {number} width of the picture as it is
+ * @param {number} height
+ * @param {number} scale
+ */
+async function scaled(blob, width, height, scale) {
+  const [across, down] = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
+  /** @type {(sideways: boolean) => ImageBitmapOptions} */
+  const to = (sideways) => ({
+    resizeWidth: sideways ? down : across,
+    resizeHeight: sideways ? across : down,
+    resizeQuality: "high",
+  });
+  const kind = kindOf(new Uint8Array(await blob.slice(0, 16).arrayBuffer()));
+  if (kind !== "PNG" && kind !== "WebP") return createImageBitmap(blob, to(false));
+  const bytes = new Uint8Array(await blob.arrayBuffer());
+  if (kind === "PNG") return createImageBitmap(stillPng(blob, bytes), to(false));
+  const orientation = webpOrientation(bytes);
+  const stored = await createImageBitmap(blob, {
+    ...to(orientation >= 5),
+    imageOrientation: "none",
+  });
+  if (orientation === 1) return stored;
+  const canvas = new OffscreenCanvas(across, down);
+  const context = canvas.getContext("2d");
+  context?.setTransform(...uprightBy(orientation, across, down));
+  context?.drawImage(stored, 0, 0);
+  stored.close();
+  return canvas.transferToImageBitmap();
 }
 
 /** @param {Photograph} photograph */
 async function drawSmall({ blob, size, small }) {
   if (!size) return;
-  const scale = Math.min(small.width / size.width, small.height / size.height);
-  const [width, height] = [size.width, size.height].map((side) =>
-    Math.max(1, Math.round(side * scale)),
+  const { width, height } = size;
+  const bitmap = await scaled(
+    blob,
+    width,
+    height,
+    Math.min(small.width / width, small.height / height),
   );
-  const bitmap = await createImageBitmap(blob, {
-    resizeWidth: width,
-    resizeHeight: height,
-    resizeQuality: "medium",
-  });
-  drawing(small).drawImage(bitmap, (small.width - width) / 2, (small.height - height) / 2);
+  const [left, top] = [(small.width - bitmap.width) / 2, (small.height - bitmap.height) / 2];
+  drawing(small).drawImage(bitmap, left, top);
   bitmap.close();
 }

@@ -18,8 +18,16 @@
 
 import { read } from "./reading.js";
 import { Tracks } from "./tracks.js";
+import { count } from "./words.js";
 
-const MOST_FACES = 60_000; // half an hour of one face at 30 frames a second; earlier ones are dropped
+const MOST_FACES = 60_000; // half an hour of a face at 30 frames a second; earlier ones are dropped
+
+/**
+ * Return what a frame counts for among `MOST_FACES`: one without a face takes room, too.
+ *
+ * @param {Frame} frame
+ */
+const sizeOf = ({ faces }) => Math.max(1, faces.length);
 
 export class Recording {
   constructor() {
@@ -43,14 +51,20 @@ export class Recording {
   add(time, faces) {
     const frame = { time, number: this.number++, faces: this.tracks.follow(faces, time) };
     this.frames.push(frame);
-    this.faces += faces.length;
+    this.faces += sizeOf(frame);
     if (this.faces > MOST_FACES) {
       const early = this.frames.splice(0, Math.ceil(this.frames.length / 10));
       this.known.frames.splice(0, early.length);
       this.dropped += early.length;
-      this.faces -= early.reduce((sum, { faces: seen }) => sum + seen.length, 0);
+      this.faces -= early.reduce((sum, seen) => sum + sizeOf(seen), 0);
     }
     return frame;
+  }
+
+  /** Say how many frames are no longer kept, if any. */
+  lacking() {
+    if (!this.dropped) return "";
+    return ` The first ${count(this.dropped, "frame")} are no longer kept.`;
   }
 
   /**

@@ -156,8 +156,7 @@ export class Video {
   finish() {
     this.looking = false;
     this.layOut();
-    const { frames } = this.recording;
-    setText(part("video-status"), `${count(frames.length, "frame")} looked at`);
+    setText(part("video-status"), `${count(this.recording.number, "frame")} looked at`);
     this.showSlow();
     this.goTo(0);
     if (!this.active) return;
@@ -269,7 +268,7 @@ export class Video {
     });
     canvas.setAttribute("aria-label", timelineWords(shown, settings.labels));
     const words = `A band for each face that is followed: its probabilities stacked, ${Math.round(1 / STEP)} frames of each second, not smoothed.`;
-    setText(part("timeline-words"), words);
+    setText(part("timeline-words"), words + this.recording.lacking());
     showTracks(summaries(frames, settings.labels.length), settings.labels);
   }
 
