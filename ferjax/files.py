@@ -17,6 +17,7 @@ from ferjax.errors import WriteError, printable
 
 LETTERS: Final = 50  # of a name that are in that of its temporary file
 _TEMPORARY: Final = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp", re.DOTALL)
+_LONGEST_NAME: Final = 255  # bytes
 
 
 @contextmanager
@@ -111,6 +112,19 @@ def check_file(path: str | os.PathLike[str]) -> None:
         raise WriteError(f"{path}: is not a regular file")
     if not os.access(target, os.W_OK):
         raise WriteError(f"{path}: cannot be written (Permission denied)")
+
+
+def hidden_beside(path: str | os.PathLike[str], end: str) -> Path:
+    """Return a hidden file beside another, by a link beside what that leads to.
+
+    >>> hidden_beside("films/talk.csv", ".resume").name
+    '.talk.csv.resume'
+    """
+    real = Path(os.path.realpath(path))
+    begin = real.name[:100]
+    while len(os.fsencode(f".{begin}{end}")) > _LONGEST_NAME:
+        begin = begin[:-1]
+    return real.with_name(f".{begin}{end}")
 
 
 def is_utf8(text: str) -> bool:

@@ -174,7 +174,7 @@ def region(text: str) -> tuple[float, float, float, float]:
 
 @options.keeps_programs
 def run(args: argparse.Namespace) -> int:
-    from ferjax.video.outputs import Outputs
+    from ferjax.video.outputs import Outputs, check_anonymised
     from ferjax.video.run import Run
 
     settings = _settings(args)
@@ -194,6 +194,8 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.anonymise and not (args.draw or args.live):
         raise FerjaxError("--anonymise is for what is drawn: give --draw FILE.webm or --live too")
+    if args.anonymise:
+        check_anonymised(settings)
     outputs.check(settings)
     window = None
     if args.live:

@@ -25,7 +25,7 @@ from ferjax.faces.picture_files import PictureFiles
 from ferjax.faces.settings import Settings, check_resumed
 from ferjax.faces.stream import photographs
 from ferjax.faces.yunet_network import read_model
-from ferjax.files import check_file, check_folder, is_same_file, make_folder
+from ferjax.files import check_file, check_folder, hidden_beside, is_same_file, make_folder
 from ferjax.priors import Prior, is_adapt
 
 _WRITERS: Final = 4  # threads, which mostly wait for the disk
@@ -141,11 +141,12 @@ class Batch:
     def _prepare(self, asked: dict[str, Any], beside: str | Path) -> None:
         """Find the record of an earlier run, and begin one or make ready to go on."""
         settings = self._settings
-        real = Path(os.path.realpath(beside))
-        journal = Journal(real.with_name(f".{real.name[:100]}.resume"))
+        path = hidden_beside(beside, ".resume")
+        check_folder(path.parent)
+        journal = Journal(path)
         going_on = settings.resume and not settings.force and journal.asked is not None
         if going_on:
-            check_resumed(journal.asked, asked, os.fspath(settings.table or real.parent))
+            check_resumed(journal.asked, asked, os.fspath(settings.table or path.parent))
         elif (
             settings.table
             and journal.unfinished
@@ -157,7 +158,7 @@ class Batch:
                 "replaces it"
             )
         self._going_on, self._journal = going_on, journal
-        self._folders = [f for f in (settings.draw, settings.crops, real.parent) if f is not None]
+        self._folders = [f for f in (settings.draw, settings.crops, path.parent) if f is not None]
         if going_on and self.needs_estimate:
             self._prior = prior.recorded(journal, self._classifier.labels)
         if not self.needs_estimate:  # which may fail, and leaves nothing behind then

@@ -214,11 +214,13 @@ def _on_grid(pose: Pose) -> Pose:
 def _near(image: UInt8Array, pose: Pose) -> _Near:
     reach = math.ceil(REACH * pose.height) + 2
     height, width = image.shape[:2]
-    left, right = max(0, round(pose.x) - reach), min(width, round(pose.x) + reach)
-    top, bottom = max(0, round(pose.y) - reach), min(height, round(pose.y) + reach)
+    # Of a face that is followed out of the picture nothing is left, and an end below 0 would count
+    # from the other side.
+    left, right = max(0, round(pose.x) - reach), max(0, min(width, round(pose.x) + reach))
+    top, bottom = max(0, round(pose.y) - reach), max(0, min(height, round(pose.y) + reach))
     part = image[top:bottom, left:right]
     by = int(pose.height / FACE)
-    if by >= 2:
+    if by >= 2 and part.size:
         rows, columns = max(1, (bottom - top) // by), max(1, (right - left) // by)
         # What is left over at the right and the bottom would make the two scales differ.
         part = resized(part[: rows * by, : columns * by], rows, columns, "area")

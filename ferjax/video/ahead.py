@@ -91,7 +91,8 @@ class Ahead(Iterable[T]):
             name: what an error calls the source.
         """
         self._queue = _Queue(newest)
-        self._timeout, self._name = timeout, name
+        self._timeout = None if timeout is None else min(timeout, threading.TIMEOUT_MAX)
+        self._name = name
         self._thread = threading.Thread(
             target=_read, args=(items, self._queue), name="ferjax-video", daemon=True
         )

@@ -12,13 +12,12 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Final
 
 from ferjax.errors import FerjaxError, WriteError, printable
 from ferjax.faces.journal import state_of
 from ferjax.faces.settings import check_resumed
-from ferjax.files import replacing
+from ferjax.files import hidden_beside, replacing
 
 _FORMAT: Final = 4
 _PARTS: Final = frozenset(
@@ -36,8 +35,7 @@ class Checkpoint:
 
     def __init__(self, beside: str | os.PathLike[str]) -> None:
         """Read the record beside an output, if there is one."""
-        real = Path(os.path.realpath(beside))
-        self.path = real.with_name(f".{real.name[:100]}.resume")
+        self.path = hidden_beside(beside, ".resume")
         self.saved: dict[str, Any] | None = None
         with suppress(OSError, ValueError, RecursionError):
             value = json.loads(self.path.read_text(encoding="utf-8"))

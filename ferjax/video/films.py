@@ -102,6 +102,8 @@ class Film:
                 f"{self.name}: expected an address that begins with "
                 f"{', '.join(f'{name}://' for name in (*_WEB, *_LIVE))}, got {scheme}://"
             )
+        if not (is_file or text):
+            raise VideoError("expected a path, got an empty string")
         if not (is_file or scheme):
             _check_path(text, self.name)
         self._container = self._opened(source if is_file else text, scheme)

@@ -137,7 +137,13 @@ class Finder:
                 waiting.append(self._expected(frame))
                 continue
             begin = clock.perf_counter()
-            near = self._followed(frame) if waiting else None
+            try:
+                near = self._followed(frame) if waiting else None
+                look = None if whole_look is None else whole_look.result()
+            except Exception:  # which comes after the frames before
+                for earlier in waiting:
+                    yield self._take(self._tracked(earlier.frame, None))
+                raise
             if near is not None and len(near) < len(waiting[-1].expected):
                 # What is lost over several frames may be followed from each to the next.
                 for earlier in waiting:
@@ -145,7 +151,7 @@ class Finder:
                 waiting.clear()
                 near = None
             before = self._known
-            seen = self._tracked(frame, None if whole_look is None else whole_look.result(), near)
+            seen = self._tracked(frame, look, near)
             if before is not None:
                 yield from [self._take(self._between(before, between)) for between in waiting]
             waiting.clear()
@@ -159,7 +165,7 @@ class Finder:
                     "taken": sorted(self._taken),
                     "known": None if self._known is None else self._known.state(),
                 }
-            del frame, whole_look, following
+            del frame, whole_look, look, following
             yield seen
             # With the network, and with what is made of the frame.
             self._schedule.spent(clock.perf_counter() - begin, whole=whole)
@@ -272,8 +278,11 @@ class Finder:
         tracker, settings = self._tracker, self._settings
         if frame.cut:
             tracker.cut(frame.dissolved)
+        gone: list[Detection] = []
         if look is None and settings.detector is not None:
             moved = tracker.moved_on(frame.time)
+            gone = [face for _, face in moved if not _is_inside(face, frame.image)]
+            moved = [(n, face) for n, face in moved if _is_inside(face, frame.image)]
             faces, numbers = [face for _, face in moved], [number for number, _ in moved]
             crops = [self._crop(frame.image, face) for face in faces]
         else:
@@ -296,7 +305,7 @@ class Finder:
                 dict(zip(numbers, [looks[i] for i in kept])),
                 self._known,
             )
-        unseen = [track.placed(frame.time) for track in tracker.unseen]
+        unseen = [*gone, *(track.placed(frame.time) for track in tracker.unseen)]
         return self._seen(frame, faces, numbers, crops, sorted(tracker.live), unseen)
 
     def _between(self, before: Known, waiting: _Waiting) -> Seen:
@@ -314,7 +323,8 @@ class Finder:
             face, image = None, None
             if number in before.faces and number in after.faces:
                 expected = on_the_way(before.faces[number], after.faces[number], part)
-                if moves_evenly(before, after, number):
+                is_even = moves_evenly(before, after, number)
+                if is_even and _is_inside(expected, frame.image):
                     image = self._crop(frame.image, expected)
                     if is_alike(image, before.looks[number], after.looks[number]):
                         face = expected

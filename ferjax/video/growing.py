@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import IO
 
 from ferjax.errors import WriteError
+from ferjax.files import lock
 
 
 class GrowingFile:
@@ -25,16 +26,17 @@ class GrowingFile:
             offset: bytes of a file that was begun before, after which it goes on; None: anew.
 
         Raises:
-            WriteError: the file cannot be written, here and in the methods, or has fewer bytes.
+            WriteError: the file cannot be written, here and in the methods, or has fewer bytes, or
+                another process is writing it.
         """
         self.path = path
-        mode = "wb" if offset is None else "r+b"
+        real = os.path.realpath(path)
         try:
+            if offset is None:  # what is there stays, until nobody else is known to write it
+                with open(real, "ab"):
+                    pass
             # Without a buffer, which would go on trying to write what a full disk did not take.
-            self._file: IO[bytes] = open(os.path.realpath(path), mode, buffering=0)  # noqa: SIM115
-            size = self._file.seek(0, os.SEEK_END)
-            self._file.truncate(min(size, offset or 0))
-            self._file.seek(0, os.SEEK_END)
+            self._file: IO[bytes] = open(real, "r+b", buffering=0)  # noqa: SIM115
         except FileNotFoundError as error:
             if offset is None:
                 raise self._error(error) from error
@@ -42,6 +44,16 @@ class GrowingFile:
                 f"{path}: is gone, which the run wrote; --force begins anew"
             ) from error
         except (OSError, ValueError) as error:
+            raise self._error(error) from error
+        if not lock(self._file.fileno()):
+            self.abandon()
+            raise WriteError(f"{path}: another process is writing it")
+        try:
+            size = self._file.seek(0, os.SEEK_END)
+            self._file.truncate(min(size, offset or 0))
+            self._file.seek(0, os.SEEK_END)
+        except (OSError, ValueError) as error:
+            self.abandon()
             raise self._error(error) from error
         if size < (offset or 0):
             self._file.close()
@@ -69,6 +81,13 @@ class GrowingFile:
             self._file.seek(at)
             self._file.write(data)
             self._file.seek(0, os.SEEK_END)
+        except (OSError, ValueError) as error:
+            raise self._error(error) from error
+
+    def sync(self) -> None:
+        """Have the operating system write to the disk what it was given so far."""
+        try:
+            os.fsync(self._file.fileno())
         except (OSError, ValueError) as error:
             raise self._error(error) from error
 

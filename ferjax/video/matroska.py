@@ -146,6 +146,10 @@ class WebmFile:
         if is_key:
             self._keys.append((time, at))
 
+    def sync(self) -> None:
+        """Have the operating system write to the disk what was added so far."""
+        self._file.sync()
+
     def close(self) -> None:
         """Add the index, and say how long the film is."""
         end = self._file.offset

@@ -62,10 +62,8 @@ class Outputs:
             raise FerjaxError(f"expected another file for each of {', '.join(given)}")
         if self.anonymise and self.drawing is None:
             raise FerjaxError("--anonymise is for what --draw draws: give --draw FILE.webm too")
-        if self.anonymise and (settings.max_faces or settings.region):
-            raise FerjaxError(
-                "--max-faces and --region would leave faces as they are that --anonymise is to hide"
-            )
+        if self.anonymise:
+            check_anonymised(settings)
         if self.resume and not given:
             raise FerjaxError(f"--resume goes on with what a run wrote: give {_listed(self.files)}")
         if self.parquet is not None:
@@ -74,6 +72,14 @@ class Outputs:
             from ferjax.video.timeline import check_plot
 
             check_plot(self.plot)
+
+
+def check_anonymised(settings: Settings) -> None:
+    """Raise a FerjaxError where settings would leave faces that are to be pixelated."""
+    if settings.max_faces or settings.region:
+        raise FerjaxError(
+            "--max-faces and --region would leave faces as they are that --anonymise is to hide"
+        )
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -23,6 +23,7 @@ from ferjax.video.cuts import Dissolves, is_cut, shrunk
 
 _WIDEST: Final = 8.0  # that a pixel may be, in its height; more is a mistake in the file
 _NEW_PIECE: Final = 1.0  # seconds; times that run backwards by more are of another recording
+_MOST_FPS: Final = 1e9  # no film has so many frames a second
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -168,7 +169,8 @@ class Clock:
                 return None
             self._problems.pieces += 1
             self._offset += self._last + step - time
-            time = self._last + step
+            # After a time so late that a step adds nothing to it, the next that there is.
+            time = max(self._last + step, math.nextafter(self._last, math.inf))
         if math.isfinite(self._last):
             self._step = min(time - self._last, 1.0)
         self._last = time
@@ -192,8 +194,9 @@ class Given:
         for index, item in enumerate(self._frames):
             name = f"frame {index}"
             number, stated, image = self._parts(item, index)
-            if not is_number(stated):
-                raise VideoError(f"{name}: expected its time in seconds, got {stated!r}")
+            if not (is_number(stated) and stated >= 0):
+                got = printable(repr(stated), 100)
+                raise VideoError(f"{name}: expected its time in seconds from 0 on, got {got}")
             time = clock.time(float(stated))
             if time is not None:
                 picture = load_picture(image, name=name, channel_order=self._order)
@@ -254,6 +257,7 @@ class Choice:
         dissolves = Dissolves()
         cut, middle = False, None  # since the last frame that is looked at
         begin: float | None = None
+        fps = None if self.fps is None else min(self.fps, _MOST_FPS)
         for picture in pictures:
             gray = picture.gray()
             if before is not None and is_cut(before, gray):
@@ -268,11 +272,11 @@ class Choice:
             if self.end is not None and picture.time >= self.end:
                 return
             begin = picture.time if begin is None else begin
-            if self.fps is None:
+            if fps is None:
                 wanted = count % self.every == 0
             else:
                 # Half a millisecond: times in files are often rounded to one.
-                reached = math.floor((picture.time - begin + 5e-4) * self.fps)
+                reached = math.floor((picture.time - begin + 5e-4) * fps)
                 wanted, due = reached >= due, max(due, reached + 1)
             count += 1
             if wanted and picture.number >= self.first:

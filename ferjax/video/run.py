@@ -10,16 +10,16 @@ import os
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from ferjax.classifier import EmotionClassifier
 from ferjax.errors import FerjaxError, WriteError, printable
-from ferjax.files import check_file, is_same_file, make_folder
+from ferjax.files import check_file, check_folder, hidden_beside, is_same_file, make_folder
 from ferjax.video import tables
 from ferjax.video.analysis import Analysis
 from ferjax.video.checkpoint import Checkpoint
 from ferjax.video.events import Event, Events
+from ferjax.video.films import scheme_of
 from ferjax.video.interrupts import held_back
 from ferjax.video.made import is_made
 from ferjax.video.outputs import Outputs
@@ -174,18 +174,23 @@ class Run:
         """Check what is in the way, and return the record of the run and what is saved in it."""
         outputs, source = self._outputs, self._source
         paths = [path for path in outputs.files.values() if path is not None]
-        film = os.path.realpath(source) if isinstance(source, (str, os.PathLike)) else None
+        is_path = isinstance(source, (str, os.PathLike)) and not scheme_of(os.fspath(source))
+        film = os.path.realpath(source) if is_path else None
         for path in paths:
             check_file(path)
             if film is not None and is_same_file(path, film):
                 raise WriteError(f"{path}: is the film itself; give another name")
+        for made in (outputs.parquet, outputs.plot):
+            if made is not None:  # which is replaced as a whole, in the end
+                check_folder(os.path.dirname(os.path.realpath(made)))
         is_file = film is not None and os.path.isfile(film)
-        if outputs.resume and not is_file:
+        if outputs.resume and not is_path:  # that a path leads to no film, opening it says
             raise FerjaxError("--resume is for films in files; a camera or a stream has gone on")
         record, saved = None, None
         if is_file and paths:
             first = paths[0]
             record = Checkpoint(first)
+            check_folder(record.path.parent)
             if record.saved is not None and outputs.resume and not outputs.force:
                 saved = record.check(self._asked, os.fspath(source), first)
             elif record.saved is not None and not outputs.force and os.path.exists(first):
@@ -213,6 +218,15 @@ class Run:
 
     def _open(self) -> None:
         """Begin the files, or go on with them."""
+        try:
+            self._open_files()
+        except WriteError:
+            for file in self._files.listed:
+                with suppress(WriteError):
+                    file.close()
+            raise
+
+    def _open_files(self) -> None:
         outputs = self._outputs
         for path in outputs.files.values():
             if path is not None:
@@ -237,8 +251,7 @@ class Run:
             )
 
     def _hidden(self, beside: str, what: str) -> str:
-        real = Path(os.path.realpath(beside))
-        path = str(real.with_name(f".{real.name[:100]}.{what}.csv"))
+        path = os.fspath(hidden_beside(beside, f".{what}.csv"))
         self._files.hidden.append(path)
         return path
 
@@ -283,6 +296,11 @@ class Run:
         if self._webm is not None:
             self._webm.add(frame)
         if self._checkpoint is not None and self.analysis.state is not None:
+            # Or after a power cut the record may know of more than is there.
+            for file in self._files.listed:
+                file.sync()
+            if self._webm is not None:
+                self._webm.sync()
             self._checkpoint.save(
                 self._asked,
                 os.fspath(self._source),

@@ -146,6 +146,10 @@ class CsvFile:
         if text:
             self._put(text)
 
+    def sync(self) -> None:
+        """Have the operating system write to the disk what was added so far."""
+        self._file.sync()
+
     def _put(self, text: str) -> None:
         try:
             self._file.put(text.encode("utf-8", "backslashreplace"))
@@ -232,23 +236,24 @@ def write_parquet(path: str, table: str, labels: Sequence[str], *, engine: str) 
     types = {name: arrow.float64() for name in columns(labels)}
     types |= {"label": arrow.string(), "too_small": arrow.bool_()}
     types |= {name: arrow.int64() for name in _WHOLE if name in types}
-    reader = arrow.csv.open_csv(
-        table,
-        read_options=arrow.csv.ReadOptions(block_size=_BLOCK),
-        convert_options=arrow.csv.ConvertOptions(
+    options = {
+        "read_options": arrow.csv.ReadOptions(block_size=_BLOCK),
+        "convert_options": arrow.csv.ConvertOptions(
             column_types=types,
             strings_can_be_null=True,
             null_values=[""],  # a class may be called NA
         ),
-    )
-    schema = reader.schema.with_metadata({"made by": MARK, "engine": engine})
-    with (
-        replacing(path) as temporary,
-        reader,
-        arrow.parquet.ParquetWriter(temporary, schema) as writer,
-    ):
-        for batch in reader:
-            writer.write_batch(batch.replace_schema_metadata(schema.metadata))
+    }
+    # Files, for Arrow takes no path that is no UTF-8.
+    with open(table, "rb") as rows, arrow.csv.open_csv(rows, **options) as reader:
+        schema = reader.schema.with_metadata({"made by": MARK, "engine": engine})
+        with (
+            replacing(path) as temporary,
+            open(temporary, "wb") as file,
+            arrow.parquet.ParquetWriter(file, schema) as writer,
+        ):
+            for batch in reader:
+                writer.write_batch(batch.replace_schema_metadata(schema.metadata))
 
 
 def read_rows(table: str) -> Iterator[dict[str, str]]:

@@ -24,7 +24,13 @@ from ferjax.faces.marks import colour_of, on_colour
 from ferjax.faces.results import cell
 from ferjax.files import replacing
 from ferjax.image_files import UInt8Array
-from ferjax.pictures.figures import colour_legend, named_ticks, new_figure, require_matplotlib
+from ferjax.pictures.figures import (
+    colour_legend,
+    missing_letters_told,
+    named_ticks,
+    new_figure,
+    require_matplotlib,
+)
 from ferjax.pictures.palette import INK, SOFT_INK, in_hex
 from ferjax.video.events import Event, find_events
 from ferjax.video.made import MARK
@@ -74,7 +80,7 @@ class Timeline:
         """
         figure = self.drawn(events, title=title)
         suffix = Path(path).suffix.lower().lstrip(".")
-        with replacing(path) as temporary:
+        with replacing(path) as temporary, missing_letters_told():
             mark = {"Software" if suffix == "png" else "Creator": MARK}
             figure.savefig(temporary, format=suffix, dpi=_DPI, metadata=mark)
 
@@ -139,6 +145,8 @@ class _Line:
             sums = np.zeros((_POINTS, shares.shape[1]))
             np.add.at(sums, at, np.nan_to_num(shares))
             filled = np.flatnonzero(sums.sum(axis=1) > 0)
+            if not len(filled):  # a network may give nothing but NaN
+                continue
             reach = max(1, math.ceil(1.5 * step / width))  # points that a frame stands for
             for point, following in zip(filled, [*filled[1:], filled[-1] + 1]):
                 stack = np.cumsum(sums[point] / sums[point].sum())

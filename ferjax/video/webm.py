@@ -102,6 +102,11 @@ class Webm:
         except (OSError, ValueError) as error:
             raise WriteError(f"{self._path}: cannot be written ({error})") from error
 
+    def sync(self) -> None:
+        """Have the operating system write to the disk what was added so far."""
+        if self._file is not None:
+            self._file.sync()
+
     def state(self) -> dict[str, Any]:
         """Return what another film goes on from, as JSON has it; once a frame was added."""
         assert self._file is not None

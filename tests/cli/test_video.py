@@ -21,6 +21,7 @@ import pytest
 import ferjax
 from ferjax.errors import WriteError
 from ferjax.video import run as running
+from ferjax.video.growing import GrowingFile
 from ferjax.video.outputs import Outputs
 from ferjax.video.settings import Settings
 
@@ -144,6 +145,8 @@ def test_anonymised_faces_are_pixelated(video: Cli, film: Path, tmp_path: Path) 
     assert video(film, "--anonymise").error.endswith("give --draw FILE.webm or --live too")
     done = video(film, "--draw", path, "--anonymise", "--max-faces", 1)
     assert "would leave faces as they are" in done.error
+    done = video(film, "--live", "--anonymise", "--region", "0,0,99,99")
+    assert "would leave faces as they are" in done.error
 
 
 def frame_of(path: Path, number: int) -> np.ndarray:
@@ -224,6 +227,10 @@ def test_what_is_no_film_is_a_mistake(video: Cli, tmp_path: Path) -> None:
     )
     assert not table.exists()
     assert video(tmp_path / "none.mp4").error.endswith("none.mp4: no such file")
+    for option in ([], ["--csv", table, "--resume"]):
+        assert video("", *option).error.endswith("error: expected a path, got an empty string")
+    done = video(tmp_path / "none.mp4", "--csv", table, "--resume")
+    assert done.error.endswith("none.mp4: no such file")
     assert video("77").error.startswith("ferjax: error: camera 77: ")
 
 
@@ -297,6 +304,40 @@ def test_a_full_disk_keeps_what_was_written(
     assert None not in rows[-1].values()  # whole rows
 
 
+def test_a_folder_that_is_not_writable_is_said_before_anything_is_lost(
+    video: Cli, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, plot = tmp_path / "a.csv", tmp_path / "a.png"
+    table.write_text(
+        "time,frame,track,x,y,width,height,score,roll,size,too_small,label,confidence\n"
+    )
+    plot.touch()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path and access(path, mode))
+    for option, path in (("--csv", table), ("--plot", plot)):
+        done = video(film, option, path)
+        assert done.code == 2
+        assert f"the folder {tmp_path} is not writable" in done.error
+    assert table.read_text().startswith("time,frame")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.png"]
+
+
+def test_names_that_are_long_and_names_that_are_no_text(
+    video: Cli, film: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / os.fsdecode(b"\xff.mp4")
+    try:
+        copy.write_bytes(film.read_bytes())
+    except OSError:
+        pytest.skip("this file system takes names of UTF-8 alone")
+    for name in (os.fsdecode(b"\xff"), 81 * "\u8868"):  # of 243 bytes
+        paths = [tmp_path / f"{name}{end}" for end in (".csv", ".parquet", ".png", ".webm")]
+        options = zip(("--csv", "--parquet", "--plot", "--draw"), paths, strict=True)
+        assert video(copy, *(part for pair in options for part in pair), "--every", 15).code == 0
+        assert all(path.stat().st_size for path in paths)
+    assert not list(tmp_path.glob(".*"))
+
+
 # --- interrupted ---------------------------------------------------------------------------------
 
 
@@ -366,6 +407,23 @@ def test_a_run_over_another_film_is_not_gone_on_with(
     done = video(copy, "--csv", table, "--resume")
     assert "note: begins anew: no run is unfinished" in done.err
     assert "--resume is for films in files" in video("77", "--csv", table, "--resume").error
+
+
+def test_what_a_record_knows_of_is_on_the_disk_before_it(
+    video: Cli, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, save = [], running.Checkpoint.save
+    monkeypatch.setattr(running, "SNAPSHOTS", 0.0)
+    monkeypatch.setattr(GrowingFile, "sync", lambda self: done.append(Path(self.path).suffix))
+
+    def saved(self: Any, *known: Any) -> None:
+        done.append("record")
+        save(self, *known)
+
+    monkeypatch.setattr(running.Checkpoint, "save", saved)
+    options = ["--csv", tmp_path / "a.csv", "--draw", tmp_path / "a.webm", "--every", 15]
+    assert video(film, *options).code == 0
+    assert done == 2 * [".csv", ".webm", "record"]
 
 
 def times_of(path: Path) -> list[float]:

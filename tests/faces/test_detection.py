@@ -494,5 +494,8 @@ def test_a_face_that_is_gone_is_not_followed() -> None:
     assert followed(np.full_like(ASTRONAUT, 90), face) is None
     x, y, width, height = face.box
     for away in (-1e4, 1e4):
-        assert followed(ASTRONAUT, Detection(box=(x + away, y, width, height))) is None
+        for times in (1, 3):  # the larger one is looked for in a picture that is shrunk
+            sides = times * width, times * height
+            assert followed(ASTRONAUT, Detection(box=(x + away, y, *sides))) is None
+            assert followed(ASTRONAUT, Detection(box=(x, y + away, *sides))) is None
     assert followed(ASTRONAUT, face, min_score=1.0) is None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import cv2
 import numpy as np
 import pytest
 
@@ -20,6 +21,7 @@ from ferjax.errors import DetectorError, FerjaxError, PriorError, VideoError, Vi
 from ferjax.faces.detection import Detection, followed
 from ferjax.video import analysis as analysing
 from ferjax.video import finding
+from ferjax.video.ahead import Ahead
 from ferjax.video.analysis import Analysis, analyze
 from ferjax.video.pictures import Frame
 from ferjax.video.schedule import Schedule
@@ -230,6 +232,15 @@ def test_between_looks_a_detector_s_faces_move_on() -> None:
     assert {face.track for frame in frames for face in frame.faces} == {1}
 
 
+def test_a_detector_s_face_may_move_out_of_the_picture() -> None:
+    frames = walk(32, lambda i: [(90 + 2 * i, 60)] if i <= 30 else [])
+    frames[31] = (2.0, frames[31][1])  # a second after the look that saw it at the edge
+    *before, last = run(frames, detect_every=5)
+    assert [len(frame.faces) for frame in before] == [1] * 31
+    assert (last.faces, list(last.live)) == ([], [1])
+    assert last.unseen[0].centre[0] > 160
+
+
 def test_abstention_is_by_the_smoothed_confidence(small: EmotionClassifier, film: Path) -> None:
     (frame, *_) = small.analyze_video(film, end=0.1, abstain_below=1.0)
     assert frame.faces[0].label is None
@@ -340,6 +351,16 @@ def test_an_error_comes_after_the_frames_before_it() -> None:
     assert threads() == []
 
 
+def test_so_does_one_of_the_region(small: EmotionClassifier) -> None:
+    wide, narrow = (texture(0, width, width * 3 // 4) for width in (320, 80))
+    source = [(i / 30, narrow if i == 6 else wide) for i in range(8)]
+    done = []
+    with pytest.raises(VideoError, match="expected a region in the picture of 80 x 60 pixels"):
+        for frame in small.analyze_video(source, region=(160, 0, 160, 240)):
+            done.append(frame.number)
+    assert done == list(range(6))
+
+
 def test_what_is_wrong_with_a_film_is_warned_of(tmp_path: Path, small: EmotionClassifier) -> None:
     path = write_film(tmp_path / "a.mp4", levels(30))
     damage(path, slice(14, 16))
@@ -396,6 +417,14 @@ def test_a_camera_that_stalls_is_given_up(monkeypatch: pytest.MonkeyPatch) -> No
         for frame in Analysis(Stub(), 0, settings):  # type: ignore[arg-type]
             done.append(frame.number)
     assert 29 in done
+
+
+def test_a_timeout_may_be_longer_than_the_system_waits() -> None:
+    def late() -> Iterator[int]:
+        time.sleep(0.05)
+        yield 1
+
+    assert list(Ahead(late(), timeout=1e300)) == [1]
 
 
 # --- how often whole frames are looked at --------------------------------------------------------
@@ -553,6 +582,16 @@ def test_a_face_that_goes_is_looked_for_in_the_frame_before(small: EmotionClassi
     source = [*moving(4, 0), *((i / 30, GROUND) for i in range(4, 12))]
     seen = [len(frame.faces) for frame in small.analyze_video(source)]
     assert seen == [1] * 4 + [0] * 8
+
+
+def test_a_film_may_change_its_size(small: EmotionClassifier) -> None:
+    wide = pasted(texture(0, 1280, 960), [(850, 300, head(400))])
+    narrow = cv2.resize(wide, (320, 240), interpolation=cv2.INTER_AREA)
+    sizes = [wide, narrow, wide, wide, narrow, narrow, narrow, narrow]
+    frames = list(small.analyze_video((i / 30, picture) for i, picture in enumerate(sizes)))
+    assert not any(frame.cut for frame in frames)
+    tracks = [[face.track for face in frame.faces] for frame in frames]
+    assert tracks == [[1], [], [1], [1], [2], [2], [2], [2]]
 
 
 def test_a_small_face_stays_where_every_other_look_is_from_afar(small: EmotionClassifier) -> None:

@@ -102,6 +102,7 @@ def test_an_open_file(film: Path) -> None:
         ({"fps": 5}, [0, 5, 10, 15, 20, 25, 30, 35]),
         ({"fps": 10}, [0, 3, 5, 8, 10, 13, 15, 18, 20, 23, 25, 28, 30, 33, 35, 38]),
         ({"fps": 1000}, list(range(40))),
+        ({"fps": 1.7e308}, list(range(40))),
         ({"start": 1.0, "every": 6}, [25, 31, 37]),
         ({"end": 0.12}, [0, 1, 2]),
         ({"start": 0.5, "end": 0.6}, [13, 14]),
@@ -227,6 +228,8 @@ def test_paths_without_a_film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         Film(tmp_path / "none.mp4")
     with pytest.raises(VideoError, match="is a folder; give one film"):
         Film(tmp_path)
+    with pytest.raises(VideoError, match="expected a path, got an empty string"):
+        Film("")
     with pytest.raises(VideoError, match="no such file"):
         Film("a\0b")
     monkeypatch.chdir(tmp_path)
@@ -349,6 +352,9 @@ def test_times_that_run_backwards() -> None:
     times, problems = times_of([(t, image) for t in (8.0, 8.5, 0.0, 0.5)])
     assert times == [8.0, 8.5, 9.0, 9.5]  # of another recording
     assert problems == ["film: times began anew 1 times, and are counted on from there"]
+    times, _ = times_of([(t, image) for t in (1e17, 0.0, 0.5)])  # a step adds nothing to the first
+    assert times == sorted(set(times))
+    assert len(times) >= 2
 
 
 @pytest.mark.parametrize(
@@ -362,9 +368,11 @@ def test_times_that_run_backwards() -> None:
         (
             [("x", np.zeros((8, 8, 3)))],
             VideoError,
-            "frame 0: expected its time in seconds, got 'x'",
+            "frame 0: expected its time in seconds from 0 on, got 'x'",
         ),
         ([(float("nan"), np.zeros((8, 8, 3)))], VideoError, "frame 0: expected its time"),
+        ([(-0.5, np.zeros((8, 8, 3)))], VideoError, r"in seconds from 0 on, got -0\.5"),
+        ([(np.zeros((8, 8, 3)), 0)], VideoError, r"from 0 on, got array\(.{1,100}$"),
         ([(0, np.zeros((8, 8, 3))), (1, b"")], ImageError, "frame 1"),
     ],
 )

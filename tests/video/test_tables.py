@@ -90,6 +90,20 @@ def test_a_file_goes_on_after_a_number_of_bytes(tmp_path: Path) -> None:
     assert len(list(tables.read_rows(path))) == 3
 
 
+def test_one_process_writes_a_file_at_a_time(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    path = str(tmp_path / "a.csv")
+    file = tables.CsvFile(path, ["a"])
+    file.add([["1"]])
+    for offset in (None, 2):
+        with pytest.raises(WriteError, match=r"a\.csv: another process is writing it"):
+            tables.CsvFile(path, ["a"], offset=offset)
+    file.add([["2"]])
+    file.close()
+    assert [row["a"] for row in tables.read_rows(path)] == ["1", "2"]
+    tables.CsvFile(path, ["a"]).close()
+
+
 def test_letters_beyond_ascii_begin_with_a_mark(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     tables.CsvFile(str(path), ["fröhlich"]).close()

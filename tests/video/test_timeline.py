@@ -81,6 +81,21 @@ def test_a_short_film_is_one_line_with_its_probabilities() -> None:
     assert figure.texts[0].get_text() == "a.mp4: 1 track"
 
 
+def test_a_face_without_a_number_has_a_band_without_a_colour() -> None:
+    timeline = Timeline(LABELS)
+    for i in range(10):
+        timeline.add(i / 10, 1, (np.nan, np.nan))
+    assert (timeline.drawn([]).axes[0].images[0].get_array() == 255).all()
+
+
+def test_letters_that_the_font_lacks_are_told_once(tmp_path: Path) -> None:
+    with pytest.warns(
+        UserWarning, match="letters that matplotlib's font lacks: \u8868, \u793a"
+    ) as told:
+        Timeline(LABELS).save(str(tmp_path / "a.png"), [], title="\u8868\u793a.mp4")
+    assert len(told) == 1
+
+
 def test_nothing_is_drawn_where_a_face_is_not_seen() -> None:
     timeline = Timeline(LABELS)
     for i in range(100):
