@@ -21,13 +21,18 @@ jax: Any = LazyModule("jax")  # what predicts without it need not wait for it
 _waiting: contextlib.ExitStack | None = None  # of a `compile_cache` from before jax was imported
 
 
-@lru_cache(maxsize=1)
-def compiler_options() -> dict[str, str]:
+@lru_cache(maxsize=2)
+def compiler_options(*, is_quick: bool = False) -> dict[str, str | bool]:
     """Return what to give `jax.jit(..., compiler_options=...)` on the default device.
 
     On CPUs XLA leaves convolutions and products of matrices to YNNPACK. On wide feature maps that
     takes three times as long as XLA's own code: 270 ms against 75 for 64 images of 46x46, 64 to 64
     channels, on two cores; products in batches take up to twice as long.
+
+    Args:
+        is_quick: compile in half the time and less memory, with XLA's older code for what it fuses.
+            Single images and training steps of `fer_cnn8` take as long with it, predictions in
+            batches a fifth longer.
 
     Raises:
         BackendError: there is no default device.
@@ -35,18 +40,20 @@ def compiler_options() -> dict[str, str]:
     hardware.check_backend()  # the first to need a device, as a rule
     if jax.default_backend() != "cpu":
         return {}
-    options = {
+    options: dict[str, str | bool] = {
         # Sums stay with YNNPACK, which adds them up more exactly.
         "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",
         # As wide as the CPU has them; LLVM would leave AVX-512 half empty.
         "xla_cpu_prefer_vector_width": "512",
     }
+    if is_quick:
+        options["xla_cpu_use_fusion_emitters"] = False
     if _knows(options):
         return options
     return {name: value for name, value in options.items() if _knows({name: value})}
 
 
-def _knows(options: dict[str, str]) -> bool:
+def _knows(options: dict[str, str | bool]) -> bool:
     """Whether this version of XLA has these options."""
     try:
         jax.jit(lambda: 0, compiler_options=options).lower().compile()

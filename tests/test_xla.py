@@ -28,22 +28,26 @@ def fresh() -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_predictions_stay_as_they_are() -> None:
+@pytest.mark.parametrize("is_quick", [False, True])
+def test_predictions_stay_as_they_are(is_quick: bool) -> None:
     network = nets.fer_cnn8()
     variables = network.init(jax.random.key(0))
     images = np.random.default_rng(0).random((4, 48, 48, 1)).astype(np.float32)
 
-    def predict(options: dict[str, str]) -> Any:
+    def predict(options: dict[str, str | bool]) -> Any:
         return jax.jit(lambda v, x: network.apply(v, x), compiler_options=options)(
             variables, images
         )
 
-    np.testing.assert_allclose(predict(xla.compiler_options()), predict({}), atol=1e-6)
+    np.testing.assert_allclose(
+        predict(xla.compiler_options(is_quick=is_quick)), predict({}), atol=1e-6
+    )
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="needs the CPU backend")
 def test_this_version_of_xla_knows_the_options() -> None:
     assert len(xla.compiler_options()) == 2
+    assert len(xla.compiler_options(is_quick=True)) == 3
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="needs the CPU backend")

@@ -64,7 +64,8 @@ class Compiled:
         # A network of one's own may do anything with its variables.
         self._graph = network.graph if type(network) is Network else None
         self._last: tuple[list[Any], Any] = ([], None)  # variables, and what was made of them
-        self._probabilities = jax.jit(probabilities, compiler_options=compiler_options())
+        self._probabilities = probabilities
+        self._jitted: dict[bool, Any] = {}  # by whether it is compiled quickly
         self._sizes: set[int] = set()  # for which the program is compiled
         self._compiling = threading.Lock()
 
@@ -87,8 +88,15 @@ class Compiled:
         self, variables: Any, batch: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.floating[Any]]:
         # GPUs would otherwise multiply in TF32, which is as far from Keras as 1e-3.
+        compute = self._program(is_quick=len(batch) < _LARGEST_ON_CPU)
         with jax.default_matmul_precision("highest"), jax.enable_x64(False):
-            return np.asarray(self._probabilities(self._prepared(variables), batch))
+            return np.asarray(compute(self._prepared(variables), batch))
+
+    def _program(self, *, is_quick: bool) -> Any:
+        if is_quick not in self._jitted:
+            options = compiler_options(is_quick=is_quick)
+            self._jitted[is_quick] = jax.jit(self._probabilities, compiler_options=options)
+        return self._jitted[is_quick]
 
     def _prepared(self, variables: Any) -> Any:
         """Return the variables with what is made of them alone, anew where they are others."""

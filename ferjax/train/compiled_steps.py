@@ -74,7 +74,7 @@ class CompiledSteps:
             # Copies for the host: the state itself is given away to the next call.
             return after, (after.totals, after.bad_step)
 
-        options: dict[str, Any] = dict(compiler_options())
+        options: dict[str, Any] = dict(compiler_options(is_quick=True))
         if recipe.deterministic and on_gpu():
             options["xla_gpu_deterministic_ops"] = True
         self._call = jax.jit(
