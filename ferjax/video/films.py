@@ -6,6 +6,7 @@ that lists other files, and only by the protocol that it was asked for.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -104,6 +105,10 @@ class Film:
             )
         if not (is_file or text):
             raise VideoError("expected a path, got an empty string")
+        if isinstance(source, io.TextIOBase):
+            raise VideoError(
+                f"{self.name}: expected a film opened in binary mode ('rb'), its .read() gives text"
+            )
         if not (is_file or scheme):
             _check_path(text, self.name)
         self._container = self._opened(source if is_file else text, scheme)

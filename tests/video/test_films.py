@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from fractions import Fraction
@@ -90,6 +91,12 @@ def test_an_open_file(film: Path) -> None:
     with open(film, "rb") as file:
         frames, _ = frames_of(file)
     assert len(frames) == 40
+
+
+def test_a_file_opened_as_text(film: Path) -> None:
+    for file in (open(film, encoding="latin-1"), io.StringIO("a")):  # noqa: SIM115
+        with file, pytest.raises(VideoError, match=r"expected a film opened in binary mode"):
+            Film(file)
 
 
 # --- which frames --------------------------------------------------------------------------------
