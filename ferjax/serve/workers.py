@@ -190,11 +190,10 @@ def work(settings: Settings, listener: socket.socket, folder: Path, channel: Any
     from ferjax.serve import server
     from ferjax.xla import compile_cache
 
-    logs.set_up()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's goes to all; the watching one acts
     signal.signal(signal.SIGTERM, _exit)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with temporary.used(folder), compile_cache():
+    with logs.own_alone(), temporary.used(folder), compile_cache():
         try:
             service = server.open_service(settings, folder / "page" if settings.has_page else None)
             service.warm_up()
@@ -242,11 +241,11 @@ def run(settings: Settings, listener: socket.socket, ready: Callable[[], object]
     Raises:
         FerjaxError: the service cannot begin.
     """
-    logs.set_up()
     before = signal.signal(signal.SIGTERM, _exit)
     try:
         with temporary.folder("ferjax-serve-") as folder:
             if settings.workers > 1:
+                logs.set_up()
                 Workers(settings, listener, folder, ready).run()
             else:
                 _run_alone(settings, listener, folder, ready)
@@ -260,6 +259,6 @@ def _run_alone(
     from ferjax.serve import server
     from ferjax.xla import compile_cache
 
-    with compile_cache():
+    with logs.own_alone(), compile_cache():
         page = folder / "page" if settings.has_page else None
         server.answer(server.open_service(settings, page), listener, ready)
