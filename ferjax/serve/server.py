@@ -14,7 +14,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -148,11 +148,6 @@ class _Server(uvicorn.Server):
         for listener in listeners:
             draining.accept_no_more(listener)
         await asyncio.sleep(_SETTLE)
-        for listener in listeners:
-            with suppress(NotImplementedError):  # on Windows
-                loop.remove_reader(listener)
-        # What asyncio has taken by itself is made meanwhile: as it closes it would drop it.
-        await asyncio.sleep(_TICK)
         accepted = [
             connection for listener in listeners for connection in draining.take_all(listener)
         ]
