@@ -1,8 +1,9 @@
 """What computes a network's probabilities: JAX, or ONNX Runtime.
 
-Where none is named JAX computes on an accelerator, and on CPUs ONNX Runtime, which is faster there
-and starts in a third of the time; but JAX what only JAX can: layers without a counterpart in ONNX,
-a module of one's own, and where a program asks for float64 by `jax_enable_x64`.
+Where none is named JAX computes on an accelerator, and on CPUs ONNX Runtime, which takes less time
+there for a single image and less than half for a start; but JAX what only JAX can: layers without a
+counterpart in ONNX, a module of one's own, and where a program asks for float64 by
+`jax_enable_x64`.
 
 Dimension keys: B images, K classes; H, W, C of the network's input, in its order of axes.
 """
