@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import suppress
 from types import TracebackType
 from typing import Final
 
+from ferjax.errors import WriteError
 from ferjax.scale.folder import Folder
 
 LEFT_OUT: Final = "left out, for the process that looks at it dies"
@@ -77,7 +79,8 @@ class Attempt:
 
     def _leave(self, at: int | None) -> None:
         note = {"call": self._token, "at": at, "deaths": dict(self._deaths)}
-        self._folder.leave_note(self._part, json.dumps(note).encode())
+        with suppress(WriteError):  # some stores take one a second; a full disk fails the rows too
+            self._folder.leave_note(self._part, json.dumps(note).encode())
 
     def __exit__(
         self,
