@@ -133,10 +133,11 @@ class _Server(uvicorn.Server):
         ending = asyncio.create_task(super().shutdown(sockets))
         while not ending.done() and not self.force_exit:
             await asyncio.wait([ending], timeout=_TICK)
+        if self.force_exit:  # what is given up, the application among it, would log tracebacks
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         if ending.done():
             await ending
         else:  # it would wait for connections from Python 3.12 on
-            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what is given up
             ending.cancel()
 
     async def _take_accepted(self, listeners: Sequence[socket.socket]) -> None:
