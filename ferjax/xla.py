@@ -30,9 +30,9 @@ def compiler_options(*, is_quick: bool = False) -> dict[str, str | bool]:
     channels, on two cores; products in batches take up to twice as long.
 
     Args:
-        is_quick: compile in half the time and less memory, with XLA's older code for what it fuses.
-            Single images and training steps of `fer_cnn8` take as long with it, predictions in
-            batches a fifth longer.
+        is_quick: compile in half the time and less memory, with XLA's older code for what it fuses,
+            which that of JAX 0.12 has no more. Single images and training steps of `fer_cnn8` take
+            as long with it, predictions in batches a fifth longer.
 
     Raises:
         BackendError: there is no default device.
@@ -47,7 +47,8 @@ def compiler_options(*, is_quick: bool = False) -> dict[str, str | bool]:
         "xla_cpu_prefer_vector_width": "512",
     }
     if is_quick:
-        options["xla_cpu_use_fusion_emitters"] = False
+        quick = {**options, "xla_cpu_use_fusion_emitters": False}
+        return quick if _knows(quick) else compiler_options()
     if _knows(options):
         return options
     return {name: value for name, value in options.items() if _knows({name: value})}

@@ -46,8 +46,10 @@ def test_predictions_stay_as_they_are(is_quick: bool) -> None:
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="needs the CPU backend")
 def test_this_version_of_xla_knows_the_options() -> None:
-    assert len(xla.compiler_options()) == 2
-    assert len(xla.compiler_options(is_quick=True)) == 3
+    options, quick = xla.compiler_options(), xla.compiler_options(is_quick=True)
+    assert len(options) == 2
+    assert quick.items() >= options.items()
+    assert len(quick) == 3 or jax.__version_info__ >= (0, 11)
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="needs the CPU backend")
