@@ -142,9 +142,10 @@ class Predictor:
         """Return the probabilities of each of several batches, which it may compute together.
 
         Args:
-            batches, threads: as for a call.
+            batches: each as for a call.
+            threads: as for a call; no more batches are computed at the same time.
         """
-        at_once = min(self.engine(threads).batches_at_once, len(batches))
+        at_once = min(self.engine(threads).batches_at_once, threads or len(batches), len(batches))
         if at_once <= 1:
             return [self(batch, threads=threads) for batch in batches]
         from concurrent.futures import ThreadPoolExecutor

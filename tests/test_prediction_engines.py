@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import pickle
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -172,6 +173,23 @@ def test_a_platform_that_is_asked_for_and_not_there(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(hardware, "check_backend", missing)
     with pytest.raises(BackendError, match="'cuda'"):
         classifier().predict_batch(IMAGES)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="needs the CPU backend")
+def test_a_caller_with_one_thread_gets_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    names: set[str] = set()
+
+    def compute(self: JaxEngine, batch: np.ndarray, threads: int | None) -> np.ndarray:
+        names.add(threading.current_thread().name)
+        return np.zeros((len(batch), 3), np.float32)
+
+    monkeypatch.setattr(hardware, "cores", lambda: 4)
+    monkeypatch.setattr(JaxEngine, "__call__", compute)
+    images = np.concatenate([IMAGES] * 8)
+    classifier(engine="jax").predict_batch(images, threads=1)
+    assert names == {threading.current_thread().name}
+    classifier(engine="jax").predict_batch(images)
+    assert any(name.startswith("ferjax-predict") for name in names)
 
 
 # --- what ----------------------------------------------------------------------------------------
