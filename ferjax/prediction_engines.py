@@ -135,7 +135,7 @@ class Predictor:
             if self.asked != AUTO or engine.name == JAX:
                 raise
         with _lock:  # ONNX Runtime has no code for what the network does with such images
-            self._set(JaxEngine(self.network, self.head, self.variables))
+            self._set(JaxEngine(self._network or self.graph, self.head, self.variables))
         return self.engine()(batch, None)
 
     def many(self, batches: Sequence[Float32Array], *, threads: int | None = None) -> list[Rows]:
@@ -161,7 +161,7 @@ class Predictor:
             except FerjaxError:
                 if self.asked == ONNX:
                     raise
-        return JaxEngine(self.network, self.head, self.variables)
+        return JaxEngine(self._network or self.graph, self.head, self.variables)
 
     def _suits_onnx(self) -> bool:
         if self._network is not None:
@@ -209,8 +209,8 @@ class JaxEngine:
 
     name = JAX
 
-    def __init__(self, network: Network, head: Head, variables: Variables) -> None:
-        """Make ready to compile.
+    def __init__(self, network: Network | Graph, head: Head, variables: Variables) -> None:
+        """Make ready to compile; of a Graph without importing Flax.
 
         Raises:
             BackendError: there is no default device.

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import operator
 import threading
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import jax
 import numpy as np
 import numpy.typing as npt
 
 from ferjax import hardware
+from ferjax.nets.forward import inference, with_prepared
+from ferjax.nets.graph import Graph
 from ferjax.nets.head import Head
-from ferjax.nets.network import Network, with_prepared
 from ferjax.xla import begin_keeping, compiler_options
+
+if TYPE_CHECKING:
+    from ferjax.nets.network import Network
 
 # Batches are padded to the next of these sizes.
 _BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -56,13 +60,16 @@ def batches_at_once() -> int:
 class Compiled:
     """A network's probabilities on the default device; belongs to a process."""
 
-    def __init__(self, network: Network, head: Head) -> None:
+    def __init__(self, network: Network | Graph, head: Head) -> None:
+        graph = _plain_graph(network)
+
         def probabilities(variables: Any, images: jax.Array) -> Any:
-            return head.probabilities(network.apply(variables, images))
+            if graph is not None:
+                return head.probabilities(inference(graph, variables, images))
+            return head.probabilities(network.apply(variables, images))  # type: ignore[union-attr]
 
         begin_keeping()
-        # A network of one's own may do anything with its variables.
-        self._graph = network.graph if type(network) is Network else None
+        self._graph = graph
         self._last: tuple[list[Any], Any] = ([], None)  # variables, and what was made of them
         self._probabilities = probabilities
         self._jitted: dict[bool, Any] = {}  # by whether it is compiled quickly
@@ -110,3 +117,12 @@ class Compiled:
             kept = all(isinstance(array, jax.Array) for array in arrays)
             self._last = (arrays, prepared) if kept else ([], None)
         return prepared
+
+
+def _plain_graph(network: Network | Graph) -> Graph | None:
+    """Return the graph; None for a network of one's own, which may do anything."""
+    if isinstance(network, Graph):
+        return network
+    from ferjax.nets.network import Network
+
+    return network.graph if type(network) is Network else None

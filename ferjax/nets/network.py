@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax.core import Scope
 
 from ferjax.errors import LayerError
+from ferjax.nets.forward import Hook, check_images, fitting, forward
 from ferjax.nets.graph import Graph
-from ferjax.nets.head import has_logits, without_activation
 from ferjax.nets.layers import Layer, Shape, Weight
 from ferjax.nets.summary import summary
 
@@ -59,7 +58,7 @@ class Network(nn.Module):
 
     def _draw(self, images: jax.Array) -> None:
         """Draw every layer's weights, as `__call__` does, and compute nothing."""
-        self._check(images)
+        check_images(self.graph, images)
         for layer in dict.fromkeys(call.layer for call in self.graph.calls[1:]):
             self._run(layer, train=False)
 
@@ -70,7 +69,7 @@ class Network(nn.Module):
         train: bool = False,
         logits: bool = False,
         compute_dtype: str = "float32",
-        hook: Callable[[int, jax.Array], jax.Array] | None = None,
+        hook: Hook | None = None,
     ) -> jax.Array:
         """Return probabilities, or whatever else the network's last layer gives.
 
@@ -89,28 +88,14 @@ class Network(nn.Module):
         Returns:
             float32 (B, K).
         """
-        replaced = _replaced_for_logits(self.graph) if logits else {}
-        images = jnp.asarray(images, jnp.float32)
-        self._check(images)
-        last_weights = max(
-            (i for i, call in enumerate(self.graph.calls) if call.layer in self.graph.weights),
-            default=0,
+        return forward(
+            self.graph,
+            images,
+            lambda layer: self._run(layer, train),
+            logits=logits,
+            compute_dtype=compute_dtype,
+            hook=hook,
         )
-        runs: dict[str, _Run] = {}
-        results: list[jax.Array] = [images]
-        for position, call in enumerate(self.graph.calls[1:], start=1):
-            layer = replaced.get(position) or self.graph.by_name[call.layer]
-            if call.layer not in runs:
-                runs[call.layer] = self._run(call.layer, train)
-            run = runs[call.layer]
-            inputs = [results[i] for i in call.inputs]
-            weights = run.weights
-            if compute_dtype != "float32":
-                full = layer.full_precision or position >= min(last_weights, self.graph.final_call)
-                inputs, weights = _cast((inputs, weights), "float32" if full else compute_dtype)
-            output = layer.forward(run, weights, *inputs)
-            results.append(output if hook is None else hook(position, output))
-        return results[-1]
 
     @nn.nowrap
     def _run(self, layer: str, train: bool) -> _Run:
@@ -118,16 +103,6 @@ class Network(nn.Module):
         # A module around this one may call it several times.
         scope = self.scope.push(layer, reuse=True)
         return _Run(scope, self.graph.weights.get(layer, ()), train)
-
-    @nn.nowrap
-    def _check(self, images: jax.Array) -> None:
-        if not self.graph.takes(images.shape[1:]):
-            raise LayerError(
-                f"expected images of shape (B, {', '.join(map(str, self.input_shape))}), "
-                f"got {tuple(images.shape)}"
-            )
-        if all(isinstance(size, int) for size in images.shape[1:]):  # `jax.export` has symbols
-            self.graph.check_input(images.shape[1:])
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -172,14 +147,8 @@ class _Run:
                     # A key of its own is not worth asking for: statistics start as constants.
                     lambda w=weight: w.initializer(jax.random.key(0), w.shape, w.dtype),
                 )
-                if variable.value.shape != weight.shape:  # Flax itself looks at parameters alone
-                    raise LayerError(
-                        f"layer {scope.name!r}: expected {weight.name} of shape {weight.shape}, "
-                        f"got {variable.value.shape}"
-                    )
                 value = variable.value
-            # Of another precision, such as float64 under jax_enable_x64, it would mix with images.
-            self.weights[weight.name] = jnp.asarray(value, weight.dtype)
+            self.weights[weight.name] = fitting(str(scope.name), weight, value)
         self.weights |= scope.get_variable("prepared", "weights", {})  # see `with_prepared`
 
     def key(self) -> jax.Array:
@@ -189,46 +158,3 @@ class _Run:
         if self._scope.is_mutable_collection("batch_stats"):
             self._scope.put_variable("batch_stats", name, value)
             self.weights[name] = value  # where the layer is called again
-
-
-def with_prepared(graph: Graph, variables: Mapping[str, Any], batch_size: int) -> dict[str, Any]:
-    """Return variables for inference alone, with what layers would make of them in each call.
-
-    Args:
-        variables: {"params", "batch_stats"}, for which `Network` has to compute the same.
-        batch_size: of the largest batch.
-
-    Returns:
-        Beside them a collection "prepared", as `Layer.prepared` makes it.
-    """
-    params = variables.get("params", {})
-    prepared: dict[str, Any] = {}
-    for call in graph.calls[1:]:
-        layer, described = graph.by_name[call.layer], graph.weights.get(call.layer, ())
-        shape, weights = graph.shapes[call.inputs[0]], params.get(call.layer, {})
-        known = None not in shape and all(
-            np.shape(weights.get(w.name)) == w.shape for w in described if w.collection == "params"
-        )
-        if known and call.layer not in prepared:
-            sizes = (batch_size, *(size or 0 for size in shape))
-            made = layer.prepared(weights, sizes)
-            if made:
-                prepared[call.layer] = {"weights": made}
-    return {**variables, "prepared": prepared}
-
-
-def _cast(tree: Any, dtype: str) -> Any:
-    return jax.tree.map(
-        lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree
-    )
-
-
-def _replaced_for_logits(graph: Graph) -> dict[int, Layer]:
-    """Return, by its position, the call's layer without whose activation logits are the output."""
-    position = graph.final_call
-    layer = graph.by_name[graph.calls[position].layer]
-    if graph.final_activation == "linear":
-        return {}
-    if not has_logits(graph):
-        raise layer.error(f"it ends in {graph.final_activation!r}, so there are no logits")
-    return {position: without_activation(layer)}

@@ -177,7 +177,25 @@ def batch_norm(
     """Normalize `x` along `axis` as one multiply-add, which is how Keras computes it."""
     # XLA would otherwise take the root anew for every value of `x`.
     factor, shift = kept_apart(_factor_and_shift(mean, variance, gamma, beta, epsilon))
+    return scaled(x, factor, shift, axis=axis)
+
+
+def scaled(x: Array, factor: Array, shift: Array, *, axis: int) -> Array:
+    """Return x * factor + shift, which are vectors along `axis`."""
     return x * along_axis(factor, x.ndim, axis) + along_axis(shift, x.ndim, axis)
+
+
+def prepared_norm(
+    mean: Any, variance: Any, gamma: Any | None, beta: Any | None, *, epsilon: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `batch_norm` multiplies by and adds, float32 (C,), by NumPy in float64.
+
+    Beforehand, it is a program less to compile for each layer.
+    """
+    mean, variance = (np.asarray(x, np.float64) for x in (mean, variance))
+    factor = (1.0 if gamma is None else np.asarray(gamma, np.float64)) / np.sqrt(variance + epsilon)
+    shift = (0.0 if beta is None else np.asarray(beta, np.float64)) - mean * factor
+    return factor.astype(np.float32), shift.astype(np.float32)
 
 
 @partial(jax.jit, static_argnums=4)

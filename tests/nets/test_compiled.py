@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from ferjax import hardware
+from ferjax.errors import LayerError
 from ferjax.nets import Network
 from ferjax.nets.compiled import Compiled, batches_at_once
+from ferjax.nets.forward import inference, with_prepared
 from ferjax.nets.head import Head
 from ferjax.nets.layers import BatchNormalization, Conv2D, Dense, GlobalAveragePooling2D
-from ferjax.nets.network import with_prepared
 from ferjax.nets.ops import kept_apart
 
 from ..networks import as_trained, chain
@@ -41,11 +42,50 @@ def doubled(variables: Any) -> Any:
 
 
 @needs_cpu
-def test_kernels_are_prepared() -> None:
+def test_kernels_and_normalizations_are_prepared() -> None:
     prepared = with_prepared(NETWORK.graph, VARIABLES, 8)["prepared"]
     assert {name: list(made["weights"]) for name, made in prepared.items()} == {
-        "wide": ["prepared_kernel"]
+        "batch_normalization": ["prepared_factor", "prepared_shift"],
+        "wide": ["prepared_kernel"],
     }
+
+
+@pytest.mark.parametrize("has_weights", [True, False])
+def test_a_prepared_normalization_by_hand(has_weights: bool) -> None:
+    layer = BatchNormalization(epsilon=1.0, scale=has_weights, center=has_weights)
+    statistics = {"mean": jnp.float32([2, 5]), "var": jnp.float32([3, 8])}
+    more = {"scale": jnp.float32([6, 3]), "bias": jnp.float32([1, 1])} if has_weights else {}
+    made = layer.prepared(statistics | more, (8, 2))
+    factor, shift = ([3, 1], [-5, -4]) if has_weights else ([1 / 2, 1 / 3], [-1, -5 / 3])
+    np.testing.assert_array_equal(made["prepared_factor"], np.float32(factor))
+    np.testing.assert_array_equal(made["prepared_shift"], np.float32(shift))
+
+
+@needs_cpu
+@pytest.mark.parametrize("count", [1, 8])
+def test_what_is_prepared_gives_the_same_in_batches_of_each_kind(count: int) -> None:
+    images = np.repeat(IMAGES, count, axis=0)
+    prepared = with_prepared(NETWORK.graph, VARIABLES, 8)
+    found = inference(NETWORK.graph, prepared, images)
+    expected = inference(NETWORK.graph, VARIABLES, images)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+def test_inference_is_what_the_module_applies() -> None:
+    expected = NETWORK.apply(VARIABLES, IMAGES)
+    np.testing.assert_array_equal(inference(NETWORK.graph, VARIABLES, IMAGES), expected)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "got"), [({}, "none"), ({"kernel": np.zeros((3, 3, 64, 9), np.float32)}, "9")]
+)
+def test_weights_that_do_not_fit_are_refused(kernel: Any, got: str) -> None:
+    params = VARIABLES["params"]
+    wide = {"bias": params["wide"]["bias"], **kernel}
+    variables = {**VARIABLES, "params": {**params, "wide": wide}}
+    message = rf"layer 'wide': expected kernel of shape \(3, 3, 64, 64\), got .*{got}"
+    with pytest.raises(LayerError, match=message):
+        Compiled(NETWORK.graph, Head.of(NETWORK.graph))(variables, IMAGES)
 
 
 def test_variables_may_be_others_in_each_call() -> None:

@@ -162,8 +162,11 @@ class Layer:
         """Return what `forward` would make of the weights alone, to add to them at inference.
 
         Args:
-            weights: as for `forward`, without those of collection "batch_stats".
+            weights: as for `forward`.
             shape: of the inputs, (B, ...), B of the largest batch.
+
+        Returns:
+            NumPy's arrays by name, or lists of them.
         """
         return {}
 

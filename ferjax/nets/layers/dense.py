@@ -140,6 +140,11 @@ class Dense(Layer):
         return self.activated(run, weights, x)
 
 
+# Images with which a normalization that is prepared is quicker to compile and to compute; batches
+# of 8 take 2 % longer with it.
+_MOST_PREPARED = 4
+
+
 @dataclass(frozen=True, kw_only=True)
 class BatchNormalization(Layer):
     """Batch normalization along `axis` (Ioffe and Szegedy, arXiv 1502.03167).
@@ -190,6 +195,10 @@ class BatchNormalization(Layer):
             run.update("mean", self.momentum * mean + share * batch_mean)
             run.update("var", self.momentum * variance + share * batch_variance)
             mean, variance = batch_mean, batch_variance
+        elif "prepared_factor" in weights and x.shape[0] <= _MOST_PREPARED:
+            return ops.scaled(
+                x, weights["prepared_factor"], weights["prepared_shift"], axis=self.axis
+            )
         return ops.batch_norm(
             x,
             mean,
@@ -199,6 +208,16 @@ class BatchNormalization(Layer):
             axis=self.axis,
             epsilon=self.epsilon,
         )
+
+    def prepared(self, weights: Mapping[str, Array], shape: tuple[int, ...]) -> dict[str, Any]:
+        factor, shift = ops.prepared_norm(
+            weights["mean"],
+            weights["var"],
+            weights.get("scale"),
+            weights.get("bias"),
+            epsilon=self.epsilon,
+        )
+        return {"prepared_factor": factor, "prepared_shift": shift}
 
 
 @dataclass(frozen=True, kw_only=True)
