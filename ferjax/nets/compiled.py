@@ -70,7 +70,8 @@ class Compiled:
 
         begin_keeping()
         self._graph = graph
-        self._last: tuple[list[Any], Any] = ([], None)  # variables, and what was made of them
+        # Variables, and what was made of them, for single images and for batches.
+        self._last: dict[int, tuple[list[Any], Any]] = {}
         self._probabilities = probabilities
         self._jitted: dict[bool, Any] = {}  # by whether it is compiled quickly
         self._sizes: set[int] = set()  # for which the program is compiled
@@ -97,7 +98,7 @@ class Compiled:
         # GPUs would otherwise multiply in TF32, which is as far from Keras as 1e-3.
         compute = self._program(is_quick=len(batch) < _LARGEST_ON_CPU)
         with jax.default_matmul_precision("highest"), jax.enable_x64(False):
-            return np.asarray(compute(self._prepared(variables), batch))
+            return np.asarray(compute(self._prepared(variables, len(batch)), batch))
 
     def _program(self, *, is_quick: bool) -> Any:
         if is_quick not in self._jitted:
@@ -105,17 +106,18 @@ class Compiled:
             self._jitted[is_quick] = jax.jit(self._probabilities, compiler_options=options)
         return self._jitted[is_quick]
 
-    def _prepared(self, variables: Any) -> Any:
+    def _prepared(self, variables: Any, size: int) -> Any:
         """Return the variables with what is made of them alone, anew where they are others."""
         if self._graph is None:
             return variables
-        given, prepared = self._last
+        largest = 1 if size == 1 else largest_batch()
+        given, prepared = self._last.get(largest, ([], None))
         arrays = jax.tree.leaves(variables)
         if len(arrays) != len(given) or any(map(operator.is_not, arrays, given)):
-            prepared = with_prepared(self._graph, variables, largest_batch())
+            prepared = with_prepared(self._graph, variables, largest)
             # NumPy's can be written to meanwhile.
             kept = all(isinstance(array, jax.Array) for array in arrays)
-            self._last = (arrays, prepared) if kept else ([], None)
+            self._last[largest] = (arrays, prepared) if kept else ([], None)
         return prepared
 
 

@@ -5,9 +5,9 @@ Dimensions: B batch, H height, W width, T steps, C channels, K filters; see `fer
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial, reduce
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,9 @@ from jax import lax
 from ferjax.nets.ops import kept_apart, spatial_axes
 
 Array = jax.Array
+# A kernel as "tiles", 16 arrays (C, K) of Winograd's algorithm, or as "columns", arrays (9 * C, a
+# part of K).
+Prepared: TypeAlias = Mapping[str, Sequence[Any]]
 
 # Winograd's transforms cost too much where few pixels share a kernel, or few channels a pixel.
 _FEWEST_PIXELS = 400
@@ -30,6 +33,11 @@ _SMALLEST_SIDE_PREPARED = 5
 # many have to fit into the processor's cache.
 _BLOCK = 1 << 19
 _MOST_UNROLLED = 4
+# Kernels that are wide where few pixels are left: XLA's CPU code takes longer for one product than
+# for four of a quarter of the filters.
+_MOST_PIXELS_OF_COLUMNS = 64
+_FEWEST_WEIGHTS_OF_COLUMNS = 1 << 20
+_PARTS_OF_COLUMNS = 4
 # Shifted copies of an image that are put side by side: with more, compiling takes many seconds.
 _MOST_SHIFTS = 25
 
@@ -43,7 +51,7 @@ def conv2d(
     data_format: str,
     dilation_rate: tuple[int, int],
     groups: int = 1,
-    prepared: Sequence[Array] | None = None,
+    prepared: Prepared | None = None,
 ) -> Array:
     """Cross-correlate `x` with `kernel`, (kh, kw, C/groups, K).
 
@@ -58,9 +66,11 @@ def conv2d(
             return _of_small_images(x, kernel, data_format)
         if has_own_code(x, kernel, data_format):
             pad = 1 if padding == "same" else 0
+            if prepared and "columns" in prepared:
+                return _by_columns(x, prepared["columns"], pad)
             images = images_at_once(x.shape, kernel.shape, pad, prepared=True) if prepared else 0
             if prepared and images:
-                return _winograd(x, prepared, pad, images)
+                return _winograd(x, prepared["tiles"], pad, images)
             return _conv3x3(x, kernel, pad)
     layout = "NHWC" if data_format == "channels_last" else "NCHW"
     return lax.conv_general_dilated(
@@ -209,6 +219,30 @@ def images_at_once(
     return images if most and images * height * width >= fewest else 0
 
 
+def _by_columns(x: Array, kernels: Sequence[Array], pad: int) -> Array:
+    """Cross-correlate by one matrix product for each part of the filters."""
+    # Side by side in two steps: nine slices in one take a quarter of a second to compile.
+    (wide,) = kept_apart(_side_by_side(_padded(x, pad), 2))
+    (columns,) = kept_apart(_side_by_side(wide, 1))
+    batch, height, width, values = columns.shape
+    rows = columns.reshape(-1, values)
+    (y,) = kept_apart(_joined([lax.dot(rows, kernel) for kernel in kernels]))
+    return y.reshape(batch, height, width, -1)
+
+
+@partial(jax.jit, static_argnums=1)
+def _side_by_side(x: Array, axis: int) -> list[Array]:
+    """Put three neighbours along an axis into one, as three times the channels."""
+    count = x.shape[axis] - 2
+    shifted = [lax.slice_in_dim(x, i, i + count, axis=axis) for i in range(3)]
+    return [lax.concatenate(shifted, 3)]
+
+
+@jax.jit
+def _joined(parts: list[Array]) -> list[Array]:
+    return [lax.concatenate(parts, 1)]
+
+
 def _winograd(x: Array, weights: Sequence[Array], pad: int, images: int) -> Array:
     """Cross-correlate by F(2x2, 3x3) of Lavin and Gray, "Fast Algorithms for Convolutional Neural
     Networks", 2016: 16 products instead of 36 for each tile of 2x2 outputs.
@@ -221,7 +255,7 @@ def _winograd(x: Array, weights: Sequence[Array], pad: int, images: int) -> Arra
     def convolve(part: Array) -> Array:
         # Otherwise the steps before it, such as the first convolution, would be done anew for each
         # of the 16 values.
-        tiles = kept_apart(_of_tiles(part, pad))
+        tiles = _tiles_of_one(part, pad) if batch == 1 else kept_apart(_of_tiles(part, pad))
         # Products one by one, not as a batch, which would take a copy of all tiles.
         products = [
             lax.dot_general(tile, w, (((3,), (0,)), ((), ()))) for tile, w in zip(tiles, weights)
@@ -284,10 +318,36 @@ def _gradient_by_rows(x: Array, dy: Array, pad: int) -> Array:
 @partial(jax.jit, static_argnums=1)
 def _of_tiles(x: Array, pad: int) -> list[Array]:
     """Return 16 values of each tile, transformed, each (B, rows, columns, C)."""
-    rows, columns = ((size + 2 * pad - 1) // 2 for size in x.shape[1:3])
-    ends = [(pad, 2 * count + 2 - size - pad) for count, size in zip((rows, columns), x.shape[1:3])]
-    padded = jnp.pad(x, ((0, 0), *ends, (0, 0)))
+    padded = _in_tiles(x, pad)
+    rows, columns = (size // 2 - 1 for size in padded.shape[1:3])
     return [t for r in _of_tile(padded, 1, rows) for t in _of_tile(r, 2, columns)]
+
+
+def _tiles_of_one(x: Array, pad: int) -> list[Array]:
+    """Return the same of a single image, each in a call of its own.
+
+    XLA's CPU code divides calls among the cores, which then go on with the products of what they
+    have in their caches. The calls in a call it divides too, but those after it no more.
+    """
+    (padded,) = kept_apart(_in_tiles_alone(x, pad))
+    return [kept_apart(_of_value(padded, i, j))[0] for i in range(4) for j in range(4)]
+
+
+def _in_tiles(x: Array, pad: int) -> Array:
+    """Add zeros so that tiles of 4x4 pixels, two apart, fit in."""
+    ends = [(pad, pad + size % 2) for size in x.shape[1:3]]
+    return jnp.pad(x, ((0, 0), *ends, (0, 0)))
+
+
+@partial(jax.jit, static_argnums=1)
+def _in_tiles_alone(x: Array, pad: int) -> list[Array]:
+    return [_in_tiles(x, pad)]
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _of_value(padded: Array, i: int, j: int) -> list[Array]:
+    rows, columns = (size // 2 - 1 for size in padded.shape[1:3])
+    return [_of_tile(_of_tile(padded, 1, rows)[i], 2, columns)[j]]
 
 
 # Of one axis each: the three matrices of the algorithm, and two of them transposed. What
@@ -329,26 +389,33 @@ def prepared_kernel(
     data_format: str,
     dilation_rate: tuple[int, int],
     groups: int = 1,
-) -> list[np.ndarray] | None:
-    """Return a kernel as Winograd's algorithm multiplies by it, 16 arrays (C, K).
+) -> Prepared | None:
+    """Return a kernel as it is multiplied by, made once and not in every call.
 
-    So it is transformed once and not in every call, and fewer pixels have to share it.
+    With kernels that are transformed beforehand, Winograd's algorithm pays for fewer pixels.
 
     Args:
-        x: the shape of the largest batch of images, (B, H, W, C).
+        x: the shape of the largest batch of images, (B, H, W, C). Of single images, whose kernels
+            may be prepared in another way, it is the shape of one.
 
     Returns:
-        None where the algorithm is not used for such images.
+        NumPy's arrays; None where the kernel is taken as it is.
     """
     plain = (strides, dilation_rate, groups) == ((1, 1), (1, 1), 1)
     images, kernel = np.broadcast_to(np.float32(0), x), np.asarray(kernel, np.float32)
     pad = 1 if padding == "same" else 0
     if not (plain and has_own_code(images, kernel, data_format)):
         return None
-    if not images_at_once(x, kernel.shape, pad, prepared=True):
-        return None
-    # By NumPy, so that nothing has to be compiled.
-    return [np.ascontiguousarray(w) for row in _of_kernel(kernel) for w in _of_kernel(row)]
+    if images_at_once(x, kernel.shape, pad, prepared=True):
+        # By NumPy, so that nothing has to be compiled.
+        weights = [w for row in _of_kernel(kernel) for w in _of_kernel(row)]
+        return {"tiles": [np.ascontiguousarray(w) for w in weights]}
+    pixels = (x[1] + 2 * pad - 2) * (x[2] + 2 * pad - 2)
+    few = x[0] == 1 and min(x[1:3]) >= 3 and pixels <= _MOST_PIXELS_OF_COLUMNS
+    if few and kernel.size >= _FEWEST_WEIGHTS_OF_COLUMNS:
+        parts = np.array_split(kernel.reshape(-1, kernel.shape[3]), _PARTS_OF_COLUMNS, axis=1)
+        return {"columns": [np.ascontiguousarray(part) for part in parts]}
+    return None
 
 
 @jax.jit
