@@ -16,9 +16,10 @@ _most_cores: int | None = None  # what this process is to make do with
 
 def cores() -> int:
     """Return how many CPU cores this process may use; the machine may have more."""
-    count = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
     return count if _most_cores is None else min(count, _most_cores)
 
 

@@ -10,9 +10,10 @@ Dimension keys: B images, K classes; H, W, C of the network's input, in its orde
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
@@ -145,7 +146,9 @@ class Predictor:
             batches: each as for a call.
             threads: as for a call; no more batches are computed at the same time.
         """
-        at_once = min(self.engine(threads).batches_at_once, threads or len(batches), len(batches))
+        at_once = min(len(batches), threads or len(batches))
+        if at_once > 1:
+            at_once = min(at_once, self.engine(threads).batches_at_once)
         if at_once <= 1:
             return [self(batch, threads=threads) for batch in batches]
         from concurrent.futures import ThreadPoolExecutor
@@ -263,17 +266,15 @@ class OnnxEngine:
         self._graph, self._head = graph, head
         self._process = os.getpid()  # a session's threads are not there after a fork
         self.variables: Variables = _read_only(variables)
-        self._arrays = list(_arrays(self.variables))
+        self._arrays = _arrays(self.variables)
         self._sessions: dict[int | None, Engine] = {}
         self._session(threads)
 
     def is_current(self, variables: Variables) -> bool:
         if self._process != os.getpid():
             return False
-        given = list(_arrays(variables))
-        return len(given) == len(self._arrays) and all(
-            map(lambda a, b: a is b, given, self._arrays)
-        )
+        given = _arrays(variables)
+        return len(given) == len(self._arrays) and all(map(operator.is_, given, self._arrays))
 
     def __call__(self, batch: Float32Array, threads: int | None) -> Rows:
         return np.asarray(self._head.probabilities(self._session(threads)(batch)))
@@ -291,13 +292,16 @@ class OnnxEngine:
         return session
 
 
-def _arrays(tree: Any) -> Iterator[Any]:
-    """Yield the arrays of variables, in their order."""
-    if isinstance(tree, Mapping):
-        for branch in tree.values():
-            yield from _arrays(branch)
-    else:
-        yield tree
+def _arrays(tree: Mapping[str, Any]) -> list[Any]:
+    """Return the arrays of variables, in their order."""
+    arrays: list[Any] = []
+    for branch in tree.values():
+        # NumPy's arrays and dicts, as nearly all are, are known much sooner than any mapping.
+        if isinstance(branch, np.ndarray) or not isinstance(branch, (dict, Mapping)):
+            arrays.append(branch)
+        else:
+            arrays += _arrays(branch)
+    return arrays
 
 
 def _read_only(tree: Any) -> Any:
