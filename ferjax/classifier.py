@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast, overload
 import numpy as np
 import numpy.typing as npt
 
-from ferjax import metadata, preprocessing, priors, released, weights
+from ferjax import metadata, preprocessing, priors, released, session_cache, weights
 from ferjax.confidence import Confidence
 from ferjax.emotions import Labels
 from ferjax.errors import FerjaxError, ImageError, LayerError
@@ -20,7 +20,7 @@ from ferjax.nets.head import Head
 from ferjax.nets.known import labels_of
 from ferjax.nets.value_range import of_statistics
 from ferjax.prediction import Prediction, check_threshold
-from ferjax.prediction_engines import AUTO, ENGINES, Predictor, Variables
+from ferjax.prediction_engines import AUTO, ENGINES, Predictor, Variables, may_suit_onnx
 from ferjax.preprocessing import ChannelOrder, Resize, Source
 from ferjax.priors import TRAINING, Prior, Shares
 from ferjax.scaling import Scaling
@@ -563,7 +563,13 @@ def load(
             run the network, or `threads` is not for this engine.
     """
     path = released.path_of(path)
-    model = weights.read(path, config, architecture, output=output)
+    model: Any
+    is_alone = config is None and architecture is None and output is None
+    entry = session_cache.Entry.of(path) if is_alone and may_suit_onnx(engine) else None
+    if entry is not None:
+        model = weights.read_kept(path, entry)
+    else:
+        model = weights.read(path, config, architecture, output=output)
     classifier = EmotionClassifier(
         model.graph,
         model.variables,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ferjax.errors import BackendError, printable
@@ -27,6 +29,15 @@ def limit_cores(count: int | None) -> None:
     """Have this process make do with so many cores, as one among others; None: with all it has."""
     global _most_cores
     _most_cores = count
+
+
+def cpu_features() -> str:
+    """Return what kind of CPU this is: compiled or laid out for another, code may crash."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
 def onnx_runtime() -> Any:
@@ -64,7 +75,7 @@ def has_accelerator() -> bool:
     Raises:
         BackendError: as for `check_backend`.
     """
-    if not _may_have_accelerator():
+    if not may_have_accelerator():
         return False
     check_backend()
     import jax
@@ -72,7 +83,7 @@ def has_accelerator() -> bool:
     return jax.default_backend() != "cpu"
 
 
-def _may_have_accelerator() -> bool:
+def may_have_accelerator() -> bool:
     """Whether JAX is asked for a platform by name, or has a plugin for one but the CPU."""
     jax: Any = sys.modules.get("jax")
     try:

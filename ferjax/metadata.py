@@ -54,13 +54,16 @@ def in_parts(weights: str | os.PathLike[str]) -> str | None:
     return "an index of shards" if is_index else None
 
 
-def read(weights: str | os.PathLike[str], *, quiet: bool = False) -> dict[str, Any]:
+def read(
+    weights: str | os.PathLike[str], *, quiet: bool = False, digest: str | None = None
+) -> dict[str, Any]:
     """Return the metadata beside a weight file; empty, with a warning, where it is another file's.
 
     A file without metadata is usual, and gives an empty result without a warning.
 
     Args:
         quiet: leave the warning out.
+        digest: the weight file's SHA-256, where it is known.
     """
 
     def ignored(why: str) -> dict[str, Any]:
@@ -77,7 +80,7 @@ def read(weights: str | os.PathLike[str], *, quiet: bool = False) -> dict[str, A
         metadata = None
     if not isinstance(metadata, dict):
         return ignored("not JSON metadata")
-    if metadata.get("sha256") != sha256(weights):
+    if metadata.get("sha256") != (digest or sha256(weights)):
         return ignored(f"describes other weights than {weights}")
     return metadata
 

@@ -16,8 +16,9 @@ from ferjax import hardware
 _sessions: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def session(content: bytes, options: Any, providers: list[str]) -> Any:
-    """Return an `onnxruntime.InferenceSession` of a model, which belongs to this process."""
+def session(content: bytes | str, options: Any, providers: list[str]) -> Any:
+    """Return an `onnxruntime.InferenceSession` of a model, its bytes or its path, which belongs
+    to this process."""
     made = hardware.onnx_runtime().InferenceSession(content, options, providers=providers)
     _sessions.add(made)
     return made

@@ -23,6 +23,8 @@ from ferjax import hardware
 from ferjax.errors import FerjaxError, LayerError
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import Head
+from ferjax.nets.variables import arrays_of, read_only
+from ferjax.session_cache import Kept
 
 if TYPE_CHECKING:
     from ferjax.nets.network import Network
@@ -77,11 +79,22 @@ class Predictor:
         self.threads = threads
         self.graph = network if isinstance(network, Graph) else network.graph
         self.head, self.asked = head, asked
-        self.variables: Variables = dict(variables)
+        self._variables: Variables = variables if isinstance(variables, Kept) else dict(variables)
         self._network = None if isinstance(network, Graph) else network
         self._engine: _Engine | None = None
         if asked == ONNX:
             self.engine()
+
+    @property
+    def variables(self) -> Variables:
+        with _lock:
+            if isinstance(self._variables, Kept):  # who has them may put others in their place
+                self._variables = self._variables.variables
+            return self._variables
+
+    @variables.setter
+    def variables(self, variables: Variables) -> None:
+        self._variables = variables
 
     @property
     def network(self) -> Network:
@@ -99,7 +112,7 @@ class Predictor:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process, or a copy, makes it of."""
-        return {**vars(self), "_engine": None}
+        return {**vars(self), "_variables": self.variables, "_engine": None}
 
     def engine(self, threads: int | None = None) -> _Engine:
         """Return what computes.
@@ -112,10 +125,10 @@ class Predictor:
             FerjaxError: as for making a Predictor.
         """
         engine = self._engine
-        if engine is not None and engine.is_current(self.variables):
+        if engine is not None and engine.is_current(self._variables):
             return engine
         with _lock:
-            if self._engine is None or not self._engine.is_current(self.variables):
+            if self._engine is None or not self._engine.is_current(self._variables):
                 self._set(self._chosen(threads or self.threads))
             assert self._engine is not None
             return self._engine
@@ -160,7 +173,7 @@ class Predictor:
         """Return a new engine: the one that is asked for, or that is right here."""
         if self.asked == ONNX or (self.asked == AUTO and self._suits_onnx()):
             try:
-                return OnnxEngine(self.graph, self.head, self.variables, threads)
+                return OnnxEngine(self.graph, self.head, self._variables, threads)
             except FerjaxError:
                 if self.asked == ONNX:
                     raise
@@ -175,7 +188,7 @@ class Predictor:
         return not (hardware.has_float64() or hardware.has_accelerator())
 
     def _set(self, engine: _Engine) -> None:
-        self.variables, self._engine = engine.variables, engine
+        self._variables, self._engine = engine.variables, engine
 
 
 class _Engine(Protocol):
@@ -265,16 +278,20 @@ class OnnxEngine:
         """
         self._graph, self._head = graph, head
         self._process = os.getpid()  # a session's threads are not there after a fork
-        self.variables: Variables = _read_only(variables)
-        self._arrays = _arrays(self.variables)
+        self._is_kept = isinstance(variables, Kept)  # then they may not be read yet
+        self.variables: Variables = variables if self._is_kept else read_only(variables)
+        self._arrays = [] if self._is_kept else arrays_of(self.variables)
         self._sessions: dict[int | None, Engine] = {}
         self._session(threads)
 
     def is_current(self, variables: Variables) -> bool:
         if self._process != os.getpid():
             return False
-        given = _arrays(variables)
-        return len(given) == len(self._arrays) and all(map(operator.is_, given, self._arrays))
+        if self._is_kept and variables is self.variables:
+            return True
+        mine = self.variables.arrays if isinstance(self.variables, Kept) else self._arrays
+        given = arrays_of(variables)
+        return len(given) == len(mine) and all(map(operator.is_, given, mine))
 
     def __call__(self, batch: Float32Array, threads: int | None) -> Rows:
         return np.asarray(self._head.probabilities(self._session(threads)(batch)))
@@ -282,37 +299,24 @@ class OnnxEngine:
     def _session(self, threads: int | None) -> Engine:
         session = self._sessions.get(threads)
         if session is None:
-            from ferjax.onnx.engine import Engine
-
             with _lock:
                 session = self._sessions.get(threads)
                 if session is None:
-                    session = Engine.of(self._graph, self.variables, threads=threads)
+                    session = self._opened(threads)
                     self._sessions[threads] = session
         return session
 
+    def _opened(self, threads: int | None) -> Engine:
+        if isinstance(self.variables, Kept):
+            return self.variables.session(threads)
+        from ferjax.onnx.engine import Engine
 
-def _arrays(tree: Mapping[str, Any]) -> list[Any]:
-    """Return the arrays of variables, in their order."""
-    arrays: list[Any] = []
-    for branch in tree.values():
-        # NumPy's arrays and dicts, as nearly all are, are known much sooner than any mapping.
-        if isinstance(branch, np.ndarray) or not isinstance(branch, (dict, Mapping)):
-            arrays.append(branch)
-        else:
-            arrays += _arrays(branch)
-    return arrays
+        return Engine.of(self._graph, self.variables, threads=threads)
 
 
-def _read_only(tree: Any) -> Any:
-    """Return variables with views of NumPy's arrays; JAX's cannot be written to anyway."""
-    if isinstance(tree, Mapping):
-        return {name: _read_only(branch) for name, branch in tree.items()}
-    if not isinstance(tree, np.ndarray):
-        return tree
-    view = tree.view()
-    view.flags.writeable = False
-    return view
+def may_suit_onnx(engine: str) -> bool:
+    """Whether ONNX Runtime is likely to compute where `engine` is asked for."""
+    return engine == ONNX or (engine == AUTO and not hardware.may_have_accelerator())
 
 
 _lock = threading.RLock()  # of threads that want an engine or a session, each waits for the first

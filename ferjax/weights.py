@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from ferjax import keras, metadata, released
+from ferjax import metadata, released
+from ferjax._lazy import LazyModule
 from ferjax.errors import FerjaxError, HubError, WeightFileError
-from ferjax.keras import Inspection, KerasModel
+from ferjax.nets.graph import Graph
 from ferjax.problems import checked_path
+from ferjax.session_cache import Entry, Facts, Kept
+
+if TYPE_CHECKING:
+    from ferjax import keras
+    from ferjax.keras import Inspection, KerasModel
+else:
+    keras = LazyModule("ferjax.keras")  # with h5py, which a file that is kept does without
 
 MSGPACK, ORBAX = "msgpack", "orbax"  # the kinds of Flax's files
 
@@ -42,11 +51,48 @@ def read(
     `output` chooses among several, as for `ferjax.keras.load`.
     """
     path = located(source)
+    return _with_sidecar(_read(path, config, architecture, output, with_optimizer))
+
+
+def _read(
+    path: Path,
+    config: PathLike | Mapping[str, Any] | None = None,
+    architecture: str | None = None,
+    output: str | int | None = None,
+    with_optimizer: bool = False,
+) -> KerasModel:
+    """Do what `read` says, of a file alone."""
     if (kind := _flax_kind(path)) is not None:
-        return _with_sidecar(_read_flax(path, kind, config, architecture, output))
-    return _with_sidecar(
-        keras.load(path, config, architecture, output=output, with_optimizer=with_optimizer)
-    )
+        return _read_flax(path, kind, config, architecture, output)
+    return keras.load(path, config, architecture, output=output, with_optimizer=with_optimizer)
+
+
+@dataclass
+class KeptModel:
+    """What a classifier takes of a weight file; as in `KerasModel`, but for the variables."""
+
+    path: str
+    graph: Graph
+    variables: Kept
+    labels: list[str] | None
+    metadata: dict[str, Any]
+
+
+def read_kept(path: Path, entry: Entry) -> KeptModel:
+    """Return what `read` does, as far as the cache has it; or read the file, to be kept there."""
+
+    def variables() -> Mapping[str, Any]:
+        return _read(entry.path).variables
+
+    facts = entry.facts()
+    if facts is not None:
+        kept = Kept(entry, facts, read=variables)
+    else:
+        model = _read(path)
+        facts = Facts(model.graph, model.labels, model.metadata)
+        kept = Kept(entry, facts, variables=model.variables, read=variables)
+    labels, own = facts.labels, dict(facts.metadata)
+    return _with_sidecar(KeptModel(str(path), facts.graph, kept, labels, own), entry.digest)
 
 
 def has_architecture(source: PathLike) -> bool:
@@ -66,6 +112,8 @@ def inspect(
 
     Of several `model.outputs` without a choice the model has all layers.
     """
+    from ferjax.keras import Inspection
+
     path, kind = checked_path(source), None
     try:
         path = located(source)
@@ -90,6 +138,7 @@ def _read_flax(
     output: str | int | None,
 ) -> KerasModel:
     from ferjax import flax_files
+    from ferjax.keras import KerasModel
     from ferjax.nets.architectures import architecture as named
 
     if config is not None and architecture is not None:
@@ -103,13 +152,22 @@ def _read_flax(
     return KerasModel(str(path), kind, graph, variables)
 
 
-def _with_sidecar(model: KerasModel) -> KerasModel:
+class _Described(Protocol):
+    path: str
+    labels: list[str] | None
+    metadata: dict[str, Any]
+
+
+_Model = TypeVar("_Model", bound=_Described)
+
+
+def _with_sidecar(model: _Model, digest: str | None = None) -> _Model:
     """Add what the metadata beside the file says. It has the file's hash, so it was written after
     the file, and comes before what the file itself says.
     """
     # A file that has its own may lie beside the one that it was converted from.
     has_own = bool(model.metadata) and metadata.is_shared(model.path)
-    beside = metadata.read(model.path, quiet=has_own)
+    beside = metadata.read(model.path, quiet=has_own, digest=digest)
     beside.pop("sha256", None)  # of this file, not of what it is converted into
     model.metadata = {**model.metadata, **beside}
     model.labels = metadata.labels(beside) or model.labels

@@ -123,7 +123,7 @@ def _kept() -> Iterator[None]:
 
 def cache_folder() -> Path:
     """Return the folder for compiled code of this kind of machine, packed as JAX packs it here."""
-    machine = f"{platform.machine()} {_cpu_features()} {_compression()}"
+    machine = f"{platform.machine()} {hardware.cpu_features()} {_compression()}"
     return user_cache() / "xla" / hashlib.sha256(machine.encode()).hexdigest()[:12]
 
 
@@ -136,11 +136,3 @@ def _compression() -> str:
             continue
         return "zstd"
     return "zlib"
-
-
-def _cpu_features() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), "")

@@ -52,13 +52,14 @@ def _docstring(module: ModuleType) -> str:
 
 
 def keeps_programs(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """Have a command's `run` keep the programs that XLA compiles for the next call."""
+    """Have a command's `run` keep for the next call what is compiled or optimised."""
 
     @functools.wraps(run)
     def keeping(args: argparse.Namespace) -> int:
+        from ferjax import session_cache
         from ferjax.xla import compile_cache
 
-        with compile_cache():
+        with compile_cache(), session_cache.keeping():
             return run(args)
 
     return keeping

@@ -48,6 +48,29 @@ def from_variables(graph: Graph, variables: Mapping[str, Any], problems: Problem
     return arrays
 
 
+def arrays_of(tree: Mapping[str, Any]) -> list[Any]:
+    """Return the arrays of variables, in their order."""
+    arrays: list[Any] = []
+    for branch in tree.values():
+        # NumPy's arrays and dicts, as nearly all are, are known much sooner than any mapping.
+        if isinstance(branch, np.ndarray) or not isinstance(branch, (dict, Mapping)):
+            arrays.append(branch)
+        else:
+            arrays += arrays_of(branch)
+    return arrays
+
+
+def read_only(tree: Any) -> Any:
+    """Return variables with views of NumPy's arrays; JAX's cannot be written to anyway."""
+    if isinstance(tree, Mapping):
+        return {name: read_only(branch) for name, branch in tree.items()}
+    if not isinstance(tree, np.ndarray):
+        return tree
+    view = tree.view()
+    view.flags.writeable = False
+    return view
+
+
 def _checked(value: Any, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     try:
         array = np.asarray(value)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from ferjax.nets.network import Network
 
 _LARGEST_BATCH = 256  # bounds the memory that a call takes
+# How the weights of a model come into a file of their own, which is not read but mapped.
+_APART = {
+    "session.optimized_model_external_initializers_file_name": "{}.weights",
+    "session.optimized_model_external_initializers_min_size_in_bytes": "1024",
+}
 
 
 class Engine:
@@ -37,6 +43,8 @@ class Engine:
         threads: int | None = None,
         providers: Sequence[str] = ("CPUExecutionProvider",),
         arrays: Mapping[str, npt.NDArray[np.float32]] | None = None,
+        optimized: Path | None = None,
+        is_optimized: bool = False,
     ) -> None:
         """Open a model.
 
@@ -45,6 +53,10 @@ class Engine:
             arrays: what the model lacks of its own; see `ferjax.onnx.exporting.to_parts`.
             threads: how many compute one batch together; None: one for each core.
             providers: ONNX Runtime's names of what computes, the first that can first.
+            optimized: where to write the model as it is run, for this kind of CPU; its weights lie
+                beside it.
+            is_optimized: `model` is such a file. Weights are read from wherever it says, so it must
+                be one's own.
 
         Raises:
             WeightFileError: it is not an ONNX model from one float32 array to one.
@@ -66,7 +78,15 @@ class Engine:
         options.log_severity_level = 4  # what fails is raised, and need not be printed too
         # Threads that wait for work at full speed take it from those that decode and find faces.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        place, content = _content(model)
+        if optimized is not None:
+            options.optimized_model_filepath = os.fspath(optimized)
+            for key, value in _APART.items():
+                options.add_session_config_entry(key, value.format(optimized.stem))
+        if is_optimized:
+            options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            place = content = os.fspath(cast(Any, model))
+        else:
+            place, content = _content(model)
         # The session may go on reading them where they are.
         self._arrays = {
             name: (array, runtime.OrtValue.ortvalue_from_numpy(array))
@@ -97,12 +117,15 @@ class Engine:
         *,
         threads: int | None = None,
         providers: Sequence[str] = ("CPUExecutionProvider",),
+        optimized: Path | None = None,
     ) -> Engine:
         """Open a network with its variables, without a file; see `ferjax.onnx.to_bytes`."""
         from ferjax.onnx.exporting import to_parts
 
         content, arrays = to_parts(network, variables)
-        return cls(content, threads=threads, providers=providers, arrays=arrays)
+        return cls(
+            content, threads=threads, providers=providers, arrays=arrays, optimized=optimized
+        )
 
     @property
     def metadata(self) -> dict[str, Any]:

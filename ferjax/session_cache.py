@@ -1,0 +1,389 @@
+"""Networks as ONNX Runtime has optimised them, kept between processes.
+
+A second start then neither opens the weight file, of which it needs the hash alone, nor writes and
+optimises the network's ONNX. An entry is a folder: the optimised model, its weights in a file that
+is mapped into memory, and what else a classifier takes from the weight file. Its name is a hash of
+the weight file's content and of all that decides what lies in it; entries are never changed, but
+made anew. They lie in the user's cache folder, in a folder that nobody else may write to; what is
+damaged there counts as if it was not there, and what cannot be written is not kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import secrets
+import shutil
+import stat
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ferjax import hardware, metadata
+from ferjax._version import __version__
+from ferjax.errors import FerjaxError, WeightFileError
+from ferjax.files import user_cache
+from ferjax.nets.graph import Call, Graph
+from ferjax.nets.initializers import L1L2, Initializer
+from ferjax.nets.layers import VOCABULARY, Layer, Operation
+from ferjax.nets.variables import arrays_of, read_only
+
+if TYPE_CHECKING:
+    from ferjax.onnx.engine import Engine
+
+SWITCH: Final = "FERJAX_SESSION_CACHE"  # "0" in the environment: nothing is kept or looked up
+MOST_ENTRIES: Final = 8
+MOST_BYTES: Final = 300 << 20  # of all entries
+_LARGEST_FILE: Final = 128 << 20  # beyond it a hash takes longer than is won
+_MODEL, _FACTS = "model.onnx", "facts"
+_MOST_FACTS: Final = 4 << 20  # bytes
+_LEFT_OVER: Final = 3600.0  # seconds after which nobody is still writing
+# Whose code decides what an entry holds.
+_CODE: Final = ("keras", "nets", "nets/layers", "onnx")
+
+# What a disk, ONNX Runtime, or a graph that JSON does not hold raises where nothing can be kept.
+_NOT_KEPT: Final = (OSError, FerjaxError, LookupError, TypeError, ValueError, RecursionError)
+
+_is_on = False
+
+
+@contextlib.contextmanager
+def keeping() -> Iterator[None]:
+    """Look up and keep what is loaded inside of this, unless the environment says not to."""
+    global _is_on
+    before, _is_on = _is_on, os.environ.get(SWITCH) != "0"
+    try:
+        yield
+    finally:
+        _is_on = before
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What a classifier takes from a weight file beside the variables."""
+
+    graph: Graph
+    labels: list[str] | None
+    metadata: dict[str, Any]
+
+
+class Entry:
+    """What is kept of a weight file, or would be.
+
+    Attributes:
+        path: the weight file.
+        digest: its SHA-256 when this was made.
+        folder: where the entry is.
+    """
+
+    def __init__(self, path: Path, digest: str, folder: Path) -> None:
+        self.path, self.digest, self.folder = path, digest, folder
+
+    @classmethod
+    def of(cls, path: Path) -> Entry | None:
+        """Return the entry of a weight file; None where nothing is kept of it.
+
+        Nothing is outside of `keeping`, of what is no file, or a large one, without ONNX Runtime,
+        and where the cache's folder is not the user's own.
+        """
+        try:
+            if not _is_on or metadata.in_parts(path) or not path.is_file():
+                return None
+            if path.stat().st_size > _LARGEST_FILE or not _is_private(root := cache_folder()):
+                return None
+            digest = metadata.sha256(path)
+            key = [__version__, _newest(), hardware.onnx_runtime().__version__, digest]
+            key += [sys.platform, platform.machine(), hardware.cpu_features()]
+        except (OSError, RuntimeError, ImportError, ValueError):  # no home, no such path
+            return None
+        name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
+        return cls(path.absolute(), digest, root / name)
+
+    @cached_property
+    def _stored(self) -> dict[str, Any] | None:
+        """What the entry says, whole; None where there is none, or it is damaged."""
+        path = self.folder / _FACTS
+        try:
+            if path.stat().st_size > _MOST_FACTS:
+                return None
+            checksum, text = path.read_bytes().split(b"\n", 1)
+            if int(checksum) != zlib.crc32(text):
+                return None
+            stored: dict[str, Any] = json.loads(text)
+        except (OSError, ValueError):
+            return None
+        with contextlib.suppress(OSError):  # the least recently used is removed first
+            os.utime(path)
+        return stored
+
+    def facts(self) -> Facts | None:
+        """Return what the entry says of the weight file; None where there is none."""
+        try:
+            return None if self._stored is None else _facts(self._stored)
+        except _NOT_KEPT:
+            return None
+
+    def open(self, threads: int | None) -> Engine | None:
+        """Return the kept model, ready to run; None where there is none, or it is damaged."""
+        from ferjax.onnx.engine import Engine
+
+        try:
+            if self._stored is None or not _is_private(self.folder):
+                return None
+            if self._stored["files"] != _files(self.folder):
+                return None
+            return Engine(self.folder / _MODEL, threads=threads, is_optimized=True)
+        except _NOT_KEPT:
+            return None
+
+    def made(self, facts: Facts, variables: Mapping[str, Any], threads: int | None) -> Engine:
+        """Return a new session of a network, and keep its model if that can be done.
+
+        Raises:
+            FerjaxError: ONNX Runtime is missing, or cannot run the network.
+        """
+        from ferjax.onnx.engine import Engine
+
+        made: Engine | None = None
+        # A full disk is an error of ONNX Runtime's, or shows in what it has written.
+        with contextlib.suppress(*_NOT_KEPT), self._temporary() as folder:
+            model = folder / _MODEL
+            made = Engine.of(facts.graph, variables, threads=threads, optimized=model)
+            Engine(model, threads=1, is_optimized=True)
+            self._keep(folder, facts)
+        if made is None:
+            made = Engine.of(facts.graph, variables, threads=threads)
+        return made
+
+    @contextlib.contextmanager
+    def _temporary(self) -> Iterator[Path]:
+        """Yield a new folder beside the entry, which is gone when the block ends."""
+        root = self.folder.parent
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _is_private(root):
+            raise PermissionError(f"{root} is not the user's own")
+        folder = root / f".{self.folder.name}.{secrets.token_hex(4)}.tmp"
+        folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _keep(self, folder: Path, facts: Facts) -> None:
+        """Make the entry of a folder that has the optimised model, if it says what is so."""
+        files = _files(folder)
+        text = _text(facts, files)
+        size = len(text) + sum(size for size, _ in files.values())
+        if size > MOST_BYTES or len(text) > _MOST_FACTS:
+            return
+        if not _is_same(_facts(json.loads(text)), facts) or not self.is_current():
+            return
+        (folder / _FACTS).write_bytes(b"%d\n%b" % (zlib.crc32(text), text))
+        shutil.rmtree(self.folder, ignore_errors=True)  # it is damaged
+        folder.rename(self.folder)
+        self.__dict__.pop("_stored", None)
+        _tidy(self.folder.parent)
+
+    def is_current(self) -> bool:
+        """Whether the weight file is the one that the entry is of."""
+        try:
+            return metadata.sha256(self.path) == self.digest
+        except OSError:
+            return False
+
+
+class Kept(Mapping[str, Any]):
+    """Variables that an entry may stand for: {"params", "batch_stats"}, read when asked for.
+
+    Attributes:
+        entry: where what computes with them is kept.
+        arrays: those that have been read, in their order.
+    """
+
+    def __init__(
+        self,
+        entry: Entry,
+        facts: Facts,
+        *,
+        variables: Mapping[str, Any] | None = None,
+        read: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        """Stand for the variables of a weight file.
+
+        Args:
+            facts: what else the weight file has.
+            variables: those that are read already.
+            read: returns those in the weight file.
+        """
+        self.entry, self._facts, self._read = entry, facts, read
+        self._variables: dict[str, Any] | None = None
+        if variables is not None:
+            self._variables = read_only(variables)
+        self.arrays = arrays_of(self._variables or {})
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """The variables themselves, which cannot be written to; always the same.
+
+        Raises:
+            WeightFileError: the weight file is another by now, or gone.
+        """
+        if self._variables is None:
+            self._check()
+            variables = read_only(self._read())
+            self._check()  # it may have been replaced meanwhile
+            self._variables, self.arrays = variables, arrays_of(variables)
+        return self._variables
+
+    def _check(self) -> None:
+        if not self.entry.is_current():
+            raise WeightFileError(
+                self.entry.path, "has changed since it was loaded, or is gone; load it anew"
+            )
+
+    def session(self, threads: int | None) -> Engine:
+        """Return a session of the network: the one that is kept, or a new one, which is kept then.
+
+        Raises:
+            FerjaxError: ONNX Runtime is missing, or cannot run the network; or the weight file is
+                needed, and another by now.
+        """
+        return self.entry.open(threads) or self.entry.made(self._facts, self.variables, threads)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.variables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.variables)
+
+    def __len__(self) -> int:
+        return len(self.variables)
+
+
+def cache_folder() -> Path:
+    """Return the folder of all entries.
+
+    Raises:
+        RuntimeError: the user has no home.
+    """
+    return user_cache() / "onnx-runtime"
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether nobody but the user may write to a folder, or it is not there yet.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    try:
+        status = folder.lstat()
+    except FileNotFoundError:
+        return True
+    if not stat.S_ISDIR(status.st_mode):
+        return False
+    if os.name == "nt":  # where a user's folder is the user's own
+        return True
+    return status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _newest() -> int:
+    """Return when the code last changed, as in a checkout, that decides what an entry holds."""
+    package = Path(__file__).parent
+    changed = (
+        entry.stat().st_mtime_ns
+        for room in _CODE
+        for entry in os.scandir(package / room)
+        if entry.name.endswith(".py")
+    )
+    return max(changed)
+
+
+def _files(folder: Path) -> dict[str, list[int]]:
+    """Return the [size, CRC-32] of each file with which ONNX Runtime wrote a model.
+
+    Of damaged ones it may crash.
+    """
+    found = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name == _FACTS:
+                continue
+            size, checksum = 0, 0
+            with open(entry.path, "rb", buffering=0) as file:
+                while part := file.read(1 << 18):
+                    size, checksum = size + len(part), zlib.crc32(part, checksum)
+            found[entry.name] = [size, checksum]
+    return found
+
+
+def _tidy(root: Path) -> None:
+    """Remove the entries beyond the limits, and what killed processes left."""
+    used: list[tuple[float, int, str]] = []
+    with os.scandir(root) as entries:
+        for entry in entries:
+            try:
+                if not entry.name.startswith("."):
+                    with os.scandir(entry.path) as files:
+                        size = sum(file.stat().st_size for file in files)
+                    used.append((os.stat(Path(entry.path) / _FACTS).st_mtime, size, entry.path))
+                elif entry.stat().st_mtime < time.time() - _LEFT_OVER:
+                    shutil.rmtree(entry.path, ignore_errors=True)
+            except OSError:  # another process removes it, or it is no entry
+                continue
+    total = 0
+    for count, (_, size, path) in enumerate(sorted(used, reverse=True), start=1):
+        total += size
+        if count > MOST_ENTRIES or total > MOST_BYTES:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+# --- facts as JSON ---
+
+# Of what a graph is made.
+_CLASSES: Final[dict[str, Callable[..., Any]]] = {
+    **VOCABULARY,
+    **{kind.__name__: kind for kind in (Graph, Call, Operation, Initializer, L1L2)},
+}
+
+
+def _text(facts: Facts, files: dict[str, list[int]]) -> bytes:
+    """Return facts, and the entry's files, as JSON."""
+
+    def fields(value: Any) -> dict[str, Any]:
+        if type(value).__name__ not in _CLASSES:
+            raise TypeError(f"expected a part of a graph, got {value!r}")
+        values = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {"class": type(value).__name__, **values}
+
+    stored = {"graph": facts.graph, "labels": facts.labels, "metadata": facts.metadata}
+    return json.dumps({**stored, "files": files}, default=fields).encode()
+
+
+def _facts(stored: Mapping[str, Any]) -> Facts:
+    """Return the facts in JSON of `_text`.
+
+    Raises:
+        LayerError, LookupError, TypeError, ValueError: it is something else.
+    """
+
+    def built(value: Any) -> Any:
+        if isinstance(value, list):
+            return tuple(map(built, value))
+        if not isinstance(value, dict):
+            return value
+        fields = {name: built(item) for name, item in value.items() if name != "class"}
+        return _CLASSES[value["class"]](**fields)
+
+    return Facts(built(stored["graph"]), stored["labels"], stored["metadata"])
+
+
+def _is_same(one: Facts, other: Facts) -> bool:
+    return one == other and one.graph.input_range == other.graph.input_range
