@@ -33,7 +33,7 @@ from ferjax.errors import FerjaxError, WeightFileError
 from ferjax.files import user_cache
 from ferjax.nets.graph import Call, Graph
 from ferjax.nets.initializers import L1L2, Initializer
-from ferjax.nets.layers import VOCABULARY, Layer, Operation
+from ferjax.nets.layers import VOCABULARY, Operation
 from ferjax.nets.variables import arrays_of, read_only
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Entry:
         """What the entry says, whole; None where there is none, or it is damaged."""
         path = self.folder / _FACTS
         try:
-            if path.stat().st_size > _MOST_FACTS:
+            if not _is_private(self.folder) or path.stat().st_size > _MOST_FACTS:
                 return None
             checksum, text = path.read_bytes().split(b"\n", 1)
             if int(checksum) != zlib.crc32(text):
@@ -136,9 +136,7 @@ class Entry:
         from ferjax.onnx.engine import Engine
 
         try:
-            if self._stored is None or not _is_private(self.folder):
-                return None
-            if self._stored["files"] != _files(self.folder):
+            if self._stored is None or self._stored["files"] != _files(self.folder):
                 return None
             return Engine(self.folder / _MODEL, threads=threads, is_optimized=True)
         except _NOT_KEPT:
