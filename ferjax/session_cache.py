@@ -235,9 +235,10 @@ class Kept(Mapping[str, Any]):
             WeightFileError: the weight file is another by now, or gone.
         """
         if self._variables is None:
-            self._check()
-            variables = read_only(self._read())
-            self._check()  # it may have been replaced meanwhile
+            try:
+                variables = read_only(self._read())
+            finally:  # another file may be damaged, too
+                self._check()
             self._variables, self.arrays = variables, arrays_of(variables)
         return self._variables
 

@@ -95,12 +95,13 @@ class Settings(FaceOptions):
 
 def asked_of(classifier: EmotionClassifier, prior: Prior) -> dict[str, Any]:
     """Return what results depend on that is the classifier's, by the names of the options."""
+    engine = classifier.engine  # before its variables are read, which it may do without
     return {
         "ferjax": __version__,
         "--weights": _fingerprint(classifier),
         "--labels": list(classifier.labels),
         "--value-range": list(classifier.value_range),
-        "--engine": classifier.engine,
+        "--engine": engine,
         **_prior_options(classifier, prior),
     }
 
