@@ -2,7 +2,9 @@
 
 YuNet sees heads at any angle, but its boxes and landmarks are those of upright ones, and they move
 by several percent when the picture moves by a few pixels. So a head that does not look upright is
-turned until it does, and the box is the mean of a few views.
+turned until it does, and what a view shows is the mean of all boxes that the network gives there.
+Then the face is measured, upright, soft and in gray, so that it is the same in colour and in gray,
+turned, mirrored, in small pictures and in large ones.
 
 Dimension keys: H height, W width of a picture; h and w of a patch; N faces.
 """
@@ -38,13 +40,23 @@ ROLL_GAIN: Final = 2.0  # the landmarks show about half of a small roll
 # Views: mirrored or not, moved by so many pixels, enlarged by so much.
 AS_IT_IS: Final = (False, 0.0, 1.0)
 VIEWS: Final = (AS_IT_IS, (True, 4.0, 0.75))
-LAST_VIEWS: Final = ((True, 0.0, 0.7), (False, 4.0, 0.7))
 MIRRORED: Final = [1, 0, 2, 4, 3]  # landmarks of the mirror image
 TURNS: Final = (45.0, -45.0, 90.0, -90.0, 135.0, -135.0, 180.0)  # degrees
-# Those of faces that are sure and upright; their means vary as little as those of the rounds.
-# Of heads turned by 45 degrees 1 in 100 passes for one.
-SURE_VIEWS: Final = ((True, 4.0, 1.1), (False, 4.0, 1.2))
-MORE_SURE_VIEWS: Final = ((False, 0.0, 0.7), (True, 0.0, 0.7))
+SURE_VIEWS: Final = ((True, 4.0, 1.1), (False, 4.0, 1.2))  # of faces that are sure and upright
+# How a face is measured: soft, so that small and large pictures show the same, and in views whose
+# errors cancel out, each with its mirror image. The second time from where the first has it.
+MEASURING: Final = (
+    (False, -2.0, 0.48),
+    (True, -2.0, 0.48),
+    (False, 2.0, 0.54),
+    (True, 2.0, 0.54),
+    (False, -2.0, 0.6),
+    (True, -2.0, 0.6),
+)
+MEASURE: Final = 64  # the side of these views
+MEASURED: Final = 160  # the side of the patch that they are views of
+SOFT: Final = 1.5  # standard deviation, in its pixels, by which it is blurred
+TIMES: Final = 2
 SURE_SIZE: Final = 24.0  # pixels of its height; smaller faces look different in every view
 SURE_CANDIDATE: Final = 0.8  # the score of a sure face in the look at the picture
 SURE_AWAY: Final = 0.1  # of the face's height, by which a sure face may lie elsewhere
@@ -54,7 +66,7 @@ ROUNDS: Final = 3
 STEADY: Final = 0.03  # of the face's height, by which its box may still move
 STEADY_ROLL: Final = 3.0  # degrees
 GRID: Final = 192  # parts of about a face's height by which its place is told to the next look
-BLUR: Final = 0.3  # pixels by which faces are seen too small, measured on faces of 16 to 32 pixels
+BLUR: Final = 0.2  # pixels by which faces are seen too small, measured on faces of 13 to 42 pixels
 
 
 @dataclass(frozen=True)
@@ -164,12 +176,11 @@ def _sure_pose(near: _Near, candidate: Pose) -> Pose | None:
     """Return a face that is sure and upright as it is; None: it is to be searched for."""
     if candidate.score < SURE_CANDIDATE or candidate.height < SURE_SIZE:
         return None
-    sights = _sights(near, candidate, [(0.0, view) for view in (*SURE_VIEWS, *MORE_SURE_VIEWS)])
-    sight, more = _together(sights[: len(SURE_VIEWS)]), _together(sights[len(SURE_VIEWS) :])
-    if sight is None or not sight.is_sure or more is None:
+    sight = _see(near, candidate, 0.0, SURE_VIEWS)
+    if sight is None or not sight.is_sure:
         return None
-    mean = _mean([sight, more])  # of tilted heads the second are less sure
-    return _placed(candidate, 0.0, mean) if mean.is_sure else None
+    pose = _measured(near, _placed(candidate, 0.0, sight))
+    return pose if pose is not None and abs(pose.roll) < SURE_ROLL else None
 
 
 def _searched(near: _Near, candidate: Pose) -> Pose | None:
@@ -192,10 +203,28 @@ def _searched(near: _Near, candidate: Pose) -> Pose | None:
         sight = _see(near, pose, turn, VIEWS)
     if sight is None:
         return None
-    last = _see(near, pose, turn, LAST_VIEWS)
-    if last is not None:  # it tells the place; of faces so small in their patch scores are lower
-        sight = replace(_mean([sight, last]), score=sight.score)
-    return _placed(pose, turn, sight)
+    return _measured(near, _placed(pose, turn, sight))
+
+
+def _measured(near: _Near, pose: Pose) -> Pose | None:
+    """Return a face with its place and size measured, or None where it looks like none.
+
+    Its score stays: of gray faces, and of small ones in their patch, scores are lower.
+    """
+    import cv2
+
+    gray = replace(near, image=np.asarray(cv2.cvtColor(near.image, cv2.COLOR_RGB2GRAY), np.uint8))
+    for _ in range(TIMES):
+        pose = _on_grid(pose)
+        patch = _patch(gray, pose, pose.roll, AS_IT_IS, MEASURED)
+        soft = cv2.GaussianBlur(patch, (0, 0), SOFT, borderType=cv2.BORDER_REPLICATE)
+        upright = _Near(np.asarray(soft, np.uint8), 0, 0, 1.0)
+        at = replace(pose, x=MEASURED / 2, y=MEASURED / 2, height=FACE)
+        sight = _see(upright, at, 0.0, MEASURING, MEASURE)
+        if sight is None:
+            return None
+        pose = replace(_placed(pose, pose.roll, sight), score=pose.score)
+    return pose
 
 
 def _on_grid(pose: Pose) -> Pose:
@@ -227,9 +256,11 @@ def _near(image: UInt8Array, pose: Pose) -> _Near:
     return _Near(part, left, top, 1 / max(1, by))
 
 
-def _see(near: _Near, pose: Pose, turn: float, views: Sequence[View]) -> _Sight | None:
+def _see(
+    near: _Near, pose: Pose, turn: float, views: Sequence[View], side: int = PATCH
+) -> _Sight | None:
     """Return the mean of what is seen of a face, turned back by `turn`, or None."""
-    return _together(_sights(near, pose, [(turn, view) for view in views]))
+    return _together(_sights(near, pose, [(turn, view) for view in views], side))
 
 
 def _together(sights: Sequence[_Sight | None]) -> _Sight | None:
@@ -249,15 +280,17 @@ def _mean(sights: Sequence[_Sight]) -> _Sight:
     )
 
 
-def _sights(near: _Near, pose: Pose, views: Sequence[tuple[float, View]]) -> list[_Sight | None]:
+def _sights(
+    near: _Near, pose: Pose, views: Sequence[tuple[float, View]], side: int = PATCH
+) -> list[_Sight | None]:
     """Return what is seen of a face in each view, turned back by so much."""
-    patches = [_patch(near, pose, turn, view) for turn, view in views]
-    outputs = run(patches, CANDIDATE)
-    return [_sight(rows, view) for rows, (_, view) in zip(outputs, views, strict=True)]
+    patches = [_patch(near, pose, turn, view, side) for turn, view in views]
+    outputs = run(patches, CANDIDATE, is_distinct=False)
+    return [_sight(rows, view, side) for rows, (_, view) in zip(outputs, views, strict=True)]
 
 
-def _patch(near: _Near, pose: Pose, turn: float, view: View) -> UInt8Array:
-    """Return a view of a face, uint8 (h, w, 3)."""
+def _patch(near: _Near, pose: Pose, turn: float, view: View, side: int) -> UInt8Array:
+    """Return a view of a face, uint8 (h, w, 3), or (h, w) of what is near in gray."""
     import cv2
 
     mirrored, offset, zoom = view
@@ -267,7 +300,7 @@ def _patch(near: _Near, pose: Pose, turn: float, view: View) -> UInt8Array:
     # Where the face's centre is in what is near; pixels' centres lie at whole numbers.
     x = (pose.x - near.left) * near.scale - 0.5
     y = (pose.y - near.top) * near.scale - 0.5
-    middle = PATCH / 2 - 0.5 + offset
+    middle = side / 2 - 0.5 + offset
     affine = np.array(
         [
             [across * cos, across * sin, middle - across * (cos * x + sin * y)],
@@ -276,27 +309,30 @@ def _patch(near: _Near, pose: Pose, turn: float, view: View) -> UInt8Array:
     )
     method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_LINEAR
     patch = cv2.warpAffine(
-        near.image, affine, (PATCH, PATCH), flags=method, borderMode=cv2.BORDER_CONSTANT
+        near.image, affine, (side, side), flags=method, borderMode=cv2.BORDER_CONSTANT
     )
     return np.asarray(patch, np.uint8)
 
 
-def _sight(rows: Float32Array, view: View) -> _Sight | None:
+def _sight(rows: Float32Array, view: View, side: int) -> _Sight | None:
     """Return the face in the middle of a view, of what the network sees there, (N, 15)."""
     mirrored, offset, zoom = view
-    centres = rows[:, :2] + rows[:, 2:4] / 2 - (PATCH / 2 + offset)
-    near_centre = np.abs(centres).max(axis=1, initial=0) < 0.4 * zoom * FACE
-    rows, centres = rows[near_centre], centres[near_centre]
+    middle = side / 2 + offset
+    centres = rows[:, :2] + rows[:, 2:4] / 2 - middle
+    rows = rows[np.abs(centres).max(axis=1, initial=0) < 0.4 * zoom * FACE]
     if not len(rows):
         return None
-    best = int(rows[:, 14].argmax())
-    row, at = rows[best].astype(np.float64), centres[best].astype(np.float64)
-    landmarks = row[4:14].reshape(5, 2) - (PATCH / 2 + offset)
+    # Neighbouring anchors show the same face, each with an error of its own.
+    scores = rows[:, 14].astype(np.float64)
+    mean = scores @ rows.astype(np.float64) / scores.sum()
+    at = mean[:2] + mean[2:4] / 2 - middle
+    landmarks = mean[4:14].reshape(5, 2) - middle
     if mirrored:
         at[0] *= -1
         landmarks[:, 0] *= -1
         landmarks = landmarks[MIRRORED]
-    return _Sight(float(row[14]), np.array([*at, row[2], row[3]]) / zoom, landmarks / zoom)
+    box = np.array([*at, mean[2], mean[3]]) / zoom
+    return _Sight(float(scores.max()), box, landmarks / zoom)
 
 
 def _placed(pose: Pose, turn: float, sight: _Sight) -> Pose:

@@ -58,19 +58,24 @@ def model_of_open_sizes() -> bytes:
     return read_model().replace(_FIXED, _OPEN)
 
 
-def run(images: Sequence[UInt8Array], min_score: float) -> list[Float32Array]:
-    """Return what the network sees in pictures of one size, uint8 (H, W, 3) in RGB order.
+def run(
+    images: Sequence[UInt8Array], min_score: float, *, is_distinct: bool = True
+) -> list[Float32Array]:
+    """Return what the network sees in pictures of one size, uint8 (H, W, 3) in RGB order or (H, W).
 
-    Of each (N, 15), in pixels: x, y, width, height, x and y of five landmarks, score.
+    Of each (N, 15), in pixels: x, y, width, height, x and y of five landmarks, score. Without
+    `is_distinct`, what every anchor shows: several boxes of each face.
     """
     missing = [(0, max(0, NARROWEST - side)) for side in images[0].shape[:2]]
     if any(after for _, after in missing):
         images = [np.pad(image, [*missing, (0, 0)]) for image in images]
     runtime = session()
     if runtime is None:
-        seen = [_run_opencv(image, min_score) for image in images]
+        seen = [_run_opencv(image, min_score, SAME if is_distinct else 1.0) for image in images]
     else:
         seen = _run_onnx(runtime, images, min_score)
+        if is_distinct:
+            seen = [distinct(rows) for rows in seen]
     return [rows[np.isfinite(rows).all(axis=1)] for rows in seen]
 
 
@@ -121,9 +126,9 @@ def _run_onnx(session: Any, images: Sequence[UInt8Array], min_score: float) -> l
     rows[:, :14] *= strides
     rows[:, 14] = scores[seen]
     if count == 1:
-        return [distinct(rows)]
+        return [rows]
     ends = np.searchsorted(pictures, np.arange(count + 1)).tolist()
-    return [distinct(rows[start:end]) for start, end in itertools.pairwise(ends)]
+    return [rows[start:end] for start, end in itertools.pairwise(ends)]
 
 
 class _Memory(threading.local):
@@ -141,7 +146,8 @@ _memory = _Memory()
 def _batch(images: Sequence[UInt8Array]) -> Float32Array:
     """Return pictures as the network takes them, float32 (B, 3, H, W) in BGR order.
 
-    Sides are filled up to a multiple of the largest stride. It is good until the thread's next.
+    Gray is in all three. Sides are filled up to a multiple of the largest stride. It is good until
+    the thread's next.
     """
     import cv2
 
@@ -157,6 +163,9 @@ def _batch(images: Sequence[UInt8Array]) -> Float32Array:
         _memory.levels = np.empty(3 * height * width, np.uint8)
     channels = list(_memory.levels[: 3 * height * width].reshape(3, height, width))
     for planes, image in zip(batch, images, strict=True):
+        if image.ndim == 2:
+            planes[:, :height, :width] = image
+            continue
         # Apart as bytes first: to make numbers of each third byte takes twice as long.
         for plane, channel in zip(planes, reversed(cv2.split(image, channels))):
             plane[:height, :width] = channel
@@ -200,7 +209,7 @@ class _Nets(threading.local):
 _nets = _Nets()
 
 
-def _run_opencv(image: UInt8Array, min_score: float) -> Float32Array:
+def _run_opencv(image: UInt8Array, min_score: float, same: float) -> Float32Array:
     with quiet_opencv() as cv2:  # OpenCV 5 warns of the engine that it chooses itself
         is_small = max(image.shape) <= SMALL
         net = _nets.of_size.get(is_small)
@@ -209,8 +218,9 @@ def _run_opencv(image: UInt8Array, min_score: float) -> Float32Array:
             net = cv2.FaceDetectorYN.create("onnx", model, settings, (SMALL, SMALL))
             _nets.of_size[is_small] = net
         net.setScoreThreshold(min_score)
-        net.setNMSThreshold(SAME)
+        net.setNMSThreshold(same)
         net.setTopK(MOST)
         net.setInputSize((image.shape[1], image.shape[0]))
-        _, rows = net.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        order = cv2.COLOR_GRAY2BGR if image.ndim == 2 else cv2.COLOR_RGB2BGR
+        _, rows = net.detect(cv2.cvtColor(image, order))
     return np.zeros((0, 15), np.float32) if rows is None else np.asarray(rows, np.float32)

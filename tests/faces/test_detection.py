@@ -25,8 +25,9 @@ from ferjax.image_files import read_image
 ROOT = Path(__file__).parents[2]
 ASTRONAUT = read_image(ROOT / "examples" / "astronaut.jpg", channels=3)  # 512 x 512
 SIDE = 512
+ALPHA = np.dstack([ASTRONAUT, np.full((SIDE, SIDE), 255, np.uint8)])
 CENTRE = (225.0, 120.5)  # of the face, by hand: between the eyes and the mouth
-HEIGHT = 108.0
+HEIGHT = 103.5
 
 
 def the_face(image: Any, **options: Any) -> Detection:
@@ -120,25 +121,92 @@ def test_the_mirror_image() -> None:
 def test_sizes(side: int) -> None:
     face = the_face(scaled(side))
     by = side / SIDE
-    assert_same(face, np.array(CENTRE) * by, HEIGHT * by)
-    assert face.too_small == (side < 114)
+    if side < 114:
+        assert face.too_small
+        np.testing.assert_allclose(centre(face), np.array(CENTRE) * by, atol=0.05 * HEIGHT * by)
+        assert face.size == pytest.approx(HEIGHT * by, rel=0.06)
+    else:
+        assert not face.too_small
+        assert_same(face, np.array(CENTRE) * by, HEIGHT * by)
 
 
-def test_a_sure_upright_face_takes_four_small_views(monkeypatch: pytest.MonkeyPatch) -> None:
-    sides = []
-    run = yunet.run
+def variants() -> dict[str, tuple[Any, Callable[[float, float], tuple[float, float]], float]]:
+    """Return pictures of the astronaut, where in her photograph a point of each is, and by how much
+    each is larger."""
 
-    def counted(images: Sequence[np.ndarray], min_score: float) -> list[np.ndarray]:
+    def same(x: float, y: float) -> tuple[float, float]:
+        return x, y
+
+    gray = cv2.cvtColor(ASTRONAUT, cv2.COLOR_RGB2GRAY)
+    pictures: dict[str, tuple[Any, Callable[[float, float], tuple[float, float]], float]] = {
+        "as it is": (ASTRONAUT, same, 1.0),
+        "mirrored": (ASTRONAUT[:, ::-1], lambda x, y: (SIDE - x, y), 1.0),
+        "by 90 degrees": (np.rot90(ASTRONAUT), lambda x, y: (SIDE - y, x), 1.0),
+        "by 180 degrees": (np.rot90(ASTRONAUT, 2), lambda x, y: (SIDE - x, SIDE - y), 1.0),
+        "by 270 degrees": (np.rot90(ASTRONAUT, 3), lambda x, y: (y, SIDE - x), 1.0),
+        "gray": (gray, same, 1.0),
+        "gray on its side": (np.rot90(gray), lambda x, y: (SIDE - y, x), 1.0),
+        "alpha": (ALPHA, same, 1.0),
+        "CMYK": (encoded("JPEG", mode="CMYK", quality=90), same, 1.0),
+        "JPEG of quality 40": (encoded("JPEG", quality=40), same, 1.0),
+        "moved": (ASTRONAUT[5:, 3:], lambda x, y: (x + 3, y + 5), 1.0),
+    }
+    for side in (128, 160, 256, 700, 2048):
+
+        def shrunk(x: float, y: float, by: float = side / SIDE) -> tuple[float, float]:
+            return x / by, y / by
+
+        pictures[f"{side} pixels"] = scaled(side), shrunk, side / SIDE
+    for degrees in (15, 30, 45):
+        angle = math.radians(degrees)
+        turned = np.asarray(Image.fromarray(ASTRONAUT).rotate(degrees, Image.Resampling.BICUBIC))
+
+        def back(x: float, y: float, angle: float = angle) -> tuple[float, float]:
+            x, y = x - SIDE / 2, y - SIDE / 2
+            cos, sin = math.cos(angle), math.sin(angle)
+            return x * cos - y * sin + SIDE / 2, x * sin + y * cos + SIDE / 2
+
+        pictures[f"by {degrees} degrees"] = turned, back, 1.0
+    return pictures
+
+
+def test_boxes_of_one_face_are_within_three_percent_of_each_other() -> None:
+    seen = []
+    for image, back, by in variants().values():
+        face = the_face(image)
+        width = min(face.box[2:])  # the head's; it is higher than wide
+        seen.append((*back(*centre(face)), width / by, face.size / by))
+    canvas = np.vstack([np.hstack([ASTRONAUT] * 3)] * 2)
+    for face in detect(canvas):
+        x, y = centre(face)
+        seen.append((x % SIDE, y % SIDE, *face.box[2:]))
+    assert len(seen) == len(variants()) + 6
+    x, y, widths, heights = np.array(seen).T
+    for sides in (widths, heights):
+        assert np.ptp(sides) < 0.03 * sides.mean()
+    for places in (x, y):
+        assert np.ptp(places) < 0.03 * heights.mean()
+
+
+def test_a_sure_upright_face_takes_two_views_and_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sides: list[int] = []
+    run = yunet_network.run
+
+    def counted(
+        images: Sequence[np.ndarray], min_score: float, **options: bool
+    ) -> list[np.ndarray]:
         sides.extend(max(image.shape) for image in images)
-        return run(images, min_score)
+        return run(images, min_score, **options)
 
     for module in (yunet, own_look):
         monkeypatch.setattr(module, "run", counted)
     the_face(ASTRONAUT)
-    assert sides == [SIDE, 128, 128, 128, 128]
+    assert sides == [SIDE, 128, 128, *[64] * 12]
     sides.clear()
     the_face(np.rot90(ASTRONAUT))  # the full search
-    assert len(sides) > 10
+    assert len(sides) > 20
 
 
 def test_a_huge_picture() -> None:
@@ -174,7 +242,6 @@ def test_the_orientation_of_a_file_is_obeyed(orientation: int) -> None:
     assert_same(the_face(encoded("JPEG", stored, exif=exif, quality=95)), CENTRE, HEIGHT)
 
 
-ALPHA = np.dstack([ASTRONAUT, np.full((SIDE, SIDE), 255, np.uint8)])
 KINDS: dict[str, Any] = {
     "gray": lambda: cv2.cvtColor(ASTRONAUT, cv2.COLOR_RGB2GRAY),
     "gray with a channel axis": lambda: cv2.cvtColor(ASTRONAUT, cv2.COLOR_RGB2GRAY)[..., None],
@@ -212,7 +279,7 @@ def test_a_face_that_fills_the_picture(share: float) -> None:
     half = round(share * HEIGHT / 2)
     x, y = map(round, CENTRE)
     face = the_face(ASTRONAUT[y - half : y + half, x - half : x + half])
-    assert face.size == pytest.approx(HEIGHT, rel=0.06)
+    assert face.size == pytest.approx(HEIGHT, rel=0.12)
     np.testing.assert_allclose(centre(face), (half, half), atol=0.06 * HEIGHT)
 
 

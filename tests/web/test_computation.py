@@ -88,6 +88,13 @@ def test_gray_is_opencvs():
     np.testing.assert_array_equal(gray[..., 0], cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
 
 
+def test_blurred_is_opencvs():
+    image = noise(50, 70, 1)
+    (blurred,) = called(("picture.js", "blurred", [image, 1.5]))
+    expected = cv2.GaussianBlur(image, (0, 0), 1.5, borderType=cv2.BORDER_REPLICATE)
+    assert np.abs(blurred[..., 0].astype(int) - expected).max() <= 1
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_resized_is_opencvs(channels: int):
     # Whole pixels, by two too; parts of pixels; one side as it is; larger; one larger, one smaller.

@@ -25,7 +25,7 @@
  */
 
 import { degrees, fround, radians, rounded } from "./numbers.js";
-import { part } from "./picture.js";
+import { blurred, gray, part } from "./picture.js";
 import { wrapped } from "./pose.js";
 import { resized } from "./resize.js";
 import { warped } from "./warp.js";
@@ -47,11 +47,6 @@ const ROLL_GAIN = 2;
 const AS_IT_IS = [false, 0, 1];
 /** @type {View[]} */
 const VIEWS = [AS_IT_IS, [true, 4, 0.75]];
-/** @type {View[]} */
-const LAST_VIEWS = [
-  [true, 0, 0.7],
-  [false, 4, 0.7],
-];
 const MIRRORED = [1, 0, 2, 4, 3];
 const TURNS = [45, -45, 90, -90, 135, -135, 180];
 /** @type {View[]} */
@@ -60,10 +55,18 @@ const SURE_VIEWS = [
   [false, 4, 1.2],
 ];
 /** @type {View[]} */
-const MORE_SURE_VIEWS = [
-  [false, 0, 0.7],
-  [true, 0, 0.7],
+const MEASURING = [
+  [false, -2, 0.48],
+  [true, -2, 0.48],
+  [false, 2, 0.54],
+  [true, 2, 0.54],
+  [false, -2, 0.6],
+  [true, -2, 0.6],
 ];
+const MEASURE = 64;
+const MEASURED = 160;
+const SOFT = 1.5;
+const TIMES = 2;
 const SURE_SIZE = 24;
 const SURE_CANDIDATE = 0.8;
 const SURE_AWAY = 0.1;
@@ -72,7 +75,7 @@ const ROUNDS = 3;
 const STEADY = 0.03;
 const STEADY_ROLL = 3;
 const GRID = 192;
-const BLUR = 0.3;
+const BLUR = 0.2;
 
 /**
  * Look at a face by itself and return it upright, with a low score where it looks like none.
@@ -109,12 +112,12 @@ export async function follow(detector, image, expected) {
   const patches = [];
   poses.forEach((pose, i) => {
     if (isEmpty(nears[i])) return;
-    for (const view of VIEWS) patches.push(patch(nears[i], pose, pose.roll, view));
+    for (const view of VIEWS) patches.push(patch(nears[i], pose, pose.roll, view, PATCH));
   });
-  const outputs = patches.length ? await detector.run(patches, CANDIDATE) : [];
+  const outputs = patches.length ? await detector.run(patches, CANDIDATE, false) : [];
   return poses.map((pose, i) => {
     if (isEmpty(nears[i])) return null;
-    const sight = together(VIEWS.map((view) => sightOf(outputs.shift() ?? [], view)));
+    const sight = together(VIEWS.map((view) => sightOf(outputs.shift() ?? [], view, PATCH)));
     if (sight === null) return null;
     const placed = place(pose, pose.roll, sight);
     return { ...placed, width: placed.width + BLUR, height: placed.height + BLUR };
@@ -135,18 +138,10 @@ function isEmpty({ image }) {
  */
 async function surePose(detector, near, candidate) {
   if (candidate.score < SURE_CANDIDATE || candidate.height < SURE_SIZE) return null;
-  const views = [...SURE_VIEWS, ...MORE_SURE_VIEWS];
-  const sights = await sightsOf(
-    detector,
-    near,
-    candidate,
-    views.map((view) => [0, view]),
-  );
-  const sight = together(sights.slice(0, SURE_VIEWS.length));
-  const more = together(sights.slice(SURE_VIEWS.length));
-  if (sight === null || !isSure(sight) || more === null) return null;
-  const both = mean([sight, more]); // of tilted heads the second are less sure
-  return isSure(both) ? place(candidate, 0, both) : null;
+  const sight = await see(detector, near, candidate, 0, SURE_VIEWS);
+  if (sight === null || !isSure(sight)) return null;
+  const pose = await measured(detector, near, place(candidate, 0, sight));
+  return pose !== null && Math.abs(pose.roll) < SURE_ROLL ? pose : null;
 }
 
 /**
@@ -178,10 +173,30 @@ async function searched(detector, near, candidate) {
     sight = await see(detector, near, pose, turn, VIEWS);
   }
   if (sight === null) return null;
-  const last = await see(detector, near, pose, turn, LAST_VIEWS);
-  // It tells the place; of faces so small in their patch scores are lower.
-  if (last !== null) sight = { ...mean([sight, last]), score: sight.score };
-  return place(pose, turn, sight);
+  return await measured(detector, near, place(pose, turn, sight));
+}
+
+/**
+ * Return a face with its place and size measured, or null where it looks like none.
+ *
+ * @param {Detector} detector
+ * @param {Near} near
+ * @param {Pose} face
+ * @returns {Promise<Pose | null>}
+ */
+async function measured(detector, near, face) {
+  const grayNear = { ...near, image: gray(near.image) };
+  let pose = face;
+  for (let time = 0; time < TIMES; time++) {
+    pose = onGrid(pose);
+    const soft = blurred(patch(grayNear, pose, pose.roll, AS_IT_IS, MEASURED), SOFT);
+    const upright = { image: soft, left: 0, top: 0, scale: 1 };
+    const at = { ...pose, x: MEASURED / 2, y: MEASURED / 2, height: FACE };
+    const sight = await see(detector, upright, at, 0, MEASURING, MEASURE);
+    if (sight === null) return null;
+    pose = { ...place(pose, pose.roll, sight), score: pose.score };
+  }
+  return pose;
 }
 
 /**
@@ -241,13 +256,15 @@ function nearby(image, pose) {
  * @param {Pose} pose
  * @param {number} turn
  * @param {View[]} views
+ * @param {number} [side] of the views
  */
-async function see(detector, near, pose, turn, views) {
+async function see(detector, near, pose, turn, views, side = PATCH) {
   const sights = await sightsOf(
     detector,
     near,
     pose,
     views.map((view) => [turn, view]),
+    side,
   );
   return together(sights);
 }
@@ -294,22 +311,24 @@ function mean(sights) {
  * @param {Near} near
  * @param {Pose} pose
  * @param {[number, View][]} views
+ * @param {number} [side] of the views
  */
-async function sightsOf(detector, near, pose, views) {
-  const patches = views.map(([turn, view]) => patch(near, pose, turn, view));
-  const outputs = await detector.run(patches, CANDIDATE);
-  return outputs.map((rows, i) => sightOf(rows, views[i][1]));
+async function sightsOf(detector, near, pose, views, side = PATCH) {
+  const patches = views.map(([turn, view]) => patch(near, pose, turn, view, side));
+  const outputs = await detector.run(patches, CANDIDATE, false);
+  return outputs.map((rows, i) => sightOf(rows, views[i][1], side));
 }
 
 /**
- * Return a view of a face, (h, w, 3).
+ * Return a view of a face, (h, w, 3), or (h, w, 1) of what is near in gray.
  *
  * @param {Near} near
  * @param {Pose} pose
  * @param {number} turn
  * @param {View} view
+ * @param {number} side
  */
-function patch(near, pose, turn, [mirrored, offset, zoom]) {
+function patch(near, pose, turn, [mirrored, offset, zoom], side) {
   const scale = (zoom * FACE) / pose.height / near.scale;
   const cosine = scale * Math.cos(radians(turn));
   const sine = scale * Math.sin(radians(turn));
@@ -317,7 +336,7 @@ function patch(near, pose, turn, [mirrored, offset, zoom]) {
   // Where the face's centre is in what is near; pixels' centres lie at whole numbers.
   const x = (pose.x - near.left) * near.scale - 0.5;
   const y = (pose.y - near.top) * near.scale - 0.5;
-  const middle = PATCH / 2 - 0.5 + offset;
+  const middle = side / 2 - 0.5 + offset;
   /** @type {Affine} */
   const affine = [
     across * cosine,
@@ -327,7 +346,7 @@ function patch(near, pose, turn, [mirrored, offset, zoom]) {
     cosine,
     middle - (cosine * y - sine * x),
   ];
-  return warped(near.image, affine, PATCH, { cubic: scale > 1 });
+  return warped(near.image, affine, side, { cubic: scale > 1 });
 }
 
 /**
@@ -335,31 +354,37 @@ function patch(near, pose, turn, [mirrored, offset, zoom]) {
  *
  * @param {Row[]} rows
  * @param {View} view
+ * @param {number} side
  * @returns {Sight | null}
  */
-function sightOf(rows, [mirrored, offset, zoom]) {
-  const middle = PATCH / 2 + offset;
+function sightOf(rows, [mirrored, offset, zoom], side) {
+  const middle = side / 2 + offset;
   const farthest = fround(0.4 * zoom * FACE);
-  /** @type {Sight | null} */
-  let best = null;
-  for (const row of rows) {
-    const x = fround(fround(row[0] + row[2] / 2) - middle);
-    const y = fround(fround(row[1] + row[3] / 2) - middle);
-    if (Math.max(Math.abs(x), Math.abs(y)) >= farthest) continue;
-    if (best !== null && row[14] <= best.score) continue;
-    /** @type {Point[]} */
-    const landmarks = MIRRORED.map((other, i) => {
-      const k = 4 + 2 * (mirrored ? other : i);
-      const across = row[k] - middle;
-      return [(mirrored ? -across : across) / zoom, (row[k + 1] - middle) / zoom];
-    });
-    best = {
-      score: row[14],
-      box: [(mirrored ? -x : x) / zoom, y / zoom, row[2] / zoom, row[3] / zoom],
-      landmarks,
-    };
-  }
-  return best;
+  const inMiddle = rows.filter((row) =>
+    [0, 1].every((axis) => {
+      const centre = fround(fround(row[axis] + row[axis + 2] / 2) - middle);
+      return Math.abs(centre) < farthest;
+    }),
+  );
+  if (!inMiddle.length) return null;
+  // Neighbouring anchors show the same face, each with an error of its own.
+  const weight = inMiddle.reduce((sum, row) => sum + row[14], 0);
+  /** @param {number} k */
+  const mean = (k) => inMiddle.reduce((sum, row) => sum + row[14] * row[k], 0) / weight;
+  const [width, height] = [mean(2), mean(3)];
+  const x = mean(0) + width / 2 - middle;
+  const y = mean(1) + height / 2 - middle;
+  /** @type {Point[]} */
+  const landmarks = MIRRORED.map((other, i) => {
+    const k = 4 + 2 * (mirrored ? other : i);
+    const across = mean(k) - middle;
+    return [(mirrored ? -across : across) / zoom, (mean(k + 1) - middle) / zoom];
+  });
+  return {
+    score: Math.max(...inMiddle.map((row) => row[14])),
+    box: [(mirrored ? -x : x) / zoom, y / zoom, width / zoom, height / zoom],
+    landmarks,
+  };
 }
 
 /**

@@ -8,7 +8,7 @@
  * @property {number} channels
  */
 
-import { clamped } from "./numbers.js";
+import { clamped, rounded } from "./numbers.js";
 
 /**
  * Return a black picture.
@@ -164,6 +164,42 @@ export function gray(picture) {
   for (let i = 0, from = 0; i < result.data.length; i++, from += 3) {
     const sum = 9798 * data[from] + 19235 * data[from + 1] + 3735 * data[from + 2];
     result.data[i] = (sum + 16384) >> 15;
+  }
+  return result;
+}
+
+/**
+ * Return a gray picture blurred by a Gaussian, whose edges are repeated, as by OpenCV's
+ * `GaussianBlur`: now and then a value is another by 1.
+ *
+ * @param {Picture} picture
+ * @param {number} deviation in pixels
+ * @returns {Picture}
+ */
+export function blurred({ data, width, height }, deviation) {
+  const reach = Math.floor(rounded(6 * deviation + 1) / 2);
+  const weights = Array.from({ length: 2 * reach + 1 }, (_, i) =>
+    Math.exp(-((i - reach) ** 2) / (2 * deviation ** 2)),
+  );
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const across = new Float64Array(data.length);
+  const result = blank(width, height, 1);
+  for (let y = 0, to = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, to++) {
+      for (let i = -reach; i <= reach; i++) {
+        const from = y * width + clamped(x + i, 0, width - 1);
+        across[to] += (weights[i + reach] / total) * data[from];
+      }
+    }
+  }
+  for (let y = 0, to = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, to++) {
+      let sum = 0;
+      for (let i = -reach; i <= reach; i++) {
+        sum += (weights[i + reach] / total) * across[clamped(y + i, 0, height - 1) * width + x];
+      }
+      result.data[to] = sum;
+    }
   }
   return result;
 }

@@ -40,11 +40,12 @@ export class Detector {
   /**
    * Return what the network sees in each picture, the surest first.
    *
-   * @param {Picture[]} pictures RGB, of one size
+   * @param {Picture[]} pictures RGB or gray, of one size
    * @param {number} minScore
+   * @param {boolean} [isDistinct] or else what every anchor shows: several boxes of each face
    * @returns {Promise<Row[][]>}
    */
-  async run(pictures, minScore) {
+  async run(pictures, minScore, isDistinct = true) {
     const [height, width] = [pictures[0].height, pictures[0].width].map((side) =>
       Math.max(side, NARROWEST),
     );
@@ -58,17 +59,17 @@ export class Detector {
     const shape = [pictures.length, 3, rows, columns];
     const images = new this.runtime.Tensor("float32", input, shape);
     const outputs = await this.session.run({ input: images });
-    return pictures.map((_, index) =>
-      distinct(faces(outputs, index, pictures.length, rows, columns, minScore)).filter((row) =>
-        row.every(Number.isFinite),
-      ),
-    );
+    return pictures.map((_, index) => {
+      const seen = faces(outputs, index, pictures.length, rows, columns, minScore);
+      return (isDistinct ? distinct(seen) : seen).filter((row) => row.every(Number.isFinite));
+    });
   }
 
   /** Look at nothing, so that the first picture does not wait for memory and compilation. */
   async warmUp() {
     await this.run([blank(640, 480, 3)], 1);
-    await this.run(new Array(4).fill(blank(128, 128, 3)), 1);
+    await this.run(new Array(2).fill(blank(128, 128, 3)), 1);
+    await this.run(new Array(6).fill(blank(64, 64, 1)), 1);
   }
 
   /**
@@ -82,16 +83,17 @@ export class Detector {
     const size = pictures.length * 3 * rows * columns;
     if (this.#memory.length < size) this.#memory = new Float32Array(size);
     const batch = this.#memory.subarray(0, size);
-    const { width, height } = pictures[0];
+    const { width, height, channels } = pictures[0];
+    const [green, blue] = channels === 1 ? [0, 0] : [1, 2];
     if (width < columns || height < rows) batch.fill(0);
     const plane = rows * columns;
     pictures.forEach(({ data }, index) => {
       const start = index * 3 * plane;
       for (let y = 0, from = 0; y < height; y++) {
         let to = start + y * columns;
-        for (let x = 0; x < width; x++, to++, from += 3) {
-          batch[to] = data[from + 2];
-          batch[to + plane] = data[from + 1];
+        for (let x = 0; x < width; x++, to++, from += channels) {
+          batch[to] = data[from + blue];
+          batch[to + plane] = data[from + green];
           batch[to + 2 * plane] = data[from];
         }
       }
