@@ -57,6 +57,8 @@ MEASURE: Final = 64  # the side of these views
 MEASURED: Final = 160  # the side of the patch that they are views of
 SOFT: Final = 1.5  # standard deviation, in its pixels, by which it is blurred
 TIMES: Final = 2
+MEASURED_AWAY: Final = 0.15  # of the face's height, by which it may lie elsewhere or be larger
+MEASURED_ROLL: Final = 20.0  # degrees
 SURE_SIZE: Final = 24.0  # pixels of its height; smaller faces look different in every view
 SURE_CANDIDATE: Final = 0.8  # the score of a sure face in the look at the picture
 SURE_AWAY: Final = 0.1  # of the face's height, by which a sure face may lie elsewhere
@@ -180,7 +182,7 @@ def _sure_pose(near: _Near, candidate: Pose) -> Pose | None:
     if sight is None or not sight.is_sure:
         return None
     pose = _measured(near, _placed(candidate, 0.0, sight))
-    return pose if pose is not None and abs(pose.roll) < SURE_ROLL else None
+    return pose if abs(pose.roll) < SURE_ROLL else None
 
 
 def _searched(near: _Near, candidate: Pose) -> Pose | None:
@@ -206,14 +208,17 @@ def _searched(near: _Near, candidate: Pose) -> Pose | None:
     return _measured(near, _placed(pose, turn, sight))
 
 
-def _measured(near: _Near, pose: Pose) -> Pose | None:
-    """Return a face with its place and size measured, or None where it looks like none.
+def _measured(near: _Near, pose: Pose) -> Pose:
+    """Return a face with its place and size measured.
 
-    Its score stays: of gray faces, and of small ones in their patch, scores are lower.
+    Its score stays: of gray faces, and of small ones in their patch, scores are lower. Where these
+    views show no face, or a much different box, as of faces on patterns, the face stays as it is;
+    without a face in them its score is less.
     """
     import cv2
 
     gray = replace(near, image=np.asarray(cv2.cvtColor(near.image, cv2.COLOR_RGB2GRAY), np.uint8))
+    seen = pose
     for _ in range(TIMES):
         pose = _on_grid(pose)
         patch = _patch(gray, pose, pose.roll, AS_IT_IS, MEASURED)
@@ -222,7 +227,9 @@ def _measured(near: _Near, pose: Pose) -> Pose | None:
         at = replace(pose, x=MEASURED / 2, y=MEASURED / 2, height=FACE)
         sight = _see(upright, at, 0.0, MEASURING, MEASURE)
         if sight is None:
-            return None
+            return replace(seen, score=seen.score - DOUBT)
+        if not sight.is_within(MEASURED_AWAY, MEASURED_ROLL):
+            return seen
         pose = replace(_placed(pose, pose.roll, sight), score=pose.score)
     return pose
 

@@ -67,6 +67,8 @@ const MEASURE = 64;
 const MEASURED = 160;
 const SOFT = 1.5;
 const TIMES = 2;
+const MEASURED_AWAY = 0.15;
+const MEASURED_ROLL = 20;
 const SURE_SIZE = 24;
 const SURE_CANDIDATE = 0.8;
 const SURE_AWAY = 0.1;
@@ -141,7 +143,7 @@ async function surePose(detector, near, candidate) {
   const sight = await see(detector, near, candidate, 0, SURE_VIEWS);
   if (sight === null || !isSure(sight)) return null;
   const pose = await measured(detector, near, place(candidate, 0, sight));
-  return pose !== null && Math.abs(pose.roll) < SURE_ROLL ? pose : null;
+  return Math.abs(pose.roll) < SURE_ROLL ? pose : null;
 }
 
 /**
@@ -177,12 +179,12 @@ async function searched(detector, near, candidate) {
 }
 
 /**
- * Return a face with its place and size measured, or null where it looks like none.
+ * Return a face with its place and size measured.
  *
  * @param {Detector} detector
  * @param {Near} near
  * @param {Pose} face
- * @returns {Promise<Pose | null>}
+ * @returns {Promise<Pose>}
  */
 async function measured(detector, near, face) {
   const grayNear = { ...near, image: gray(near.image) };
@@ -193,7 +195,8 @@ async function measured(detector, near, face) {
     const upright = { image: soft, left: 0, top: 0, scale: 1 };
     const at = { ...pose, x: MEASURED / 2, y: MEASURED / 2, height: FACE };
     const sight = await see(detector, upright, at, 0, MEASURING, MEASURE);
-    if (sight === null) return null;
+    if (sight === null) return { ...face, score: face.score - DOUBT };
+    if (!isWithin(sight, MEASURED_AWAY, MEASURED_ROLL)) return face;
     pose = { ...place(pose, pose.roll, sight), score: pose.score };
   }
   return pose;

@@ -169,39 +169,56 @@ export function gray(picture) {
 }
 
 /**
- * Return a gray picture blurred by a Gaussian, whose edges are repeated, as by OpenCV's
- * `GaussianBlur`: now and then a value is another by 1.
+ * Return a gray picture blurred by a Gaussian, whose edges are repeated, by OpenCV's integers.
  *
  * @param {Picture} picture
  * @param {number} deviation in pixels
  * @returns {Picture}
  */
 export function blurred({ data, width, height }, deviation) {
-  const reach = Math.floor(rounded(6 * deviation + 1) / 2);
-  const weights = Array.from({ length: 2 * reach + 1 }, (_, i) =>
-    Math.exp(-((i - reach) ** 2) / (2 * deviation ** 2)),
-  );
-  const total = weights.reduce((sum, weight) => sum + weight, 0);
-  const across = new Float64Array(data.length);
+  const weights = gaussian(deviation);
+  const reach = (weights.length - 1) / 2;
+  const across = new Int32Array(data.length);
   const result = blank(width, height, 1);
   for (let y = 0, to = 0; y < height; y++) {
     for (let x = 0; x < width; x++, to++) {
       for (let i = -reach; i <= reach; i++) {
-        const from = y * width + clamped(x + i, 0, width - 1);
-        across[to] += (weights[i + reach] / total) * data[from];
+        across[to] += weights[i + reach] * data[y * width + clamped(x + i, 0, width - 1)];
       }
     }
   }
   for (let y = 0, to = 0; y < height; y++) {
     for (let x = 0; x < width; x++, to++) {
-      let sum = 0;
+      let sum = 32768;
       for (let i = -reach; i <= reach; i++) {
-        sum += (weights[i + reach] / total) * across[clamped(y + i, 0, height - 1) * width + x];
+        sum += weights[i + reach] * across[clamped(y + i, 0, height - 1) * width + x];
       }
-      result.data[to] = sum;
+      result.data[to] = sum >> 16;
     }
   }
   return result;
+}
+
+/**
+ * Return a Gaussian's weights in 256ths; what rounding takes from one goes to the next.
+ *
+ * @param {number} deviation in pixels
+ */
+function gaussian(deviation) {
+  const reach = Math.floor(rounded(6 * deviation + 1) / 2);
+  const exact = Array.from({ length: 2 * reach + 1 }, (_, i) =>
+    Math.exp(-((i - reach) ** 2) / (2 * deviation ** 2)),
+  );
+  const total = exact.reduce((sum, weight) => sum + weight, 0);
+  const weights = new Int32Array(exact.length);
+  weights[reach] = 256;
+  for (let i = 0, rest = 0; i < reach; i++) {
+    const weight = (256 * exact[i]) / total + rest;
+    weights[i] = weights[2 * reach - i] = rounded(weight);
+    rest = weight - weights[i];
+    weights[reach] -= 2 * weights[i];
+  }
+  return weights;
 }
 
 /**
