@@ -231,7 +231,8 @@ def _measured(near: _Near, pose: Pose) -> Pose:
         if not sight.is_within(MEASURED_AWAY, MEASURED_ROLL):
             return seen
         pose = replace(_placed(pose, pose.roll, sight), score=pose.score)
-    return pose
+    grown = max(abs(pose.height / seen.height - 1), abs(pose.width / seen.width - 1))
+    return pose if grown < MEASURED_AWAY else seen
 
 
 def _on_grid(pose: Pose) -> Pose:

@@ -199,7 +199,11 @@ async function measured(detector, near, face) {
     if (!isWithin(sight, MEASURED_AWAY, MEASURED_ROLL)) return face;
     pose = { ...place(pose, pose.roll, sight), score: pose.score };
   }
-  return pose;
+  const grown = Math.max(
+    Math.abs(pose.height / face.height - 1),
+    Math.abs(pose.width / face.width - 1),
+  );
+  return grown < MEASURED_AWAY ? pose : face;
 }
 
 /**
