@@ -44,7 +44,7 @@ MIRRORED: Final = [1, 0, 2, 4, 3]  # landmarks of the mirror image
 TURNS: Final = (45.0, -45.0, 90.0, -90.0, 135.0, -135.0, 180.0)  # degrees
 SURE_VIEWS: Final = ((True, 4.0, 1.1), (False, 4.0, 1.2))  # of faces that are sure and upright
 # How a face is measured: soft, so that small and large pictures show the same, and in views whose
-# errors cancel out, each with its mirror image. The second time from where the first has it.
+# errors cancel out, each with its mirror image.
 MEASURING: Final = (
     (False, -2.0, 0.48),
     (True, -2.0, 0.48),
@@ -54,11 +54,13 @@ MEASURING: Final = (
     (True, -2.0, 0.6),
 )
 MEASURE: Final = 64  # the side of these views
-MEASURED: Final = 160  # the side of the patch that they are views of
+MEASURED: Final = 144  # the side of the patch that they are views of
 SOFT: Final = 1.5  # standard deviation, in its pixels, by which it is blurred
-TIMES: Final = 2
+SOFTENED: Final = 7  # pixels that the blur takes together
+OUTSIDE: Final = 96  # gray about the picture; by an edge to black, boxes of faces there are larger
 MEASURED_AWAY: Final = 0.15  # of the face's height, by which it may lie elsewhere or be larger
 MEASURED_ROLL: Final = 20.0  # degrees
+MEASURED_SCORE: Final = 0.7  # less where some views show no face, as of one cut by the edge
 SURE_SIZE: Final = 24.0  # pixels of its height; smaller faces look different in every view
 SURE_CANDIDATE: Final = 0.8  # the score of a sure face in the look at the picture
 SURE_AWAY: Final = 0.1  # of the face's height, by which a sure face may lie elsewhere
@@ -211,28 +213,26 @@ def _searched(near: _Near, candidate: Pose) -> Pose | None:
 def _measured(near: _Near, pose: Pose) -> Pose:
     """Return a face with its place and size measured.
 
-    Its score stays: of gray faces, and of small ones in their patch, scores are lower. Where these
-    views show no face, or a much different box, as of faces on patterns, the face stays as it is;
-    without a face in them its score is less.
+    Its score stays: of gray faces, and of small ones in their patch, scores are lower. Where some of
+    these views show no face, or they show a much different box, as of faces on patterns, the face
+    stays as it is; without a face in any its score is less.
     """
     import cv2
 
     gray = replace(near, image=np.asarray(cv2.cvtColor(near.image, cv2.COLOR_RGB2GRAY), np.uint8))
-    seen = pose
-    for _ in range(TIMES):
-        pose = _on_grid(pose)
-        patch = _patch(gray, pose, pose.roll, AS_IT_IS, MEASURED)
-        soft = cv2.GaussianBlur(patch, (0, 0), SOFT, borderType=cv2.BORDER_REPLICATE)
-        upright = _Near(np.asarray(soft, np.uint8), 0, 0, 1.0)
-        at = replace(pose, x=MEASURED / 2, y=MEASURED / 2, height=FACE)
-        sight = _see(upright, at, 0.0, MEASURING, MEASURE)
-        if sight is None:
-            return replace(seen, score=seen.score - DOUBT)
-        if not sight.is_within(MEASURED_AWAY, MEASURED_ROLL):
-            return seen
-        pose = replace(_placed(pose, pose.roll, sight), score=pose.score)
-    grown = max(abs(pose.height / seen.height - 1), abs(pose.width / seen.width - 1))
-    return pose if grown < MEASURED_AWAY else seen
+    start = _on_grid(pose)
+    patch = _patch(gray, start, start.roll, AS_IT_IS, MEASURED, OUTSIDE)
+    soft = cv2.GaussianBlur(patch, (SOFTENED, SOFTENED), SOFT, borderType=cv2.BORDER_REPLICATE)
+    upright = _Near(np.asarray(soft, np.uint8), 0, 0, 1.0)
+    at = replace(start, x=MEASURED / 2, y=MEASURED / 2, height=FACE)
+    sight = _see(upright, at, 0.0, MEASURING, MEASURE)
+    if sight is None:
+        return replace(pose, score=pose.score - DOUBT)
+    if sight.score < MEASURED_SCORE or not sight.is_within(MEASURED_AWAY, MEASURED_ROLL):
+        return pose
+    measured = replace(_placed(start, start.roll, sight), score=pose.score)
+    grown = max(abs(measured.height / pose.height - 1), abs(measured.width / pose.width - 1))
+    return measured if grown < MEASURED_AWAY else pose
 
 
 def _on_grid(pose: Pose) -> Pose:
@@ -297,7 +297,9 @@ def _sights(
     return [_sight(rows, view, side) for rows, (_, view) in zip(outputs, views, strict=True)]
 
 
-def _patch(near: _Near, pose: Pose, turn: float, view: View, side: int) -> UInt8Array:
+def _patch(
+    near: _Near, pose: Pose, turn: float, view: View, side: int, outside: int = 0
+) -> UInt8Array:
     """Return a view of a face, uint8 (h, w, 3), or (h, w) of what is near in gray."""
     import cv2
 
@@ -317,7 +319,12 @@ def _patch(near: _Near, pose: Pose, turn: float, view: View, side: int) -> UInt8
     )
     method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_LINEAR
     patch = cv2.warpAffine(
-        near.image, affine, (side, side), flags=method, borderMode=cv2.BORDER_CONSTANT
+        near.image,
+        affine,
+        (side, side),
+        flags=method,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(outside,) * 3,
     )
     return np.asarray(patch, np.uint8)
 

@@ -9,7 +9,7 @@ and then at each face by itself:
    follow, in tiles. What several looks see is merged. Where nothing is seen, the picture is looked
    at with a border and turned by quarters.
 2. Each face is looked at once more by itself, see `ferjax.faces.own_look`. Most faces in
-   photographs are upright and seen clearly, and take two views and twelve small ones.
+   photographs are upright and seen clearly, and take two views and six small ones.
 
 Dimension keys: H height, W width of a picture; h and w of a patch; N faces.
 """

@@ -76,7 +76,11 @@ def run(
         seen = _run_onnx(runtime, images, min_score)
         if is_distinct:
             seen = [distinct(rows) for rows in seen]
-    return [rows[np.isfinite(rows).all(axis=1)] for rows in seen]
+    finite = np.isfinite(np.concatenate(seen)).all(axis=1)
+    if finite.all():
+        return seen
+    ends = np.cumsum([len(rows) for rows in seen])[:-1]
+    return [rows[part] for rows, part in zip(seen, np.split(finite, ends), strict=True)]
 
 
 # --- ONNX Runtime --------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ ASTRONAUT = read_image(ROOT / "examples" / "astronaut.jpg", channels=3)  # 512 x
 SIDE = 512
 ALPHA = np.dstack([ASTRONAUT, np.full((SIDE, SIDE), 255, np.uint8)])
 CENTRE = (225.0, 120.5)  # of the face, by hand: between the eyes and the mouth
-HEIGHT = 103.5
+HEIGHT = 105.3
 
 
 def the_face(image: Any, **options: Any) -> Detection:
@@ -203,7 +203,7 @@ def test_a_sure_upright_face_takes_two_views_and_is_measured(
     for module in (yunet, own_look):
         monkeypatch.setattr(module, "run", counted)
     the_face(ASTRONAUT)
-    assert sides == [SIDE, 128, 128, *[64] * 12]
+    assert sides == [SIDE, 128, 128, *[64] * 6]
     sides.clear()
     the_face(np.rot90(ASTRONAUT))  # the full search
     assert len(sides) > 20
@@ -279,7 +279,7 @@ def test_a_face_that_fills_the_picture(share: float) -> None:
     half = round(share * HEIGHT / 2)
     x, y = map(round, CENTRE)
     face = the_face(ASTRONAUT[y - half : y + half, x - half : x + half])
-    assert face.size == pytest.approx(HEIGHT, rel=0.12)
+    assert face.size == pytest.approx(HEIGHT, rel=0.06)
     np.testing.assert_allclose(centre(face), (half, half), atol=0.06 * HEIGHT)
 
 

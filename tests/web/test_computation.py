@@ -90,8 +90,8 @@ def test_gray_is_opencvs():
 
 def test_blurred_is_opencvs():
     image = noise(50, 70, 1)
-    (blurred,) = called(("picture.js", "blurred", [image, 1.5]))
-    expected = cv2.GaussianBlur(image, (0, 0), 1.5, borderType=cv2.BORDER_REPLICATE)
+    (blurred,) = called(("picture.js", "blurred", [image, 1.5, 7]))
+    expected = cv2.GaussianBlur(image, (7, 7), 1.5, borderType=cv2.BORDER_REPLICATE)
     np.testing.assert_array_equal(blurred[..., 0], expected)
 
 
@@ -121,7 +121,7 @@ def test_warped_is_opencvs(cubic: bool, repeats_edge: bool):
     for scale, degrees, flip in ((1.7, 0, 1), (0.6, 33, 1), (1.1, -100, -1), (2.5, 180, 1)):
         cos, sin = scale * np.cos(np.radians(degrees)), scale * np.sin(np.radians(degrees))
         affines.append([flip * cos, flip * sin, 31.3, -sin, cos, 58.9])
-    options = {"cubic": cubic, "repeatsEdge": repeats_edge}
+    options = {"cubic": cubic, "repeatsEdge": repeats_edge, "outside": 96}
     cases = [(affine, size) for affine in affines for size in (128, 61)]
     results = called(*(("warp.js", "warped", [image, *case, options]) for case in cases))
     for (affine, size), result in zip(cases, results):
@@ -131,6 +131,7 @@ def test_warped_is_opencvs(cubic: bool, repeats_edge: bool):
             (size, size),
             flags=cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE if repeats_edge else cv2.BORDER_CONSTANT,
+            borderValue=(96, 96, 96),
         )
         off = np.abs(result.astype(int) - expected)
         if OPENCV < 5:  # places in 32nds of a pixel

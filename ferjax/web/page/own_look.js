@@ -64,11 +64,13 @@ const MEASURING = [
   [true, -2, 0.6],
 ];
 const MEASURE = 64;
-const MEASURED = 160;
+const MEASURED = 144;
 const SOFT = 1.5;
-const TIMES = 2;
+const SOFTENED = 7;
+const OUTSIDE = 96;
 const MEASURED_AWAY = 0.15;
 const MEASURED_ROLL = 20;
+const MEASURED_SCORE = 0.7;
 const SURE_SIZE = 24;
 const SURE_CANDIDATE = 0.8;
 const SURE_AWAY = 0.1;
@@ -188,17 +190,15 @@ async function searched(detector, near, candidate) {
  */
 async function measured(detector, near, face) {
   const grayNear = { ...near, image: gray(near.image) };
-  let pose = face;
-  for (let time = 0; time < TIMES; time++) {
-    pose = onGrid(pose);
-    const soft = blurred(patch(grayNear, pose, pose.roll, AS_IT_IS, MEASURED), SOFT);
-    const upright = { image: soft, left: 0, top: 0, scale: 1 };
-    const at = { ...pose, x: MEASURED / 2, y: MEASURED / 2, height: FACE };
-    const sight = await see(detector, upright, at, 0, MEASURING, MEASURE);
-    if (sight === null) return { ...face, score: face.score - DOUBT };
-    if (!isWithin(sight, MEASURED_AWAY, MEASURED_ROLL)) return face;
-    pose = { ...place(pose, pose.roll, sight), score: pose.score };
-  }
+  const start = onGrid(face);
+  const seen = patch(grayNear, start, start.roll, AS_IT_IS, MEASURED, OUTSIDE);
+  const soft = blurred(seen, SOFT, SOFTENED);
+  const upright = { image: soft, left: 0, top: 0, scale: 1 };
+  const at = { ...start, x: MEASURED / 2, y: MEASURED / 2, height: FACE };
+  const sight = await see(detector, upright, at, 0, MEASURING, MEASURE);
+  if (sight === null) return { ...face, score: face.score - DOUBT };
+  if (sight.score < MEASURED_SCORE || !isWithin(sight, MEASURED_AWAY, MEASURED_ROLL)) return face;
+  const pose = { ...place(start, start.roll, sight), score: face.score };
   const grown = Math.max(
     Math.abs(pose.height / face.height - 1),
     Math.abs(pose.width / face.width - 1),
@@ -334,8 +334,9 @@ async function sightsOf(detector, near, pose, views, side = PATCH) {
  * @param {number} turn
  * @param {View} view
  * @param {number} side
+ * @param {number} [outside] what lies outside the picture
  */
-function patch(near, pose, turn, [mirrored, offset, zoom], side) {
+function patch(near, pose, turn, [mirrored, offset, zoom], side, outside = 0) {
   const scale = (zoom * FACE) / pose.height / near.scale;
   const cosine = scale * Math.cos(radians(turn));
   const sine = scale * Math.sin(radians(turn));
@@ -353,7 +354,7 @@ function patch(near, pose, turn, [mirrored, offset, zoom], side) {
     cosine,
     middle - (cosine * y - sine * x),
   ];
-  return warped(near.image, affine, side, { cubic: scale > 1 });
+  return warped(near.image, affine, side, { cubic: scale > 1, outside });
 }
 
 /**

@@ -173,11 +173,12 @@ export function gray(picture) {
  *
  * @param {Picture} picture
  * @param {number} deviation in pixels
+ * @param {number} size pixels that are taken together, an odd number
  * @returns {Picture}
  */
-export function blurred({ data, width, height }, deviation) {
-  const weights = gaussian(deviation);
-  const reach = (weights.length - 1) / 2;
+export function blurred({ data, width, height }, deviation, size) {
+  const weights = gaussian(deviation, size);
+  const reach = (size - 1) / 2;
   const across = new Int32Array(data.length);
   const result = blank(width, height, 1);
   for (let y = 0, to = 0; y < height; y++) {
@@ -203,9 +204,10 @@ export function blurred({ data, width, height }, deviation) {
  * Return a Gaussian's weights in 256ths; what rounding takes from one goes to the next.
  *
  * @param {number} deviation in pixels
+ * @param {number} size
  */
-function gaussian(deviation) {
-  const reach = Math.floor(rounded(6 * deviation + 1) / 2);
+function gaussian(deviation, size) {
+  const reach = (size - 1) / 2;
   const exact = Array.from({ length: 2 * reach + 1 }, (_, i) =>
     Math.exp(-((i - reach) ** 2) / (2 * deviation ** 2)),
   );

@@ -24,10 +24,12 @@ const AT_ONCE = 16;
  * @param {number} size the side of the result
  * @param {object} options
  * @param {boolean} [options.cubic] between 16 pixels instead of 4
- * @param {boolean} [options.repeatsEdge] what lies outside: the picture's edge, or black
+ * @param {boolean} [options.repeatsEdge] what lies outside: the picture's edge, or a level
+ * @param {number} [options.outside] the level; without it, black
  * @returns {Picture}
  */
-export function warped(picture, affine, size, { cubic = false, repeatsEdge = false }) {
+export function warped(picture, affine, size, options) {
+  const { cubic = false, repeatsEdge = false, outside = 0 } = options;
   const { channels } = picture;
   const [a, b, c, d, e, f] = inverse(affine).map(fround);
   const result = blank(size, size, channels);
@@ -40,15 +42,15 @@ export function warped(picture, affine, size, { cubic = false, repeatsEdge = fal
       if (cubic) {
         const x = fround(fround(a * column) + left);
         const y = fround(fround(d * column) + top);
-        sampleCubic(picture, x, y, repeatsEdge, sums);
+        sampleCubic(picture, x, y, repeatsEdge, outside, sums);
       } else if (column < together) {
         const x = fround(a * column + left);
         const y = fround(d * column + top);
-        sampleLinear(picture, x, y, repeatsEdge, sums);
+        sampleLinear(picture, x, y, repeatsEdge, outside, sums);
       } else {
         const x = fround(fround(a * column + right) + c);
         const y = fround(fround(d * column + down) + f);
-        sampleLinear(picture, x, y, repeatsEdge, sums);
+        sampleLinear(picture, x, y, repeatsEdge, outside, sums);
       }
       for (let k = 0; k < channels; k++) result.data[to++] = sums[k];
     }
@@ -74,9 +76,10 @@ function inverse([a, b, c, d, e, f]) {
  * @param {number} x
  * @param {number} y
  * @param {boolean} repeatsEdge
+ * @param {number} outside
  * @param {number[]} sums
  */
-function sampleLinear(picture, x, y, repeatsEdge, sums) {
+function sampleLinear(picture, x, y, repeatsEdge, outside, sums) {
   const { data, channels } = picture;
   const [left, top] = [Math.floor(x), Math.floor(y)];
   const [across, down] = [fround(x - left), fround(y - top)];
@@ -85,8 +88,16 @@ function sampleLinear(picture, x, y, repeatsEdge, sums) {
   const third = offset(picture, left, top + 1, repeatsEdge);
   const fourth = offset(picture, left + 1, top + 1, repeatsEdge);
   for (let k = 0; k < channels; k++) {
-    const upper = between(value(data, first, k), value(data, second, k), across);
-    const lower = between(value(data, third, k), value(data, fourth, k), across);
+    const upper = between(
+      value(data, first, k, outside),
+      value(data, second, k, outside),
+      across,
+    );
+    const lower = between(
+      value(data, third, k, outside),
+      value(data, fourth, k, outside),
+      across,
+    );
     sums[k] = fround(down * fround(lower - upper) + upper);
   }
 }
@@ -101,7 +112,7 @@ function between(from, to, share) {
 }
 
 /**
- * Return where a pixel begins, or -1 where it is black.
+ * Return where a pixel begins, or -1 where it lies outside.
  *
  * @param {Picture} picture
  * @param {number} column
@@ -120,9 +131,10 @@ function offset({ width, height, channels }, column, row, repeatsEdge) {
  * @param {Uint8ClampedArray} data
  * @param {number} start of a pixel, or -1
  * @param {number} channel
+ * @param {number} outside
  */
-function value(data, start, channel) {
-  return start < 0 ? 0 : data[start + channel];
+function value(data, start, channel, outside) {
+  return start < 0 ? outside : data[start + channel];
 }
 
 /**
@@ -132,9 +144,10 @@ function value(data, start, channel) {
  * @param {number} x
  * @param {number} y
  * @param {boolean} repeatsEdge
+ * @param {number} outside
  * @param {number[]} sums
  */
-function sampleCubic(picture, x, y, repeatsEdge, sums) {
+function sampleCubic(picture, x, y, repeatsEdge, outside, sums) {
   const { data, width, height, channels } = picture;
   const [left, top] = [Math.floor(x) - 1, Math.floor(y) - 1];
   const across = cubicWeights(fround(x - left - 1));
@@ -145,9 +158,8 @@ function sampleCubic(picture, x, y, repeatsEdge, sums) {
     let at = ((top + j) * width + left) * channels;
     for (let i = 0; i < 4; i++, at += channels) {
       const start = isInside ? at : offset(picture, left + i, top + j, repeatsEdge);
-      if (start < 0) continue;
       const weight = across[i] * down[j];
-      for (let k = 0; k < channels; k++) sums[k] += weight * data[start + k];
+      for (let k = 0; k < channels; k++) sums[k] += weight * value(data, start, k, outside);
     }
   }
 }
