@@ -213,9 +213,9 @@ def _searched(near: _Near, candidate: Pose) -> Pose | None:
 def _measured(near: _Near, pose: Pose) -> Pose:
     """Return a face with its place and size measured.
 
-    Its score stays: of gray faces, and of small ones in their patch, scores are lower. Where some of
-    these views show no face, or they show a much different box, as of faces on patterns, the face
-    stays as it is; without a face in any its score is less.
+    Its score stays: of gray faces, and of small ones in their patch, scores are lower. Where some
+    of these views show no face, or they show a much different box, as of faces on patterns, the
+    face stays as it is; without a face in any its score is less.
     """
     import cv2
 

@@ -106,7 +106,9 @@ def test_faces_are_followed_as_by_python(page: Any):
     ]
     best = max((face for face in expected if face), key=lambda face: face.score)
     np.testing.assert_allclose(after[0]["box"], best.box, atol=0.02)
-    np.testing.assert_allclose(after[0]["box"][0] - before[0]["box"][0], 8, atol=1.5)
+    # Of the centre: boxes that are followed are not measured, and widths differ by some percent.
+    left, width = np.subtract(after[0]["box"], before[0]["box"])[[0, 2]]
+    np.testing.assert_allclose(left + width / 2, 8, atol=1.5)
 
 
 def test_pictures_asked_for_at_once_are_answered_each(page: Any):
