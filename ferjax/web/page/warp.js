@@ -88,16 +88,8 @@ function sampleLinear(picture, x, y, repeatsEdge, outside, sums) {
   const third = offset(picture, left, top + 1, repeatsEdge);
   const fourth = offset(picture, left + 1, top + 1, repeatsEdge);
   for (let k = 0; k < channels; k++) {
-    const upper = between(
-      value(data, first, k, outside),
-      value(data, second, k, outside),
-      across,
-    );
-    const lower = between(
-      value(data, third, k, outside),
-      value(data, fourth, k, outside),
-      across,
-    );
+    const upper = between(value(data, first, k, outside), value(data, second, k, outside), across);
+    const lower = between(value(data, third, k, outside), value(data, fourth, k, outside), across);
     sums[k] = fround(down * fround(lower - upper) + upper);
   }
 }
