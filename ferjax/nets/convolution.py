@@ -27,7 +27,7 @@ _FEWEST_CHANNELS = 64
 _SMALLEST_SIDE = 8
 # The same where the kernel is transformed beforehand. On maps of 4x4 rounding errors of `fer_cnn5`
 # would be a third larger.
-_FEWEST_PIXELS_PREPARED = 120
+_FEWEST_PIXELS_PREPARED = 100
 _SMALLEST_SIDE_PREPARED = 5
 # Values of images and of their convolutions, together, that are transformed at once: four times as
 # many have to fit into the processor's cache.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import jax
@@ -14,6 +15,7 @@ from ferjax.nets.graph import Graph
 from ferjax.nets.head import has_logits, without_activation
 from ferjax.nets.layers import Layer, Weight
 from ferjax.nets.layers.base import Run
+from ferjax.nets.trimming import Trimmed, trimmed_calls
 
 Hook = Callable[[int, jax.Array], jax.Array]
 
@@ -32,12 +34,14 @@ def forward(
     logits: bool = False,
     compute_dtype: str = "float32",
     hook: Hook | None = None,
+    trimmed: Mapping[int, Trimmed] = MappingProxyType({}),
 ) -> jax.Array:
     """Do what `Network.__call__` says.
 
     Args:
         run_of: returns a layer's part in this pass, by the layer's name; it is called once for each
             layer.
+        trimmed: what `trimmed_calls` returns, where statistics are not those of the batch.
     """
     replaced = _replaced_for_logits(graph) if logits else {}
     images = jnp.asarray(images, jnp.float32)
@@ -54,6 +58,8 @@ def forward(
             runs[call.layer] = run_of(call.layer)
         run = runs[call.layer]
         inputs = [results[i] for i in call.inputs]
+        if position in trimmed:
+            layer, inputs = trimmed[position].layer, [trimmed[position].input(inputs[0])]
         weights = run.weights
         if compute_dtype != "float32":
             full = layer.full_precision or position >= min(last_weights, graph.final_call)
@@ -74,7 +80,12 @@ def inference(graph: Graph, variables: Mapping[str, Any], images: Any) -> jax.Ar
     Raises:
         LayerError: the images are of another shape, or a weight is, or is missing.
     """
-    return forward(graph, images, lambda layer: _Inference(graph, layer, variables))
+    return forward(
+        graph,
+        images,
+        lambda layer: _Inference(graph, layer, variables),
+        trimmed=trimmed_calls(graph),
+    )
 
 
 class _Inference:
@@ -133,16 +144,19 @@ def with_prepared(graph: Graph, variables: Mapping[str, Any], batch_size: int) -
     """Return variables for inference alone, with what layers would make of them in each call.
 
     Args:
-        variables: {"params", "batch_stats"}, for which `Network` has to compute the same.
+        variables: {"params", "batch_stats"}, for which `inference` has to compute the same.
         batch_size: of the largest batch.
 
     Returns:
         Beside them a collection "prepared", as `Layer.prepared` makes it, on the default device.
     """
     prepared: dict[str, Any] = {}
-    for call in graph.calls[1:]:
+    trimmed = trimmed_calls(graph)
+    for position, call in enumerate(graph.calls[1:], start=1):
         layer, described = graph.by_name[call.layer], graph.weights.get(call.layer, ())
         shape = graph.shapes[call.inputs[0]]
+        if position in trimmed:
+            layer, shape = trimmed[position].layer, trimmed[position].input_shape
         weights = {
             w.name: variables.get(w.collection, {}).get(call.layer, {}).get(w.name)
             for w in described
