@@ -262,6 +262,9 @@ def _winograd(x: Array, weights: Sequence[Array], pad: int, images: int) -> Arra
         ]
         vertical = [_to_outputs(products[j::4]) for j in range(4)]
         outputs = [_to_outputs([v[i] for v in vertical]) for i in range(2)]
+        if batch == 1:
+            (zero,) = kept_apart(_zero_of(tiles, products))
+            outputs = [(upper + zero, lower + zero) for upper, lower in outputs]
         # Interleaved: (B, rows, 2, columns, 2, K).
         y = jnp.stack([jnp.stack(pair, axis=3) for pair in outputs], axis=2)
         _, rows, _, columns, _, filters = y.shape
@@ -331,6 +334,17 @@ def _tiles_of_one(x: Array, pad: int) -> list[Array]:
     """
     (padded,) = kept_apart(_in_tiles_alone(x, pad))
     return [kept_apart(_of_value(padded, i, j))[0] for i in range(4) for j in range(4)]
+
+
+@jax.jit
+def _zero_of(tiles: list[Array], products: list[Array]) -> list[Array]:
+    """Return 0 once all products are there; NaN where values are not finite.
+
+    XLA would otherwise give the memory of a tile that it has multiplied to the product of another,
+    so that each waited for the one before.
+    """
+    values = [array[0, 0, 0, 0] for array in (*tiles, *products)]
+    return [np.float32(0) * reduce(lax.add, values)]
 
 
 def _in_tiles(x: Array, pad: int) -> Array:
