@@ -318,12 +318,20 @@ class EmotionClassifier:
         if self.graph.data_format == "channels_first":
             batch = np.moveaxis(batch, -1, 1)
         self.graph.check_input(batch.shape[1:])
+        if len(batch) == 1:  # as of a camera, whose frames follow quickly
+            rows = np.array(self._predictor(batch, threads=threads))  # JAX's is read-only
+        else:
+            rows = self._predicted(batch, threads)
+        return self.with_confidence(rows, calibrated=calibrated, prior=prior)
+
+    def _predicted(
+        self, batch: npt.NDArray[np.float32], threads: int | None
+    ) -> npt.NDArray[np.float32]:
         largest = self._predictor.engine(threads).largest_batch
         parts = [batch[i : i + largest] for i in range(0, len(batch), largest)]
-        rows = np.zeros((0, len(self.labels)), np.float32)
-        if parts:
-            rows = np.concatenate(self._predictor.many(parts, threads=threads))
-        return self.with_confidence(rows, calibrated=calibrated, prior=prior)
+        if not parts:
+            return np.zeros((0, len(self.labels)), np.float32)
+        return np.concatenate(self._predictor.many(parts, threads=threads))
 
     def with_confidence(
         self,
@@ -370,7 +378,8 @@ class EmotionClassifier:
 
     def check_confidence(self, *, calibrated: bool = False, prior: Prior = TRAINING) -> None:
         """Raise what `predict_proba` would for any image; worth a call before reading many."""
-        self._confidence.check(calibrated=calibrated, prior=prior)
+        if calibrated or not priors.is_training(prior):
+            self._confidence.check(calibrated=calibrated, prior=prior)
 
     def predict(
         self,

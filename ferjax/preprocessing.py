@@ -20,6 +20,7 @@ Dimension keys: B batch, H height, W width, C channels (1 gray or 3 RGB).
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 import sys
@@ -228,7 +229,7 @@ def check_value_range(value_range: tuple[float, float]) -> tuple[float, float]:
         low, high = (float(v) for v in value_range)
     except (TypeError, ValueError):
         low = high = 0.0
-    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ValueError(f"expected (low, high) for `value_range`, got {value_range!r}")
     return low, high
 

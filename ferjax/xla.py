@@ -22,7 +22,7 @@ _waiting: contextlib.ExitStack | None = None  # of a `compile_cache` from before
 
 
 @lru_cache(maxsize=2)
-def compiler_options(*, is_quick: bool = False) -> dict[str, str | bool]:
+def compiler_options(*, is_quick: bool = False) -> dict[str, str | bool | int]:
     """Return what to give `jax.jit(..., compiler_options=...)` on the default device.
 
     On CPUs XLA leaves convolutions and products of matrices to YNNPACK. On wide feature maps that
@@ -40,21 +40,27 @@ def compiler_options(*, is_quick: bool = False) -> dict[str, str | bool]:
     hardware.check_backend()  # the first to need a device, as a rule
     if jax.default_backend() != "cpu":
         return {}
-    options: dict[str, str | bool] = {
+    options: dict[str, str | bool | int] = {
         # Sums stay with YNNPACK, which adds them up more exactly.
         "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE",
         # As wide as the CPU has them; LLVM would leave AVX-512 half empty.
         "xla_cpu_prefer_vector_width": "512",
     }
     if is_quick:
-        quick = {**options, "xla_cpu_use_fusion_emitters": False}
+        # In as many parts as keep the cores busy; each part has some work of its own.
+        parts = 4 * hardware.cores()
+        quick = {
+            **options,
+            "xla_cpu_use_fusion_emitters": False,
+            "xla_cpu_parallel_codegen_split_count": parts,
+        }
         return quick if _knows(quick) else compiler_options()
     if _knows(options):
         return options
     return {name: value for name, value in options.items() if _knows({name: value})}
 
 
-def _knows(options: dict[str, str | bool]) -> bool:
+def _knows(options: dict[str, str | bool | int]) -> bool:
     """Whether this version of XLA has these options."""
     try:
         jax.jit(lambda: 0, compiler_options=options).lower().compile()

@@ -264,7 +264,8 @@ def _winograd(x: Array, weights: Sequence[Array], pad: int, images: int) -> Arra
         outputs = [_to_outputs([v[i] for v in vertical]) for i in range(2)]
         if batch == 1:
             (zero,) = kept_apart(_zero_of(tiles, products))
-            outputs = [(upper + zero, lower + zero) for upper, lower in outputs]
+            zero = lax.broadcast_in_dim(zero, products[0].shape, (0, 1, 2, 3))
+            outputs = [(lax.add(upper, zero), lax.add(lower, zero)) for upper, lower in outputs]
         # Interleaved: (B, rows, 2, columns, 2, K).
         y = jnp.stack([jnp.stack(pair, axis=3) for pair in outputs], axis=2)
         _, rows, _, columns, _, filters = y.shape
@@ -343,8 +344,8 @@ def _zero_of(tiles: list[Array], products: list[Array]) -> list[Array]:
     XLA would otherwise give the memory of a tile that it has multiplied to the product of another,
     so that each waited for the one before.
     """
-    values = [array[0, 0, 0, 0] for array in (*tiles, *products)]
-    return [np.float32(0) * reduce(lax.add, values)]
+    first = [lax.slice(array, (0,) * 4, (1,) * 4) for array in (*tiles, *products)]
+    return [lax.mul(reduce(lax.add, first), np.zeros((1,) * 4, np.float32))]
 
 
 def _in_tiles(x: Array, pad: int) -> Array:

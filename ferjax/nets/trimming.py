@@ -1,7 +1,7 @@
 """Which pixels of a convolution nothing uses: pooling drops what does not fill a window.
 
-Of maps of 11x11 windows of 2x2 take 10x10, and of 5x5 they take 4x4, so that `fer_cnn8` computes a
-ninth for nothing. In training all count: batch normalization takes statistics of every pixel.
+Of maps of 11x11 windows of 2x2 take 10x10, and of 5x5 they take 4x4, so that `fer_cnn8` computes
+an eleventh for nothing. In training all count: batch normalization takes statistics of every pixel.
 
 Dimensions: B batch, H height, W width, C channels; shapes leave the batch axis out.
 """
