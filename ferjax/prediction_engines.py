@@ -256,6 +256,7 @@ class JaxEngine:
         return True
 
     def __call__(self, batch: Float32Array, threads: int | None) -> Rows:
+        hardware.check_backend()  # a forked process would wait forever
         return self._compiled(self.variables, batch)
 
 

@@ -49,7 +49,7 @@ def test_this_version_of_xla_knows_the_options() -> None:
     options, quick = xla.compiler_options(), xla.compiler_options(is_quick=True)
     assert len(options) == 2
     assert quick.items() >= options.items()
-    assert len(quick) == 3 or jax.__version_info__ >= (0, 11)
+    assert len(quick) == 4 or jax.__version_info__ >= (0, 11)
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="needs the CPU backend")
