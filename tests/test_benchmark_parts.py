@@ -106,7 +106,8 @@ def test_what_is_written_by_hand_sees_what_ferjax_sees(tmp_path: Path, finder: s
     assert image is not None
     boxes = getattr(by_hand, finder)()(image)
     (face,) = classifier.analyze(str(ROOT / "examples" / "astronaut.jpg"))
-    np.testing.assert_allclose(boxes, [face.box], atol=6)  # ferjax looks at the face once more
+    # ferjax measures the face of 105 pixels once more, soft and in gray.
+    np.testing.assert_allclose(boxes, [face.box], atol=8)
     (row,) = by_hand.classifier(tmp_path / "model.onnx")(image, boxes)
     assert row.sum() == pytest.approx(1, abs=1e-5)
     assert classifier.labels[int(row.argmax())] == face.label
