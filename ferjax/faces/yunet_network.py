@@ -68,7 +68,7 @@ def run(
     """
     missing = [(0, max(0, NARROWEST - side)) for side in images[0].shape[:2]]
     if any(after for _, after in missing):
-        images = [np.pad(image, [*missing, (0, 0)]) for image in images]
+        images = [np.pad(image, missing + [(0, 0)] * (image.ndim - 2)) for image in images]
     runtime = session()
     if runtime is None:
         seen = [_run_opencv(image, min_score, SAME if is_distinct else 1.0) for image in images]

@@ -1,7 +1,7 @@
-"""Which pixels of a convolution nothing uses: pooling drops what does not fill a window.
+"""Convolutions at inference without the pixels that no layer reads, see `ferjax.nets.unread`.
 
-Of maps of 11x11 windows of 2x2 take 10x10, and of 5x5 they take 4x4, so that `fer_cnn8` computes
-an eleventh for nothing. In training all count: batch normalization takes statistics of every pixel.
+Of maps of 11x11 windows of 2x2 take 10x10, and of 5x5 they take 4x4, so that `fer_cnn8` would
+compute an eleventh for nothing.
 
 Dimensions: B batch, H height, W width, C channels; shapes leave the batch axis out.
 """
@@ -14,22 +14,9 @@ from dataclasses import dataclass
 from jax import lax
 
 from ferjax.nets.graph import Graph
-from ferjax.nets.layers import (
-    ELU,
-    Activation,
-    AveragePooling2D,
-    BatchNormalization,
-    Conv2D,
-    Layer,
-    LeakyReLU,
-    MaxPooling2D,
-    ReLU,
-    Shape,
-)
+from ferjax.nets.layers import Conv2D, Shape
 from ferjax.nets.layers.base import Array
-from ferjax.nets.layers.training import TrainingOnly
-
-_Size = tuple[int, int]  # rows and columns, from the top left
+from ferjax.nets.unread import unread
 
 
 @dataclass(frozen=True)
@@ -55,23 +42,22 @@ class Trimmed:
 
 def trimmed_calls(graph: Graph) -> dict[int, Trimmed]:
     """Return the convolutions that may be trimmed at inference, by their positions in the calls."""
-    needed = _needed(graph)
+    left_out = unread(graph)
     trimmed: dict[int, Trimmed] = {}
-    for position, call in enumerate(graph.calls[1:], start=1):
-        layer, size = graph.by_name[call.layer], needed[position]
-        if isinstance(layer, Conv2D) and size is not None and size != graph.shapes[position][:2]:
-            shape = graph.shapes[call.inputs[0]]
-            if _may_be_trimmed(layer) and None not in shape:
-                trimmed[position] = _trimmed(layer, size, shape)
+    for position, call in enumerate(graph.calls):
+        layer = graph.by_name[call.layer]
+        if call.layer not in left_out or not isinstance(layer, Conv2D):
+            continue
+        shape = graph.shapes[call.inputs[0]]
+        if layer.data_format == "channels_last" and None not in shape:
+            rows, columns, _ = graph.shapes[position]
+            over = left_out[call.layer]
+            size = ((rows or 0) - over[0], (columns or 0) - over[1])
+            trimmed[position] = _trimmed(layer, size, shape)
     return trimmed
 
 
-def _may_be_trimmed(layer: Conv2D) -> bool:
-    at_each_pixel = isinstance(layer.activation, str)  # a layer may have weights for each
-    return layer.strides == (1, 1) and layer.data_format == "channels_last" and at_each_pixel
-
-
-def _trimmed(layer: Conv2D, size: _Size, shape: Shape) -> Trimmed:
+def _trimmed(layer: Conv2D, size: tuple[int, int], shape: Shape) -> Trimmed:
     *sides, channels = shape
     lows = [(extent - 1) // 2 if layer.padding == "same" else 0 for extent in layer.extents]
     taken = [count + extent - 1 for count, extent in zip(size, layer.extents)]
@@ -80,43 +66,3 @@ def _trimmed(layer: Conv2D, size: _Size, shape: Shape) -> Trimmed:
     )
     valid = dataclasses.replace(layer, padding="valid")
     return Trimmed(valid, ((top, bottom), (left, right)), (*taken, channels))
-
-
-def _needed(graph: Graph) -> list[_Size | None]:
-    """Return how much of each call's output others use; None: all, or what is no image."""
-    users: list[list[int]] = [[] for _ in graph.calls]
-    for position, call in enumerate(graph.calls[1:], start=1):
-        for source in call.inputs:
-            users[source].append(position)
-    needed: list[_Size | None] = [None] * len(graph.calls)
-    for position in range(len(graph.calls) - 1, 0, -1):
-        sizes = [_taken(graph, user, needed[user]) for user in users[position]]
-        known = [size for size in sizes if size is not None]
-        if known and len(known) == len(sizes):
-            rows, columns = (max(counts) for counts in zip(*known))
-            needed[position] = (rows, columns)
-    return needed
-
-
-def _taken(graph: Graph, position: int, needed: _Size | None) -> _Size | None:
-    """Return how much of its input a call takes for so much of its output; None: all."""
-    layer, shape = graph.by_name[graph.calls[position].layer], graph.shapes[position]
-    if isinstance(layer, (MaxPooling2D, AveragePooling2D)):
-        plain = layer.padding == "valid" and layer.data_format == "channels_last"
-        if not plain or None in shape:
-            return None
-        rows, columns = (
-            ((count or 0) - 1) * stride + window
-            for count, stride, window in zip(shape, layer.strides, layer.pool_size)
-        )
-        return rows, columns
-    return needed if _is_pixelwise(layer, len(shape)) else None
-
-
-def _is_pixelwise(layer: Layer, rank: int) -> bool:
-    """Whether at inference each pixel of a layer's output is made of the same one of its input."""
-    if isinstance(layer, BatchNormalization):
-        return layer.axis % (rank + 1) == rank
-    if isinstance(layer, Activation):
-        return isinstance(layer.activation, str)
-    return isinstance(layer, (ReLU, LeakyReLU, ELU, TrainingOnly))

@@ -60,7 +60,7 @@ class Builder:
         layer: the name of the layer that is being written.
         part: the layer inside it that is being written, such as "activation"; mostly empty.
         unread: rows and columns at the end of convolutions' outputs that no layer reads, by the
-            layer's name; see `ferjax.onnx.unread`.
+            layer's name; see `ferjax.nets.unread`.
     """
 
     def __init__(

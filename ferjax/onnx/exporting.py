@@ -24,6 +24,7 @@ from ferjax.metadata import METADATA, renamed
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import checked_labels
 from ferjax.nets.layers import VOCABULARY, Layer, Shape, TimeDistributed, TrainingOnly
+from ferjax.nets.unread import unread
 from ferjax.nets.variables import Arrays, from_variables
 from ferjax.onnx import (
     activations,
@@ -37,7 +38,6 @@ from ferjax.onnx import (
     spatial,
 )
 from ferjax.onnx.builder import Builder, Tensor
-from ferjax.onnx.unread import unread
 from ferjax.problems import Problems
 
 if TYPE_CHECKING:

@@ -42,8 +42,8 @@ from ferjax.nets.layers import (
     Softmax,
     ZeroPadding2D,
 )
+from ferjax.nets.unread import unread
 from ferjax.onnx import IR_VERSION, OPSET, Engine, exporting, save, to_model
-from ferjax.onnx.unread import unread
 from ferjax.weights import read as read_weights
 
 from ..networks import as_trained, functional

@@ -1,7 +1,7 @@
 """Which pixels of a convolution no layer reads, so that they need not be computed.
 
 Pooling by "valid" windows leaves out what is over at the end: of 5x5 pixels, pooled by 2, the last
-row and column, nine of 25.
+row and column, nine of 25. In training all count: batch normalization takes statistics of them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Final
 
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import (
+    ELU,
     Activation,
     BatchNormalization,
     Conv2D,
@@ -72,7 +73,7 @@ def _is_pixelwise(layer: Layer, data_format: str) -> bool:
         return layer.axis % 4 == (1 if data_format == "channels_first" else 3)
     if isinstance(layer, Activation):
         return layer.activation in _ACTIVATIONS
-    return isinstance(layer, (ReLU, LeakyReLU, TrainingOnly))
+    return isinstance(layer, (ReLU, LeakyReLU, ELU, TrainingOnly))
 
 
 def _over(pooling: MaxPooling2D, shape: Shape) -> tuple[int, int]:
