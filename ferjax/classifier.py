@@ -266,7 +266,7 @@ class EmotionClassifier:
         """
         self.check_confidence(calibrated=calibrated, prior=prior)
         batch = self.preprocess(images, channel_order=channel_order, resize=resize)
-        return self.predict_batch(batch, calibrated=calibrated, prior=prior)
+        return self.with_confidence(self._probabilities(batch), calibrated=calibrated, prior=prior)
 
     def preprocess(
         self,
@@ -314,19 +314,19 @@ class EmotionClassifier:
                 f"expected preprocessed images, float32, got {batch.dtype}; "
                 "`preprocess` makes them, `predict_proba` takes images as they are"
             )
-        batch = batch.astype(np.float32, copy=False)
-        if self.graph.data_format == "channels_first":
-            batch = np.moveaxis(batch, -1, 1)
-        self.graph.check_input(batch.shape[1:])
-        if len(batch) == 1:  # as of a camera, whose frames follow quickly
-            rows = np.array(self._predictor(batch, threads=threads))  # JAX's is read-only
-        else:
-            rows = self._predicted(batch, threads)
+        rows = self._probabilities(batch.astype(np.float32, copy=False), threads)
         return self.with_confidence(rows, calibrated=calibrated, prior=prior)
 
-    def _predicted(
-        self, batch: npt.NDArray[np.float32], threads: int | None
+    def _probabilities(
+        self, batch: npt.NDArray[np.float32], threads: int | None = None
     ) -> npt.NDArray[np.float32]:
+        """Return the network's own, float32 (B, K), of preprocessed images, (B, H, W, C)."""
+        graph = self._predictor.graph
+        if graph.data_format == "channels_first":
+            batch = np.moveaxis(batch, -1, 1)
+        graph.check_input(batch.shape[1:])
+        if len(batch) == 1:  # as of a camera, whose frames follow quickly
+            return np.array(self._predictor(batch, threads=threads))  # JAX's is read-only
         largest = self._predictor.engine(threads).largest_batch
         parts = [batch[i : i + largest] for i in range(0, len(batch), largest)]
         if not parts:
@@ -349,10 +349,10 @@ class EmotionClassifier:
         Raises:
             FerjaxError: as for `predict_proba`.
         """
+        if not calibrated and priors.is_training(prior):
+            return probabilities
         self.check_confidence(calibrated=calibrated, prior=prior)
-        if calibrated or not priors.is_training(prior):
-            probabilities = self._confidence.calibrated(probabilities)
-        return self.with_prior(probabilities, prior)
+        return self.with_prior(self._confidence.calibrated(probabilities), prior)
 
     def with_prior(
         self, probabilities: npt.NDArray[np.float32], prior: Prior

@@ -5,8 +5,10 @@ Dimension keys: B images, K classes.
 
 from __future__ import annotations
 
-import operator
 import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import jax
@@ -17,6 +19,7 @@ from ferjax import hardware
 from ferjax.nets.forward import inference, with_prepared
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import Head
+from ferjax.nets.packing import Packing, Snapshot, packed
 from ferjax.xla import begin_keeping, compiler_options
 
 if TYPE_CHECKING:
@@ -61,19 +64,10 @@ class Compiled:
     """A network's probabilities on the default device; belongs to a process."""
 
     def __init__(self, network: Network | Graph, head: Head) -> None:
-        graph = _plain_graph(network)
-
-        def probabilities(variables: Any, images: jax.Array) -> Any:
-            if graph is not None:
-                return head.probabilities(inference(graph, variables, images))
-            return head.probabilities(network.apply(variables, images))  # type: ignore[union-attr]
-
         begin_keeping()
-        self._graph = graph
-        # Variables, and what was made of them, for single images and for batches.
-        self._last: dict[int, tuple[list[Any], Any]] = {}
-        self._probabilities = probabilities
-        self._jitted: dict[bool, Any] = {}  # by whether it is compiled quickly
+        self._network, self._graph, self._head = network, _plain_graph(network), head
+        self._last: dict[bool, _Prepared] = {}  # for single images and for batches
+        self._jitted: dict[Packing, dict[bool, Any]] = {}
         self._sizes: set[int] = set()  # for which the program is compiled
         self._compiling = threading.Lock()
 
@@ -82,6 +76,8 @@ class Compiled:
     ) -> npt.NDArray[np.floating[Any]]:
         """Return probabilities, (B, K), of at most `LARGEST_BATCH` preprocessed images."""
         count = len(batch)
+        if count in self._sizes:
+            return self._computed(variables, batch)
         size = next(size for size in _BATCH_SIZES if size >= count)
         if size > count:
             batch = np.concatenate([batch, np.zeros((size - count, *batch.shape[1:]), np.float32)])
@@ -95,30 +91,56 @@ class Compiled:
     def _computed(
         self, variables: Any, batch: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.floating[Any]]:
-        # GPUs would otherwise multiply in TF32, which is as far from Keras as 1e-3.
-        compute = self._program(is_quick=len(batch) < _LARGEST_ON_CPU)
-        with jax.default_matmul_precision("highest"), jax.enable_x64(False):
-            return np.asarray(compute(self._prepared(variables, len(batch)), batch))
-
-    def _program(self, *, is_quick: bool) -> Any:
-        if is_quick not in self._jitted:
+        prepared = self._prepared(variables, len(batch))
+        is_quick = len(batch) < _LARGEST_ON_CPU
+        program = prepared.programs.get(is_quick)
+        if program is None:
             options = compiler_options(is_quick=is_quick)
-            self._jitted[is_quick] = jax.jit(self._probabilities, compiler_options=options)
-        return self._jitted[is_quick]
+            compute = partial(self._probabilities, prepared.packing)
+            program = prepared.programs[is_quick] = jax.jit(compute, compiler_options=options)
+        return np.asarray(program(prepared.arguments, batch))
 
-    def _prepared(self, variables: Any, size: int) -> Any:
-        """Return the variables with what is made of them alone, anew where they are others."""
-        if self._graph is None:
-            return variables
-        largest = 1 if size == 1 else largest_batch()
-        given, prepared = self._last.get(largest, ([], None))
-        arrays = jax.tree.leaves(variables)
-        if len(arrays) != len(given) or any(map(operator.is_not, arrays, given)):
-            prepared = with_prepared(self._graph, variables, largest)
-            # NumPy's can be written to meanwhile.
-            kept = all(isinstance(array, jax.Array) for array in arrays)
-            self._last[largest] = (arrays, prepared) if kept else ([], None)
+    def _probabilities(
+        self, packing: Packing, arguments: Sequence[jax.Array], images: jax.Array
+    ) -> Any:
+        # GPUs would otherwise multiply in TF32, which is as far from Keras as 1e-3.
+        with jax.default_matmul_precision("highest"), jax.enable_x64(False):
+            variables = packing.unpacked(arguments)
+            if self._graph is not None:
+                return self._head.probabilities(inference(self._graph, variables, images))
+            network: Any = self._network
+            return self._head.probabilities(network.apply(variables, images))
+
+    def _prepared(self, variables: Any, size: int) -> _Prepared:
+        """Return what is made of the variables, anew where they are others."""
+        last = self._last.get(size == 1)
+        if last is not None and last.given.is_of(variables):
+            return last
+        given = Snapshot(variables)
+        if self._graph is not None:
+            variables = with_prepared(self._graph, variables, 1 if size == 1 else largest_batch())
+        arguments, packing = packed(variables)
+        prepared = _Prepared(given, arguments, packing, self._jitted.setdefault(packing, {}))
+        if given.is_complete:  # NumPy's arrays may be written to
+            self._last[size == 1] = prepared
         return prepared
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What programs take of variables.
+
+    Attributes:
+        given: the variables.
+        arguments: what is made of them.
+        packing: how they are arguments.
+        programs: those that take them so, by whether they were compiled quickly.
+    """
+
+    given: Snapshot
+    arguments: list[Any]
+    packing: Packing
+    programs: dict[bool, Any]
 
 
 def _plain_graph(network: Network | Graph) -> Graph | None:

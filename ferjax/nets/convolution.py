@@ -5,6 +5,7 @@ Dimensions: B batch, H height, W width, T steps, C channels, K filters; see `fer
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial, reduce
 from typing import Any, TypeAlias
@@ -33,6 +34,8 @@ _SMALLEST_SIDE_PREPARED = 5
 # many have to fit into the processor's cache.
 _BLOCK = 1 << 19
 _MOST_UNROLLED = 4
+# Of a product that XLA's CPU code leaves to one core.
+_MOST_MULTIPLY_ADDS = 1_700_000
 # Kernels that are wide where few pixels are left: XLA's CPU code takes longer for one product than
 # for four of a quarter of the filters.
 _MOST_PIXELS_OF_COLUMNS = 64
@@ -250,31 +253,64 @@ def _winograd(x: Array, weights: Sequence[Array], pad: int, images: int) -> Arra
     The rounding errors are about those of the direct sum. `images` of the batch are done at once.
     `weights` are the `_transformed` kernel.
     """
+    if x.shape[0] == 1:
+        return _winograd_of_one(x, weights, pad)
     batch, (height, width) = x.shape[0], (size + 2 * pad - 2 for size in x.shape[1:3])
 
     def convolve(part: Array) -> Array:
         # Otherwise the steps before it, such as the first convolution, would be done anew for each
         # of the 16 values.
-        tiles = _tiles_of_one(part, pad) if batch == 1 else kept_apart(_of_tiles(part, pad))
-        # Products one by one, not as a batch, which would take a copy of all tiles.
-        products = [
-            lax.dot_general(tile, w, (((3,), (0,)), ((), ()))) for tile, w in zip(tiles, weights)
-        ]
-        vertical = [_to_outputs(products[j::4]) for j in range(4)]
-        outputs = [_to_outputs([v[i] for v in vertical]) for i in range(2)]
-        if batch == 1:
-            (zero,) = kept_apart(_zero_of(tiles, products))
-            zero = lax.broadcast_in_dim(zero, products[0].shape, (0, 1, 2, 3))
-            outputs = [(lax.add(upper, zero), lax.add(lower, zero)) for upper, lower in outputs]
-        # Interleaved: (B, rows, 2, columns, 2, K).
-        y = jnp.stack([jnp.stack(pair, axis=3) for pair in outputs], axis=2)
-        _, rows, _, columns, _, filters = y.shape
-        return y.reshape(-1, 2 * rows, 2 * columns, filters)[:, :height, :width]
+        tiles = kept_apart(_of_tiles(part, pad))
+        return _interleaved(_outputs(_products(tiles, weights)))[:, :height, :width]
 
     if batch <= images * _MOST_UNROLLED:
         return jnp.concatenate([convolve(part) for part in jnp.split(x, batch // images)])
     parts = lax.map(convolve, _split(x, images))
     return parts.reshape(batch, *parts.shape[2:])
+
+
+def _winograd_of_one(x: Array, weights: Sequence[Array], pad: int) -> Array:
+    """Do the same for a single image: in parts of its rows, each value of tiles in its own call.
+
+    XLA's CPU code divides calls among the cores, which then go on with the products of what they
+    have in their caches. A product of many multiply-adds is divided itself, and so is what is in a
+    call of many values: both cost more than they save, for the other cores are busy.
+    """
+    height, width = (size + 2 * pad - 2 for size in x.shape[1:3])
+    padded = _in_tiles(x, pad)
+    rows, columns = (size // 2 - 1 for size in padded.shape[1:3])
+    parts = -(-rows * columns * math.prod(weights[0].shape) // _MOST_MULTIPLY_ADDS)
+    count = -(-rows // parts)
+    results = []
+    for first in range(0, rows, count):
+        which = (first, min(count, rows - first))
+        calls = [_of_value(padded, i, j, which) for i in range(4) for j in range(4)]
+        tiles = [kept_apart(call)[0] for call in calls]
+        products = _products(tiles, weights)
+        (zero,) = kept_apart(_zero_of(tiles, products))
+        zero = lax.broadcast_in_dim(zero, products[0].shape, (0, 1, 2, 3))
+        outputs = _outputs(products)
+        results.append(_interleaved([[lax.add(y, zero) for y in row] for row in outputs]))
+    return jnp.concatenate(results, axis=1)[:, :height, :width]
+
+
+def _products(tiles: Sequence[Array], weights: Sequence[Array]) -> list[Array]:
+    """Multiply values of tiles, one by one: as a batch it would take a copy of all of them."""
+    contracted = (((3,), (0,)), ((), ()))
+    return [lax.dot_general(tile, w, contracted) for tile, w in zip(tiles, weights)]
+
+
+def _outputs(products: Sequence[Array]) -> list[tuple[Array, Array]]:
+    """Return the outputs of each tile, two rows of two."""
+    vertical = [_to_outputs(products[j::4]) for j in range(4)]
+    return [_to_outputs([v[i] for v in vertical]) for i in range(2)]
+
+
+def _interleaved(outputs: Sequence[Sequence[Array]]) -> Array:
+    """Put outputs of tiles, each (B, rows, columns, K), at their places in images."""
+    y = jnp.stack([jnp.stack(row, axis=3) for row in outputs], axis=2)
+    _, rows, _, columns, _, filters = y.shape  # (B, rows, 2, columns, 2, K)
+    return y.reshape(-1, 2 * rows, 2 * columns, filters)
 
 
 def _winograd_gradient(x: Array, dy: Array, pad: int, images: int) -> Array:
@@ -327,16 +363,6 @@ def _of_tiles(x: Array, pad: int) -> list[Array]:
     return [t for r in _of_tile(padded, 1, rows) for t in _of_tile(r, 2, columns)]
 
 
-def _tiles_of_one(x: Array, pad: int) -> list[Array]:
-    """Return the same of a single image, each in a call of its own.
-
-    XLA's CPU code divides calls among the cores, which then go on with the products of what they
-    have in their caches. The calls in a call it divides too, but those after it no more.
-    """
-    (padded,) = kept_apart(_in_tiles_alone(x, pad))
-    return [kept_apart(_of_value(padded, i, j))[0] for i in range(4) for j in range(4)]
-
-
 @jax.jit
 def _zero_of(tiles: list[Array], products: list[Array]) -> list[Array]:
     """Return 0 once all products are there; NaN where values are not finite.
@@ -354,15 +380,12 @@ def _in_tiles(x: Array, pad: int) -> Array:
     return jnp.pad(x, ((0, 0), *ends, (0, 0)))
 
 
-@partial(jax.jit, static_argnums=1)
-def _in_tiles_alone(x: Array, pad: int) -> list[Array]:
-    return [_in_tiles(x, pad)]
-
-
-@partial(jax.jit, static_argnums=(1, 2))
-def _of_value(padded: Array, i: int, j: int) -> list[Array]:
-    rows, columns = (size // 2 - 1 for size in padded.shape[1:3])
-    return [_of_tile(_of_tile(padded, 1, rows)[i], 2, columns)[j]]
+@partial(jax.jit, static_argnums=(1, 2, 3))
+def _of_value(padded: Array, i: int, j: int, rows: tuple[int, int]) -> list[Array]:
+    """Return one of the 16 values of some rows of tiles, given as the first and their number."""
+    first, count = rows
+    part = lax.slice_in_dim(padded, 2 * first, 2 * (first + count + 1), axis=1)
+    return [_of_tile(_of_tile(part, 1, count)[i], 2, padded.shape[2] // 2 - 1)[j]]
 
 
 # Of one axis each: the three matrices of the algorithm, and two of them transposed. What

@@ -149,7 +149,6 @@ class _Run:
                 )
                 value = variable.value
             self.weights[weight.name] = fitting(str(scope.name), weight, value)
-        self.weights |= scope.get_variable("prepared", "weights", {})  # see `with_prepared`
 
     def key(self) -> jax.Array:
         return self._scope.make_rng("dropout")
