@@ -201,7 +201,7 @@ def check_size(size: tuple[int, int], longest: int = MAX_PIXELS) -> tuple[int, i
         longest: pixels that either side may have; both together have at most `MAX_PIXELS`.
     """
     try:
-        height, width = (operator.index(n) for n in size)
+        height, width = map(operator.index, size)
     except (TypeError, ValueError):
         height = width = 0
     if not (1 <= height <= longest and 1 <= width <= longest) or height * width > MAX_PIXELS:
@@ -226,7 +226,7 @@ def check_value_range(value_range: tuple[float, float]) -> tuple[float, float]:
     """Return (low, high) as floats, or raise a ValueError."""
     try:
         # Plain floats: a NumPy scalar would promote the result to float64.
-        low, high = (float(v) for v in value_range)
+        low, high = map(float, value_range)
     except (TypeError, ValueError):
         low = high = 0.0
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
@@ -434,11 +434,14 @@ def _chosen(resize: Resize | None, shape: tuple[int, ...], size: tuple[int, int]
 
 def _scale(x: npt.NDArray[Any], low: float, high: float) -> Float32Array:
     """Map uint8 [0, 255] or float32 [0, 1] to float32 [low, high]."""
-    y: Float32Array = x.astype(np.float32)  # a copy: the caller's array stays as it is
-    if x.dtype == np.uint8 and high - low != 255:
-        y /= 255 / (high - low)
-    elif x.dtype != np.uint8 and high - low != 1:
-        y *= high - low
+    span = high - low
+    y: Float32Array
+    if x.dtype == np.uint8 and span != 255:
+        y = np.divide(x, 255 / span, dtype=np.float32)
+    elif x.dtype != np.uint8 and span != 1:
+        y = np.multiply(x, span, dtype=np.float32)
+    else:
+        y = x.astype(np.float32)  # a copy: the caller's array stays as it is
     if low:
         y += low
     return y

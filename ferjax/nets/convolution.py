@@ -5,7 +5,6 @@ Dimensions: B batch, H height, W width, T steps, C channels, K filters; see `fer
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial, reduce
 from typing import Any, TypeAlias
@@ -34,8 +33,8 @@ _SMALLEST_SIDE_PREPARED = 5
 # many have to fit into the processor's cache.
 _BLOCK = 1 << 19
 _MOST_UNROLLED = 4
-# Of a product that XLA's CPU code leaves to one core.
-_MOST_MULTIPLY_ADDS = 1_700_000
+# Values of a single image's tiles that one core computes, and multiplies, in one go.
+_MOST_VALUES = 20_000
 # Kernels that are wide where few pixels are left: XLA's CPU code takes longer for one product than
 # for four of a quarter of the filters.
 _MOST_PIXELS_OF_COLUMNS = 64
@@ -273,14 +272,14 @@ def _winograd_of_one(x: Array, weights: Sequence[Array], pad: int) -> Array:
     """Do the same for a single image: in parts of its rows, each value of tiles in its own call.
 
     XLA's CPU code divides calls among the cores, which then go on with the products of what they
-    have in their caches. A product of many multiply-adds is divided itself, and so is what is in a
-    call of many values: both cost more than they save, for the other cores are busy.
+    have in their caches. It also divides what is in a call of many values, and a large product,
+    which costs more than it saves, for the other cores are busy.
     """
     height, width = (size + 2 * pad - 2 for size in x.shape[1:3])
     padded = _in_tiles(x, pad)
     rows, columns = (size // 2 - 1 for size in padded.shape[1:3])
-    parts = -(-rows * columns * math.prod(weights[0].shape) // _MOST_MULTIPLY_ADDS)
-    count = -(-rows // parts)
+    parts = -(-rows * columns * x.shape[3] // _MOST_VALUES)
+    count = -(-rows // min(parts, _MOST_UNROLLED))
     results = []
     for first in range(0, rows, count):
         which = (first, min(count, rows - first))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -65,7 +65,7 @@ def _ends(place: tuple[int, int]) -> tuple[tuple[int], tuple[int]]:
 
 
 class Snapshot:
-    """Mappings of arrays as they are, to tell later whether an array was put in another's place.
+    """Dicts of arrays as they are, to tell later whether an array was put in another's place.
 
     That takes a third of the time of comparing `jax.tree.leaves`.
 
@@ -75,20 +75,27 @@ class Snapshot:
     """
 
     def __init__(self, root: Any) -> None:
-        self._mappings: list[Mapping[str, Any]] = [root]
-        for mapping in self._mappings:  # grows meanwhile
-            self._mappings += (value for value in mapping.values() if isinstance(value, Mapping))
-        *values, _ = self._values = list(self._now())
-        self.is_complete = all(isinstance(value, (Mapping, jax.Array)) for value in values)
+        self._root = root
+        self._dicts: list[dict[str, Any]] = [root] if isinstance(root, dict) else []
+        for branch in self._dicts:  # grows meanwhile
+            self._dicts += (value for value in branch.values() if isinstance(value, dict))
+        self._values = list(self._now())
+        self.is_complete = all(map(_cannot_change, (root, *self._values[:-1])))
 
     def is_of(self, root: Any) -> bool:
-        """Whether these are the mappings, and hold the same arrays."""
-        return root is self._mappings[0] and all(map(operator.is_, self._now(), self._values))
+        """Whether these are the dicts, and hold the same arrays."""
+        return root is self._root and all(map(operator.is_, self._now(), self._values))
 
     def _now(self) -> Iterator[Any]:
         # With an end, which an array that was added would push away.
-        return chain(chain.from_iterable(map(_values, self._mappings)), (_END,))
+        return chain(chain.from_iterable(map(dict.values, self._dicts)), (_END,))
 
 
-_values = operator.methodcaller("values")
+def _cannot_change(value: Any) -> bool:
+    """Whether nothing in a value can change but what a Snapshot notices."""
+    if isinstance(value, Mapping) and not isinstance(value, MutableMapping):  # Flax's FrozenDict
+        return all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(value))
+    return isinstance(value, (dict, jax.Array))
+
+
 _END = object()

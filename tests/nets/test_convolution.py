@@ -81,7 +81,11 @@ def test_way_chosen(sizes: tuple[int, ...], padding: str, images: int) -> None:
 
 
 @needs_cpu
-@pytest.mark.parametrize("sizes", [(1, 11, 13, 64, 64), (5, 5, 5, 64, 128)])
+@pytest.mark.parametrize(
+    "sizes",
+    # Of 20,000 values of tiles and more, several parts of an image's rows: two, and the most, four.
+    [(1, 11, 13, 64, 64), (5, 5, 5, 64, 128), (1, 45, 45, 64, 64), (1, 47, 49, 144, 64)],
+)
 def test_kernel_transformed_beforehand(sizes: tuple[int, ...]) -> None:
     x, kernel = example(*sizes)
     arguments: Any = {

@@ -1,0 +1,89 @@
+"""Variables come out of a program's arguments as they went in, and changed ones are noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.core import FrozenDict
+
+from ferjax.nets.packing import Snapshot, packed
+
+VARIABLES = {
+    "params": {
+        "a": {"kernel": jnp.arange(6.0).reshape(2, 3), "bias": jnp.arange(3.0)},
+        "b": {"scale": jnp.float32([7, 8]), "steps": jnp.int32([1, 2])},
+    },
+    "prepared": {"a": [jnp.zeros((0,)), jnp.ones((2, 2))]},
+}
+
+
+def test_variables_come_out_as_they_went_in() -> None:
+    arguments, packing = packed(VARIABLES)
+    assert [a.shape for a in arguments] == [(5,), (2, 3), (2,), (2, 2)]
+    found = jax.jit(packing.unpacked)(arguments)
+    assert jax.tree.structure(found) == jax.tree.structure(VARIABLES)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(VARIABLES)):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+
+
+def test_others_of_the_same_shapes_are_packed_alike() -> None:
+    _, packing = packed(VARIABLES)
+    _, same = packed(jax.tree.map(lambda a: a + 1, VARIABLES))
+    assert same == packing and hash(same) == hash(packing)
+    _, other = packed(VARIABLES | {"batch_stats": {"a": jnp.ones(3)}})
+    assert other != packing
+
+
+def test_arrays_of_numpy_are_packed_too() -> None:
+    arguments, packing = packed(jax.tree.map(np.asarray, VARIABLES))
+    np.testing.assert_array_equal(arguments[0], [0, 1, 2, 7, 8])
+    assert packing == packed(VARIABLES)[1]
+
+
+def replaced(variables: Any) -> None:
+    variables["params"]["a"]["bias"] = jnp.arange(3.0)
+
+
+def added(variables: Any) -> None:
+    variables["batch_stats"]["z"] = {"mean": jnp.ones(1)}
+
+
+def added_last(variables: Any) -> None:
+    variables["batch_stats"]["b"]["more"] = jnp.ones(1)
+
+
+def removed(variables: Any) -> None:
+    del variables["params"]["b"]["scale"]
+
+
+def swapped_layers(variables: Any) -> None:
+    variables["params"]["b"] = dict(variables["params"]["b"])
+
+
+@pytest.mark.parametrize("change", [replaced, added, added_last, removed, swapped_layers])
+def test_a_change_in_its_place_is_noticed(change: Callable[[Any], None]) -> None:
+    variables = {
+        "params": {name: dict(layer) for name, layer in VARIABLES["params"].items()},
+        "batch_stats": {"b": {"mean": jnp.ones(2)}},
+    }
+    snapshot = Snapshot(variables)
+    assert snapshot.is_complete and snapshot.is_of(variables)
+    assert not snapshot.is_of(dict(variables))
+    change(variables)
+    assert not snapshot.is_of(variables)
+
+
+def test_nothing_is_complete_that_may_change_unnoticed() -> None:
+    frozen = FrozenDict({"a": {"bias": jnp.ones(3)}})
+    for variables in (frozen, {"params": frozen}):
+        assert Snapshot(variables).is_complete and Snapshot(variables).is_of(variables)
+    assert not Snapshot(frozen).is_of({"a": frozen["a"]})
+    written = np.ones(3)
+    for changing in ({"a": {"bias": written}}, FrozenDict({"a": written}), {"a": [jnp.ones(3)]}):
+        assert not Snapshot(changing).is_complete
