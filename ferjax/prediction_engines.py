@@ -232,11 +232,10 @@ class JaxEngine:
             BackendError: there is no default device.
         """
         hardware.check_backend()
-        import jax
-
         from ferjax.nets.compiled import Compiled
+        from ferjax.nets.packing import in_one_piece
 
-        self.variables: Variables = jax.device_put(dict(variables))
+        self.variables: Variables = in_one_piece(dict(variables))
         self._compiled = Compiled(network, head)
 
     @property

@@ -15,6 +15,7 @@ from ferjax.nets.graph import Graph
 from ferjax.nets.head import has_logits, without_activation
 from ferjax.nets.layers import Layer, Weight
 from ferjax.nets.layers.base import Run
+from ferjax.nets.packing import in_one_piece
 from ferjax.nets.trimming import Trimmed, trimmed_calls
 
 Hook = Callable[[int, jax.Array], jax.Array]
@@ -169,7 +170,7 @@ def with_prepared(graph: Graph, variables: Mapping[str, Any], batch_size: int) -
             made = layer.prepared(weights, sizes)
             if made:
                 prepared[call.layer] = {"weights": made}
-    return {**variables, "prepared": jax.device_put(prepared)}  # all at once, that is quicker
+    return {**variables, "prepared": in_one_piece(prepared)}
 
 
 def _cast(tree: Any, dtype: str) -> Any:

@@ -64,6 +64,30 @@ def _ends(place: tuple[int, int]) -> tuple[tuple[int], tuple[int]]:
     return (place[0],), (place[1],)
 
 
+def in_one_piece(tree: Any) -> Any:
+    """Return arrays on the default device, on CPUs copies in one piece of memory.
+
+    NumPy asks for huge pages for it, so that the processor has few addresses to translate: of
+    `fer_cnn8` each image takes 40 MB of weights, otherwise from 10,000 pages. XLA's CPU code takes
+    aligned arrays of NumPy as they are.
+    """
+    if jax.default_backend() != "cpu":
+        return jax.device_put(tree)
+    leaves, structure = jax.tree.flatten(tree)
+    arrays = [np.asarray(leaf) for leaf in leaves]
+    # With a line of the cache between them: not all are to begin at the same place of a page.
+    sizes = [-(-array.nbytes // _ALIGNMENT) * _ALIGNMENT + _ALIGNMENT for array in arrays]
+    memory = np.empty(sum(sizes) + _HUGE_PAGE, np.uint8)
+    begin = -memory.ctypes.data % _HUGE_PAGE
+    copies = []
+    for array, size in zip(arrays, sizes):
+        copy = memory[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)
+        copy[...] = array
+        copies.append(copy)
+        begin += size
+    return jax.tree.unflatten(structure, jax.device_put(copies))
+
+
 class Snapshot:
     """Dicts of arrays as they are, to tell later whether an array was put in another's place.
 
@@ -99,3 +123,5 @@ def _cannot_change(value: Any) -> bool:
 
 
 _END = object()
+_ALIGNMENT = 64  # bytes, a line of the cache
+_HUGE_PAGE = 1 << 21

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from flax.core import FrozenDict
 
-from ferjax.nets.packing import Snapshot, packed
+from ferjax.nets.packing import Snapshot, in_one_piece, packed
 
 VARIABLES = {
     "params": {
@@ -44,6 +44,18 @@ def test_arrays_of_numpy_are_packed_too() -> None:
     arguments, packing = packed(jax.tree.map(np.asarray, VARIABLES))
     np.testing.assert_array_equal(arguments[0], [0, 1, 2, 7, 8])
     assert packing == packed(VARIABLES)[1]
+
+
+def test_arrays_in_one_piece_are_copies() -> None:
+    written = np.arange(5, dtype=np.float32)
+    arrays: Any = {"a": [written, np.float64(3), np.zeros((0, 2), np.int8)], "b": jnp.ones((2, 3))}
+    found = in_one_piece(arrays)
+    written += 1
+    assert jax.tree.structure(found) == jax.tree.structure(arrays)
+    assert all(isinstance(array, jax.Array) for array in jax.tree.leaves(found))
+    np.testing.assert_array_equal(found["a"][0], np.arange(5))
+    assert float(found["a"][1]) == 3 and found["a"][2].shape == (0, 2)
+    np.testing.assert_array_equal(found["b"], np.ones((2, 3)))
 
 
 def replaced(variables: Any) -> None:
