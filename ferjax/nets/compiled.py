@@ -65,7 +65,9 @@ class Compiled:
 
     def __init__(self, network: Network | Graph, head: Head) -> None:
         begin_keeping()
-        self._network, self._graph, self._head = network, _plain_graph(network), head
+        graph = _plain_graph(network)
+        self._graph, self._head = graph, head
+        self._network = network if graph is None else graph
         self._last: dict[bool, _Prepared] = {}  # for single images and for batches
         self._jitted: dict[Packing, dict[bool, Any]] = {}
         self._sizes: set[int] = set()  # for which the program is compiled
@@ -95,21 +97,13 @@ class Compiled:
         is_quick = len(batch) < _LARGEST_ON_CPU
         program = prepared.programs.get(is_quick)
         if program is None:
+            compute = partial(_probabilities, self._network, self._head, prepared.packing)
             options = compiler_options(is_quick=is_quick)
-            compute = partial(self._probabilities, prepared.packing)
             program = prepared.programs[is_quick] = jax.jit(compute, compiler_options=options)
-        return np.asarray(program(prepared.arguments, batch))
-
-    def _probabilities(
-        self, packing: Packing, arguments: Sequence[jax.Array], images: jax.Array
-    ) -> Any:
-        # GPUs would otherwise multiply in TF32, which is as far from Keras as 1e-3.
-        with jax.default_matmul_precision("highest"), jax.enable_x64(False):
-            variables = packing.unpacked(arguments)
-            if self._graph is not None:
-                return self._head.probabilities(inference(self._graph, variables, images))
-            network: Any = self._network
-            return self._head.probabilities(network.apply(variables, images))
+        if not hardware.has_float64():
+            return np.asarray(program(prepared.arguments, batch))
+        with jax.enable_x64(False):  # the same program
+            return np.asarray(program(prepared.arguments, batch))
 
     def _prepared(self, variables: Any, size: int) -> _Prepared:
         """Return what is made of the variables, anew where they are others."""
@@ -141,6 +135,21 @@ class _Prepared:
     arguments: list[Any]
     packing: Packing
     programs: dict[bool, Any]
+
+
+def _probabilities(
+    network: Network | Graph,
+    head: Head,
+    packing: Packing,
+    arguments: Sequence[jax.Array],
+    images: jax.Array,
+) -> Any:
+    variables = packing.unpacked(arguments)
+    # GPUs would otherwise multiply in TF32, which is as far from Keras as 1e-3.
+    with jax.default_matmul_precision("highest"):
+        if isinstance(network, Graph):
+            return head.probabilities(inference(network, variables, images))
+        return head.probabilities(network.apply(variables, images))
 
 
 def _plain_graph(network: Network | Graph) -> Graph | None:

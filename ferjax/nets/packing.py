@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any
 
 import jax
@@ -65,7 +65,7 @@ def _ends(place: tuple[int, int]) -> tuple[tuple[int], tuple[int]]:
 
 
 def in_one_piece(tree: Any) -> Any:
-    """Return arrays on the default device, on CPUs copies in one piece of memory.
+    """Return arrays on the default device; on CPUs NumPy's as copies in one piece of memory.
 
     NumPy asks for huge pages for it, so that the processor has few addresses to translate: of
     `fer_cnn8` each image takes 40 MB of weights, otherwise from 10,000 pages. XLA's CPU code takes
@@ -74,24 +74,29 @@ def in_one_piece(tree: Any) -> Any:
     if jax.default_backend() != "cpu":
         return jax.device_put(tree)
     leaves, structure = jax.tree.flatten(tree)
-    arrays = [np.asarray(leaf) for leaf in leaves]
     # With a line of the cache between them: not all are to begin at the same place of a page.
-    sizes = [-(-array.nbytes // _ALIGNMENT) * _ALIGNMENT + _ALIGNMENT for array in arrays]
+    sizes = [
+        -(-leaf.nbytes // _ALIGNMENT) * _ALIGNMENT + _ALIGNMENT
+        for leaf in leaves
+        if isinstance(leaf, np.ndarray)
+    ]
     memory = np.empty(sum(sizes) + _HUGE_PAGE, np.uint8)
-    begin = -memory.ctypes.data % _HUGE_PAGE
-    copies = []
-    for array, size in zip(arrays, sizes):
+    begins = accumulate(sizes, initial=-memory.ctypes.data % _HUGE_PAGE)
+
+    def copied(array: np.ndarray) -> np.ndarray:
+        begin = next(begins)
         copy = memory[begin : begin + array.nbytes].view(array.dtype).reshape(array.shape)
         copy[...] = array
-        copies.append(copy)
-        begin += size
+        return copy
+
+    copies = [copied(leaf) if isinstance(leaf, np.ndarray) else leaf for leaf in leaves]
     return jax.tree.unflatten(structure, jax.device_put(copies))
 
 
 class Snapshot:
     """Dicts of arrays as they are, to tell later whether an array was put in another's place.
 
-    That takes a third of the time of comparing `jax.tree.leaves`.
+    In half the time of comparing `jax.tree.leaves`, and with less of the processor's cache.
 
     Attributes:
         is_complete: whether nothing else can change: there are JAX's arrays alone, which cannot be
@@ -103,23 +108,25 @@ class Snapshot:
         self._dicts: list[dict[str, Any]] = [root] if isinstance(root, dict) else []
         for branch in self._dicts:  # grows meanwhile
             self._dicts += (value for value in branch.values() if isinstance(value, dict))
-        self._values = list(self._now())
-        self.is_complete = all(map(_cannot_change, (root, *self._values[:-1])))
+        self._content = list(self._now())
+        values = chain([root], chain.from_iterable(map(dict.values, self._dicts)))
+        self.is_complete = all(isinstance(value, dict) or _is_fixed(value) for value in values)
 
     def is_of(self, root: Any) -> bool:
-        """Whether these are the dicts, and hold the same arrays."""
-        return root is self._root and all(map(operator.is_, self._now(), self._values))
+        """Whether these are the dicts, and hold the same arrays by the same names."""
+        return root is self._root and all(map(operator.is_, self._now(), self._content))
 
     def _now(self) -> Iterator[Any]:
-        # With an end, which an array that was added would push away.
-        return chain(chain.from_iterable(map(dict.values, self._dicts)), (_END,))
+        both = zip(self._dicts, map(dict.values, self._dicts))  # of each its names and its values
+        # With an end, which what was added would push away.
+        return chain(chain.from_iterable(chain.from_iterable(both)), (_END,))
 
 
-def _cannot_change(value: Any) -> bool:
-    """Whether nothing in a value can change but what a Snapshot notices."""
-    if isinstance(value, Mapping) and not isinstance(value, MutableMapping):  # Flax's FrozenDict
-        return all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(value))
-    return isinstance(value, (dict, jax.Array))
+def _is_fixed(value: Any) -> bool:
+    """Whether a value cannot change; of mappings only those that cannot, as Flax's FrozenDict."""
+    if isinstance(value, Mapping) and not isinstance(value, MutableMapping):
+        return all(map(_is_fixed, value.values()))
+    return isinstance(value, jax.Array)
 
 
 _END = object()

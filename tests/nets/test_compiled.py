@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import jax
@@ -101,6 +102,27 @@ def test_variables_may_be_others_in_each_call() -> None:
     np.testing.assert_allclose(compiled(written, IMAGES), expected, rtol=0, atol=1e-6)
     written["params"]["wide"]["kernel"] *= 2
     np.testing.assert_allclose(compiled(written, IMAGES), different, rtol=0, atol=1e-6)
+
+
+def test_what_is_compiled_is_freed_with_its_variables() -> None:
+    compiled = Compiled(NETWORK, Head.of(NETWORK.graph))
+    compiled(jax.device_put(VARIABLES), IMAGES)
+    alive = weakref.ref(compiled)
+    del compiled
+    assert alive() is None
+
+
+def test_float64_elsewhere_compiles_nothing_anew(caplog: pytest.LogCaptureFixture) -> None:
+    compiled, variables = Compiled(NETWORK, Head.of(NETWORK.graph)), jax.device_put(VARIABLES)
+    with jax.log_compiles():
+        expected = compiled(variables, IMAGES)
+        assert "Compiling jit(_probabilities)" in caplog.text
+        caplog.clear()
+        with jax.enable_x64(True):
+            found = compiled(variables, IMAGES)
+        assert "Compiling jit(_probabilities)" not in caplog.text
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_network_of_one_s_own_gets_its_variables_as_they_are() -> None:

@@ -48,7 +48,11 @@ def test_arrays_of_numpy_are_packed_too() -> None:
 
 def test_arrays_in_one_piece_are_copies() -> None:
     written = np.arange(5, dtype=np.float32)
-    arrays: Any = {"a": [written, np.float64(3), np.zeros((0, 2), np.int8)], "b": jnp.ones((2, 3))}
+    arrays: Any = {
+        "a": [written, np.float64(3), np.zeros((0, 2), np.int8)],
+        "b": jnp.ones((2, 3)),
+        "key": jax.random.key(0),
+    }
     found = in_one_piece(arrays)
     written += 1
     assert jax.tree.structure(found) == jax.tree.structure(arrays)
@@ -74,11 +78,17 @@ def removed(variables: Any) -> None:
     del variables["params"]["b"]["scale"]
 
 
+def renamed(variables: Any) -> None:
+    layer = variables["params"]["a"]
+    kernel, bias = layer.pop("kernel"), layer.pop("bias")
+    layer |= {"bias": kernel, "kernel": bias}
+
+
 def swapped_layers(variables: Any) -> None:
     variables["params"]["b"] = dict(variables["params"]["b"])
 
 
-@pytest.mark.parametrize("change", [replaced, added, added_last, removed, swapped_layers])
+@pytest.mark.parametrize("change", [replaced, added, added_last, removed, renamed, swapped_layers])
 def test_a_change_in_its_place_is_noticed(change: Callable[[Any], None]) -> None:
     variables = {
         "params": {name: dict(layer) for name, layer in VARIABLES["params"].items()},
@@ -97,5 +107,6 @@ def test_nothing_is_complete_that_may_change_unnoticed() -> None:
         assert Snapshot(variables).is_complete and Snapshot(variables).is_of(variables)
     assert not Snapshot(frozen).is_of({"a": frozen["a"]})
     written = np.ones(3)
-    for changing in ({"a": {"bias": written}}, FrozenDict({"a": written}), {"a": [jnp.ones(3)]}):
+    parts: list[Any] = [written, [jnp.ones(3)], np.float32(1)]
+    for changing in (tree for part in parts for tree in ({"a": part}, FrozenDict({"a": part}))):
         assert not Snapshot(changing).is_complete
