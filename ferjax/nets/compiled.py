@@ -5,6 +5,7 @@ Dimension keys: B images, K classes.
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from ferjax import hardware
 from ferjax.nets.forward import inference, with_prepared
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import Head
-from ferjax.nets.packing import Packing, Snapshot, packed
+from ferjax.nets.packing import Packing, packed
 from ferjax.xla import begin_keeping, compiler_options
 
 if TYPE_CHECKING:
@@ -65,9 +66,7 @@ class Compiled:
 
     def __init__(self, network: Network | Graph, head: Head) -> None:
         begin_keeping()
-        graph = _plain_graph(network)
-        self._graph, self._head = graph, head
-        self._network = network if graph is None else graph
+        self._network, self._head = _plain_graph(network) or network, head
         self._last: dict[bool, _Prepared] = {}  # for single images and for batches
         self._jitted: dict[Packing, dict[bool, Any]] = {}
         self._sizes: set[int] = set()  # for which the program is compiled
@@ -107,15 +106,19 @@ class Compiled:
 
     def _prepared(self, variables: Any, size: int) -> _Prepared:
         """Return what is made of the variables, anew where they are others."""
-        last = self._last.get(size == 1)
-        if last is not None and last.given.is_of(variables):
+        last, given = self._last.get(size == 1), jax.tree.leaves(variables)
+        if (
+            last is not None
+            and len(given) == len(last.given)
+            and all(map(operator.is_, given, last.given))
+        ):
             return last
-        given = Snapshot(variables)
-        if self._graph is not None:
-            variables = with_prepared(self._graph, variables, 1 if size == 1 else largest_batch())
+        if isinstance(self._network, Graph):
+            largest = 1 if size == 1 else largest_batch()
+            variables = with_prepared(self._network, variables, largest)
         arguments, packing = packed(variables)
         prepared = _Prepared(given, arguments, packing, self._jitted.setdefault(packing, {}))
-        if given.is_complete:  # NumPy's arrays may be written to
+        if all(isinstance(array, jax.Array) for array in given):  # NumPy's may be written to
             self._last[size == 1] = prepared
         return prepared
 
@@ -125,13 +128,13 @@ class _Prepared:
     """What programs take of variables.
 
     Attributes:
-        given: the variables.
+        given: the arrays of the variables.
         arguments: what is made of them.
         packing: how they are arguments.
         programs: those that take them so, by whether they were compiled quickly.
     """
 
-    given: Snapshot
+    given: list[Any]
     arguments: list[Any]
     packing: Packing
     programs: dict[bool, Any]
