@@ -5,7 +5,8 @@ Dimensions: B batch, H height, W width, T steps, C channels, K filters; see `fer
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any, TypeAlias
 
@@ -84,6 +85,54 @@ def conv2d(
         dimension_numbers=(layout, "HWIO", layout),
         feature_group_count=groups,
     )
+
+
+def conv2d_in_tiles(
+    x: Array,
+    kernel: Array,
+    *,
+    padding: str,
+    data_format: str,
+    prepared: Prepared | None,
+    **others: Any,
+) -> Tiles | None:
+    """Return what `conv2d` does in tiles, where that is how it computes it; None elsewhere."""
+    if not (prepared and "tiles" in prepared and has_own_code(x, kernel, data_format)):
+        return None
+    pad = 1 if padding == "same" else 0
+    is_even = all((size + 2 * pad) % 2 == 0 for size in x.shape[1:3])
+    if (
+        x.shape[0] > 1
+        or not is_even
+        or not images_at_once(x.shape, kernel.shape, pad, prepared=True)
+    ):
+        return None
+    return _winograd_of_one(x, prepared["tiles"], pad)
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Pixels of a single image, of even height and width, that are not yet in their order.
+
+    Attributes:
+        parts: of the rows, one below the other; of each part its pixels [i][j] of each tile of 2x2,
+            (1, H / 2, W / 2, C).
+    """
+
+    parts: list[list[list[Array]]]
+
+    def map(self, function: Callable[[Array], Array]) -> Tiles:
+        """Return what a function makes of the pixels, each by itself."""
+        return Tiles([[[function(y) for y in row] for row in part] for part in self.parts])
+
+    def pooled(self) -> Array:
+        """Return the maximum of each tile, (1, H / 2, W / 2, C)."""
+        parts = [reduce(lax.max, [y for row in part for y in row]) for part in self.parts]
+        return lax.concatenate(parts, 1) if len(parts) > 1 else parts[0]
+
+    def in_order(self) -> Array:
+        """Return the image, (1, H, W, C)."""
+        return jnp.concatenate([_interleaved(part) for part in self.parts], axis=1)
 
 
 def conv1d(
@@ -252,9 +301,9 @@ def _winograd(x: Array, weights: Sequence[Array], pad: int, images: int) -> Arra
     The rounding errors are about those of the direct sum. `images` of the batch are done at once.
     `weights` are the `_transformed` kernel.
     """
-    if x.shape[0] == 1:
-        return _winograd_of_one(x, weights, pad)
     batch, (height, width) = x.shape[0], (size + 2 * pad - 2 for size in x.shape[1:3])
+    if batch == 1:
+        return _winograd_of_one(x, weights, pad).in_order()[:, :height, :width]
 
     def convolve(part: Array) -> Array:
         # Otherwise the steps before it, such as the first convolution, would be done anew for each
@@ -268,14 +317,13 @@ def _winograd(x: Array, weights: Sequence[Array], pad: int, images: int) -> Arra
     return parts.reshape(batch, *parts.shape[2:])
 
 
-def _winograd_of_one(x: Array, weights: Sequence[Array], pad: int) -> Array:
+def _winograd_of_one(x: Array, weights: Sequence[Array], pad: int) -> Tiles:
     """Do the same for a single image: in parts of its rows, each value of tiles in its own call.
 
     XLA's CPU code divides calls among the cores, which then go on with the products of what they
     have in their caches. It also divides what is in a call of many values, and a large product,
     which costs more than it saves, for the other cores are busy.
     """
-    height, width = (size + 2 * pad - 2 for size in x.shape[1:3])
     padded = _in_tiles(x, pad)
     rows, columns = (size // 2 - 1 for size in padded.shape[1:3])
     parts = -(-rows * columns * x.shape[3] // _MOST_VALUES)
@@ -289,8 +337,8 @@ def _winograd_of_one(x: Array, weights: Sequence[Array], pad: int) -> Array:
         (zero,) = kept_apart(_zero_of(tiles, products))
         zero = lax.broadcast_in_dim(zero, products[0].shape, (0, 1, 2, 3))
         outputs = _outputs(products)
-        results.append(_interleaved([[lax.add(y, zero) for y in row] for row in outputs]))
-    return jnp.concatenate(results, axis=1)[:, :height, :width]
+        results.append([[lax.add(y, zero) for y in row] for row in outputs])
+    return Tiles(results)
 
 
 def _products(tiles: Sequence[Array], weights: Sequence[Array]) -> list[Array]:
@@ -359,7 +407,8 @@ def _of_tiles(x: Array, pad: int) -> list[Array]:
     """Return 16 values of each tile, transformed, each (B, rows, columns, C)."""
     padded = _in_tiles(x, pad)
     rows, columns = (size // 2 - 1 for size in padded.shape[1:3])
-    return [t for r in _of_tile(padded, 1, rows) for t in _of_tile(r, 2, columns)]
+    values = [_of_tile(padded, 1, rows, i) for i in range(4)]
+    return [_of_tile(value, 2, columns, j) for value in values for j in range(4)]
 
 
 @jax.jit
@@ -384,16 +433,17 @@ def _of_value(padded: Array, i: int, j: int, rows: tuple[int, int]) -> list[Arra
     """Return one of the 16 values of some rows of tiles, given as the first and their number."""
     first, count = rows
     part = lax.slice_in_dim(padded, 2 * first, 2 * (first + count + 1), axis=1)
-    return [_of_tile(_of_tile(part, 1, count)[i], 2, padded.shape[2] // 2 - 1)[j]]
+    return [_of_tile(_of_tile(part, 1, count, i), 2, padded.shape[2] // 2 - 1, j)]
 
 
 # Of one axis each: the three matrices of the algorithm, and two of them transposed. What
 # predictions take of them is by `lax`, which is traced in a third of the time that operators are.
 
 
-def _of_tile(x: Array, axis: int, count: int) -> list[Array]:
-    a, b, c, d = (lax.slice_in_dim(x, i, i + 2 * count - 1, 2, axis) for i in range(4))
-    return [lax.sub(a, c), lax.add(b, c), lax.sub(c, b), lax.sub(b, d)]
+def _of_tile(x: Array, axis: int, count: int, i: int) -> Array:
+    # Of pixels a, b, c, d: a - c, b + c, c - b, b - d.
+    operate, *pixels = ((lax.sub, 0, 2), (lax.add, 1, 2), (lax.sub, 2, 1), (lax.sub, 1, 3))[i]
+    return operate(*(lax.slice_in_dim(x, k, k + 2 * count - 1, 2, axis) for k in pixels))
 
 
 def _of_kernel(kernel: Any) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -11,11 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ferjax.errors import LayerError
+from ferjax.nets.convolution import Tiles
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import has_logits, without_activation
-from ferjax.nets.layers import Layer, Weight
+from ferjax.nets.layers import Conv2D, Layer, MaxPooling2D, Weight
 from ferjax.nets.layers.base import Run
 from ferjax.nets.packing import in_one_piece
+from ferjax.nets.pooled import pooled_in_tiles
 from ferjax.nets.trimming import Trimmed, trimmed_calls
 
 Hook = Callable[[int, jax.Array], jax.Array]
@@ -36,6 +38,7 @@ def forward(
     compute_dtype: str = "float32",
     hook: Hook | None = None,
     trimmed: Mapping[int, Trimmed] = MappingProxyType({}),
+    tiled: Collection[int] = (),
 ) -> jax.Array:
     """Do what `Network.__call__` says.
 
@@ -43,6 +46,7 @@ def forward(
         run_of: returns a layer's part in this pass, by the layer's name; it is called once for each
             layer.
         trimmed: what `trimmed_calls` returns, where statistics are not those of the batch.
+        tiled: what `pooled_in_tiles` returns, where there is no hook.
     """
     replaced = _replaced_for_logits(graph) if logits else {}
     images = jnp.asarray(images, jnp.float32)
@@ -52,7 +56,7 @@ def forward(
         default=0,
     )
     runs: dict[str, WeightedRun] = {}
-    results: list[jax.Array] = [images]
+    results: list[Any] = [images]  # arrays, and `Tiles`
     for position, call in enumerate(graph.calls[1:], start=1):
         layer = replaced.get(position) or graph.by_name[call.layer]
         if call.layer not in runs:
@@ -65,9 +69,22 @@ def forward(
         if compute_dtype != "float32":
             full = layer.full_precision or position >= min(last_weights, graph.final_call)
             inputs, weights = _cast((inputs, weights), "float32" if full else compute_dtype)
-        output = layer.forward(run, weights, *inputs)
+        output: Any = _in_tiles(layer, run, weights, inputs[0], position in tiled)
+        if output is None:
+            output = layer.forward(run, weights, *inputs)
         results.append(output if hook is None else hook(position, output))
     return results[-1]
+
+
+def _in_tiles(
+    layer: Layer, run: Run, weights: Mapping[str, Any], x: Any, may_begin: bool
+) -> Tiles | jax.Array | None:
+    """Return a layer's output where its input is in tiles or its output may be; None elsewhere."""
+    if not isinstance(x, Tiles):
+        return layer.in_tiles(run, weights, x) if may_begin and isinstance(layer, Conv2D) else None
+    if isinstance(layer, MaxPooling2D):
+        return x.pooled()
+    return x.map(lambda pixels: layer.forward(run, weights, pixels))
 
 
 def inference(graph: Graph, variables: Mapping[str, Any], images: Any) -> jax.Array:
@@ -86,6 +103,7 @@ def inference(graph: Graph, variables: Mapping[str, Any], images: Any) -> jax.Ar
         images,
         lambda layer: _Inference(graph, layer, variables),
         trimmed=trimmed_calls(graph),
+        tiled=pooled_in_tiles(graph),
     )
 
 

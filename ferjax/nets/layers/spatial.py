@@ -180,6 +180,19 @@ class Conv2D(_DenseConvolution):
         )
         return self.finish(run, x, weights)
 
+    def in_tiles(
+        self, run: Run, weights: Mapping[str, Array], x: Array
+    ) -> convolution.Tiles | None:
+        """Return what `forward` does in tiles, where it is computed in such; None elsewhere."""
+        tiles = convolution.conv2d_in_tiles(
+            x,
+            weights["kernel"],
+            groups=self.groups,
+            prepared=weights.get("prepared_kernel"),
+            **self.geometry,
+        )
+        return tiles and tiles.map(lambda y: self.finish(run, y, weights))
+
     def prepared(self, weights: Mapping[str, Array], shape: tuple[int, ...]) -> dict[str, Any]:
         kernel = convolution.prepared_kernel(
             weights["kernel"], shape, groups=self.groups, **self.geometry
