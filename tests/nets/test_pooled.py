@@ -1,0 +1,157 @@
+"""A single image is pooled before its pixels are put in order, where nothing else reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from ferjax.nets import Network, convolution, fer_cnn8
+from ferjax.nets.forward import inference, with_prepared
+from ferjax.nets.graph import Graph
+from ferjax.nets.layers import (
+    ELU,
+    Activation,
+    BatchNormalization,
+    Concatenate,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePooling2D,
+    InputLayer,
+    Layer,
+    MaxPooling2D,
+    PReLU,
+)
+from ferjax.nets.pooled import pooled, pooled_in_tiles
+
+from ..networks import as_trained, chain, functional
+
+END: tuple[Layer, ...] = (Flatten(), Dense(units=3, activation="softmax"))
+
+
+def conv(**settings: Any) -> Conv2D:
+    return Conv2D(**{"filters": 64, "kernel_size": 3, "padding": "same"} | settings)
+
+
+def count_pooled(graph: Graph, monkeypatch: pytest.MonkeyPatch, size: int) -> tuple[int, Any]:
+    """Return how many poolings were of tiles, and how far predictions are from those of `apply`."""
+    count = 0
+    in_tiles = convolution.Tiles.pooled
+
+    def counted(self: convolution.Tiles) -> jax.Array:
+        nonlocal count
+        count += 1
+        return in_tiles(self)
+
+    monkeypatch.setattr(convolution.Tiles, "pooled", counted)
+    network = Network(graph)
+    variables = as_trained(network)
+    images = np.random.default_rng(0).random((size, *graph.input_shape)).astype(np.float32)
+    prepared = with_prepared(graph, variables, size)
+    got = jax.jit(lambda v, x: inference(graph, v, x))(prepared, images)
+    return count, np.abs(got - network.apply(variables, images)).max()
+
+
+# Layers behind 64 channels of 24x24, and whether they are pooled in tiles.
+CASES: dict[str, tuple[tuple[Layer, ...], bool]] = {
+    "at once": ((conv(), MaxPooling2D()), True),
+    "with layers between": (
+        (
+            conv(activation="relu"),
+            BatchNormalization(),
+            Activation(activation="tanh"),
+            Dropout(rate=0.5),
+            ELU(),
+            MaxPooling2D(),
+        ),
+        True,
+    ),
+    "without padding": ((conv(padding="valid"), MaxPooling2D()), True),
+    "padded pooling of an even size": ((conv(), MaxPooling2D(padding="same")), True),
+    "in parts of rows": ((conv(filters=128), conv(filters=128), MaxPooling2D()), True),
+    "windows of three": ((conv(), MaxPooling2D(pool_size=3)), False),
+    "windows that overlap": ((conv(), MaxPooling2D(pool_size=2, strides=1)), False),
+    "windows with gaps": ((conv(), MaxPooling2D(pool_size=2, strides=3)), False),
+    "another kernel": ((conv(kernel_size=5), MaxPooling2D()), False),
+    "strides": ((conv(strides=2), MaxPooling2D()), False),
+    "slopes of each pixel": ((conv(), PReLU(), MaxPooling2D()), False),
+    "slopes in it": ((conv(activation=PReLU()), MaxPooling2D()), False),
+    "statistics of rows": ((conv(), BatchNormalization(axis=1), MaxPooling2D()), False),
+    "all pixels count": ((conv(), GlobalAveragePooling2D()), False),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_pooled_in_tiles(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    layers, expected = CASES[name]
+    end = END[1:] if isinstance(layers[-1], GlobalAveragePooling2D) else END
+    graph = chain(*layers, *end, shape=(24, 24, 64)).graph
+    count, difference = count_pooled(graph, monkeypatch, 1)
+    assert count == expected
+    assert difference < 1e-6
+
+
+@pytest.mark.parametrize("shape", [(23, 24, 64), (24, 23, 64)])
+def test_odd_sizes_lose_what_pooling_drops(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = chain(conv(), MaxPooling2D(), *END, shape=shape).graph
+    count, difference = count_pooled(graph, monkeypatch, 1)
+    assert count == 1
+    assert difference < 1e-6
+
+
+def test_odd_sizes_of_which_all_is_read_are_put_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = chain(conv(), MaxPooling2D(padding="same"), *END, shape=(23, 24, 64)).graph
+    count, difference = count_pooled(graph, monkeypatch, 1)
+    assert count == 0
+    assert difference < 1e-6
+
+
+def test_batches_are_pooled_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = chain(conv(), MaxPooling2D(), *END, shape=(24, 24, 64)).graph
+    count, difference = count_pooled(graph, monkeypatch, 3)
+    assert count == 0
+    assert difference < 1e-6
+
+
+def test_what_two_layers_read_is_put_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = functional(
+        (InputLayer(name="in", shape=(24, 24, 64)), ()),
+        (conv(name="conv"), (0,)),
+        (MaxPooling2D(name="a"), (1,)),
+        (MaxPooling2D(name="b"), (1,)),
+        (Concatenate(name="c"), (2, 3)),
+        (Flatten(name="d"), (4,)),
+        (Dense(name="e", units=3, activation="softmax"), (5,)),
+    )
+    count, difference = count_pooled(graph, monkeypatch, 1)
+    assert count == 0
+    assert difference < 1e-6
+
+
+def test_a_convolution_that_is_called_twice_does_not_count() -> None:
+    graph = functional(
+        (InputLayer(name="in", shape=(24, 24, 64)), ()),
+        (conv(name="conv"), (0,)),
+        (conv(name="conv"), (1,)),
+        (MaxPooling2D(name="a"), (2,)),
+        (Flatten(name="d"), (3,)),
+    )
+    assert not pooled(graph)
+
+
+def test_fer_cnn8() -> None:
+    graph = fer_cnn8().graph
+    found = [graph.calls[position].layer for position in pooled_in_tiles(graph)]
+    assert found == ["conv2d_1", "conv2d_3", "conv2d_5", "conv2d_7"]
+
+
+def test_channels_first_is_not_in_tiles() -> None:
+    layers = conv(data_format="channels_first"), MaxPooling2D(data_format="channels_first")
+    graph = chain(*layers, *END, shape=(64, 24, 24)).graph
+    assert pooled(graph) and not pooled_in_tiles(graph)
