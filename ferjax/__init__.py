@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ferjax._lazy import imported
+from ferjax._lazy import imported as _imported
 from ferjax._version import __version__ as __version__
 from ferjax.emotions import EMOTIONS
 from ferjax.errors import FerjaxError
@@ -58,9 +58,9 @@ _ROOMS = set("data evaluate explain faces keras nets onnx priors scale train vid
 def __getattr__(name: str) -> Any:
     # Imported when first used: jax takes most of a second.
     if name in _ROOMS:
-        return imported(f"ferjax.{name}")
+        return _imported(f"ferjax.{name}")
     if name in __all__:
-        return getattr(imported("ferjax.classifier"), name)
+        return getattr(_imported("ferjax.classifier"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import importlib
 import sys
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
+
+from ferjax import collector
 
 
 class LazyModule(ModuleType):
@@ -27,21 +26,5 @@ def imported(name: str) -> ModuleType:
     """Return a module, which is imported if it is not yet."""
     if name in sys.modules:
         return importlib.import_module(name)  # which another thread may still be importing
-    with no_collection():
+    with collector.seldom():
         return importlib.import_module(name)
-
-
-@contextlib.contextmanager
-def no_collection() -> Iterator[None]:
-    """Keep Python from looking for garbage meanwhile.
-
-    Nearly all stays of what is imported, and of what JAX traces. To look through it 300 times takes
-    a tenth of a start by JAX.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ferjax import hardware
-from ferjax._lazy import no_collection
+from ferjax import collector, hardware
 from ferjax.errors import FerjaxError, LayerError
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import Head
@@ -128,7 +127,7 @@ class Predictor:
         engine = self._engine
         if engine is not None and engine.is_current(self._variables):
             return engine
-        with _lock, no_collection():
+        with _lock, collector.seldom():
             if self._engine is None or not self._engine.is_current(self._variables):
                 self._set(self._chosen(threads or self.threads))
             assert self._engine is not None

@@ -16,8 +16,7 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from ferjax import hardware
-from ferjax._lazy import no_collection
+from ferjax import collector, hardware
 from ferjax.nets.forward import inference, with_prepared
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import Head
@@ -85,7 +84,7 @@ class Compiled:
             batch = np.concatenate([batch, np.zeros((size - count, *batch.shape[1:]), np.float32)])
         if size in self._sizes:
             return self._computed(variables, batch)[:count]
-        with self._compiling, no_collection():  # by whichever thread comes first
+        with self._compiling, collector.seldom():  # by whichever thread comes first
             rows = self._computed(variables, batch)
         self._sizes.add(size)
         return rows[:count]

@@ -62,7 +62,7 @@ def conv2d(
         prepared: what `prepared_kernel` makes of it, if anything.
     """
     height, width = (x.shape[axis] for axis in spatial_axes(data_format))
-    if (strides, dilation_rate, groups) == ((1, 1), (1, 1), 1):
+    if _is_plain(strides, dilation_rate, groups):
         smaller = height < kernel.shape[0] or width < kernel.shape[1]
         few = kernel.shape[0] * kernel.shape[1] <= _MOST_SHIFTS
         if smaller and few and padding == "same":
@@ -71,7 +71,7 @@ def conv2d(
             pad = 1 if padding == "same" else 0
             if prepared and "columns" in prepared:
                 return _by_columns(x, prepared["columns"], pad)
-            images = images_at_once(x.shape, kernel.shape, pad, prepared=True) if prepared else 0
+            images = _images_in_tiles(x, kernel, pad, prepared)
             if prepared and images:
                 return _winograd(x, prepared["tiles"], pad, images)
             return _conv3x3(x, kernel, pad)
@@ -91,32 +91,34 @@ def conv2d_in_tiles(
     x: Array,
     kernel: Array,
     *,
+    strides: tuple[int, int],
     padding: str,
     data_format: str,
-    prepared: Prepared | None,
-    **others: Any,
+    dilation_rate: tuple[int, int],
+    groups: int = 1,
+    prepared: Prepared | None = None,
 ) -> Tiles | None:
-    """Return what `conv2d` does in tiles, where that is how it computes it; None elsewhere."""
-    if not (prepared and "tiles" in prepared and has_own_code(x, kernel, data_format)):
+    """Return what `conv2d` returns of a single image before it puts its pixels in order.
+
+    None where it computes them in another way, and where the last tiles are no whole ones.
+    """
+    if not (_is_plain(strides, dilation_rate, groups) and has_own_code(x, kernel, data_format)):
         return None
     pad = 1 if padding == "same" else 0
     is_even = all((size + 2 * pad) % 2 == 0 for size in x.shape[1:3])
-    if (
-        x.shape[0] > 1
-        or not is_even
-        or not images_at_once(x.shape, kernel.shape, pad, prepared=True)
-    ):
+    is_one = x.shape[0] == 1 and _images_in_tiles(x, kernel, pad, prepared)
+    if not (prepared and is_one and is_even):
         return None
     return _winograd_of_one(x, prepared["tiles"], pad)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tiles:
-    """Pixels of a single image, of even height and width, that are not yet in their order.
+    """Pixels of a single image as tiles of 2x2, not yet in their order.
 
     Attributes:
-        parts: of the rows, one below the other; of each part its pixels [i][j] of each tile of 2x2,
-            (1, H / 2, W / 2, C).
+        parts: of the rows of tiles, one below the other; of each part the pixels [i][j] of its
+            tiles, (1, rows, columns, C).
     """
 
     parts: list[list[Sequence[Array]]]
@@ -125,13 +127,13 @@ class Tiles:
         """Return what a function makes of the pixels, each by itself."""
         return Tiles([[[function(y) for y in row] for row in part] for part in self.parts])
 
-    def pooled(self) -> Array:
-        """Return the maximum of each tile, (1, H / 2, W / 2, C)."""
+    def maximum(self) -> Array:
+        """Return that of each tile, (1, rows, columns, C)."""
         parts = [reduce(lax.max, [y for row in part for y in row]) for part in self.parts]
         return lax.concatenate(parts, 1) if len(parts) > 1 else parts[0]
 
     def in_order(self) -> Array:
-        """Return the image, (1, H, W, C)."""
+        """Return the image, (1, 2 * rows, 2 * columns, C)."""
         return jnp.concatenate([_interleaved(part) for part in self.parts], axis=1)
 
 
@@ -195,6 +197,10 @@ def _of_small_images(x: Array, kernel: Array, data_format: str) -> Array:
     columns = jnp.concatenate(_shifted(padded, (kh, kw)), axis=-1)  # (B, H, W, kh * kw * C)
     y = columns @ kernel.reshape(kh * kw * channels, filters)
     return jnp.moveaxis(y, -1, 1) if data_format == "channels_first" else y
+
+
+def _is_plain(strides: tuple[int, int], dilation_rate: tuple[int, int], groups: int) -> bool:
+    return (strides, dilation_rate, groups) == ((1, 1), (1, 1), 1)
 
 
 def has_own_code(x: Any, kernel: Any, data_format: str) -> bool:
@@ -270,6 +276,13 @@ def images_at_once(
     return images if most and images * height * width >= fewest else 0
 
 
+def _images_in_tiles(x: Array, kernel: Array, pad: int, prepared: Prepared | None) -> int:
+    """Return for how many images at once the prepared tiles are taken; 0 if for none."""
+    if not prepared or "tiles" not in prepared:
+        return 0
+    return images_at_once(x.shape, kernel.shape, pad, prepared=True)
+
+
 def _by_columns(x: Array, kernels: Sequence[Array], pad: int) -> Array:
     """Cross-correlate by one matrix product for each part of the filters."""
     # Side by side in two steps: nine slices in one take a quarter of a second to compile.
@@ -324,7 +337,7 @@ def _winograd_of_one(x: Array, weights: Sequence[Array], pad: int) -> Tiles:
     have in their caches. It also divides what is in a call of many values, and a large product,
     which costs more than it saves, for the other cores are busy.
     """
-    padded = _in_tiles(x, pad)
+    padded = _padded_to_tiles(x, pad)
     rows, columns = (size // 2 - 1 for size in padded.shape[1:3])
     parts = -(-rows * columns * x.shape[3] // _MOST_VALUES)
     count = -(-rows // min(parts, _MOST_UNROLLED))
@@ -402,7 +415,7 @@ def _gradient_by_rows(x: Array, dy: Array, pad: int) -> Array:
 @partial(jax.jit, static_argnums=1)
 def _of_tiles(x: Array, pad: int) -> list[Array]:
     """Return 16 values of each tile, transformed, each (B, rows, columns, C)."""
-    padded = _in_tiles(x, pad)
+    padded = _padded_to_tiles(x, pad)
     rows, columns = (size // 2 - 1 for size in padded.shape[1:3])
     values = [_of_tile(padded, 1, rows, i) for i in range(4)]
     return [_of_tile(value, 2, columns, j) for value in values for j in range(4)]
@@ -410,16 +423,16 @@ def _of_tiles(x: Array, pad: int) -> list[Array]:
 
 @jax.jit
 def _held(tiles: list[Array], products: list[Array]) -> list[Array]:
-    """Return the products, for which nothing is computed; until then tiles keep their memory.
+    """Return the products as they are, in a call that tiles have to be there for.
 
     XLA would otherwise give the memory of a tile that it has multiplied to the product of another,
-    so that each waited for the one before.
+    so that each waited for the one before. Without the barrier JAX would leave the call out.
     """
-    hold: Any = lax.optimization_barrier  # what returned its arguments would not be called
-    return hold((tiles, products))[1]
+    untyped: Any = lax.optimization_barrier
+    return untyped((tiles, products))[1]
 
 
-def _in_tiles(x: Array, pad: int) -> Array:
+def _padded_to_tiles(x: Array, pad: int) -> Array:
     """Add zeros so that tiles of 4x4 pixels, two apart, fit in."""
     ends = [(pad, pad + size % 2) for size in x.shape[1:3]]
     return jnp.pad(x, ((0, 0), *ends, (0, 0)))
@@ -485,7 +498,7 @@ def prepared_kernel(
     Returns:
         NumPy's arrays; None where the kernel is taken as it is.
     """
-    plain = (strides, dilation_rate, groups) == ((1, 1), (1, 1), 1)
+    plain = _is_plain(strides, dilation_rate, groups)
     images, kernel = np.broadcast_to(np.float32(0), x), np.asarray(kernel, np.float32)
     pad = 1 if padding == "same" else 0
     if not (plain and has_own_code(images, kernel, data_format)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -14,10 +14,10 @@ from ferjax.errors import LayerError
 from ferjax.nets.convolution import Tiles
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import has_logits, without_activation
-from ferjax.nets.layers import Conv2D, Layer, MaxPooling2D, Weight
+from ferjax.nets.layers import Conv2D, Layer, Weight
 from ferjax.nets.layers.base import Run
 from ferjax.nets.packing import in_one_piece
-from ferjax.nets.pooled import pooled_in_tiles
+from ferjax.nets.pooled import pooled_by_tile
 from ferjax.nets.trimming import Trimmed, trimmed_calls
 
 Hook = Callable[[int, jax.Array], jax.Array]
@@ -46,7 +46,7 @@ def forward(
         run_of: returns a layer's part in this pass, by the layer's name; it is called once for each
             layer.
         trimmed: what `trimmed_calls` returns, where statistics are not those of the batch.
-        tiled: what `pooled_in_tiles` returns, where there is no hook.
+        tiled: what `pooled_by_tile` returns; a hook sees no tiles.
     """
     replaced = _replaced_for_logits(graph) if logits else {}
     images = jnp.asarray(images, jnp.float32)
@@ -69,22 +69,31 @@ def forward(
         if compute_dtype != "float32":
             full = layer.full_precision or position >= min(last_weights, graph.final_call)
             inputs, weights = _cast((inputs, weights), "float32" if full else compute_dtype)
-        output: Any = _in_tiles(layer, run, weights, inputs[0], position in tiled)
-        if output is None:
-            output = layer.forward(run, weights, *inputs)
+        output = _output(layer, run, weights, inputs, in_tiles=hook is None and position in tiled)
         results.append(output if hook is None else hook(position, output))
     return results[-1]
 
 
-def _in_tiles(
-    layer: Layer, run: Run, weights: Mapping[str, Any], x: Any, may_begin: bool
-) -> Tiles | jax.Array | None:
-    """Return a layer's output where its input is in tiles or its output may be; None elsewhere."""
-    if not isinstance(x, Tiles):
-        return layer.in_tiles(run, weights, x) if may_begin and isinstance(layer, Conv2D) else None
-    if isinstance(layer, MaxPooling2D):
-        return x.pooled()
-    return x.map(lambda pixels: layer.forward(run, weights, pixels))
+def _output(
+    layer: Layer,
+    run: Run,
+    weights: Mapping[str, jax.Array],
+    inputs: Sequence[Any],
+    *,
+    in_tiles: bool,
+) -> Any:
+    """Return a layer's output, an array or `Tiles`.
+
+    Args:
+        in_tiles: whether it may be the latter.
+    """
+    if isinstance(inputs[0], Tiles):
+        return layer.forward_tiles(run, weights, inputs[0])
+    if in_tiles and isinstance(layer, Conv2D):
+        tiles = layer.in_tiles(run, weights, inputs[0])
+        if tiles is not None:
+            return tiles
+    return layer.forward(run, weights, *inputs)
 
 
 def inference(graph: Graph, variables: Mapping[str, Any], images: Any) -> jax.Array:
@@ -103,7 +112,7 @@ def inference(graph: Graph, variables: Mapping[str, Any], images: Any) -> jax.Ar
         images,
         lambda layer: _Inference(graph, layer, variables),
         trimmed=trimmed_calls(graph),
-        tiled=pooled_in_tiles(graph),
+        tiled=pooled_by_tile(graph),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -25,8 +26,9 @@ from ferjax.nets.layers import (
     Layer,
     MaxPooling2D,
     PReLU,
+    ReLU,
 )
-from ferjax.nets.pooled import pooled, pooled_in_tiles
+from ferjax.nets.pooled import pooled, pooled_by_tile
 
 from ..networks import as_trained, chain, functional
 
@@ -40,14 +42,14 @@ def conv(**settings: Any) -> Conv2D:
 def count_pooled(graph: Graph, monkeypatch: pytest.MonkeyPatch, size: int) -> tuple[int, Any]:
     """Return how many poolings were of tiles, and how far predictions are from those of `apply`."""
     count = 0
-    in_tiles = convolution.Tiles.pooled
+    maximum = convolution.Tiles.maximum
 
     def counted(self: convolution.Tiles) -> jax.Array:
         nonlocal count
         count += 1
-        return in_tiles(self)
+        return maximum(self)
 
-    monkeypatch.setattr(convolution.Tiles, "pooled", counted)
+    monkeypatch.setattr(convolution.Tiles, "maximum", counted)
     network = Network(graph)
     variables = as_trained(network)
     images = np.random.default_rng(0).random((size, *graph.input_shape)).astype(np.float32)
@@ -86,7 +88,7 @@ CASES: dict[str, tuple[tuple[Layer, ...], bool]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_pooled_in_tiles(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_pooled_by_tile(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     layers, expected = CASES[name]
     end = END[1:] if isinstance(layers[-1], GlobalAveragePooling2D) else END
     graph = chain(*layers, *end, shape=(24, 24, 64)).graph
@@ -147,11 +149,60 @@ def test_a_convolution_that_is_called_twice_does_not_count() -> None:
 
 def test_fer_cnn8() -> None:
     graph = fer_cnn8().graph
-    found = [graph.calls[position].layer for position in pooled_in_tiles(graph)]
+    found = [graph.calls[position].layer for position in sorted(pooled_by_tile(graph))]
     assert found == ["conv2d_1", "conv2d_3", "conv2d_5", "conv2d_7"]
 
 
-def test_channels_first_is_not_in_tiles() -> None:
+def test_channels_first_is_pooled_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     layers = conv(data_format="channels_first"), MaxPooling2D(data_format="channels_first")
     graph = chain(*layers, *END, shape=(64, 24, 24)).graph
-    assert pooled(graph) and not pooled_in_tiles(graph)
+    count, difference = count_pooled(graph, monkeypatch, 1)
+    assert count == 0
+    assert difference < 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Halved(Conv2D):
+    def forward(self, run: Any, weights: Any, *inputs: Any) -> Any:
+        return super().forward(run, weights, *inputs) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Negated(MaxPooling2D):
+    def forward(self, run: Any, weights: Any, *inputs: Any) -> Any:
+        return -super().forward(run, weights, *inputs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turned(ReLU):
+    def forward(self, run: Any, weights: Any, *inputs: Any) -> Any:
+        return super().forward(run, weights, inputs[0][:, ::-1])
+
+
+@pytest.mark.parametrize("size", [(24, 24, 64), (23, 23, 64)])
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (Halved(filters=64, kernel_size=(3, 3), padding="same"), MaxPooling2D()),
+        (conv(), Negated()),
+        (conv(), Turned(), MaxPooling2D()),
+    ],
+    ids=["convolution", "pooling", "between"],
+)
+def test_layers_of_ones_own_do_what_they_do(
+    layers: tuple[Layer, ...], size: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = chain(*layers, *END, shape=size).graph
+    count, difference = count_pooled(graph, monkeypatch, 1)
+    assert count == 0
+    assert difference < 1e-6
+
+
+def test_tiles_keep_their_memory_until_all_are_multiplied() -> None:
+    graph = chain(conv(), MaxPooling2D(), *END, shape=(24, 24, 64)).graph
+    prepared = with_prepared(graph, as_trained(graph), 1)
+    images = np.zeros((1, 24, 24, 64), np.float32)
+    lowered = jax.jit(lambda v, x: inference(graph, v, x)).lower(prepared, images)
+    held = [line for line in lowered.compile().as_text().splitlines() if "(_held)" in line]
+    taken = [line.split(" call(")[1].split(")")[0] for line in held if " call(" in line]
+    assert [len(names.split(", ")) for names in taken] == [32]

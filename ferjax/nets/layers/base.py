@@ -158,6 +158,15 @@ class Layer:
         """Return the output for `inputs`, each (B, ...)."""
         raise NotImplementedError
 
+    def forward_tiles(
+        self, run: Run, weights: Mapping[str, Array], tiles: convolution.Tiles
+    ) -> convolution.Tiles | Array:
+        """Return the output for a single image in tiles; see `ferjax.nets.pooled`.
+
+        Of layers that change each pixel by itself, and of those that pool tiles.
+        """
+        return tiles.map(lambda pixels: self.forward(run, weights, pixels))
+
     def prepared(self, weights: Mapping[str, Array], shape: tuple[int, ...]) -> dict[str, Any]:
         """Return what `forward` would make of the weights alone, to add to them at inference.
 

@@ -183,7 +183,7 @@ class Conv2D(_DenseConvolution):
     def in_tiles(
         self, run: Run, weights: Mapping[str, Array], x: Array
     ) -> convolution.Tiles | None:
-        """Return what `forward` does in tiles, where it is computed in such; None elsewhere."""
+        """Return what `forward` returns before its pixels are in order; see `conv2d_in_tiles`."""
         tiles = convolution.conv2d_in_tiles(
             x,
             weights["kernel"],
@@ -191,7 +191,7 @@ class Conv2D(_DenseConvolution):
             prepared=weights.get("prepared_kernel"),
             **self.geometry,
         )
-        return tiles and tiles.map(lambda y: self.finish(run, y, weights))
+        return None if tiles is None else tiles.map(lambda y: self.finish(run, y, weights))
 
     def prepared(self, weights: Mapping[str, Array], shape: tuple[int, ...]) -> dict[str, Any]:
         kernel = convolution.prepared_kernel(
@@ -331,6 +331,11 @@ class MaxPooling2D(_Pooling):
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         return ops.max_pool2d(inputs[0], **self.geometry)
+
+    def forward_tiles(
+        self, run: Run, weights: Mapping[str, Array], tiles: convolution.Tiles
+    ) -> Array:
+        return tiles.maximum()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,105 @@
+"""Garbage is looked for seldom where there is none, and afterwards as before."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+import ferjax
+from ferjax import collector
+from ferjax.nets.compiled import Compiled
+
+THRESHOLD = (700, 11, 12)
+
+
+@pytest.fixture(autouse=True)
+def thresholds() -> Iterator[None]:
+    before = gc.get_threshold()
+    gc.set_threshold(*THRESHOLD)
+    yield
+    gc.set_threshold(*before)
+
+
+def test_it_is_seldom_meanwhile() -> None:
+    with collector.seldom():
+        assert gc.get_threshold() == (100_000, 11, 12)
+        with collector.seldom():
+            assert gc.get_threshold() == (100_000, 11, 12)
+        assert gc.get_threshold() == (100_000, 11, 12)
+    assert gc.get_threshold() == THRESHOLD
+
+
+def test_an_error_ends_it() -> None:
+    with pytest.raises(ZeroDivisionError), collector.seldom():
+        raise ZeroDivisionError
+    assert gc.get_threshold() == THRESHOLD
+
+
+@pytest.mark.parametrize("threshold", [0, 1_000_000])
+def test_what_is_more_seldom_stays(threshold: int) -> None:
+    gc.set_threshold(threshold)
+    expected = gc.get_threshold()
+    with collector.seldom():
+        assert gc.get_threshold() == expected
+    assert gc.get_threshold() == expected
+
+
+def test_a_program_may_switch_it_off_meanwhile() -> None:
+    try:
+        with collector.seldom():
+            gc.disable()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_the_last_thread_ends_it() -> None:
+    leave, entered = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with collector.seldom():
+            entered.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=other)
+    with collector.seldom():
+        thread.start()
+        assert entered.wait(10)
+    assert gc.get_threshold()[0] == 100_000
+    leave.set()
+    thread.join()
+    assert gc.get_threshold() == THRESHOLD
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*")
+def test_a_process_that_is_forked_meanwhile_looks_as_before() -> None:
+    with collector.seldom():
+        child = os.fork()
+        if child == 0:
+            ok = gc.get_threshold() == THRESHOLD
+            with collector.seldom():
+                ok = ok and gc.get_threshold()[0] == 100_000
+            os._exit(0 if ok and gc.get_threshold() == THRESHOLD else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert gc.get_threshold() == THRESHOLD
+
+
+def test_a_program_is_compiled_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    computed = Compiled._computed
+
+    def spied(self: Compiled, *args: object) -> np.ndarray:
+        seen.append(gc.get_threshold()[0])
+        return computed(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Compiled, "_computed", spied)
+    classifier = ferjax.load(engine="jax")
+    for _ in range(2):
+        classifier.predict_proba(np.zeros((48, 48), np.uint8))
+    assert seen == [100_000, 700]
