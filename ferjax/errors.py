@@ -111,7 +111,9 @@ def warn_caller(message: str, category: type[Warning]) -> None:
 
 def printable(text: str, limit: int = 4000) -> str:
     """Return `text` on one line: control characters escaped, the middle cut beyond `limit`."""
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: 2 * limit])
+    line = text[: 2 * limit]
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
     return line if len(line) <= limit else f"{line[: limit // 2]} ... {line[-limit // 2 :]}"
 
 

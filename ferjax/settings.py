@@ -7,6 +7,7 @@ raises ValueError with "expected ..., got ...".
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,12 +31,17 @@ def convert_fields(instance: Any, error: Callable[[str, ValueError], Exception])
     Raises:
         what `error` makes of a field's name and its converter's error.
     """
-    for field in dataclasses.fields(instance):
+    for name, convert in _converters(type(instance)):  # type: ignore[arg-type]
         try:
-            value = field.metadata["convert"](getattr(instance, field.name))
+            value = convert(getattr(instance, name))
         except ValueError as cause:
-            raise error(field.name, cause) from None
-        object.__setattr__(instance, field.name, value)
+            raise error(name, cause) from None
+        object.__setattr__(instance, name, value)
+
+
+@functools.lru_cache(256)
+def _converters(kind: type[Any]) -> tuple[tuple[str, Convert], ...]:
+    return tuple((field.name, field.metadata["convert"]) for field in dataclasses.fields(kind))
 
 
 def invalid(expected: str, value: object) -> ValueError:

@@ -12,6 +12,7 @@ import pytest
 
 import ferjax
 from ferjax import collector
+from ferjax.keras.json_text import parse_json
 from ferjax.nets.compiled import Compiled
 
 THRESHOLD = (700, 11, 12)
@@ -113,3 +114,19 @@ def test_a_program_is_compiled_so(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(2):
         classifier.predict_proba(np.zeros((48, 48), np.uint8))
     assert seen == [100_000, 700]
+
+
+def test_a_long_json_is_read_with_few_searches() -> None:
+    searches = 0
+
+    def count(phase: str, info: dict[str, int]) -> None:
+        nonlocal searches
+        searches += phase == "start"
+
+    gc.callbacks.append(count)
+    try:
+        parsed = parse_json('{"a": [' + "[]," * 400_000 + "1]}", "a config")
+    finally:
+        gc.callbacks.remove(count)
+    assert len(parsed["a"]) == 400_001
+    assert searches < 10  # 571 by the thresholds of this file

@@ -170,7 +170,8 @@ class Flattening:
                 raise Problem(f"layer {name!r} is there twice")
             tries += 1
             name = f"{prefix}_{preferred}" + (f"_{tries}" if tries > 1 else "")
-        self.layers[name] = dataclasses.replace(layer, name=name)
+        renamed = layer.name != name
+        self.layers[name] = dataclasses.replace(layer, name=name) if renamed else layer
         return name
 
     def _member(self, model: Model, name: str, kind: str, config: Any) -> str | Model:

@@ -7,6 +7,7 @@ import os
 import re
 from typing import Any
 
+from ferjax import collector
 from ferjax.errors import printable
 from ferjax.problems import Problem
 
@@ -73,7 +74,8 @@ def parse_json(text: str, name: str) -> dict[str, Any]:
 
 def _parsed(text: str, name: str) -> Any:
     try:
-        return json.loads(text)
+        with collector.seldom():  # its many lists hold no garbage
+            return json.loads(text)
     except RecursionError:
         raise Problem(f"{name}: nested too deeply") from None
     except ValueError as error:  # also integers of more digits than Python converts

@@ -6,7 +6,8 @@ Layers are looked up in the vocabulary by `class_name` alone.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,11 +110,10 @@ class LayerReader:
         config = self.settings(kind, config)
         kind = _ALIASES.get(kind, kind)
         layer_type = layer_class(kind, name)
-        fields = dataclasses.fields(layer_type)
+        fields, required = _settings_of(layer_type)  # type: ignore[arg-type]
         self.note_policy(name, config.get("dtype"))
         self.check(name, kind, config)
-        settings = self.values(name, kind, config, {f.name for f in fields} - {"name"})
-        required = {f.name for f in fields if f.default is dataclasses.MISSING}
+        settings = self.values(name, kind, config, fields)
         if not required <= settings.keys():
             lacking = ", ".join(sorted(required - settings.keys()))
             raise LayerError(f"layer {name!r} ({kind}): no {lacking} given")
@@ -130,7 +130,7 @@ class LayerReader:
         return config | {new: config[key] for new, key in renamed.items()}
 
     def values(
-        self, name: str, kind: str, config: Mapping[str, Any], fields: set[str]
+        self, name: str, kind: str, config: Mapping[str, Any], fields: Set[str]
     ) -> dict[str, Any]:
         """Return the settings that are given; what is left out is noted."""
         settings: dict[str, Any] = {}
@@ -198,6 +198,14 @@ class LayerReader:
         for key, harmless in _REFUSED.items():
             if key in config and config[key] not in harmless:
                 raise LayerError(f"layer {name!r} ({kind}): {key}={config[key]!r} is not supported")
+
+
+@functools.lru_cache(256)
+def _settings_of(kind: type[Layer]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the settings that a layer takes besides its name, and those that it must be given."""
+    fields = dataclasses.fields(kind)
+    required = frozenset(f.name for f in fields if f.default is dataclasses.MISSING)
+    return frozenset(f.name for f in fields) - {"name"}, required
 
 
 def _check_application(name: str, kind: str, config: Mapping[str, Any]) -> None:

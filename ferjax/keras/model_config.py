@@ -23,7 +23,7 @@ from ferjax.keras.layer_config import LayerReader, input_shape, without_batch
 from ferjax.keras.nesting import ModelTree, has_operations, in_keras_order
 from ferjax.keras.operation_arguments import written_call
 from ferjax.keras.setting_forms import HARD_SIGMOIDS
-from ferjax.nets.graph import Graph
+from ferjax.nets.graph import Graph, is_chain
 from ferjax.nets.layers import InputLayer, Layer, Operation
 from ferjax.problems import Problem
 
@@ -57,9 +57,11 @@ def parse_model(config: Mapping[str, Any], keras_major: int) -> Architecture:
         layers = tuple(flat.layers.values())
         if kind != "Sequential":  # the file's order holds the InputLayer, not always first
             layers = tuple(flat.layers[leaf.name] for leaf in root.leaves() if leaf.name)
-        graph = Graph(layers, tuple(flat.calls), name, functional=True)
-        if kind == "Sequential" and graph.is_chain:  # no branches in a model inside
-            graph = dataclasses.replace(graph, functional=False)
+        calls = tuple(flat.calls)
+        # A Sequential may hold a model with branches.
+        graph = Graph(
+            layers, calls, name, functional=kind != "Sequential" or not is_chain(layers, calls)
+        )
         names = [graph.calls[position].layer for position in positions]
         if kind != "Sequential":
             ends = ends_of(inner.get("output_layers"), "output_layers")

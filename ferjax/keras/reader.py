@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ferjax import hub
+from ferjax import collector, hub
 from ferjax.errors import WeightFileError, printable
 from ferjax.keras import folders, hdf5, kinds, legacy_h5, optimizer, shards, weights_h5
 from ferjax.keras.architecture import Architecture, Output
@@ -225,7 +225,8 @@ def _read_config(config: PathLike | Mapping[str, Any]) -> _Described:
 
 
 def _parsed(config: Mapping[str, Any], version: str | None = None) -> Architecture:
-    return parse_model(config, model_major(config, version))
+    with collector.seldom():
+        return parse_model(config, model_major(config, version))
 
 
 def _network_of(

@@ -227,10 +227,7 @@ class Graph:
     @property
     def is_chain(self) -> bool:
         """Whether each layer is called once and takes what the layer before it gives."""
-        return [call.layer for call in self.calls] == [layer.name for layer in self.layers] and all(
-            call.inputs == ((position - 1,) if position else ())
-            for position, call in enumerate(self.calls)
-        )
+        return is_chain(self.layers, self.calls)
 
     def map_layers(self, change: Callable[[Layer], Layer]) -> Graph:
         """Return the graph with each layer replaced by what `change` makes of it, names kept."""
@@ -377,6 +374,14 @@ def output_shape(layer: Layer, *shapes: Shape) -> Shape:
 def _check_values(layer: Layer, values: int) -> None:
     if values > _MOST_VALUES:
         raise layer.error(f"expected at most {_MOST_VALUES} values of an image, got {values}")
+
+
+def is_chain(layers: Sequence[Layer], calls: Sequence[Call]) -> bool:
+    """Whether each layer is called once and takes what the layer before it gives."""
+    return len(calls) == len(layers) and all(
+        call.layer == layer.name and call.inputs == ((position - 1,) if position else ())
+        for position, (layer, call) in enumerate(zip(layers, calls))
+    )
 
 
 def auto_named(layers: Sequence[Layer]) -> list[Layer]:
