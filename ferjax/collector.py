@@ -8,31 +8,38 @@ import os
 import threading
 from collections.abc import Iterator
 
-# New objects after which it looks again; Python's own number is 700 or 2,000.
-_MANY = 100_000
+# New objects after which it looks again, and most that it never looked through; Python's own number
+# is 700 or 2,000.
+_MANY = 1_000_000
 
 _lock = threading.Lock()
 _inside = 0
+_stays = False  # much of what is made inside
 _before = _meanwhile = gc.get_threshold()
+_aged = 0  # objects since the last full search
+_full_searches = 0
 
 
 @contextlib.contextmanager
-def seldom() -> Iterator[None]:
+def seldom(*, stays: bool = False) -> Iterator[None]:
     """Have garbage looked for seldom meanwhile, in all threads.
 
-    Of what is imported, and of what JAX traces, nearly all stays. Looking through it 366 times took
-    0.2 s of a start by JAX, on two cores of an Intel Xeon. Thresholds that a program sets meanwhile
-    stay.
+    Looking through what is imported, and what JAX traces, 366 times took 0.3 s of a start by JAX,
+    on two cores of an Intel Xeon. Thresholds that a program sets meanwhile stay.
+
+    Args:
+        stays: nearly all that is made meanwhile stays, as of imports. All objects then count as
+            old, unsearched; garbage among them is found by the next full search.
     """
-    _enter()
+    _enter(stays)
     try:
         yield
     finally:
         _leave()
 
 
-def _enter() -> None:
-    global _inside, _before, _meanwhile
+def _enter(stays: bool) -> None:
+    global _inside, _stays, _before, _meanwhile
     with _lock:
         if not _inside:
             _before = _meanwhile = gc.get_threshold()
@@ -40,13 +47,17 @@ def _enter() -> None:
                 _meanwhile = (_MANY, *_before[1:])
                 gc.set_threshold(*_meanwhile)
         _inside += 1
+        _stays |= stays
 
 
 def _leave() -> None:
-    global _inside
+    global _inside, _stays
     with _lock:
         _inside = max(_inside - 1, 0)  # a forked process has left already
         if not _inside:
+            if _stays:
+                _age()  # first, or the search would be made now
+            _stays = False
             _restore()
 
 
@@ -55,12 +66,28 @@ def _restore() -> None:
         gc.set_threshold(*_before)
 
 
+def _age() -> None:
+    """Count all objects as old, or the next search would look through all that are new.
+
+    Until the next full search, which is the later for it, these are `_MANY` at most.
+    """
+    global _aged, _full_searches
+    full_searches = gc.get_stats()[-1]["collections"]
+    if full_searches != _full_searches:
+        _aged, _full_searches = 0, full_searches
+    _aged += gc.get_count()[0]
+    may = gc.isenabled() and _aged < _MANY
+    if may and not gc.get_freeze_count():  # what a program froze stays so
+        gc.freeze()
+        gc.unfreeze()
+
+
 def _leave_in_child() -> None:
     """Leave for threads that a forked process does not have."""
-    global _lock, _inside
+    global _lock, _inside, _stays
     _lock = threading.Lock()
     if _inside:
-        _inside = 0
+        _inside, _stays = 0, False
         _restore()
 
 

@@ -16,22 +16,25 @@ from ferjax.keras.json_text import parse_json
 from ferjax.nets.compiled import Compiled
 
 THRESHOLD = (700, 11, 12)
+MANY = 1_000_000
 
 
 @pytest.fixture(autouse=True)
 def thresholds() -> Iterator[None]:
     before = gc.get_threshold()
     gc.set_threshold(*THRESHOLD)
+    gc.unfreeze()  # what the other tests leave out
     yield
+    gc.freeze()
     gc.set_threshold(*before)
 
 
 def test_it_is_seldom_meanwhile() -> None:
     with collector.seldom():
-        assert gc.get_threshold() == (100_000, 11, 12)
+        assert gc.get_threshold() == (MANY, 11, 12)
         with collector.seldom():
-            assert gc.get_threshold() == (100_000, 11, 12)
-        assert gc.get_threshold() == (100_000, 11, 12)
+            assert gc.get_threshold() == (MANY, 11, 12)
+        assert gc.get_threshold() == (MANY, 11, 12)
     assert gc.get_threshold() == THRESHOLD
 
 
@@ -41,7 +44,7 @@ def test_an_error_ends_it() -> None:
     assert gc.get_threshold() == THRESHOLD
 
 
-@pytest.mark.parametrize("threshold", [0, 1_000_000])
+@pytest.mark.parametrize("threshold", [0, MANY])
 def test_what_is_more_seldom_stays(threshold: int) -> None:
     gc.set_threshold(threshold)
     expected = gc.get_threshold()
@@ -79,7 +82,7 @@ def test_the_last_thread_ends_it() -> None:
     with collector.seldom():
         thread.start()
         assert entered.wait(10)
-    assert gc.get_threshold()[0] == 100_000
+    assert gc.get_threshold()[0] == MANY
     leave.set()
     thread.join()
     assert gc.get_threshold() == THRESHOLD
@@ -96,7 +99,7 @@ def test_a_process_that_is_forked_meanwhile_looks_as_before() -> None:
         with collector.seldom():
             seen.append(gc.get_threshold())
         seen.append(gc.get_threshold())
-        os._exit(seen != [THRESHOLD, (100_000, 11, 12), THRESHOLD])
+        os._exit(seen != [THRESHOLD, (MANY, 11, 12), THRESHOLD])
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert gc.get_threshold() == THRESHOLD
 
@@ -113,7 +116,7 @@ def test_a_program_is_compiled_so(monkeypatch: pytest.MonkeyPatch) -> None:
     classifier = ferjax.load(engine="jax")
     for _ in range(2):
         classifier.predict_proba(np.zeros((48, 48), np.uint8))
-    assert seen == [100_000, 700]
+    assert seen == [MANY, 700]
 
 
 def test_a_long_json_is_read_with_few_searches() -> None:
@@ -130,3 +133,55 @@ def test_a_long_json_is_read_with_few_searches() -> None:
         gc.callbacks.remove(count)
     assert len(parsed["a"]) == 400_001
     assert searches < 10  # 571 by the thresholds of this file
+
+
+def made(count: int) -> list[list[int]]:
+    return [[i] for i in range(count)]
+
+
+def in_generations() -> list[int]:
+    return [len(gc.get_objects(generation)) for generation in range(3)]
+
+
+def test_what_stays_is_not_searched() -> None:
+    gc.collect()
+    *_, old = in_generations()
+    with collector.seldom(stays=True):
+        kept = made(50_000)
+    assert in_generations()[0] < 1_000 and in_generations()[2] >= old + len(kept)
+    assert gc.get_count()[0] < 1_000 and not gc.get_freeze_count()
+
+
+def test_what_need_not_stay_is_searched_as_ever() -> None:
+    gc.collect()
+    with collector.seldom():
+        gc.disable()  # or the assertion would search
+        kept = made(50_000)
+    try:
+        assert gc.get_count()[0] >= len(kept)
+    finally:
+        gc.enable()
+
+
+def test_garbage_of_what_is_done_all_the_time_is_found() -> None:
+    gc.collect()
+    before = most = len(gc.get_objects())
+    for _ in range(50):
+        with collector.seldom(stays=True):
+            for _ in range(100_000):
+                garbage: list[object] = []
+                garbage.append(garbage)
+        most = max(most, len(gc.get_objects()))
+    assert most < before + 2 * MANY  # 5 * MANY were made
+
+
+def test_what_a_program_froze_stays_so() -> None:
+    gc.collect()
+    gc.freeze()
+    frozen = gc.get_freeze_count()
+    try:
+        with collector.seldom(stays=True):
+            made(1_000)
+        assert gc.get_freeze_count() == frozen > 0
+    finally:
+        gc.unfreeze()

@@ -84,7 +84,7 @@ class Compiled:
             batch = np.concatenate([batch, np.zeros((size - count, *batch.shape[1:]), np.float32)])
         if size in self._sizes:
             return self._computed(variables, batch)[:count]
-        with self._compiling, collector.seldom():  # by whichever thread comes first
+        with self._compiling, collector.seldom(stays=True):  # by whichever thread comes first
             rows = self._computed(variables, batch)
         self._sizes.add(size)
         return rows[:count]
