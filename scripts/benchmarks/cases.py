@@ -224,9 +224,9 @@ CASES: Mapping[str, Case] = {
         ),
         Case(
             "cold-start",
-            "A new process reads weights and a PNG and prints its first prediction; that it then "
-            "ends is not counted. ferjax, by `--engine jax` and as its default is, first with an "
-            "empty cache, then with what that start has left there.",
+            "A new process reads weights and a PNG and prints its first prediction. ferjax, by "
+            "`--engine jax` and as its default is, first with an empty cache, then with what that "
+            "start has left there.",
             ("ferjax", "ferjax-default", *_PREDICT),
         ),
         Case(
