@@ -90,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
     paths = find_images(args.images)
     options.note_unread_images(args.images)
     classifier = options.load_classifier(args)
+    classifier.expected_images = len(paths)
     options.check_given(args.images)
     # What cannot be done is said before any image is read.
     classifier.check_confidence(calibrated=args.calibrated, prior=args.prior)

@@ -55,11 +55,13 @@ def conv2d(
     dilation_rate: tuple[int, int],
     groups: int = 1,
     prepared: Prepared | None = None,
+    direct: bool = False,
 ) -> Array:
     """Cross-correlate `x` with `kernel`, (kh, kw, C/groups, K).
 
     Args:
         prepared: what `prepared_kernel` makes of it, if anything.
+        direct: leave it to XLA, whose CPU code has nothing to compile for it.
     """
     height, width = (x.shape[axis] for axis in spatial_axes(data_format))
     if _is_plain(strides, dilation_rate, groups):
@@ -67,7 +69,7 @@ def conv2d(
         few = kernel.shape[0] * kernel.shape[1] <= _MOST_SHIFTS
         if smaller and few and padding == "same":
             return _of_small_images(x, kernel, data_format)
-        if has_own_code(x, kernel, data_format):
+        if not direct and has_own_code(x, kernel, data_format):
             pad = 1 if padding == "same" else 0
             if prepared and "columns" in prepared:
                 return _by_columns(x, prepared["columns"], pad)

@@ -96,13 +96,16 @@ def _output(
     return layer.forward(run, weights, *inputs)
 
 
-def inference(graph: Graph, variables: Mapping[str, Any], images: Any) -> jax.Array:
+def inference(
+    graph: Graph, variables: Mapping[str, Any], images: Any, *, direct: bool = False
+) -> jax.Array:
     """Return what `Network(graph).apply(variables, images)` does, without importing Flax.
 
     That draws the shape of each parameter anew, for which tracing takes twice as long.
 
     Args:
         variables: {"params", "batch_stats"}, and what `with_prepared` adds to them.
+        direct: whether convolutions are left to XLA, see `Run`.
 
     Raises:
         LayerError: the images are of another shape, or a weight is, or is missing.
@@ -110,7 +113,7 @@ def inference(graph: Graph, variables: Mapping[str, Any], images: Any) -> jax.Ar
     return forward(
         graph,
         images,
-        lambda layer: _Inference(graph, layer, variables),
+        lambda layer: _Inference(graph, layer, variables, direct),
         trimmed=trimmed_calls(graph),
         tiled=pooled_by_tile(graph),
     )
@@ -121,7 +124,10 @@ class _Inference:
 
     train = False
 
-    def __init__(self, graph: Graph, layer: str, variables: Mapping[str, Any]) -> None:
+    def __init__(
+        self, graph: Graph, layer: str, variables: Mapping[str, Any], direct: bool
+    ) -> None:
+        self.direct = direct
         self.weights: dict[str, jax.Array] = {}
         for weight in graph.weights.get(layer, ()):
             arrays = variables.get(weight.collection, {}).get(layer, {})
@@ -168,12 +174,15 @@ def check_images(graph: Graph, images: jax.Array) -> None:
         graph.check_input(images.shape[1:])
 
 
-def with_prepared(graph: Graph, variables: Mapping[str, Any], batch_size: int) -> dict[str, Any]:
+def with_prepared(
+    graph: Graph, variables: Mapping[str, Any], batch_size: int, *, direct: bool = False
+) -> dict[str, Any]:
     """Return variables for inference alone, with what layers would make of them in each call.
 
     Args:
         variables: {"params", "batch_stats"}, for which `inference` has to compute the same.
         batch_size: of the largest batch.
+        direct: as for `inference`; kernels of convolutions are then taken as they are.
 
     Returns:
         Beside them a collection "prepared", as `Layer.prepared` makes it, on the default device.
@@ -192,7 +201,7 @@ def with_prepared(graph: Graph, variables: Mapping[str, Any], batch_size: int) -
         known = None not in shape and all(
             weights[w.name] is not None and np.shape(weights[w.name]) == w.shape for w in described
         )
-        if known and call.layer not in prepared:
+        if known and call.layer not in prepared and not (direct and isinstance(layer, Conv2D)):
             sizes = (batch_size, *(size or 0 for size in shape))
             made = layer.prepared(weights, sizes)
             if made:

@@ -133,6 +133,8 @@ class Network(nn.Module):
 class _Run:
     """One layer's part in one forward pass: its arrays, its randomness, its updates."""
 
+    direct = False
+
     def __init__(self, scope: Scope, weights: tuple[Weight, ...], train: bool) -> None:
         self.train = train
         self._scope = scope

@@ -93,6 +93,10 @@ class Run(Protocol):
     def train(self) -> bool:
         """Whether the network is being trained."""
 
+    @property
+    def direct(self) -> bool:
+        """Whether convolutions are left to XLA: quick to compile, on CPUs slow to compute."""
+
     def key(self) -> jax.Array:
         """Return a fresh random key for this layer."""
 
@@ -270,6 +274,10 @@ class InnerRun:
     @property
     def train(self) -> bool:
         return self.outer.train
+
+    @property
+    def direct(self) -> bool:
+        return self.outer.direct
 
     def key(self) -> jax.Array:
         return self.outer.key()

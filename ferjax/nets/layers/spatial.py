@@ -176,6 +176,7 @@ class Conv2D(_DenseConvolution):
             weights["kernel"],
             groups=self.groups,
             prepared=weights.get("prepared_kernel"),
+            direct=run.direct,
             **self.geometry,
         )
         return self.finish(run, x, weights)
@@ -288,6 +289,7 @@ class SeparableConv2D(_Convolution):
             padding="valid",
             data_format=self.data_format,
             dilation_rate=(1, 1),
+            direct=run.direct,
         )
         return self.finish(run, x, weights)
 
