@@ -20,6 +20,7 @@ import pytest
 from ferjax import EmotionClassifier, hardware
 from ferjax.errors import BackendError, FerjaxError
 from ferjax.nets import Graph, Network
+from ferjax.nets.compiled import Compiled
 from ferjax.nets.head import Head
 from ferjax.nets.layers import Dense, Flatten, GlobalAveragePooling2D, Layer
 from ferjax.onnx import Engine
@@ -117,6 +118,41 @@ def test_jax_computes_what_onnx_runtime_fails_at(monkeypatch: pytest.MonkeyPatch
     assert made.engine == "jax"
     with pytest.raises(RuntimeError, match="Non-zero status code"):
         asked.predict_batch(IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("images", "is_few"), [(None, False), (0, True), (256, True), (257, False)]
+)
+@pytest.mark.parametrize("before", [True, False])
+def test_how_many_images_are_expected_decides_what_jax_compiles(
+    images: int | None, is_few: bool, before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+
+    def computed(self: Compiled, variables: Any, batch: Any, direct: bool) -> Any:
+        seen.append(direct)
+        return np.full((len(batch), 3), 1 / 3, np.float32)
+
+    monkeypatch.setattr(Compiled, "_computed", computed)
+    made = classifier(engine="jax")
+    assert made.expected_images is None
+    if not before:
+        made.predict_batch(IMAGES)
+    made.expected_images = images
+    assert made.expected_images == pickle.loads(pickle.dumps(made)).expected_images == images
+    made.predict_batch(IMAGES)
+    assert seen[-1] == (is_few and jax.default_backend() == "cpu")
+
+
+def test_onnx_runtime_computes_few_images_as_many() -> None:
+    few, many = classifier(engine="onnx"), classifier(engine="onnx")
+    few.expected_images = 1
+    np.testing.assert_array_equal(few.predict_batch(IMAGES), many.predict_batch(IMAGES))
+
+
+def test_no_number_of_images_is_refused() -> None:
+    with pytest.raises(FerjaxError, match="expected a number of images of at least 0, or None"):
+        classifier().expected_images = -1
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from ferjax.faces import batch, yunet_network
 from ferjax.faces.detection import MIN_SCORE
 from ferjax.faces.journal import Journal
 from ferjax.faces.settings import Settings
+from ferjax.prediction_engines import JaxEngine
 
 from ..networks import constant
 
@@ -151,6 +152,14 @@ def test_json_is_a_list_of_photographs(faces: Cli, photos: Path) -> None:
     (face,) = by_name["one.png"]["faces"]
     assert np.shape(face["landmarks"]) == (5, 2)
     assert (by_name["two.png"]["width"], by_name["two.png"]["height"]) == (320, 160)
+
+
+def test_jax_compiles_for_few_faces(faces: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected: list[int | None] = []
+    monkeypatch.setattr(JaxEngine, "expect", lambda self, images: expected.append(images))
+    astronaut = ROOT / "examples" / "astronaut.png"
+    assert faces(astronaut, "--engine", "jax").code == 0
+    assert expected[-1] == 4
 
 
 def test_which_faces_are_given(faces: Cli, photos: Path) -> None:

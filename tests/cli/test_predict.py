@@ -16,6 +16,7 @@ import pytest
 
 import ferjax
 from ferjax.emotions import FER2013_CSV_ORDER
+from ferjax.nets.compiled import Compiled
 
 Cli = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
@@ -30,6 +31,27 @@ def test_an_image_gives_its_class(cli: Cli) -> None:
     path, label, probability = done.out.split()
     assert (path, label) == (str(ASTRONAUT), "happy")
     assert 0.7 < float(probability) <= 1
+
+
+def test_jax_compiles_for_as_many_images_as_there_are(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected: list[int | None] = []
+    computed = Compiled._computed
+
+    def spied(self: Compiled, variables: Any, batch: Any, direct: bool) -> Any:
+        expected.append(len(batch) if direct else None)
+        return computed(self, variables, batch, direct)
+
+    monkeypatch.setattr(Compiled, "_computed", spied)
+    done = cli("predict", ASTRONAUT, *LINEAR, "--engine", "jax", "--json")
+    assert (done.code, done.err) == (0, "")
+    (entry,) = json.loads(done.out)
+    assert expected == [1]
+    monkeypatch.setattr("ferjax.prediction_engines._FEW", 0)
+    (other,) = json.loads(cli("predict", ASTRONAUT, "--engine", "jax", "--json").out)
+    assert expected == [1, None]
+    assert entry["probabilities"] == pytest.approx(other["probabilities"], abs=1e-6)
 
 
 def test_top_gives_the_most_probable_first(cli: Cli) -> None:

@@ -89,6 +89,44 @@ def test_weights_that_do_not_fit_are_refused(kernel: Any, got: str) -> None:
         Compiled(NETWORK.graph, Head.of(NETWORK.graph))(variables, IMAGES)
 
 
+@needs_cpu
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_few_images_go_through_direct_convolutions(
+    count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = np.random.default_rng(1).random((count, 11, 11, 1)).astype(np.float32)
+    compiled, variables = Compiled(NETWORK, Head.of(NETWORK.graph)), jax.device_put(VARIABLES)
+    expected = compiled(variables, images)
+    compiled.is_few = True
+    direct = compiled(variables, images)
+    assert np.abs(direct - expected).max() < 1e-6
+    rows = inference(NETWORK.graph, with_prepared(NETWORK.graph, VARIABLES, 8, direct=True), images)
+    np.testing.assert_allclose(direct, rows, rtol=0, atol=1e-6)
+    with jax.log_compiles():  # each is compiled once, whatever was asked for in between
+        for compiled.is_few in (False, True, False):
+            rows = compiled(variables, images)
+            np.testing.assert_array_equal(rows, direct if compiled.is_few else expected)
+    assert "Compiling jit(_probabilities)" not in caplog.text
+
+
+@needs_cpu
+def test_direct_convolutions_are_xla_s() -> None:
+    def programs(direct: bool) -> tuple[int, int]:
+        variables = with_prepared(NETWORK.graph, VARIABLES, 1, direct=direct)
+        lowered = jax.jit(lambda v, x: inference(NETWORK.graph, v, x, direct=direct))
+        text = lowered.lower(variables, IMAGES).as_text()
+        return text.count("stablehlo.convolution"), text.count("stablehlo.dot_general")
+
+    assert programs(direct=True) == (2, 1)
+    assert programs(direct=False) == (1, 17)
+
+
+@needs_cpu
+def test_kernels_are_not_prepared_for_direct_convolutions() -> None:
+    prepared = with_prepared(NETWORK.graph, VARIABLES, 1, direct=True)["prepared"]
+    assert list(prepared) == ["batch_normalization"]
+
+
 def test_variables_may_be_others_in_each_call() -> None:
     compiled = Compiled(NETWORK, Head.of(NETWORK.graph))
     on_device, others = jax.device_put(VARIABLES), jax.device_put(doubled(VARIABLES))
