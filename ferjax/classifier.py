@@ -174,10 +174,14 @@ class EmotionClassifier:
 
     @property
     def expected_images(self) -> int | None:
-        """About how many images will be predicted, or None where nobody knows; it may be set.
+        """About how many images will be predicted, at least 0; None, the default, if unknown.
 
-        For few, up to 256, JAX on CPUs takes a fifth to a tenth of the time to compile, and half
-        longer for each image. The probabilities then differ by their rounding errors, below 1e-6.
+        It decides what JAX compiles on CPUs, and nothing elsewhere. For up to 256 that takes a
+        fifth to a tenth of the time, and each image half longer; probabilities differ by less than
+        1e-6. Set it before the first prediction: set later, the next one may compile anew.
+
+        Raises:
+            FerjaxError: it is set to a number below 0.
         """
         return self._predictor.expected
 

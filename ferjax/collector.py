@@ -8,15 +8,15 @@ import os
 import threading
 from collections.abc import Iterator
 
-# New objects after which it looks again, and most that it never looked through; Python's own number
-# is 700 or 2,000.
+# New objects after which garbage is looked for again (Python's own number is 700 or 2,000), and how
+# many may count as old, unsearched, before the next full search.
 _MANY = 1_000_000
 
 _lock = threading.Lock()
 _inside = 0
-_stays = False  # much of what is made inside
+_stays = False  # whether a caller that is inside said so
 _before = _meanwhile = gc.get_threshold()
-_aged = 0  # objects since the last full search
+_aged = 0  # objects that came to `_age` since the last full search
 _full_searches = 0
 
 
@@ -29,7 +29,8 @@ def seldom(*, stays: bool = False) -> Iterator[None]:
 
     Args:
         stays: nearly all that is made meanwhile stays, as of imports. All objects then count as
-            old, unsearched; garbage among them is found by the next full search.
+            old, unsearched; garbage among them is found by the next full search. Not so where it
+            would be too many since the last one, or where a program froze objects.
     """
     _enter(stays)
     try:
@@ -67,9 +68,10 @@ def _restore() -> None:
 
 
 def _age() -> None:
-    """Count all objects as old, or the next search would look through all that are new.
+    """Count all objects as old, so that the next search does not look through those that are new.
 
-    Until the next full search, which is the later for it, these are `_MANY` at most.
+    `_MANY` at most until the next full search: Python, which does not know of them, makes that
+    later.
     """
     global _aged, _full_searches
     full_searches = gc.get_stats()[-1]["collections"]

@@ -112,7 +112,7 @@ def warn_caller(message: str, category: type[Warning]) -> None:
 def printable(text: str, limit: int = 4000) -> str:
     """Return `text` on one line: control characters escaped, the middle cut beyond `limit`."""
     line = text[: 2 * limit]
-    if not line.isprintable():
+    if not line.isprintable():  # most is, and files have names by the thousand
         line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
     return line if len(line) <= limit else f"{line[: limit // 2]} ... {line[-limit // 2 :]}"
 

@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 AUTO, JAX, ONNX = "auto", "jax", "onnx"
 ENGINES: Final = (AUTO, JAX, ONNX)
 
-# Images up to which JAX compiles the program for few. By the other one `fer_cnn8` takes 2 to 3 ms
-# less for a single image on two cores of an Intel Xeon, and 1.3 s longer to compile; 1.6 ms less
-# for each of eight, and 3.5 s longer.
+# Images up to which JAX uses the program that compiles fast. On two cores of an Intel Xeon the
+# usual one makes up for its compiling after some 500 single images of `fer_cnn8` (2 to 3 ms less
+# each, 1.3 s longer to compile), or 2,000 in batches of eight (1.6 ms, 3.5 s). Half of the former,
+# for code that is kept is compiled only once.
 _FEW: Final = 256
 _ONNX_BATCH: Final = 32  # images that ONNX Runtime gets at once; it is no faster with more
 

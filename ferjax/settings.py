@@ -7,8 +7,8 @@ raises ValueError with "expected ..., got ...".
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 Convert = Callable[[Any], Any]
@@ -39,7 +39,7 @@ def convert_fields(instance: Any, error: Callable[[str, ValueError], Exception])
         object.__setattr__(instance, name, value)
 
 
-@functools.lru_cache(256)
+@lru_cache(maxsize=256)  # by kind: there are layers by the thousand
 def _converters(kind: type[Any]) -> tuple[tuple[str, Convert], ...]:
     return tuple((field.name, field.metadata["convert"]) for field in dataclasses.fields(kind))
 

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from ferjax.faces.settings import Settings
 
 _MANY = 10  # photographs, from which on they are counted at the end
-_FACES = 4  # of a photograph, as an estimate for what is compiled
+_FACES = 4  # expected in a photograph: an estimate, which decides what JAX compiles
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -156,7 +156,7 @@ def run(args: argparse.Namespace) -> int:
     classifier = options.load_classifier(args)
     options.check_given(args.photographs)
     batch = Batch(classifier, args.photographs, settings)
-    classifier.expected_images = _FACES * batch.total
+    classifier.expected_images = _FACES * (batch.total - batch.recorded)
     if batch.left_out:
         print(f"ferjax: note: {batch.left_out:,} drawings and crops are left out", file=sys.stderr)
     if batch.recorded:

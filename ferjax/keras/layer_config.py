@@ -6,9 +6,9 @@ Layers are looked up in the vocabulary by `class_name` alone.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ferjax.errors import LayerError, printable
@@ -200,7 +200,7 @@ class LayerReader:
                 raise LayerError(f"layer {name!r} ({kind}): {key}={config[key]!r} is not supported")
 
 
-@functools.lru_cache(256)
+@lru_cache(maxsize=256)  # by kind: there are layers by the thousand
 def _settings_of(kind: type[Layer]) -> tuple[frozenset[str], frozenset[str]]:
     """Return the settings that a layer takes besides its name, and those that it must be given."""
     fields = dataclasses.fields(kind)

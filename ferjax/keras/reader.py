@@ -225,7 +225,7 @@ def _read_config(config: PathLike | Mapping[str, Any]) -> _Described:
 
 
 def _parsed(config: Mapping[str, Any], version: str | None = None) -> Architecture:
-    with collector.seldom():
+    with collector.seldom():  # layers by the thousand, none of them garbage
         return parse_model(config, model_major(config, version))
 
 

@@ -65,8 +65,8 @@ class Compiled:
     """A network's probabilities on the default device; belongs to a process.
 
     Attributes:
-        is_few: whether few images are to be predicted. On CPUs these go through a program that is
-            compiled in a fifth to a tenth of the time, and takes half longer for each of them.
+        is_few: whether few images are to be predicted: convolutions of a Graph are then `direct` on
+            CPUs, see `Run`.
     """
 
     is_few = False
@@ -74,10 +74,10 @@ class Compiled:
     def __init__(self, network: Network | Graph, head: Head) -> None:
         begin_keeping()
         self._network, self._head = _plain_graph(network) or network, head
-        # For few images, else for single ones and for batches.
+        # By whether they are direct, and whether for single images; direct programs share one.
         self._last: dict[tuple[bool, bool], _Prepared] = {}
-        self._jitted: dict[Packing, dict[tuple[bool, bool], Any]] = {}
-        self._sizes: set[tuple[bool, int]] = set()  # for which the program is compiled
+        self._jitted: dict[Packing, dict[tuple[bool, bool], Any]] = {}  # see `_Prepared.programs`
+        self._sizes: set[tuple[bool, int]] = set()  # that are compiled, by whether direct
         self._compiling = threading.Lock()
 
     def __call__(

@@ -61,7 +61,8 @@ def conv2d(
 
     Args:
         prepared: what `prepared_kernel` makes of it, if anything.
-        direct: leave it to XLA, whose CPU code has nothing to compile for it.
+        direct: take XLA's convolution where there is own code too: its CPU code has nothing to
+            compile for it. Images smaller than the kernel are still one matrix product.
     """
     height, width = (x.shape[axis] for axis in spatial_axes(data_format))
     if _is_plain(strides, dilation_rate, groups):

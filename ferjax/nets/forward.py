@@ -115,7 +115,7 @@ def inference(
         images,
         lambda layer: _Inference(graph, layer, variables, direct),
         trimmed=trimmed_calls(graph),
-        tiled=pooled_by_tile(graph),
+        tiled=() if direct else pooled_by_tile(graph),
     )
 
 

@@ -154,12 +154,14 @@ def test_json_is_a_list_of_photographs(faces: Cli, photos: Path) -> None:
     assert (by_name["two.png"]["width"], by_name["two.png"]["height"]) == (320, 160)
 
 
-def test_jax_compiles_for_few_faces(faces: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_four_faces_of_each_photograph_are_expected(
+    faces: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected: list[int | None] = []
     monkeypatch.setattr(JaxEngine, "expect", lambda self, images: expected.append(images))
-    astronaut = ROOT / "examples" / "astronaut.png"
-    assert faces(astronaut, "--engine", "jax").code == 0
-    assert expected[-1] == 4
+    photographs = [write(tmp_path / name, FACE) for name in ("a.png", "b.png")]
+    assert faces(*photographs, "--engine", "jax").code == 0
+    assert expected[-1] == 8
 
 
 def test_which_faces_are_given(faces: Cli, photos: Path) -> None:

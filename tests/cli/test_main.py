@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ import pytest
 
 import ferjax
 from ferjax import conversion
+from ferjax.cli import main, process
 
 Cli = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
@@ -30,6 +32,17 @@ def test_the_command_is_installed() -> None:
     assert scripts == {"ferjax": "ferjax.cli.main:console"}
     (found,) = entry_points(group="console_scripts", name="ferjax")
     assert callable(found.load())
+
+
+def test_a_command_ends_without_a_last_search_for_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "prepare", lambda argv: None)
+    monkeypatch.setattr(main, "main", lambda: 3)
+    gc.unfreeze()
+    try:
+        assert main.console() == 3
+        assert not gc.get_objects(2) and gc.get_freeze_count() > 10_000
+    finally:
+        gc.freeze()
 
 
 @pytest.mark.parametrize(

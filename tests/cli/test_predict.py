@@ -36,22 +36,20 @@ def test_an_image_gives_its_class(cli: Cli) -> None:
 def test_jax_compiles_for_as_many_images_as_there_are(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected: list[int | None] = []
-    computed = Compiled._computed
+    seen: list[bool] = []
+    called = Compiled.__call__
 
-    def spied(self: Compiled, variables: Any, batch: Any, direct: bool) -> Any:
-        expected.append(len(batch) if direct else None)
-        return computed(self, variables, batch, direct)
+    def spied(self: Compiled, variables: Any, batch: Any) -> Any:
+        seen.append(self.is_few)
+        return called(self, variables, batch)
 
-    monkeypatch.setattr(Compiled, "_computed", spied)
+    monkeypatch.setattr(Compiled, "__call__", spied)
     done = cli("predict", ASTRONAUT, *LINEAR, "--engine", "jax", "--json")
     assert (done.code, done.err) == (0, "")
     (entry,) = json.loads(done.out)
-    assert expected == [1]
-    monkeypatch.setattr("ferjax.prediction_engines._FEW", 0)
-    (other,) = json.loads(cli("predict", ASTRONAUT, "--engine", "jax", "--json").out)
-    assert expected == [1, None]
-    assert entry["probabilities"] == pytest.approx(other["probabilities"], abs=1e-6)
+    (other,) = ferjax.load(engine="jax").predict(ASTRONAUT, resize="linear")
+    assert seen == [True, False]
+    assert entry["probabilities"] == pytest.approx(other.probabilities, abs=1e-6)
 
 
 def test_top_gives_the_most_probable_first(cli: Cli) -> None:

@@ -95,7 +95,7 @@ class Run(Protocol):
 
     @property
     def direct(self) -> bool:
-        """Whether convolutions are left to XLA: quick to compile, on CPUs slow to compute."""
+        """Whether convolutions are XLA's own: quick to compile, on CPUs slow to compute."""
 
     def key(self) -> jax.Array:
         """Return a fresh random key for this layer."""
