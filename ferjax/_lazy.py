@@ -26,5 +26,5 @@ def imported(name: str) -> ModuleType:
     """Return a module, which is imported if it is not yet."""
     if name in sys.modules:
         return importlib.import_module(name)  # which another thread may still be importing
-    with collector.seldom(stays=True):
+    with collector.seldom(first=name):
         return importlib.import_module(name)

@@ -8,58 +8,64 @@ import os
 import threading
 from collections.abc import Iterator
 
-# New objects after which garbage is looked for again (Python's own number is 700 or 2,000), and how
-# many may count as old, unsearched, before the next full search.
-_MANY = 1_000_000
+# New objects after which garbage is looked for again; Python's own number is 700 or 2,000.
+_MANY = 500_000
 
 _lock = threading.Lock()
 _inside = 0
-_stays = False  # whether a caller that is inside said so
 _before = _meanwhile = gc.get_threshold()
-_aged = 0  # objects that came to `_age` since the last full search
-_full_searches = 0
+_seen: set[str] = set()  # what was made for the first time
+_stays = False  # whether that was so for any who are inside
+_is_ageing = False
 
 
 @contextlib.contextmanager
-def seldom(*, stays: bool = False) -> Iterator[None]:
+def seldom(first: str | None = None) -> Iterator[None]:
     """Have garbage looked for seldom meanwhile, in all threads.
 
     Looking through what is imported, and what JAX traces, 366 times took 0.3 s of a start by JAX,
     on two cores of an Intel Xeon. Thresholds that a program sets meanwhile stay.
 
     Args:
-        stays: nearly all that is made meanwhile stays, as of imports. All objects then count as
-            old, unsearched; garbage among them is found by the next full search. Not so where it
-            would be too many since the last one, or where a program froze objects.
+        first: what is made, if nearly all of it stays where this process makes it for the first
+            time, such as a module. All objects then count as old, unsearched; garbage among them
+            is found by the next full search, which Python makes later for it. Hence once only.
     """
-    _enter(stays)
+    _enter(first)
     try:
         yield
     finally:
         _leave()
 
 
-def _enter(stays: bool) -> None:
+# What a process holds that is forked by another thread is right after each statement.
+
+
+def _enter(first: str | None) -> None:
     global _inside, _stays, _before, _meanwhile
     with _lock:
-        if not _inside:
-            _before = _meanwhile = gc.get_threshold()
-            if 0 < _before[0] < _MANY:  # 0: it is never looked for
-                _meanwhile = (_MANY, *_before[1:])
-                gc.set_threshold(*_meanwhile)
-        _inside += 1
-        _stays |= stays
+        if first is not None and first not in _seen:
+            _seen.add(first)
+            _stays = True
+        if _inside:
+            _inside += 1
+            return
+        _before = _meanwhile = gc.get_threshold()
+        _inside = 1
+        if 0 < _before[0] < _MANY:  # 0: it is never looked for
+            _meanwhile = (_MANY, *_before[1:])
+            gc.set_threshold(*_meanwhile)
 
 
 def _leave() -> None:
     global _inside, _stays
     with _lock:
-        _inside = max(_inside - 1, 0)  # a forked process has left already
-        if not _inside:
+        if _inside == 1:
             if _stays:
                 _age()  # first, or the search would be made now
             _stays = False
             _restore()
+        _inside = max(_inside - 1, 0)  # a forked process has left already
 
 
 def _restore() -> None:
@@ -68,28 +74,24 @@ def _restore() -> None:
 
 
 def _age() -> None:
-    """Count all objects as old, so that the next search does not look through those that are new.
-
-    `_MANY` at most until the next full search: Python, which does not know of them, makes that
-    later.
-    """
-    global _aged, _full_searches
-    full_searches = gc.get_stats()[-1]["collections"]
-    if full_searches != _full_searches:
-        _aged, _full_searches = 0, full_searches
-    _aged += gc.get_count()[0]
-    may = gc.isenabled() and _aged < _MANY
-    if may and not gc.get_freeze_count():  # what a program froze stays so
+    """Count all objects as old, so that the next search does not look through new ones."""
+    global _is_ageing
+    if gc.isenabled() and not gc.get_freeze_count():  # what a program froze stays so
+        _is_ageing = True
         gc.freeze()
         gc.unfreeze()
+        _is_ageing = False
 
 
 def _leave_in_child() -> None:
     """Leave for threads that a forked process does not have."""
-    global _lock, _inside, _stays
+    global _lock, _inside, _stays, _is_ageing
     _lock = threading.Lock()
+    if _is_ageing:
+        gc.unfreeze()
+    _is_ageing = _stays = False
     if _inside:
-        _inside, _stays = 0, False
+        _inside = 0
         _restore()
 
 

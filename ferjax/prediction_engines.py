@@ -144,7 +144,7 @@ class Predictor:
         engine = self._engine
         if engine is not None and engine.is_current(self._variables):
             return engine
-        with _lock, collector.seldom(stays=True):
+        with _lock, collector.seldom(first="engine"):
             if self._engine is None or not self._engine.is_current(self._variables):
                 self._set(self._chosen(threads or self.threads))
             assert self._engine is not None

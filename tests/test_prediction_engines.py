@@ -150,9 +150,10 @@ def test_onnx_runtime_computes_few_images_as_many() -> None:
     np.testing.assert_array_equal(few.predict_batch(IMAGES), many.predict_batch(IMAGES))
 
 
-def test_a_negative_number_of_images_is_refused() -> None:
+@pytest.mark.parametrize("images", [-1, "3", 2.5, [1]])
+def test_what_is_no_number_of_images_is_refused(images: Any) -> None:
     with pytest.raises(FerjaxError, match="expected a number of images of at least 0, or None"):
-        classifier().expected_images = -1
+        classifier().expected_images = images
 
 
 @pytest.mark.parametrize(

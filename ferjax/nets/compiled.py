@@ -93,7 +93,7 @@ class Compiled:
             batch = np.concatenate([batch, np.zeros((size - count, *batch.shape[1:]), np.float32)])
         if (direct, size) in self._sizes:
             return self._computed(variables, batch, direct)[:count]
-        with self._compiling, collector.seldom(stays=True):  # by whichever thread comes first
+        with self._compiling, collector.seldom(first="program"):  # by whichever thread comes first
             rows = self._computed(variables, batch, direct)
         self._sizes.add((direct, size))
         return rows[:count]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
 from typing import Any
 
@@ -12,11 +13,17 @@ import pytest
 
 from ferjax import hardware
 from ferjax.errors import LayerError
-from ferjax.nets import Network
+from ferjax.nets import Graph, Network
 from ferjax.nets.compiled import Compiled, batches_at_once
 from ferjax.nets.forward import inference, with_prepared
 from ferjax.nets.head import Head
-from ferjax.nets.layers import BatchNormalization, Conv2D, Dense, GlobalAveragePooling2D
+from ferjax.nets.layers import (
+    BatchNormalization,
+    Conv2D,
+    Dense,
+    GlobalAveragePooling2D,
+    LeakyReLU,
+)
 from ferjax.nets.ops import kept_apart
 
 from ..networks import as_trained, chain
@@ -196,3 +203,28 @@ def test_a_device_that_a_thread_has_chosen_is_for_that_thread(
     assert batches_at_once() == 4
     with jax.default_device(jax.devices()[0]):
         assert batches_at_once() == 1
+
+
+def test_a_layer_of_one_s_own_may_pass_a_run_of_its_own() -> None:
+    class Quiet:
+        train = False
+
+        def key(self) -> jax.Array:
+            raise AssertionError
+
+        def update(self, name: str, value: jax.Array) -> None:
+            raise AssertionError
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Mine(Conv2D):
+        def forward(self, run: Any, weights: Any, *inputs: Any) -> jax.Array:
+            return super().forward(Quiet(), weights, *inputs)  # type: ignore[arg-type]
+
+    def network(kind: type[Conv2D]) -> Graph:
+        activation = LeakyReLU(negative_slope=0.1)
+        layer = kind(filters=3, kernel_size=3, name="c", activation=activation)
+        return Graph.sequential([layer], input_shape=(5, 5, 1))
+
+    variables, images = as_trained(network(Conv2D)), IMAGES[:, :5, :5]
+    expected = inference(network(Conv2D), variables, images)
+    np.testing.assert_array_equal(inference(network(Mine), variables, images), expected)

@@ -277,7 +277,7 @@ class InnerRun:
 
     @property
     def direct(self) -> bool:
-        return self.outer.direct
+        return getattr(self.outer, "direct", False)
 
     def key(self) -> jax.Array:
         return self.outer.key()
