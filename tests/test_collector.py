@@ -241,7 +241,7 @@ def test_processes_that_are_forked_at_any_time_look_as_before() -> None:
     thread.start()
     codes = set()
     try:
-        for _ in range(100):
+        for _ in range(30):
             child = os.fork()
             if child == 0:
                 os._exit(gc.get_threshold() != THRESHOLD or gc.get_freeze_count() != 0)
