@@ -177,9 +177,9 @@ class EmotionClassifier:
         """About how many images will be predicted, at least 0; None, the default, if unknown.
 
         It decides what JAX compiles on CPUs, and nothing elsewhere. For up to 256 that takes a
-        fifth to a tenth of the time, and each image half longer; probabilities differ by rounding
-        errors, of the networks that ferjax brings by less than 1e-6. Set it before the first
-        prediction: set later, the next one may compile anew.
+        quarter to an eighth of the time; a single image then takes half longer, a batch twice as
+        long. Probabilities differ by rounding errors, of the networks that ferjax brings by less
+        than 1e-6. Set it before the first prediction: set later, the next one may compile anew.
 
         Raises:
             FerjaxError: it is set to a number below 0, or to something else.

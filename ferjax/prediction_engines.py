@@ -35,8 +35,8 @@ ENGINES: Final = (AUTO, JAX, ONNX)
 
 # Images up to which JAX uses the program that compiles fast. On two cores of an Intel Xeon the
 # usual one makes up for its compiling after some 500 single images of `fer_cnn8` (2 to 3 ms less
-# each, 1.3 s longer to compile), or 2,000 in batches of eight (1.6 ms, 3.5 s). Half of the former,
-# for code that is kept is compiled only once.
+# each, 1.3 s longer to compile), or 1,500 in batches of eight (30 ms a batch instead of 60, 5.5 s
+# longer). Half of the former, for code that is kept is compiled only once.
 _FEW: Final = 256
 _ONNX_BATCH: Final = 32  # images that ONNX Runtime gets at once; it is no faster with more
 
