@@ -200,6 +200,7 @@ def test_garbage_is_found_although_little_is_made_meanwhile() -> None:
 
 
 def test_garbage_of_classifiers_is_found() -> None:
+    pytest.importorskip("onnxruntime")
     gc.collect()
     alive: list[weakref.ref[ferjax.EmotionClassifier]] = []
     image = np.zeros((48, 48), np.uint8)

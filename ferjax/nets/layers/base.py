@@ -264,6 +264,11 @@ class InputLayer(Layer):
         return inputs[0]
 
 
+def is_direct(run: Run) -> bool:
+    """Return `run.direct`; False of a run of one's own that does not say."""
+    return getattr(run, "direct", False)
+
+
 @dataclass(frozen=True)
 class InnerRun:
     """The part of a layer in setting `part` of another in the forward pass."""
@@ -277,7 +282,7 @@ class InnerRun:
 
     @property
     def direct(self) -> bool:
-        return getattr(self.outer, "direct", False)
+        return is_direct(self.outer)
 
     def key(self) -> jax.Array:
         return self.outer.key()

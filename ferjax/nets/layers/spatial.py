@@ -23,6 +23,7 @@ from ferjax.nets.layers.base import (
     Work,
     as_activation,
     convolution,
+    is_direct,
     jax,
     jnp,
     num_values,
@@ -166,10 +167,6 @@ class _DenseConvolution(_Convolution):
         return num_values(self.output_shape(shape)) * of_each * loops
 
 
-def _is_direct(run: Run) -> bool:
-    return getattr(run, "direct", False)  # a layer of one's own may pass a run of its own
-
-
 @dataclass(frozen=True, kw_only=True)
 class Conv2D(_DenseConvolution):
     """Convolution: kernel (kh, kw, C/groups, F), bias (F,)."""
@@ -180,7 +177,7 @@ class Conv2D(_DenseConvolution):
             weights["kernel"],
             groups=self.groups,
             prepared=weights.get("prepared_kernel"),
-            direct=_is_direct(run),
+            direct=is_direct(run),
             **self.geometry,
         )
         return self.finish(run, x, weights)
@@ -293,7 +290,7 @@ class SeparableConv2D(_Convolution):
             padding="valid",
             data_format=self.data_format,
             dilation_rate=(1, 1),
-            direct=_is_direct(run),
+            direct=is_direct(run),
         )
         return self.finish(run, x, weights)
 
