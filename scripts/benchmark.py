@@ -1,7 +1,8 @@
 """Compare ferjax with Keras, PyTorch, ONNX Runtime and fer on this machine; the suite's entry.
 
 --part measures parts of the suite, each in less than ten minutes, beside what it is compared with
-and what is the limit; --parts lists them. A part's results go to benchmarks/MACHINE/PART.json, and
+and what is the limit; --parts lists them, and --minutes gives each as long as a slow machine needs
+for several rounds. A part's results go to benchmarks/MACHINE/PART.json, and
 --table benchmarks/MACHINE prints them all in one table: before, now, the best peer, the limit. For
 `before`, --before names a checkout of an earlier ferjax, which is then measured in turn with this
 one, or --table takes the folder of an earlier run as a second.
@@ -24,6 +25,7 @@ examples:
   pip install ".[bench]"
   git worktree add ../earlier v0.1.0
   python scripts/benchmark.py --part latency,start --before ../earlier
+  python scripts/benchmark.py --part training --minutes 20
   python scripts/benchmark.py --part photographs --fer-python fer-env/bin/python
   python scripts/benchmark.py --table benchmarks/MACHINE
   python scripts/benchmark.py
@@ -159,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"argument --{name.replace('_', '-')}: it takes --part too")
         if path is not None and not path.exists():
             parser.error(f"argument --{name.replace('_', '-')}: {path}: no such file")
-    for name in ("cases", "peers", "repeats", "image_count", "minutes", "dtype"):
+    for name in ("cases", "peers", "repeats", "image_count", "dtype"):
         if args.part and getattr(args, name) != parser.get_default(name):
             parser.error(f"argument --{name.replace('_', '-')}: a part has its own")
     names = args.cases or tuple(cases.CASES)
@@ -239,7 +241,7 @@ def stored_table(paths: Sequence[Path]) -> str:
 def measure_parts(args: argparse.Namespace) -> int:
     """Measure parts of the suite, store each and print them; return the exit code."""
     given = {
-        **{name: getattr(args, name) for name in ("threads", "before", "data")},
+        **{name: getattr(args, name) for name in ("threads", "before", "data", "minutes")},
         "fer-python": args.fer_python,
     }
     given = {k: v.absolute() if isinstance(v, Path) else v for k, v in given.items()}

@@ -143,6 +143,15 @@ def test_every_part_calls_scripts_that_take_its_options(tmp_path: Path) -> None:
     assert line[-2:] == ["--out", "r.json"]
 
 
+@pytest.mark.parametrize("name", [name for name in parts.PARTS if name != "memory"])
+def test_a_part_makes_its_rounds_within_the_minutes_it_is_given(name: str) -> None:
+    for command in parts.PARTS[name].commands.values():
+        read = importlib.import_module(command.script).build_parser().parse_args
+        for minutes, expected in ((None, parts.MINUTES), (20, 20)):
+            line = command.line({"minutes": minutes}, quick=False, out=Path("r.json"))
+            assert read(line[2:]).minutes == expected
+
+
 def test_a_part_is_stored_as_its_scripts_give_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,7 +1,8 @@
 """The parts of the suite: which script measures each, and running one.
 
-Each takes less than ten minutes on two cores. What a part gives is stored as it is, a file for each
-part in a folder for each machine; `comparison.py` makes one table of such a folder.
+Each takes less than ten minutes on two cores, unless it is given more for more rounds. What a part
+gives is stored as it is, a file for each part in a folder for each machine; `comparison.py` makes
+one table of such a folder.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from . import processes
 
 SCRIPTS = Path(__file__).parents[1]
 FORMAT = 1
-MINUTES = 9  # after which no script of a part begins another repeat
-_LIMIT = 3600.0  # seconds, of a script
+MINUTES = 9  # after which no script of a part begins another repeat, unless told otherwise
+_LIMIT = 3600.0  # seconds, of a script, beside the minutes it is given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ class Part:
 
 
 _TIMED = ("--minutes", str(MINUTES))
-_SUITE = ("before", "threads")
+_SUITE = ("before", "threads", "minutes")
 _FACES = (*_SUITE, "fer-python", "data")
 
 
@@ -124,7 +125,9 @@ PARTS: Mapping[str, Part] = {
     ),
     "service": Part(
         what="requests over loopback, against ten lines of FastAPI; the limit has no ferjax in it",
-        commands=_one("benchmark_serve", "--seconds", "3", "--repeats", "5", takes=("before",)),
+        commands=_one(
+            *("benchmark_serve", "--seconds", "3", "--repeats", "5"), takes=("before", "minutes")
+        ),
     ),
     "memory": Part(
         what="how memory grows over many photographs, a long film and minutes of requests",
@@ -170,7 +173,7 @@ def run(name: str, given: Mapping[str, Any], *, quick: bool) -> dict[str, Any]:
             out.unlink(missing_ok=True)
             line = command.line(given, quick=quick, out=out)
             say(f"{name}: {' '.join([Path(line[1]).name, *line[2:-2]])}")
-            code = processes.shown(line, os.environ, _LIMIT)
+            code = processes.shown(line, os.environ, _LIMIT + 60 * (given.get("minutes") or 0))
             if out.is_file():
                 stored["results"][title] = json.loads(out.read_text(encoding="utf-8"))
             if code:
