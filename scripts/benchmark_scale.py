@@ -163,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "machine": machine.describe(
             processes.available_threads(), {"platform": "cpu", "kind": ""}, load
         ),
-        "versions": machine.versions(ROOT),
+        "versions": machine.versions(),
         "photographs": args.photographs,
         "fewer": args.fewer,
         "workers": args.workers,

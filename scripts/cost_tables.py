@@ -370,7 +370,7 @@ def measured(args: argparse.Namespace) -> dict[str, Any]:
         "date": datetime.now(UTC).date().isoformat(),
         "cpu": machine.cpu_model(),
         "command": "python scripts/cost_tables.py --measure",
-        "versions": machine.versions(ROOT),
+        "versions": machine.versions(),
         "rates": {
             kind: {name: round(value, 4) for name, value in rate.items()}
             for kind, rate in rates.items()

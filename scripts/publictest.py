@@ -189,7 +189,7 @@ def heading(count: int, name: str, args: argparse.Namespace) -> dict[str, Any]:
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpu": machine.cpu_model(),
         "cores": os.cpu_count(),
-        "versions": machine.versions(ROOT),
+        "versions": machine.versions(),
         "weights": args.weights.name if args.weights else released.DEFAULT,
         "images": name,
         "count": count,

@@ -20,9 +20,9 @@ from .conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "scripts"))
 benchmark = importlib.import_module("benchmark")
-by_hand, cases, comparison, figures, parts, processes, rounds, run = (
+by_hand, cases, comparison, figures, machine, parts, processes, rounds, run = (
     importlib.import_module(f"benchmarks.{name}")
-    for name in "by_hand cases comparison figures parts processes rounds run".split()
+    for name in "by_hand cases comparison figures machine parts processes rounds run".split()
 )
 
 MACHINE = {
@@ -360,3 +360,18 @@ def test_the_limit_of_training_and_of_starts() -> None:
     assert limit("training, epoch by 8 with evaluation") == pytest.approx(3 * 1 + 0.6)
     assert limit("cold-start, first prediction") == 0.5
     assert found["cold-start, first prediction"].peer == ("torch", [2.0])
+
+
+def test_the_commit_of_the_ferjax_that_is_measured_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "ferjax"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "_version.py").write_text('__version__ = "7.8.9"\n')
+    monkeypatch.delitem(sys.modules, "ferjax")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "7.8.9" not in machine.versions().get("ferjax", "")  # a package that is no checkout
+    (tmp_path / "pyproject.toml").touch()
+    assert machine.versions()["ferjax"] == "7.8.9 (no commit)"
+    assert machine.versions(ROOT)["ferjax"].startswith(f"{ferjax.__version__} (")

@@ -69,11 +69,12 @@ def _physical_cores() -> int | None:
     return count
 
 
-def versions(checkout: Path) -> dict[str, str]:
+def versions(checkout: Path | None = None) -> dict[str, str]:
     """Return the versions of Python and of every package that is measured or used.
 
     Args:
-        checkout: where ferjax may come from; its commit is then given too.
+        checkout: whose ferjax is measured; None: the one that Python finds. The commit of a
+            checkout is given too.
     """
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
@@ -82,8 +83,10 @@ def versions(checkout: Path) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     spec = importlib.util.find_spec("ferjax")
-    if spec is not None and spec.origin and checkout in Path(spec.origin).parents:
-        found["ferjax"] = version_of(checkout)  # it need not be installed
+    if checkout is None and spec is not None and spec.origin:
+        checkout = Path(spec.origin).parents[1]
+    if checkout is not None and (checkout / "pyproject.toml").is_file():  # not site-packages
+        found["ferjax"] = version_of(checkout)
     return found
 
 

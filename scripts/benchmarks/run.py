@@ -241,7 +241,7 @@ class Benchmark:
             "date": self.began,
             "complete": self.complete,
             "machine": self.machine,
-            "versions": machine.versions(SCRIPT.parents[1]),
+            "versions": machine.versions(),
             "before": None if self.before is None else machine.version_of(self.before),
             "settings": {
                 "dtype": self.setup.dtype,
