@@ -215,6 +215,7 @@ def test_a_file_in_the_place_of_the_folder_is_told(tmp_path: Path):
 
 def test_a_missing_sample_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(site, "__file__", str(tmp_path / "a" / "b" / "site.py"))
+    monkeypatch.setattr(site, "PAGE", tmp_path)  # a wheel's holds it, a checkout's does not
     with pytest.raises(FerjaxError, match=r"lacks the page's sample\.jpg; reinstall"):
         site.sample()
 
