@@ -33,7 +33,7 @@ from ferjax.errors import FerjaxError, WeightFileError
 from ferjax.files import user_cache
 from ferjax.nets.graph import Call, Graph
 from ferjax.nets.initializers import L1L2, Initializer
-from ferjax.nets.layers import VOCABULARY, Operation
+from ferjax.nets.layers import VOCABULARY
 from ferjax.nets.variables import arrays_of, read_only
 
 if TYPE_CHECKING:
@@ -346,21 +346,34 @@ def _tidy(root: Path) -> None:
 
 # --- facts as JSON ---
 
-# Of what a graph is made.
+# Of what a graph is made beside layers.
 _CLASSES: Final[dict[str, Callable[..., Any]]] = {
-    **VOCABULARY,
-    **{kind.__name__: kind for kind in (Graph, Call, Operation, Initializer, L1L2)},
+    kind.__name__: kind for kind in (Graph, Call, Initializer, L1L2)
 }
+
+
+def _class(name: str) -> Callable[..., Any]:
+    """Return the class of a name.
+
+    Raises:
+        KeyError: a graph has none of the name.
+    """
+    if name == "Operation":  # a kind for each operation is what Keras has
+        from ferjax.nets.layers import Operation
+
+        return Operation
+    return _CLASSES.get(name) or VOCABULARY[name]
 
 
 def _text(facts: Facts, files: dict[str, list[int]]) -> bytes:
     """Return facts, and the entry's files, as JSON."""
 
     def fields(value: Any) -> dict[str, Any]:
-        if type(value).__name__ not in _CLASSES:
+        kind = type(value).__name__
+        if not (kind in _CLASSES or kind in VOCABULARY or kind == "Operation"):
             raise TypeError(f"expected a part of a graph, got {value!r}")
         values = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return {"class": type(value).__name__, **values}
+        return {"class": kind, **values}
 
     stored = {"graph": facts.graph, "labels": facts.labels, "metadata": facts.metadata}
     return json.dumps({**stored, "files": files}, default=fields).encode()
@@ -379,7 +392,7 @@ def _facts(stored: Mapping[str, Any]) -> Facts:
         if not isinstance(value, dict):
             return value
         fields = {name: built(item) for name, item in value.items() if name != "class"}
-        return _CLASSES[value["class"]](**fields)
+        return _class(value["class"])(**fields)
 
     return Facts(built(stored["graph"]), stored["labels"], stored["metadata"])
 

@@ -69,6 +69,13 @@ def test_the_command_line_parses_without_anything_heavy(name: str) -> None:
     assert not modules & {"cv2", "flax", "h5py", "jax", "keras", "numpy", "tensorflow"}
 
 
+def test_a_network_imports_the_kinds_of_layers_that_it_has() -> None:
+    code = "import ferjax.nets.graph; from ferjax.nets.layers import VOCABULARY, Dense, snake_case"
+    names = "print([n.rsplit('.')[-1] for n in sys.modules if n.startswith('ferjax.nets.layers.')])"
+    found = run(f"import sys; {code}; assert 'LSTM' in VOCABULARY; {names}")[-1]
+    assert sorted(ast.literal_eval(found)) == ["base", "dense", "work"]
+
+
 @pytest.mark.parametrize("module", ["ferjax.train.recipes", "ferjax.data.augmentation"])
 def test_recipes_and_augmentations_are_plain_data(module: str) -> None:
     modules = imported_by(f"import {module}")

@@ -11,26 +11,7 @@ from typing import Any
 
 from ferjax.errors import LayerError
 from ferjax.nets import value_range
-from ferjax.nets.layers import (
-    ELU,
-    Activation,
-    Bidirectional,
-    Flatten,
-    InputLayer,
-    Layer,
-    LeakyReLU,
-    Operation,
-    PReLU,
-    Recurrent,
-    ReLU,
-    Reshape,
-    Shape,
-    Softmax,
-    TimeDistributed,
-    TrainingOnly,
-    Weight,
-    snake_case,
-)
+from ferjax.nets.layers import InputLayer, Layer, Shape, Weight, snake_case
 from ferjax.nets.layers.work import num_values
 
 _SIGMOIDS = ("sigmoid", "hard_sigmoid", "keras2_hard_sigmoid")
@@ -326,9 +307,7 @@ class Graph:
         positions: list[int] = []
         for position, call in enumerate(self.calls):
             layer = self.by_name[call.layer]
-            linear = isinstance(layer, Activation) and layer.activation == "linear"
-            rearranges = linear or isinstance(layer, Flatten | Reshape | TrainingOnly)
-            positions.append(positions[call.inputs[0]] if rearranges else position)
+            positions.append(positions[call.inputs[0]] if layer.rearranges else position)
         return tuple(positions)
 
     @cached_property
@@ -341,21 +320,12 @@ class Graph:
         return tuple(activations)
 
     def _activation(self, position: int, inputs: set[str]) -> str:
-        layer, ndim = self.by_name[self.calls[position].layer], len(self.shapes[position])
-        activation = getattr(layer, "activation", None)
-        if isinstance(layer, Recurrent | Bidirectional | TimeDistributed):
-            return "other"
-        if isinstance(activation, str):
+        layer = self.by_name[self.calls[position].layer]
+        activation = layer.last_activation(len(self.shapes[position]))
+        if activation is not None:
             return activation
-        layer = activation or layer
-        if isinstance(layer, Softmax):
-            return "softmax" if layer.axis in (-1, ndim, (-1,), (ndim,)) else "other"
-        if isinstance(layer, ReLU | LeakyReLU | PReLU | ELU):
-            return "other"
         if layer.name in self.weights or isinstance(layer, InputLayer):
             return "linear"
-        if isinstance(layer, Operation) and not layer.is_linear:
-            return "other"
         # Pooling and merging: of logits they make logits, of anything else something else.
         return "linear" if inputs == {"linear"} else "other"
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ferjax.nets.layers import BatchNormalization, Layer, Normalization, Rescaling
+from ferjax.nets.layers import Layer
 from ferjax.settings import Range
 
 if TYPE_CHECKING:
     from ferjax.nets.graph import Graph
+    from ferjax.nets.layers import BatchNormalization, Normalization
 
 UNIT, SIGNED, BYTES = (0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)
 _MOST_SCALINGS = 4096  # by which pixels may be scaled and shifted before it is not followed
@@ -66,6 +67,8 @@ def of_statistics(graph: Graph, variables: Mapping[str, Any]) -> Range | None:
     Raises:
         LayerError: the statistics fit none of the three.
     """
+    from ferjax.nets.layers import BatchNormalization, Normalization, Rescaling
+
     layer = _first(graph, Rescaling, Normalization, BatchNormalization)
     if not isinstance(layer, Normalization | BatchNormalization):
         return None
@@ -107,6 +110,8 @@ def _first(graph: Graph, *kinds: type[Layer]) -> Layer | None:
 def _statistics(
     layer: Normalization | BatchNormalization, variables: Mapping[str, Any]
 ) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64] | None]:
+    from ferjax.nets.layers import Normalization
+
     stored = (variables.get("batch_stats") or {}).get(layer.name) or {}
     mean, variance = stored.get("mean"), stored.get("var")
     if isinstance(layer, Normalization):

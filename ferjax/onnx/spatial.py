@@ -6,7 +6,7 @@ ONNX's images are (B, C, H, W). Kernels are turned once, when the file is writte
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -32,10 +32,10 @@ from ferjax.onnx.builder import TO_THE_END, Builder, Tensor
 _CHANNELS_FIRST = {"channels_last": (0, 3, 1, 2), "channels_first": (0, 1, 2, 3)}
 _SEQUENCES = {"channels_last": (0, 2, 1), "channels_first": (0, 1, 2)}
 
-Convolution = Conv1D | Conv2D | DepthwiseConv2D | SeparableConv2D
-Pooling = MaxPooling1D | MaxPooling2D | AveragePooling2D
-GlobalPooling1D = GlobalAveragePooling1D | GlobalMaxPooling1D
-GlobalPooling = GlobalAveragePooling2D | GlobalMaxPooling2D
+Convolution: TypeAlias = Conv1D | Conv2D | DepthwiseConv2D | SeparableConv2D
+Pooling: TypeAlias = MaxPooling1D | MaxPooling2D | AveragePooling2D
+GlobalPooling1D: TypeAlias = GlobalAveragePooling1D | GlobalMaxPooling1D
+GlobalPooling: TypeAlias = GlobalAveragePooling2D | GlobalMaxPooling2D
 
 
 def images(layer: Any, b: Builder, x: Tensor) -> Tensor:

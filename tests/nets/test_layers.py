@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import pkgutil
 from typing import Any
 
 import jax
@@ -295,15 +297,20 @@ REQUIRED: dict[str, dict[str, Any]] = {
 
 
 def test_the_vocabulary_has_every_layer_that_is_written() -> None:
+    for module in pkgutil.iter_modules(layers.__path__, f"{layers.__name__}."):
+        importlib.import_module(module.name)
     pending, written = [Layer], set()
     while pending:
         kind = pending.pop()
         pending += kind.__subclasses__()
         if kind.__module__.startswith("ferjax.nets.layers.") and not kind.__name__.startswith("_"):
             written.add(kind.__name__)
-    bases = {"Layer", "Operation", "Recurrent", "Spatial", "TrainingOnly"}
+    bases = {"DisturbsImages", "Layer", "Operation", "Random", "Recurrent", "Spatial"}
+    bases.add("TrainingOnly")
     assert written == set(VOCABULARY) | bases
     assert all(hasattr(layers, name) for name in layers.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Conv3D'"):
+        layers.Conv3D  # type: ignore[attr-defined]  # noqa: B018
 
 
 @pytest.mark.parametrize("kind", VOCABULARY)

@@ -6,19 +6,25 @@ Keras's shapes and take Flax's names where those differ (scale and bias for gamm
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
 from ferjax.errors import UnknownLayerError, near_misses
-from ferjax.nets.layers.activations import *
-from ferjax.nets.layers.applications import *
 from ferjax.nets.layers.base import *
-from ferjax.nets.layers.base import Layer
-from ferjax.nets.layers.dense import *
-from ferjax.nets.layers.merging import *
-from ferjax.nets.layers.normalization import *
-from ferjax.nets.layers.operations import *
-from ferjax.nets.layers.recurrent import *
-from ferjax.nets.layers.resizing import *
-from ferjax.nets.layers.spatial import *
-from ferjax.nets.layers.training import *
+
+if TYPE_CHECKING:
+    from ferjax.nets.layers.activations import *
+    from ferjax.nets.layers.applications import *
+    from ferjax.nets.layers.dense import *
+    from ferjax.nets.layers.merging import *
+    from ferjax.nets.layers.normalization import *
+    from ferjax.nets.layers.operations import *
+    from ferjax.nets.layers.random_images import *
+    from ferjax.nets.layers.recurrent import *
+    from ferjax.nets.layers.resizing import *
+    from ferjax.nets.layers.spatial import *
+    from ferjax.nets.layers.training import *
 
 # In the order of reading; what is a kind of layer here is the vocabulary.
 __all__ = [
@@ -43,13 +49,72 @@ __all__ = [
     "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate",
 ]  # fmt: skip
 
-# Bases, and what has a table of its own.
-_NO_KINDS = ("Layer", "Operation", "Recurrent", "TrainingOnly")
-VOCABULARY: dict[str, type[Layer]] = {
-    name: kind
-    for name, kind in ((name, globals().get(name)) for name in __all__)
-    if name not in _NO_KINDS and isinstance(kind, type) and issubclass(kind, Layer)
+# The module that each is in. They are imported when first asked for: a network has few of the
+# kinds, whose classes take longer to make than the network.
+_MODULES: Final = {
+    name: module
+    for module, names in {
+        "base": "Layer Run Shape Weight InputLayer snake_case",
+        "activations": "Activation ReLU LeakyReLU PReLU ELU Softmax",
+        "applications": "LayerScale",
+        "dense": "Dense BatchNormalization Flatten Reshape Permute RepeatVector Rescaling "
+        "Normalization",
+        "merging": "Add Subtract Multiply Average Maximum Minimum Concatenate",
+        "normalization": "LayerNormalization GroupNormalization RMSNormalization UnitNormalization",
+        "operations": "Operation",
+        "random_images": "RandomFlip RandomRotation RandomZoom RandomTranslation RandomContrast "
+        "RandomBrightness RandomHeight RandomWidth RandomColorDegeneration RandomHue "
+        "RandomSaturation RandomSharpness RandomPosterization RandomInvert RandomGrayscale "
+        "RandomColorJitter RandomErasing RandomGaussianBlur RandomPerspective "
+        "RandomElasticTransform",
+        "recurrent": "Recurrent TimeDistributed LSTM GRU SimpleRNN Bidirectional",
+        "resizing": "UpSampling2D Resizing CenterCrop RandomCrop",
+        "spatial": "Conv2D DepthwiseConv2D SeparableConv2D Conv1D MaxPooling2D AveragePooling2D "
+        "GlobalAveragePooling2D GlobalMaxPooling2D MaxPooling1D GlobalAveragePooling1D "
+        "GlobalMaxPooling1D ZeroPadding2D Cropping2D",
+        "training": "TrainingOnly Identity ActivityRegularization Dropout SpatialDropout2D "
+        "SpatialDropout1D AlphaDropout GaussianNoise GaussianDropout",
+    }.items()
+    for name in names.split()
 }
+# What is no kind of layer: bases, what has a table of its own, and what is no layer at all.
+_NO_KINDS: Final = (
+    "Layer Operation Recurrent Run Shape TrainingOnly VOCABULARY Weight layer_class snake_case"
+).split()
+
+
+if not TYPE_CHECKING:  # or every name would be Any
+
+    def __getattr__(name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+class _Vocabulary(Mapping[str, type[Layer]]):
+    """The kinds of layers by name, each imported when it is looked up."""
+
+    _kinds: Final = [name for name in __all__ if name not in _NO_KINDS]
+
+    def __getitem__(self, kind: str) -> type[Layer]:
+        if kind not in self._kinds:
+            raise KeyError(kind)
+        found: type[Layer] = getattr(importlib.import_module(__name__), kind)
+        return found
+
+    def __contains__(self, kind: object) -> bool:
+        return kind in self._kinds
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kinds)
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+
+VOCABULARY: Final[Mapping[str, type[Layer]]] = _Vocabulary()
 
 
 def layer_class(kind: str, name: str) -> type[Layer]:

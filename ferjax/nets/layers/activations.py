@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ferjax import settings
 from ferjax.nets.initializers import L1L2, ZEROS, Initializer
 from ferjax.nets.layers.base import Array, Layer, Run, Shape, Weight, as_activation, jax, ops
-from ferjax.settings import setting
+from ferjax.settings import frozen, setting
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Activation(Layer):
     """An activation, by name or as a layer."""
 
@@ -26,15 +25,27 @@ class Activation(Layer):
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         return self.activated(run, weights, inputs[0])
 
+    @property
+    def rearranges(self) -> bool:  # type: ignore[override]
+        return self.activation == "linear"
+
     def affine(self) -> tuple[tuple[float, float], ...] | None:
         return ((1.0, 0.0),) if self.activation == "linear" else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReLU(Layer):
-    """min(max(x, 0), max_value), with `negative_slope` below `threshold`."""
+@frozen
+class _Activates(Layer):
+    """Base of activations that are layers alone."""
 
     activates: ClassVar[bool] = True
+
+    def last_activation(self, ndim: int) -> str | None:
+        return "other"
+
+
+@frozen
+class ReLU(_Activates):
+    """min(max(x, 0), max_value), with `negative_slope` below `threshold`."""
 
     max_value: Any = setting(settings.optional(settings.non_negative), None)
     negative_slope: float = setting(settings.non_negative, 0.0)
@@ -44,11 +55,9 @@ class ReLU(Layer):
         return ops.relu(inputs[0], self.max_value, self.negative_slope, self.threshold)
 
 
-@dataclass(frozen=True, kw_only=True)
-class LeakyReLU(Layer):
+@frozen
+class LeakyReLU(_Activates):
     """x where positive, else negative_slope * x. The default is Keras's 0.3."""
-
-    activates: ClassVar[bool] = True
 
     negative_slope: float = setting(settings.real, 0.3)
 
@@ -56,11 +65,9 @@ class LeakyReLU(Layer):
         return jax.nn.leaky_relu(inputs[0], self.negative_slope)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PReLU(Layer):
+@frozen
+class PReLU(_Activates):
     """A leaky rectifier with learned slopes, shared over `shared_axes` (counted from the batch)."""
-
-    activates: ClassVar[bool] = True
 
     shared_axes: Any = setting(
         settings.optional(settings.tuple_of(settings.positive_int, "a list of axes")), None
@@ -82,11 +89,9 @@ class PReLU(Layer):
         return jax.nn.relu(x) - weights["alpha"][None] * jax.nn.relu(-x)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ELU(Layer):
+@frozen
+class ELU(_Activates):
     """x where positive, else alpha * (exp(x) - 1)."""
-
-    activates: ClassVar[bool] = True
 
     alpha: float = setting(settings.real, 1.0)
 
@@ -94,11 +99,9 @@ class ELU(Layer):
         return jax.nn.elu(inputs[0], self.alpha)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Softmax(Layer):
+@frozen
+class Softmax(_Activates):
     """Softmax over one axis or several."""
-
-    activates: ClassVar[bool] = True
 
     axis: Any = setting(settings.axis_or_axes, -1)
 
@@ -112,3 +115,6 @@ class Softmax(Layer):
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         return jax.nn.softmax(inputs[0], axis=self.axis)
+
+    def last_activation(self, ndim: int) -> str | None:
+        return "softmax" if self.axis in (-1, ndim, (-1,), (ndim,)) else "other"

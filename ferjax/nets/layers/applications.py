@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ferjax import settings
 from ferjax.nets.initializers import Initializer
 from ferjax.nets.layers.base import Array, Layer, Run, Shape, Weight, ops
-from ferjax.settings import setting
+from ferjax.settings import frozen, setting
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class LayerScale(Layer):
     """ConvNeXt's: each channel times a learned factor (Touvron et al., arXiv 2103.17239)."""
 

@@ -13,7 +13,7 @@ from ferjax._lazy import LazyModule
 from ferjax.errors import LayerError, near_misses
 from ferjax.nets.initializers import Initializer
 from ferjax.nets.layers.work import LOOP, Shape, Work, num_values
-from ferjax.settings import setting
+from ferjax.settings import Frozen, frozen, setting
 
 if TYPE_CHECKING:
     import jax
@@ -104,8 +104,8 @@ class Run(Protocol):
         """Replace a weight of collection "batch_stats"."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Layer:
+@frozen
+class Layer(Frozen):
     """Base of all layers. An empty name is filled in by `Graph`, as Keras names layers."""
 
     name: str = setting(settings.text, "")
@@ -117,6 +117,8 @@ class Layer:
     activates: ClassVar[bool] = False
     # Whether it only moves, leaves out, repeats or averages values: of pixels it makes pixels.
     moves: ClassVar[bool] = False
+    # Whether of values it makes the same values, in another shape.
+    rearranges: ClassVar[bool] = False
     # Whether it computes in float32 even where the network computes in bfloat16.
     full_precision: ClassVar[bool] = False
 
@@ -214,6 +216,21 @@ class Layer:
         """
         return ((1.0, 0.0),) if self.moves else None
 
+    def last_activation(self, ndim: int) -> str | None:
+        """Return the activation that the outputs went through last.
+
+        Args:
+            ndim: the number of the outputs' axes, without the batch.
+
+        Returns:
+            Its name, such as "softmax", which is one over the last axis; "other" of what has no
+            name, or several; None: that of its inputs, of a layer without weights.
+        """
+        activation = getattr(self, "activation", None)
+        if isinstance(activation, Layer):
+            return activation.last_activation(ndim)
+        return activation if isinstance(activation, str) else None
+
     def check_rank(self, shape: Shape, expected: int) -> None:
         if len(shape) != expected:
             raise self.error(f"expected inputs of {expected} axes (without the batch), got {shape}")
@@ -254,7 +271,7 @@ def as_layer(value: Any) -> Layer:
     return value if value.name else dataclasses.replace(value, name=snake_case(value.kind))
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class InputLayer(Layer):
     """The network's input: (H, W, C), or (C, H, W); None where a size is open."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from ferjax import settings
@@ -22,14 +21,15 @@ from ferjax.nets.layers.base import (
     num_values,
     ops,
 )
-from ferjax.settings import each, scalings, setting
+from ferjax.settings import each, frozen, scalings, setting
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Flatten(Layer):
     """All axes as one, in the order (H, W, C) also where the image is channels_first."""
 
     moves: ClassVar[bool] = True
+    rearranges: ClassVar[bool] = True
 
     data_format: str = setting(DATA_FORMAT, "channels_last")
 
@@ -44,11 +44,12 @@ class Flatten(Layer):
         return x.reshape(x.shape[0], math.prod(x.shape[1:]))  # -1 is not known of no images
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Reshape(Layer):
     """Another shape, row by row; one axis may be -1."""
 
     moves: ClassVar[bool] = True
+    rearranges: ClassVar[bool] = True
 
     target_shape: tuple[int, ...] = setting(
         settings.tuple_of(settings.integer, "a shape such as (7,)")
@@ -72,7 +73,7 @@ class Reshape(Layer):
         return inputs[0].reshape(inputs[0].shape[0], *self.target_shape)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Permute(Layer):
     """The axes in another order: `dims` counts them from 1, without the batch."""
 
@@ -91,7 +92,7 @@ class Permute(Layer):
         return jnp.transpose(inputs[0], (0, *self.dims))
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class RepeatVector(Layer):
     """A vector n times: (C,) becomes (n, C)."""
 
@@ -107,7 +108,7 @@ class RepeatVector(Layer):
         return jnp.repeat(inputs[0][:, None], self.n, axis=1)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Dense(Layer):
     """Fully connected on the last axis: kernel (in, units), bias (units,)."""
 
@@ -145,7 +146,7 @@ class Dense(Layer):
 _MOST_PREPARED = 4
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class BatchNormalization(Layer):
     """Batch normalization along `axis` (Ioffe and Szegedy, arXiv 1502.03167).
 
@@ -220,7 +221,7 @@ class BatchNormalization(Layer):
         return {"prepared_factor": factor, "prepared_shift": shift}
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Rescaling(Layer):
     """x * scale + offset; each a number, or one for every channel."""
 
@@ -247,7 +248,7 @@ class Rescaling(Layer):
         return scalings(self.scale, self.offset)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Normalization(Layer):
     """(x - mean) / max(sqrt(variance), 1e-7) along `axis`, or with `invert` the reverse.
 

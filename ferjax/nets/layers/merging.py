@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 from ferjax import settings
 from ferjax.nets.layers.base import LOOP, Array, Layer, Run, Shape, Work, jnp, num_values
-from ferjax.settings import setting
+from ferjax.settings import frozen, setting
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Merge(Layer):
     merges: ClassVar[bool] = True
 
@@ -45,7 +44,7 @@ class _Merge(Layer):
         return result
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Add(_Merge):
     """The sum of the inputs."""
 
@@ -53,7 +52,7 @@ class Add(_Merge):
         return x + y
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Subtract(_Merge):
     """The first of two inputs less the second."""
 
@@ -66,7 +65,7 @@ class Subtract(_Merge):
         return x - y
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Average(Add):
     """The mean of the inputs."""
 
@@ -74,7 +73,7 @@ class Average(Add):
         return super().forward(run, weights, *inputs) / len(inputs)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Maximum(_Merge):
     """The largest of the inputs."""
 
@@ -82,7 +81,7 @@ class Maximum(_Merge):
         return jnp.maximum(x, y)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Minimum(_Merge):
     """The smallest of the inputs."""
 
@@ -90,7 +89,7 @@ class Minimum(_Merge):
         return jnp.minimum(x, y)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Multiply(_Merge):
     """The product of the inputs."""
 
@@ -98,7 +97,7 @@ class Multiply(_Merge):
         return x * y
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Concatenate(_Merge):
     """The inputs side by side along `axis` (counted from the batch)."""
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ferjax import settings
 from ferjax.nets.initializers import L1L2, ONES, ZEROS, Initializer
 from ferjax.nets.layers.base import Array, Layer, Run, Shape, Weight, jax, jnp, ops
-from ferjax.settings import setting
+from ferjax.settings import frozen, setting
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _OverAxes(Layer):
     """Base of those that normalize over `axis`, one or several, counted from the batch."""
 
@@ -49,7 +48,7 @@ class _OverAxes(Layer):
         return weight.reshape([x.shape[a] if a in axes else 1 for a in range(x.ndim)])
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class LayerNormalization(_OverAxes):
     """Normalize each image over `axis` (Ba et al., arXiv 1607.06450); epsilon is Keras's 1e-3.
 
@@ -85,7 +84,7 @@ class LayerNormalization(_OverAxes):
         return x + self.spread(weights["bias"], x) if "bias" in weights else x
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class RMSNormalization(_OverAxes):
     """Divide by the root of the mean square (Zhang and Sennrich, arXiv 1910.07467)."""
 
@@ -100,7 +99,7 @@ class RMSNormalization(_OverAxes):
         return x * jax.lax.rsqrt(square + self.epsilon) * self.spread(weights["scale"], x)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class UnitNormalization(_OverAxes):
     """Divide by the Euclidean length over `axis`, or by 1e-6 where that is shorter."""
 
@@ -110,7 +109,7 @@ class UnitNormalization(_OverAxes):
         return x * jax.lax.rsqrt(jnp.maximum(square, 1e-12))
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class GroupNormalization(Layer):
     """Normalize each image over groups of channels (Wu and He, arXiv 1803.08494).
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ferjax import settings
 from ferjax.nets.layers.base import Array, Layer, Run, Shape, jax, jnp
-from ferjax.settings import setting
+from ferjax.settings import frozen, setting
 
 MOST_AXES = 8
 _MOST_REPEATS = 4096
@@ -71,7 +70,7 @@ def _index(value: Any) -> tuple[Any, ...]:
     return tuple(items)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Operation(Layer):
     """One operation of NumPy's, on one tensor or several and constants.
 
@@ -117,6 +116,9 @@ class Operation(Layer):
         if self.operation in ("multiply", "divide"):
             return self.operands[1:] != (None,) or self.operands[0] is not None
         return self.operation in _LINEAR
+
+    def last_activation(self, ndim: int) -> str | None:
+        return None if self.is_linear else "other"
 
     def takes(self, count: int) -> bool:
         if self.operands:

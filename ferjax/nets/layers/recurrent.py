@@ -27,7 +27,7 @@ from ferjax.nets.layers.base import (
     jnp,
     ops,
 )
-from ferjax.settings import setting
+from ferjax.settings import frozen, setting
 
 _ORTHOGONAL = Initializer("orthogonal")
 _STEP = 1 << 19  # multiply-adds in the time that a step takes beside its own
@@ -42,7 +42,7 @@ class _ForgetGateOfOnes(Initializer):
         return super().__call__(key, shape, dtype).at[units : 2 * units].set(1)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Recurrent(Layer):
     """Base of the recurrent layers: kernel (C, gates * U), recurrent_kernel (U, gates * U), bias.
 
@@ -81,6 +81,9 @@ class Recurrent(Layer):
     @property
     def bias_shape(self) -> tuple[int, ...]:
         return (self.gates * self.units,)
+
+    def last_activation(self, ndim: int) -> str | None:
+        return "other"
 
     def weights(self, shape: Shape) -> tuple[Weight, ...]:
         self.check_rank(shape, 2)
@@ -143,7 +146,7 @@ class Recurrent(Layer):
         return jnp.moveaxis(outputs, 0, 1) if self.return_sequences else state[0]
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class SimpleRNN(Recurrent):
     """activation(x @ kernel + state @ recurrent_kernel + bias)."""
 
@@ -153,7 +156,7 @@ class SimpleRNN(Recurrent):
         return (self.activated(run, weights, x + state[0] @ weights["recurrent_kernel"]),)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class LSTM(Recurrent):
     """Long short-term memory (Hochreiter and Schmidhuber, 1997); gates in the order i, f, c, o."""
 
@@ -181,7 +184,7 @@ class LSTM(Recurrent):
         return o * self.activated(run, weights, c), c
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class GRU(Recurrent):
     """Gated recurrent unit (Cho et al., arXiv 1406.1078); gates in the order z, r, h.
 
@@ -221,7 +224,7 @@ class GRU(Recurrent):
         return (z * h + (1 - z) * candidate,)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class TimeDistributed(Layer):
     """A layer for every step of a sequence: (T, ...) becomes (T, ...)."""
 
@@ -235,6 +238,9 @@ class TimeDistributed(Layer):
             raise self.error(f"layer: expected a layer of one input, got {self.layer.kind}")
         if not self.layer.trainable:
             object.__setattr__(self, "trainable", False)
+
+    def last_activation(self, ndim: int) -> str | None:
+        return "other"
 
     def weights(self, shape: Shape) -> tuple[Weight, ...]:
         return self.weights_of("layer", shape[1:])
@@ -262,7 +268,7 @@ class TimeDistributed(Layer):
         return self.layer.affine()
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Bidirectional(Layer):
     """A recurrent layer forward and another backward, merged: by default side by side."""
 
@@ -287,6 +293,9 @@ class Bidirectional(Layer):
                 raise self.error(f"backward_layer: expected {relation} {name} as the layer's")
         if not all(inner.trainable for inner in both):
             object.__setattr__(self, "trainable", False)
+
+    def last_activation(self, ndim: int) -> str | None:
+        return "other"
 
     @property
     def reversed_layer(self) -> Recurrent:

@@ -6,14 +6,13 @@ Dimensions: B batch, H height, W width, C channels. Shapes leave the batch axis 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ferjax import settings
 from ferjax.nets.layers.base import Array, Run, Shape, Work, jax, jnp, ops
 from ferjax.nets.layers.spatial import Spatial
 from ferjax.nets.resampling import INTERPOLATIONS, fitting_window, resampling, surrounding
-from ferjax.settings import Pair, setting
+from ferjax.settings import Pair, frozen, setting
 
 _MOST_ROWS = 1 << 14
 _PER_WEIGHT = 32  # numbers that are held for each weight while a matrix of them is made
@@ -28,7 +27,7 @@ def _resampling(sizes: Sequence[int], new: Pair, channels: int | None) -> Work:
     return Work(between + _PER_WEIGHT * weights, between * sizes[0] + made * sizes[1])
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _ToSize(Spatial):
     """Base of those that give images of `height` and `width`."""
 
@@ -75,7 +74,7 @@ class _ToSize(Spatial):
         return x
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Resizing(_ToSize):
     """The image at another size, distorted, cropped or, Keras 3's, padded to its shape."""
 
@@ -112,7 +111,7 @@ class Resizing(_ToSize):
         return self.resized(x, self.interpolation, self.antialias)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class CenterCrop(_ToSize):
     """The middle of the image; of a smaller one the largest part of its shape, resized."""
 
@@ -129,7 +128,7 @@ class CenterCrop(_ToSize):
         return self.resized(inputs[0], "bilinear")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class RandomCrop(_ToSize):
     """Keras 2's: while training a random part of the image, else the largest of its shape, resized.
 
@@ -153,7 +152,7 @@ class RandomCrop(_ToSize):
         return x
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class UpSampling2D(Spatial):
     """The image `size` times as high and wide."""
 

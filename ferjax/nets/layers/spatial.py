@@ -7,7 +7,6 @@ the batch axis out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ferjax import settings
@@ -29,12 +28,12 @@ from ferjax.nets.layers.base import (
     num_values,
     ops,
 )
-from ferjax.settings import Pair, setting
+from ferjax.settings import Pair, frozen, setting
 
 _PADDING = settings.choice("valid", "same")
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Spatial(Layer):
     """Base of the layers that work on (H, W, C) or, channels_first, on (C, H, W)."""
 
@@ -76,7 +75,7 @@ def _windows(size: int | None, window: int, stride: int, padding: str) -> int | 
     return (size - window) // stride + 1 if padding == "valid" else -(-size // stride)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Convolution(Spatial):
     """What the convolutions share."""
 
@@ -135,7 +134,7 @@ class _Convolution(Spatial):
         return self.activated(run, weights, x)  # a softmax over the last axis, as in Keras
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _DenseConvolution(_Convolution):
     """A convolution of all channels of a group: kernel (..., C/groups, F), bias (F,)."""
 
@@ -167,7 +166,7 @@ class _DenseConvolution(_Convolution):
         return num_values(self.output_shape(shape)) * of_each * loops
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Conv2D(_DenseConvolution):
     """Convolution: kernel (kh, kw, C/groups, F), bias (F,)."""
 
@@ -202,7 +201,7 @@ class Conv2D(_DenseConvolution):
         return {} if kernel is None else {"prepared_kernel": kernel}
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Conv1D(_DenseConvolution):
     """Convolution of a sequence, (T, C) or (C, T): kernel (k, C/groups, F), bias (F,).
 
@@ -221,7 +220,7 @@ class Conv1D(_DenseConvolution):
         return self.finish(run, x, weights)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class DepthwiseConv2D(_Convolution):
     """A convolution of each channel by itself: kernel (kh, kw, C, multiplier)."""
 
@@ -246,7 +245,7 @@ class DepthwiseConv2D(_Convolution):
         return self.finish(run, x, weights)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class SeparableConv2D(_Convolution):
     """A depthwise convolution (kh, kw, C, multiplier), then a pointwise (1, 1, C*multiplier, F)."""
 
@@ -295,7 +294,7 @@ class SeparableConv2D(_Convolution):
         return self.finish(run, x, weights)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _Pooling(Spatial):
     moves: ClassVar[bool] = True
 
@@ -328,7 +327,7 @@ class _Pooling(Spatial):
         return Work(padded, steps * LOOP)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class MaxPooling2D(_Pooling):
     """The maximum of each window."""
 
@@ -341,7 +340,7 @@ class MaxPooling2D(_Pooling):
         return tiles.maximum()
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class MaxPooling1D(_Pooling):
     """The maximum of each window of a sequence, (T, C) or (C, T)."""
 
@@ -354,7 +353,7 @@ class MaxPooling1D(_Pooling):
         return ops.max_pool1d(inputs[0], **self.geometry)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class AveragePooling2D(_Pooling):
     """The mean of each window, without what padding adds."""
 
@@ -362,7 +361,7 @@ class AveragePooling2D(_Pooling):
         return ops.average_pool2d(inputs[0], **self.geometry)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _GlobalPooling(Spatial):
     moves: ClassVar[bool] = True
 
@@ -373,7 +372,7 @@ class _GlobalPooling(Spatial):
         return self.join(1, 1, channels) if self.keepdims else (channels,)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class GlobalAveragePooling2D(_GlobalPooling):
     """The mean over the image: (C,)."""
 
@@ -381,7 +380,7 @@ class GlobalAveragePooling2D(_GlobalPooling):
         return ops.spatial_mean(inputs[0], self.data_format, keepdims=self.keepdims)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class GlobalMaxPooling2D(_GlobalPooling):
     """The maximum over the image: (C,)."""
 
@@ -389,7 +388,7 @@ class GlobalMaxPooling2D(_GlobalPooling):
         return inputs[0].max(axis=ops.spatial_axes(self.data_format), keepdims=self.keepdims)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class _GlobalPooling1D(Layer):
     """Base of those that pool a sequence, (T, C) or, channels_first, (C, T)."""
 
@@ -410,7 +409,7 @@ class _GlobalPooling1D(Layer):
         return (channels, 1) if self.data_format == "channels_first" else (1, channels)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class GlobalAveragePooling1D(_GlobalPooling1D):
     """The mean over the steps: (C,)."""
 
@@ -418,7 +417,7 @@ class GlobalAveragePooling1D(_GlobalPooling1D):
         return inputs[0].mean(axis=self.steps_axis, keepdims=self.keepdims)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class GlobalMaxPooling1D(_GlobalPooling1D):
     """The maximum over the steps: (C,)."""
 
@@ -426,7 +425,7 @@ class GlobalMaxPooling1D(_GlobalPooling1D):
         return inputs[0].max(axis=self.steps_axis, keepdims=self.keepdims)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ZeroPadding2D(Spatial):
     """Zeros around the image: ((top, bottom), (left, right))."""
 
@@ -449,7 +448,7 @@ class ZeroPadding2D(Spatial):
         return jnp.pad(inputs[0], around)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class Cropping2D(Spatial):
     """The image without its edges: ((top, bottom), (left, right))."""
 
