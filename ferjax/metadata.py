@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from ferjax import priors
+from ferjax.digests import sha256 as sha256
 from ferjax.emotions import are_names
 from ferjax.errors import PriorError, WeightFileError
 from ferjax.files import json_text, replacing
@@ -34,12 +34,6 @@ def sidecar(weights: str | os.PathLike[str]) -> Path:
     suffix = next((s for s in _SUFFIXES if path.name.lower().endswith(s)), path.suffix)
     # Not `with_name`, which "." and "/" do not have.
     return path.parent / (path.name[: len(path.name) - len(suffix)] + ".metadata.json")
-
-
-def sha256(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def in_parts(weights: str | os.PathLike[str]) -> str | None:

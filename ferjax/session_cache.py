@@ -20,6 +20,7 @@ import secrets
 import shutil
 import stat
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +28,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ferjax import hardware, metadata
+from ferjax import digests, hardware, metadata
 from ferjax._version import __version__
 from ferjax.errors import FerjaxError, WeightFileError
 from ferjax.files import user_cache
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 SWITCH: Final = "FERJAX_SESSION_CACHE"  # "0" in the environment: nothing is kept or looked up
 MOST_ENTRIES: Final = 8
 MOST_BYTES: Final = 300 << 20  # of all entries
-_LARGEST_FILE: Final = 128 << 20  # beyond it a hash takes longer than is won
 _MODEL, _FACTS = "model.onnx", "facts"
 _MOST_FACTS: Final = 4 << 20  # bytes
 _LEFT_OVER: Final = 3600.0  # seconds after which nobody is still writing
@@ -53,6 +53,7 @@ _CODE: Final = ("keras", "nets", "nets/layers", "onnx")
 _NOT_KEPT: Final = (OSError, FerjaxError, LookupError, TypeError, ValueError, RecursionError)
 
 _is_on = False
+_begun: list[threading.Thread] = []  # each keeps a model
 
 
 @contextlib.contextmanager
@@ -64,6 +65,19 @@ def keeping() -> Iterator[None]:
         yield
     finally:
         _is_on = before
+        finish()
+
+
+def finish() -> None:
+    """Wait until what threads keep is kept."""
+    while _begun:
+        _begun.pop().join()
+
+
+def _begin(keep: Callable[[], None]) -> None:
+    thread = threading.Thread(target=keep, name="ferjax-keep")
+    _begun.append(thread)
+    thread.start()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,9 +111,9 @@ class Entry:
         try:
             if not _is_on or metadata.in_parts(path) or not path.is_file():
                 return None
-            if path.stat().st_size > _LARGEST_FILE or not _is_private(root := cache_folder()):
+            if path.stat().st_size > digests.LARGEST or not _is_private(root := cache_folder()):
                 return None
-            digest = metadata.sha256(path)
+            digest = digests.begun(path)
             key = [__version__, _newest(), hardware.onnx_runtime().__version__, digest]
             key += [sys.platform, platform.machine(), hardware.cpu_features()]
         except (OSError, RuntimeError, ImportError, ValueError):  # no home, no such path
@@ -143,46 +157,56 @@ class Entry:
             return None
 
     def made(self, facts: Facts, variables: Mapping[str, Any], threads: int | None) -> Engine:
-        """Return a new session of a network, and keep its model if that can be done.
+        """Return a new session of a network; a thread keeps its model, if that can be done.
 
         Raises:
             FerjaxError: ONNX Runtime is missing, or cannot run the network.
         """
         from ferjax.onnx.engine import Engine
 
-        made: Engine | None = None
-        # A full disk is an error of ONNX Runtime's, or shows in what it has written.
-        with contextlib.suppress(*_NOT_KEPT), self._temporary() as folder:
+        folder: Path | None = None
+        try:
+            folder = self._temporary()
             model = folder / _MODEL
             made = Engine.of(facts.graph, variables, threads=threads, optimized=model)
-            Engine(model, threads=1, is_optimized=True)
-            self._keep(folder, facts)
-        if made is None:
-            made = Engine.of(facts.graph, variables, threads=threads)
+        # A full disk is an error of ONNX Runtime's, or shows in what it has written.
+        except _NOT_KEPT:
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+            return Engine.of(facts.graph, variables, threads=threads)
+        _begin(lambda: self._keep(folder, facts))
         return made
 
-    @contextlib.contextmanager
-    def _temporary(self) -> Iterator[Path]:
-        """Yield a new folder beside the entry, which is gone when the block ends."""
+    def _temporary(self) -> Path:
+        """Return a new folder beside the entry."""
         root = self.folder.parent
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not _is_private(root):
             raise PermissionError(f"{root} is not the user's own")
         folder = root / f".{self.folder.name}.{secrets.token_hex(4)}.tmp"
         folder.mkdir(mode=0o700)
+        return folder
+
+    def _keep(self, folder: Path, facts: Facts) -> None:
+        """Make the entry of a folder that has the optimised model, if it can be opened."""
+        from ferjax.onnx.engine import Engine
+
         try:
-            yield folder
+            with contextlib.suppress(*_NOT_KEPT):
+                digests.begin(self.path)
+                Engine(folder / _MODEL, threads=1, is_optimized=True)
+                self._rename(folder, facts)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _keep(self, folder: Path, facts: Facts) -> None:
+    def _rename(self, folder: Path, facts: Facts) -> None:
         """Make the entry of a folder that has the optimised model, if it says what is so."""
         files = _files(folder)
         text = _text(facts, files)
         size = len(text) + sum(size for size, _ in files.values())
         if size > MOST_BYTES or len(text) > _MOST_FACTS:
             return
-        if not _is_same(_facts(json.loads(text)), facts) or not self.is_current():
+        if not _is_same(_facts(json.loads(text)), facts) or digests.begun(self.path) != self.digest:
             return
         (folder / _FACTS).write_bytes(b"%d\n%b" % (zlib.crc32(text), text))
         shutil.rmtree(self.folder, ignore_errors=True)  # it is damaged
@@ -193,7 +217,7 @@ class Entry:
     def is_current(self) -> bool:
         """Whether the weight file is the one that the entry is of."""
         try:
-            return metadata.sha256(self.path) == self.digest
+            return digests.sha256(self.path) == self.digest
         except OSError:
             return False
 

@@ -62,8 +62,10 @@ def load(file: Path, **options: Any) -> EmotionClassifier:
 
 
 def rows(file: Path, **options: Any) -> list[list[float]]:
-    """Load a file and predict."""
-    return load(file, **options).predict_batch(IMAGES).tolist()
+    """Load a file and predict, and wait until it is kept."""
+    found: list[list[float]] = load(file, **options).predict_batch(IMAGES).tolist()
+    session_cache.finish()
+    return found
 
 
 def entry_of(file: Path) -> session_cache.Entry:
@@ -88,6 +90,7 @@ def test_a_second_start_reads_no_weight_file_and_predicts_the_same(
     assert not root.exists()
     first = load(file, engine=engine)
     assert first.predict_batch(IMAGES).tolist() == expected
+    session_cache.finish()
     assert parts(root) == WHOLE
     reads.clear()
     second = load(file, engine=engine)
@@ -230,6 +233,7 @@ def test_nothing_is_kept_of_a_file_that_changes_meanwhile(file: Path, root: Path
     loaded = load(file)
     file.write_bytes(file.read_bytes() + b"\0")
     loaded.predict_batch(IMAGES)
+    session_cache.finish()
     assert parts(root) == []
 
 
@@ -302,6 +306,7 @@ def test_graphs_of_every_kind_come_back_as_they_were(
     first = load(file, engine="onnx")
     images = np.random.default_rng(1).random((2, *first.graph.image_shape)).astype(np.float32)
     expected = first.predict_batch(images).tolist()
+    session_cache.finish()
     reads.clear()
     second = load(file, engine="onnx")
     assert second.predict_batch(images).tolist() == expected

@@ -44,8 +44,12 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of `ferjax`."""
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of `ferjax`.
+
+    Args:
+        command: the one that is called, where that is known: others are then not imported.
+    """
     parser = _Parser(
         prog="ferjax",
         description="Facial expression recognition in JAX.",
@@ -53,10 +57,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ferjax {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in _COMMANDS:
+    for name in (command,) if command in _COMMANDS else _COMMANDS:
         module = importlib.import_module(f"ferjax.cli.{name}")
-        command = add_command(commands, name, module)
-        command.set_defaults(run=module.run)
+        add_command(commands, name, module).set_defaults(run=module.run)
     return parser
 
 
@@ -66,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # names that its encoding lacks are escaped
         sys.stdout.reconfigure(errors="backslashreplace")
     argv = sys.argv[1:] if argv is None else argv
-    args = build_parser().parse_args(argv)
+    args = build_parser(next(iter(argv), None)).parse_args(argv)
     args.call = shlex.join(["ferjax", *map(_without_keys, argv)])  # for reports and metadata
     try:
         code: int = args.run(args)

@@ -10,11 +10,12 @@ import inspect
 import math
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
-from ferjax import released
+from ferjax import digests, hub, released
 from ferjax.emotions import ORDERS
 from ferjax.errors import FerjaxError, ImageError, PriorError, printable
 
@@ -56,6 +57,7 @@ def keeps_programs(run: Callable[[argparse.Namespace], int]) -> Callable[[argpar
 
     @functools.wraps(run)
     def keeping(args: argparse.Namespace) -> int:
+        _begin_hash(args)
         from ferjax import session_cache
         from ferjax.xla import compile_cache
 
@@ -63,6 +65,16 @@ def keeps_programs(run: Callable[[argparse.Namespace], int]) -> Callable[[argpar
             return run(args)
 
     return keeping
+
+
+def _begin_hash(args: argparse.Namespace) -> None:
+    """Begin with the hash of a weight file of this machine, by which what is kept of it is found,
+    before NumPy and the like are imported."""
+    weights = getattr(args, "weights", None)
+    if getattr(args, "engine", None) == "jax" or hub.parse(weights) is not None:
+        return
+    with contextlib.suppress(FerjaxError, OSError, ValueError):  # which loading says
+        digests.begin(released.path_of(weights))
 
 
 def add_weights(parser: argparse._ActionsContainer) -> None:
@@ -121,6 +133,20 @@ def load_classifier(args: argparse.Namespace) -> EmotionClassifier:
     import ferjax
 
     return ferjax.load(**classifier_arguments(args))
+
+
+def prepare(classifier: EmotionClassifier, *, threads: int | None = None) -> None:
+    """Have a thread make ready what computes, while the images are read.
+
+    Args:
+        threads: as for the `predict_batch` that follows.
+    """
+
+    def prepare() -> None:
+        with contextlib.suppress(Exception):  # which the prediction meets, too
+            classifier.prepare(threads=threads)
+
+    threading.Thread(target=prepare, name="ferjax-prepare").start()
 
 
 def classifier_arguments(args: argparse.Namespace) -> dict[str, Any]:

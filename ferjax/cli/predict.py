@@ -94,11 +94,13 @@ def run(args: argparse.Namespace) -> int:
     options.check_given(args.images)
     # What cannot be done is said before any image is read.
     classifier.check_confidence(calibrated=args.calibrated, prior=args.prior)
+    threads = 1 if len(paths) <= _FEW else None
+    options.prepare(classifier, threads=threads)
     if args.explain is not None:
         from ferjax import explain
 
         explain.check_drawing(args.explain, len(paths))
-    readable, rows = _predicted(classifier, paths, args)
+    readable, rows = _predicted(classifier, paths, args, threads)
     if readable:
         rows = classifier.with_prior(rows, args.prior)
     if args.prior == "adapt" and classifier.adapted_prior is not None:
@@ -146,7 +148,10 @@ def _on_ray(args: argparse.Namespace) -> int:
 
 
 def _predicted(
-    classifier: EmotionClassifier, paths: list[Path], args: argparse.Namespace
+    classifier: EmotionClassifier,
+    paths: list[Path],
+    args: argparse.Namespace,
+    threads: int | None,
 ) -> tuple[list[Path], npt.NDArray[np.float32]]:
     """Return the images that can be read, N, and their probabilities, float32 (N, K)."""
     import numpy as np
@@ -173,7 +178,7 @@ def _predicted(
             except ImageError as error:
                 print(f"ferjax: error: {error}", file=sys.stderr)
         if batches:
-            batch, threads = np.concatenate(batches), 1 if len(paths) <= _FEW else None
+            batch = np.concatenate(batches)
             parts.append(classifier.predict_batch(batch, calibrated=calibrated, threads=threads))
         notes.say()
         progress.advance(len(chunk))

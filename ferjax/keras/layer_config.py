@@ -44,10 +44,6 @@ _KEYS = {"LeakyReLU": {"negative_slope": "alpha"}, "ThresholdedReLU": {"threshol
 _BATCH_SHAPES = ("batch_shape", "batch_input_shape")
 # What every layer's config has beside its settings.
 _OF_EVERY_LAYER = {"name", "trainable", "dtype"}
-# The layers that may be an activation.
-_ACTIVATING = tuple(
-    kind for kind in (*VOCABULARY, *_ALIASES) if VOCABULARY[_ALIASES.get(kind, kind)].activates
-)
 # Keras's own classes beside the networks of `keras.applications`, and their settings. The last is
 # registered as if it were a user's.
 _APPLICATIONS = {
@@ -82,6 +78,12 @@ class ScaledAdd(Add):
     """Its first input plus `scale` times its second: InceptionResNetV2's CustomScaleLayer."""
 
     scale: float = setting(real)
+
+
+def _activates(kind: Any) -> bool:
+    """Whether layers of a class may be an activation."""
+    kind = _ALIASES.get(kind, kind) if isinstance(kind, str) else None
+    return kind in VOCABULARY and VOCABULARY[kind].activates
 
 
 class LayerReader:
@@ -158,7 +160,7 @@ class LayerReader:
         if isinstance(value, dict):
             if key in ("layer", "backward_layer"):
                 return self.inner(value, "layer")
-            if key.endswith("activation") and value.get("class_name") in _ACTIVATING:
+            if key.endswith("activation") and _activates(value.get("class_name")):
                 return self.inner(value, "activation")
         return form_of(key).read(value, self.keras_major)
 

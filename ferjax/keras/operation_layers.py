@@ -11,7 +11,7 @@ from ferjax import settings
 from ferjax.errors import LayerError, printable
 from ferjax.keras.inbound_nodes import Origin
 from ferjax.keras.operation_arguments import ELLIPSIS, Slice, origins_in
-from ferjax.nets.layers import VOCABULARY, Activation, Layer, Rescaling, Reshape, Resizing, Shape
+from ferjax.nets.layers import VOCABULARY, Activation, Layer, Rescaling, Reshape, Shape
 from ferjax.nets.layers.operations import Operation
 
 _MOST_NUMBERS = 100_000  # in a constant
@@ -329,7 +329,7 @@ def resized(call: OperationCall) -> Layer:
     size = settings.pop("size")
     if not isinstance(size, list) or len(size) != 2:
         raise call.error(f"size: expected [height, width], got {printable(repr(size), 80)}")
-    layer = call.layer(Resizing, height=size[0], width=size[1], **settings)
+    layer = call.layer("Resizing", height=size[0], width=size[1], **settings)
     layer.output_shape(call.shape)
     return layer
 

@@ -18,7 +18,7 @@ from ferjax.emotions import KNOWN_NETWORKS, TELL_THE_ORDER, KnownNetwork, Labels
 from ferjax.errors import LabelsWarning, NoLabelsWarning
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import Head, checked_labels
-from ferjax.nets.layers import Add, InputLayer, Layer, Multiply, TrainingOnly, snake_case
+from ferjax.nets.layers import InputLayer, Layer, TrainingOnly, snake_case
 
 # Ends of the names of settings that change only how a layer is trained.
 _TRAINING: Final = ("_initializer", "_regularizer", "momentum", "trainable", "seed")
@@ -87,7 +87,7 @@ def fingerprint(graph: Graph) -> str:
     for call in graph.calls:
         layer = graph.by_name[call.layer]
         inputs = [digests[position] for position in call.inputs]
-        if isinstance(layer, Add | Multiply):  # whose inputs may come in any order
+        if layer.commutes:
             inputs.sort()
         shape = graph.shapes[call.inputs[0]] if call.inputs else ()
         described: Any = ["input", graph.image_shape[2]]

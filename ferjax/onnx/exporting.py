@@ -8,6 +8,7 @@ they are transposed before the first layer that works on images and behind the l
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import math
 import os
@@ -21,22 +22,13 @@ from ferjax.emotions import Labels, are_names
 from ferjax.errors import FerjaxError, UnknownLayerError, WriteError, printable
 from ferjax.files import replacing
 from ferjax.metadata import METADATA, renamed
+from ferjax.nets import layers
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import checked_labels
-from ferjax.nets.layers import VOCABULARY, Layer, Shape, TimeDistributed, TrainingOnly
+from ferjax.nets.layers import VOCABULARY, Layer, Shape, TrainingOnly
 from ferjax.nets.unread import unread
 from ferjax.nets.variables import Arrays, from_variables
-from ferjax.onnx import (
-    activations,
-    dense,
-    merging,
-    normalization,
-    operations,
-    protobuf,
-    recurrent,
-    resizing,
-    spatial,
-)
+from ferjax.onnx import protobuf
 from ferjax.onnx.builder import Builder, Tensor
 from ferjax.problems import Problems
 
@@ -53,6 +45,9 @@ _APART = (
     1024  # values of an array that is given beside a model; smaller ones are shapes and the like
 )
 
+# Where layers are written that are in a module of another name.
+_MODULES = {"applications": "operations", "base": "operations"}
+
 MOST_BYTES = (1 << 31) - (1 << 20)  # Protocol Buffers' limit, less what surrounds the weights
 
 
@@ -62,26 +57,32 @@ def _identity(layer: TrainingOnly, b: Builder, x: Tensor) -> Tensor:
 
 def _written(layer: Layer, b: Builder, *inputs: Tensor) -> Tensor:
     """Write one layer."""
-    if type(layer) not in LAYERS:
+    write = _writer(type(layer))
+    if write is None:
         raise UnknownLayerError(
             f"layer {layer.name!r}: there is no ONNX for layers of kind {layer.kind!r}"
         )
-    return LAYERS[type(layer)](layer, b, *inputs)
+    return write(layer, b, *inputs)
 
 
-# How a layer of each kind is written: by a function of the layer, the graph and its inputs.
-LAYERS: dict[type, Callable[..., Tensor]] = {
-    **spatial.LAYERS,
-    **dense.LAYERS,
-    **normalization.LAYERS,
-    **resizing.LAYERS,
-    **activations.LAYERS,
-    **merging.LAYERS,
-    **operations.LAYERS,
-    **recurrent.LAYERS,
-    TimeDistributed: recurrent.time_distributed(_written),
-    **{kind: _identity for kind in VOCABULARY.values() if issubclass(kind, TrainingOnly)},
-}
+def _writer(kind: type[Layer]) -> Callable[..., Tensor] | None:
+    """Return the function of a layer, the graph and its inputs that writes layers of a kind; None
+    where there is none.
+
+    Those of a module of `ferjax.nets.layers` are in the module of the same name here.
+    """
+    package, _, module = kind.__module__.rpartition(".")
+    if package != layers.__name__:  # one of a person's own
+        return None
+    if issubclass(kind, TrainingOnly):
+        return _identity if VOCABULARY.get(kind.__name__) is kind else None
+    if kind.__name__ == "TimeDistributed":
+        from ferjax.onnx import recurrent
+
+        return recurrent.time_distributed(_written)
+    writing = importlib.import_module(f"{__package__}.{_MODULES.get(module, module)}")
+    found: Callable[..., Tensor] | None = getattr(writing, "LAYERS", {}).get(kind)
+    return found
 
 
 def save(

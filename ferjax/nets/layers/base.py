@@ -113,6 +113,8 @@ class Layer(Frozen):
 
     # Whether inputs are exactly one tensor, or two and more.
     merges: ClassVar[bool] = False
+    # Whether these may come in any order, in the fingerprint of a network too: see `known`.
+    commutes: ClassVar[bool] = False
     # Whether it may be the `activation` of another layer.
     activates: ClassVar[bool] = False
     # Whether it only moves, leaves out, repeats or averages values: of pixels it makes pixels.

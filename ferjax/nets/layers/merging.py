@@ -48,6 +48,8 @@ class _Merge(Layer):
 class Add(_Merge):
     """The sum of the inputs."""
 
+    commutes: ClassVar[bool] = True
+
     def combine(self, x: Array, y: Array) -> Array:
         return x + y
 
@@ -92,6 +94,8 @@ class Minimum(_Merge):
 @frozen
 class Multiply(_Merge):
     """The product of the inputs."""
+
+    commutes: ClassVar[bool] = True
 
     def combine(self, x: Array, y: Array) -> Array:
         return x * y

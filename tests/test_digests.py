@@ -1,0 +1,71 @@
+"""The hash of a file, at once or ahead."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from ferjax import digests
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "model.h5"
+    path.write_bytes(b"first")
+    return path
+
+
+def hexadecimal(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_what_was_begun_is_the_hash_of_then_once(file: Path) -> None:
+    digests.begin(file)
+    digests._pending[os.path.abspath(file)].result()
+    file.write_bytes(b"second")
+    assert digests.begun(file) == hexadecimal(b"first")
+    assert digests.begun(file) == hexadecimal(b"second") == digests.sha256(file)
+
+
+def test_a_path_is_the_same_however_it_is_written(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(file.parent)
+    digests.begin(file.name)
+    digests._pending[os.path.abspath(file)].result()
+    file.write_bytes(b"second")
+    assert digests.begun(file) == hexadecimal(b"first")
+
+
+def test_nothing_is_begun_of_what_is_no_file_or_a_large_one(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "LARGEST", 4)
+    for path in (file, file.parent, file.with_name("none")):
+        digests.begin(path)
+        assert not digests._pending
+
+
+def test_a_file_that_goes_meanwhile_is_missed_by_who_asks(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(path: str | os.PathLike[str]) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(digests, "sha256", gone)
+    digests.begin(file)
+    with pytest.raises(FileNotFoundError):
+        digests.begun(file)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process_computes_its_own(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digests._Ahead, "_compute", lambda self, path: None)  # never done
+    digests.begin(file)
+    if not (child := os.fork()):
+        os._exit(digests.begun(file) != hexadecimal(b"first"))
+    assert os.waitpid(child, 0)[1] == 0
+    assert digests.begun(file) == hexadecimal(b"first")
