@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
+from collections.abc import Iterator
 from typing import Final
 
 LARGEST: Final = 128 << 20  # bytes of a file beyond which a hash takes longer than it may win
 
-_pending: dict[str, _Ahead] = {}
+_begun: dict[str, Ahead] = {}
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
@@ -22,41 +24,55 @@ def sha256(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def begin(path: str | os.PathLike[str]) -> None:
-    """Begin to compute the SHA-256 of a file, for the first `begun` that asks for it; not of one
-    larger than `LARGEST`, or of none."""
-    if os.path.isfile(path) and os.path.getsize(path) <= LARGEST:
-        _pending[_key(path)] = _Ahead(path)
+class Ahead:
+    """The SHA-256 of a file, which a thread begins to compute at once."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = path
+        self._digest: str | None = None
+        self._thread = threading.Thread(target=self._compute, daemon=True)
+        self._thread.start()
+
+    def _compute(self) -> None:
+        with contextlib.suppress(OSError, ValueError):  # which the result meets, too
+            self._digest = sha256(self._path)
+
+    def result(self) -> str:
+        """Wait for the hash, which is of the file as it was in between.
+
+        Raises:
+            OSError: as for `sha256`.
+        """
+        self._thread.join()  # it is not there in a process that was forked since
+        return self._digest or sha256(self._path)
+
+
+@contextlib.contextmanager
+def ahead(path: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Have the first `begun` of a file inside of this find its hash begun.
+
+    Args:
+        path: the file; nothing is begun of what is none, or larger than `LARGEST`.
+    """
+    key = None
+    if path is not None and os.path.isfile(path) and os.path.getsize(path) <= LARGEST:
+        key = _key(path)
+        _begun[key] = Ahead(path)
+    try:
+        yield
+    finally:
+        if key is not None:
+            _begun.pop(key, None)
 
 
 def begun(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file: as it was when `begin` was called, the first time after it.
+    """Return the SHA-256 of a file, as it was when it was begun `ahead`, or is now.
 
     Raises:
         OSError: as for `sha256`.
     """
-    ahead = _pending.pop(_key(path), None)
-    return (None if ahead is None else ahead.result()) or sha256(path)
-
-
-class _Ahead:
-    """A hash that a thread computes."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._digest: str | None = None
-        self._thread = threading.Thread(target=self._compute, args=(path,), daemon=True)
-        self._thread.start()
-
-    def _compute(self, path: str | os.PathLike[str]) -> None:
-        try:
-            self._digest = sha256(path)
-        except (OSError, ValueError):  # who needs it computes it anew, and says so
-            return
-
-    def result(self) -> str | None:
-        """Wait for the hash; None where there is none, as in a process that was forked since."""
-        self._thread.join()
-        return self._digest
+    found = _begun.pop(_key(path), None)
+    return sha256(path) if found is None else found.result()
 
 
 def _key(path: str | os.PathLike[str]) -> str:

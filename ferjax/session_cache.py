@@ -193,20 +193,20 @@ class Entry:
 
         try:
             with contextlib.suppress(*_NOT_KEPT):
-                digests.begin(self.path)
+                digest = digests.Ahead(self.path)
                 Engine(folder / _MODEL, threads=1, is_optimized=True)
-                self._rename(folder, facts)
+                self._rename(folder, facts, digest)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _rename(self, folder: Path, facts: Facts) -> None:
+    def _rename(self, folder: Path, facts: Facts, digest: digests.Ahead) -> None:
         """Make the entry of a folder that has the optimised model, if it says what is so."""
         files = _files(folder)
         text = _text(facts, files)
         size = len(text) + sum(size for size, _ in files.values())
         if size > MOST_BYTES or len(text) > _MOST_FACTS:
             return
-        if not _is_same(_facts(json.loads(text)), facts) or digests.begun(self.path) != self.digest:
+        if not _is_same(_facts(json.loads(text)), facts) or digest.result() != self.digest:
             return
         (folder / _FACTS).write_bytes(b"%d\n%b" % (zlib.crc32(text), text))
         shutil.rmtree(self.folder, ignore_errors=True)  # it is damaged

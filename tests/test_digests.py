@@ -23,30 +23,37 @@ def hexadecimal(content: bytes) -> str:
 
 
 def test_what_was_begun_is_the_hash_of_then_once(file: Path) -> None:
-    digests.begin(file)
-    digests._pending[os.path.abspath(file)].result()
+    with digests.ahead(file):
+        digests._begun[os.path.abspath(file)].result()
+        file.write_bytes(b"second")
+        assert digests.begun(file) == hexadecimal(b"first")
+        assert digests.begun(file) == hexadecimal(b"second") == digests.sha256(file)
+
+
+def test_what_nobody_asked_for_is_forgotten(file: Path) -> None:
+    with digests.ahead(file):
+        pass
     file.write_bytes(b"second")
-    assert digests.begun(file) == hexadecimal(b"first")
-    assert digests.begun(file) == hexadecimal(b"second") == digests.sha256(file)
+    assert digests.begun(file) == hexadecimal(b"second")
 
 
 def test_a_path_is_the_same_however_it_is_written(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(file.parent)
-    digests.begin(file.name)
-    digests._pending[os.path.abspath(file)].result()
-    file.write_bytes(b"second")
-    assert digests.begun(file) == hexadecimal(b"first")
+    with digests.ahead(Path(file.name)):
+        digests._begun[os.path.abspath(file)].result()
+        file.write_bytes(b"second")
+        assert digests.begun(file) == hexadecimal(b"first")
 
 
 def test_nothing_is_begun_of_what_is_no_file_or_a_large_one(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(digests, "LARGEST", 4)
-    for path in (file, file.parent, file.with_name("none")):
-        digests.begin(path)
-        assert not digests._pending
+    for path in (file, file.parent, file.with_name("none"), None):
+        with digests.ahead(path):
+            assert not digests._begun
 
 
 def test_a_file_that_goes_meanwhile_is_missed_by_who_asks(
@@ -56,16 +63,14 @@ def test_a_file_that_goes_meanwhile_is_missed_by_who_asks(
         raise FileNotFoundError(path)
 
     monkeypatch.setattr(digests, "sha256", gone)
-    digests.begin(file)
-    with pytest.raises(FileNotFoundError):
+    with digests.ahead(file), pytest.raises(FileNotFoundError):
         digests.begun(file)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forked_process_computes_its_own(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digests._Ahead, "_compute", lambda self, path: None)  # never done
-    digests.begin(file)
-    if not (child := os.fork()):
-        os._exit(digests.begun(file) != hexadecimal(b"first"))
-    assert os.waitpid(child, 0)[1] == 0
-    assert digests.begun(file) == hexadecimal(b"first")
+def test_a_thread_that_did_not_finish_is_not_needed(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a process that was forked since, in which the thread is not."""
+    monkeypatch.setattr(digests.Ahead, "_compute", lambda self: None)
+    with digests.ahead(file):
+        assert digests.begun(file) == hexadecimal(b"first")

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -57,24 +58,27 @@ def keeps_programs(run: Callable[[argparse.Namespace], int]) -> Callable[[argpar
 
     @functools.wraps(run)
     def keeping(args: argparse.Namespace) -> int:
-        _begin_hash(args)
-        from ferjax import session_cache
-        from ferjax.xla import compile_cache
+        # What is kept of a weight file goes by its hash; to begin with that before NumPy and the
+        # like are imported takes no time.
+        with digests.ahead(_weight_file(args)):
+            from ferjax import session_cache
+            from ferjax.xla import compile_cache
 
-        with compile_cache(), session_cache.keeping():
-            return run(args)
+            with compile_cache(), session_cache.keeping():
+                return run(args)
 
     return keeping
 
 
-def _begin_hash(args: argparse.Namespace) -> None:
-    """Begin with the hash of a weight file of this machine, by which what is kept of it is found,
-    before NumPy and the like are imported."""
+def _weight_file(args: argparse.Namespace) -> Path | None:
+    """Return the weight file of a command of which something may be kept for ONNX Runtime."""
     weights = getattr(args, "weights", None)
     if getattr(args, "engine", None) == "jax" or hub.parse(weights) is not None:
-        return
-    with contextlib.suppress(FerjaxError, OSError, ValueError):  # which loading says
-        digests.begin(released.path_of(weights))
+        return None
+    try:
+        return released.path_of(weights)
+    except (FerjaxError, OSError, ValueError):  # which loading says
+        return None
 
 
 def add_weights(parser: argparse._ActionsContainer) -> None:
