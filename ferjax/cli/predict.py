@@ -94,12 +94,12 @@ def run(args: argparse.Namespace) -> int:
     options.check_given(args.images)
     # What cannot be done is said before any image is read.
     classifier.check_confidence(calibrated=args.calibrated, prior=args.prior)
-    threads = 1 if len(paths) <= _FEW else None
-    options.prepare(classifier, threads=threads)
     if args.explain is not None:
         from ferjax import explain
 
         explain.check_drawing(args.explain, len(paths))
+    threads = 1 if len(paths) <= _FEW else None
+    options.prepare(classifier, threads=threads)
     readable, rows = _predicted(classifier, paths, args, threads)
     if readable:
         rows = classifier.with_prior(rows, args.prior)
