@@ -10,13 +10,17 @@ import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ferjax import hardware
 from ferjax._lazy import LazyModule
 from ferjax.files import user_cache
 
 jax: Any = LazyModule("jax")  # what predicts without it need not wait for it
+
+# Seconds of compiling from which on code is kept. To find it again takes 20 ms, where the program for
+# few images compiles in 220.
+_LEAST: Final = 0.05
 
 _waiting: contextlib.ExitStack | None = None  # of a `compile_cache` from before jax was imported
 
@@ -117,7 +121,7 @@ def _kept() -> Iterator[None]:
         yield
         return
     config.update("jax_compilation_cache_dir", str(folder))
-    config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    config.update("jax_persistent_cache_min_compile_time_secs", _LEAST)
     cache.reset_cache()  # what was compiled before this has fixed that there is none
     try:
         yield

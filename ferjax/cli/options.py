@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ferjax import digests, hub, released
 from ferjax.emotions import ORDERS
@@ -22,6 +22,8 @@ from ferjax.errors import FerjaxError, ImageError, PriorError, printable
 
 if TYPE_CHECKING:
     from ferjax.classifier import EmotionClassifier
+
+_SWITCH: Final = 0.0005  # seconds
 
 
 def add_command(commands: Any, name: str, module: ModuleType) -> argparse.ArgumentParser:
@@ -146,9 +148,14 @@ def prepare(classifier: EmotionClassifier, *, threads: int | None = None) -> Non
         threads: as for the `predict_batch` that follows.
     """
 
+    # Each time the thread has let others compute, it waits for them that long.
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH)
+
     def prepare() -> None:
         with contextlib.suppress(Exception):  # which the prediction meets, too
             classifier.prepare(threads=threads)
+        sys.setswitchinterval(interval)
 
     threading.Thread(target=prepare, name="ferjax-prepare").start()
 
