@@ -18,8 +18,8 @@ from ferjax.files import user_cache
 
 jax: Any = LazyModule("jax")  # what predicts without it need not wait for it
 
-# Seconds of compiling from which on code is kept. To find it again takes 20 ms, where the program for
-# few images compiles in 220.
+# Seconds of compiling from which on code is kept. To find it again takes 20 ms; the program for few
+# images, as those of a start, compiles in 220.
 _LEAST: Final = 0.05
 
 _waiting: contextlib.ExitStack | None = None  # of a `compile_cache` from before jax was imported

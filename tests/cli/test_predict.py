@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,35 @@ def test_jax_compiles_for_as_many_images_as_there_are(
     (other,) = ferjax.load(engine="jax").predict(ASTRONAUT, resize="linear")
     assert seen == [True, False]
     assert entry["probabilities"] == pytest.approx(other.probabilities, abs=1e-6)
+
+
+def test_what_computes_is_made_ready_while_images_are_read(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[str, int | None]] = []
+    prepare = ferjax.EmotionClassifier.prepare
+
+    def prepared(self: ferjax.EmotionClassifier, *, threads: int | None = None) -> str:
+        made.append((threading.current_thread().name, threads))
+        return prepare(self, threads=threads)
+
+    monkeypatch.setattr(ferjax.EmotionClassifier, "prepare", prepared)
+    interval = sys.getswitchinterval()
+    assert cli("predict", ASTRONAUT, *LINEAR).code == 0
+    assert made == [("ferjax-prepare", 1)]
+    assert sys.getswitchinterval() == interval
+
+
+def test_what_fails_ahead_is_left_to_the_prediction(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(self: ferjax.EmotionClassifier, *, threads: int | None = None) -> str:
+        raise RuntimeError("not now")
+
+    expected = cli("predict", ASTRONAUT, *LINEAR)
+    monkeypatch.setattr(ferjax.EmotionClassifier, "prepare", fails)
+    assert cli("predict", ASTRONAUT, *LINEAR) == expected
+    assert expected.code == 0
 
 
 def test_top_gives_the_most_probable_first(cli: Cli) -> None:

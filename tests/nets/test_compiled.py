@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 import weakref
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -228,3 +232,28 @@ def test_a_layer_of_one_s_own_may_pass_a_run_of_its_own() -> None:
     variables, images = as_trained(network(Conv2D)), IMAGES[:, :5, :5]
     expected = inference(network(Conv2D), variables, images)
     np.testing.assert_array_equal(inference(network(Mine), variables, images), expected)
+
+
+@pytest.mark.slow
+def test_a_second_process_finds_the_program_for_few_images(tmp_path: Path) -> None:
+    code = """
+import jax, numpy as np
+import ferjax
+from ferjax.xla import compile_cache
+hits = []
+jax.monitoring.register_event_listener(
+    lambda event, **_: hits.append(event) if event.endswith('/cache_hits') else None)
+with compile_cache():
+    classifier = ferjax.load(engine="jax")
+    classifier.expected_images = 1
+    classifier.predict_batch(np.zeros((1, 48, 48, 1), np.float32))
+print(len(hits))
+"""
+    unset = {name for name in os.environ if name.startswith("JAX_")}
+    kept = {name: value for name, value in os.environ.items() if name not in unset}
+    environment = {**kept, "XDG_CACHE_HOME": str(tmp_path)}
+    hits = [
+        int(subprocess.check_output([sys.executable, "-c", code], text=True, env=environment))
+        for _ in range(2)
+    ]
+    assert hits == [0, 1]
