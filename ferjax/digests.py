@@ -1,4 +1,4 @@
-"""The SHA-256 of files, which a thread may begin with ahead of who needs it."""
+"""The SHA-256 of files, computed at once, or ahead of who needs it in a thread."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import threading
 from collections.abc import Iterator
 from typing import Final
 
-LARGEST: Final = 128 << 20  # bytes of a file beyond which a hash takes longer than it may win
+LARGEST: Final = (
+    128 << 20
+)  # bytes; a larger file takes longer to hash than what is kept of it saves
 
-_begun: dict[str, Ahead] = {}
+_pending: dict[str, BackgroundSha256] = {}
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
@@ -24,54 +26,58 @@ def sha256(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class Ahead:
-    """The SHA-256 of a file, which a thread begins to compute at once."""
+class BackgroundSha256:
+    """The SHA-256 of a file, which a thread begins to compute when this is made."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = path
         self._digest: str | None = None
-        self._thread = threading.Thread(target=self._compute, daemon=True)
-        self._thread.start()
+        self._thread = threading.Thread(target=self._compute, name="ferjax-hash", daemon=True)
+        with contextlib.suppress(RuntimeError):  # no room for another: `result` computes it
+            self._thread.start()
 
     def _compute(self) -> None:
-        with contextlib.suppress(OSError, ValueError):  # which the result meets, too
+        with contextlib.suppress(OSError, ValueError):  # `result` meets it again
             self._digest = sha256(self._path)
 
     def result(self) -> str:
-        """Wait for the hash, which is of the file as it was in between.
+        """Wait for the thread and return the hash; of a file that changed meanwhile it may be of
+        neither content.
 
         Raises:
             OSError: as for `sha256`.
         """
-        self._thread.join()  # it is not there in a process that was forked since
-        return self._digest or sha256(self._path)
+        if self._thread.ident is not None:
+            self._thread.join()
+        return self._digest or sha256(self._path)  # a forked process has no such thread
 
 
 @contextlib.contextmanager
-def ahead(path: str | os.PathLike[str] | None) -> Iterator[None]:
-    """Have the first `begun` of a file inside of this find its hash begun.
+def precomputing(path: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Hash a file in a thread while the block runs, for the first `precomputed` in it.
 
     Args:
-        path: the file; nothing is begun of what is none, or larger than `LARGEST`.
+        path: the file; None, what is no file, and files above `LARGEST` are left alone.
     """
     key = None
-    if path is not None and os.path.isfile(path) and os.path.getsize(path) <= LARGEST:
-        key = _key(path)
-        _begun[key] = Ahead(path)
+    with contextlib.suppress(OSError):  # it is gone: who needs it says so
+        if path is not None and os.path.isfile(path) and os.path.getsize(path) <= LARGEST:
+            key = _key(path)
+            _pending[key] = BackgroundSha256(path)
     try:
         yield
     finally:
         if key is not None:
-            _begun.pop(key, None)
+            _pending.pop(key, None)
 
 
-def begun(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file, as it was when it was begun `ahead`, or is now.
+def precomputed(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file: the one that `precomputing` began, or else a new one.
 
     Raises:
         OSError: as for `sha256`.
     """
-    found = _begun.pop(_key(path), None)
+    found = _pending.pop(_key(path), None)
     return sha256(path) if found is None else found.result()
 
 

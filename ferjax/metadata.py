@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from ferjax import priors
-from ferjax.digests import sha256 as sha256
+from ferjax.digests import sha256
 from ferjax.emotions import are_names
 from ferjax.errors import PriorError, WeightFileError
 from ferjax.files import json_text, replacing

@@ -53,7 +53,7 @@ _CODE: Final = ("keras", "nets", "nets/layers", "onnx")
 _NOT_KEPT: Final = (OSError, FerjaxError, LookupError, TypeError, ValueError, RecursionError)
 
 _is_on = False
-_begun: list[threading.Thread] = []  # each keeps a model
+_writers: list[threading.Thread] = []  # each keeps a model
 
 
 @contextlib.contextmanager
@@ -69,15 +69,24 @@ def keeping() -> Iterator[None]:
 
 
 def finish() -> None:
-    """Wait until what threads keep is kept."""
-    while _begun:
-        _begun.pop().join()
+    """Wait for the threads that write entries."""
+    while True:
+        try:
+            thread = _writers.pop()
+        except IndexError:
+            return
+        thread.join()
 
 
-def _begin(keep: Callable[[], None]) -> None:
-    thread = threading.Thread(target=keep, name="ferjax-keep")
-    _begun.append(thread)
-    thread.start()
+def _begin(write: Callable[[], None]) -> None:
+    """Write an entry in a thread, for which `finish` waits; at once where there can be none."""
+    thread = threading.Thread(target=write, name="ferjax-keep")
+    try:
+        thread.start()
+    except RuntimeError:
+        write()
+    else:
+        _writers.append(thread)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +122,7 @@ class Entry:
                 return None
             if path.stat().st_size > digests.LARGEST or not _is_private(root := cache_folder()):
                 return None
-            digest = digests.begun(path)
+            digest = digests.precomputed(path)
             key = [__version__, _newest(), hardware.onnx_runtime().__version__, digest]
             key += [sys.platform, platform.machine(), hardware.cpu_features()]
         except (OSError, RuntimeError, ImportError, ValueError):  # no home, no such path
@@ -157,23 +166,26 @@ class Entry:
             return None
 
     def made(self, facts: Facts, variables: Mapping[str, Any], threads: int | None) -> Engine:
-        """Return a new session of a network; a thread keeps its model, if that can be done.
+        """Return a new session of a network; a thread writes the entry, where that can be done.
 
         Raises:
             FerjaxError: ONNX Runtime is missing, or cannot run the network.
         """
         from ferjax.onnx.engine import Engine
 
-        folder: Path | None = None
         try:
             folder = self._temporary()
+        except _NOT_KEPT:
+            return Engine.of(facts.graph, variables, threads=threads)
+        try:
             model = folder / _MODEL
             made = Engine.of(facts.graph, variables, threads=threads, optimized=model)
-        # A full disk is an error of ONNX Runtime's, or shows in what it has written.
-        except _NOT_KEPT:
-            if folder is not None:
-                shutil.rmtree(folder, ignore_errors=True)
-            return Engine.of(facts.graph, variables, threads=threads)
+        except BaseException as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            # A full disk is an error of ONNX Runtime's, or shows in what it has written.
+            if isinstance(error, _NOT_KEPT):
+                return Engine.of(facts.graph, variables, threads=threads)
+            raise
         _begin(lambda: self._keep(folder, facts))
         return made
 
@@ -188,18 +200,18 @@ class Entry:
         return folder
 
     def _keep(self, folder: Path, facts: Facts) -> None:
-        """Make the entry of a folder that has the optimised model, if it can be opened."""
+        """Make the entry of a folder that has the optimised model, once that can be opened."""
         from ferjax.onnx.engine import Engine
 
         try:
             with contextlib.suppress(*_NOT_KEPT):
-                digest = digests.Ahead(self.path)
+                digest = digests.BackgroundSha256(self.path)
                 Engine(folder / _MODEL, threads=1, is_optimized=True)
-                self._rename(folder, facts, digest)
+                self._publish(folder, facts, digest)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _rename(self, folder: Path, facts: Facts, digest: digests.Ahead) -> None:
+    def _publish(self, folder: Path, facts: Facts, digest: digests.BackgroundSha256) -> None:
         """Make the entry of a folder that has the optimised model, if it says what is so."""
         files = _files(folder)
         text = _text(facts, files)
@@ -376,17 +388,13 @@ _CLASSES: Final[dict[str, Callable[..., Any]]] = {
 }
 
 
-def _class(name: str) -> Callable[..., Any]:
-    """Return the class of a name.
-
-    Raises:
-        KeyError: a graph has none of the name.
-    """
-    if name == "Operation":  # a kind for each operation is what Keras has
+def _class(name: str) -> Callable[..., Any] | None:
+    """Return the class of a name; None where a graph has none such."""
+    if name == "Operation":  # not in the vocabulary: Keras has no such layer
         from ferjax.nets.layers import Operation
 
         return Operation
-    return _CLASSES.get(name) or VOCABULARY[name]
+    return _CLASSES.get(name) or VOCABULARY.get(name)
 
 
 def _text(facts: Facts, files: dict[str, list[int]]) -> bytes:
@@ -394,7 +402,7 @@ def _text(facts: Facts, files: dict[str, list[int]]) -> bytes:
 
     def fields(value: Any) -> dict[str, Any]:
         kind = type(value).__name__
-        if not (kind in _CLASSES or kind in VOCABULARY or kind == "Operation"):
+        if _class(kind) is None:
             raise TypeError(f"expected a part of a graph, got {value!r}")
         values = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         return {"class": kind, **values}
@@ -416,7 +424,9 @@ def _facts(stored: Mapping[str, Any]) -> Facts:
         if not isinstance(value, dict):
             return value
         fields = {name: built(item) for name, item in value.items() if name != "class"}
-        return _class(value["class"])(**fields)
+        if (kind := _class(value["class"])) is None:
+            raise LookupError(f"expected a part of a graph, got {value['class']!r}")
+        return kind(**fields)
 
     return Facts(built(stored["graph"]), stored["labels"], stored["metadata"])
 

@@ -9,12 +9,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
+from typing import Any
 
-if TYPE_CHECKING:
-    from inspect import Signature
-
-_Kind = TypeVar("_Kind", bound=type)
 Convert = Callable[[Any], Any]
 Pair = tuple[int, int]
 Range = tuple[float, float]
@@ -46,86 +42,6 @@ def convert_fields(instance: Any, error: Callable[[str, ValueError], Exception])
 @lru_cache(maxsize=256)  # by kind: there are layers by the thousand
 def _converters(kind: type[Any]) -> tuple[tuple[str, Convert], ...]:
     return tuple((field.name, field.metadata["convert"]) for field in dataclasses.fields(kind))
-
-
-@dataclass_transform(frozen_default=True, kw_only_default=True)
-def frozen(kind: _Kind) -> _Kind:
-    """Make a `Frozen` a dataclass of its fields, as `dataclass(frozen=True, kw_only=True)` does.
-
-    That compiles six methods for each class, which for a hundred kinds of layers takes as long as
-    to import NumPy; here all but two are those of `Frozen`, which look at the fields.
-    """
-    made = dataclasses.dataclass(init=False, repr=False, eq=False, frozen=True, kw_only=True)
-    return made(kind)  # type: ignore[return-value]
-
-
-class _SignatureOfFields:
-    """The signature of a class whose fields, all by keyword, are what it is made of."""
-
-    def __get__(self, instance: object, kind: type[Frozen]) -> Signature:
-        from inspect import Parameter, Signature
-
-        if kind.__init__ is not Frozen.__init__:
-            raise AttributeError("__signature__")  # it has one of its own
-        parameters = [
-            Parameter(
-                field.name,
-                Parameter.KEYWORD_ONLY,
-                annotation=field.type,
-                default=Parameter.empty if field.default is _MISSING else field.default,
-            )
-            for field in dataclasses.fields(kind)  # type: ignore[arg-type]
-        ]
-        return Signature(parameters)
-
-
-class Frozen:
-    """Base of classes that `frozen` makes; those of `dataclass(frozen=True)` may inherit, too."""
-
-    __signature__ = _SignatureOfFields()
-
-    def __init__(self, **given: Any) -> None:
-        kind: Any = type(self)
-        values = dict(_defaults(kind))
-        for name, value in given.items():
-            if name not in values:
-                raise TypeError(f"{kind.__name__}() got an unexpected keyword argument {name!r}")
-            values[name] = value
-        missing = [repr(name) for name, value in values.items() if value is _MISSING]
-        if missing:
-            raise TypeError(f"{kind.__name__}() misses {', '.join(missing)}")
-        vars(self).update(values)
-        self.__post_init__()
-
-    def __post_init__(self) -> None:
-        """Check the fields, which are all set."""
-
-    def __repr__(self) -> str:
-        kind: Any = type(self)
-        fields = (f"{name}={getattr(self, name)!r}" for name in _defaults(kind))
-        return f"{kind.__qualname__}({', '.join(fields)})"
-
-    def __eq__(self, other: object) -> bool:
-        if other.__class__ is not self.__class__:
-            return NotImplemented
-        return _values(self) == _values(other)
-
-    def __hash__(self) -> int:
-        return hash(_values(self))
-
-
-_MISSING = dataclasses.MISSING
-
-
-@lru_cache(maxsize=256)
-def _defaults(kind: Any) -> dict[str, Any]:
-    """Return the default of each field, `_MISSING` where there is none."""
-    return {field.name: field.default for field in dataclasses.fields(kind)}
-
-
-def _values(instance: Any) -> tuple[Any, ...]:
-    kind: Any = type(instance)
-    return tuple(getattr(instance, name) for name in _defaults(kind))
 
 
 def invalid(expected: str, value: object) -> ValueError:

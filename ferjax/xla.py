@@ -18,9 +18,9 @@ from ferjax.files import user_cache
 
 jax: Any = LazyModule("jax")  # what predicts without it need not wait for it
 
-# Seconds of compiling from which on code is kept. To find it again takes 20 ms; the program for few
-# images, as those of a start, compiles in 220.
-_LEAST: Final = 0.05
+# What takes longer to compile is kept. To find it again takes 20 ms; to compile the program for few
+# images, as those of a start, 220.
+_LEAST_SECONDS: Final = 0.05
 
 _waiting: contextlib.ExitStack | None = None  # of a `compile_cache` from before jax was imported
 
@@ -121,7 +121,7 @@ def _kept() -> Iterator[None]:
         yield
         return
     config.update("jax_compilation_cache_dir", str(folder))
-    config.update("jax_persistent_cache_min_compile_time_secs", _LEAST)
+    config.update("jax_persistent_cache_min_compile_time_secs", _LEAST_SECONDS)
     cache.reset_cache()  # what was compiled before this has fixed that there is none
     try:
         yield

@@ -32,7 +32,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import trainings
-from ferjax import metadata
+from ferjax import digests, metadata
 from ferjax.cli.main import main as ferjax_command
 from ferjax.errors import FerjaxError
 from ferjax.files import replacing
@@ -87,7 +87,7 @@ class Steps:
         self.through(name, command, weights)
 
     def _digest(self, command: Sequence[str], weights: Path | None) -> str:
-        text = json.dumps([*command, None if weights is None else metadata.sha256(weights)])
+        text = json.dumps([*command, None if weights is None else digests.sha256(weights)])
         return hashlib.sha256(text.encode()).hexdigest()
 
 

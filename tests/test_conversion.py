@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import ferjax.keras
-from ferjax import metadata
+from ferjax import digests, metadata
 from ferjax.conversion import TARGETS, convert
 from ferjax.errors import FerjaxError, LabelsError, WeightFileError, WriteError
 from ferjax.nets import Network, fer_cnn5
@@ -261,7 +261,7 @@ def test_metadata_beside_the_source_goes_into_the_target(source: Path, tmp_path:
     assert model.labels == LABELS
     assert model.metadata == known  # not the hash, which is the source's
     found = metadata.read(tmp_path / "other.keras")
-    assert found == {**known, "sha256": metadata.sha256(tmp_path / "other.keras")}
+    assert found == {**known, "sha256": digests.sha256(tmp_path / "other.keras")}
     # Alone, as somebody may pass it on, it still has what it needs.
     metadata.sidecar(tmp_path / "other.keras").unlink()
     assert read(tmp_path / "other.keras").metadata == known

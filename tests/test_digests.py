@@ -23,28 +23,28 @@ def hexadecimal(content: bytes) -> str:
 
 
 def test_what_was_begun_is_the_hash_of_then_once(file: Path) -> None:
-    with digests.ahead(file):
-        digests._begun[os.path.abspath(file)].result()
+    with digests.precomputing(file):
+        digests._pending[os.path.abspath(file)].result()
         file.write_bytes(b"second")
-        assert digests.begun(file) == hexadecimal(b"first")
-        assert digests.begun(file) == hexadecimal(b"second") == digests.sha256(file)
+        assert digests.precomputed(file) == hexadecimal(b"first")
+        assert digests.precomputed(file) == hexadecimal(b"second") == digests.sha256(file)
 
 
 def test_what_nobody_asked_for_is_forgotten(file: Path) -> None:
-    with digests.ahead(file):
+    with digests.precomputing(file):
         pass
     file.write_bytes(b"second")
-    assert digests.begun(file) == hexadecimal(b"second")
+    assert digests.precomputed(file) == hexadecimal(b"second")
 
 
 def test_a_path_is_the_same_however_it_is_written(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(file.parent)
-    with digests.ahead(Path(file.name)):
-        digests._begun[os.path.abspath(file)].result()
+    with digests.precomputing(Path(file.name)):
+        digests._pending[os.path.abspath(file)].result()
         file.write_bytes(b"second")
-        assert digests.begun(file) == hexadecimal(b"first")
+        assert digests.precomputed(file) == hexadecimal(b"first")
 
 
 def test_nothing_is_begun_of_what_is_no_file_or_a_large_one(
@@ -52,8 +52,8 @@ def test_nothing_is_begun_of_what_is_no_file_or_a_large_one(
 ) -> None:
     monkeypatch.setattr(digests, "LARGEST", 4)
     for path in (file, file.parent, file.with_name("none"), None):
-        with digests.ahead(path):
-            assert not digests._begun
+        with digests.precomputing(path):
+            assert not digests._pending
 
 
 def test_a_file_that_goes_meanwhile_is_missed_by_who_asks(
@@ -63,14 +63,14 @@ def test_a_file_that_goes_meanwhile_is_missed_by_who_asks(
         raise FileNotFoundError(path)
 
     monkeypatch.setattr(digests, "sha256", gone)
-    with digests.ahead(file), pytest.raises(FileNotFoundError):
-        digests.begun(file)
+    with digests.precomputing(file), pytest.raises(FileNotFoundError):
+        digests.precomputed(file)
 
 
 def test_a_thread_that_did_not_finish_is_not_needed(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in a process that was forked since, in which the thread is not."""
-    monkeypatch.setattr(digests.Ahead, "_compute", lambda self: None)
-    with digests.ahead(file):
-        assert digests.begun(file) == hexadecimal(b"first")
+    monkeypatch.setattr(digests.BackgroundSha256, "_compute", lambda self: None)
+    with digests.precomputing(file):
+        assert digests.precomputed(file) == hexadecimal(b"first")

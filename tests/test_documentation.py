@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 import ferjax
-from ferjax import metadata
+from ferjax import digests, metadata
 from ferjax.cli.main import build_parser
 from ferjax.emotions import ORDERS
 from ferjax.nets.layers import VOCABULARY
@@ -89,7 +89,7 @@ def test_figures_of_weights_are_those_of_their_metadata() -> None:
     ]
     assert rows[5][3:] == ["68.27 % (2,259 of 3,309)", "69.13 % (2,264 of 3,275) |"]
     for row, name in zip(rows[8:], names, strict=True):
-        assert metadata.sha256(ROOT / "checkpoints" / f"{name}.h5") in row[-1]
+        assert digests.sha256(ROOT / "checkpoints" / f"{name}.h5") in row[-1]
     assert rows[11][2] == "[`robust`](recipes.md#robust)"  # called otherwise when it ran
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import ferjax
-from ferjax import hub, metadata, released, weights
+from ferjax import digests, hub, metadata, released, weights
 from ferjax.cli.main import main
 from ferjax.errors import HubError, WeightFileError
 from ferjax.hub import choice
@@ -269,7 +269,7 @@ def test_the_cache_is_used_offline(
     folder = plant(hugging_face.cache, files)
     for text in ("", "/tiny.h5", "@main/tiny.h5", f"@{COMMIT}", f"@{COMMIT}/tiny.h5"):
         assert released.path_of(f"hf://someone/emotions{text}") == folder / "tiny.h5"
-    digest = metadata.sha256(model)
+    digest = digests.sha256(model)
     assert released.path_of(f"hf://someone/emotions/tiny.h5#sha256={digest}").is_file()
     classifier = ferjax.load("hf://someone/emotions")
     assert (classifier.labels, classifier.value_range) == (tuple(LABELS[::-1]), (-1.0, 1.0))
@@ -514,7 +514,7 @@ def test_a_version_in_kaggles_cache_is_used_offline(
     (kaggle.models / handle / "13").mkdir()  # of which nothing is whole
     (kaggle.models / handle / "13" / "tiny.h5").touch()
     assert released.path_of(f"kaggle://{handle}/1") == older / "tiny.h5"
-    pin = f"#sha256={metadata.sha256(model)}"
+    pin = f"#sha256={digests.sha256(model)}"
     for text in (f"{handle}/12/tiny.h5{pin}", handle, "/".join(handle.split("/")[:2])):
         assert released.path_of(f"kaggle://{text}") == folder / "tiny.h5"
     assert ferjax.load(f"kaggle://{handle}/12").labels == tuple(LABELS[::-1])

@@ -76,6 +76,15 @@ def test_a_network_imports_the_kinds_of_layers_that_it_has() -> None:
     assert sorted(ast.literal_eval(found)) == ["base", "dense", "work"]
 
 
+def test_a_command_imports_no_other() -> None:
+    code = "import contextlib, io, sys; from ferjax.cli.main import main"
+    call = "with contextlib.suppress(SystemExit): main(['predict'])"
+    names = "print(*[n for n in sys.modules if n.startswith('ferjax.cli.')])"
+    found = {name.rsplit(".", 1)[-1] for name in run(f"{code}\n{call}\n{names}")[-1].split()}
+    assert "predict" in found
+    assert not found & (set(COMMANDS) - {"predict"})
+
+
 @pytest.mark.parametrize("module", ["ferjax.train.recipes", "ferjax.data.augmentation"])
 def test_recipes_and_augmentations_are_plain_data(module: str) -> None:
     modules = imported_by(f"import {module}")

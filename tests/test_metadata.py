@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import ferjax.keras
-from ferjax import EMOTIONS, metadata
+from ferjax import EMOTIONS, digests, metadata
 from ferjax.errors import WeightFileError
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
@@ -37,7 +37,7 @@ def test_the_metadata_has_the_name_of_its_weights(weights: str, expected: str) -
 
 def test_sha256_is_that_of_the_standard(tmp_path: Path) -> None:
     (tmp_path / "m").write_bytes(b"abc")  # the first example of FIPS 180-2
-    assert metadata.sha256(tmp_path / "m") == (
+    assert digests.sha256(tmp_path / "m") == (
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
 
@@ -49,7 +49,7 @@ def test_what_is_written_is_read_with_the_hash_of_the_weights(tmp_path: Path) ->
     assert written == tmp_path / "m.metadata.json"
     found = metadata.read(weights)
     assert found["labels"] == ["glücklich", "müde"]
-    assert found["sha256"] == metadata.sha256(weights)
+    assert found["sha256"] == digests.sha256(weights)
     assert "glücklich" in written.read_text(encoding="utf-8")
 
 

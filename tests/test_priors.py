@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ferjax import classifier as classifiers
-from ferjax import metadata, priors
+from ferjax import digests, priors
 from ferjax.classifier import EmotionClassifier
 from ferjax.errors import FerjaxError, PriorError, PriorWarning
 from ferjax.scaling import Scaling
@@ -153,7 +153,7 @@ def test_released_weights_know_what_they_were_trained_on() -> None:
         assert found is not None
         np.testing.assert_allclose(found, np.array(counts) / 28709, atol=1e-6)
         assert (
-            metadata.sha256(path.with_name(path.name.replace(".metadata.json", ".h5")))
+            digests.sha256(path.with_name(path.name.replace(".metadata.json", ".h5")))
             == (known["sha256"])
         )
 

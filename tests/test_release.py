@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import ferjax
-from ferjax import metadata
+from ferjax import digests, metadata
 
 from .conftest import RunScript, ScriptDone
 from .networks import tiny_graph
@@ -98,7 +98,7 @@ def test_three_seeds_are_trained_and_the_median_is_released(
     assert ferjax.keras.load(weights).network.graph.layers == tiny_graph().layers
     for view in ("", ".flip", ".ten-crop"):
         report = json.loads((folder / "reports" / f"tiny{view}.json").read_text(encoding="utf-8"))
-        assert report["weights"]["sha256"] == metadata.sha256(weights)
+        assert report["weights"]["sha256"] == digests.sha256(weights)
     kept = sorted(path.name for path in (folder / "seeds").iterdir())
     assert kept == [f"tiny.seed{seed}.metadata.json" for seed in range(3) if seed != chosen]
     card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")

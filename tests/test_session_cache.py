@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 import ferjax
-from ferjax import EmotionClassifier, hardware, metadata, session_cache, weights
+from ferjax import EmotionClassifier, hardware, metadata, onnx_runtime, session_cache, weights
 from ferjax.errors import WeightFileError
 
 pytest.importorskip("onnxruntime")
@@ -235,6 +236,31 @@ def test_nothing_is_kept_of_a_file_that_changes_meanwhile(file: Path, root: Path
     loaded.predict_batch(IMAGES)
     session_cache.finish()
     assert parts(root) == []
+
+
+def test_an_interrupted_start_leaves_nothing(
+    file: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(onnx_runtime, "session", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            rows(file)
+    assert parts(root) == []
+
+
+def test_without_room_for_a_thread_an_entry_is_made_at_once(
+    file: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    loaded = load(file)
+    loaded.predict_batch(IMAGES)
+    assert parts(root) == WHOLE
 
 
 def test_no_home_and_a_folder_that_cannot_be_written_keep_nothing(

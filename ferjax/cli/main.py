@@ -8,6 +8,7 @@ import importlib
 import io
 import os
 import shlex
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ _COMMANDS = (
     "predict faces video web serve convert export inspect verify data train evaluate calibrate "
     "card push"
 ).split()
+_INTERRUPTED = 130  # the exit code after Ctrl-C, as shells have it
 
 
 class _Parser(argparse.ArgumentParser):
@@ -48,7 +50,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     """Return the parser of `ferjax`.
 
     Args:
-        command: the one that is called, where that is known: others are then not imported.
+        command: the only one to import and to add; None, or an unknown one, adds all.
     """
     parser = _Parser(
         prog="ferjax",
@@ -80,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"ferjax: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return 130
+        return _INTERRUPTED
     except OSError as error:  # stdout takes no more: its reader has had enough, the disk is full
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
@@ -108,6 +110,8 @@ def console() -> int:
     """Be the command `ferjax`, in a process of its own."""
     process.prepare(sys.argv[1:])
     code = main()
+    if code == _INTERRUPTED:  # a second Ctrl-C would end the wait for threads with a traceback
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Python looks for garbage once more when it ends, in all modules: 0.2 s where JAX is imported.
     gc.freeze()
     return code

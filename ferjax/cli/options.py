@@ -11,7 +11,7 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -23,7 +23,8 @@ from ferjax.errors import FerjaxError, ImageError, PriorError, printable
 if TYPE_CHECKING:
     from ferjax.classifier import EmotionClassifier
 
-_SWITCH: Final = 0.0005  # seconds
+# Seconds that a thread waits for its turn, each time that it has computed without Python's lock.
+_SWITCH_INTERVAL: Final = 0.0005
 
 
 def add_command(commands: Any, name: str, module: ModuleType) -> argparse.ArgumentParser:
@@ -60,9 +61,8 @@ def keeps_programs(run: Callable[[argparse.Namespace], int]) -> Callable[[argpar
 
     @functools.wraps(run)
     def keeping(args: argparse.Namespace) -> int:
-        # What is kept of a weight file goes by its hash; to begin with that before NumPy and the
-        # like are imported takes no time.
-        with digests.ahead(_weight_file(args)):
+        # The cache's key is the weight file's hash: it is computed while NumPy is imported.
+        with digests.precomputing(_weight_file(args)):
             from ferjax import session_cache
             from ferjax.xla import compile_cache
 
@@ -73,12 +73,12 @@ def keeps_programs(run: Callable[[argparse.Namespace], int]) -> Callable[[argpar
 
 
 def _weight_file(args: argparse.Namespace) -> Path | None:
-    """Return the weight file of a command of which something may be kept for ONNX Runtime."""
+    """Return the weight file to hash ahead; None by JAX, for a hub's address, or without one."""
     weights = getattr(args, "weights", None)
-    if getattr(args, "engine", None) == "jax" or hub.parse(weights) is not None:
+    if getattr(args, "engine", None) == "jax":
         return None
     try:
-        return released.path_of(weights)
+        return None if hub.parse(weights) is not None else released.path_of(weights)
     except (FerjaxError, OSError, ValueError):  # which loading says
         return None
 
@@ -141,23 +141,37 @@ def load_classifier(args: argparse.Namespace) -> EmotionClassifier:
     return ferjax.load(**classifier_arguments(args))
 
 
-def prepare(classifier: EmotionClassifier, *, threads: int | None = None) -> None:
-    """Have a thread make ready what computes, while the images are read.
+@contextlib.contextmanager
+def preparing(
+    classifier: EmotionClassifier, args: argparse.Namespace, *, threads: int | None = None
+) -> Iterator[None]:
+    """Open the session of ONNX Runtime in a thread, while the block reads images and predicts.
+
+    Not JAX, whose import keeps others from computing, and goes on where no image can be read.
 
     Args:
-        threads: as for the `predict_batch` that follows.
+        threads: as for the `predict_batch` in the block.
     """
-
-    # Each time the thread has let others compute, it waits for them that long.
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH)
+    from ferjax.prediction_engines import may_suit_onnx
 
     def prepare() -> None:
-        with contextlib.suppress(Exception):  # which the prediction meets, too
+        with contextlib.suppress(Exception):  # the prediction meets and reports it
             classifier.prepare(threads=threads)
-        sys.setswitchinterval(interval)
 
-    threading.Thread(target=prepare, name="ferjax-prepare").start()
+    thread = threading.Thread(target=prepare, name="ferjax-prepare")
+    if not may_suit_onnx(args.engine):
+        yield
+        return
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    try:
+        with contextlib.suppress(RuntimeError):  # no room for another thread
+            thread.start()
+        yield
+    finally:
+        if thread.ident is not None:
+            thread.join()
+        sys.setswitchinterval(interval)
 
 
 def classifier_arguments(args: argparse.Namespace) -> dict[str, Any]:

@@ -99,8 +99,8 @@ def run(args: argparse.Namespace) -> int:
 
         explain.check_drawing(args.explain, len(paths))
     threads = 1 if len(paths) <= _FEW else None
-    options.prepare(classifier, threads=threads)
-    readable, rows = _predicted(classifier, paths, args, threads)
+    with options.preparing(classifier, args, threads=threads):
+        readable, rows = _predicted(classifier, paths, args, threads)
     if readable:
         rows = classifier.with_prior(rows, args.prior)
     if args.prior == "adapt" and classifier.adapted_prior is not None:

@@ -25,9 +25,9 @@ from ferjax.data.dataset import SPLITS, Faces
 from ferjax.data.manifest import ARRAYS, FORMAT, MANIFEST, differences, manifest_of
 from ferjax.data.reading import Read
 from ferjax.data.votes import Votes
+from ferjax.digests import sha256
 from ferjax.errors import DataError, WriteError, printable
 from ferjax.files import check_folder, is_utf8, json_text, make_folder, replacing
-from ferjax.metadata import sha256
 
 # What may be dropped: a mask of images, and why they are.
 DROPS: Final[dict[str, tuple[Callable[[Faces], checks.Mask], str]]] = {

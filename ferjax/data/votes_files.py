@@ -25,9 +25,9 @@ from ferjax.data.csv_dialect import LABELS, USAGES, fields_of, first_of, plain, 
 from ferjax.data.image_lists import NAMES
 from ferjax.data.reading import opened_member, suffix
 from ferjax.data.votes import NOT_A_FACE, UNKNOWN, Votes
+from ferjax.digests import sha256
 from ferjax.emotions import FERPLUS_ORDER, plain_name
 from ferjax.errors import DataError, printable
-from ferjax.metadata import sha256
 
 MAX_BYTES: Final = 2**28
 MAX_ROWS: Final = 1_000_000

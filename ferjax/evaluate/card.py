@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ferjax import limits, metadata, priors, released
+from ferjax import digests, limits, metadata, priors, released
 from ferjax._version import __version__
 from ferjax.emotions import TELL_THE_ORDER, Labels
 from ferjax.errors import (
@@ -110,7 +110,7 @@ def _filled(
             "makes a file of it",
         )
     model = read_weights(path)
-    digest = None if form else metadata.sha256(path)
+    digest = None if form else digests.sha256(path)
     measured = [read_report(report) for report in reports]
     for name, report in zip(reports, measured):
         about = report["weights"]

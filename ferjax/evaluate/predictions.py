@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ferjax import metadata, released
+from ferjax import digests, metadata, released
 from ferjax.classifier import EmotionClassifier, load
 from ferjax.data.dataset import Faces
 from ferjax.data.reading import Progress
@@ -55,7 +55,7 @@ def read_weights(
     stated, graph = weights.metadata, weights.graph
     about = {
         "name": path.name if path is not None else str(stated.get("name") or graph.name),
-        "sha256": None if path is None or metadata.in_parts(path) else metadata.sha256(path),
+        "sha256": None if path is None or metadata.in_parts(path) else digests.sha256(path),
         "architecture": graph.name,
         "parameters": graph.num_params,
         "source": stated.get("source"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ferjax import digests
 from ferjax.errors import HubError
 from ferjax.hub.address import HUGGING_FACE, Address, parse
 
@@ -48,6 +49,6 @@ def fetched(address: Address) -> Path:
         return path
     if form := metadata.in_parts(path):
         raise HubError(address, f"a hash is of one file, and these weights are {form}")
-    if (digest := metadata.sha256(path)) != address.sha256:
+    if (digest := digests.sha256(path)) != address.sha256:
         raise HubError(address, f"has another SHA-256, {digest}; it is not used")
     return path

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ferjax import metadata
+from ferjax import digests, metadata
 from ferjax.errors import HubError, causes, first_line, near_misses, printable
 from ferjax.hub import choice
 from ferjax.hub.address import Address, offline_by_environment
@@ -126,7 +126,7 @@ def _downloaded(
     if not chosen.path:
         return folder
     is_new = not isinstance(before, str)
-    if digest and is_new and metadata.sha256(path) != digest:
+    if digest and is_new and digests.sha256(path) != digest:
         for copy in (path.resolve(), path):  # what the link leads to, and the link
             copy.unlink(missing_ok=True)
         raise HubError(address, "arrived damaged, with another SHA-256 than the hub has; try again")

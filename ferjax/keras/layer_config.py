@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from ferjax.errors import LayerError, printable
+from ferjax.frozen import frozen
 from ferjax.keras import operations
 from ferjax.keras.config_entries import MODELS, check_class, head, plain
 from ferjax.keras.setting_forms import LEFT_OUT, form_of
@@ -73,9 +73,11 @@ _REFUSED: dict[str, tuple[Any, ...]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen
 class ScaledAdd(Add):
     """Its first input plus `scale` times its second: InceptionResNetV2's CustomScaleLayer."""
+
+    commutes: ClassVar[bool] = False
 
     scale: float = setting(real)
 

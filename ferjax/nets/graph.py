@@ -303,11 +303,11 @@ class Graph:
 
     @cached_property
     def _computing(self) -> tuple[int, ...]:
-        """For each call, itself or, where it only rearranges, the last before that does not."""
+        """For each call, itself or, where it only reshapes, the last before that does not."""
         positions: list[int] = []
         for position, call in enumerate(self.calls):
             layer = self.by_name[call.layer]
-            positions.append(positions[call.inputs[0]] if layer.rearranges else position)
+            positions.append(positions[call.inputs[0]] if layer.only_reshapes else position)
         return tuple(positions)
 
     @cached_property

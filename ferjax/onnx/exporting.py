@@ -45,8 +45,8 @@ _APART = (
     1024  # values of an array that is given beside a model; smaller ones are shapes and the like
 )
 
-# Where layers are written that are in a module of another name.
-_MODULES = {"applications": "operations", "base": "operations"}
+# Layers that are written in a module of another name than their own.
+_ELSEWHERE = {"applications": "operations"}
 
 MOST_BYTES = (1 << 31) - (1 << 20)  # Protocol Buffers' limit, less what surrounds the weights
 
@@ -57,7 +57,7 @@ def _identity(layer: TrainingOnly, b: Builder, x: Tensor) -> Tensor:
 
 def _written(layer: Layer, b: Builder, *inputs: Tensor) -> Tensor:
     """Write one layer."""
-    write = _writer(type(layer))
+    write = writer_of(type(layer))
     if write is None:
         raise UnknownLayerError(
             f"layer {layer.name!r}: there is no ONNX for layers of kind {layer.kind!r}"
@@ -65,11 +65,11 @@ def _written(layer: Layer, b: Builder, *inputs: Tensor) -> Tensor:
     return write(layer, b, *inputs)
 
 
-def _writer(kind: type[Layer]) -> Callable[..., Tensor] | None:
-    """Return the function of a layer, the graph and its inputs that writes layers of a kind; None
-    where there is none.
+def writer_of(kind: type[Layer]) -> Callable[..., Tensor] | None:
+    """Return the function that writes layers of a kind, called with (layer, builder, *inputs).
 
-    Those of a module of `ferjax.nets.layers` are in the module of the same name here.
+    Layers of a module of `ferjax.nets.layers` are written in the module of the same name here.
+    None where nothing writes them.
     """
     package, _, module = kind.__module__.rpartition(".")
     if package != layers.__name__:  # one of a person's own
@@ -80,8 +80,10 @@ def _writer(kind: type[Layer]) -> Callable[..., Tensor] | None:
         from ferjax.onnx import recurrent
 
         return recurrent.time_distributed(_written)
-    writing = importlib.import_module(f"{__package__}.{_MODULES.get(module, module)}")
-    found: Callable[..., Tensor] | None = getattr(writing, "LAYERS", {}).get(kind)
+    if module == "base":  # the input, which is none of the nodes
+        return None
+    writing = importlib.import_module(f"{__package__}.{_ELSEWHERE.get(module, module)}")
+    found: Callable[..., Tensor] | None = writing.LAYERS.get(kind)
     return found
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from ferjax import metadata, released
+from ferjax import digests, metadata, released
 from ferjax.conversion import convert
 from ferjax.emotions import Labels
 from ferjax.errors import FerjaxError, HubError, WeightFileError, WriteError
@@ -178,7 +178,7 @@ def _write_extra(source: Path, target: Path, kind: str) -> None:
 def _use(target: Address, file: Path) -> str:
     """Return the section of a card that shows how its weights are used."""
     address = replace(target, file=file.name)
-    pinned = replace(address, sha256=metadata.sha256(file))
+    pinned = replace(address, sha256=digests.sha256(file))
     return f"""## How to use
 
 ```python

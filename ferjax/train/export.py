@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ferjax import keras, metadata
+from ferjax import digests, keras, metadata
 from ferjax._version import __version__
 from ferjax.nets.network import Network
 from ferjax.train.begin import Run
@@ -25,7 +25,7 @@ def save(
     labels = list(described["labels"])
     earlier = metadata.read(path, quiet=True) if path.is_file() else {}
     keras.save(path, network, variables, labels=labels, metadata={"labels": labels})
-    if earlier.get("sha256") == metadata.sha256(path):
+    if earlier.get("sha256") == digests.sha256(path):
         accuracy = metadata.with_accuracies(earlier, described["accuracy"])
         described = {**earlier, **described, "accuracy": accuracy}
     metadata.write(path, described)

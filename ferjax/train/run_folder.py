@@ -23,7 +23,7 @@ from typing import Any, Self
 
 import jax
 
-from ferjax import metadata
+from ferjax import digests, metadata
 from ferjax._version import __version__
 from ferjax.errors import WriteError
 from ferjax.files import json_text, lock, replacing
@@ -220,7 +220,7 @@ def origin(weights: PathLike) -> dict[str, Any]:
         return {"file": path.name, "sha256": None}
     stated = metadata.read(path)
     stated = {k: stated[k] for k in ("source", "trained_on", "training") if k in stated}
-    return {"file": path.name, "sha256": metadata.sha256(path), **stated}
+    return {"file": path.name, "sha256": digests.sha256(path), **stated}
 
 
 def versions() -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ferjax import limits, metadata
+from ferjax import digests, limits, metadata
 
 if TYPE_CHECKING:
     from ferjax.classifier import EmotionClassifier
@@ -25,7 +25,7 @@ def card(classifier: EmotionClassifier, weights: Path | None = None) -> dict[str
     known, graph = classifier.metadata, classifier.network.graph
     digest = known.get("sha256")
     if weights is not None:
-        digest = None if metadata.in_parts(weights) else metadata.sha256(weights)
+        digest = None if metadata.in_parts(weights) else digests.sha256(weights)
     height, width = classifier.image_size
     trained_on = _data(known, "trained_on")
     return {

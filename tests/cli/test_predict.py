@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import ferjax
+from ferjax import digests, hardware
 from ferjax.emotions import FER2013_CSV_ORDER
 from ferjax.nets.compiled import Compiled
 
@@ -65,7 +66,7 @@ def test_what_computes_is_made_ready_while_images_are_read(
 
     monkeypatch.setattr(ferjax.EmotionClassifier, "prepare", prepared)
     interval = sys.getswitchinterval()
-    assert cli("predict", ASTRONAUT, *LINEAR).code == 0
+    assert cli("predict", ASTRONAUT, *LINEAR, "--engine", "onnx").code == 0
     assert made == [("ferjax-prepare", 1)]
     assert sys.getswitchinterval() == interval
 
@@ -80,6 +81,66 @@ def test_what_fails_ahead_is_left_to_the_prediction(
     monkeypatch.setattr(ferjax.EmotionClassifier, "prepare", fails)
     assert cli("predict", ASTRONAUT, *LINEAR) == expected
     assert expected.code == 0
+
+
+def test_nothing_goes_on_behind_the_command(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+
+    def waits(self: ferjax.EmotionClassifier, *, threads: int | None = None) -> str:
+        assert released.wait(10)
+        return "onnx"
+
+    monkeypatch.setattr(ferjax.EmotionClassifier, "prepare", waits)
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    threading.Timer(0.2, released.set).start()
+    assert cli("predict", tmp_path, "--engine", "onnx").code == 1
+    assert released.is_set()
+
+
+def test_jax_is_not_imported_for_images_that_cannot_be_read(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ferjax.EmotionClassifier, "prepare", lambda self, **_: pytest.fail())
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    assert cli("predict", tmp_path, "--engine", "jax").code == 1
+
+
+def test_a_system_without_room_for_threads_is_slower_alone(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = cli("predict", ASTRONAUT, *LINEAR)
+    start = threading.Thread.start
+
+    def refused(self: threading.Thread) -> None:
+        if self.name.startswith("ferjax-"):
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    assert cli("predict", ASTRONAUT, *LINEAR) == expected
+    assert expected.code == 0
+
+
+def test_the_weight_file_is_hashed_once_ahead(
+    cli: Cli, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(hardware, "may_have_accelerator", lambda: False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    hashed: list[str] = []
+    sha256 = digests.sha256
+
+    def counted(path: str | os.PathLike[str]) -> str:
+        hashed.append(threading.current_thread().name)
+        return sha256(path)
+
+    monkeypatch.setattr(digests, "sha256", counted)
+    for again in (1, 0):  # once more where the entry is made
+        hashed.clear()
+        assert cli("predict", ASTRONAUT, *LINEAR, "--weights", model).code == 0
+        assert hashed == ["ferjax-hash"] * (1 + again)
 
 
 def test_top_gives_the_most_probable_first(cli: Cli) -> None:

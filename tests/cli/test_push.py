@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import ferjax
-from ferjax import metadata, publish
+from ferjax import digests, metadata, publish
 from ferjax.errors import FerjaxError
 from ferjax.publish import folder, header
 
@@ -114,7 +114,7 @@ def test_the_header_is_as_the_hub_reads_it(
         ("mine", None, "accuracy", 0.25, "accuracy, flip view, 4 images"),
     ]
     assert "<!-- written by `ferjax card` -->" in card.text and "## Intended use" in card.text
-    assert f"{ADDRESS}/best.h5#sha256={metadata.sha256(weights)}" in card.text
+    assert f"{ADDRESS}/best.h5#sha256={digests.sha256(weights)}" in card.text
 
 
 def test_figures_of_a_report_go_before_those_of_the_metadata(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import ferjax
-from ferjax import keras, metadata
+from ferjax import digests, keras, metadata
 from ferjax.errors import DataError, LabelsError, WeightFileError, WriteError
 from ferjax.evaluate import evaluate, write_card
 from ferjax.evaluate.card import read_report, text
@@ -66,7 +66,7 @@ def test_the_classes_of_the_training_are_said(weights: Path) -> None:
 def test_without_a_report_nothing_is_claimed(weights: Path) -> None:
     card = text(weights)
     assert "# tiny.h5" in card
-    assert metadata.sha256(weights) in card
+    assert digests.sha256(weights) in card
     assert "Not measured: no report was given" in card
     assert "license: cc0-1.0" in card
     assert "Trained on FER2013 Training (28,709 images)" in card

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import ferjax
-from ferjax import keras, metadata
+from ferjax import digests, keras, metadata
 from ferjax.data.dataset import checksum, in_classes_of
 from ferjax.emotions import EMOTIONS, FER2013_CSV_ORDER, FERPLUS_ORDER
 from ferjax.errors import DataError, FerjaxError, LabelsError, WeightFileError
@@ -353,7 +353,7 @@ def test_weights_by_path(tmp_path: Path) -> None:
     metadata.write(path, {"licence": "CC0-1.0", "trained_on": {"data": "train of x", "images": 3}})
     found = evaluate(path, make_faces(40, 20))
     assert found.weights["name"] == "tiny.h5"
-    assert found.weights["sha256"] == metadata.sha256(path)
+    assert found.weights["sha256"] == digests.sha256(path)
     assert found.weights["trained_on"] == "train of x (3 images)"
     assert found.weights["licence"] == "CC0-1.0"
     assert found.weights["parameters"] == network.num_params

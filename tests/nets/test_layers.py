@@ -305,7 +305,7 @@ def test_the_vocabulary_has_every_layer_that_is_written() -> None:
         pending += kind.__subclasses__()
         if kind.__module__.startswith("ferjax.nets.layers.") and not kind.__name__.startswith("_"):
             written.add(kind.__name__)
-    bases = {"DisturbsImages", "Layer", "Operation", "Random", "Recurrent", "Spatial"}
+    bases = {"RandomImageLayer", "Layer", "Operation", "RandomLayer", "Recurrent", "Spatial"}
     bases.add("TrainingOnly")
     assert written == set(VOCABULARY) | bases
     assert all(hasattr(layers, name) for name in layers.__all__)

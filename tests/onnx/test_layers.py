@@ -269,7 +269,7 @@ def test_every_layer_kind_is_compared() -> None:
     assert compared | unseen == set(VOCABULARY)
     written = set(VOCABULARY) - {"InputLayer"} | {"Operation"}
     kinds: dict[str, type[Layer]] = {**VOCABULARY, "Operation": Operation}
-    assert {name for name, kind in kinds.items() if exporting._writer(kind)} == written
+    assert {name for name, kind in kinds.items() if exporting.writer_of(kind)} == written
 
 
 OPERATIONS: list[dict[str, Any]] = [

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import ferjax
-from ferjax import keras, metadata
+from ferjax import digests, keras, metadata
 from ferjax.data.dataset import Faces
 from ferjax.errors import LabelsError, WeightFileError
 from ferjax.nets import Network
@@ -164,7 +164,7 @@ def test_the_metadata_names_the_teachers(tmp_path: Path, good_teacher: Path) -> 
     by = f"trained by ferjax {ferjax.__version__} from"
     assert stated["source"] == (f"{by} last.h5 ({by} scratch), taught by last.h5 ({by} scratch)")
     (teacher,) = stated["training"]["teachers"]
-    assert teacher["sha256"] == metadata.sha256(good_teacher)
+    assert teacher["sha256"] == digests.sha256(good_teacher)
     assert teacher["training"]["command"] == "a command"
     assert stated["training"]["recipe"]["distillation"] == 1.0
 

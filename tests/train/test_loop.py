@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import ferjax
-from ferjax import keras, metadata
+from ferjax import digests, keras, metadata
 from ferjax.data.augment import Augmentation
 from ferjax.data.dataset import Faces
 from ferjax.errors import DataError, FerjaxError, LabelsError, WriteError
@@ -420,7 +420,7 @@ def test_weights_to_start_from(tmp_path: Path, faces: Faces, whole: TrainingResu
     by = f"trained by ferjax {ferjax.__version__} from"
     assert metadata["source"] == f"{by} last.h5 ({by} scratch)"
     begun = metadata["training"]["started_from"]
-    assert begun["sha256"] == ferjax.metadata.sha256(first.last)
+    assert begun["sha256"] == digests.sha256(first.last)
     assert begun["training"]["command"] == "a command"
     assert begun["training"]["started_from"] is None
     assert [t["recipe"]["epochs"] for t in ferjax.metadata.trainings(metadata)] == [

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import ferjax
-from ferjax import keras, metadata
+from ferjax import digests, keras, metadata
 from ferjax.data.dataset import Faces
 from ferjax.data.votes import NOT_A_FACE, UNKNOWN, Votes
 from ferjax.evaluate import provenance
@@ -412,7 +412,7 @@ def test_the_recipe_votes_goes_on_from_the_default_weights(tmp_path: Path) -> No
         train_and_evaluate("votes", faces, tmp_path / "run", reporter=recorder)
     assert recorder.notes[0] == "starting from fer_cnn8.h5, which ferjax brings (--init: others)"
     begun = json.loads((tmp_path / "run" / "run.json").read_text("utf-8"))
-    assert begun["started_from"]["sha256"] == metadata.sha256(path)
+    assert begun["started_from"]["sha256"] == digests.sha256(path)
     with pytest.raises(TrainingError, match=r"weights of fer_cnn8: expected `init` for fer_cnn5"):
         train_and_evaluate("votes", faces, tmp_path / "other", architecture="fer_cnn5")
     with pytest.raises(TrainingError, match="expected `init` for another network"):

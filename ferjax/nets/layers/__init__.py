@@ -49,12 +49,11 @@ __all__ = [
     "Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate",
 ]  # fmt: skip
 
-# The module that each is in. They are imported when first asked for: a network has few of the
-# kinds, whose classes take longer to make than the network.
-_MODULES: Final = {
+# The module of each name that is not in `base`, imported when first asked for: a network has few of
+# the kinds.
+_HOMES: Final = {
     name: module
     for module, names in {
-        "base": "Layer Run Shape Weight InputLayer snake_case",
         "activations": "Activation ReLU LeakyReLU PReLU ELU Softmax",
         "applications": "LayerScale",
         "dense": "Dense BatchNormalization Flatten Reshape Permute RepeatVector Rescaling "
@@ -77,18 +76,15 @@ _MODULES: Final = {
     }.items()
     for name in names.split()
 }
-# What is no kind of layer: bases, what has a table of its own, and what is no layer at all.
-_NO_KINDS: Final = (
-    "Layer Operation Recurrent Run Shape TrainingOnly VOCABULARY Weight layer_class snake_case"
-).split()
+_BASES: Final = ("Operation", "Recurrent", "TrainingOnly")  # the first has a table of its own
 
 
 if not TYPE_CHECKING:  # or every name would be Any
 
     def __getattr__(name: str) -> Any:
-        if name not in _MODULES:
+        if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
         globals()[name] = value
         return value
 
@@ -96,7 +92,9 @@ if not TYPE_CHECKING:  # or every name would be Any
 class _Vocabulary(Mapping[str, type[Layer]]):
     """The kinds of layers by name, each imported when it is looked up."""
 
-    _kinds: Final = [name for name in __all__ if name not in _NO_KINDS]
+    _kinds: Final = [
+        name for name in __all__ if name == "InputLayer" or name in _HOMES.keys() - _BASES
+    ]
 
     def __getitem__(self, kind: str) -> type[Layer]:
         if kind not in self._kinds:

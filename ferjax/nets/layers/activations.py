@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ferjax import settings
+from ferjax.frozen import frozen
 from ferjax.nets.initializers import L1L2, ZEROS, Initializer
 from ferjax.nets.layers.base import Array, Layer, Run, Shape, Weight, as_activation, jax, ops
-from ferjax.settings import frozen, setting
+from ferjax.settings import setting
 
 
 @frozen
@@ -26,7 +27,7 @@ class Activation(Layer):
         return self.activated(run, weights, inputs[0])
 
     @property
-    def rearranges(self) -> bool:  # type: ignore[override]
+    def only_reshapes(self) -> bool:  # type: ignore[override]
         return self.activation == "linear"
 
     def affine(self) -> tuple[tuple[float, float], ...] | None:
@@ -34,8 +35,8 @@ class Activation(Layer):
 
 
 @frozen
-class _Activates(Layer):
-    """Base of activations that are layers alone."""
+class _ActivationLayer(Layer):
+    """Base of the activations that are layers of their own."""
 
     activates: ClassVar[bool] = True
 
@@ -44,7 +45,7 @@ class _Activates(Layer):
 
 
 @frozen
-class ReLU(_Activates):
+class ReLU(_ActivationLayer):
     """min(max(x, 0), max_value), with `negative_slope` below `threshold`."""
 
     max_value: Any = setting(settings.optional(settings.non_negative), None)
@@ -56,7 +57,7 @@ class ReLU(_Activates):
 
 
 @frozen
-class LeakyReLU(_Activates):
+class LeakyReLU(_ActivationLayer):
     """x where positive, else negative_slope * x. The default is Keras's 0.3."""
 
     negative_slope: float = setting(settings.real, 0.3)
@@ -66,7 +67,7 @@ class LeakyReLU(_Activates):
 
 
 @frozen
-class PReLU(_Activates):
+class PReLU(_ActivationLayer):
     """A leaky rectifier with learned slopes, shared over `shared_axes` (counted from the batch)."""
 
     shared_axes: Any = setting(
@@ -90,7 +91,7 @@ class PReLU(_Activates):
 
 
 @frozen
-class ELU(_Activates):
+class ELU(_ActivationLayer):
     """x where positive, else alpha * (exp(x) - 1)."""
 
     alpha: float = setting(settings.real, 1.0)
@@ -100,7 +101,7 @@ class ELU(_Activates):
 
 
 @frozen
-class Softmax(_Activates):
+class Softmax(_ActivationLayer):
     """Softmax over one axis or several."""
 
     axis: Any = setting(settings.axis_or_axes, -1)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ferjax import settings
+from ferjax.frozen import frozen
 from ferjax.nets.initializers import Initializer
 from ferjax.nets.layers.base import Array, Layer, Run, Shape, Weight, ops
-from ferjax.settings import frozen, setting
+from ferjax.settings import setting
 
 
 @frozen

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 from ferjax import settings
 from ferjax._lazy import LazyModule
 from ferjax.errors import LayerError, near_misses
+from ferjax.frozen import Frozen, frozen
 from ferjax.nets.initializers import Initializer
 from ferjax.nets.layers.work import LOOP, Shape, Work, num_values
-from ferjax.settings import Frozen, frozen, setting
+from ferjax.settings import setting
 
 if TYPE_CHECKING:
     import jax
@@ -113,14 +114,14 @@ class Layer(Frozen):
 
     # Whether inputs are exactly one tensor, or two and more.
     merges: ClassVar[bool] = False
-    # Whether these may come in any order, in the fingerprint of a network too: see `known`.
+    # Whether the order of the inputs does not matter; `known.fingerprint` then sorts them.
     commutes: ClassVar[bool] = False
     # Whether it may be the `activation` of another layer.
     activates: ClassVar[bool] = False
     # Whether it only moves, leaves out, repeats or averages values: of pixels it makes pixels.
     moves: ClassVar[bool] = False
-    # Whether of values it makes the same values, in another shape.
-    rearranges: ClassVar[bool] = False
+    # Whether the outputs are the inputs in the same order, at most in another shape.
+    only_reshapes: ClassVar[bool] = False
     # Whether it computes in float32 even where the network computes in bfloat16.
     full_precision: ClassVar[bool] = False
 
@@ -225,8 +226,8 @@ class Layer(Frozen):
             ndim: the number of the outputs' axes, without the batch.
 
         Returns:
-            Its name, such as "softmax", which is one over the last axis; "other" of what has no
-            name, or several; None: that of its inputs, of a layer without weights.
+            Its name, such as "softmax" (over the last axis); "other" where it has none, or there
+            are several; None where the layer applies none: its weights and inputs decide then.
         """
         activation = getattr(self, "activation", None)
         if isinstance(activation, Layer):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from ferjax import settings
+from ferjax.frozen import frozen
 from ferjax.nets.initializers import GLOROT_UNIFORM, L1L2, ONES, ZEROS, Initializer
 from ferjax.nets.layers.base import (
     DATA_FORMAT,
@@ -21,7 +22,7 @@ from ferjax.nets.layers.base import (
     num_values,
     ops,
 )
-from ferjax.settings import each, frozen, scalings, setting
+from ferjax.settings import each, scalings, setting
 
 
 @frozen
@@ -29,7 +30,7 @@ class Flatten(Layer):
     """All axes as one, in the order (H, W, C) also where the image is channels_first."""
 
     moves: ClassVar[bool] = True
-    rearranges: ClassVar[bool] = True
+    only_reshapes: ClassVar[bool] = True
 
     data_format: str = setting(DATA_FORMAT, "channels_last")
 
@@ -49,7 +50,7 @@ class Reshape(Layer):
     """Another shape, row by row; one axis may be -1."""
 
     moves: ClassVar[bool] = True
-    rearranges: ClassVar[bool] = True
+    only_reshapes: ClassVar[bool] = True
 
     target_shape: tuple[int, ...] = setting(
         settings.tuple_of(settings.integer, "a shape such as (7,)")

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from ferjax import settings
+from ferjax.frozen import frozen
 from ferjax.nets.layers.base import LOOP, Array, Layer, Run, Shape, Work, jnp, num_values
-from ferjax.settings import frozen, setting
+from ferjax.settings import setting
 
 
 @frozen
@@ -79,6 +80,8 @@ class Average(Add):
 class Maximum(_Merge):
     """The largest of the inputs."""
 
+    commutes: ClassVar[bool] = True
+
     def combine(self, x: Array, y: Array) -> Array:
         return jnp.maximum(x, y)
 
@@ -86,6 +89,8 @@ class Maximum(_Merge):
 @frozen
 class Minimum(_Merge):
     """The smallest of the inputs."""
+
+    commutes: ClassVar[bool] = True
 
     def combine(self, x: Array, y: Array) -> Array:
         return jnp.minimum(x, y)

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ferjax import settings
+from ferjax.frozen import frozen
 from ferjax.nets.initializers import L1L2, ONES, ZEROS, Initializer
 from ferjax.nets.layers.base import Array, Layer, Run, Shape, Weight, jax, jnp, ops
-from ferjax.settings import frozen, setting
+from ferjax.settings import setting
 
 
 @frozen

@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from ferjax import settings
+from ferjax.frozen import frozen
 from ferjax.nets.layers.base import Array, Layer, Run, Shape, jax, jnp
-from ferjax.settings import frozen, setting
+from ferjax.settings import setting
 
 MOST_AXES = 8
 _MOST_REPEATS = 4096

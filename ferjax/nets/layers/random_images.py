@@ -1,4 +1,4 @@
-"""Layers that draw random images of those they are given; at inference the identity."""
+"""Keras's random augmentation layers for images; at inference the identity."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from ferjax import settings
+from ferjax.frozen import frozen
 from ferjax.nets.layers.base import Array, Run, jax, jnp, ops
-from ferjax.nets.layers.training import DisturbsImages
-from ferjax.settings import Range, frozen, setting
+from ferjax.nets.layers.training import RandomImageLayer
+from ferjax.settings import Range, setting
 
 
 @frozen
-class RandomFlip(DisturbsImages):
+class RandomFlip(RandomImageLayer):
     """Mirror each image or not, by chance, along one or both axes."""
 
     mode: str = setting(
@@ -32,7 +33,7 @@ class RandomFlip(DisturbsImages):
 
 
 @frozen
-class _RandomWarp(DisturbsImages):
+class _RandomWarp(RandomImageLayer):
     """Base of the layers that move each image by a random affine map."""
 
     fill_mode: str = setting(settings.choice("reflect", "wrap", "constant", "nearest"), "reflect")
@@ -104,7 +105,7 @@ class RandomTranslation(_RandomWarp):
 
 
 @frozen
-class RandomContrast(DisturbsImages):
+class RandomContrast(RandomImageLayer):
     """Scale the distance to each channel's mean by a factor in [1 - lower, 1 + upper]."""
 
     factor: Range = setting(settings.range_or_same)
@@ -119,7 +120,7 @@ class RandomContrast(DisturbsImages):
 
 
 @frozen
-class RandomBrightness(DisturbsImages):
+class RandomBrightness(RandomImageLayer):
     """Add to each image a fraction in `factor` of the width of `value_range`, and clip to that."""
 
     factor: Range = setting(settings.symmetric_range)
@@ -132,7 +133,7 @@ class RandomBrightness(DisturbsImages):
 
 
 @frozen
-class _ForInference(DisturbsImages):
+class _ForInference(RandomImageLayer):
     """Base of random layers that ferjax keeps for Keras and does not train with."""
 
     def disturb(self, run: Run, x: Array) -> Array:

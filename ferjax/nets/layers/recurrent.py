@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ferjax import settings
+from ferjax.frozen import frozen
 from ferjax.nets.initializers import GLOROT_UNIFORM, L1L2, ZEROS, Initializer
 from ferjax.nets.layers.base import (
     Array,
@@ -27,7 +28,7 @@ from ferjax.nets.layers.base import (
     jnp,
     ops,
 )
-from ferjax.settings import frozen, setting
+from ferjax.settings import setting
 
 _ORTHOGONAL = Initializer("orthogonal")
 _STEP = 1 << 19  # multiply-adds in the time that a step takes beside its own

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from ferjax import settings
+from ferjax.frozen import frozen
 from ferjax.nets.layers.base import Array, Run, Shape, Work, jax, jnp, ops
 from ferjax.nets.layers.spatial import Spatial
 from ferjax.nets.resampling import INTERPOLATIONS, fitting_window, resampling, surrounding
-from ferjax.settings import Pair, frozen, setting
+from ferjax.settings import Pair, setting
 
 _MOST_ROWS = 1 << 14
 _PER_WEIGHT = 32  # numbers that are held for each weight while a matrix of them is made

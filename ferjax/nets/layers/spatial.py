@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ferjax import settings
+from ferjax.frozen import frozen
 from ferjax.nets.initializers import GLOROT_UNIFORM, L1L2, ZEROS, Initializer
 from ferjax.nets.layers.base import (
     DATA_FORMAT,
@@ -28,7 +29,7 @@ from ferjax.nets.layers.base import (
     num_values,
     ops,
 )
-from ferjax.settings import Pair, frozen, setting
+from ferjax.settings import Pair, setting
 
 _PADDING = settings.choice("valid", "same")
 

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ferjax import settings
+from ferjax.frozen import frozen
 from ferjax.nets.layers.base import DATA_FORMAT, Array, Layer, Run, Shape, jax, jnp, ops
-from ferjax.settings import frozen, setting
+from ferjax.settings import setting
 
 
 @frozen
@@ -18,7 +19,7 @@ class TrainingOnly(Layer):
     """The identity at inference; what else it is, training alone sees."""
 
     moves: ClassVar[bool] = True
-    rearranges: ClassVar[bool] = True
+    only_reshapes: ClassVar[bool] = True
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         return self.disturb(run, inputs[0]) if run.train else inputs[0]
@@ -41,14 +42,14 @@ class ActivityRegularization(TrainingOnly):
 
 
 @frozen
-class Random(TrainingOnly):
+class RandomLayer(TrainingOnly):
     """Base of the random ones; `seed` is kept for Keras, randomness here is the run's."""
 
     seed: Any = setting(settings.optional(settings.integer), None)
 
 
 @frozen
-class DisturbsImages(Random):
+class RandomImageLayer(RandomLayer):
     """Base of those that need images."""
 
     data_format: str = setting(DATA_FORMAT, "channels_last")
@@ -59,7 +60,7 @@ class DisturbsImages(Random):
 
 
 @frozen
-class Dropout(Random):
+class Dropout(RandomLayer):
     """Zero a fraction `rate`, scale the rest by 1 / (1 - rate) (Srivastava et al., 2014)."""
 
     rate: float = setting(settings.rate)
@@ -93,7 +94,7 @@ class Dropout(Random):
 
 
 @frozen
-class SpatialDropout2D(DisturbsImages):
+class SpatialDropout2D(RandomImageLayer):
     """Dropout of whole channels (Tompson et al., arXiv 1411.4280)."""
 
     rate: float = setting(settings.rate)
@@ -106,7 +107,7 @@ class SpatialDropout2D(DisturbsImages):
 
 
 @frozen
-class GaussianNoise(Random):
+class GaussianNoise(RandomLayer):
     """Add normal noise of deviation `stddev`."""
 
     stddev: float = setting(settings.non_negative)
@@ -116,7 +117,7 @@ class GaussianNoise(Random):
 
 
 @frozen
-class GaussianDropout(Random):
+class GaussianDropout(RandomLayer):
     """Multiply by normal noise of mean 1 and deviation sqrt(rate / (1 - rate))."""
 
     rate: float = setting(settings.rate)
@@ -141,7 +142,7 @@ class AlphaDropout(Dropout):
 
 
 @frozen
-class SpatialDropout1D(Random):
+class SpatialDropout1D(RandomLayer):
     """Dropout of whole channels of a sequence, (T, C)."""
 
     rate: float = setting(settings.rate)
