@@ -28,7 +28,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ferjax import digests, hardware, metadata
+from ferjax import background, digests, hardware, metadata
 from ferjax._version import __version__
 from ferjax.errors import FerjaxError, WeightFileError
 from ferjax.files import user_cache
@@ -53,7 +53,7 @@ _CODE: Final = ("keras", "nets", "nets/layers", "onnx")
 _NOT_KEPT: Final = (OSError, FerjaxError, LookupError, TypeError, ValueError, RecursionError)
 
 _is_on = False
-_writers: list[threading.Thread] = []  # each keeps a model
+_written: list[threading.Event] = []  # of each thread that writes an entry
 
 
 @contextlib.contextmanager
@@ -72,21 +72,23 @@ def finish() -> None:
     """Wait for the threads that write entries."""
     while True:
         try:
-            thread = _writers.pop()
+            written = _written.pop()
         except IndexError:
             return
-        thread.join()
+        written.wait()
 
 
 def _begin(write: Callable[[], None]) -> None:
     """Write an entry in a thread, for which `finish` waits; at once where there can be none."""
-    thread = threading.Thread(target=write, name="ferjax-keep")
-    try:
-        thread.start()
-    except RuntimeError:
+    written = background.begin(write, "ferjax-keep")
+    if written is None:
         write()
     else:
-        _writers.append(thread)
+        _written.append(written)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_written.clear)
 
 
 @dataclasses.dataclass(frozen=True)

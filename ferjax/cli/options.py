@@ -10,13 +10,12 @@ import inspect
 import math
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from ferjax import digests, hub, released
+from ferjax import background, digests, hub, released
 from ferjax.emotions import ORDERS
 from ferjax.errors import FerjaxError, ImageError, PriorError, printable
 
@@ -158,19 +157,17 @@ def preparing(
         with contextlib.suppress(Exception):  # the prediction meets and reports it
             classifier.prepare(threads=threads)
 
-    thread = threading.Thread(target=prepare, name="ferjax-prepare")
     if not may_suit_onnx(args.engine):
         yield
         return
     interval = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_INTERVAL)
+    prepared = background.begin(prepare, "ferjax-prepare")
     try:
-        with contextlib.suppress(RuntimeError):  # no room for another thread
-            thread.start()
         yield
     finally:
-        if thread.ident is not None:
-            thread.join()
+        if prepared is not None:
+            prepared.wait()
         sys.setswitchinterval(interval)
 
 
