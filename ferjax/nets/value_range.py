@@ -67,6 +67,7 @@ def of_statistics(graph: Graph, variables: Mapping[str, Any]) -> Range | None:
     Raises:
         LayerError: the statistics fit none of the three.
     """
+    # Here, for what is kept of a network has its range, and it may have none of these.
     from ferjax.nets.layers import BatchNormalization, Normalization, Rescaling
 
     layer = _first(graph, Rescaling, Normalization, BatchNormalization)
