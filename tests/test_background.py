@@ -19,10 +19,20 @@ def test_work_is_done_in_a_thread_of_a_name() -> None:
     assert names == ["mine"]
 
 
-def test_work_that_is_broken_off_has_an_end() -> None:
-    done = background.begin(sys.exit, "broken off")
+def test_work_that_fails_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda error: said.append(error.exc_type))
+
+    def fails() -> None:
+        raise OSError
+
+    done = background.begin(fails, "fails")
     assert done is not None
     assert done.wait(10)
+    for thread in threading.enumerate():
+        if thread.name == "fails":
+            thread.join()
+    assert said == [OSError]
 
 
 def test_without_room_for_a_thread_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
