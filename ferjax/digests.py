@@ -9,9 +9,8 @@ import threading
 from collections.abc import Iterator
 from typing import Final
 
-LARGEST: Final = (
-    128 << 20
-)  # bytes; a larger file takes longer to hash than what is kept of it saves
+# Bytes. To hash a larger file takes longer than what is kept of it saves.
+LARGEST: Final = 128 << 20
 
 _pending: dict[str, BackgroundSha256] = {}
 

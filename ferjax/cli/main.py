@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # names that its encoding lacks are escaped
         sys.stdout.reconfigure(errors="backslashreplace")
     argv = sys.argv[1:] if argv is None else argv
-    args = build_parser(next(iter(argv), None)).parse_args(argv)
+    args = build_parser(argv[0] if argv else None).parse_args(argv)
     args.call = shlex.join(["ferjax", *map(_without_keys, argv)])  # for reports and metadata
     try:
         code: int = args.run(args)

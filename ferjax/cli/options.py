@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ferjax import background, digests, hub, released
 from ferjax.emotions import ORDERS
@@ -21,9 +21,6 @@ from ferjax.errors import FerjaxError, ImageError, PriorError, printable
 
 if TYPE_CHECKING:
     from ferjax.classifier import EmotionClassifier
-
-# Seconds that a thread waits for its turn, each time that it has computed without Python's lock.
-_SWITCH_INTERVAL: Final = 0.0005
 
 
 def add_command(commands: Any, name: str, module: ModuleType) -> argparse.ArgumentParser:
@@ -160,15 +157,12 @@ def preparing(
     if not may_suit_onnx(args.engine):
         yield
         return
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(_SWITCH_INTERVAL)
     prepared = background.begin(prepare, "ferjax-prepare")
     try:
         yield
     finally:
         if prepared is not None:
             prepared.wait()
-        sys.setswitchinterval(interval)
 
 
 def classifier_arguments(args: argparse.Namespace) -> dict[str, Any]:
