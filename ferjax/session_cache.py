@@ -24,9 +24,11 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from ferjax import background, digests, hardware, metadata
 from ferjax._version import __version__
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 SWITCH: Final = "FERJAX_SESSION_CACHE"  # "0" in the environment: nothing is kept or looked up
 MOST_ENTRIES: Final = 8
 MOST_BYTES: Final = 300 << 20  # of all entries
-_MODEL, _FACTS = "model.onnx", "facts"
+_MODEL, _FACTS, _FOR_FEW = "model.onnx", "facts", "-few"
 _MOST_FACTS: Final = 4 << 20  # bytes
 _LEFT_OVER: Final = 3600.0  # seconds after which nobody is still writing
 # Whose code decides what an entry holds.
@@ -51,6 +53,8 @@ _CODE: Final = ("keras", "nets", "nets/layers", "onnx")
 
 # What a disk, ONNX Runtime, or a graph that JSON does not hold raises where nothing can be kept.
 _NOT_KEPT: Final = (OSError, FerjaxError, LookupError, TypeError, ValueError, RecursionError)
+
+Written = tuple[bytes, dict[str, np.ndarray]]  # a model, and its large arrays
 
 _is_on = False
 _written: list[threading.Event] = []  # of each thread that writes an entry
@@ -107,10 +111,17 @@ class Entry:
         path: the weight file.
         digest: its SHA-256 when this was made.
         folder: where the entry is.
+        is_few: whether its model is for few images; see `ferjax.onnx.engine.Engine`.
     """
 
-    def __init__(self, path: Path, digest: str, folder: Path) -> None:
-        self.path, self.digest, self.folder = path, digest, folder
+    def __init__(self, path: Path, digest: str, folder: Path, *, is_few: bool = False) -> None:
+        self.path, self.digest, self.folder, self.is_few = path, digest, folder, is_few
+
+    @cached_property
+    def for_few(self) -> Entry:
+        """Another entry of the same file, with a model for few images."""
+        folder = self.folder.with_name(f"{self.folder.name}{_FOR_FEW}")
+        return Entry(self.path, self.digest, folder, is_few=True)
 
     @classmethod
     def of(cls, path: Path) -> Entry | None:
@@ -124,12 +135,13 @@ class Entry:
                 return None
             if path.stat().st_size > digests.LARGEST or not _is_private(root := cache_folder()):
                 return None
-            digest = digests.precomputed(path)
-            key = [__version__, _newest(), hardware.onnx_runtime().__version__, digest]
+            # ONNX Runtime is imported while a thread may be hashing the file.
+            key = [__version__, _newest(), hardware.onnx_runtime().__version__]
             key += [sys.platform, platform.machine(), hardware.cpu_features()]
+            digest = digests.precomputed(path)
         except (OSError, RuntimeError, ImportError, ValueError):  # no home, no such path
             return None
-        name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
+        name = hashlib.sha256(json.dumps([*key, digest]).encode()).hexdigest()[:32]
         return cls(path.absolute(), digest, root / name)
 
     @cached_property
@@ -150,11 +162,14 @@ class Entry:
         return stored
 
     def facts(self) -> Facts | None:
-        """Return what the entry says of the weight file; None where there is none."""
+        """Return what the entry, or else the one for few images, says of the weight file; None
+        where there is neither."""
         try:
-            return None if self._stored is None else _facts(self._stored)
+            if self._stored is not None:
+                return _facts(self._stored)
         except _NOT_KEPT:
-            return None
+            pass
+        return None if self.is_few else self.for_few.facts()
 
     def open(self, threads: int | None) -> Engine | None:
         """Return the kept model, ready to run; None where there is none, or it is damaged."""
@@ -167,26 +182,30 @@ class Entry:
         except _NOT_KEPT:
             return None
 
-    def made(self, facts: Facts, variables: Mapping[str, Any], threads: int | None) -> Engine:
+    def made(self, facts: Facts, written: Written, threads: int | None) -> Engine:
         """Return a new session of a network; a thread writes the entry, where that can be done.
+
+        Args:
+            written: the network as ONNX, by `ferjax.onnx.exporting.to_parts`.
 
         Raises:
             FerjaxError: ONNX Runtime is missing, or cannot run the network.
         """
         from ferjax.onnx.engine import Engine
 
+        content, arrays = written
+        opened = partial(Engine, content, arrays=arrays, threads=threads, is_few=self.is_few)
         try:
             folder = self._temporary()
         except _NOT_KEPT:
-            return Engine.of(facts.graph, variables, threads=threads)
+            return opened()
         try:
-            model = folder / _MODEL
-            made = Engine.of(facts.graph, variables, threads=threads, optimized=model)
+            made = opened(optimized=folder / _MODEL)
         except BaseException as error:
             shutil.rmtree(folder, ignore_errors=True)
             # A full disk is an error of ONNX Runtime's, or shows in what it has written.
             if isinstance(error, _NOT_KEPT):
-                return Engine.of(facts.graph, variables, threads=threads)
+                return opened()
             raise
         _begin(lambda: self._keep(folder, facts))
         return made
@@ -261,8 +280,12 @@ class Kept(Mapping[str, Any]):
         """
         self.entry, self._facts, self._read = entry, facts, read
         self._variables: dict[str, Any] | None = None
+        self._written: Written | None = None
         if variables is not None:
             self._variables = read_only(variables)
+            # Now, while no other thread wants Python; the first session will ask for it.
+            with contextlib.suppress(FerjaxError):  # who asks meets it again
+                self._written = self._as_onnx()
         self.arrays = arrays_of(self._variables or {})
 
     @property
@@ -286,14 +309,27 @@ class Kept(Mapping[str, Any]):
                 self.entry.path, "has changed since it was loaded, or is gone; load it anew"
             )
 
-    def session(self, threads: int | None) -> Engine:
+    def session(self, threads: int | None, *, is_few: bool = False) -> Engine:
         """Return a session of the network: the one that is kept, or a new one, which is kept then.
+
+        Args:
+            is_few: a new one is for few images.
 
         Raises:
             FerjaxError: ONNX Runtime is missing, or cannot run the network; or the weight file is
                 needed, and another by now.
         """
-        return self.entry.open(threads) or self.entry.made(self._facts, self.variables, threads)
+        entries = [self.entry, self.entry.for_few] if is_few else [self.entry]
+        for entry in entries:
+            if (kept := entry.open(threads)) is not None:
+                return kept
+        written, self._written = self._written or self._as_onnx(), None
+        return entries[-1].made(self._facts, written, threads)
+
+    def _as_onnx(self) -> Written:
+        from ferjax.onnx.exporting import to_parts
+
+        return to_parts(self._facts.graph, self.variables)
 
     def __getitem__(self, name: str) -> Any:
         return self.variables[name]
@@ -354,9 +390,8 @@ def _files(folder: Path) -> dict[str, list[int]]:
             if entry.name == _FACTS:
                 continue
             size, checksum = 0, 0
-            with open(entry.path, "rb", buffering=0) as file:
-                while part := file.read(1 << 18):
-                    size, checksum = size + len(part), zlib.crc32(part, checksum)
+            for part in digests.parts(entry.path):
+                size, checksum = size + len(part), zlib.crc32(part, checksum)
             found[entry.name] = [size, checksum]
     return found
 

@@ -74,3 +74,14 @@ def test_a_thread_that_did_not_finish_is_not_needed(
     monkeypatch.setattr(digests.BackgroundSha256, "_compute", lambda self: None)
     with digests.precomputing(file):
         assert digests.precomputed(file) == hexadecimal(b"first")
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 8, 11])
+def test_a_file_is_read_in_parts_of_any_number(
+    file: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(digests, "_PART", 4)
+    content = bytes(range(size))
+    file.write_bytes(content)
+    assert b"".join(map(bytes, digests.parts(file))) == content
+    assert digests.sha256(file) == hexadecimal(content)

@@ -93,11 +93,28 @@ def test_recipes_and_augmentations_are_plain_data(module: str) -> None:
 
 
 def test_reading_a_keras_file_needs_h5py_alone() -> None:
-    light = imported_by("import ferjax.keras")
     found = imported_by(f"import ferjax.keras; ferjax.keras.load({str(WEIGHTS)!r})")
-    for modules in (light, found):
-        assert "h5py" in modules
-        assert not modules & {"cv2", "flax", "jax", "keras", "matplotlib", "PIL", "tensorflow"}
+    assert "h5py" in found
+    assert not found & {"cv2", "flax", "jax", "keras", "matplotlib", "PIL", "tensorflow"}
+
+
+def test_weights_are_read_without_what_writes_and_what_few_models_have() -> None:
+    read = f"import sys; from ferjax import weights; weights.read({str(WEIGHTS)!r})"
+    found = set(run(f"{read}\nprint(*sys.modules, sep='\\n')"))
+    assert "ferjax.keras.reader" in found
+    rare = {"writer", "inspection", "optimizer", "operations", "operation_table"}
+    assert not found & {f"ferjax.keras.{module}" for module in rare}
+    assert not found & {f"ferjax.nets.layers.{module}" for module in ("operations", "merging")}
+
+
+@pytest.mark.parametrize("command", ["predict x.png", "faces x.jpg", "video x.mp4"])
+def test_a_command_line_is_read_without_numpy(command: str) -> None:
+    """The weight file is hashed while that is imported."""
+    arguments = command.split()
+    parsed = f"from ferjax.cli.main import build_parser; p = build_parser({arguments[0]!r})"
+    found = imported_by(f"{parsed}; p.parse_args({arguments!r})")
+    assert "argparse" in found
+    assert "numpy" not in found
 
 
 @pytest.mark.parametrize("name", ["m.h5", "m.keras", "m.weights.h5"])

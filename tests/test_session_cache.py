@@ -339,3 +339,53 @@ def test_graphs_of_every_kind_come_back_as_they_were(
     assert not reads
     assert second.graph == first.graph
     assert second.value_range == first.value_range
+
+
+@pytest.mark.parametrize("count", [0, 1, 8])
+def test_few_images_have_an_entry_of_their_own_until_there_is_one_for_many(
+    file: Path, root: Path, reads: list[Path], count: int
+) -> None:
+    def predicted(expected: int | None) -> list[list[float]]:
+        reads.clear()
+        made = load(file)
+        made.expected_images = expected
+        found: list[list[float]] = made.predict_batch(IMAGES).tolist()
+        session_cache.finish()
+        return found
+
+    def entries() -> list[str]:
+        return sorted(path.name.lstrip("0123456789abcdef") for path in root.iterdir())
+
+    few = predicted(count)
+    assert reads == [file] and entries() == ["-few"]
+    assert predicted(count) == few
+    assert not reads
+    many = predicted(9)  # needs the variables
+    np.testing.assert_allclose(many, few, rtol=0, atol=1e-6)
+    assert reads == [file] and entries() == ["", "-few"]
+    assert predicted(None) == many
+    assert not reads
+    assert predicted(count) == many
+    assert not reads
+
+
+def test_a_damaged_entry_for_few_images_is_made_anew(
+    file: Path, root: Path, reads: list[Path]
+) -> None:
+    def predicted() -> list[list[float]]:
+        made = load(file)
+        made.expected_images = 1
+        found: list[list[float]] = made.predict_batch(IMAGES).tolist()
+        session_cache.finish()
+        return found
+
+    expected = predicted()
+    whole = parts(root)
+    assert {"facts", "model.onnx"} <= set(whole)
+    for part in whole:
+        (path,) = root.glob(f"*-few/{part}")
+        path.write_bytes(b"damaged")
+        reads.clear()
+        assert predicted() == expected
+        assert reads == [file]
+        assert parts(root) == whole

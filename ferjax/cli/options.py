@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ferjax import background, digests, hub, released
 from ferjax.emotions import ORDERS
@@ -21,6 +21,9 @@ from ferjax.errors import FerjaxError, ImageError, PriorError, printable
 
 if TYPE_CHECKING:
     from ferjax.classifier import EmotionClassifier
+
+
+_PRIOR: Final = "training"  # `priors.TRAINING`
 
 
 def add_command(commands: Any, name: str, module: ModuleType) -> argparse.ArgumentParser:
@@ -220,7 +223,7 @@ def add_prior(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--prior",
         type=_prior,
-        default="training",
+        default=_PRIOR,
         metavar="training|uniform|adapt|CLASS=SHARE,...",
         help="how common each class is among such faces: as in training, as the others, as is "
         "estimated from all faces given, or as is stated for every class; but for training, "
@@ -241,6 +244,8 @@ def add_training_frequencies(parser: argparse._ActionsContainer) -> None:
 
 
 def _prior(text: str) -> str | dict[str, float]:
+    if text == _PRIOR:  # argparse reads the default too, in every call: NumPy is imported later
+        return text
     from ferjax import priors
 
     try:

@@ -10,19 +10,23 @@ Architecture: `model_config`, over `config_entries`, `inbound_nodes` and `flatte
 
 from __future__ import annotations
 
-from ferjax.keras.architecture import Architecture, Output
-from ferjax.keras.inspection import Inspection, inspect
-from ferjax.keras.kinds import KINDS
-from ferjax.keras.optimizer import OptimizerState
-from ferjax.keras.reader import (
-    STATE_LEFT_OUT,
-    KerasModel,
-    has_architecture,
-    load,
-    load_architecture,
-    outputs,
-)
-from ferjax.keras.writer import kind_of, save
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from ferjax.keras.architecture import Architecture, Output
+    from ferjax.keras.inspection import Inspection, inspect
+    from ferjax.keras.kinds import KINDS
+    from ferjax.keras.optimizer import OptimizerState
+    from ferjax.keras.reader import (
+        STATE_LEFT_OUT,
+        KerasModel,
+        has_architecture,
+        load,
+        load_architecture,
+        outputs,
+    )
+    from ferjax.keras.writer import kind_of, save
 
 __all__ = [
     "KINDS",
@@ -40,3 +44,29 @@ __all__ = [
     "outputs",
     "save",
 ]
+
+# The module of each name, imported when first asked for: who reads a file does not write one.
+_HOMES: Final = {
+    name: module
+    for module, names in {
+        "architecture": "Architecture Output",
+        "inspection": "Inspection inspect",
+        "kinds": "KINDS",
+        "optimizer": "OptimizerState",
+        "reader": "STATE_LEFT_OUT KerasModel has_architecture load load_architecture outputs",
+        "writer": "kind_of save",
+    }.items()
+    for name in names.split()
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

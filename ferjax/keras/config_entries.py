@@ -6,6 +6,7 @@ named like Keras's from Keras's own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,9 @@ from ferjax.problems import Problem
 MODELS = ("Sequential", "Functional", "Model")
 # The packages in which Keras has been.
 _KERAS = {"keras", "keras_core", "tensorflow", "tf_keras"}
+# What operators and functions on tensors are called: by Keras 2, and the module of Keras 3's.
+KERAS_2_OPERATIONS = {"TFOpLambda", "SlicingOpLambda"}
+_KERAS_3_OPERATIONS = re.compile(r"keras(_core)?\.(src\.)?ops(\.\w+)*")
 
 
 def head(entry: Any, role: str) -> tuple[str, str, Any]:
@@ -46,6 +50,26 @@ def entries_of(kind: str, inner: Any) -> list[Any]:
     if not isinstance(layers, list) or not layers:
         raise Problem(f"a {kind} model without layers")
     return layers
+
+
+def is_operation(entry: Mapping[str, Any]) -> bool:
+    """Whether a layer's JSON is an operator or a function on tensors."""
+    module, kind = entry.get("module"), entry.get("class_name")
+    if kind in KERAS_2_OPERATIONS:
+        return True
+    if isinstance(module, str):
+        return len(module) < 100 and bool(_KERAS_3_OPERATIONS.fullmatch(module))
+    # An .h5 of Keras 3 leaves modules out; but layers say whether they are trainable.
+    config, nodes = entry.get("config"), entry.get("inbound_nodes")
+    if module is not None or not isinstance(config, dict) or "trainable" in config:
+        return False
+    if not (isinstance(nodes, list) and nodes and all(isinstance(node, dict) for node in nodes)):
+        return False
+    if kind not in VOCABULARY:
+        return True
+    from ferjax.keras.operation_table import BY_CLASS  # which most models need nothing of
+
+    return kind in BY_CLASS  # a few functions are kept as the layer of that name
 
 
 def check_class(entry: Mapping[str, Any], place: str) -> None:

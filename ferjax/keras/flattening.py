@@ -6,16 +6,18 @@ import dataclasses
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from ferjax.keras import operations
 from ferjax.keras.config_entries import MODELS, entries_of, head
 from ferjax.keras.inbound_nodes import Origin, ends_of, inbound_of
 from ferjax.keras.layer_config import ScaledAdd
 from ferjax.keras.nesting import Leaf, ModelTree
 from ferjax.nets.graph import Call, output_shape
-from ferjax.nets.layers import Activation, Add, InputLayer, Layer, Rescaling, Shape
+from ferjax.nets.layers import Activation, InputLayer, Layer, Rescaling, Shape, layer_class
 from ferjax.problems import Problem
+
+if TYPE_CHECKING:
+    from ferjax.keras import operations
 
 MOST_LAYERS = 10_000
 
@@ -111,7 +113,7 @@ class Flattening:
         for entry in entries_of(model.kind, model.config):
             name, kind, config = head(entry, "layer")
             operation = self._parsed.get(id(config))
-            if isinstance(operation, operations.Reading):
+            if operation is not None and not isinstance(operation, Layer):
                 nodes = [operation.origins(index) for index in range(len(operation.calls))]
                 model.entries[name] = _Entry(kind, config, nodes, operation)
             else:
@@ -188,13 +190,13 @@ class Flattening:
             model.tree.children.append(nested)
         else:
             layer, scaled = self._parsed[id(config)], ""
-            if isinstance(layer, operations.Reading):  # which layer it is, its inputs tell
+            if not isinstance(layer, Layer):  # an operation: which layer it is, its inputs tell
                 layer = Activation(activation="linear")
             elif isinstance(layer, ScaledAdd):
                 kind, scaling = "Add", Rescaling(scale=layer.scale)
                 scaled = self._register(f"{name}_scale", scaling, model.name or name)
                 model.tree.children.append(Leaf(f"{name}_scale", scaling.kind, scaled))
-                layer = Add(name=name, trainable=layer.trainable)
+                layer = layer_class(kind, name)(name=name, trainable=layer.trainable)
             else:
                 kind = layer.kind
             member = self._register(name, layer, model.name)

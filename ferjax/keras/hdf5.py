@@ -21,6 +21,7 @@ import numpy as np
 
 from ferjax.keras.hdf5_text import read_texts
 from ferjax.keras.json_text import decoded
+from ferjax.nets.variables import check_finite
 from ferjax.problems import Problem
 
 # The filters that h5py itself brings: deflate, shuffle, fletcher32, lzf. For any other id the HDF5
@@ -118,16 +119,20 @@ def child(group: Group, path: str) -> Any:
         if len(parts) > 1:  # nothing says which one is meant
             raise Problem(f"{path!r} is in {len(parts)} files")
         return parts[0] if parts else None
-    node: Any = group
+    names = _safe_names(path)
     with _readable(repr(path)):
-        for name in _safe_names(path):
-            if not isinstance(node, h5py.Group):
-                return None
-            if (link := node.get(name, getlink=True)) is None:
-                return None
-            _check_link(link, path)
-            node = node[name]
-    return node
+        for depth in range(len(names)):
+            # Each link is looked at before it is followed to the next.
+            part = "/".join(names[: depth + 1]).encode()
+            try:
+                if not group.id.links.exists(part):
+                    return None
+            except RuntimeError:
+                if depth and not isinstance(group["/".join(names[:depth])], h5py.Group):
+                    return None
+                raise
+            _check_link(group.id.links.get_info(part).type, path)
+        return group[path]
 
 
 def _safe_names(path: str) -> list[str]:
@@ -138,10 +143,10 @@ def _safe_names(path: str) -> list[str]:
     return names
 
 
-def _check_link(link: Any, path: str) -> None:
-    """Refuse a link that may lead out of the file, or in a circle."""
-    if not isinstance(link, h5py.HardLink):
-        kind = "an external" if isinstance(link, h5py.ExternalLink) else "a soft"
+def _check_link(link: int, path: str) -> None:
+    """Refuse a link, of a type of HDF5's, that may lead out of the file, or in a circle."""
+    if link != h5py.h5l.TYPE_HARD:
+        kind = "an external" if link == h5py.h5l.TYPE_EXTERNAL else "a soft"
         raise Problem(f"{path!r} is {kind} link, which is not followed")
 
 
@@ -294,8 +299,7 @@ def read_array(dataset: Any, shape: tuple[int, ...], dtype: str = "float32") -> 
         values = (values.view("<u2").astype("<u4") << 16).view("<f4")
     with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite, and is refused
         array = np.ascontiguousarray(values, dtype=np.dtype(dtype).newbyteorder("<"))
-    if not np.isfinite(array).all():
-        raise Problem(f"{int((~np.isfinite(array)).sum())} of its {array.size} values not finite")
+    check_finite(array)
     return array.reshape(shape)
 
 

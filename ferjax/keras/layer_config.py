@@ -8,25 +8,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Set
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from ferjax._lazy import LazyModule
 from ferjax.errors import LayerError, printable
 from ferjax.frozen import frozen
-from ferjax.keras import operations
 from ferjax.keras.config_entries import MODELS, check_class, head, plain
 from ferjax.keras.setting_forms import LEFT_OUT, form_of
-from ferjax.nets.layers import (
-    VOCABULARY,
-    Add,
-    Dropout,
-    InputLayer,
-    Layer,
-    Operation,
-    Shape,
-    layer_class,
-)
+from ferjax.nets.layers import VOCABULARY, Dropout, InputLayer, Layer, Shape, layer_class
 from ferjax.problems import Problem
 from ferjax.settings import real, setting
+
+if TYPE_CHECKING:
+    from ferjax.keras import operations
+else:  # most models have none
+    operations = LazyModule("ferjax.keras.operations")
 
 _MOST_NESTING = 20  # of layers inside layers
 
@@ -74,10 +70,10 @@ _REFUSED: dict[str, tuple[Any, ...]] = {
 
 
 @frozen
-class ScaledAdd(Add):
+class ScaledAdd(Layer):
     """Its first input plus `scale` times its second: InceptionResNetV2's CustomScaleLayer."""
 
-    commutes: ClassVar[bool] = False
+    merges: ClassVar[bool] = True
 
     scale: float = setting(real)
 
@@ -269,7 +265,7 @@ _NO_TRAINABLE = {"InputLayer", "SpatialDropout1D", "SpatialDropout2D"}
 
 def written(layer: Layer, output_shape: Shape) -> dict[str, Any]:
     """Return the JSON of a layer, without its calls, in the form that the most versions load."""
-    if isinstance(layer, Operation):
+    if layer.is_operation:
         return operations.written(layer)
     config: dict[str, Any] = {"name": layer.name, "trainable": layer.trainable, "dtype": "float32"}
     if layer.kind in _NO_TRAINABLE:

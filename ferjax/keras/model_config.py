@@ -11,21 +11,34 @@ import dataclasses
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ferjax._lazy import LazyModule
 from ferjax.errors import LayerError
-from ferjax.keras import layer_config, operations
+from ferjax.keras import layer_config
 from ferjax.keras.architecture import Architecture, Output
-from ferjax.keras.config_entries import MODELS, check_class, entries_of, head, plain
+from ferjax.keras.config_entries import (
+    MODELS,
+    check_class,
+    entries_of,
+    head,
+    is_operation,
+    plain,
+)
 from ferjax.keras.flattening import MOST_LAYERS, Flattening, Model
 from ferjax.keras.inbound_nodes import ends_of
 from ferjax.keras.layer_config import LayerReader, input_shape, without_batch
 from ferjax.keras.nesting import ModelTree, has_operations, in_keras_order
-from ferjax.keras.operation_arguments import written_call
 from ferjax.keras.setting_forms import HARD_SIGMOIDS
 from ferjax.nets.graph import Graph, is_chain
-from ferjax.nets.layers import InputLayer, Layer, Operation
+from ferjax.nets.layers import InputLayer, Layer
 from ferjax.problems import Problem
+
+if TYPE_CHECKING:
+    from ferjax.keras import operation_arguments, operations
+else:  # most models have none
+    operation_arguments = LazyModule("ferjax.keras.operation_arguments")
+    operations = LazyModule("ferjax.keras.operations")
 
 _MOST_NESTING = 20
 
@@ -112,7 +125,7 @@ class _Contents:
                     raise Problem(f"layer {name!r} is there twice")
                 seen.add(name)
                 check_class(entry, f"layer {name!r}")
-                if operations.is_operation(entry):
+                if is_operation(entry):
                     operation = self.layers[id(config)] = operations.read(entry, name)
                     for precision in operation.precisions:
                         self._reader.note_policy(name, precision)
@@ -217,9 +230,9 @@ def model_config(graph: Graph) -> dict[str, Any]:
     for call in graph.calls:
         layer, sources = graph.by_name[call.layer], [origins[i] for i in call.inputs]
         origins.append((call.layer, len(nodes[call.layer])))
-        if isinstance(layer, Operation):
+        if layer.is_operation:
             shapes = [graph.shapes[i] for i in call.inputs]
-            nodes[call.layer].append(written_call(layer, sources, shapes))
+            nodes[call.layer].append(operation_arguments.written_call(layer, sources, shapes))
         elif sources:
             nodes[call.layer].append([[*origin, 0, {}] for origin in sources])
     return {

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ferjax.nets.graph import Graph
-from ferjax.nets.layers import Operation, Weight, snake_case
+from ferjax.nets.layers import Weight, snake_case
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def flat(graph: Graph) -> ModelTree:
 
 def has_operations(graph: Graph) -> bool:
     """Whether there is arithmetic for which Keras 2 and 3 have no common layer."""
-    return any(isinstance(layer, Operation) for layer in graph.layers)
+    return any(layer.is_operation for layer in graph.layers)
 
 
 def in_keras_order(graph: Graph) -> Graph:

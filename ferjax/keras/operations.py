@@ -7,43 +7,19 @@ classes of `keras.ops`; constants stand among the arguments of the call. What a 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ferjax.errors import near_misses, printable
+from ferjax.keras.config_entries import KERAS_2_OPERATIONS
 from ferjax.keras.inbound_nodes import Origin, nodes_of
 from ferjax.keras.operation_arguments import arguments_of, origins_in, value_of
 from ferjax.keras.operation_layers import REQUIRED, KnownOperation, OperationCall, cast
 from ferjax.keras.operation_table import BY_CLASS, BY_FUNCTION, BY_OPERATION
-from ferjax.nets.layers import VOCABULARY, Layer, Shape
+from ferjax.nets.layers import Layer, Shape
 from ferjax.nets.layers.operations import Operation
 from ferjax.problems import Problem
-
-_KERAS_2 = {"TFOpLambda", "SlicingOpLambda"}
-_KERAS_3 = re.compile(r"keras(_core)?\.(src\.)?ops(\.\w+)*")
-
-
-def is_operation(entry: Mapping[str, Any]) -> bool:
-    """Whether a layer's JSON is an operator or a function on tensors."""
-    module, kind = entry.get("module"), entry.get("class_name")
-    if kind in _KERAS_2:
-        return True
-    if isinstance(module, str):
-        return len(module) < 100 and bool(_KERAS_3.fullmatch(module))
-    # An .h5 of Keras 3 leaves modules out; but layers say whether they are trainable. A few
-    # functions are kept as the layer of that name.
-    config, nodes = entry.get("config"), entry.get("inbound_nodes")
-    return (
-        module is None
-        and (kind in BY_CLASS or kind not in VOCABULARY)
-        and isinstance(config, dict)
-        and "trainable" not in config
-        and isinstance(nodes, list)
-        and bool(nodes)
-        and all(isinstance(node, dict) for node in nodes)
-    )
 
 
 @dataclass
@@ -82,7 +58,7 @@ def read(entry: Mapping[str, Any], name: str) -> Reading:
         Problem: it is not in `TABLE`, or is called with arguments that are not.
     """
     kind, config = entry["class_name"], entry["config"]
-    if kind in _KERAS_2:
+    if kind in KERAS_2_OPERATIONS:
         function = config.get("function")
         spec = BY_FUNCTION.get(function) if isinstance(function, str) else None
         called, names = f"tf.{function}", [f"tf.{name}" for name in BY_FUNCTION]
@@ -136,8 +112,9 @@ def _check_unused(spec: KnownOperation, key: str, value: Any, place: str) -> Non
         raise Problem(f"{place}: {key}={printable(repr(value), 80)} is not supported")
 
 
-def written(layer: Operation) -> dict[str, Any]:
+def written(layer: Layer) -> dict[str, Any]:
     """Return the JSON of an operation as Keras 3 has it, without its calls."""
+    assert isinstance(layer, Operation)
     spec = BY_OPERATION[layer.operation]
     # Those that the layer has not: at their defaults, or among the arguments of the call.
     settings = {

@@ -71,6 +71,19 @@ def read_only(tree: Any) -> Any:
     return view
 
 
+def check_finite(array: np.ndarray) -> None:
+    """Refuse NaN and infinity.
+
+    Raises:
+        Problem: the array, of numbers, has any.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(array.sum()):  # of none that is not; in half the time of a look at each
+            return
+    if bad := int((~np.isfinite(array)).sum()):
+        raise Problem(f"{bad} of its {array.size} values not finite")
+
+
 def _checked(value: Any, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     try:
         array = np.asarray(value)
@@ -85,6 +98,5 @@ def _checked(value: Any, shape: tuple[int, ...], dtype: str) -> np.ndarray:
             array = array.astype(np.dtype(dtype).newbyteorder("<"), copy=False)
     except (TypeError, ValueError):
         raise Problem(f"expected {dtype} values, got {array.dtype}") from None
-    if not np.isfinite(array).all():
-        raise Problem(f"{int((~np.isfinite(array)).sum())} of its {array.size} values not finite")
+    check_finite(array)
     return np.ascontiguousarray(array).reshape(shape)

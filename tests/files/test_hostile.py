@@ -952,6 +952,7 @@ def test_layer_names_that_leave_the_group_are_refused(name: str, saved: Any, ref
         ([b"a/kernel:0", b"b/kernel:0"], "expected arrays named kernel, bias"),
         ([b"dense/kernel:0", b"dense/gamma:0"], "expected arrays named kernel, bias"),
         ([b"dense/kernel:0", b"other/bias:0"], r"bias: missing, expected an array of shape \(3,\)"),
+        ([b"dense/kernel:0", b"dense/kernel:0/bias:0"], "bias: missing"),  # in an array
     ],
 )
 def test_lists_of_arrays_that_do_not_fit_are_refused(

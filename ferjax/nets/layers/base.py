@@ -116,6 +116,8 @@ class Layer(Frozen):
     merges: ClassVar[bool] = False
     # Whether the order of the inputs does not matter; `known.fingerprint` then sorts them.
     commutes: ClassVar[bool] = False
+    # Whether Keras has no layer for it, but functions on tensors.
+    is_operation: ClassVar[bool] = False
     # Whether it may be the `activation` of another layer.
     activates: ClassVar[bool] = False
     # Whether it only moves, leaves out, repeats or averages values: of pixels it makes pixels.

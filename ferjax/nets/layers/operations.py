@@ -86,6 +86,7 @@ class Operation(Layer):
         repeats: of "repeat".
     """
 
+    is_operation: ClassVar[bool] = True
     # Constants such as gray levels need more bits than bfloat16 has.
     full_precision: ClassVar[bool] = True
 
