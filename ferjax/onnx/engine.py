@@ -58,8 +58,8 @@ class Engine:
                 beside it.
             is_optimized: `model` is such a file. Weights are read from wherever it says, so it must
                 be one's own.
-            is_few: for few images. It is opened in half the time, without kernels in blocks of
-                channels, which take a third to two fifths of the time for an image.
+            is_few: for few images. It is opened sooner, without what ONNX Runtime optimises last,
+                the layout of kernels; an image then takes a third to half longer.
 
         Raises:
             WeightFileError: it is not an ONNX model from one float32 array to one.
