@@ -38,8 +38,8 @@ ENGINES: Final = (AUTO, JAX, ONNX)
 # each, 1.3 s longer to compile), or 1,500 in batches of eight (30 ms a batch instead of 60, 5.5 s
 # longer). Half of the former, for code that is kept is compiled only once.
 _FEW: Final = 256
-# The same of ONNX Runtime: `fer_cnn8` is open 60 ms sooner where it is also kept, and a single image
-# takes 2 ms longer; so it does in later starts, which open what was kept.
+# The same of ONNX Runtime: `fer_cnn8` is open 60 ms sooner where it is also kept, and each image
+# takes 2 ms longer, in later starts too, which open what was kept.
 _FEW_BY_ONNX: Final = 8
 _ONNX_BATCH: Final = 32  # images that ONNX Runtime gets at once; it is no faster with more
 
