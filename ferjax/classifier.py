@@ -176,12 +176,10 @@ class EmotionClassifier:
     def expected_images(self) -> int | None:
         """About how many images will be predicted, at least 0; None, the default, if unknown.
 
-        It decides what JAX compiles on CPUs, and how far ONNX Runtime optimises. For up to 256 JAX
-        compiles in a quarter to an eighth of the time; a single image then takes half longer, a
-        batch twice as long. For up to 8 ONNX Runtime opens a network sooner; an image then takes a
-        third to half longer. Probabilities differ by rounding errors, of the networks that ferjax
-        brings by less than 1e-6. Set it before the first prediction: set later, the next one may
-        have to make ready anew.
+        It decides what JAX compiles on CPUs, and nothing elsewhere. For up to 256 that takes a
+        quarter to an eighth of the time; a single image then takes half longer, a batch twice as
+        long. Probabilities differ by rounding errors, of the networks that ferjax brings by less
+        than 1e-6. Set it before the first prediction: set later, the next one may compile anew.
 
         Raises:
             FerjaxError: it is set to a number below 0, or to something else.

@@ -9,10 +9,10 @@ import threading
 from collections.abc import Iterator
 from typing import Final
 
+from ferjax.files import chunks
+
 # Bytes. To hash a larger file takes longer than what is kept of it saves.
 LARGEST: Final = 128 << 20
-
-_PART: Final = 8 << 20  # bytes
 
 _pending: dict[str, BackgroundSha256] = {}
 
@@ -24,24 +24,9 @@ def sha256(path: str | os.PathLike[str]) -> str:
         OSError: it cannot be read.
     """
     digest = hashlib.sha256()
-    for part in parts(path):
-        digest.update(part)
+    for chunk in chunks(path):
+        digest.update(chunk)
     return digest.hexdigest()
-
-
-def parts(path: str | os.PathLike[str]) -> Iterator[memoryview]:
-    """Yield the content of a file in parts, each of which holds until the next one.
-
-    They are large, for a thread waits with each for those that run Python.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    with open(path, "rb", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        buffer = memoryview(bytearray(min(max(size, 1), _PART)))
-        while count := file.readinto(buffer):
-            yield buffer[:count]
 
 
 class BackgroundSha256:

@@ -18,6 +18,8 @@ from ferjax.errors import WriteError, printable
 LETTERS: Final = 50  # of a name that are in that of its temporary file
 _TEMPORARY: Final = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp", re.DOTALL)
 _LONGEST_NAME: Final = 255  # bytes
+_CHUNK: Final = 8 << 20  # bytes
+_LEAST_CHUNK: Final = 1 << 16  # bytes, where the system does not tell a file's size
 
 
 @contextmanager
@@ -242,3 +244,18 @@ def is_same_file(first: str | os.PathLike[str], second: str | os.PathLike[str]) 
         return os.path.samefile(first, second)
     except (OSError, ValueError):
         return False
+
+
+def chunks(path: str | os.PathLike[str]) -> Iterator[memoryview]:
+    """Yield the content of a file, as views of one buffer: each holds until the next is asked for.
+
+    They are large, for after each the thread must take Python's lock again.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        buffer = memoryview(bytearray(min(max(size, _LEAST_CHUNK), _CHUNK)))
+        while count := file.readinto(buffer):
+            yield buffer[:count]

@@ -38,9 +38,6 @@ ENGINES: Final = (AUTO, JAX, ONNX)
 # each, 1.3 s longer to compile), or 1,500 in batches of eight (30 ms a batch instead of 60, 5.5 s
 # longer). Half of the former, for code that is kept is compiled only once.
 _FEW: Final = 256
-# The same of ONNX Runtime: `fer_cnn8` is open 60 ms sooner where it is also kept, and each image
-# takes 2 ms longer, in later starts too, which open what was kept.
-_FEW_BY_ONNX: Final = 8
 _ONNX_BATCH: Final = 32  # images that ONNX Runtime gets at once; it is no faster with more
 
 Float32Array = npt.NDArray[np.float32]
@@ -193,9 +190,7 @@ class Predictor:
         """Return a new engine: the one that is asked for, or that is right here."""
         if self.asked == ONNX or (self.asked == AUTO and self._suits_onnx()):
             try:
-                return OnnxEngine(
-                    self.graph, self.head, self._variables, threads, is_few=_is_few(self._expected)
-                )
+                return OnnxEngine(self.graph, self.head, self._variables, threads)
             except FerjaxError:
                 if self.asked == ONNX:
                     raise
@@ -299,25 +294,13 @@ class OnnxEngine:
     largest_batch = _ONNX_BATCH
     batches_at_once = 1  # its threads share one
 
-    def __init__(
-        self,
-        graph: Graph,
-        head: Head,
-        variables: Variables,
-        threads: int | None,
-        *,
-        is_few: bool = False,
-    ) -> None:
+    def __init__(self, graph: Graph, head: Head, variables: Variables, threads: int | None) -> None:
         """Open a session.
-
-        Args:
-            threads: those of the next batch.
-            is_few: for few images.
 
         Raises:
             FerjaxError: ONNX Runtime is missing, or there is no ONNX for the network.
         """
-        self._graph, self._head, self._is_few = graph, head, is_few
+        self._graph, self._head = graph, head
         self._process = os.getpid()  # a session's threads are not there after a fork
         self._is_kept = isinstance(variables, Kept)  # then they may not be read yet
         self.variables: Variables = variables if self._is_kept else read_only(variables)
@@ -335,9 +318,7 @@ class OnnxEngine:
         return len(given) == len(mine) and all(map(operator.is_, given, mine))
 
     def expect(self, images: int | None) -> None:
-        if self._is_few and not _is_few(images):  # for more, others are worth their opening
-            self._is_few = False
-            self._sessions.clear()
+        pass  # it compiles nothing
 
     def __call__(self, batch: Float32Array, threads: int | None) -> Rows:
         return np.asarray(self._head.probabilities(self._session(threads)(batch)))
@@ -354,15 +335,10 @@ class OnnxEngine:
 
     def _opened(self, threads: int | None) -> Engine:
         if isinstance(self.variables, Kept):
-            return self.variables.session(threads, is_few=self._is_few)
+            return self.variables.session(threads)
         from ferjax.onnx.engine import Engine
 
-        return Engine.of(self._graph, self.variables, threads=threads, is_few=self._is_few)
-
-
-def _is_few(images: int | None) -> bool:
-    """Whether so many images are too few for what ONNX Runtime optimises last."""
-    return images is not None and images <= _FEW_BY_ONNX
+        return Engine.of(self._graph, self.variables, threads=threads)
 
 
 def may_suit_onnx(engine: str) -> bool:

@@ -26,14 +26,14 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
 from ferjax import background, digests, hardware, metadata
 from ferjax._version import __version__
 from ferjax.errors import FerjaxError, WeightFileError
-from ferjax.files import user_cache
+from ferjax.files import chunks, user_cache
 from ferjax.nets.graph import Call, Graph
 from ferjax.nets.initializers import L1L2, Initializer
 from ferjax.nets.layers import VOCABULARY
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 SWITCH: Final = "FERJAX_SESSION_CACHE"  # "0" in the environment: nothing is kept or looked up
 MOST_ENTRIES: Final = 8
 MOST_BYTES: Final = 300 << 20  # of all entries
-_MODEL, _FACTS, _FOR_FEW = "model.onnx", "facts", "-few"
+_MODEL, _FACTS = "model.onnx", "facts"
 _MOST_FACTS: Final = 4 << 20  # bytes
 _LEFT_OVER: Final = 3600.0  # seconds after which nobody is still writing
 # Whose code decides what an entry holds.
@@ -54,10 +54,11 @@ _CODE: Final = ("keras", "nets", "nets/layers", "onnx")
 # What a disk, ONNX Runtime, or a graph that JSON does not hold raises where nothing can be kept.
 _NOT_KEPT: Final = (OSError, FerjaxError, LookupError, TypeError, ValueError, RecursionError)
 
-Written = tuple[bytes, dict[str, np.ndarray]]  # a model, and its large arrays
+OnnxParts: TypeAlias = tuple[bytes, dict[str, np.ndarray]]
+"""What `ferjax.onnx.exporting.to_parts` returns: a model, and its large arrays."""
 
 _is_on = False
-_written: list[threading.Event] = []  # of each thread that writes an entry
+_writers: list[threading.Event] = []  # of each thread that writes an entry
 
 
 @contextlib.contextmanager
@@ -76,7 +77,7 @@ def finish() -> None:
     """Wait for the threads that write entries."""
     while True:
         try:
-            written = _written.pop()
+            written = _writers.pop()
         except IndexError:
             return
         written.wait()
@@ -88,11 +89,11 @@ def _begin(write: Callable[[], None]) -> None:
     if written is None:
         write()
     else:
-        _written.append(written)
+        _writers.append(written)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_written.clear)
+    os.register_at_fork(after_in_child=_writers.clear)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,17 +112,10 @@ class Entry:
         path: the weight file.
         digest: its SHA-256 when this was made.
         folder: where the entry is.
-        is_few: whether its model is for few images; see `ferjax.onnx.engine.Engine`.
     """
 
-    def __init__(self, path: Path, digest: str, folder: Path, *, is_few: bool = False) -> None:
-        self.path, self.digest, self.folder, self.is_few = path, digest, folder, is_few
-
-    @cached_property
-    def for_few(self) -> Entry:
-        """Another entry of the same file, with a model for few images."""
-        folder = self.folder.with_name(f"{self.folder.name}{_FOR_FEW}")
-        return Entry(self.path, self.digest, folder, is_few=True)
+    def __init__(self, path: Path, digest: str, folder: Path) -> None:
+        self.path, self.digest, self.folder = path, digest, folder
 
     @classmethod
     def of(cls, path: Path) -> Entry | None:
@@ -162,14 +156,11 @@ class Entry:
         return stored
 
     def facts(self) -> Facts | None:
-        """Return what the entry, or else the one for few images, says of the weight file; None
-        where there is neither."""
+        """Return what the entry says of the weight file; None where there is none."""
         try:
-            if self._stored is not None:
-                return _facts(self._stored)
+            return None if self._stored is None else _facts(self._stored)
         except _NOT_KEPT:
-            pass
-        return None if self.is_few else self.for_few.facts()
+            return None
 
     def open(self, threads: int | None) -> Engine | None:
         """Return the kept model, ready to run; None where there is none, or it is damaged."""
@@ -182,19 +173,19 @@ class Entry:
         except _NOT_KEPT:
             return None
 
-    def made(self, facts: Facts, written: Written, threads: int | None) -> Engine:
+    def made(self, facts: Facts, parts: OnnxParts, threads: int | None) -> Engine:
         """Return a new session of a network; a thread writes the entry, where that can be done.
 
         Args:
-            written: the network as ONNX, by `ferjax.onnx.exporting.to_parts`.
+            parts: of the network.
 
         Raises:
             FerjaxError: ONNX Runtime is missing, or cannot run the network.
         """
         from ferjax.onnx.engine import Engine
 
-        content, arrays = written
-        opened = partial(Engine, content, arrays=arrays, threads=threads, is_few=self.is_few)
+        content, arrays = parts
+        opened = partial(Engine, content, arrays=arrays, threads=threads)
         try:
             folder = self._temporary()
         except _NOT_KEPT:
@@ -280,12 +271,13 @@ class Kept(Mapping[str, Any]):
         """
         self.entry, self._facts, self._read = entry, facts, read
         self._variables: dict[str, Any] | None = None
-        self._written: Written | None = None
+        self._parts: OnnxParts | None = None
         if variables is not None:
             self._variables = read_only(variables)
-            # Now, while no other thread wants Python; the first session will ask for it.
-            with contextlib.suppress(FerjaxError):  # who asks meets it again
-                self._written = self._as_onnx()
+            # Not in the thread that opens the session: there it would wait for Python's lock with
+            # each import of the thread that reads images.
+            with contextlib.suppress(FerjaxError):  # `session` raises it again
+                self._parts = self._to_parts()
         self.arrays = arrays_of(self._variables or {})
 
     @property
@@ -309,24 +301,19 @@ class Kept(Mapping[str, Any]):
                 self.entry.path, "has changed since it was loaded, or is gone; load it anew"
             )
 
-    def session(self, threads: int | None, *, is_few: bool = False) -> Engine:
+    def session(self, threads: int | None) -> Engine:
         """Return a session of the network: the one that is kept, or a new one, which is kept then.
-
-        Args:
-            is_few: a new one is for few images.
 
         Raises:
             FerjaxError: ONNX Runtime is missing, or cannot run the network; or the weight file is
                 needed, and another by now.
         """
-        entries = [self.entry, self.entry.for_few] if is_few else [self.entry]
-        for entry in entries:
-            if (kept := entry.open(threads)) is not None:
-                return kept
-        written, self._written = self._written or self._as_onnx(), None
-        return entries[-1].made(self._facts, written, threads)
+        if (kept := self.entry.open(threads)) is not None:
+            return kept
+        parts, self._parts = self._parts or self._to_parts(), None
+        return self.entry.made(self._facts, parts, threads)
 
-    def _as_onnx(self) -> Written:
+    def _to_parts(self) -> OnnxParts:
         from ferjax.onnx.exporting import to_parts
 
         return to_parts(self._facts.graph, self.variables)
@@ -390,8 +377,8 @@ def _files(folder: Path) -> dict[str, list[int]]:
             if entry.name == _FACTS:
                 continue
             size, checksum = 0, 0
-            for part in digests.parts(entry.path):
-                size, checksum = size + len(part), zlib.crc32(part, checksum)
+            for chunk in chunks(entry.path):
+                size, checksum = size + len(chunk), zlib.crc32(chunk, checksum)
             found[entry.name] = [size, checksum]
     return found
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ferjax import digests
+from ferjax import digests, files
 
 
 @pytest.fixture
@@ -77,11 +77,14 @@ def test_a_thread_that_did_not_finish_is_not_needed(
 
 
 @pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 8, 11])
-def test_a_file_is_read_in_parts_of_any_number(
-    file: Path, size: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(digests, "_PART", 4)
+def test_the_hash_is_of_all_chunks(file: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_CHUNK", 4)
     content = bytes(range(size))
     file.write_bytes(content)
-    assert b"".join(map(bytes, digests.parts(file))) == content
+    assert b"".join(map(bytes, files.chunks(file))) == content
     assert digests.sha256(file) == hexadecimal(content)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux's /proc")
+def test_a_file_that_does_not_tell_its_size_is_read_whole() -> None:
+    assert b"".join(map(bytes, files.chunks("/proc/version"))) == Path("/proc/version").read_bytes()

@@ -45,7 +45,8 @@ __all__ = [
     "save",
 ]
 
-# The module of each name, imported when first asked for: who reads a file does not write one.
+# The module of each name, imported when first asked for: a program that reads files need not import
+# what writes them.
 _HOMES: Final = {
     name: module
     for module, names in {
@@ -60,12 +61,14 @@ _HOMES: Final = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # or every name would be Any
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

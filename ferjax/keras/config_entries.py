@@ -1,4 +1,4 @@
-"""One entry of a model's JSON: its name, its class and its config.
+"""One entry of a model's JSON: its name, its class and its config, and whether it is an operation.
 
 What a config says of modules and registered names is never imported; it only tells classes that are
 named like Keras's from Keras's own.
@@ -17,9 +17,9 @@ from ferjax.problems import Problem
 MODELS = ("Sequential", "Functional", "Model")
 # The packages in which Keras has been.
 _KERAS = {"keras", "keras_core", "tensorflow", "tf_keras"}
-# What operators and functions on tensors are called: by Keras 2, and the module of Keras 3's.
-KERAS_2_OPERATIONS = {"TFOpLambda", "SlicingOpLambda"}
-_KERAS_3_OPERATIONS = re.compile(r"keras(_core)?\.(src\.)?ops(\.\w+)*")
+# Keras 2's classes of operators and functions on tensors, and the modules of Keras 3's.
+KERAS_2_OPERATIONS = frozenset({"TFOpLambda", "SlicingOpLambda"})
+_KERAS_3_MODULES = re.compile(r"keras(_core)?\.(src\.)?ops(\.\w+)*")
 
 
 def head(entry: Any, role: str) -> tuple[str, str, Any]:
@@ -58,7 +58,7 @@ def is_operation(entry: Mapping[str, Any]) -> bool:
     if kind in KERAS_2_OPERATIONS:
         return True
     if isinstance(module, str):
-        return len(module) < 100 and bool(_KERAS_3_OPERATIONS.fullmatch(module))
+        return len(module) < 100 and bool(_KERAS_3_MODULES.fullmatch(module))
     # An .h5 of Keras 3 leaves modules out; but layers say whether they are trainable.
     config, nodes = entry.get("config"), entry.get("inbound_nodes")
     if module is not None or not isinstance(config, dict) or "trainable" in config:
@@ -67,7 +67,7 @@ def is_operation(entry: Mapping[str, Any]) -> bool:
         return False
     if kind not in VOCABULARY:
         return True
-    from ferjax.keras.operation_table import BY_CLASS  # which most models need nothing of
+    from ferjax.keras.operation_table import BY_CLASS  # most models need none of it
 
     return kind in BY_CLASS  # a few functions are kept as the layer of that name
 

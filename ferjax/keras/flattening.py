@@ -13,7 +13,7 @@ from ferjax.keras.inbound_nodes import Origin, ends_of, inbound_of
 from ferjax.keras.layer_config import ScaledAdd
 from ferjax.keras.nesting import Leaf, ModelTree
 from ferjax.nets.graph import Call, output_shape
-from ferjax.nets.layers import Activation, InputLayer, Layer, Rescaling, Shape, layer_class
+from ferjax.nets.layers import VOCABULARY, Activation, InputLayer, Layer, Rescaling, Shape
 from ferjax.problems import Problem
 
 if TYPE_CHECKING:
@@ -112,10 +112,10 @@ class Flattening:
     def _apply_functional(self, model: Model, source: int) -> list[int]:
         for entry in entries_of(model.kind, model.config):
             name, kind, config = head(entry, "layer")
-            operation = self._parsed.get(id(config))
-            if operation is not None and not isinstance(operation, Layer):
-                nodes = [operation.origins(index) for index in range(len(operation.calls))]
-                model.entries[name] = _Entry(kind, config, nodes, operation)
+            parsed = self._parsed.get(id(config))
+            if parsed is not None and not isinstance(parsed, Layer):  # an operation
+                nodes = [parsed.origins(index) for index in range(len(parsed.calls))]
+                model.entries[name] = _Entry(kind, config, nodes, parsed)
             else:
                 model.entries[name] = _Entry(kind, config, inbound_of(entry, name), None)
         inputs, outputs = (
@@ -196,7 +196,7 @@ class Flattening:
                 kind, scaling = "Add", Rescaling(scale=layer.scale)
                 scaled = self._register(f"{name}_scale", scaling, model.name or name)
                 model.tree.children.append(Leaf(f"{name}_scale", scaling.kind, scaled))
-                layer = layer_class(kind, name)(name=name, trainable=layer.trainable)
+                layer = VOCABULARY[kind](name=name, trainable=layer.trainable)
             else:
                 kind = layer.kind
             member = self._register(name, layer, model.name)

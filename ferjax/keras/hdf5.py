@@ -127,7 +127,7 @@ def child(group: Group, path: str) -> Any:
             try:
                 if not group.id.links.exists(part):
                     return None
-            except RuntimeError:
+            except RuntimeError:  # as below an array, where there is nothing
                 if depth and not isinstance(group["/".join(names[:depth])], h5py.Group):
                     return None
                 raise
@@ -143,10 +143,11 @@ def _safe_names(path: str) -> list[str]:
     return names
 
 
-def _check_link(link: int, path: str) -> None:
-    """Refuse a link, of a type of HDF5's, that may lead out of the file, or in a circle."""
-    if link != h5py.h5l.TYPE_HARD:
-        kind = "an external" if link == h5py.h5l.TYPE_EXTERNAL else "a soft"
+def _check_link(link_type: int, path: str) -> None:
+    """Refuse any but a hard link, by HDF5's type of it: others may lead out of the file, or in a
+    circle."""
+    if link_type != h5py.h5l.TYPE_HARD:
+        kind = "an external" if link_type == h5py.h5l.TYPE_EXTERNAL else "a soft"
         raise Problem(f"{path!r} is {kind} link, which is not followed")
 
 

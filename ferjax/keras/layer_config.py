@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Set
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from ferjax._lazy import LazyModule
 from ferjax.errors import LayerError, printable
@@ -21,6 +21,7 @@ from ferjax.settings import real, setting
 
 if TYPE_CHECKING:
     from ferjax.keras import operations
+    from ferjax.nets.layers import Operation
 else:  # most models have none
     operations = LazyModule("ferjax.keras.operations")
 
@@ -71,7 +72,10 @@ _REFUSED: dict[str, tuple[Any, ...]] = {
 
 @frozen
 class ScaledAdd(Layer):
-    """Its first input plus `scale` times its second: InceptionResNetV2's CustomScaleLayer."""
+    """Its first input plus `scale` times its second: InceptionResNetV2's CustomScaleLayer.
+
+    `flattening` puts a Rescaling and an Add in its place.
+    """
 
     merges: ClassVar[bool] = True
 
@@ -266,7 +270,7 @@ _NO_TRAINABLE = {"InputLayer", "SpatialDropout1D", "SpatialDropout2D"}
 def written(layer: Layer, output_shape: Shape) -> dict[str, Any]:
     """Return the JSON of a layer, without its calls, in the form that the most versions load."""
     if layer.is_operation:
-        return operations.written(layer)
+        return operations.written(cast("Operation", layer))
     config: dict[str, Any] = {"name": layer.name, "trainable": layer.trainable, "dtype": "float32"}
     if layer.kind in _NO_TRAINABLE:
         del config["trainable"]

@@ -11,7 +11,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ferjax._lazy import LazyModule
 from ferjax.errors import LayerError
@@ -36,6 +36,7 @@ from ferjax.problems import Problem
 
 if TYPE_CHECKING:
     from ferjax.keras import operation_arguments, operations
+    from ferjax.nets.layers import Operation
 else:  # most models have none
     operation_arguments = LazyModule("ferjax.keras.operation_arguments")
     operations = LazyModule("ferjax.keras.operations")
@@ -232,7 +233,8 @@ def model_config(graph: Graph) -> dict[str, Any]:
         origins.append((call.layer, len(nodes[call.layer])))
         if layer.is_operation:
             shapes = [graph.shapes[i] for i in call.inputs]
-            nodes[call.layer].append(operation_arguments.written_call(layer, sources, shapes))
+            operation = cast("Operation", layer)
+            nodes[call.layer].append(operation_arguments.written_call(operation, sources, shapes))
         elif sources:
             nodes[call.layer].append([[*origin, 0, {}] for origin in sources])
     return {

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ferjax.errors import printable
 from ferjax.keras.inbound_nodes import Origin, begins_as_origin, origin_of
-from ferjax.nets.layers import Layer, Shape
+from ferjax.nets.layers import Shape
 from ferjax.nets.layers.operations import Operation
 from ferjax.problems import Problem
 
@@ -108,7 +108,7 @@ def origins_in(value: Any) -> Iterator[Origin]:
 
 
 def written_call(
-    layer: Layer, origins: Sequence[tuple[str, int]], shapes: Sequence[Shape]
+    layer: Operation, origins: Sequence[tuple[str, int]], shapes: Sequence[Shape]
 ) -> dict[str, Any]:
     """Return one call's `inbound_node` as Keras 3 has it.
 
@@ -116,7 +116,6 @@ def written_call(
         origins: of each input, the layer and which of its calls.
         shapes: of each input, without the batch.
     """
-    assert isinstance(layer, Operation)
     tensors = [
         {
             "class_name": "__keras_tensor__",

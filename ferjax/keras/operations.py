@@ -112,9 +112,8 @@ def _check_unused(spec: KnownOperation, key: str, value: Any, place: str) -> Non
         raise Problem(f"{place}: {key}={printable(repr(value), 80)} is not supported")
 
 
-def written(layer: Layer) -> dict[str, Any]:
+def written(layer: Operation) -> dict[str, Any]:
     """Return the JSON of an operation as Keras 3 has it, without its calls."""
-    assert isinstance(layer, Operation)
     spec = BY_OPERATION[layer.operation]
     # Those that the layer has not: at their defaults, or among the arguments of the call.
     settings = {

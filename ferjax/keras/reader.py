@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ferjax import collector, hub
-from ferjax._lazy import LazyModule
 from ferjax.errors import WeightFileError, printable
-from ferjax.keras import folders, hdf5, kinds, legacy_h5, shards, weights_h5
+from ferjax.keras import folders, hdf5, kinds, legacy_h5, optimizer, shards, weights_h5
 from ferjax.keras.architecture import Architecture, Output
 from ferjax.keras.json_text import is_json, read_json
 from ferjax.keras.model_config import model_major, parse_model
 from ferjax.keras.nesting import flat, in_keras_order
+from ferjax.keras.optimizer import OptimizerState
 from ferjax.keras.weight_file import PathLike, WeightFile, compiled_in, opened
 from ferjax.metadata import labels as stored_labels
 from ferjax.nets.graph import Graph
@@ -28,11 +28,7 @@ from ferjax.nets.variables import Arrays, to_variables
 from ferjax.problems import Problem, Problems, fatal
 
 if TYPE_CHECKING:
-    from ferjax.keras import optimizer
-    from ferjax.keras.optimizer import OptimizerState
     from ferjax.nets.network import Network
-else:  # most who read weights leave its state
-    optimizer = LazyModule("ferjax.keras.optimizer")
 
 # How a note begins that says why the optimizer's state is not read.
 STATE_LEFT_OUT = "optimizer state is left out"

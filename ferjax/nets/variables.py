@@ -77,11 +77,9 @@ def check_finite(array: np.ndarray) -> None:
     Raises:
         Problem: the array, of numbers, has any.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(array.sum()):  # of none that is not; in half the time of a look at each
-            return
-    if bad := int((~np.isfinite(array)).sum()):
-        raise Problem(f"{bad} of its {array.size} values not finite")
+    finite = np.isfinite(array)
+    if not finite.all():
+        raise Problem(f"{int((~finite).sum())} of its {array.size} values not finite")
 
 
 def _checked(value: Any, shape: tuple[int, ...], dtype: str) -> np.ndarray:

@@ -45,7 +45,6 @@ class Engine:
         arrays: Mapping[str, npt.NDArray[np.float32]] | None = None,
         optimized: Path | None = None,
         is_optimized: bool = False,
-        is_few: bool = False,
     ) -> None:
         """Open a model.
 
@@ -58,8 +57,6 @@ class Engine:
                 beside it.
             is_optimized: `model` is such a file. Weights are read from wherever it says, so it must
                 be one's own.
-            is_few: for few images. It is opened sooner, without what ONNX Runtime optimises last,
-                the layout of kernels; an image then takes a third to half longer.
 
         Raises:
             WeightFileError: it is not an ONNX model from one float32 array to one.
@@ -76,10 +73,7 @@ class Engine:
                 f"expected providers among {', '.join(available)}, got {', '.join(unknown)}"
             )
         options = runtime.SessionOptions()
-        levels = runtime.GraphOptimizationLevel
-        options.graph_optimization_level = (
-            levels.ORT_ENABLE_EXTENDED if is_few else levels.ORT_ENABLE_ALL
-        )
+        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.intra_op_num_threads = threads or 0
         options.log_severity_level = 4  # what fails is raised, and need not be printed too
         # Threads that wait for work at full speed take it from those that decode and find faces.
@@ -89,7 +83,7 @@ class Engine:
             for key, value in _APART.items():
                 options.add_session_config_entry(key, value.format(optimized.stem))
         if is_optimized:
-            options.graph_optimization_level = levels.ORT_DISABLE_ALL
+            options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
             place = content = os.fspath(cast(Any, model))
         else:
             place, content = _content(model)
@@ -123,13 +117,12 @@ class Engine:
         *,
         threads: int | None = None,
         providers: Sequence[str] = ("CPUExecutionProvider",),
-        is_few: bool = False,
     ) -> Engine:
         """Open a network with its variables, without a file; see `ferjax.onnx.to_bytes`."""
         from ferjax.onnx.exporting import to_parts
 
         content, arrays = to_parts(network, variables)
-        return cls(content, threads=threads, providers=providers, arrays=arrays, is_few=is_few)
+        return cls(content, threads=threads, providers=providers, arrays=arrays)
 
     @property
     def metadata(self) -> dict[str, Any]:

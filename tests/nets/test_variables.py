@@ -18,7 +18,7 @@ LARGEST = np.finfo(np.float32).max
     "values",
     [[], [0.0, -1.5], [LARGEST, LARGEST], [-LARGEST, -LARGEST, 1], [LARGEST, -LARGEST]],
 )
-def test_numbers_whose_sum_is_none_are_finite(values: list[float]) -> None:
+def test_finite_values_pass_even_where_their_sum_overflows(values: list[float]) -> None:
     check_finite(np.array(values, np.float32))
 
 
