@@ -64,6 +64,8 @@ _HOMES: Final = {
 if not TYPE_CHECKING:  # or every name would be Any
 
     def __getattr__(name: str) -> Any:
+        if name in _HOMES.values():
+            return importlib.import_module(f"{__name__}.{name}")
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

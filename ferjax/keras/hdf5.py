@@ -33,6 +33,7 @@ _SMALL = 1 << 20
 _MOST_BYTES = 1 << 30
 MOST_NAMES = 20_000
 _MOST_CHUNKS = 4096
+_MOST_PARTS = 100  # of a path; a group may be in itself
 
 # What h5py, and the reading of texts, raise on files that are damaged or lie; RecursionError and
 # MemoryError included.
@@ -119,26 +120,25 @@ def child(group: Group, path: str) -> Any:
         if len(parts) > 1:  # nothing says which one is meant
             raise Problem(f"{path!r} is in {len(parts)} files")
         return parts[0] if parts else None
-    names = _safe_names(path)
+    node: Any = group
     with _readable(repr(path)):
-        for depth in range(len(names)):
-            # Each link is looked at before it is followed to the next.
-            part = "/".join(names[: depth + 1]).encode()
-            try:
-                if not group.id.links.exists(part):
-                    return None
-            except RuntimeError:  # as below an array, where there is nothing
-                if depth and not isinstance(group["/".join(names[:depth])], h5py.Group):
-                    return None
-                raise
-            _check_link(group.id.links.get_info(part).type, path)
-        return group[path]
+        for name in _safe_names(path):
+            if not isinstance(node, h5py.Group):
+                return None
+            links, link = node.id.links, name.encode()
+            if not links.exists(link):
+                return None
+            _check_link(links.get_info(link).type, path)
+            node = node[name]
+    return node
 
 
 def _safe_names(path: str) -> list[str]:
     """Return the parts of a path that leads down from a group, and nowhere else."""
-    names = path.split("/")
-    if any(name in ("", ".", "..") for name in names):
+    names = path.split("/", _MOST_PARTS)
+    if len(names) > _MOST_PARTS:
+        raise Problem(f"unsafe name {path[:80]!r}..., of more than {_MOST_PARTS} parts")
+    if any(name in ("", ".", "..") or "\0" in name for name in names):
         raise Problem(f"unsafe name {path!r}")
     return names
 

@@ -13,6 +13,7 @@ import random
 import shutil
 import struct
 import sys
+import time
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -929,6 +930,28 @@ def test_names_that_leave_their_group_are_refused(name: str, saved: Any, refused
         group.attrs["weight_names"] = np.array([name.encode(), b"dense/bias:0"])
         if name.startswith("/x"):
             root["x/kernel:0"] = root[KERNEL]
+    refused(path, "layer 'dense': ", "unsafe name|expected arrays named")
+
+
+def test_a_path_in_a_circle_of_groups_is_refused_at_once(saved: Any, refused: Any) -> None:
+    path = saved("h5")
+    with h5py.File(path, "r+") as root:
+        group = root["model_weights/dense/dense"]
+        group["a"] = group
+        names = [f"dense/{'a/' * 200_000}{name}:0" for name in ("kernel", "bias")]
+        text = h5py.string_dtype()
+        root["model_weights/dense"].attrs["weight_names"] = np.array(names, text)
+    began = time.perf_counter()
+    refused(path, "layer 'dense': kernel: unsafe name .*, of more than 100 parts")
+    assert time.perf_counter() - began < 5
+
+
+@pytest.mark.parametrize("name", ["dense/kernel:0\0x/kernel:0", "dense/\0kernel:0"])
+def test_names_with_null_bytes_are_refused(name: str, saved: Any, refused: Any) -> None:
+    path = saved("h5")
+    with h5py.File(path, "r+") as root:
+        names = np.array([name.encode(), b"dense/bias:0"], "S40")
+        root["model_weights/dense"].attrs["weight_names"] = names
     refused(path, "layer 'dense': ", "unsafe name|expected arrays named")
 
 
