@@ -67,6 +67,19 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
+    try:
+        code = _run(argv)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except Exception:
+        if process.was_interrupted():  # and something made another error of it
+            return _INTERRUPTED
+        raise
+    return _INTERRUPTED if process.was_interrupted() else code
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    """Run a command, say what is wrong, and return its exit code."""
     warnings.showwarning = _show_warning
     if isinstance(sys.stdout, io.TextIOWrapper):  # names that its encoding lacks are escaped
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -79,10 +92,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         return code
     except FerjaxError as error:
-        print(f"ferjax: error: {error}", file=sys.stderr)
+        if not process.was_interrupted():
+            print(f"ferjax: error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return _INTERRUPTED
     except OSError as error:  # stdout takes no more: its reader has had enough, the disk is full
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
@@ -109,6 +121,7 @@ def _without_keys(argument: str) -> str:
 def console() -> int:
     """Be the command `ferjax`, in a process of its own."""
     process.prepare(sys.argv[1:])
+    process.note_interrupts()
     code = main()
     if code == _INTERRUPTED:  # a second Ctrl-C would end the wait for threads with a traceback
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from ferjax import background, digests, hub, released
+from ferjax.cli import process
 from ferjax.emotions import ORDERS
 from ferjax.errors import FerjaxError, ImageError, PriorError, printable
 
@@ -137,7 +138,10 @@ def load_classifier(args: argparse.Namespace) -> EmotionClassifier:
     """Return the classifier that the options of `add_classifier` say."""
     import ferjax
 
-    return ferjax.load(**classifier_arguments(args))
+    classifier = ferjax.load(**classifier_arguments(args))
+    if process.was_interrupted():  # an import dropped it
+        raise KeyboardInterrupt
+    return classifier
 
 
 @contextlib.contextmanager

@@ -1,13 +1,17 @@
-"""What a process of the command line needs from its environment."""
+"""What a process of the command line needs from its environment, and whether it was interrupted."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 
 _HUGE_PAGES = "glibc.malloc.hugetlb"
+
+_was_interrupted = False
 
 
 def prepare(argv: Sequence[str]) -> None:
@@ -34,3 +38,24 @@ def wants_huge_pages(env: Mapping[str, str]) -> bool:
     except (OSError, ValueError):  # neither Linux nor its usual C library
         return False
     return library == "glibc" and new_enough and "[madvise]" in pages
+
+
+def note_interrupts() -> None:
+    """From now on have `was_interrupted` know of Ctrl-C, which raises KeyboardInterrupt as before.
+
+    A module that is written in C, and is being imported, may drop that, or make an ImportError of
+    it; Python itself makes a RuntimeError of it while a class is made.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not ignored
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    global _was_interrupted
+    _was_interrupted = True
+    signal.default_int_handler(number, frame)
+
+
+def was_interrupted() -> bool:
+    """Whether Ctrl-C has raised KeyboardInterrupt since `note_interrupts`."""
+    return _was_interrupted

@@ -182,6 +182,43 @@ def test_ctrl_c_in_the_middle_leaves_130_and_no_traceback() -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows raises SIGINT otherwise")
+@pytest.mark.parametrize("becomes", ["pass", "raise RuntimeError('of a class')", "raise error"])
+@pytest.mark.parametrize("error", ["ImportError('of a module')", "FerjaxError('of mine')"])
+def test_ctrl_c_that_an_import_drops_leaves_130_and_says_nothing(becomes: str, error: str) -> None:
+    script = f"""
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import ferjax.cli.main as cli, ferjax.conversion as conversion
+from ferjax import FerjaxError
+def convert(*_, **__):
+    error = {error}
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        {becomes}
+conversion.convert = convert
+sys.argv = ["ferjax", "convert", "a.h5", "b.h5"]
+sys.exit(cli.console())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_an_ignored_interrupt_stays_ignored() -> None:
+    script = """
+import signal
+from ferjax.cli import process
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+process.note_interrupts()
+assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+signal.raise_signal(signal.SIGINT)
+assert not process.was_interrupted()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no broken pipes")
 def test_a_reader_that_has_had_enough_is_no_error() -> None:
     with subprocess.Popen(
