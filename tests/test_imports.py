@@ -104,6 +104,10 @@ def test_every_public_name_of_keras_is_there() -> None:
     names = run("import ferjax.keras as k; print(*(n for n in k.__all__ if hasattr(k, n)))")
     assert names[-1].split() == ferjax.keras.__all__
     assert dir(ferjax.keras) == sorted(ferjax.keras.__all__)
+    modules = run("import ferjax.keras as k; print(k.reader.__name__, k.writer.__name__)")
+    assert modules[-1].split() == ["ferjax.keras.reader", "ferjax.keras.writer"]
+    with pytest.raises(AttributeError, match=r"'ferjax\.keras' has no attribute 'nothing'"):
+        ferjax.keras.nothing  # noqa: B018
 
 
 def test_the_default_prior_of_the_command_line_is_that_of_the_library() -> None:

@@ -23,7 +23,6 @@ from ferjax.errors import FerjaxError, ImageError, PriorError, printable
 if TYPE_CHECKING:
     from ferjax.classifier import EmotionClassifier
 
-
 _PRIOR: Final = "training"  # `priors.TRAINING`
 
 

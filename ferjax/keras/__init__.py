@@ -64,7 +64,7 @@ _HOMES: Final = {
 if not TYPE_CHECKING:  # or every name would be Any
 
     def __getattr__(name: str) -> Any:
-        if name in _HOMES.values():
+        if name in _HOMES.values():  # a module of this package, as if it were imported
             return importlib.import_module(f"{__name__}.{name}")
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -34,6 +34,7 @@ _MOST_BYTES = 1 << 30
 MOST_NAMES = 20_000
 _MOST_CHUNKS = 4096
 _MOST_PARTS = 100  # of a path; a group may be in itself
+_MOST_SHOWN = 200  # characters of a path that is refused
 
 # What h5py, and the reading of texts, raise on files that are damaged or lie; RecursionError and
 # MemoryError included.
@@ -137,15 +138,14 @@ def _safe_names(path: str) -> list[str]:
     """Return the parts of a path that leads down from a group, and nowhere else."""
     names = path.split("/", _MOST_PARTS)
     if len(names) > _MOST_PARTS:
-        raise Problem(f"unsafe name {path[:80]!r}..., of more than {_MOST_PARTS} parts")
+        raise Problem(f"unsafe name {path[:_MOST_SHOWN]!r}, of more than {_MOST_PARTS} parts")
     if any(name in ("", ".", "..") or "\0" in name for name in names):
-        raise Problem(f"unsafe name {path!r}")
+        raise Problem(f"unsafe name {path[:_MOST_SHOWN]!r}")
     return names
 
 
 def _check_link(link_type: int, path: str) -> None:
-    """Refuse any but a hard link, by HDF5's type of it: others may lead out of the file, or in a
-    circle."""
+    """Refuse any but a hard link, by HDF5's type of it: others may lead out of the file."""
     if link_type != h5py.h5l.TYPE_HARD:
         kind = "an external" if link_type == h5py.h5l.TYPE_EXTERNAL else "a soft"
         raise Problem(f"{path!r} is {kind} link, which is not followed")
