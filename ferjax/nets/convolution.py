@@ -5,8 +5,7 @@ Dimensions: B batch, H height, W width, T steps, C channels, K filters; see `fer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial, reduce
 from typing import Any, TypeAlias
 
@@ -14,8 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
 
-from ferjax.nets.ops import kept_apart, spatial_axes
+from ferjax.nets import winograd
+from ferjax.nets.ops import along_axis, in_parts, kept_apart, largest_divisor, spatial_axes
+from ferjax.nets.winograd import Tiles
 
 Array = jax.Array
 # A kernel as "tiles", 16 arrays (C, K) of Winograd's algorithm, or as "columns", arrays (9 * C, a
@@ -33,9 +35,6 @@ _SMALLEST_SIDE_PREPARED = 5
 # Values of images and of their convolutions, together, that are transformed at once: four times as
 # many have to fit into the processor's cache.
 _BLOCK = 1 << 19
-_MOST_UNROLLED = 4
-# Values of a single image's tiles that one core computes, and multiplies, in one go.
-_MOST_VALUES = 20_000
 # Kernels that are wide where few pixels are left: XLA's CPU code takes longer for one product than
 # for four of a quarter of the filters.
 _MOST_PIXELS_OF_COLUMNS = 64
@@ -76,7 +75,7 @@ def conv2d(
                 return _by_columns(x, prepared["columns"], pad)
             images = _images_in_tiles(x, kernel, pad, prepared)
             if prepared and images:
-                return _winograd(x, prepared["tiles"], pad, images)
+                return winograd.convolve(x, prepared["tiles"], pad, images)
             return _conv3x3(x, kernel, pad)
     layout = "NHWC" if data_format == "channels_last" else "NCHW"
     return lax.conv_general_dilated(
@@ -88,6 +87,28 @@ def conv2d(
         dimension_numbers=(layout, "HWIO", layout),
         feature_group_count=groups,
     )
+
+
+def rectified_conv2d(
+    x: Array,
+    kernel: Array,
+    bias: Array,
+    *,
+    strides: tuple[int, int],
+    padding: str,
+    data_format: str,
+    dilation_rate: tuple[int, int],
+    groups: int = 1,
+) -> Array | None:
+    """Return relu(conv2d(...) + bias) where that takes fewer passes over memory; otherwise None.
+
+    For training: the result alone is kept for the gradients.
+    """
+    if not (_is_plain(strides, dilation_rate, groups) and has_own_code(x, kernel, data_format)):
+        return None
+    if min(x.shape[1:3]) < 3 or bias.dtype != x.dtype:
+        return None
+    return _rectified3x3(x, kernel, bias, 1 if padding == "same" else 0)
 
 
 def conv2d_in_tiles(
@@ -112,32 +133,7 @@ def conv2d_in_tiles(
     is_one = x.shape[0] == 1 and _images_in_tiles(x, kernel, pad, prepared)
     if not (prepared and is_one and is_even):
         return None
-    return _winograd_of_one(x, prepared["tiles"], pad)
-
-
-@dataclass(frozen=True, eq=False)
-class Tiles:
-    """Pixels of a single image as tiles of 2x2, not yet in their order.
-
-    Attributes:
-        parts: of the rows of tiles, one below the other; of each part the pixels [i][j] of its
-            tiles, (1, rows, columns, C).
-    """
-
-    parts: list[list[Sequence[Array]]]
-
-    def map(self, function: Callable[[Array], Array]) -> Tiles:
-        """Return what a function makes of the pixels, each by itself."""
-        return Tiles([[[function(y) for y in row] for row in part] for part in self.parts])
-
-    def maximum(self) -> Array:
-        """Return that of each tile, (1, rows, columns, C)."""
-        parts = [reduce(lax.max, [y for row in part for y in row]) for part in self.parts]
-        return lax.concatenate(parts, 1) if len(parts) > 1 else parts[0]
-
-    def in_order(self) -> Array:
-        """Return the image, (1, 2 * rows, 2 * columns, C)."""
-        return jnp.concatenate([_interleaved(part) for part in self.parts], axis=1)
+    return winograd.convolve_one(x, prepared["tiles"], pad)
 
 
 def conv1d(
@@ -228,34 +224,90 @@ def _conv3x3(x: Array, kernel: Array, pad: int) -> Array:
     images = images_at_once(x.shape, kernel.shape, pad)
     if images:
         # Otherwise a kernel that is turned round for a gradient would be so for each of 16 values.
-        return _winograd(x, kept_apart(_transformed(kernel)), pad, images)
+        return winograd.convolve(x, kept_apart(winograd.transformed(kernel)), pad, images)
     return _direct(x, kernel, pad)
 
 
-def _forward(x: Array, kernel: Array, pad: int) -> tuple[Array, tuple[Array, Array]]:
-    if kernel.shape[2] == 1:
+def _conv3x3_forward(x: Any, kernel: Any, pad: int) -> tuple[Array, Any]:
+    saved = _saved(x, kernel)
+    if kernel.value.shape[2] == 1:
         # Not the multiply-adds: XLA would do them anew for each statistic and gradient.
-        return _columns(x, pad) @ kernel.reshape(9, -1), (x, kernel)
-    return _conv3x3(x, kernel, pad), (x, kernel)
+        return _columns(x.value, pad) @ kernel.value.reshape(9, -1), saved
+    return _conv3x3(x.value, kernel.value, pad), saved
 
 
-def _backward(pad: int, saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
+def _conv3x3_backward(pad: int, saved: Any, dy: Any) -> tuple[Array | None, Array | None]:
     x, kernel = saved
-    dx = _conv3x3(dy, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), 2 - pad)
+    return (None, None) if isinstance(dy, SymbolicZero) else _gradients(x, kernel, dy, pad)
+
+
+_conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward, symbolic_zeros=True)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _rectified3x3(x: Array, kernel: Array, bias: Array, pad: int) -> Array:
+    """Return relu(_conv3x3(x, kernel, pad) + bias), each part while it is in the cache."""
+
+    def finish(y: Array) -> Array:
+        return jax.nn.relu(y + along_axis(bias, 4, 3))
+
     if kernel.shape[2] == 1:
+        _, height, width, _ = x.shape
+        most = _BLOCK // (2 * height * width * kernel.shape[3])
+        parts = in_parts(x, largest_divisor(x.shape[0], most))
+        y = lax.map(lambda part: finish(_columns(part, pad) @ kernel.reshape(9, -1)), parts)
+        return y.reshape(-1, *y.shape[2:])
+    images = images_at_once(x.shape, kernel.shape, pad)
+    if images:
+        weights = kept_apart(winograd.transformed(kernel))
+        return winograd.convolve(x, weights, pad, images, finish)
+    return finish(_direct(x, kernel, pad))
+
+
+def _rectified3x3_forward(x: Any, kernel: Any, bias: Any, pad: int) -> tuple[Array, Any]:
+    y = _rectified3x3(x.value, kernel.value, bias.value, pad)
+    return y, (*_saved(x, kernel), y)
+
+
+def _rectified3x3_backward(pad: int, saved: Any, dy: Any) -> tuple[Array | None, ...]:
+    if isinstance(dy, SymbolicZero):
+        return None, None, None
+    x, kernel, y = saved
+    dy = jnp.where(y > 0, dy, 0)
+    return *_gradients(x, kernel, dy, pad), dy.sum((0, 1, 2))
+
+
+_rectified3x3.defvjp(_rectified3x3_forward, _rectified3x3_backward, symbolic_zeros=True)
+
+
+def _saved(x: Any, kernel: Any) -> tuple[Array | None, Array | None]:
+    """Return what the gradients need: the kernel for that of `x`, `x` for that of the kernel."""
+    return x.value if kernel.perturbed else None, kernel.value if x.perturbed else None
+
+
+def _gradients(
+    x: Array | None, kernel: Array | None, dy: Array, pad: int
+) -> tuple[Array | None, Array | None]:
+    """Return the gradients with respect to images and kernel, of what `_saved` returned."""
+    turned = None if kernel is None else jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    if x is not None:
+        images = images_at_once(x.shape, (3, 3, x.shape[3], dy.shape[3]), pad)
+        if images:
+            return winograd.gradients(x, dy, turned, pad, images)
+    dx = None if turned is None else _conv3x3(dy, turned, 2 - pad)
+    return dx, None if x is None else _kernel_gradient(x, dy, pad)
+
+
+def _kernel_gradient(x: Array, dy: Array, pad: int) -> Array:
+    if x.shape[3] == 1:
         # As one matrix product, five times as fast as XLA's convolution.
         columns = _columns(x, pad).reshape(-1, 9)
-        return dx, (columns.T @ dy.reshape(-1, dy.shape[-1])).reshape(kernel.shape)
-    images = images_at_once(x.shape, kernel.shape, pad)
-    if images and kernel.shape[2] * kernel.shape[3] >= 2 * _FEWEST_CHANNELS**2:
-        return dx, _winograd_gradient(x, dy, pad, images)
+        return (columns.T @ dy.reshape(-1, dy.shape[3])).reshape(3, 3, 1, -1)
     if dy.shape[1] * dy.shape[2] >= _FEWEST_PIXELS:
-        return dx, _gradient_by_rows(x, dy, pad)
-    _, pullback = jax.vjp(lambda k: _direct(x, k, pad), kernel)
-    return dx, pullback(dy)[0]
-
-
-_conv3x3.defvjp(_forward, _backward)
+        return _gradient_by_rows(x, dy, pad)
+    kernel = jnp.zeros((3, 3, x.shape[3], dy.shape[3]), x.dtype)  # the gradient is that of any
+    (dkernel,) = jax.vjp(lambda k: _direct(x, k, pad), kernel)[1](dy)
+    return dkernel
 
 
 def _direct(x: Array, kernel: Array, pad: int) -> Array:
@@ -275,7 +327,7 @@ def images_at_once(
     if min(channels, filters) < _FEWEST_CHANNELS or min(height, width) < smallest:
         return 0
     most = _BLOCK // (height * width * (channels + filters))
-    images = _divisor(batch, most)
+    images = largest_divisor(batch, most)
     return images if most and images * height * width >= fewest else 0
 
 
@@ -310,86 +362,6 @@ def _joined(parts: list[Array]) -> list[Array]:
     return [lax.concatenate(parts, 1)]
 
 
-def _winograd(x: Array, weights: Sequence[Array], pad: int, images: int) -> Array:
-    """Cross-correlate by F(2x2, 3x3) of Lavin and Gray, "Fast Algorithms for Convolutional Neural
-    Networks", 2016: 16 products instead of 36 for each tile of 2x2 outputs.
-
-    The rounding errors are about those of the direct sum. `images` of the batch are done at once.
-    `weights` are the `_transformed` kernel.
-    """
-    batch, (height, width) = x.shape[0], (size + 2 * pad - 2 for size in x.shape[1:3])
-    if batch == 1:
-        return _winograd_of_one(x, weights, pad).in_order()[:, :height, :width]
-
-    def convolve(part: Array) -> Array:
-        # Otherwise the steps before it, such as the first convolution, would be done anew for each
-        # of the 16 values.
-        tiles = kept_apart(_of_tiles(part, pad))
-        return _interleaved(_outputs(_products(tiles, weights)))[:, :height, :width]
-
-    if batch <= images * _MOST_UNROLLED:
-        return jnp.concatenate([convolve(part) for part in jnp.split(x, batch // images)])
-    parts = lax.map(convolve, _split(x, images))
-    return parts.reshape(batch, *parts.shape[2:])
-
-
-def _winograd_of_one(x: Array, weights: Sequence[Array], pad: int) -> Tiles:
-    """Do the same for a single image: in parts of its rows, each value of tiles in its own call.
-
-    XLA's CPU code divides calls among the cores, which then go on with the products of what they
-    have in their caches. It also divides what is in a call of many values, and a large product,
-    which costs more than it saves, for the other cores are busy.
-    """
-    padded = _padded_to_tiles(x, pad)
-    rows, columns = (size // 2 - 1 for size in padded.shape[1:3])
-    parts = -(-rows * columns * x.shape[3] // _MOST_VALUES)
-    count = -(-rows // min(parts, _MOST_UNROLLED))
-    results = []
-    for first in range(0, rows, count):
-        which = (first, min(count, rows - first))
-        calls = [_of_value(padded, i, j, which) for i in range(4) for j in range(4)]
-        tiles = [kept_apart(call)[0] for call in calls]
-        products = _products(tiles, weights)
-        results.append(_outputs(kept_apart(_held(tiles, products))))
-    return Tiles(results)
-
-
-def _products(tiles: Sequence[Array], weights: Sequence[Array]) -> list[Array]:
-    """Multiply values of tiles, one by one: as a batch it would take a copy of all of them."""
-    contracted = (((3,), (0,)), ((), ()))
-    return [lax.dot_general(tile, w, contracted) for tile, w in zip(tiles, weights)]
-
-
-def _outputs(products: Sequence[Array]) -> list[Sequence[Array]]:
-    """Return the outputs of each tile, two rows of two."""
-    vertical = [_to_outputs(products[j::4]) for j in range(4)]
-    return [_to_outputs([v[i] for v in vertical]) for i in range(2)]
-
-
-def _interleaved(outputs: Sequence[Sequence[Array]]) -> Array:
-    """Put outputs of tiles, each (B, rows, columns, K), at their places in images."""
-    y = jnp.stack([jnp.stack(row, axis=3) for row in outputs], axis=2)
-    _, rows, _, columns, _, filters = y.shape  # (B, rows, 2, columns, 2, K)
-    return y.reshape(-1, 2 * rows, 2 * columns, filters)
-
-
-def _winograd_gradient(x: Array, dy: Array, pad: int, images: int) -> Array:
-    """Return the gradient of `_winograd` with respect to the kernel."""
-
-    def add(total: Array, parts: tuple[Array, Array]) -> tuple[Array, None]:
-        tiles = jnp.stack(_of_tiles(parts[0], pad)).reshape(16, -1, x.shape[3])
-        ends = [(0, -size % 2) for size in dy.shape[1:3]]
-        padded = jnp.pad(parts[1], ((0, 0), *ends, (0, 0)))
-        outputs = jnp.stack([t for r in _of_outputs(padded, 1) for t in _of_outputs(r, 2)])
-        outputs = outputs.reshape(16, -1, dy.shape[3])
-        return total + lax.dot_general(tiles, outputs, (((1,), (1,)), ((0,), (0,)))), None
-
-    nothing = jnp.zeros((16, x.shape[3], dy.shape[3]), x.dtype)
-    total = lax.scan(add, nothing, (_split(x, images), _split(dy, images)))[0]
-    rows = _to_kernel(total.reshape(4, 4, *total.shape[1:]))
-    return jnp.stack([jnp.stack(_to_kernel(row)) for row in rows])
-
-
 def _gradient_by_rows(x: Array, dy: Array, pad: int) -> Array:
     """Return the gradient of `_direct` with respect to the kernel.
 
@@ -409,75 +381,10 @@ def _gradient_by_rows(x: Array, dy: Array, pad: int) -> Array:
         taps = [rows[:, i : i + height].reshape(-1, channels).T @ columns for i in range(3)]
         return total + jnp.stack(taps), None
 
-    images = _divisor(batch, 2 * _BLOCK // (height * wide * (channels + 3 * filters)))
+    images = largest_divisor(batch, 2 * _BLOCK // (height * wide * (channels + 3 * filters)))
     nothing = jnp.zeros((3, channels, 3 * filters), x.dtype)
-    total = lax.scan(add, nothing, (_split(x, images), _split(dy, images)))[0]
+    total = lax.scan(add, nothing, (in_parts(x, images), in_parts(dy, images)))[0]
     return total.reshape(3, channels, 3, filters).swapaxes(1, 2)
-
-
-@partial(jax.jit, static_argnums=1)
-def _of_tiles(x: Array, pad: int) -> list[Array]:
-    """Return 16 values of each tile, transformed, each (B, rows, columns, C)."""
-    padded = _padded_to_tiles(x, pad)
-    rows, columns = (size // 2 - 1 for size in padded.shape[1:3])
-    values = [_of_tile(padded, 1, rows, i) for i in range(4)]
-    return [_of_tile(value, 2, columns, j) for value in values for j in range(4)]
-
-
-@jax.jit
-def _held(tiles: list[Array], products: list[Array]) -> list[Array]:
-    """Return the products as they are, in a call that tiles have to be there for.
-
-    XLA would otherwise give the memory of a tile that it has multiplied to the product of another,
-    so that each waited for the one before. Without the barrier JAX would leave the call out.
-    """
-    untyped: Any = lax.optimization_barrier
-    return untyped((tiles, products))[1]
-
-
-def _padded_to_tiles(x: Array, pad: int) -> Array:
-    """Add zeros so that tiles of 4x4 pixels, two apart, fit in."""
-    ends = [(pad, pad + size % 2) for size in x.shape[1:3]]
-    return jnp.pad(x, ((0, 0), *ends, (0, 0)))
-
-
-@partial(jax.jit, static_argnums=(1, 2, 3))
-def _of_value(padded: Array, i: int, j: int, rows: tuple[int, int]) -> list[Array]:
-    """Return one of the 16 values of some rows of tiles, given as the first and their number."""
-    first, count = rows
-    part = lax.slice_in_dim(padded, 2 * first, 2 * (first + count + 1), axis=1)
-    return [_of_tile(_of_tile(part, 1, count, i), 2, padded.shape[2] // 2 - 1, j)]
-
-
-# Of one axis each: the three matrices of the algorithm, and two of them transposed. What
-# predictions take of them is by `lax`, which is traced in a third of the time that operators are.
-
-
-def _of_tile(x: Array, axis: int, count: int, i: int) -> Array:
-    # Of pixels a, b, c, d: a - c, b + c, c - b, b - d.
-    operate, *pixels = ((lax.sub, 0, 2), (lax.add, 1, 2), (lax.sub, 2, 1), (lax.sub, 1, 3))[i]
-    return operate(*(lax.slice_in_dim(x, k, k + 2 * count - 1, 2, axis) for k in pixels))
-
-
-def _of_kernel(kernel: Any) -> list[Any]:
-    first, middle, last = kernel
-    ends = first + last
-    return [first, (ends + middle) / 2, (ends - middle) / 2, last]
-
-
-def _to_kernel(products: Array) -> list[Array]:
-    a, b, c, d = products
-    return [a + (b + c) / 2, (b - c) / 2, (b + c) / 2 + d]
-
-
-def _to_outputs(products: Sequence[Array]) -> tuple[Array, Array]:
-    a, b, c, d = products
-    return lax.add(lax.add(a, b), c), lax.sub(lax.sub(b, c), d)
-
-
-def _of_outputs(y: Array, axis: int) -> list[Array]:
-    even, odd = (lax.slice_in_dim(y, i, None, 2, axis) for i in range(2))
-    return [even, even + odd, even - odd, -odd]
 
 
 def prepared_kernel(
@@ -508,28 +415,13 @@ def prepared_kernel(
         return None
     if images_at_once(x, kernel.shape, pad, prepared=True):
         # By NumPy, so that nothing has to be compiled.
-        weights = [w for row in _of_kernel(kernel) for w in _of_kernel(row)]
-        return {"tiles": [np.ascontiguousarray(w) for w in weights]}
+        return {"tiles": [np.ascontiguousarray(w) for w in winograd.of_kernel(kernel)]}
     pixels = (x[1] + 2 * pad - 2) * (x[2] + 2 * pad - 2)
     few = x[0] == 1 and min(x[1:3]) >= 3 and pixels <= _MOST_PIXELS_OF_COLUMNS
     if few and kernel.size >= _FEWEST_WEIGHTS_OF_COLUMNS:
         parts = np.array_split(kernel.reshape(-1, kernel.shape[3]), _PARTS_OF_COLUMNS, axis=1)
         return {"columns": [np.ascontiguousarray(part) for part in parts]}
     return None
-
-
-@jax.jit
-def _transformed(kernel: Array) -> list[Array]:
-    return [w for row in _of_kernel(kernel) for w in _of_kernel(row)]
-
-
-def _divisor(batch: int, most: int) -> int:
-    """Return the largest number of images, up to `most` but at least 1, that divides the batch."""
-    return next(n for n in range(max(1, min(most, batch)), 0, -1) if batch % n == 0)
-
-
-def _split(x: Array, images: int) -> Array:
-    return x.reshape(-1, images, *x.shape[1:])
 
 
 def _padded(x: Array, pad: int) -> Array:

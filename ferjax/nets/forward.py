@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ferjax.errors import LayerError
-from ferjax.nets.convolution import Tiles
 from ferjax.nets.graph import Graph
 from ferjax.nets.head import has_logits, without_activation
 from ferjax.nets.layers import Conv2D, Layer, Weight
@@ -19,6 +18,7 @@ from ferjax.nets.layers.base import Run
 from ferjax.nets.packing import in_one_piece
 from ferjax.nets.pooled import pooled_by_tile
 from ferjax.nets.trimming import Trimmed, trimmed_calls
+from ferjax.nets.winograd import Tiles
 
 Hook = Callable[[int, jax.Array], jax.Array]
 

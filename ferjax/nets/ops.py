@@ -43,6 +43,39 @@ def dense(x: Array, kernel: Array) -> Array:
     return parts.sum(axis=1).reshape(*x.shape[:-1], -1)
 
 
+def trained_dense(x: Array, kernel: Array) -> Array:
+    """Multiply the last axis of `x`, (..., in), by a kernel (in, out), in training."""
+    if x.ndim == 2 and jax.default_backend() == "cpu":
+        return _product(x, kernel)
+    return x @ kernel
+
+
+@jax.custom_vjp
+def _product(x: Array, kernel: Array) -> Array:
+    return x @ kernel
+
+
+def _product_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return x @ kernel, (x, kernel)
+
+
+def _product_backward(saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
+    x, kernel = saved
+    # XLA's CPU code takes several times as long for products with the kernel's transpose.
+    (columns,) = kept_apart(transposed(dy))
+    (dx,) = kept_apart(transposed(kernel @ columns))
+    return dx, x.T @ dy
+
+
+_product.defvjp(_product_forward, _product_backward)
+
+
+@jax.jit
+def transposed(x: Array) -> list[Array]:
+    """Return a matrix transposed, in a call, so that no product does that while it multiplies."""
+    return [x.T]
+
+
 def spatial_mean(x: Array, data_format: str, *, keepdims: bool) -> Array:
     """Take the mean of each image's channels, (B, C).
 
@@ -59,6 +92,20 @@ def along_axis(vector: Array, ndim: int, axis: int) -> Array:
     shape = [1] * ndim
     shape[axis] = -1
     return vector.reshape(shape)
+
+
+def largest_divisor(batch: int, most: int) -> int:
+    """Return the largest number of images, up to `most` but at least 1, that divides the batch.
+
+    >>> largest_divisor(64, 20), largest_divisor(64, 0)
+    (16, 1)
+    """
+    return next(n for n in range(max(1, min(most, batch)), 0, -1) if batch % n == 0)
+
+
+def in_parts(x: Array, images: int) -> Array:
+    """Return a batch, (B, ...), as (B / images, images, ...)."""
+    return x.reshape(x.shape[0] // images, images, *x.shape[1:])
 
 
 def channel_axis(data_format: str, ndim: int = 4) -> int:
@@ -98,6 +145,46 @@ def max_pool2d(
         _window(strides, data_format),
         padding.upper(),
     )
+
+
+def trained_max_pool2d(
+    x: Array, pool_size: tuple[int, int], strides: tuple[int, int], padding: str, data_format: str
+) -> Array:
+    """Do what `max_pool2d` does, in training."""
+    usual = ((2, 2), (2, 2), "valid", "channels_last")
+    if (pool_size, strides, padding, data_format) == usual and jax.default_backend() == "cpu":
+        return _max_of_squares(x)
+    return max_pool2d(x, pool_size, strides, padding, data_format)
+
+
+@jax.custom_vjp
+def _max_of_squares(x: Array) -> Array:
+    """Take the maximum of windows of 2x2, with the same gradient as `max_pool2d`.
+
+    That is halved between equal values of a column, and between equal columns. XLA's CPU code
+    would write it in four parts, each as large as the images, and add them.
+    """
+    return max_pool2d(x, (2, 2), (2, 2), "valid", "channels_last")
+
+
+def _max_of_squares_forward(x: Array) -> tuple[Array, Array]:
+    return _max_of_squares(x), x
+
+
+def _max_of_squares_backward(x: Array, dy: Array) -> tuple[Array]:
+    batch, height, width, channels = x.shape
+    rows, columns = height // 2, width // 2
+    squares = x[:, : 2 * rows, : 2 * columns].reshape(batch, rows, 2, columns, 2, channels)
+    top, bottom = (lax.slice_in_dim(squares, i, i + 1, axis=2) for i in range(2))
+    left, right = (lax.slice_in_dim(jnp.maximum(top, bottom), j, j + 1, axis=4) for j in range(2))
+    shares = jnp.where(top == bottom, 0.5, 1.0) * jnp.where(left == right, 0.5, 1.0)
+    is_largest = squares == jnp.maximum(left, right)
+    dx = jnp.where(is_largest, shares.astype(dy.dtype) * jnp.expand_dims(dy, (2, 4)), 0)
+    dx = dx.reshape(batch, 2 * rows, 2 * columns, channels)
+    return (jnp.pad(dx, ((0, 0), (0, height % 2), (0, width % 2), (0, 0))),)
+
+
+_max_of_squares.defvjp(_max_of_squares_forward, _max_of_squares_backward)
 
 
 def max_pool1d(

@@ -179,6 +179,75 @@ def test_gradient_of_every_weight(sizes: tuple[int, ...]) -> None:
     np.testing.assert_allclose(actual, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
 
 
+# By multiply-adds, by Winograd's algorithm in parts and in one, by rows, by XLA's convolution.
+@needs_cpu
+@pytest.mark.parametrize(
+    "sizes", [(5, 46, 46, 1, 64), CASES[4][0], CASES[3][0], (6, 23, 21, 32, 48), (4, 5, 5, 64, 64)]
+)
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_rectified(sizes: tuple[int, ...], padding: str) -> None:
+    x, kernel = example(*sizes)
+    bias = np.linspace(-1, 1, sizes[-1]).astype("float32")
+    arguments: Any = {"strides": (1, 1), "padding": padding, "data_format": "channels_last"}
+    arguments["dilation_rate"] = (1, 1)
+
+    @jax.jit
+    def both(x: Any, kernel: Any, bias: Any, dy: Any) -> Any:
+        def rectified(*inputs: Any) -> Any:
+            return convolution.rectified_conv2d(*inputs, **arguments)
+
+        y, pullback = jax.vjp(rectified, x, kernel, bias)
+        (dx,) = jax.vjp(lambda x: rectified(x, kernel, bias), x)[1](dy)
+        (dkernel,) = jax.vjp(lambda kernel: rectified(x, kernel, bias), kernel)[1](dy)
+        return y, pullback(dy), (dx, dkernel), rectified(x, kernel, bias)
+
+    expected = exact(x, kernel, padding) + bias
+    is_open = expected > 0
+    dy = np.random.default_rng(1).normal(size=expected.shape).astype("float32")
+    dy[np.abs(expected) < 1e-5] = 0  # where rounding decides what is rectified
+    y, gradients, of_one, plain = both(x, kernel, bias, dy)
+    for values in (y, plain):
+        np.testing.assert_allclose(
+            values, np.maximum(expected, 0), rtol=0, atol=2e-6 * np.abs(expected).max()
+        )
+    wanted = with_gradients(x, kernel, dy * is_open, padding)[2:]
+    for actual, other, alone in zip(gradients, wanted, of_one):
+        scale = np.abs(other).max()
+        np.testing.assert_allclose(actual, other, rtol=0, atol=4e-6 * scale)
+        np.testing.assert_allclose(alone, other, rtol=0, atol=4e-6 * scale)
+    np.testing.assert_allclose(
+        gradients[2], (dy * is_open).sum((0, 1, 2), dtype="float64"), rtol=0, atol=1e-3
+    )
+
+
+@needs_cpu
+def test_what_is_not_rectified_in_one() -> None:
+    x, kernel = example(2, 8, 8, 3, 4)
+    bias = np.zeros(4, "float32")
+    arguments: Any = {"strides": (1, 1), "padding": "same", "data_format": "channels_last"}
+    arguments["dilation_rate"] = (1, 1)
+    others: list[dict[str, Any]] = [{"strides": (2, 2)}, {"dilation_rate": (2, 2)}]
+    for other in (*others, {"data_format": "channels_first"}):
+        assert convolution.rectified_conv2d(x, kernel, bias, **{**arguments, **other}) is None
+    assert convolution.rectified_conv2d(x[:, :2], kernel, bias, **arguments) is None
+    assert convolution.rectified_conv2d(x, kernel[:2], bias, **arguments) is None
+
+
+@needs_cpu
+def test_images_give_their_memory_to_their_gradient() -> None:
+    x, kernel = example(*CASES[4][0])
+    dy = exact(x, kernel, "valid").astype("float32")
+
+    def update(x: Any, kernel: Any, dy: Any) -> Any:
+        # Images that nothing else needs, as those between two layers are.
+        return jax.vjp(lambda x, k: convolved(x, k, "valid"), x + 1, kernel)[1](dy)
+
+    program = jax.jit(update).lower(x, kernel, dy).compile().as_text()
+    assert "f32[2,2,46,46,64]" in program
+    copies = [line for line in program.splitlines() if " copy(" in line]
+    assert not [line for line in copies if "f32[2,2,46,46,64]" in line.split(" copy(")[0]]
+
+
 def test_second_derivatives() -> None:
     x, kernel = example(2, 22, 22, 64, 64)
 

@@ -8,11 +8,12 @@ import pkgutil
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from ferjax.errors import FerjaxError, LayerError, UnknownLayerError
-from ferjax.nets import Graph, Network, layers
+from ferjax.nets import Graph, Network, layers, ops
 from ferjax.nets.layers import (
     ELU,
     GRU,
@@ -631,6 +632,30 @@ def test_average_pooling_leaves_padding_out_of_the_mean() -> None:
     layer = AveragePooling2D(pool_size=2, padding="same")
     image = np.array([[1.0, 2.0, 3.0]]).reshape(1, 1, 3, 1)
     np.testing.assert_allclose(apply(layer, image).ravel(), [1.5, 3.0])
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 8, 3), (3, 5, 7, 2), (1, 2, 3, 64)])
+def test_gradient_of_max_pooling_in_training(shape: tuple[int, ...]) -> None:
+    # Few values, so that many windows have several that are equal.
+    x = np.random.default_rng(0).integers(0, 3, shape).astype("float32")
+    geometry: Any = ((2, 2), (2, 2), "valid", "channels_last")
+    y, of_usual = jax.vjp(lambda x: ops.max_pool2d(x, *geometry), x)
+    trained, of_trained = jax.vjp(lambda x: ops.trained_max_pool2d(x, *geometry), x)
+    np.testing.assert_array_equal(trained, y)
+    dy = np.random.default_rng(1).normal(size=y.shape).astype("float32")
+    np.testing.assert_array_equal(of_trained(dy)[0], of_usual(dy)[0])
+
+
+@pytest.mark.parametrize("shape", [(5, 12), (1, 12), (2, 3, 12)])
+def test_gradients_of_dense_layers_in_training(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    x, kernel = rng.normal(size=shape), rng.normal(size=(12, 7))
+    dy = rng.normal(size=(*shape[:-1], 7))
+    y, pullback = jax.vjp(ops.trained_dense, *(jnp.asarray(a, "float32") for a in (x, kernel)))
+    rows = x.reshape(-1, 12).T @ dy.reshape(-1, 7)
+    actual = (y, *pullback(jnp.asarray(dy, "float32")))
+    for a, b in zip(actual, (x @ kernel, dy @ kernel.T, rows), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
 def test_max_pooling_leaves_an_odd_rest_out() -> None:

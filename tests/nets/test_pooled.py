@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from ferjax.nets import Network, convolution, fer_cnn8
+from ferjax.nets import Network, fer_cnn8, winograd
 from ferjax.nets.forward import inference, with_prepared
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import (
@@ -42,14 +42,14 @@ def conv(**settings: Any) -> Conv2D:
 def count_pooled(graph: Graph, monkeypatch: pytest.MonkeyPatch, size: int) -> tuple[int, Any]:
     """Return how many poolings were of tiles, and how far predictions are from those of `apply`."""
     count = 0
-    maximum = convolution.Tiles.maximum
+    maximum = winograd.Tiles.maximum
 
-    def counted(self: convolution.Tiles) -> jax.Array:
+    def counted(self: winograd.Tiles) -> jax.Array:
         nonlocal count
         count += 1
         return maximum(self)
 
-    monkeypatch.setattr(convolution.Tiles, "maximum", counted)
+    monkeypatch.setattr(winograd.Tiles, "maximum", counted)
     network = Network(graph)
     variables = as_trained(network)
     images = np.random.default_rng(0).random((size, *graph.input_shape)).astype(np.float32)

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     import jax
     import jax.numpy as jnp
 
-    from ferjax.nets import convolution, ops
+    from ferjax.nets import batch_norm, convolution, ops, winograd
 else:  # none is needed to describe a network, and jax is slow to import
     jax, jnp = LazyModule("jax"), LazyModule("jax.numpy")
     convolution, ops = LazyModule("ferjax.nets.convolution"), LazyModule("ferjax.nets.ops")
+    batch_norm = LazyModule("ferjax.nets.batch_norm")
 
 __all__ = [
     "ACTIVATION_NAMES",
@@ -39,6 +40,7 @@ __all__ = [
     "Work",
     "as_activation",
     "as_layer",
+    "batch_norm",
     "convolution",
     "num_values",
     "inner_weights",
@@ -170,8 +172,8 @@ class Layer(Frozen):
         raise NotImplementedError
 
     def forward_tiles(
-        self, run: Run, weights: Mapping[str, Array], tiles: convolution.Tiles
-    ) -> convolution.Tiles | Array:
+        self, run: Run, weights: Mapping[str, Array], tiles: winograd.Tiles
+    ) -> winograd.Tiles | Array:
         """Return the output for a single image in tiles; see `ferjax.nets.pooled`.
 
         Of layers that change each pixel by itself, and of those that pool tiles.

@@ -18,6 +18,7 @@ from ferjax.nets.layers.base import (
     Weight,
     Work,
     as_activation,
+    batch_norm,
     jnp,
     num_values,
     ops,
@@ -136,7 +137,7 @@ class Dense(Layer):
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         x, kernel = inputs[0], weights["kernel"]
-        x = x @ kernel if run.train else ops.dense(x, kernel)
+        x = ops.trained_dense(x, kernel) if run.train else ops.dense(x, kernel)
         if self.use_bias:
             x = x + ops.along_axis(weights["bias"], x.ndim, -1)
         return self.activated(run, weights, x)
@@ -191,13 +192,18 @@ class BatchNormalization(Layer):
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
         x, mean, variance = inputs[0], weights["mean"], weights["var"]
         if run.train and self.trainable:  # a frozen layer keeps its statistics, as in Keras
-            others = tuple(a for a in range(x.ndim) if a != self.axis % x.ndim)
-            batch_mean, batch_variance = x.mean(axis=others), x.var(axis=others)
+            y, batch_mean, batch_variance = batch_norm.normalized(
+                x,
+                weights.get("scale"),
+                weights.get("bias"),
+                axis=self.axis,
+                epsilon=self.epsilon,
+            )
             share = 1 - self.momentum
             run.update("mean", self.momentum * mean + share * batch_mean)
             run.update("var", self.momentum * variance + share * batch_variance)
-            mean, variance = batch_mean, batch_variance
-        elif "prepared_factor" in weights and x.shape[0] <= _MOST_PREPARED:
+            return y
+        if "prepared_factor" in weights and x.shape[0] <= _MOST_PREPARED:
             return ops.scaled(
                 x, weights["prepared_factor"], weights["prepared_shift"], axis=self.axis
             )

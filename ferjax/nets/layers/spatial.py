@@ -7,7 +7,7 @@ the batch axis out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ferjax import settings
 from ferjax.frozen import frozen
@@ -30,6 +30,9 @@ from ferjax.nets.layers.base import (
     ops,
 )
 from ferjax.settings import Pair, setting
+
+if TYPE_CHECKING:
+    from ferjax.nets import winograd
 
 _PADDING = settings.choice("valid", "same")
 
@@ -172,6 +175,12 @@ class Conv2D(_DenseConvolution):
     """Convolution: kernel (kh, kw, C/groups, F), bias (F,)."""
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
+        if run.train and self.use_bias and self.activation == "relu":
+            y = convolution.rectified_conv2d(
+                inputs[0], weights["kernel"], weights["bias"], groups=self.groups, **self.geometry
+            )
+            if y is not None:
+                return y
         x = convolution.conv2d(
             inputs[0],
             weights["kernel"],
@@ -182,9 +191,7 @@ class Conv2D(_DenseConvolution):
         )
         return self.finish(run, x, weights)
 
-    def in_tiles(
-        self, run: Run, weights: Mapping[str, Array], x: Array
-    ) -> convolution.Tiles | None:
+    def in_tiles(self, run: Run, weights: Mapping[str, Array], x: Array) -> winograd.Tiles | None:
         """Return what `forward` returns before its pixels are in order; see `conv2d_in_tiles`."""
         tiles = convolution.conv2d_in_tiles(
             x,
@@ -333,11 +340,10 @@ class MaxPooling2D(_Pooling):
     """The maximum of each window."""
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
-        return ops.max_pool2d(inputs[0], **self.geometry)
+        pool = ops.trained_max_pool2d if run.train else ops.max_pool2d
+        return pool(inputs[0], **self.geometry)
 
-    def forward_tiles(
-        self, run: Run, weights: Mapping[str, Array], tiles: convolution.Tiles
-    ) -> Array:
+    def forward_tiles(self, run: Run, weights: Mapping[str, Array], tiles: winograd.Tiles) -> Array:
         return tiles.maximum()
 
 

@@ -1,0 +1,141 @@
+"""Batch normalization in training: by the statistics of a batch, with the gradient through them.
+
+On CPUs by hand: of large maps XLA's code would write a copy for each sum, of them and of their
+products with gradients. Here the sums are taken of parts that fit into the processor's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from ferjax.nets import ops
+from ferjax.nets.ops import along_axis, in_parts, kept_apart, largest_divisor
+
+Array = jax.Array
+
+# Values of a map that are summed at once: three times as many have to fit into the cache.
+_BLOCK = 1 << 17
+
+
+def normalized(
+    x: Array, gamma: Array | None, beta: Array | None, *, axis: int, epsilon: float
+) -> tuple[Array, Array, Array]:
+    """Normalize a batch by its own mean and its biased variance (Ioffe and Szegedy, 2015).
+
+    Args:
+        x: float, (B, ...), of any rank.
+        gamma: factor along `axis`, if there is one, in the dtype of `x`.
+        beta: what is added along `axis`, likewise.
+        axis: the axis of channels, not that of the batch.
+        epsilon: added to the variance.
+
+    Returns:
+        The batch normalized; mean and variance along `axis`.
+    """
+    axis %= x.ndim
+    if jax.default_backend() == "cpu":
+        return _normalized(x, gamma, beta, axis, epsilon)
+    others = _others(x, axis)
+    mean, variance = x.mean(axis=others), x.var(axis=others)
+    y = ops.batch_norm(x, mean, variance, gamma, beta, axis=axis, epsilon=epsilon)
+    return y, mean, variance
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _normalized(
+    x: Array, gamma: Array | None, beta: Array | None, axis: int, epsilon: float
+) -> tuple[Array, Array, Array]:
+    return _forward(x, gamma, beta, axis, epsilon)[0]
+
+
+def _forward(
+    x: Array, gamma: Array | None, beta: Array | None, axis: int, epsilon: float
+) -> tuple[tuple[Array, Array, Array], Any]:
+    means, deviations = _of_parts(_moments, axis, x)
+    mean = means.mean(0)
+    # Equation 2.1 of Chan et al., "Algorithms for computing the sample variance", 1983: parts are
+    # of equal size.
+    variance = deviations.mean(0) + jnp.square(means - mean[None]).mean(0)
+    inverse, factor, shift = kept_apart(_scaling(mean, variance, gamma, beta, epsilon))
+    y = ops.scaled(x, factor, shift, axis=axis)
+    return (y, mean, variance), (x, mean, inverse, factor, gamma is None, beta is None)
+
+
+def _backward(axis: int, epsilon: float, saved: Any, gradients: tuple[Array, Array, Array]) -> Any:
+    x, mean, inverse, factor, no_gamma, no_beta = saved
+    dy, dmean, dvariance = gradients
+    sums, products = (r.sum(0) for r in _of_parts(partial(_sums, mean), axis, x, dy))
+    count = x.size // x.shape[axis]
+    slope, shift = kept_apart(
+        _of_input(sums, products, mean, inverse, factor, dmean, dvariance, count)
+    )
+    dx = dy * along_axis(factor, x.ndim, axis) + ops.scaled(x, slope, shift, axis=axis)
+    return dx, None if no_gamma else products * inverse, None if no_beta else sums
+
+
+_normalized.defvjp(_forward, _backward)
+
+
+def _moments(others: tuple[int, ...], x: Array) -> tuple[Array, Array]:
+    """Return the mean, and the mean of squared deviations from it."""
+    mean = x.mean(axis=others, keepdims=True)
+    return mean.squeeze(others), jnp.square(x - mean).mean(axis=others)
+
+
+def _sums(mean: Array, others: tuple[int, ...], x: Array, dy: Array) -> tuple[Array, Array]:
+    """Return the sums of `dy` and of its products with the deviations from the mean."""
+    (axis,) = set(range(x.ndim)) - set(others)
+    deviations = x - along_axis(mean, x.ndim, axis)
+    return dy.sum(axis=others), (dy * deviations).sum(axis=others)
+
+
+def _of_parts(function: Callable[..., Any], axis: int, *maps: Array) -> tuple[Array, Array]:
+    """Return what a function returns of each part of the batch, (parts, C)."""
+    x, others = maps[0], _others(maps[0], axis)
+    batch = x.shape[0]
+    images = largest_divisor(batch, _BLOCK // max(1, x.size // max(1, batch)))
+    if images >= batch:
+        first, second = function(others, *maps)
+        return first[None], second[None]
+    split = [in_parts(m, images) for m in maps]
+    results: tuple[Array, Array] = lax.map(lambda parts: function(others, *parts), split)
+    return results
+
+
+def _others(x: Array, axis: int) -> tuple[int, ...]:
+    return tuple(a for a in range(x.ndim) if a != axis)
+
+
+# Apart from the maps, for whose values XLA would otherwise do this anew.
+
+
+@partial(jax.jit, static_argnums=4)
+def _scaling(
+    mean: Array, variance: Array, gamma: Array | None, beta: Array | None, epsilon: float
+) -> list[Array]:
+    """Return the inverse of the deviation, and what `x` is multiplied by and what is added."""
+    inverse = lax.rsqrt(variance + epsilon)
+    factor = inverse if gamma is None else inverse * gamma
+    return [inverse, factor, -mean * factor if beta is None else beta - mean * factor]
+
+
+@partial(jax.jit, static_argnums=7)
+def _of_input(
+    sums: Array,
+    products: Array,
+    mean: Array,
+    inverse: Array,
+    factor: Array,
+    dmean: Array,
+    dvariance: Array,
+    count: int,
+) -> list[Array]:
+    """Return what the gradient takes of `x` beside `dy` * factor: a slope, and what is added."""
+    slope = (2 * dvariance - products * factor * inverse**2) / count
+    return [slope, (dmean - sums * factor) / count - slope * mean]

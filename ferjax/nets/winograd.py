@@ -1,0 +1,257 @@
+"""Winograd's algorithm F(2x2, 3x3) for convolutions of 3x3: forward, and its gradients.
+
+Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016. Of each tile of 2x2
+outputs it takes 16 products instead of 36: of the 16 values of 4x4 inputs, transformed, with those
+of a kernel. The rounding errors are about those of the direct sum.
+
+Dimensions: B batch, H height, W width, C channels, K filters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from ferjax.nets.ops import in_parts, kept_apart, transposed
+
+Array = jax.Array
+
+_MOST_UNROLLED = 4
+# Values of a single image's tiles that one core computes, and multiplies, in one go.
+_MOST_VALUES = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class Tiles:
+    """Pixels of a single image as tiles of 2x2, not yet in their order.
+
+    Attributes:
+        parts: of the rows of tiles, one below the other; of each part the pixels [i][j] of its
+            tiles, (1, rows, columns, C).
+    """
+
+    parts: list[list[Sequence[Array]]]
+
+    def map(self, function: Callable[[Array], Array]) -> Tiles:
+        """Return what a function makes of the pixels, each by itself."""
+        return Tiles([[[function(y) for y in row] for row in part] for part in self.parts])
+
+    def maximum(self) -> Array:
+        """Return that of each tile, (1, rows, columns, C)."""
+        parts = [reduce(lax.max, [y for row in part for y in row]) for part in self.parts]
+        return lax.concatenate(parts, 1) if len(parts) > 1 else parts[0]
+
+    def in_order(self) -> Array:
+        """Return the image, (1, 2 * rows, 2 * columns, C)."""
+        return jnp.concatenate([_interleaved(part) for part in self.parts], axis=1)
+
+
+def convolve(
+    x: Array,
+    weights: Sequence[Array],
+    pad: int,
+    images: int,
+    finish: Callable[[Array], Array] = lambda y: y,
+) -> Array:
+    """Cross-correlate images, (B, H, W, C), that get `pad` zeros at each side.
+
+    Args:
+        weights: the `transformed` kernel.
+        images: how many of the batch are done at once, a divisor of it.
+        finish: what is done with each pixel, while it is in the processor's cache.
+    """
+    batch, (height, width) = x.shape[0], (size + 2 * pad - 2 for size in x.shape[1:3])
+    if batch == 1:
+        return finish(convolve_one(x, weights, pad).in_order()[:, :height, :width])
+
+    def convolved(part: Array) -> Array:
+        # Otherwise the steps before it, such as the first convolution, would be done anew for each
+        # of the 16 values.
+        tiles = kept_apart(_of_tiles(part, pad))
+        return finish(_interleaved(_outputs(_products(tiles, weights)))[:, :height, :width])
+
+    if batch <= images * _MOST_UNROLLED:
+        return jnp.concatenate([convolved(part) for part in jnp.split(x, batch // images)])
+    parts = lax.map(convolved, in_parts(x, images))
+    return parts.reshape(batch, *parts.shape[2:])
+
+
+def convolve_one(x: Array, weights: Sequence[Array], pad: int) -> Tiles:
+    """Do the same for a single image: in parts of its rows, each value of tiles in its own call.
+
+    XLA's CPU code divides calls among the cores, which then go on with the products of what they
+    have in their caches. It also divides what is in a call of many values, and a large product,
+    which costs more than it saves, for the other cores are busy.
+    """
+    padded = _padded_to_tiles(x, pad)
+    rows, columns = (size // 2 - 1 for size in padded.shape[1:3])
+    parts = -(-rows * columns * x.shape[3] // _MOST_VALUES)
+    count = -(-rows // min(parts, _MOST_UNROLLED))
+    results = []
+    for first in range(0, rows, count):
+        which = (first, min(count, rows - first))
+        calls = [_of_value(padded, i, j, which) for i in range(4) for j in range(4)]
+        tiles = [kept_apart(call)[0] for call in calls]
+        products = _products(tiles, weights)
+        results.append(_outputs(kept_apart(_held(tiles, products))))
+    return Tiles(results)
+
+
+def _products(tiles: Sequence[Array], weights: Sequence[Array]) -> list[Array]:
+    """Multiply values of tiles, one by one: as a batch it would take a copy of all of them."""
+    contracted = (((3,), (0,)), ((), ()))
+    return [lax.dot_general(tile, w, contracted) for tile, w in zip(tiles, weights)]
+
+
+def _outputs(products: Sequence[Array]) -> list[Sequence[Array]]:
+    """Return the outputs of each tile, two rows of two."""
+    vertical = [_to_outputs(products[j::4]) for j in range(4)]
+    return [_to_outputs([v[i] for v in vertical]) for i in range(2)]
+
+
+def _interleaved(outputs: Sequence[Sequence[Array]]) -> Array:
+    """Put outputs of tiles, each (B, rows, columns, K), at their places in images."""
+    y = jnp.stack([jnp.stack(row, axis=3) for row in outputs], axis=2)
+    _, rows, _, columns, _, filters = y.shape  # (B, rows, 2, columns, 2, K)
+    return y.reshape(-1, 2 * rows, 2 * columns, filters)
+
+
+def gradients(
+    x: Array, dy: Array, turned: Array | None, pad: int, images: int
+) -> tuple[Array | None, Array]:
+    """Return the gradients of `convolve` with respect to `x` and to the kernel.
+
+    In one pass: the gradient of each part of the images takes the place of that part, for memory
+    that is first used in a step costs more than what is written into it.
+
+    Args:
+        turned: the kernel turned round, (3, 3, K, C); None where that of `x` is not asked for.
+    """
+    (_, height, width, channels), filters = x.shape, dy.shape[3]
+    weights = None if turned is None else kept_apart(transformed(turned))
+    dy_parts = in_parts(dy, images)
+
+    def add(i: int, carry: tuple[Array, list[Array]]) -> tuple[Array, list[Array]]:
+        parts, total = carry
+        part = lax.dynamic_index_in_dim(parts, i, keepdims=False)
+        dy_part = lax.dynamic_index_in_dim(dy_parts, i, keepdims=False)
+        products = _kernel_products(part, dy_part, pad)
+        if weights is not None:
+            # Only once the part has been read: XLA would copy all parts before it writes one.
+            (after,) = kept_apart(_after(i, products))
+            tiles = kept_apart(_of_tiles(dy_part, 2 - pad))
+            dx = _interleaved(_outputs(_products(tiles, weights)))[:, :height, :width]
+            parts = lax.dynamic_update_index_in_dim(parts, dx, after, 0)
+        return parts, [before + product for before, product in zip(total, products)]
+
+    parts = in_parts(x, images)
+    nothing = [jnp.zeros((channels, filters), x.dtype) for _ in range(16)]
+    dx, total = lax.fori_loop(0, len(parts), add, (parts, nothing))
+    rows = _to_kernel([jnp.stack(total[i : i + 4]) for i in range(0, 16, 4)])
+    dkernel = jnp.stack([jnp.stack(_to_kernel(list(row))) for row in rows])
+    return None if turned is None else dx.reshape(x.shape), dkernel
+
+
+def _kernel_products(x: Array, dy: Array, pad: int) -> list[Array]:
+    """Return the gradient of each of a transformed kernel's 16 values, (C, K).
+
+    Tiles are transposed before: the library takes up to twice as long for such products if it has
+    to do that.
+    """
+    ends = [(0, -size % 2) for size in dy.shape[1:3]]
+    outputs = kept_apart(_from_outputs(jnp.pad(dy, ((0, 0), *ends, (0, 0)))))
+    rows = [tile.reshape(-1, x.shape[3]) for tile in kept_apart(_of_tiles(x, pad))]
+    columns = [kept_apart(transposed(tile))[0] for tile in rows]
+    return [lax.dot(column, y.reshape(-1, dy.shape[3])) for column, y in zip(columns, outputs)]
+
+
+@jax.jit
+def _after(i: Array, others: list[Array]) -> list[Array]:
+    """Return a number as it is, in a call that other arrays have to be there for."""
+    untyped: Any = lax.optimization_barrier
+    return [untyped((i, others))[0]]
+
+
+def of_kernel(kernel: Any) -> list[Any]:
+    """Return a kernel, (3, 3, C, K), transformed: 16 arrays, (C, K), NumPy's or JAX's."""
+    return [values for row in _of_kernel(kernel) for values in _of_kernel(row)]
+
+
+transformed = jax.jit(of_kernel)
+
+
+@jax.jit
+def _from_outputs(dy: Array) -> list[Array]:
+    """Return 16 values of each tile's gradient, each (B, rows, columns, K)."""
+    return [values for row in _of_outputs(dy, 1) for values in _of_outputs(row, 2)]
+
+
+@partial(jax.jit, static_argnums=1)
+def _of_tiles(x: Array, pad: int) -> list[Array]:
+    """Return 16 values of each tile, transformed, each (B, rows, columns, C)."""
+    padded = _padded_to_tiles(x, pad)
+    rows, columns = (size // 2 - 1 for size in padded.shape[1:3])
+    values = [_of_tile(padded, 1, rows, i) for i in range(4)]
+    return [_of_tile(value, 2, columns, j) for value in values for j in range(4)]
+
+
+@jax.jit
+def _held(tiles: list[Array], products: list[Array]) -> list[Array]:
+    """Return the products as they are, in a call that tiles have to be there for.
+
+    XLA would otherwise give the memory of a tile that it has multiplied to the product of another,
+    so that each waited for the one before. Without the barrier JAX would leave the call out.
+    """
+    untyped: Any = lax.optimization_barrier
+    return untyped((tiles, products))[1]
+
+
+def _padded_to_tiles(x: Array, pad: int) -> Array:
+    """Add zeros so that tiles of 4x4 pixels, two apart, fit in."""
+    ends = [(pad, pad + size % 2) for size in x.shape[1:3]]
+    return jnp.pad(x, ((0, 0), *ends, (0, 0)))
+
+
+@partial(jax.jit, static_argnums=(1, 2, 3))
+def _of_value(padded: Array, i: int, j: int, rows: tuple[int, int]) -> list[Array]:
+    """Return one of the 16 values of some rows of tiles, given as the first and their number."""
+    first, count = rows
+    part = lax.slice_in_dim(padded, 2 * first, 2 * (first + count + 1), axis=1)
+    return [_of_tile(_of_tile(part, 1, count, i), 2, padded.shape[2] // 2 - 1, j)]
+
+
+# Of one axis each: the three matrices of the algorithm, and two of them transposed. What
+# predictions take of them is by `lax`, which is traced in a third of the time that operators are.
+
+
+def _of_tile(x: Array, axis: int, count: int, i: int) -> Array:
+    # Of pixels a, b, c, d: a - c, b + c, c - b, b - d.
+    operate, *pixels = ((lax.sub, 0, 2), (lax.add, 1, 2), (lax.sub, 2, 1), (lax.sub, 1, 3))[i]
+    return operate(*(lax.slice_in_dim(x, k, k + 2 * count - 1, 2, axis) for k in pixels))
+
+
+def _of_kernel(kernel: Any) -> list[Any]:
+    first, middle, last = kernel
+    ends = first + last
+    return [first, (ends + middle) / 2, (ends - middle) / 2, last]
+
+
+def _to_kernel(products: Sequence[Array]) -> list[Array]:
+    a, b, c, d = products
+    return [a + (b + c) / 2, (b - c) / 2, (b + c) / 2 + d]
+
+
+def _to_outputs(products: Sequence[Array]) -> tuple[Array, Array]:
+    a, b, c, d = products
+    return lax.add(lax.add(a, b), c), lax.sub(lax.sub(b, c), d)
+
+
+def _of_outputs(y: Array, axis: int) -> list[Array]:
+    even, odd = (lax.slice_in_dim(y, i, None, 2, axis) for i in range(2))
+    return [even, even + odd, even - odd, -odd]
