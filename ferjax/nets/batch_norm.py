@@ -1,7 +1,8 @@
 """Batch normalization in training: by the statistics of a batch, with the gradient through them.
 
-On CPUs by hand: of large maps XLA's code would write a copy for each sum, of them and of their
-products with gradients. Here the sums are taken of parts that fit into the processor's cache.
+On CPUs the gradient is written by hand: before each sum over a large map XLA's code would write a
+copy of what is summed. Here sums are taken over parts of the batch that fit into the processor's
+cache.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def normalized(
         The batch normalized; mean and variance along `axis`.
     """
     axis %= x.ndim
-    if jax.default_backend() == "cpu":
+    # `jax.export` has symbols for sizes, which cannot be divided into parts.
+    if jax.default_backend() == "cpu" and all(isinstance(size, int) for size in x.shape):
         return _normalized(x, gamma, beta, axis, epsilon)
     others = _others(x, axis)
     mean, variance = x.mean(axis=others), x.var(axis=others)
@@ -57,42 +59,42 @@ def _normalized(
 def _forward(
     x: Array, gamma: Array | None, beta: Array | None, axis: int, epsilon: float
 ) -> tuple[tuple[Array, Array, Array], Any]:
-    means, deviations = _of_parts(_moments, axis, x)
+    means, variances = _of_parts(_moments, axis, x)
     mean = means.mean(0)
-    # Equation 2.1 of Chan et al., "Algorithms for computing the sample variance", 1983: parts are
-    # of equal size.
-    variance = deviations.mean(0) + jnp.square(means - mean[None]).mean(0)
-    inverse, factor, shift = kept_apart(_scaling(mean, variance, gamma, beta, epsilon))
+    # Parts are of equal size. No large squares are subtracted: Chan, Golub and LeVeque, "Algorithms
+    # for computing the sample variance", 1983.
+    variance = variances.mean(0) + jnp.square(means - mean[None]).mean(0)
+    factor, shift = kept_apart(ops.factor_and_shift(mean, variance, gamma, beta, epsilon))
     y = ops.scaled(x, factor, shift, axis=axis)
-    return (y, mean, variance), (x, mean, inverse, factor, gamma is None, beta is None)
+    return (y, mean, variance), (x, mean, variance, factor, gamma, beta)
 
 
 def _backward(axis: int, epsilon: float, saved: Any, gradients: tuple[Array, Array, Array]) -> Any:
-    x, mean, inverse, factor, no_gamma, no_beta = saved
+    x, mean, variance, factor, gamma, beta = saved
     dy, dmean, dvariance = gradients
-    sums, products = (r.sum(0) for r in _of_parts(partial(_sums, mean), axis, x, dy))
+    sums_of = partial(_sums, along_axis(mean, x.ndim, axis))
+    sums, products = (parts.sum(0) for parts in _of_parts(sums_of, axis, x, dy))
+    inverse = lax.rsqrt(variance + epsilon)
     count = x.size // x.shape[axis]
-    slope, shift = kept_apart(
-        _of_input(sums, products, mean, inverse, factor, dmean, dvariance, count)
-    )
+    vectors = (sums, products, mean, inverse, factor, dmean, dvariance)
+    slope, shift = kept_apart(_of_input(*vectors, count))
     dx = dy * along_axis(factor, x.ndim, axis) + ops.scaled(x, slope, shift, axis=axis)
-    return dx, None if no_gamma else products * inverse, None if no_beta else sums
+    dgamma = None if gamma is None else products * inverse
+    return dx, dgamma, None if beta is None else sums
 
 
 _normalized.defvjp(_forward, _backward)
 
 
 def _moments(others: tuple[int, ...], x: Array) -> tuple[Array, Array]:
-    """Return the mean, and the mean of squared deviations from it."""
+    """Return the mean and the biased variance, each (C,)."""
     mean = x.mean(axis=others, keepdims=True)
     return mean.squeeze(others), jnp.square(x - mean).mean(axis=others)
 
 
 def _sums(mean: Array, others: tuple[int, ...], x: Array, dy: Array) -> tuple[Array, Array]:
-    """Return the sums of `dy` and of its products with the deviations from the mean."""
-    (axis,) = set(range(x.ndim)) - set(others)
-    deviations = x - along_axis(mean, x.ndim, axis)
-    return dy.sum(axis=others), (dy * deviations).sum(axis=others)
+    """Return the sums of `dy` and of its products with the deviations from the mean, each (C,)."""
+    return dy.sum(axis=others), (dy * (x - mean)).sum(axis=others)
 
 
 def _of_parts(function: Callable[..., Any], axis: int, *maps: Array) -> tuple[Array, Array]:
@@ -112,19 +114,7 @@ def _others(x: Array, axis: int) -> tuple[int, ...]:
     return tuple(a for a in range(x.ndim) if a != axis)
 
 
-# Apart from the maps, for whose values XLA would otherwise do this anew.
-
-
-@partial(jax.jit, static_argnums=4)
-def _scaling(
-    mean: Array, variance: Array, gamma: Array | None, beta: Array | None, epsilon: float
-) -> list[Array]:
-    """Return the inverse of the deviation, and what `x` is multiplied by and what is added."""
-    inverse = lax.rsqrt(variance + epsilon)
-    factor = inverse if gamma is None else inverse * gamma
-    return [inverse, factor, -mean * factor if beta is None else beta - mean * factor]
-
-
+# In a call of its own: XLA would otherwise do this anew for each value of a map.
 @partial(jax.jit, static_argnums=7)
 def _of_input(
     sums: Array,
@@ -136,6 +126,10 @@ def _of_input(
     dvariance: Array,
     count: int,
 ) -> list[Array]:
-    """Return what the gradient takes of `x` beside `dy` * factor: a slope, and what is added."""
+    """Return (slope, shift) with which dx = dy * factor + x * slope + shift.
+
+    That is factor * (dy - mean(dy) - z * mean(dy * z)) with z = (x - mean) * inverse, and what the
+    statistics add, dmean / count + 2 * (x - mean) * dvariance / count.
+    """
     slope = (2 * dvariance - products * factor * inverse**2) / count
     return [slope, (dmean - sums * factor) / count - slope * mean]

@@ -253,6 +253,7 @@ def _rectified3x3(x: Array, kernel: Array, bias: Array, pad: int) -> Array:
 
     if kernel.shape[2] == 1:
         _, height, width, _ = x.shape
+        # The product and what becomes of it; nine columns are few beside the filters.
         most = _BLOCK // (2 * height * width * kernel.shape[3])
         parts = in_parts(x, largest_divisor(x.shape[0], most))
         y = lax.map(lambda part: finish(_columns(part, pad) @ kernel.reshape(9, -1)), parts)
@@ -415,7 +416,7 @@ def prepared_kernel(
         return None
     if images_at_once(x, kernel.shape, pad, prepared=True):
         # By NumPy, so that nothing has to be compiled.
-        return {"tiles": [np.ascontiguousarray(w) for w in winograd.of_kernel(kernel)]}
+        return {"tiles": [np.ascontiguousarray(w) for w in winograd.transformed_kernel(kernel)]}
     pixels = (x[1] + 2 * pad - 2) * (x[2] + 2 * pad - 2)
     few = x[0] == 1 and min(x[1:3]) >= 3 and pixels <= _MOST_PIXELS_OF_COLUMNS
     if few and kernel.size >= _FEWEST_WEIGHTS_OF_COLUMNS:

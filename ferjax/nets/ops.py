@@ -44,7 +44,11 @@ def dense(x: Array, kernel: Array) -> Array:
 
 
 def trained_dense(x: Array, kernel: Array) -> Array:
-    """Multiply the last axis of `x`, (..., in), by a kernel (in, out), in training."""
+    """Multiply the last axis of `x`, (..., in), by a kernel (in, out), in training.
+
+    On CPUs the gradient of `x` is (kernel @ dy.T).T: XLA's code takes several times as long to
+    multiply by a transposed kernel. In reverse mode alone.
+    """
     if x.ndim == 2 and jax.default_backend() == "cpu":
         return _product(x, kernel)
     return x @ kernel
@@ -61,7 +65,6 @@ def _product_forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array
 
 def _product_backward(saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
     x, kernel = saved
-    # XLA's CPU code takes several times as long for products with the kernel's transpose.
     (columns,) = kept_apart(transposed(dy))
     (dx,) = kept_apart(transposed(kernel @ columns))
     return dx, x.T @ dy
@@ -72,7 +75,7 @@ _product.defvjp(_product_forward, _product_backward)
 
 @jax.jit
 def transposed(x: Array) -> list[Array]:
-    """Return a matrix transposed, in a call, so that no product does that while it multiplies."""
+    """Return a matrix transposed, as a list of one, for `kept_apart`."""
     return [x.T]
 
 
@@ -95,7 +98,7 @@ def along_axis(vector: Array, ndim: int, axis: int) -> Array:
 
 
 def largest_divisor(batch: int, most: int) -> int:
-    """Return the largest number of images, up to `most` but at least 1, that divides the batch.
+    """Return the largest divisor of a batch that is at most `most`, and at least 1.
 
     >>> largest_divisor(64, 20), largest_divisor(64, 0)
     (16, 1)
@@ -150,7 +153,10 @@ def max_pool2d(
 def trained_max_pool2d(
     x: Array, pool_size: tuple[int, int], strides: tuple[int, int], padding: str, data_format: str
 ) -> Array:
-    """Do what `max_pool2d` does, in training."""
+    """Do what `max_pool2d` does, in training.
+
+    On CPUs windows of 2x2 have a gradient of their own, of the same values; in reverse mode alone.
+    """
     usual = ((2, 2), (2, 2), "valid", "channels_last")
     if (pool_size, strides, padding, data_format) == usual and jax.default_backend() == "cpu":
         return _max_of_squares(x)
@@ -161,8 +167,9 @@ def trained_max_pool2d(
 def _max_of_squares(x: Array) -> Array:
     """Take the maximum of windows of 2x2, with the same gradient as `max_pool2d`.
 
-    That is halved between equal values of a column, and between equal columns. XLA's CPU code
-    would write it in four parts, each as large as the images, and add them.
+    Of equal values in a column each gets half of what the column gets, and of two equal columns
+    each half of what the window does. By autodiff XLA's CPU code would write four maps, each as
+    large as `x`, and add them.
     """
     return max_pool2d(x, (2, 2), (2, 2), "valid", "channels_last")
 
@@ -263,7 +270,7 @@ def batch_norm(
 ) -> Array:
     """Normalize `x` along `axis` as one multiply-add, which is how Keras computes it."""
     # XLA would otherwise take the root anew for every value of `x`.
-    factor, shift = kept_apart(_factor_and_shift(mean, variance, gamma, beta, epsilon))
+    factor, shift = kept_apart(factor_and_shift(mean, variance, gamma, beta, epsilon))
     return scaled(x, factor, shift, axis=axis)
 
 
@@ -286,7 +293,7 @@ def prepared_norm(
 
 
 @partial(jax.jit, static_argnums=4)
-def _factor_and_shift(
+def factor_and_shift(
     mean: Array, variance: Array, gamma: Array | None, beta: Array | None, epsilon: float
 ) -> list[Array]:
     factor = lax.rsqrt(variance + epsilon)

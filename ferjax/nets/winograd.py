@@ -1,8 +1,8 @@
 """Winograd's algorithm F(2x2, 3x3) for convolutions of 3x3: forward, and its gradients.
 
-Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016. Of each tile of 2x2
-outputs it takes 16 products instead of 36: of the 16 values of 4x4 inputs, transformed, with those
-of a kernel. The rounding errors are about those of the direct sum.
+Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016. A tile of 2x2 outputs
+takes 16 products instead of 36: 4x4 inputs and the kernel are each transformed to 16 values, and
+these are multiplied one by one. The rounding errors are about those of the direct sum.
 
 Dimensions: B batch, H height, W width, C channels, K filters.
 """
@@ -22,6 +22,8 @@ from ferjax.nets.ops import in_parts, kept_apart, transposed
 
 Array = jax.Array
 
+# Parts of a batch, or of an image's rows, that are written out instead of in a loop: more take long
+# to compile.
 _MOST_UNROLLED = 4
 # Values of a single image's tiles that one core computes, and multiplies, in one go.
 _MOST_VALUES = 20_000
@@ -127,11 +129,13 @@ def gradients(
 ) -> tuple[Array | None, Array]:
     """Return the gradients of `convolve` with respect to `x` and to the kernel.
 
-    In one pass: the gradient of each part of the images takes the place of that part, for memory
-    that is first used in a step costs more than what is written into it.
+    In one loop over parts of the batch, which writes the gradient of each part over that part: the
+    system hands out fresh memory page by page, which takes longer than to write to it.
 
     Args:
-        turned: the kernel turned round, (3, 3, K, C); None where that of `x` is not asked for.
+        dy: the gradient of the result, (B, h, w, K).
+        turned: the kernel rotated by 180 degrees, its channels and filters swapped, (3, 3, K, C);
+            None where the gradient of `x` is not asked for, and then None is returned for it.
     """
     (_, height, width, channels), filters = x.shape, dy.shape[3]
     weights = None if turned is None else kept_apart(transformed(turned))
@@ -143,7 +147,7 @@ def gradients(
         dy_part = lax.dynamic_index_in_dim(dy_parts, i, keepdims=False)
         products = _kernel_products(part, dy_part, pad)
         if weights is not None:
-            # Only once the part has been read: XLA would copy all parts before it writes one.
+            # The write waits for what reads this part: XLA would copy all parts before each write.
             (after,) = kept_apart(_after(i, products))
             tiles = kept_apart(_of_tiles(dy_part, 2 - pad))
             dx = _interleaved(_outputs(_products(tiles, weights)))[:, :height, :width]
@@ -161,8 +165,8 @@ def gradients(
 def _kernel_products(x: Array, dy: Array, pad: int) -> list[Array]:
     """Return the gradient of each of a transformed kernel's 16 values, (C, K).
 
-    Tiles are transposed before: the library takes up to twice as long for such products if it has
-    to do that.
+    Tiles are transposed first, in calls of their own: a product of matrices takes up to twice as
+    long where it has to transpose the first.
     """
     ends = [(0, -size % 2) for size in dy.shape[1:3]]
     outputs = kept_apart(_from_outputs(jnp.pad(dy, ((0, 0), *ends, (0, 0)))))
@@ -173,17 +177,17 @@ def _kernel_products(x: Array, dy: Array, pad: int) -> list[Array]:
 
 @jax.jit
 def _after(i: Array, others: list[Array]) -> list[Array]:
-    """Return a number as it is, in a call that other arrays have to be there for."""
+    """Return `i` as it is, but only once `others` are computed."""
     untyped: Any = lax.optimization_barrier
     return [untyped((i, others))[0]]
 
 
-def of_kernel(kernel: Any) -> list[Any]:
+def transformed_kernel(kernel: Any) -> list[Any]:
     """Return a kernel, (3, 3, C, K), transformed: 16 arrays, (C, K), NumPy's or JAX's."""
     return [values for row in _of_kernel(kernel) for values in _of_kernel(row)]
 
 
-transformed = jax.jit(of_kernel)
+transformed = jax.jit(transformed_kernel)
 
 
 @jax.jit
@@ -226,8 +230,9 @@ def _of_value(padded: Array, i: int, j: int, rows: tuple[int, int]) -> list[Arra
     return [_of_tile(_of_tile(part, 1, count, i), 2, padded.shape[2] // 2 - 1, j)]
 
 
-# Of one axis each: the three matrices of the algorithm, and two of them transposed. What
-# predictions take of them is by `lax`, which is traced in a third of the time that operators are.
+# The paper's matrices along one axis: `_of_tile` is its B^T, `_of_kernel` G, `_to_outputs` A^T; for
+# gradients `_to_kernel` is G^T and `_of_outputs` A. What predictions take is by `lax`, traced in a
+# third of the time that operators are.
 
 
 def _of_tile(x: Array, axis: int, count: int, i: int) -> Array:

@@ -175,7 +175,8 @@ class Conv2D(_DenseConvolution):
     """Convolution: kernel (kh, kw, C/groups, F), bias (F,)."""
 
     def forward(self, run: Run, weights: Mapping[str, Array], *inputs: Array) -> Array:
-        if run.train and self.use_bias and self.activation == "relu":
+        is_rectified = self.use_bias and self.activation == "relu"
+        if run.train and is_rectified and not is_direct(run):
             y = convolution.rectified_conv2d(
                 inputs[0], weights["kernel"], weights["bias"], groups=self.groups, **self.geometry
             )
