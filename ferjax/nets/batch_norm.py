@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ferjax.nets import ops
-from ferjax.nets.ops import along_axis, in_parts, kept_apart, largest_divisor
+from ferjax.nets.ops import along_axis, in_parts, kept_apart, part_size
 
 Array = jax.Array
 
@@ -101,7 +101,7 @@ def _of_parts(function: Callable[..., Any], axis: int, *maps: Array) -> tuple[Ar
     """Return what a function returns of each part of the batch, (parts, C)."""
     x, others = maps[0], _others(maps[0], axis)
     batch = x.shape[0]
-    images = largest_divisor(batch, _BLOCK // max(1, x.size // max(1, batch)))
+    images = part_size(batch, _BLOCK // max(1, x.size // max(1, batch)))
     if images >= batch:
         first, second = function(others, *maps)
         return first[None], second[None]

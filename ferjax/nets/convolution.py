@@ -16,7 +16,14 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
 from ferjax.nets import winograd
-from ferjax.nets.ops import along_axis, in_parts, kept_apart, largest_divisor, spatial_axes
+from ferjax.nets.ops import (
+    along_axis,
+    in_parts,
+    kept_apart,
+    largest_divisor,
+    part_size,
+    spatial_axes,
+)
 from ferjax.nets.winograd import Tiles
 
 Array = jax.Array
@@ -255,7 +262,7 @@ def _rectified3x3(x: Array, kernel: Array, bias: Array, pad: int) -> Array:
         _, height, width, _ = x.shape
         # The product and what becomes of it; nine columns are few beside the filters.
         most = _BLOCK // (2 * height * width * kernel.shape[3])
-        parts = in_parts(x, largest_divisor(x.shape[0], most))
+        parts = in_parts(x, part_size(x.shape[0], most))
         y = lax.map(lambda part: finish(_columns(part, pad) @ kernel.reshape(9, -1)), parts)
         return y.reshape(-1, *y.shape[2:])
     images = images_at_once(x.shape, kernel.shape, pad)

@@ -106,6 +106,18 @@ def largest_divisor(batch: int, most: int) -> int:
     return next(n for n in range(max(1, min(most, batch)), 0, -1) if batch % n == 0)
 
 
+def part_size(batch: int, most: int) -> int:
+    """Return how many images at once a batch is gone through: a divisor, up to `most`.
+
+    All of them where the largest is less than half of `most`: many small parts take longer.
+
+    >>> part_size(64, 20), part_size(64, 0), part_size(61, 20)
+    (16, 1, 61)
+    """
+    images = largest_divisor(batch, most)
+    return images if 2 * images >= most else batch
+
+
 def in_parts(x: Array, images: int) -> Array:
     """Return a batch, (B, ...), as (B / images, images, ...)."""
     return x.reshape(x.shape[0] // images, images, *x.shape[1:])
@@ -186,7 +198,8 @@ def _max_of_squares_backward(x: Array, dy: Array) -> tuple[Array]:
     left, right = (lax.slice_in_dim(jnp.maximum(top, bottom), j, j + 1, axis=4) for j in range(2))
     shares = jnp.where(top == bottom, 0.5, 1.0) * jnp.where(left == right, 0.5, 1.0)
     is_largest = squares == jnp.maximum(left, right)
-    dx = jnp.where(is_largest, shares.astype(dy.dtype) * jnp.expand_dims(dy, (2, 4)), 0)
+    # Multiplied, so that what is not a number stays one.
+    dx = jnp.where(is_largest, shares, 0.0).astype(dy.dtype) * jnp.expand_dims(dy, (2, 4))
     dx = dx.reshape(batch, 2 * rows, 2 * columns, channels)
     return (jnp.pad(dx, ((0, 0), (0, height % 2), (0, width % 2), (0, 0))),)
 

@@ -644,6 +644,10 @@ def test_gradient_of_max_pooling_in_training(shape: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(trained, y)
     dy = np.random.default_rng(1).normal(size=y.shape).astype("float32")
     np.testing.assert_array_equal(of_trained(dy)[0], of_usual(dy)[0])
+    x[0, 1, 1], dy[-1] = np.nan, np.inf  # a training that diverges is seen to do so
+    for function in (ops.max_pool2d, ops.trained_max_pool2d):
+        (dx,) = jax.vjp(lambda x, pool=function: pool(x, *geometry), x)[1](dy)
+        assert not np.isfinite(dx[-1, :2, :2]).any()
 
 
 @pytest.mark.parametrize("shape", [(5, 12), (1, 12), (2, 3, 12)])
