@@ -256,4 +256,5 @@ print(len(hits))
         int(subprocess.check_output([sys.executable, "-c", code], text=True, env=environment))
         for _ in range(2)
     ]
-    assert hits == [0, 1]
+    # On a busy machine small programs, too, take long enough to be kept.
+    assert hits[0] == 0 < hits[1]
