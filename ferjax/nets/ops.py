@@ -309,6 +309,7 @@ def prepared_norm(
 def factor_and_shift(
     mean: Array, variance: Array, gamma: Array | None, beta: Array | None, epsilon: float
 ) -> list[Array]:
+    """Return what `batch_norm` multiplies by and adds, (C,), for `kept_apart`."""
     factor = lax.rsqrt(variance + epsilon)
     factor = factor if gamma is None else factor * gamma
     return [factor, -mean * factor if beta is None else beta - mean * factor]
