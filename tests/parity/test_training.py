@@ -28,6 +28,7 @@ from .test_other_keras import Other, environment, others, version_of
 STEPS = 20
 FEW = 8  # of the published network, whose steps are long
 TOLERANCE = 1e-4  # of a batch's loss, in nats
+WIDE = 1e-3  # where units die and rounding decides which
 
 
 class Batches(NamedTuple):
@@ -153,25 +154,31 @@ def _training_in_jax(
 
 
 def _assert_close(
-    expected: np.ndarray, path: Path, batches: Batches, learning_rate: float, **settings: Any
+    expected: np.ndarray,
+    path: Path,
+    batches: Batches,
+    learning_rate: float,
+    tolerance: float = TOLERANCE,
+    **settings: Any,
 ) -> Continued:
     """Compare the curve that follows from a file; without the moments it would be another."""
     train = _training_in_jax(path, batches, learning_rate, **settings)
     continued = train(True)
-    np.testing.assert_allclose(continued.losses, expected, rtol=0, atol=TOLERANCE)
-    assert np.abs(train(False).losses - expected).max() > 50 * TOLERANCE
+    np.testing.assert_allclose(continued.losses, expected, rtol=0, atol=tolerance)
+    assert np.abs(train(False).losses - expected).max() > max(50 * TOLERANCE, 10 * tolerance)
     return continued
 
 
-# Measured: 3e-7 for the small network, 1e-6 for fer_cnn5, whatever the order within a batch; and
-# without the moments 6e-2 and 5e-2. fer_cnn5 has so many units whose sign rounding decides that at
-# a rate of 1e-3 Keras leaves itself by 5e-3 where the images of a batch are turned round.
+# Measured: 3e-7 for the small network, whatever the order within a batch, and without the moments
+# 6e-2. For fer_cnn5 1e-6 to 4e-4, by processor and start, and without the moments 2e-2 to 5e-2: it
+# has so many units whose sign rounding decides that Keras leaves itself by 5e-6 to 2e-4 where the
+# images of a batch are turned round, and by 5e-3 at a rate of 1e-3.
 @pytest.mark.parametrize(
-    "make, size, batch_size, epsilon, rate",
+    "make, size, batch_size, epsilon, rate, tolerance",
     [
-        pytest.param(_small, 12, 16, 1e-7, 1e-3, id="small"),
-        pytest.param(_small, 12, 16, 1e-2, 1e-3, id="small, large epsilon"),
-        pytest.param(_fer_cnn5, 48, 32, 1e-7, 1e-5, id="fer_cnn5", marks=pytest.mark.slow),
+        pytest.param(_small, 12, 16, 1e-7, 1e-3, TOLERANCE, id="small"),
+        pytest.param(_small, 12, 16, 1e-2, 1e-3, TOLERANCE, id="small, large epsilon"),
+        pytest.param(_fer_cnn5, 48, 32, 1e-7, 1e-5, WIDE, id="fer_cnn5", marks=pytest.mark.slow),
     ],
 )
 def test_keras_3_and_jax_go_on_alike(
@@ -180,6 +187,7 @@ def test_keras_3_and_jax_go_on_alike(
     batch_size: int,
     epsilon: float,
     rate: float,
+    tolerance: float,
     tmp_path: Path,
 ) -> None:
     before = 8  # so few that Adam's bias correction still counts
@@ -195,7 +203,7 @@ def test_keras_3_and_jax_go_on_alike(
     rest = Batches(*(part[before:] for part in batches))
     model = keras.models.load_model(path)
     expected = _train_in_keras(model, rest)
-    continued = _assert_close(expected, path, rest, rate, epsilon=epsilon)
+    continued = _assert_close(expected, path, rest, rate, tolerance, epsilon=epsilon)
 
     model.save(path)
     variables = ferjax.keras.load(path).variables
