@@ -82,7 +82,7 @@ def conv2d(
                 return _by_columns(x, prepared["columns"], pad)
             images = _images_in_tiles(x, kernel, pad, prepared)
             if prepared and images:
-                return winograd.convolve(x, prepared["tiles"], pad, images)
+                return winograd.convolve(x, prepared["tiles"], pad, images).in_order()
             return _conv3x3(x, kernel, pad)
     layout = "NHWC" if data_format == "channels_last" else "NCHW"
     return lax.conv_general_dilated(
@@ -129,18 +129,18 @@ def conv2d_in_tiles(
     groups: int = 1,
     prepared: Prepared | None = None,
 ) -> Tiles | None:
-    """Return what `conv2d` returns of a single image before it puts its pixels in order.
+    """Return what `conv2d` returns before it is computed.
 
-    None where it computes them in another way, and where the last tiles are no whole ones.
+    None where it is computed in another way, and where the last tiles are no whole ones.
     """
     if not (_is_plain(strides, dilation_rate, groups) and has_own_code(x, kernel, data_format)):
         return None
     pad = 1 if padding == "same" else 0
     is_even = all((size + 2 * pad) % 2 == 0 for size in x.shape[1:3])
-    is_one = x.shape[0] == 1 and _images_in_tiles(x, kernel, pad, prepared)
-    if not (prepared and is_one and is_even):
+    images = _images_in_tiles(x, kernel, pad, prepared)
+    if not (prepared and images and is_even):
         return None
-    return winograd.convolve_one(x, prepared["tiles"], pad)
+    return winograd.convolve(x, prepared["tiles"], pad, images)
 
 
 def conv1d(
@@ -231,7 +231,8 @@ def _conv3x3(x: Array, kernel: Array, pad: int) -> Array:
     images = images_at_once(x.shape, kernel.shape, pad)
     if images:
         # Otherwise a kernel that is turned round for a gradient would be so for each of 16 values.
-        return winograd.convolve(x, kept_apart(winograd.transformed(kernel)), pad, images)
+        weights = kept_apart(winograd.transformed(kernel))
+        return winograd.convolve(x, weights, pad, images).in_order()
     return _direct(x, kernel, pad)
 
 
@@ -268,7 +269,7 @@ def _rectified3x3(x: Array, kernel: Array, bias: Array, pad: int) -> Array:
     images = images_at_once(x.shape, kernel.shape, pad)
     if images:
         weights = kept_apart(winograd.transformed(kernel))
-        return winograd.convolve(x, weights, pad, images, finish)
+        return winograd.convolve(x, weights, pad, images).map(finish).in_order()
     return finish(_direct(x, kernel, pad))
 
 

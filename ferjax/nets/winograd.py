@@ -10,9 +10,10 @@ Dimensions: B batch, H height, W width, C channels, K filters.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
-from typing import Any
+from itertools import chain
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -29,63 +30,76 @@ _MOST_UNROLLED = 4
 _MOST_VALUES = 20_000
 
 
+# Outputs of tiles of 2x2: the pixels [i][j] of each, (B, rows, columns, K).
+Pixels: TypeAlias = Sequence[Sequence[Array]]
+
+
 @dataclass(frozen=True, eq=False)
 class Tiles:
-    """Pixels of a single image as tiles of 2x2, not yet in their order.
+    """A convolution that is computed once it is known what becomes of its pixels.
+
+    That is then done with a few images, or a few rows of one, while they are in the cache.
 
     Attributes:
-        parts: of the rows of tiles, one below the other; of each part the pixels [i][j] of its
-            tiles, (1, rows, columns, C).
+        compute: takes a function from the pixels of such a part, and returns its results as one
+            array.
+        size: of the images that come out, (H, W).
+        steps: what is done with the pixels first, in this order.
     """
 
-    parts: list[list[Sequence[Array]]]
+    compute: Callable[[Callable[[Pixels], Array]], Array]
+    size: tuple[int, int]
+    steps: tuple[Callable[[Array], Array], ...] = ()
 
-    def map(self, function: Callable[[Array], Array]) -> Tiles:
-        """Return what a function makes of the pixels, each by itself."""
-        return Tiles([[[function(y) for y in row] for row in part] for part in self.parts])
+    def map(self, step: Callable[[Array], Array]) -> Tiles:
+        """Return the same with a further step, which is of each pixel by itself."""
+        return replace(self, steps=(*self.steps, step))
 
     def maximum(self) -> Array:
-        """Return that of each tile, (1, rows, columns, C)."""
-        parts = [reduce(lax.max, [y for row in part for y in row]) for part in self.parts]
-        return lax.concatenate(parts, 1) if len(parts) > 1 else parts[0]
+        """Return that of each tile, (B, H / 2, W / 2, K), where all tiles are whole."""
+        return self.compute(lambda pixels: reduce(lax.max, chain(*self._stepped(pixels))))
 
     def in_order(self) -> Array:
-        """Return the image, (1, 2 * rows, 2 * columns, C)."""
-        return jnp.concatenate([_interleaved(part) for part in self.parts], axis=1)
+        """Return the images, (B, H, W, K)."""
+        height, width = self.size
+        y = self.compute(lambda pixels: _interleaved(self._stepped(pixels))[:, :height, :width])
+        return y[:, :height]  # of a single image each part may be lower
+
+    def _stepped(self, pixels: Pixels) -> Pixels:
+        for step in self.steps:
+            pixels = [[step(y) for y in row] for row in pixels]
+        return pixels
 
 
-def convolve(
-    x: Array,
-    weights: Sequence[Array],
-    pad: int,
-    images: int,
-    finish: Callable[[Array], Array] = lambda y: y,
-) -> Array:
+def convolve(x: Array, weights: Sequence[Array], pad: int, images: int) -> Tiles:
     """Cross-correlate images, (B, H, W, C), that get `pad` zeros at each side.
 
     Args:
         weights: the `transformed` kernel.
-        images: how many of the batch are done at once, a divisor of it.
-        finish: what is done with each pixel, while it is in the processor's cache.
+        images: how many of several are done at once, a divisor of B.
     """
-    batch, (height, width) = x.shape[0], (size + 2 * pad - 2 for size in x.shape[1:3])
-    if batch == 1:
-        return finish(convolve_one(x, weights, pad).in_order()[:, :height, :width])
+    batch, height, width, _ = x.shape
 
-    def convolved(part: Array) -> Array:
-        # Otherwise the steps before it, such as the first convolution, would be done anew for each
-        # of the 16 values.
-        tiles = kept_apart(_of_tiles(part, pad))
-        return finish(_interleaved(_outputs(_products(tiles, weights)))[:, :height, :width])
+    def compute(finish: Callable[[Pixels], Array]) -> Array:
+        def convolved(part: Array) -> Array:
+            # Otherwise the steps before it, such as the first convolution, would be done anew for
+            # each of the 16 values.
+            tiles = kept_apart(_of_tiles(part, pad))
+            return finish(_outputs(_products(tiles, weights)))
 
-    if batch <= images * _MOST_UNROLLED:
-        return jnp.concatenate([convolved(part) for part in jnp.split(x, batch // images)])
-    parts = lax.map(convolved, in_parts(x, images))
-    return parts.reshape(batch, *parts.shape[2:])
+        if batch == 1:
+            parts = [finish(pixels) for pixels in _of_one(x, weights, pad)]
+            return lax.concatenate(parts, 1) if len(parts) > 1 else parts[0]
+        if batch <= images * _MOST_UNROLLED:
+            return jnp.concatenate([convolved(part) for part in jnp.split(x, batch // images)])
+        y = lax.map(convolved, in_parts(x, images))
+        return y.reshape(batch, *y.shape[2:])
+
+    return Tiles(compute, (height + 2 * pad - 2, width + 2 * pad - 2))
 
 
-def convolve_one(x: Array, weights: Sequence[Array], pad: int) -> Tiles:
-    """Do the same for a single image: in parts of its rows, each value of tiles in its own call.
+def _of_one(x: Array, weights: Sequence[Array], pad: int) -> list[Pixels]:
+    """Do it for a single image: in parts of its rows, each value of tiles in its own call.
 
     XLA's CPU code divides calls among the cores, which then go on with the products of what they
     have in their caches. It also divides what is in a call of many values, and a large product,
@@ -95,14 +109,14 @@ def convolve_one(x: Array, weights: Sequence[Array], pad: int) -> Tiles:
     rows, columns = (size // 2 - 1 for size in padded.shape[1:3])
     parts = -(-rows * columns * x.shape[3] // _MOST_VALUES)
     count = -(-rows // min(parts, _MOST_UNROLLED))
-    results = []
+    results: list[Pixels] = []
     for first in range(0, rows, count):
         which = (first, min(count, rows - first))
         calls = [_of_value(padded, i, j, which) for i in range(4) for j in range(4)]
         tiles = [kept_apart(call)[0] for call in calls]
         products = _products(tiles, weights)
         results.append(_outputs(kept_apart(_held(tiles, products))))
-    return Tiles(results)
+    return results
 
 
 def _products(tiles: Sequence[Array], weights: Sequence[Array]) -> list[Array]:
@@ -111,13 +125,13 @@ def _products(tiles: Sequence[Array], weights: Sequence[Array]) -> list[Array]:
     return [lax.dot_general(tile, w, contracted) for tile, w in zip(tiles, weights)]
 
 
-def _outputs(products: Sequence[Array]) -> list[Sequence[Array]]:
+def _outputs(products: Sequence[Array]) -> Pixels:
     """Return the outputs of each tile, two rows of two."""
     vertical = [_to_outputs(products[j::4]) for j in range(4)]
     return [_to_outputs([v[i] for v in vertical]) for i in range(2)]
 
 
-def _interleaved(outputs: Sequence[Sequence[Array]]) -> Array:
+def _interleaved(outputs: Pixels) -> Array:
     """Put outputs of tiles, each (B, rows, columns, K), at their places in images."""
     y = jnp.stack([jnp.stack(row, axis=3) for row in outputs], axis=2)
     _, rows, _, columns, _, filters = y.shape  # (B, rows, 2, columns, 2, K)

@@ -1,4 +1,4 @@
-"""A single image is pooled before its pixels are put in order, where nothing else reads them."""
+"""Images are pooled before their pixels are put in order, where nothing else reads them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from ferjax.nets import Network, fer_cnn8, winograd
+from ferjax.nets import Network, convolution, fer_cnn8, winograd
 from ferjax.nets.forward import inference, with_prepared
 from ferjax.nets.graph import Graph
 from ferjax.nets.layers import (
@@ -114,10 +114,14 @@ def test_odd_sizes_of_which_all_is_read_are_put_in_order(monkeypatch: pytest.Mon
     assert difference < 1e-6
 
 
-def test_batches_are_pooled_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    graph = chain(conv(), MaxPooling2D(), *END, shape=(24, 24, 64)).graph
-    count, difference = count_pooled(graph, monkeypatch, 3)
-    assert count == 0
+@pytest.mark.parametrize("size, parts", [(3, 1), (16, 4), pytest.param(32, 8, id="32, by a loop")])
+def test_batches_are_pooled_by_tile(size: int, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = conv(activation="relu"), BatchNormalization(), ELU(), MaxPooling2D()
+    graph = chain(*layers, *END, shape=(24, 24, 64)).graph
+    images = convolution.images_at_once((size, 24, 24, 64), (3, 3, 64, 64), 1, prepared=True)
+    assert size == parts * images
+    count, difference = count_pooled(graph, monkeypatch, size)
+    assert count == 1
     assert difference < 1e-6
 
 

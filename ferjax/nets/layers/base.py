@@ -174,7 +174,7 @@ class Layer(Frozen):
     def forward_tiles(
         self, run: Run, weights: Mapping[str, Array], tiles: winograd.Tiles
     ) -> winograd.Tiles | Array:
-        """Return the output for a single image in tiles; see `ferjax.nets.pooled`.
+        """Return the output for images in tiles; see `ferjax.nets.pooled`.
 
         Of layers that change each pixel by itself, and of those that pool tiles.
         """
