@@ -226,6 +226,13 @@ def test_a_process_has_its_time_and_its_memory(tmp_path: Path) -> None:
     assert done.peak_bytes > 200e6
 
 
+def test_a_process_writes_bytecode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    line = [sys.executable, "-c", "import sys; print(sys.dont_write_bytecode)"]
+    done = processes.run(line, processes.environment(1, tmp_path), tmp_path)
+    assert done.stdout == "False\n"
+
+
 def test_why_a_process_failed(tmp_path: Path) -> None:
     env = processes.environment(1, tmp_path)
 

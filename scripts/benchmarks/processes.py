@@ -107,7 +107,10 @@ def environment(threads: int, folder: Path) -> dict[str, str]:
     Where the system can bind a process to cores (`bind`), that limits every library; the variables
     are for the others.
     """
-    env = {k: v for k, v in os.environ.items() if k not in ("JAX_COMPILATION_CACHE_DIR",)}
+    # Without written bytecode each start would compile all that it imports: JAX takes three times
+    # as long then.
+    left_out = ("JAX_COMPILATION_CACHE_DIR", "PYTHONDONTWRITEBYTECODE")
+    env = {k: v for k, v in os.environ.items() if k not in left_out}
     names = "OMP_NUM_THREADS OPENBLAS_NUM_THREADS MKL_NUM_THREADS VECLIB_MAXIMUM_THREADS"
     names += " NPROC PJRT_NPROC"  # the last two are XLA's
     env |= dict.fromkeys(names.split(), str(threads))
