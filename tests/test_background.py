@@ -54,8 +54,8 @@ def work():
     time.sleep(0.5)
     print("done", flush=True)
 done = background.begin(work, "work")
-threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 try:
+    threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     done.wait()
 except KeyboardInterrupt:
     print("interrupted", flush=True)

@@ -291,6 +291,7 @@ def test_a_full_disk_keeps_nothing_and_leaves_nothing(file: Path, root: Path, sh
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
     try:
         got = loaded.predict_batch(IMAGES).tolist()
+        session_cache.finish()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert parts(root) == []

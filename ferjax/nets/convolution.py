@@ -129,9 +129,9 @@ def conv2d_in_tiles(
     groups: int = 1,
     prepared: Prepared | None = None,
 ) -> Tiles | None:
-    """Return what `conv2d` returns before it is computed.
+    """Return the result of `conv2d` as tiles that are not yet computed.
 
-    None where it is computed in another way, and where the last tiles are no whole ones.
+    None where it is computed in another way, and where the last tiles are not whole.
     """
     if not (_is_plain(strides, dilation_rate, groups) and has_own_code(x, kernel, data_format)):
         return None

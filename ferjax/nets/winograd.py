@@ -38,7 +38,7 @@ Pixels: TypeAlias = Sequence[Sequence[Array]]
 class Tiles:
     """A convolution that is computed once it is known what becomes of its pixels.
 
-    That is then done with a few images, or a few rows of one, while they are in the cache.
+    Both are then done for a few images, or a few rows of one, while they are in the cache.
 
     Attributes:
         compute: takes a function from the pixels of such a part, and returns its results as one
@@ -56,7 +56,7 @@ class Tiles:
         return replace(self, steps=(*self.steps, step))
 
     def maximum(self) -> Array:
-        """Return that of each tile, (B, H / 2, W / 2, K), where all tiles are whole."""
+        """Return the maximum of each tile, (B, H / 2, W / 2, K), where all tiles are whole."""
         return self.compute(lambda pixels: reduce(lax.max, chain(*self._stepped(pixels))))
 
     def in_order(self) -> Array:
@@ -72,11 +72,14 @@ class Tiles:
 
 
 def convolve(x: Array, weights: Sequence[Array], pad: int, images: int) -> Tiles:
-    """Cross-correlate images, (B, H, W, C), that get `pad` zeros at each side.
+    """Return the cross-correlation of images, (B, H, W, C), that get `pad` zeros at each side.
 
     Args:
         weights: the `transformed` kernel.
         images: how many of several are done at once, a divisor of B.
+
+    Returns:
+        What computes it once it is put in order, or its maximum is taken.
     """
     batch, height, width, _ = x.shape
 
@@ -99,8 +102,9 @@ def convolve(x: Array, weights: Sequence[Array], pad: int, images: int) -> Tiles
 
 
 def _of_one(x: Array, weights: Sequence[Array], pad: int) -> list[Pixels]:
-    """Do it for a single image: in parts of its rows, each value of tiles in its own call.
+    """Return the outputs for a single image, in parts of its rows from the top.
 
+    Each of the 16 values of tiles is computed in its own call.
     XLA's CPU code divides calls among the cores, which then go on with the products of what they
     have in their caches. It also divides what is in a call of many values, and a large product,
     which costs more than it saves, for the other cores are busy.
@@ -141,7 +145,7 @@ def _interleaved(outputs: Pixels) -> Array:
 def gradients(
     x: Array, dy: Array, turned: Array | None, pad: int, images: int
 ) -> tuple[Array | None, Array]:
-    """Return the gradients of `convolve` with respect to `x` and to the kernel.
+    """Return the gradients of that cross-correlation with respect to `x` and to the kernel.
 
     In one loop over parts of the batch, which writes the gradient of each part over that part: the
     system hands out fresh memory page by page, which takes longer than to write to it.

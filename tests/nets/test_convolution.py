@@ -13,10 +13,11 @@ import pytest
 from ferjax import nets
 from ferjax.nets import batch_norm, convolution, ops
 from ferjax.nets.convolution import conv2d
-from ferjax.nets.layers import Conv2D, Flatten
+from ferjax.nets.forward import inference, with_prepared
+from ferjax.nets.layers import BatchNormalization, Conv2D, Flatten
 from ferjax.nets.ops import max_pool2d
 
-from ..networks import chain, drawn
+from ..networks import as_trained, chain, drawn
 
 needs_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="needs the CPU backend")
 
@@ -364,3 +365,18 @@ def test_a_network_is_exported_for_batches_of_any_size() -> None:
     expected = jax.jit(network.apply)(variables, x)
     assert np.ptp(expected) > 0.1
     np.testing.assert_allclose(exported.call(x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_what_is_prepared_is_exported_for_batches_of_any_size(direct: bool) -> None:
+    network = chain(
+        Conv2D(filters=64, kernel_size=3), BatchNormalization(), Flatten(), shape=(8, 8, 1)
+    )
+    graph, variables = network.graph, as_trained(network)
+    prepared = with_prepared(graph, variables, 8, direct=direct)
+    (size,) = jax.export.symbolic_shape("batch")
+    images = jax.ShapeDtypeStruct((size, 8, 8, 1), jnp.float32)
+    predict = jax.jit(lambda x: inference(graph, prepared, x, direct=direct))
+    exported = jax.export.export(predict)(images)
+    x = np.random.default_rng(0).uniform(size=(5, 8, 8, 1)).astype("float32")
+    np.testing.assert_allclose(exported.call(x), network.apply(variables, x), atol=1e-5)

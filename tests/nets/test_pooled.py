@@ -40,7 +40,7 @@ def conv(**settings: Any) -> Conv2D:
 
 
 def count_pooled(graph: Graph, monkeypatch: pytest.MonkeyPatch, size: int) -> tuple[int, Any]:
-    """Return how many poolings were of tiles, and how far predictions are from those of `apply`."""
+    """Return how many poolings were of tiles, and how far predictions are from XLA's own."""
     count = 0
     maximum = winograd.Tiles.maximum
 
@@ -55,7 +55,7 @@ def count_pooled(graph: Graph, monkeypatch: pytest.MonkeyPatch, size: int) -> tu
     images = np.random.default_rng(0).random((size, *graph.input_shape)).astype(np.float32)
     prepared = with_prepared(graph, variables, size)
     got = jax.jit(lambda v, x: inference(graph, v, x))(prepared, images)
-    return count, np.abs(got - network.apply(variables, images)).max()
+    return count, np.abs(got - inference(graph, variables, images, direct=True)).max()
 
 
 # Layers behind 64 channels of 24x24, and whether they are pooled in tiles.
@@ -84,6 +84,7 @@ CASES: dict[str, tuple[tuple[Layer, ...], bool]] = {
     "slopes in it": ((conv(activation=PReLU()), MaxPooling2D()), False),
     "statistics of rows": ((conv(), BatchNormalization(axis=1), MaxPooling2D()), False),
     "all pixels count": ((conv(), GlobalAveragePooling2D()), False),
+    "pooling of other axes": ((conv(), MaxPooling2D(data_format="channels_first")), False),
 }
 
 
@@ -97,19 +98,23 @@ def test_what_is_pooled_by_tile(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     assert difference < 1e-6
 
 
+@pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize("shape", [(23, 24, 64), (24, 23, 64)])
 def test_odd_sizes_lose_what_pooling_drops(
-    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+    shape: tuple[int, ...], size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = chain(conv(), MaxPooling2D(), *END, shape=shape).graph
-    count, difference = count_pooled(graph, monkeypatch, 1)
+    count, difference = count_pooled(graph, monkeypatch, size)
     assert count == 1
     assert difference < 1e-6
 
 
-def test_odd_sizes_of_which_all_is_read_are_put_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", [1, 3])
+def test_odd_sizes_of_which_all_is_read_are_put_in_order(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     graph = chain(conv(), MaxPooling2D(padding="same"), *END, shape=(23, 24, 64)).graph
-    count, difference = count_pooled(graph, monkeypatch, 1)
+    count, difference = count_pooled(graph, monkeypatch, size)
     assert count == 0
     assert difference < 1e-6
 

@@ -193,7 +193,7 @@ class Conv2D(_DenseConvolution):
         return self.finish(run, x, weights)
 
     def in_tiles(self, run: Run, weights: Mapping[str, Array], x: Array) -> winograd.Tiles | None:
-        """Return what `forward` returns before it is computed; see `conv2d_in_tiles`."""
+        """Return the result of `forward` in tiles, not yet computed; see `conv2d_in_tiles`."""
         tiles = convolution.conv2d_in_tiles(
             x,
             weights["kernel"],
