@@ -23,13 +23,13 @@ from ferjax.nets.ops import (
     largest_divisor,
     part_size,
     spatial_axes,
+    transposed,
 )
 from ferjax.nets.winograd import Tiles
 
 Array = jax.Array
-# A kernel as "tiles", 16 arrays (C, K) of Winograd's algorithm, or as "columns", arrays (9 * C, a
-# part of K).
-Prepared: TypeAlias = Mapping[str, Sequence[Any]]
+# A kernel as "tiles", 16 arrays (C, K) of Winograd's algorithm, or as a "matrix", (K, 9 * C).
+Prepared: TypeAlias = Mapping[str, Any]
 
 # Winograd's transforms cost too much where few pixels share a kernel, or few channels a pixel.
 _FEWEST_PIXELS = 400
@@ -42,11 +42,10 @@ _SMALLEST_SIDE_PREPARED = 5
 # Values of images and of their convolutions, together, that are transformed at once: four times as
 # many have to fit into the processor's cache.
 _BLOCK = 1 << 19
-# Kernels that are wide where few pixels are left: XLA's CPU code takes longer for one product than
-# for four of a quarter of the filters.
-_MOST_PIXELS_OF_COLUMNS = 64
-_FEWEST_WEIGHTS_OF_COLUMNS = 1 << 20
-_PARTS_OF_COLUMNS = 4
+# Kernels that are wide where few pixels are left take twice as long by XLA's convolution as by one
+# product, if that reads the weights of each filter one after the other.
+_MOST_PIXELS_OF_MATRIX = 64
+_FEWEST_WEIGHTS_OF_MATRIX = 1 << 20
 # Shifted copies of an image that are put side by side: with more, compiling takes many seconds.
 _MOST_SHIFTS = 25
 
@@ -78,8 +77,8 @@ def conv2d(
             return _of_small_images(x, kernel, data_format)
         if not direct and has_own_code(x, kernel, data_format):
             pad = 1 if padding == "same" else 0
-            if prepared and "columns" in prepared:
-                return _by_columns(x, prepared["columns"], pad)
+            if prepared and "matrix" in prepared:
+                return _by_matrix(x, prepared["matrix"], pad)
             images = _images_in_tiles(x, kernel, pad, prepared)
             if prepared and images:
                 return winograd.convolve(x, prepared["tiles"], pad, images).in_order()
@@ -347,14 +346,15 @@ def _images_in_tiles(x: Array, kernel: Array, pad: int, prepared: Prepared | Non
     return images_at_once(x.shape, kernel.shape, pad, prepared=True)
 
 
-def _by_columns(x: Array, kernels: Sequence[Array], pad: int) -> Array:
-    """Cross-correlate by one matrix product for each part of the filters."""
+def _by_matrix(x: Array, kernel: Array, pad: int) -> Array:
+    """Cross-correlate by one matrix product with a kernel (K, 9 * C)."""
     # Side by side in two steps: nine slices in one take a quarter of a second to compile.
     (wide,) = kept_apart(_side_by_side(_padded(x, pad), 2))
     (columns,) = kept_apart(_side_by_side(wide, 1))
     batch, height, width, values = columns.shape
-    rows = columns.reshape(-1, values)
-    (y,) = kept_apart(_joined([lax.dot(rows, kernel) for kernel in kernels]))
+    y = lax.dot_general(kernel, columns.reshape(-1, values), (((1,), (1,)), ((), ())))
+    # In a call of its own: otherwise XLA exchanges what is multiplied, which takes five times as long.
+    (y,) = kept_apart(transposed(y))
     return y.reshape(batch, height, width, -1)
 
 
@@ -364,11 +364,6 @@ def _side_by_side(x: Array, axis: int) -> list[Array]:
     count = x.shape[axis] - 2
     shifted = [lax.slice_in_dim(x, i, i + count, axis=axis) for i in range(3)]
     return [lax.concatenate(shifted, 3)]
-
-
-@jax.jit
-def _joined(parts: list[Array]) -> list[Array]:
-    return [lax.concatenate(parts, 1)]
 
 
 def _gradient_by_rows(x: Array, dy: Array, pad: int) -> Array:
@@ -426,10 +421,9 @@ def prepared_kernel(
         # By NumPy, so that nothing has to be compiled.
         return {"tiles": [np.ascontiguousarray(w) for w in winograd.transformed_kernel(kernel)]}
     pixels = (x[1] + 2 * pad - 2) * (x[2] + 2 * pad - 2)
-    few = x[0] == 1 and min(x[1:3]) >= 3 and pixels <= _MOST_PIXELS_OF_COLUMNS
-    if few and kernel.size >= _FEWEST_WEIGHTS_OF_COLUMNS:
-        parts = np.array_split(kernel.reshape(-1, kernel.shape[3]), _PARTS_OF_COLUMNS, axis=1)
-        return {"columns": [np.ascontiguousarray(part) for part in parts]}
+    few = x[0] == 1 and min(x[1:3]) >= 3 and pixels <= _MOST_PIXELS_OF_MATRIX
+    if few and kernel.size >= _FEWEST_WEIGHTS_OF_MATRIX:
+        return {"matrix": np.ascontiguousarray(kernel.reshape(-1, kernel.shape[3]).T)}
     return None
 
 

@@ -112,8 +112,8 @@ def test_kernel_transformed_beforehand(sizes: tuple[int, ...]) -> None:
 
 @needs_cpu
 @pytest.mark.parametrize("padding", ["same", "valid"])
-def test_wide_kernel_of_a_few_pixels_is_divided(padding: str) -> None:
-    x, kernel = example(1, 5, 4, 256, 514)  # filters that four does not divide
+def test_wide_kernel_of_a_few_pixels_is_a_matrix(padding: str) -> None:
+    x, kernel = example(1, 5, 4, 256, 514)
     arguments: Any = {
         "strides": (1, 1),
         "padding": padding,
@@ -122,14 +122,14 @@ def test_wide_kernel_of_a_few_pixels_is_divided(padding: str) -> None:
     }
     prepared = convolution.prepared_kernel(kernel, x.shape, **arguments)
     assert prepared is not None
-    assert [part.shape for part in prepared["columns"]] == [(2304, n) for n in (129, 129, 128, 128)]
+    assert prepared["matrix"].shape == (514, 2304)
     y = jax.jit(lambda x, w: conv2d(x, 0 * kernel, prepared=w, **arguments))(x, prepared)
     expected = exact(x, kernel, padding)
     np.testing.assert_allclose(y, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
     # Batches, wider maps and narrow kernels are left to XLA.
     for shape in ((2, 5, 4, 256), (1, 11, 11, 256)):
         others = convolution.prepared_kernel(kernel, shape, **arguments)
-        assert others is None or "columns" not in others
+        assert others is None or "matrix" not in others
     assert convolution.prepared_kernel(kernel[..., :64], x.shape, **arguments) is None
 
 
