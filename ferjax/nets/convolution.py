@@ -42,8 +42,8 @@ _SMALLEST_SIDE_PREPARED = 5
 # Values of images and of their convolutions, together, that are transformed at once: four times as
 # many have to fit into the processor's cache.
 _BLOCK = 1 << 19
-# Kernels that are wide where few pixels are left take twice as long by XLA's convolution as by one
-# product, if that reads the weights of each filter one after the other.
+# Wide kernels of few pixels: XLA's convolution takes longer than one product in which the weights
+# of each filter lie side by side.
 _MOST_PIXELS_OF_MATRIX = 64
 _FEWEST_WEIGHTS_OF_MATRIX = 1 << 20
 # Shifted copies of an image that are put side by side: with more, compiling takes many seconds.
@@ -350,10 +350,11 @@ def _by_matrix(x: Array, kernel: Array, pad: int) -> Array:
     """Cross-correlate by one matrix product with a kernel (K, 9 * C)."""
     # Side by side in two steps: nine slices in one take a quarter of a second to compile.
     (wide,) = kept_apart(_side_by_side(_padded(x, pad), 2))
-    (columns,) = kept_apart(_side_by_side(wide, 1))
+    (columns,) = kept_apart(_side_by_side(wide, 1))  # (B, H, W, 9 * C)
     batch, height, width, values = columns.shape
-    y = lax.dot_general(kernel, columns.reshape(-1, values), (((1,), (1,)), ((), ())))
-    # In a call of its own: otherwise XLA exchanges what is multiplied, which takes five times as long.
+    y = lax.dot_general(kernel, columns.reshape(-1, values), (((1,), (1,)), ((), ())))  # (K, B*H*W)
+    # In a call of its own: otherwise XLA swaps the two factors. With the kernel second the product
+    # takes five times as long.
     (y,) = kept_apart(transposed(y))
     return y.reshape(batch, height, width, -1)
 

@@ -42,7 +42,7 @@ class Packing:
 def packed(tree: Any) -> tuple[list[Any], Packing]:
     """Return a tree's arrays as arguments, the first of them all float32 vectors in one.
 
-    Of 170 arrays of `fer_cnn8` 70 are such vectors: biases, and those of batch normalization.
+    Of 164 arrays of `fer_cnn8` 71 are such vectors: biases, and those of batch normalization.
     """
     leaves, structure = jax.tree.flatten(tree)
     vectors = [leaf for leaf in leaves if _is_vector(leaf)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any
 
@@ -113,24 +114,29 @@ def test_kernel_transformed_beforehand(sizes: tuple[int, ...]) -> None:
 @needs_cpu
 @pytest.mark.parametrize("padding", ["same", "valid"])
 def test_wide_kernel_of_a_few_pixels_is_a_matrix(padding: str) -> None:
-    x, kernel = example(1, 5, 4, 256, 514)
+    x, kernel = example(2, 5, 4, 256, 514)
     arguments: Any = {
         "strides": (1, 1),
         "padding": padding,
         "data_format": "channels_last",
         "dilation_rate": (1, 1),
     }
-    prepared = convolution.prepared_kernel(kernel, x.shape, **arguments)
+    single = (1, *x.shape[1:])  # several images may come all the same
+    prepared = convolution.prepared_kernel(kernel, single, **arguments)
     assert prepared is not None
     assert prepared["matrix"].shape == (514, 2304)
-    y = jax.jit(lambda x, w: conv2d(x, 0 * kernel, prepared=w, **arguments))(x, prepared)
+    convolve = jax.jit(lambda x, w: conv2d(x, 0 * kernel, prepared=w, **arguments))
+    y = convolve(x, prepared)
     expected = exact(x, kernel, padding)
     np.testing.assert_allclose(y, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
-    # Batches, wider maps and narrow kernels are left to XLA.
+    # The kernel is the first factor: as the second, the product takes five times as long.
+    program = convolve.lower(x, prepared).compile().as_text()
+    assert re.search(rf"f32\[514,{y.size // 514}\]\S* dot\(", program)
+    # Batches, wider maps and narrow kernels are computed in other ways.
     for shape in ((2, 5, 4, 256), (1, 11, 11, 256)):
         others = convolution.prepared_kernel(kernel, shape, **arguments)
         assert others is None or "matrix" not in others
-    assert convolution.prepared_kernel(kernel[..., :64], x.shape, **arguments) is None
+    assert convolution.prepared_kernel(kernel[..., :64], single, **arguments) is None
 
 
 @partial(jax.jit, static_argnames="padding")

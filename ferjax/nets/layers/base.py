@@ -188,7 +188,7 @@ class Layer(Frozen):
             shape: of the inputs, (B, ...), B of the largest batch.
 
         Returns:
-            NumPy's arrays by name, or lists of them.
+            NumPy's arrays by name, or trees of them.
         """
         return {}
 
