@@ -161,7 +161,8 @@ def _target_kind(target: PathLike) -> str:
     path = Path(target)
     kind = MSGPACK if path.suffix.lower() == ".msgpack" else keras.kind_of(path)
     if kind is None:
-        raise WriteError(
-            f"{target}: its name does not tell its kind; give --to {'|'.join(TARGETS)}"
-        )
+        kinds = f"give --to {'|'.join(TARGETS)}"
+        if path.suffix.lower() == ".onnx":
+            kinds = f"`ferjax export --weights SOURCE` writes ONNX; for another kind {kinds}"
+        raise WriteError(f"{target}: its name does not tell its kind; {kinds}")
     return kind

@@ -274,7 +274,8 @@ def check_given(paths: Sequence[str]) -> None:
     """
     if all(map(_is_missing, paths)):
         others = f" and {len(paths) - 1:,} more" if len(paths) > 1 else ""
-        raise ImageError(f"{printable(paths[0])}{others}: no such file")
+        hint = "; without --on ray only local files are read" if "://" in paths[0] else ""
+        raise ImageError(f"{printable(paths[0])}{others}: no such file{hint}")
 
 
 def _is_missing(path: str) -> bool:

@@ -97,6 +97,7 @@ def test_labels_that_nobody_knows_are_not_stored(cli: Cli, model: Path, tmp_path
     ("arguments", "message"),
     [
         (["{model}", "{tmp}/m.bin"], "m.bin: its name does not tell its kind; give --to h5|"),
+        (["{model}", "{tmp}/m.onnx"], "`ferjax export --weights SOURCE` writes ONNX; for another"),
         (["{model}", "{tmp}/no/m.h5"], "no/m.h5: "),
         (["{model}", "{tmp}/folder", "--to", "h5"], "is a folder already"),
         (["{model}", "{model}/m.h5"], "m.h5: "),

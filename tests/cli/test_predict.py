@@ -256,6 +256,9 @@ def test_paths_of_which_none_exists_are_a_mistake(cli: Cli, form: list[str]) -> 
     assert done.err == "ferjax: error: gone.png: no such file\n"
     done = cli("predict", "gone.png", "a.png", "b/", *form)
     assert (done.code, done.err) == (2, "ferjax: error: gone.png and 2 more: no such file\n")
+    done = cli("predict", "s3://bucket/faces", *form)
+    hint = "without --on ray only local files are read"
+    assert (done.code, done.err) == (2, f"ferjax: error: s3://bucket/faces: no such file; {hint}\n")
 
 
 def test_an_empty_folder_is_a_mistake_in_the_call(cli: Cli, tmp_path: Path) -> None:
