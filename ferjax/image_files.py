@@ -285,7 +285,7 @@ def _read_file(path: str, name: str) -> bytes:
     except ImageError:  # a ValueError, too
         raise
     except FileNotFoundError as error:
-        url = re.match(r"[A-Za-z]{2,}:/", path)  # Path makes one slash of two
+        url = re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path)  # Path makes one slash of two
         hint = "; only local files are read, download it first" if url else ""
         raise ImageError(f"{name}: no such file{hint}") from error
     except PermissionError as error:

@@ -951,8 +951,9 @@ class TestBadFiles:
             preprocess("")
         with pytest.raises(ImageError, match=r"a\\x00b: cannot be read: .*embedded null"):
             preprocess("a\0b")
-        with pytest.raises(ImageError, match="only local files are read, download it first"):
-            preprocess("https://example.org/face.jpg")
+        for address in ("https://example.org/face.jpg", "s3://bucket/face.jpg"):
+            with pytest.raises(ImageError, match="only local files are read, download it first"):
+                preprocess(address)
         with pytest.raises(ImageError, match="cannot be read: File name too long"):
             preprocess("x" * 300)
         file = tmp_path / "file"

@@ -273,9 +273,11 @@ def check_given(paths: Sequence[str]) -> None:
         ImageError: there is nothing at any of the paths.
     """
     if all(map(_is_missing, paths)):
+        from ferjax.filesystems import is_address, shown  # imports NumPy
+
         others = f" and {len(paths) - 1:,} more" if len(paths) > 1 else ""
-        hint = "; without --on ray only local files are read" if "://" in paths[0] else ""
-        raise ImageError(f"{printable(paths[0])}{others}: no such file{hint}")
+        hint = "; without --on ray only local files are read" if is_address(paths[0]) else ""
+        raise ImageError(f"{printable(shown(paths[0]))}{others}: no such file{hint}")
 
 
 def _is_missing(path: str) -> bool:

@@ -256,7 +256,7 @@ def test_paths_of_which_none_exists_are_a_mistake(cli: Cli, form: list[str]) -> 
     assert done.err == "ferjax: error: gone.png: no such file\n"
     done = cli("predict", "gone.png", "a.png", "b/", *form)
     assert (done.code, done.err) == (2, "ferjax: error: gone.png and 2 more: no such file\n")
-    done = cli("predict", "s3://bucket/faces", *form)
+    done = cli("predict", "s3://key:secret@bucket/faces", *form)
     hint = "without --on ray only local files are read"
     assert (done.code, done.err) == (2, f"ferjax: error: s3://bucket/faces: no such file; {hint}\n")
 
